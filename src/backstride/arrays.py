@@ -1,0 +1,161 @@
+"""Arrays of any library become NumPy here, and results go back: the same kind, dtype and device.
+
+No library is imported: one whose array was given is already loaded. On the CPU the way in shares
+memory where the library can (DLPack, the buffer protocol). bfloat16 travels as float32, which holds
+each of its values, because NumPy has no bfloat16 of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import array_api_compat as compat
+import numpy as np
+
+from backstride.layout import AnyArray
+
+DTYPES = (
+    "float32 float64 float16 bfloat16 complex64 complex128 "
+    "int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+).split()
+
+
+def library_of(name: str, array: object) -> str:
+    """The name of the library that an array comes from.
+
+    >>> library_of("x", np.ones(3))
+    'numpy'
+    """
+    module = type(array).__module__.partition(".")[0]
+    module = {"jaxlib": "jax"}.get(module, module)
+    if isinstance(array, np.ndarray) or module in ("torch", "jax", "tensorflow", "cupy"):
+        known = "numpy" if isinstance(array, np.ndarray) else module
+        if hasattr(array, "shape") and hasattr(array, "dtype"):
+            return known
+    elif hasattr(array, "__array_namespace__") or hasattr(array, "__dlpack__"):
+        return module
+    message = (
+        f"`{name}` (={_show(array)}) must be an array, not {type(array).__name__}; "
+        f"the nearest legal call is numpy.asarray({name})"
+    )
+    raise TypeError(message)
+
+
+def same_library(**arrays: object) -> str:
+    """The library that all given arrays come from; mixed ones are refused."""
+    libraries = {name: library_of(name, array) for name, array in arrays.items() if array is not None}
+    (first, library), *others = libraries.items()
+    for name, other in others:
+        if other != library:
+            message = (
+                f"`{name}` (an array of {other}) must come from the library of `{first}`, which is {library}; "
+                f"convert one of them"
+            )
+            raise TypeError(message)
+    return library
+
+
+def dtype_name(name: str, array: Any) -> str:
+    """The dtype of any library's array as one of `DTYPES`; others are refused."""
+    dtype = array.dtype
+    text = str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+    if text not in DTYPES:
+        message = f"`{name}` has dtype {text}; legal are {', '.join(DTYPES)}"
+        hint = ""
+        if text == "object":
+            hint = "; for exact arithmetic on objects use backstride.reference"
+        elif text == "bool":
+            hint = f"; the nearest legal call is {name}.astype('uint8')"
+        raise TypeError(message + hint)
+    return text
+
+
+def to_numpy(name: str, array: Any) -> AnyArray:
+    """The array as NumPy, sharing memory where that is possible; bfloat16 as float32."""
+    kind = dtype_name(name, array)
+    match library_of(name, array):
+        case "numpy":
+            result = np.asarray(array)
+        case "torch":
+            result = _torch_to_numpy(name, array, kind)
+        case "jax":
+            if not hasattr(array, "addressable_shards"):
+                _refuse_traced(name, "jax.jit")
+            result = np.asarray(array)
+        case "tensorflow":
+            if not hasattr(array, "numpy"):
+                _refuse_traced(name, "tf.function")
+            result = array.numpy()
+        case "cupy":
+            result = array.get()
+        case _:
+            result = np.from_dlpack(compat.to_device(array, "cpu") if _elsewhere(array) else array)
+    return result.astype(np.float32) if kind == "bfloat16" else result
+
+
+def back(result: AnyArray, model: Any) -> Any:
+    """A NumPy result as an array of the library, dtype and device of `model`."""
+    match library_of("x", model):
+        case "numpy":
+            return result.astype(model.dtype, copy=False)
+        case "torch":
+            return sys.modules["torch"].from_numpy(result).to(device=model.device, dtype=model.dtype)
+        case "jax":
+            jax = sys.modules["jax"]
+            return jax.device_put(jax.numpy.asarray(result, dtype=model.dtype), model.sharding)
+        case "tensorflow":
+            tensorflow = sys.modules["tensorflow"]
+            with tensorflow.device(model.device):
+                return tensorflow.cast(tensorflow.convert_to_tensor(result), model.dtype)
+        case "cupy":
+            with model.device:
+                return sys.modules["cupy"].asarray(result, dtype=model.dtype)
+        case _:
+            return _generic_back(result, model)
+
+
+def _torch_to_numpy(name: str, tensor: Any, kind: str) -> AnyArray:
+    if tensor.requires_grad:
+        message = (
+            f"`{name}` requires grad, which this function would lose; the nearest legal call is {name}.detach(), "
+            "and conv, conv_transpose and conv_kernel_gradient are each other's derivatives"
+        )
+        raise TypeError(message)
+    if str(tensor.layout) != "torch.strided":
+        message = f"`{name}` has layout {tensor.layout}; the nearest legal call is {name}.to_dense()"
+        raise TypeError(message)
+    dense = tensor.resolve_conj().resolve_neg().cpu()
+    return (dense.float() if kind == "bfloat16" else dense).numpy()
+
+
+def _elsewhere(array: Any) -> bool:
+    """Whether an array lives on a device that NumPy cannot read (DLPack device type 1 is the CPU)."""
+    device: Callable[[], tuple[int, int]] | None = getattr(array, "__dlpack_device__", None)
+    return device is not None and int(device()[0]) != 1
+
+
+def _generic_back(result: AnyArray, model: Any) -> Any:
+    if _speaks_array_api(model):
+        namespace = compat.array_namespace(model)
+        return namespace.asarray(result, dtype=model.dtype, device=compat.device(model))
+    module: Any = sys.modules[type(model).__module__.partition(".")[0]]
+    if hasattr(module, "from_dlpack"):
+        return module.from_dlpack(result)
+    message = f"`x` (an array of {module.__name__}) can be read, but no result can be handed back: no from_dlpack"
+    raise TypeError(message)
+
+
+def _speaks_array_api(model: object) -> TypeGuard[Any]:
+    return hasattr(model, "__array_namespace__")
+
+
+def _refuse_traced(name: str, tracer: str) -> None:
+    message = f"`{name}` has no values yet: it is traced by {tracer}; the nearest legal call is outside of it"
+    raise TypeError(message)
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,111 @@
+"""Which implementation runs: a best-first list, and one environment variable to force a choice.
+
+`BACKSTRIDE_IMPLEMENTATION` forces one by name; a name that is unknown, or that cannot run here, is an
+error that lists the usable ones. A new implementation is one more entry of `IMPLEMENTATIONS`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from backstride import reference
+from backstride.implementation import Call, Implementation, finish
+from backstride.layout import AnyArray, DataFormat
+from backstride.native import Native
+from backstride.portable import Portable
+
+VARIABLE = "BACKSTRIDE_IMPLEMENTATION"
+
+
+class Reference(Implementation):
+    """The definition itself, as an implementation: very slow, for comparison."""
+
+    name: ClassVar[str] = "reference"
+
+    def obstacle(self) -> str | None:
+        return None
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype.kind in "cO" or dtype in (np.float32, np.float64, np.int64)
+
+    def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
+        return kernel.copy()
+
+    def conv_transpose(
+        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> AnyArray:
+        y = reference.conv_transpose(x, packed, call.geometry, groups=call.groups, data_format=call.data_format)
+        return np.ascontiguousarray(finish(y.astype(x.dtype), bias, activation, call.data_format))
+
+    def conv(
+        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> AnyArray:
+        x = reference.conv(y, kernel, call.geometry, groups=call.groups, data_format=call.data_format)
+        return np.ascontiguousarray(finish(x.astype(y.dtype), bias, activation, call.data_format))
+
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+        kernel = reference.conv_kernel_gradient(x, y, call.geometry, groups=call.groups, data_format=call.data_format)
+        return np.ascontiguousarray(kernel.astype(x.dtype))
+
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = (Portable(), Native(), Reference())
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One row of `implementations()`: `runs` marks the one that the next float32 call uses."""
+
+    name: str
+    usable: bool
+    runs: bool
+    obstacle: str | None
+
+
+def implementations() -> tuple[Status, ...]:
+    """List the implementations, best first: which are usable here, which one runs, and why others cannot.
+
+    >>> [row.name for row in implementations()]
+    ['numpy', 'native', 'reference']
+
+    Raises `ValueError` or `RuntimeError` where BACKSTRIDE_IMPLEMENTATION names none of the usable ones.
+    """
+    chosen = select(np.dtype(np.float32))
+    rows: list[Status] = []
+    for entry in IMPLEMENTATIONS:
+        obstacle = entry.obstacle()
+        rows.append(Status(entry.name, obstacle is None, entry is chosen, obstacle))
+    return tuple(rows)
+
+
+def select(dtype: np.dtype[Any]) -> Implementation:
+    """The forced implementation, or the first usable one that computes in `dtype` or a wider one."""
+    wanted = os.environ.get(VARIABLE)
+    usable = [entry for entry in IMPLEMENTATIONS if entry.obstacle() is None]
+    if not wanted:
+        return next(entry for entry in usable if entry.takes(widened(dtype)))
+    names = ", ".join(entry.name for entry in usable)
+    for entry in IMPLEMENTATIONS:
+        if entry.name != wanted:
+            continue
+        if (obstacle := entry.obstacle()) is not None:
+            message = f"`{VARIABLE}` (={wanted!r}) cannot run here: {obstacle}; usable are {names}"
+            raise RuntimeError(message)
+        if not entry.takes(widened(dtype)):
+            message = f"`{VARIABLE}` (={wanted!r}) does not compute in {dtype}; the nearest legal value is 'numpy'"
+            raise TypeError(message)
+        return entry
+    message = f"`{VARIABLE}` (={wanted!r}) is no implementation; usable are {names}"
+    raise ValueError(message)
+
+
+def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that narrow numbers are computed in: half precision in float32, integers in int64."""
+    if dtype.kind in "iu":
+        return np.dtype(np.int64)
+    if dtype.kind in "fV" and dtype.itemsize <= 2:
+        return np.dtype(np.float32)
+    return dtype

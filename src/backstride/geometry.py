@@ -1,0 +1,477 @@
+"""The integers of a transposed convolution: sizes, crops, phases, and every check on them.
+
+Per axis, with input `i`, kernel `k`, stride `s`, dilation `d`, effective kernel `K = d(k-1) + 1`
+and full length `L = (i-1)s + K`, every framework computes
+
+    y_full[m*s + j*d] += x[m] * w[j]      scatter: every input cell stamps the weighted kernel
+    y = y_full[before : L - after]        crop; a negative crop appends zeros
+
+and differs only in how it says (before, after). This module holds that model and nothing else:
+no arrays, no framework. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
+arithmetic for deep learning" (arXiv 1603.07285), are its special cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Literal, TypeAlias, TypeGuard
+
+Size: TypeAlias = int | Sequence[int]
+Pair: TypeAlias = tuple[int, int]
+PaddingRule: TypeAlias = Literal["same", "same_lower", "valid"]
+Padding: TypeAlias = PaddingRule | int | Sequence[Pair]
+
+LARGEST = 2**63 - 1
+RULES = ("same", "same_lower", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The output cells `start, start + stride, ...` of one axis, and the taps that reach them.
+
+    Output cell `start + n*stride` is the sum over `taps` of `x[first + n - shift] * w[tap]`,
+    where inputs outside the map count as zero. No two phases share an output cell or a tap,
+    so a transposed convolution is one small dense convolution per phase.
+    """
+
+    start: int
+    count: int
+    first: int
+    taps: tuple[int, ...]
+    shifts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A transposed convolution's integers, one entry per axis in every field.
+
+    >>> g = Geometry(input=(7,), kernel=(3,), strides=(2,), dilation=(1,), crop=((0, 1),))
+    >>> g.full, g.output
+    ((15,), (14,))
+    >>> [phase.taps for phase in g.phases[0]]
+    [(0, 2), (1,)]
+    >>> g.is_even
+    False
+
+    `input`, `kernel`, `strides`, `dilation`: positive integers. `crop`: (before, after) cells cut
+    off the full output; negative appends zeros. Raises `ValueError` where nothing would be left,
+    or where the number of cells passes 2**63 - 1.
+    """
+
+    input: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    crop: tuple[Pair, ...]
+
+    def __post_init__(self) -> None:
+        rank = len(self.input)
+        for name in ("input", "kernel", "strides", "dilation"):
+            object.__setattr__(self, name, as_sizes(name, getattr(self, name), rank))
+        object.__setattr__(self, "crop", as_pairs("crop", self.crop, rank))
+        for axis, (length, size) in enumerate(zip(self.full, self.output, strict=True)):
+            if size < 1:
+                before, after = self.crop[axis]
+                message = (
+                    f"`crop` (={(before, after)}) must leave at least 1 of the {length} cells of axis {axis}; "
+                    f"the nearest legal crop is {(before, length - before - 1)}"
+                )
+                raise ValueError(message)
+        check_cells("input", math.prod(self.input))
+        check_cells("output", max(math.prod(self.full), math.prod(self.output)))
+
+    @property
+    def effective_kernel(self) -> tuple[int, ...]:
+        """`d(k-1) + 1` per axis: the cells one stamp spans."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """`(i-1)s + d(k-1) + 1` per axis: the output before the crop."""
+        spans = self.effective_kernel
+        return tuple((i - 1) * s + span for i, s, span in zip(self.input, self.strides, spans, strict=True))
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """`full - before - after` per axis."""
+        return tuple(length - before - after for length, (before, after) in zip(self.full, self.crop, strict=True))
+
+    @property
+    def phases(self) -> tuple[tuple[Phase, ...], ...]:
+        """Per axis, the phases that have output cells; phase `p` computes `output[p::stride]`."""
+        return tuple(self._axis_phases(axis) for axis in range(len(self.input)))
+
+    def _axis_phases(self, axis: int) -> tuple[Phase, ...]:
+        stride, dilation, (before, _) = self.strides[axis], self.dilation[axis], self.crop[axis]
+        by_residue: dict[int, list[int]] = {}
+        for tap in range(self.kernel[axis]):
+            by_residue.setdefault(tap * dilation % stride, []).append(tap)
+        phases: list[Phase] = []
+        for start in range(min(stride, self.output[axis])):
+            first, residue = divmod(start + before, stride)
+            taps = tuple(by_residue.get(residue, ()))
+            shifts = tuple(tap * dilation // stride for tap in taps)
+            count = -(-(self.output[axis] - start) // stride)
+            phases.append(Phase(start, count, first, taps, shifts))
+        return tuple(phases)
+
+    def tap_range(self, axis: int, tap: int) -> tuple[int, int, int]:
+        """The inputs that `tap` carries into the output of `axis`: (first, stop, where the first lands).
+
+        >>> geometry(7, 3, strides=2, padding=1).tap_range(0, 0)
+        (1, 7, 1)
+        """
+        stride, size = self.strides[axis], self.output[axis]
+        offset = tap * self.dilation[axis] - self.crop[axis][0]
+        first = max(0, -(offset // stride))
+        stop = max(first, min(self.input[axis], -((offset - size) // stride)))
+        return first, stop, first * stride + offset
+
+    def coverage(self) -> tuple[tuple[int, ...], ...]:
+        """Per axis, how many (input, tap) pairs reach each output cell; a cell's count is the product.
+
+        >>> geometry(3, 3, strides=2).coverage()
+        ((1, 1, 2, 1, 2, 1, 1),)
+        """
+        counts = [[0] * size for size in self.output]
+        for axis, taps in enumerate(self.kernel):
+            for tap in range(taps):
+                first, stop, start = self.tap_range(axis, tap)
+                for step in range(stop - first):
+                    counts[axis][start + step * self.strides[axis]] += 1
+        return tuple(tuple(row) for row in counts)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all interior cells get equally many taps; if not, the layer prints a checkerboard.
+
+        Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016.
+        """
+        for taps, stride, dilation in zip(self.kernel, self.strides, self.dilation, strict=True):
+            residues = [tap * dilation % stride for tap in range(taps)]
+            if len({residues.count(residue) for residue in range(stride)}) > 1:
+                return False
+        return True
+
+    @property
+    def adjoint(self) -> Convolution:
+        """The strided convolution that this is the transpose of: it maps `output` to `input`.
+
+        >>> geometry((7, 7), 3, strides=2, padding="same").adjoint.output
+        (7, 7)
+        """
+        return Convolution(self.output, self.kernel, self.strides, self.dilation, self.crop)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A strided convolution's integers; `adjoint` is the `Geometry` that maps its output back.
+
+    `padding` counts the cells read beyond the input, (before, after) per axis. A negative count is
+    cells that no window reaches, as at the end of `input` where the stride does not divide evenly.
+    """
+
+    input: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[Pair, ...]
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """`floor((i + before + after - K) / s) + 1` per axis."""
+        return tuple(
+            (size + before + after - (d * (k - 1) + 1)) // s + 1
+            for size, k, s, d, (before, after) in zip(
+                self.input, self.kernel, self.strides, self.dilation, self.padding, strict=True
+            )
+        )
+
+    @property
+    def adjoint(self) -> Geometry:
+        """The transposed convolution of this one."""
+        return Geometry(self.output, self.kernel, self.strides, self.dilation, self.padding)
+
+
+def geometry(
+    input: Size,
+    kernel: Size,
+    *,
+    strides: Size = 1,
+    padding: Padding = "valid",
+    output_padding: Size | None = None,
+    output_shape: Size | None = None,
+    dilation: Size = 1,
+) -> Geometry:
+    """Work out a transposed convolution: which size comes out, what is cropped where.
+
+    >>> geometry(7, 3, strides=2, padding="same").output
+    (14,)
+    >>> geometry((7, 7), 3, strides=2, padding=1, output_padding=1).crop
+    ((1, 0), (1, 0))
+    >>> geometry((4, 4), 3, strides=3, output_shape=(14, 14)).crop
+    ((0, -2), (0, -2))
+
+    `input`, `kernel`, `strides`, `dilation`: an integer, or one per axis (1 to 3 axes).
+    `padding`: the padding of the convolution that this transposes, so the crop of this one:
+    "same", "same_lower" (the larger half first) and "valid" by TensorFlow's rules, an integer, or
+    [(before, after), ...] per axis. `output_padding`: cells added at the end, with explicit padding
+    only. `output_shape`: the wanted spatial size, one of the `strides` sizes that the convolution
+    maps back to `input`.
+
+    Raises `TypeError` for what is not an integer, and `ValueError` for what is not legal.
+    """
+    rank = common_rank(
+        input=input,
+        kernel=kernel,
+        strides=strides,
+        dilation=dilation,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        padding=None if isinstance(padding, str) else padding,
+    )
+    inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
+    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
+    pads = as_padding(padding, rank)
+    extra = _output_padding(output_padding, output_shape, padding, rank, steps, dilations)
+    wanted = None if output_shape is None else as_sizes("output_shape", output_shape, rank)
+    check_cells("input", math.prod(inputs))
+    check_cells("output", math.prod(i * s + d * k for i, s, d, k in zip(inputs, steps, dilations, kernels, strict=True)))
+    crops: list[Pair] = []
+    for axis in range(rank):
+        span = dilations[axis] * (kernels[axis] - 1) + 1
+        low, default, length = output_range(inputs[axis], span, steps[axis], pads[axis])
+        size = default + extra[axis] if wanted is None else wanted[axis]
+        if wanted is not None and not low <= size < low + steps[axis]:
+            _refuse_output_shape(axis, wanted, low, steps[axis], inputs[axis], padding)
+        if size < 1:
+            _refuse_crop(axis, padding, length, pads[axis])
+        before = crop_before(length - size, pads[axis])
+        crops.append((before, length - size - before))
+    return Geometry(inputs, kernels, steps, dilations, tuple(crops))
+
+
+def convolution(
+    input: Size, kernel: Size, *, strides: Size = 1, padding: Padding = "valid", dilation: Size = 1
+) -> Convolution:
+    """Work out a strided convolution: the other direction of `geometry`, same meaning of `padding`.
+
+    >>> convolution((14, 14), 3, strides=2, padding="same").output
+    (7, 7)
+
+    Parameters as in `geometry`. Raises `ValueError` where the kernel is larger than the padded input.
+    """
+    rank = common_rank(
+        input=input,
+        kernel=kernel,
+        strides=strides,
+        dilation=dilation,
+        padding=None if isinstance(padding, str) else padding,
+    )
+    inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
+    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
+    pads = as_padding(padding, rank)
+    check_cells("input", math.prod(inputs))
+    padded: list[Pair] = []
+    for axis in range(rank):
+        span = dilations[axis] * (kernels[axis] - 1) + 1
+        pad = pads[axis]
+        room = inputs[axis] + (0 if isinstance(pad, str) else sum(pad))
+        if pad in ("same", "same_lower"):
+            size = -(-inputs[axis] // steps[axis])
+        elif room >= span:
+            size = (room - span) // steps[axis] + 1
+        else:
+            message = (
+                f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {span} cells, more than the "
+                f"padded input of {room} on axis {axis}; the nearest legal padding adds {span - room} cells, "
+                f'or padding="same"'
+            )
+            raise ValueError(message)
+        length = (size - 1) * steps[axis] + span
+        before = crop_before(length - inputs[axis], pad)
+        padded.append((before, length - inputs[axis] - before))
+    return Convolution(inputs, kernels, steps, dilations, tuple(padded))
+
+
+def output_range(input: int, span: int, stride: int, pad: PaddingRule | Pair) -> tuple[int, int, int]:
+    """One axis: (smallest legal output, default output, full length); `stride` sizes are legal.
+
+    The convolution with this padding maps exactly those sizes back to `input`.
+    """
+    length = (input - 1) * stride + span
+    if pad == "valid":
+        return length, length + max(stride - span, 0), length
+    if isinstance(pad, str):
+        return (input - 1) * stride + 1, input * stride, length
+    return length - sum(pad), length - sum(pad), length
+
+
+def crop_before(total: int, pad: PaddingRule | Pair) -> int:
+    """One axis: how much of a total crop is cut off the front."""
+    match pad:
+        case "same":
+            return max(total, 0) // 2
+        case "same_lower":
+            return -(-max(total, 0) // 2)
+        case "valid":
+            return 0
+        case (before, _):
+            return before
+
+
+def common_rank(**values: object) -> int:
+    """The number of axes that the given arguments agree on; all integers make one axis."""
+    lengths = {name: len(value) for name, value in values.items() if _is_sequence(value)}
+    if not lengths:
+        return 1
+    (name, rank), *others = lengths.items()
+    if not 1 <= rank <= 3:
+        message = f"`{name}` (={_show(values[name])}) has {rank} axes; 1 to 3 are supported"
+        raise ValueError(message)
+    for other, length in others:
+        if length != rank:
+            message = (
+                f"`{other}` (={_show(values[other])}) has {length} entries and `{name}` (={_show(values[name])}) "
+                f"has {rank}; give one per axis, or a single integer"
+            )
+            raise ValueError(message)
+    return rank
+
+
+def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[int, ...]:
+    """Check an integer or a sequence of `rank` of them, each at least `least`."""
+    entries = [as_integer(name, entry) for entry in value] if _is_sequence(value) else [as_integer(name, value)] * rank
+    if len(entries) != rank:
+        message = f"`{name}` (={_show(value)}) must have one entry per axis, {rank} of them"
+        raise ValueError(message)
+    for entry in entries:
+        if not least <= entry <= LARGEST:
+            nearest = max(least, min(entry, LARGEST))
+            shown = tuple(entries) if _is_sequence(value) else entry
+            message = (
+                f"`{name}` (={shown}) must be at least {least} and below 2**63; the nearest legal value is {nearest}"
+            )
+            raise ValueError(message)
+    return tuple(entries)
+
+
+def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
+    """Check [(before, after), ...], one pair per axis, of either sign."""
+    if _is_sequence(value) and len(value) == rank and all(_is_sequence(pair) and len(pair) == 2 for pair in value):
+        pairs = [tuple(as_integer(name, entry) for entry in pair) for pair in value]
+        if all(abs(entry) <= LARGEST for pair in pairs for entry in pair):
+            return tuple((before, after) for before, after in pairs)
+    nearest = ", ".join(["(before, after)"] * rank)
+    message = f"`{name}` (={_show(value)}) must be one (before, after) pair per axis: [{nearest}]"
+    raise ValueError(message)
+
+
+def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
+    """Check `padding` and spread it over the axes: a rule's name or a pair for each."""
+    match padding:
+        case "same" | "same_lower" | "valid":
+            return (padding,) * rank
+        case str():
+            message = f'`padding` (={padding!r}) must be "same", "same_lower", "valid", an integer, or pairs'
+            near = [rule for rule in RULES if rule == padding.lower()]
+            raise ValueError(f'{message}; the nearest legal value is "{near[0]}"' if near else message)
+    if not _is_sequence(padding):
+        size = as_integer("padding", padding)
+        return as_pairs("padding", [(size, size)] * rank, rank)
+    if all(isinstance(entry, int) for entry in padding):
+        pairs = [(entry, entry) for entry in padding]
+        message = (
+            f"`padding` (={_show(padding)}) must be one integer or a (before, after) pair per axis; "
+            f"the nearest legal value is {pairs}"
+        )
+        raise ValueError(message)
+    return as_pairs("padding", padding, rank)
+
+
+def as_integer(name: str, value: object) -> int:
+    """Check one integer of any library; booleans and floats (NaN too) are refused."""
+    if not isinstance(value, bool):
+        try:
+            return index(value)  # pyright: ignore[reportArgumentType]  any object may be asked
+        except TypeError:
+            pass
+    message = f"`{name}` (={_show(value)}) must be an integer or a sequence of integers, not {type(value).__name__}"
+    nearest = ""
+    if isinstance(value, float) and value.is_integer():
+        nearest = f"; the nearest legal value is {int(value)}"
+    raise TypeError(message + nearest)
+
+
+def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
+    """Refuse sizes whose product passes the largest signed 64-bit integer."""
+    if cells > LARGEST:
+        message = f"`{name}` would have {cells} {what}; at most 2**63 - 1 can be counted"
+        raise ValueError(message)
+
+
+def _output_padding(
+    output_padding: Size | None,
+    output_shape: Size | None,
+    padding: Padding,
+    rank: int,
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    if output_padding is None:
+        return (0,) * rank
+    if output_shape is not None:
+        message = (
+            f"`output_padding` (={_show(output_padding)}) and `output_shape` (={_show(output_shape)}) both say "
+            "which size comes out; give one of them"
+        )
+        raise ValueError(message)
+    if isinstance(padding, str):
+        message = (
+            f"`output_padding` (={_show(output_padding)}) goes with explicit padding only, not with "
+            f'padding="{padding}"; name the size with `output_shape`'
+        )
+        raise ValueError(message)
+    extra = as_sizes("output_padding", output_padding, rank, least=0)
+    for axis, (cells, s, d) in enumerate(zip(extra, strides, dilation, strict=True)):
+        if cells >= max(s, d):
+            message = (
+                f"`output_padding` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}; "
+                f"the nearest legal value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in "
+                "`padding` adds any number of cells"
+            )
+            raise ValueError(message)
+    return extra
+
+
+def _refuse_output_shape(
+    axis: int, wanted: tuple[int, ...], low: int, stride: int, input: int, padding: Padding
+) -> None:
+    legal = f"{max(low, 1)} to {low + stride - 1}" if low + stride - 1 > low else f"{low}"
+    nearest = max(low, min(wanted[axis], low + stride - 1), 1)
+    message = (
+        f"`output_shape` (={wanted[axis]}) must be {legal} on axis {axis}: the sizes that a convolution with stride "
+        f"{stride} and padding={_show(padding)} maps to {input}; the nearest legal value is {nearest}"
+    )
+    raise ValueError(message)
+
+
+def _refuse_crop(axis: int, padding: Padding, length: int, pad: PaddingRule | Pair) -> None:
+    before = pad[0] if not isinstance(pad, str) else 0
+    message = (
+        f"`padding` (={_show(padding)}) must leave at least 1 of the {length} cells of the full output of axis "
+        f"{axis}; the nearest legal pair is {(before, length - before - 1)}"
+    )
+    raise ValueError(message)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
