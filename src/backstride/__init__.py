@@ -3,17 +3,24 @@
 from backstride.engine import implementations
 from backstride.geometry import Geometry, geometry
 from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
+from backstride.sizes import LegalCall, sizes
+from backstride.surgery import convolutionalize, prove, transpose
 
 __all__ = [
     "Geometry",
+    "LegalCall",
     "conv",
     "conv_kernel_gradient",
     "conv_transpose",
+    "convolutionalize",
     "dense",
     "dense_to_conv",
     "flatten",
     "geometry",
     "implementations",
     "plan",
+    "prove",
     "relu",
+    "sizes",
+    "transpose",
 ]

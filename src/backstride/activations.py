@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,9 @@ def check_activation(activation: object, dtype: np.dtype[Any]) -> str | None:
         return None
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         message = f"`activation` (={activation!r}) must be None or one of {', '.join(ACTIVATIONS)}"
+        near = difflib.get_close_matches(str(activation).lower(), ACTIVATIONS, 1)
+        if isinstance(activation, str) and near:
+            message += f"; the nearest legal value is {near[0]!r}"
         raise ValueError(message)
     if dtype.kind == "c":
         message = f"`activation` (={activation!r}) is not defined for {dtype} numbers; the nearest legal value is None"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import array_api_compat as compat
 import numpy as np
@@ -17,29 +17,34 @@ import numpy as np
 from backstride.layout import AnyArray
 
 DTYPES = (
-    "float32 float64 float16 bfloat16 complex64 complex128 "
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64"
-).split()
+    *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+NEAREST_DTYPES = {"bool": "uint8", "float8": "float16", "float128": "float64", "complex256": "complex128"}
+LIBRARIES = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "cupy": "cupy"}
 
 
-def library_of(name: str, array: object) -> str:
+def library_of(name: str, array: Any) -> str:
     """The name of the library that an array comes from.
 
     >>> library_of("x", np.ones(3))
     'numpy'
     """
-    module = type(array).__module__.partition(".")[0]
-    module = {"jaxlib": "jax"}.get(module, module)
-    if isinstance(array, np.ndarray) or module in ("torch", "jax", "tensorflow", "cupy"):
-        known = "numpy" if isinstance(array, np.ndarray) else module
-        if hasattr(array, "shape") and hasattr(array, "dtype"):
-            return known
-    elif hasattr(array, "__array_namespace__") or hasattr(array, "__dlpack__"):
-        return module
-    message = (
-        f"`{name}` (={_show(array)}) must be an array, not {type(array).__name__}; "
-        f"the nearest legal call is numpy.asarray({name})"
-    )
+    if isinstance(array, np.ma.MaskedArray):
+        message = f"`{name}` is a masked array, whose mask would be lost; the nearest legal call is {name}.filled(0)"
+        raise TypeError(message)
+    if isinstance(array, np.ndarray | np.generic):
+        return "numpy"
+    if hasattr(array, "shape") and hasattr(array, "dtype"):
+        modules = [kind.__module__.partition(".")[0] for kind in type(array).__mro__]
+        for module in modules:  # a subclass counts as what it derives from
+            if module in LIBRARIES:
+                return LIBRARIES[module]
+        if hasattr(array, "__array_namespace__") or hasattr(array, "__dlpack__"):
+            return modules[0]
+    message = f"`{name}` (={_show(array)}) must be an array, not {type(array).__name__}"
+    if isinstance(array, list | tuple) or hasattr(array, "__array__"):
+        message += f"; the nearest legal call is numpy.asarray({name})"
     raise TypeError(message)
 
 
@@ -59,16 +64,16 @@ def same_library(**arrays: object) -> str:
 
 def dtype_name(name: str, array: Any) -> str:
     """The dtype of any library's array as one of `DTYPES`; others are refused."""
+    _ = library_of(name, array)
     dtype = array.dtype
     text = str(getattr(dtype, "name", dtype)).rpartition(".")[2]
     if text not in DTYPES:
         message = f"`{name}` has dtype {text}; legal are {', '.join(DTYPES)}"
-        hint = ""
         if text == "object":
-            hint = "; for exact arithmetic on objects use backstride.reference"
-        elif text == "bool":
-            hint = f"; the nearest legal call is {name}.astype('uint8')"
-        raise TypeError(message + hint)
+            message += "; for exact arithmetic on objects use backstride.reference"
+        for start, nearest in NEAREST_DTYPES.items():
+            message += f"; the nearest of these is {nearest}" if text.startswith(start) else ""
+        raise TypeError(message)
     return text
 
 
@@ -78,13 +83,17 @@ def to_numpy(name: str, array: Any) -> AnyArray:
     match library_of(name, array):
         case "numpy":
             result = np.asarray(array)
+            native = result.dtype.isnative and result.flags.aligned
+            result = result if native else result.astype(result.dtype.newbyteorder("="))
         case "torch":
             result = _torch_to_numpy(name, array, kind)
         case "jax":
-            if not hasattr(array, "addressable_shards"):
+            if isinstance(array, sys.modules["jax"].core.Tracer):
                 _refuse_traced(name, "jax.jit")
             result = np.asarray(array)
         case "tensorflow":
+            if isinstance(array, sys.modules["tensorflow"].Variable):
+                array = array.value()
             if not hasattr(array, "numpy"):
                 _refuse_traced(name, "tf.function")
             result = array.numpy()
@@ -123,6 +132,9 @@ def _torch_to_numpy(name: str, tensor: Any, kind: str) -> AnyArray:
             "and conv, conv_transpose and conv_kernel_gradient are each other's derivatives"
         )
         raise TypeError(message)
+    if tensor.is_meta:
+        message = f"`{name}` is on the meta device and has no values; the nearest legal call gives a tensor with values"
+        raise TypeError(message)
     if str(tensor.layout) != "torch.strided":
         message = f"`{name}` has layout {tensor.layout}; the nearest legal call is {name}.to_dense()"
         raise TypeError(message)
@@ -139,7 +151,8 @@ def _elsewhere(array: Any) -> bool:
 def _generic_back(result: AnyArray, model: Any) -> Any:
     if _speaks_array_api(model):
         namespace = compat.array_namespace(model)
-        return namespace.asarray(result, dtype=model.dtype, device=compat.device(model))
+        device = cast("Callable[[Any], Any]", compat.device)
+        return namespace.asarray(result, dtype=model.dtype, device=device(model))
     module: Any = sys.modules[type(model).__module__.partition(".")[0]]
     if hasattr(module, "from_dlpack"):
         return module.from_dlpack(result)

@@ -17,6 +17,7 @@ from backstride.implementation import Call, Implementation, finish
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import Native
 from backstride.portable import Portable
+from backstride.precision import widened
 
 VARIABLE = "BACKSTRIDE_IMPLEMENTATION"
 
@@ -30,7 +31,7 @@ class Reference(Implementation):
         return None
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype.kind in "cO" or dtype in (np.float32, np.float64, np.int64)
+        return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
     def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
         return kernel.copy()
@@ -85,8 +86,9 @@ def select(dtype: np.dtype[Any]) -> Implementation:
     """The forced implementation, or the first usable one that computes in `dtype` or a wider one."""
     wanted = os.environ.get(VARIABLE)
     usable = [entry for entry in IMPLEMENTATIONS if entry.obstacle() is None]
+    best = next(entry for entry in usable if entry.takes(widened(dtype)))
     if not wanted:
-        return next(entry for entry in usable if entry.takes(widened(dtype)))
+        return best
     names = ", ".join(entry.name for entry in usable)
     for entry in IMPLEMENTATIONS:
         if entry.name != wanted:
@@ -95,17 +97,10 @@ def select(dtype: np.dtype[Any]) -> Implementation:
             message = f"`{VARIABLE}` (={wanted!r}) cannot run here: {obstacle}; usable are {names}"
             raise RuntimeError(message)
         if not entry.takes(widened(dtype)):
-            message = f"`{VARIABLE}` (={wanted!r}) does not compute in {dtype}; the nearest legal value is 'numpy'"
+            message = (
+                f"`{VARIABLE}` (={wanted!r}) does not compute in {dtype}; the nearest legal value is {best.name!r}"
+            )
             raise TypeError(message)
         return entry
     message = f"`{VARIABLE}` (={wanted!r}) is no implementation; usable are {names}"
     raise ValueError(message)
-
-
-def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype that narrow numbers are computed in: half precision in float32, integers in int64."""
-    if dtype.kind in "iu":
-        return np.dtype(np.int64)
-    if dtype.kind in "fV" and dtype.itemsize <= 2:
-        return np.dtype(np.float32)
-    return dtype

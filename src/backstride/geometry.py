@@ -7,7 +7,8 @@ and full length `L = (i-1)s + K`, every framework computes
     y = y_full[before : L - after]        crop; a negative crop appends zeros
 
 and differs only in how it says (before, after). This module holds that model and nothing else:
-no arrays, no framework. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
+no arrays, no framework; it is longer than its neighbours because every check on these integers
+stands here, once. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
 arithmetic for deep learning" (arXiv 1603.07285), are its special cases.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from operator import index
 from typing import Literal, TypeAlias, TypeGuard
 
@@ -68,16 +70,16 @@ class Geometry:
     crop: tuple[Pair, ...]
 
     def __post_init__(self) -> None:
-        rank = len(self.input)
+        fields = {name: getattr(self, name) for name in ("input", "kernel", "strides", "dilation", "crop")}
+        rank = common_rank(**fields)
         for name in ("input", "kernel", "strides", "dilation"):
             object.__setattr__(self, name, as_sizes(name, getattr(self, name), rank))
         object.__setattr__(self, "crop", as_pairs("crop", self.crop, rank))
         for axis, (length, size) in enumerate(zip(self.full, self.output, strict=True)):
             if size < 1:
-                before, after = self.crop[axis]
                 message = (
-                    f"`crop` (={(before, after)}) must leave at least 1 of the {length} cells of axis {axis}; "
-                    f"the nearest legal crop is {(before, length - before - 1)}"
+                    f"`crop` (={self.crop[axis]}) must leave at least 1 of the {length} cells of axis {axis}; "
+                    f"the nearest legal pair is {_nearest_crop(length, self.crop[axis])}"
                 )
                 raise ValueError(message)
         check_cells("input", math.prod(self.input))
@@ -150,11 +152,8 @@ class Geometry:
 
         Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016.
         """
-        for taps, stride, dilation in zip(self.kernel, self.strides, self.dilation, strict=True):
-            residues = [tap * dilation % stride for tap in range(taps)]
-            if len({residues.count(residue) for residue in range(stride)}) > 1:
-                return False
-        return True
+        axes = zip(self.kernel, self.strides, self.dilation, strict=True)
+        return all(k % s == 0 and math.gcd(s, d) == 1 for k, s, d in axes)
 
     @property
     def adjoint(self) -> Convolution:
@@ -231,24 +230,27 @@ def geometry(
         dilation=dilation,
         output_padding=output_padding,
         output_shape=output_shape,
-        padding=None if isinstance(padding, str) else padding,
+        padding=pairs_of(padding),
     )
     inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
+    check_cells("input", math.prod(inputs))
     steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
     pads = as_padding(padding, rank)
-    extra = _output_padding(output_padding, output_shape, padding, rank, steps, dilations)
-    wanted = None if output_shape is None else as_sizes("output_shape", output_shape, rank)
-    check_cells("input", math.prod(inputs))
-    check_cells("output", math.prod(i * s + d * k for i, s, d, k in zip(inputs, steps, dilations, kernels, strict=True)))
+    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
     crops: list[Pair] = []
     for axis in range(rank):
         span = dilations[axis] * (kernels[axis] - 1) + 1
         low, default, length = output_range(inputs[axis], span, steps[axis], pads[axis])
         size = default + extra[axis] if wanted is None else wanted[axis]
-        if wanted is not None and not low <= size < low + steps[axis]:
-            _refuse_output_shape(axis, wanted, low, steps[axis], inputs[axis], padding)
-        if size < 1:
-            _refuse_crop(axis, padding, length, pads[axis])
+        if low + steps[axis] <= 1 or (wanted is None and size < 1):
+            _refuse_crop(
+                axis, padding, pads[axis], length + extra[axis], leave=None if wanted is None else max(size, 1)
+            )
+        if wanted is not None and not max(low, 1) <= size < low + steps[axis]:
+            maps = f"a convolution with stride {steps[axis]} and padding={_show(padding)} maps to {inputs[axis]}"
+            legal = range(max(low, 1), low + steps[axis])
+            _refuse_output_shape(axis, size, legal, maps)
         before = crop_before(length - size, pads[axis])
         crops.append((before, length - size - before))
     return Geometry(inputs, kernels, steps, dilations, tuple(crops))
@@ -269,12 +271,13 @@ def convolution(
         kernel=kernel,
         strides=strides,
         dilation=dilation,
-        padding=None if isinstance(padding, str) else padding,
+        padding=pairs_of(padding),
     )
     inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
     steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
     pads = as_padding(padding, rank)
     check_cells("input", math.prod(inputs))
+    sizes: list[int] = []
     padded: list[Pair] = []
     for axis in range(rank):
         span = dilations[axis] * (kernels[axis] - 1) + 1
@@ -285,15 +288,20 @@ def convolution(
         elif room >= span:
             size = (room - span) // steps[axis] + 1
         else:
+            before, after = (0, 0) if isinstance(pad, str) else pad
             message = (
                 f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {span} cells, more than the "
-                f"padded input of {room} on axis {axis}; the nearest legal padding adds {span - room} cells, "
-                f'or padding="same"'
+                f"padded input of {room} on axis {axis}; the nearest legal padding pair is "
+                f'{(before, after + span - room)}, or padding="same"'
             )
             raise ValueError(message)
         length = (size - 1) * steps[axis] + span
         before = crop_before(length - inputs[axis], pad)
+        sizes.append(size)
         padded.append((before, length - inputs[axis] - before))
+    check_cells("output", math.prod(sizes))
+    lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
+    check_cells("input", math.prod(lengths), what="cells with its padding")
     return Convolution(inputs, kernels, steps, dilations, tuple(padded))
 
 
@@ -335,7 +343,7 @@ def common_rank(**values: object) -> int:
     for other, length in others:
         if length != rank:
             message = (
-                f"`{other}` (={_show(values[other])}) has {length} entries and `{name}` (={_show(values[name])}) "
+                f"`{other}` (={_show(values[other])}) has {_entries(length)} and `{name}` (={_show(values[name])}) "
                 f"has {rank}; give one per axis, or a single integer"
             )
             raise ValueError(message)
@@ -344,85 +352,83 @@ def common_rank(**values: object) -> int:
 
 def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[int, ...]:
     """Check an integer or a sequence of `rank` of them, each at least `least`."""
-    entries = [as_integer(name, entry) for entry in value] if _is_sequence(value) else [as_integer(name, value)] * rank
-    if len(entries) != rank:
+    entries = as_integers(name, value, rank, least=least)
+    for axis, entry in enumerate(entries):
+        if not least <= entry <= LARGEST:
+            message = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
+            if entry < least:
+                message += f"; the nearest legal value is {least}"
+            raise ValueError(message)
+    return entries
+
+
+def as_integers(name: str, value: object, rank: int, *, least: int = -LARGEST) -> tuple[int, ...]:
+    """Check an integer or a sequence of `rank` of them, of any size; `least` is for the message only."""
+    if not _is_sequence(value):
+        return (as_integer(name, value, rule="an integer or a sequence of integers", least=least),) * rank
+    if len(value) != rank:
         message = f"`{name}` (={_show(value)}) must have one entry per axis, {rank} of them"
         raise ValueError(message)
-    for entry in entries:
-        if not least <= entry <= LARGEST:
-            nearest = max(least, min(entry, LARGEST))
-            shown = tuple(entries) if _is_sequence(value) else entry
-            message = (
-                f"`{name}` (={shown}) must be at least {least} and below 2**63; the nearest legal value is {nearest}"
-            )
-            raise ValueError(message)
-    return tuple(entries)
+    return tuple(as_integer(f"{name}[{axis}]", entry, least=least) for axis, entry in enumerate(value))
 
 
 def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
     """Check [(before, after), ...], one pair per axis, of either sign."""
-    if _is_sequence(value) and len(value) == rank and all(_is_sequence(pair) and len(pair) == 2 for pair in value):
-        pairs = [tuple(as_integer(name, entry) for entry in pair) for pair in value]
-        if all(abs(entry) <= LARGEST for pair in pairs for entry in pair):
-            return tuple((before, after) for before, after in pairs)
-    nearest = ", ".join(["(before, after)"] * rank)
-    message = f"`{name}` (={_show(value)}) must be one (before, after) pair per axis: [{nearest}]"
-    raise ValueError(message)
+    entries = [entry for entry in value if _is_sequence(entry) and len(entry) == 2] if _is_sequence(value) else []
+    pairs = [
+        (as_integer(f"{name}[{axis}][0]", pair[0]), as_integer(f"{name}[{axis}][1]", pair[1]))
+        for axis, pair in enumerate(entries)
+    ]
+    if not _is_sequence(value) or not len(pairs) == len(value) == rank:
+        nearest = ", ".join(["(before, after)"] * rank)
+        message = f"`{name}` (={_show(value)}) must be one (before, after) pair per axis: [{nearest}]"
+        raise ValueError(message)
+    for entry in (entry for pair in pairs for entry in pair):
+        if abs(entry) > LARGEST:
+            message = f"`{name}` (={entry}) must be between -2**63 and 2**63"
+            raise ValueError(message)
+    return tuple(pairs)
+
+
+def pairs_of(padding: object) -> object:
+    """What `padding` tells about the number of axes: itself where it holds a pair for each, or else None."""
+    return padding if _is_sequence(padding) and all(_is_sequence(entry) for entry in padding) else None
 
 
 def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
     """Check `padding` and spread it over the axes: a rule's name or a pair for each."""
-    match padding:
-        case "same" | "same_lower" | "valid":
+    rule = '"same", "same_lower", "valid", an integer, or a (before, after) pair per axis'
+    if isinstance(padding, str):
+        if padding == "same" or padding == "same_lower" or padding == "valid":  # noqa: PLR1714  narrows the type
             return (padding,) * rank
-        case str():
-            message = f'`padding` (={padding!r}) must be "same", "same_lower", "valid", an integer, or pairs'
-            near = [rule for rule in RULES if rule == padding.lower()]
-            raise ValueError(f'{message}; the nearest legal value is "{near[0]}"' if near else message)
+        message = f"`padding` (={padding!r}) must be {rule}"
+        near = [name for name in RULES if name in (padding.lower(), padding.lower().removesuffix("_upper"))]
+        raise ValueError(f'{message}; the nearest legal value is "{near[0]}"' if near else message)
     if not _is_sequence(padding):
-        size = as_integer("padding", padding)
+        size = as_integer("padding", padding, rule=rule)
         return as_pairs("padding", [(size, size)] * rank, rank)
-    if all(isinstance(entry, int) for entry in padding):
-        pairs = [(entry, entry) for entry in padding]
-        message = (
-            f"`padding` (={_show(padding)}) must be one integer or a (before, after) pair per axis; "
-            f"the nearest legal value is {pairs}"
-        )
+    if padding and not any(isinstance(entry, str) or _is_sequence(entry) for entry in padding):
+        flat = [as_integer("padding", entry, rule=rule) for entry in padding]
+        message = f"`padding` (={_show(padding)}) must be {rule}"
+        if len(flat) == rank:
+            message += f"; the nearest legal value is {list(zip(flat, flat, strict=True))}"
+        elif len(flat) == 2 * rank:
+            message += f"; the nearest legal value is {list(zip(flat[::2], flat[1::2], strict=True))}"
         raise ValueError(message)
     return as_pairs("padding", padding, rank)
 
 
-def as_integer(name: str, value: object) -> int:
-    """Check one integer of any library; booleans and floats (NaN too) are refused."""
-    if not isinstance(value, bool):
-        try:
-            return index(value)  # pyright: ignore[reportArgumentType]  any object may be asked
-        except TypeError:
-            pass
-    message = f"`{name}` (={_show(value)}) must be an integer or a sequence of integers, not {type(value).__name__}"
-    nearest = ""
-    if isinstance(value, float) and value.is_integer():
-        nearest = f"; the nearest legal value is {int(value)}"
-    raise TypeError(message + nearest)
-
-
-def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
-    """Refuse sizes whose product passes the largest signed 64-bit integer."""
-    if cells > LARGEST:
-        message = f"`{name}` would have {cells} {what}; at most 2**63 - 1 can be counted"
-        raise ValueError(message)
-
-
-def _output_padding(
+def as_output_padding(
     output_padding: Size | None,
-    output_shape: Size | None,
+    output_shape: object,
     padding: Padding,
-    rank: int,
-    strides: tuple[int, ...],
-    dilation: tuple[int, ...],
+    *,
+    steps: tuple[int, ...],
+    dilations: tuple[int, ...],
 ) -> tuple[int, ...]:
+    """Check `output_padding` and what it goes with: cells to add at the end of each axis."""
     if output_padding is None:
-        return (0,) * rank
+        return (0,) * len(steps)
     if output_shape is not None:
         message = (
             f"`output_padding` (={_show(output_padding)}) and `output_shape` (={_show(output_shape)}) both say "
@@ -434,12 +440,13 @@ def _output_padding(
             f"`output_padding` (={_show(output_padding)}) goes with explicit padding only, not with "
             f'padding="{padding}"; name the size with `output_shape`'
         )
-        raise ValueError(message)
-    extra = as_sizes("output_padding", output_padding, rank, least=0)
-    for axis, (cells, s, d) in enumerate(zip(extra, strides, dilation, strict=True)):
+        raise ValueError(message)  # noqa: TRY004  the combination is at fault, not the type
+    extra = as_sizes("output_padding", output_padding, len(steps), least=0)
+    for axis, (cells, s, d) in enumerate(zip(extra, steps, dilations, strict=True)):
         if cells >= max(s, d):
+            item = _item("output_padding", output_padding, axis)
             message = (
-                f"`output_padding` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}; "
+                f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}; "
                 f"the nearest legal value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in "
                 "`padding` adds any number of cells"
             )
@@ -447,29 +454,69 @@ def _output_padding(
     return extra
 
 
-def _refuse_output_shape(
-    axis: int, wanted: tuple[int, ...], low: int, stride: int, input: int, padding: Padding
-) -> None:
-    legal = f"{max(low, 1)} to {low + stride - 1}" if low + stride - 1 > low else f"{low}"
-    nearest = max(low, min(wanted[axis], low + stride - 1), 1)
-    message = (
-        f"`output_shape` (={wanted[axis]}) must be {legal} on axis {axis}: the sizes that a convolution with stride "
-        f"{stride} and padding={_show(padding)} maps to {input}; the nearest legal value is {nearest}"
-    )
-    raise ValueError(message)
+def as_integer(name: str, value: object, *, rule: str = "an integer", least: int = -LARGEST) -> int:
+    """Check one integer of any library; booleans and floats (NaN too) are refused."""
+    if not isinstance(value, bool):
+        try:
+            return index(value)  # pyright: ignore[reportArgumentType]  any object may be asked
+        except TypeError:
+            pass
+    message = f"`{name}` (={_show(value)}) must be {rule}, not {type(value).__name__}"
+    if isinstance(value, Real) and abs(number := float(value)) <= LARGEST:  # false for NaN
+        message += f"; the nearest legal value is {max(least, round(number))}"
+    elif getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
+        message += f"; the nearest legal call has {name}.tolist()"
+    raise TypeError(message)
 
 
-def _refuse_crop(axis: int, padding: Padding, length: int, pad: PaddingRule | Pair) -> None:
-    before = pad[0] if not isinstance(pad, str) else 0
+def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
+    """Refuse sizes whose product passes the largest signed 64-bit integer."""
+    if cells > LARGEST:
+        message = f"`{name}` would have {cells} {what}; at most 2**63 - 1 can be counted"
+        raise ValueError(message)
+
+
+def _refuse_crop(axis: int, padding: Padding, pad: PaddingRule | Pair, length: int, *, leave: int | None) -> None:
+    if _is_sequence(padding) or leave is not None:
+        crop = (0, 0) if isinstance(pad, str) else pad
+        nearest = f"pair is {_nearest_crop(length, crop, leave or 1)}"
+    else:
+        nearest = f"value on this axis is {(length - 1) // 2}"
     message = (
         f"`padding` (={_show(padding)}) must leave at least 1 of the {length} cells of the full output of axis "
-        f"{axis}; the nearest legal pair is {(before, length - before - 1)}"
+        f"{axis}; the nearest legal {nearest}"
     )
     raise ValueError(message)
+
+
+def _refuse_output_shape(axis: int, size: int, legal: range, maps: str) -> None:
+    sizes = f"{legal.start}" if len(legal) == 1 else f"{legal.start} to {legal.stop - 1}"
+    nearest = max(legal.start, min(size, legal.stop - 1))
+    message = (
+        f"`output_shape` (={size}) must be {sizes} on axis {axis}: the sizes that {maps}; "
+        f"the nearest legal value is {nearest}"
+    )
+    raise ValueError(message)
+
+
+def _nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
+    """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
+    before, after = crop
+    excess = before + after - (length - leave)
+    back = min(excess, max(after, 0))
+    return before - (excess - back), after - back
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _item(name: str, value: object, axis: int) -> str:
+    return f"{name}[{axis}]" if _is_sequence(value) else name
 
 
 def _show(value: object) -> str:

@@ -47,17 +47,17 @@ class Implementation(ABC):
     def conv_transpose(
         self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        """x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
+        """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
 
     @abstractmethod
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        """y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
+        """Map y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
 
     @abstractmethod
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        """x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""
+        """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""
 
 
 def finish(x: AnyArray, bias: AnyArray | None, activation: str | None, data_format: DataFormat) -> AnyArray:

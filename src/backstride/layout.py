@@ -1,19 +1,19 @@
 """Where the channels stand: one view of every array as channels last, and back. Moves no data.
 
-    data      channels_last (N, *size, C)              channels_first (N, C, *size)
-    kernel    channels_last (*k, C_big/groups, C_small)  channels_first (C_small, C_big/groups, *k)
+- data: channels_last (N, *size, C), channels_first (N, C, *size)
+- kernel: channels_last (*k, C_big/groups, C_small), channels_first (C_small, C_big/groups, *k)
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
-AnyArray: TypeAlias = NDArray[np.generic]
-FORMATS = ("channels_last", "channels_first")
+AnyArray: TypeAlias = NDArray[Any]
+FORMATS: tuple[object, ...] = ("channels_last", "channels_first")
 
 
 def check_data_format(data_format: object) -> DataFormat:

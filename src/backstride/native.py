@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,9 @@ from backstride.geometry import Geometry
 from backstride.implementation import Call, Implementation, finish
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
-_native: ModuleType | None
+_native: Any
 try:
-    from backstride import _native
+    _native = importlib.import_module("backstride._native")
 except ImportError:
     _native = None
 
@@ -24,10 +24,10 @@ class Native(Implementation):
     name: ClassVar[str] = "native"
 
     def obstacle(self) -> str | None:
-        return None if _native else "this installation is pure Python; the compiled part was not built"
+        return None if _native is not None else "this installation is pure Python; the compiled part was not built"
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype in (np.float32, np.float64)
+        return dtype.name in ("float32", "float64")
 
     def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
         """(k0, k1, k2, C_small, C_big/groups), so that the innermost loop runs over output channels."""

@@ -15,10 +15,35 @@ import numpy as np
 
 from backstride import arrays
 from backstride.activations import activate, check_activation
-from backstride.engine import select, widened
-from backstride.geometry import Geometry, Padding, Size, as_integer, as_sizes, check_cells, convolution, geometry
+from backstride.checks import (
+    bias_values,
+    channels_of,
+    check_data,
+    check_matrix,
+    check_result,
+    entries,
+    kernel_channels,
+    require_library,
+    same_kind,
+    spatial_of,
+)
+from backstride.engine import select
+from backstride.geometry import (
+    Geometry,
+    Padding,
+    Size,
+    as_integers,
+    as_output_padding,
+    as_padding,
+    as_sizes,
+    common_rank,
+    convolution,
+    geometry,
+    pairs_of,
+)
 from backstride.implementation import Call
-from backstride.layout import AnyArray, DataFormat, check_data_format
+from backstride.layout import DataFormat, check_data_format
+from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
 
@@ -28,18 +53,19 @@ class Plan:
 
     def __init__(self, kernel: Any, bias: Any, options: dict[str, Any]) -> None:
         self._library = arrays.same_library(kernel=kernel, bias=bias)
-        self._data_format = check_data_format(options.pop("data_format"))
+        self._data_format: DataFormat = check_data_format(options.pop("data_format"))
         self._kind = arrays.dtype_name("kernel", kernel)
-        _same_kind(self._kind, "kernel", bias=bias)
+        same_kind(self._kind, "kernel", bias=bias)
         weights = arrays.to_numpy("kernel", kernel)
-        self._groups, self._big, self._small = _kernel_channels(weights, options.pop("groups"), self._data_format)
-        self._spatial = _spatial(weights.shape, self._data_format, kernel=True)
+        self._groups, self._big, self._small = kernel_channels(weights, options.pop("groups"), self._data_format)
+        self._spatial = spatial_of(weights.shape, self._data_format, kernel=True)
         self._activation = check_activation(options.pop("activation"), weights.dtype)
         self._implementation = select(weights.dtype)
-        self._packed = self._implementation.pack(_widen(weights), self._groups, self._data_format)
-        self._bias = None if bias is None else _bias(bias, self._big).copy()
+        self._packed = self._implementation.pack(widen(weights), self._groups, self._data_format)
+        self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy()
         self._options = options
-        self._largest = _largest(weights)
+        _check_options(self._spatial, **options)
+        self._largest = largest(weights)
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""
@@ -48,17 +74,17 @@ class Plan:
 
     def __call__(self, x: Array, /) -> Array:
         """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
-        _require_library("x", x, self._library)
-        _same_kind(self._kind, "kernel", x=x)
+        require_library("x", x, self._library)
+        same_kind(self._kind, "kernel", x=x)
         data = arrays.to_numpy("x", x)
-        _check_data("x", data.shape, len(self._spatial), self._small, self._data_format)
-        where = self.geometry(_spatial(data.shape, self._data_format))
-        _check_result("output", data.shape[0], where.output, self._big)
+        check_data("x", data.shape, len(self._spatial), self._small, self._data_format)
+        where = self.geometry(spatial_of(data.shape, self._data_format))
+        check_result("output", data.shape[0], where.output, self._big)
         terms = math.prod(self._spatial) * self._small // self._groups
-        source, packed, bias = _exact_integers(data, self._packed, self._bias, terms * self._largest)
+        source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
         call = Call(where, self._groups, self._data_format)
         result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
-        return _narrow(result, x, data.dtype)
+        return narrow(result, x, data.dtype)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._options.items() if value is not None)
@@ -185,20 +211,20 @@ def conv(
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     layout = check_data_format(data_format)
     kind = arrays.dtype_name("kernel", kernel)
-    _same_kind(kind, "kernel", x=x, bias=bias)
+    same_kind(kind, "kernel", x=x, bias=bias)
     data, weights = arrays.to_numpy("x", x), arrays.to_numpy("kernel", kernel)
-    count, big, small = _kernel_channels(weights, groups, layout)
-    spatial = _spatial(weights.shape, layout, kernel=True)
+    count, big, small = kernel_channels(weights, groups, layout)
+    spatial = spatial_of(weights.shape, layout, kernel=True)
     activation = check_activation(activation, weights.dtype)
-    _check_data("x", data.shape, len(spatial), big, layout)
-    sizes = _spatial(data.shape, layout)
+    check_data("x", data.shape, len(spatial), big, layout)
+    sizes = spatial_of(data.shape, layout)
     where = convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation).adjoint
-    _check_result("output", data.shape[0], where.input, small)
-    terms = math.prod(spatial) * big // count * _largest(weights)
-    offset = None if bias is None else _bias(bias, small)
-    source, wide, offset = _exact_integers(data, _widen(weights), offset, terms)
+    check_result("output", data.shape[0], where.input, small)
+    terms = math.prod(spatial) * big // count * largest(weights)
+    offset = None if bias is None else widen(bias_values(bias, small))
+    source, wide, offset = exact_integers(data, widen(weights), offset, terms)
     result = select(weights.dtype).conv(source, wide, offset, activation, Call(where, count, layout))
-    return _narrow(result, x, data.dtype)
+    return narrow(result, x, data.dtype)
 
 
 def conv_kernel_gradient(
@@ -226,29 +252,29 @@ def conv_kernel_gradient(
     """
     _ = arrays.same_library(x=x, y=y)
     layout = check_data_format(data_format)
-    _same_kind(arrays.dtype_name("x", x), "x", y=y)
+    same_kind(arrays.dtype_name("x", x), "x", y=y)
     data, gradient = arrays.to_numpy("x", x), arrays.to_numpy("y", y)
-    shape = as_sizes("kernel_shape", kernel_shape, len(kernel_shape))
+    shape = entries("kernel_shape", kernel_shape)
     if not 3 <= len(shape) <= 5:
         message = f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
         raise ValueError(message)
-    count, big, small = _channels("kernel_shape", shape, groups, layout)
-    spatial = _spatial(shape, layout, kernel=True)
-    _check_data("x", data.shape, len(spatial), big, layout)
-    _check_data("y", gradient.shape, len(spatial), small, layout)
-    sizes = _spatial(data.shape, layout)
+    count, big, small = channels_of("kernel_shape", shape, groups, layout)
+    spatial = spatial_of(shape, layout, kernel=True)
+    check_data("x", data.shape, len(spatial), big, layout)
+    check_data("y", gradient.shape, len(spatial), small, layout)
+    sizes = spatial_of(data.shape, layout)
     where = convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation).adjoint
     expected = (data.shape[0], *where.input)
-    if (gradient.shape[0], *_spatial(gradient.shape, layout)) != expected:
+    if (gradient.shape[0], *spatial_of(gradient.shape, layout)) != expected:
         message = (
-            f"`y` has batch and size {(gradient.shape[0], *_spatial(gradient.shape, layout))}; the convolution of "
+            f"`y` has batch and size {(gradient.shape[0], *spatial_of(gradient.shape, layout))}; the convolution of "
             f"`x` gives {expected}"
         )
         raise ValueError(message)
-    terms = data.shape[0] * math.prod(where.input) * _largest(data)
-    source, image, _ = _exact_integers(gradient, _widen(data), None, terms)
+    terms = data.shape[0] * math.prod(where.input) * largest(data)
+    source, image, _ = exact_integers(gradient, widen(data), None, terms)
     result = select(data.dtype).conv_kernel_gradient(source, image, Call(where, count, layout))
-    return _narrow(result, x, data.dtype)
+    return narrow(result, x, data.dtype)
 
 
 def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: str | None = None) -> Array:
@@ -263,20 +289,20 @@ def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: 
     Raises `TypeError` and `ValueError` as `conv_transpose` does.
     """
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
-    _same_kind(arrays.dtype_name("kernel", kernel), "kernel", x=x, bias=bias)
+    same_kind(arrays.dtype_name("kernel", kernel), "kernel", x=x, bias=bias)
     data, weights = arrays.to_numpy("x", x), arrays.to_numpy("kernel", kernel)
     activation = check_activation(activation, weights.dtype)
-    _check_matrix(weights.shape)
+    check_matrix(weights.shape)
     if data.ndim < 1 or data.shape[-1] != weights.shape[0]:
         message = (
             f"`x` has shape {data.shape}; its last axis must have {weights.shape[0]} entries, "
             f"as `kernel` {weights.shape} takes"
         )
         raise ValueError(message)
-    offset = None if bias is None else _bias(bias, weights.shape[1])
-    source, wide, offset = _exact_integers(data, _widen(weights), offset, weights.shape[0] * _largest(weights))
+    offset = None if bias is None else widen(bias_values(bias, weights.shape[1]))
+    source, wide, offset = exact_integers(data, widen(weights), offset, weights.shape[0] * largest(weights))
     result = cast("Any", source) @ wide
-    return _narrow(activate(result if offset is None else result + offset, activation), x, data.dtype)
+    return narrow(activate(result if offset is None else result + offset, activation), x, data.dtype)
 
 
 def relu(x: Array, /) -> Array:
@@ -290,7 +316,10 @@ def relu(x: Array, /) -> Array:
     """
     _ = arrays.dtype_name("x", x)
     data = arrays.to_numpy("x", x)
-    return arrays.back(activate(data, check_activation("relu", data.dtype)), x)
+    if data.dtype.kind == "c":
+        message = f"`x` has dtype {data.dtype}; relu needs an order, which complex numbers have not"
+        raise TypeError(message)
+    return arrays.back(np.asarray(activate(data, "relu")), x)
 
 
 def flatten(x: Array, /) -> Array:
@@ -331,12 +360,13 @@ def dense_to_conv(
     layout = check_data_format(data_format)
     _ = arrays.dtype_name("kernel", kernel)
     weights = arrays.to_numpy("kernel", kernel)
-    _check_matrix(weights.shape)
-    size = (1, 1) if spatial is None else as_sizes("spatial", spatial, len(spatial))
+    check_matrix(weights.shape)
+    size = (1, 1) if spatial is None else entries("spatial", spatial)
     inputs, outputs = weights.shape
     if not 1 <= len(size) <= 3 or inputs % math.prod(size):
         message = (
-            f"`spatial` (={size}) must have 1 to 3 axes and a number of cells that divides the {inputs} rows of `kernel`"
+            f"`spatial` (={size}) must have 1 to 3 axes and a number of cells that divides the {inputs} rows "
+            "of `kernel`"
         )
         raise ValueError(message)
     channels = inputs // math.prod(size)
@@ -347,121 +377,19 @@ def dense_to_conv(
     return arrays.back(np.array(result, order="C"), kernel)
 
 
-def _same_kind(kind: str, owner: str, **others: Any) -> None:
-    for name, array in others.items():
-        if array is not None and (other := arrays.dtype_name(name, array)) != kind:
-            message = f"`{name}` has dtype {other}; it must be {kind}, as `{owner}` is; convert one of them"
-            raise TypeError(message)
-
-
-def _require_library(name: str, array: object, library: str) -> None:
-    if (other := arrays.library_of(name, array)) != library:
-        message = f"`{name}` (an array of {other}) must come from the library of `kernel`, which is {library}"
-        raise TypeError(message)
-
-
-def _kernel_channels(weights: AnyArray, groups: object, layout: DataFormat) -> tuple[int, int, int]:
-    if not 3 <= weights.ndim <= 5:
-        message = (
-            f"`kernel` has shape {weights.shape}; it must have 1 to 3 spatial axes and 2 for the channels: "
-            + ("(*k, C_big // groups, C_small)" if layout == "channels_last" else "(C_small, C_big // groups, *k)")
-        )
-        raise ValueError(message)
-    if weights.size == 0:
-        message = f"`kernel` has shape {weights.shape}; every axis must have at least 1 entry"
-        raise ValueError(message)
-    return _channels("kernel", weights.shape, groups, layout)
-
-
-def _channels(name: str, shape: tuple[int, ...], groups: object, layout: DataFormat) -> tuple[int, int, int]:
-    """(groups, C_big, C_small) of a kernel's shape."""
-    count = as_integer("groups", groups)
-    per_group, small = (shape[-2], shape[-1]) if layout == "channels_last" else (shape[1], shape[0])
-    if count < 1 or small % count:
-        nearest = max(divisor for divisor in range(1, small + 1) if small % divisor == 0 and divisor <= max(count, 1))
-        message = (
-            f"`groups` (={count}) must divide C_small (={small}) of `{name}` {shape}; "
-            f"the nearest legal value is {nearest}"
-        )
-        raise ValueError(message)
-    return count, per_group * count, small
-
-
-def _spatial(shape: tuple[int, ...], layout: DataFormat, *, kernel: bool = False) -> tuple[int, ...]:
-    if layout == "channels_first":
-        return shape[2:]
-    return shape[:-2] if kernel else shape[1:-1]
-
-
-def _check_data(name: str, shape: tuple[int, ...], rank: int, channels: int, layout: DataFormat) -> None:
-    axes = ["N", *(f"size{axis}" for axis in range(rank))]
-    axes.insert(len(axes) if layout == "channels_last" else 1, f"{channels}")
-    expected = f"({', '.join(axes)})"
-    if len(shape) != rank + 2:
-        message = f"`{name}` has shape {shape}; for this kernel it must have {rank + 2} axes: {expected}"
-        raise ValueError(message)
-    found = shape[-1] if layout == "channels_last" else shape[1]
-    if found != channels:
-        message = f"`{name}` has shape {shape}, {found} channels; for this kernel and `groups` it must be {expected}"
-        raise ValueError(message)
-    if 0 in _spatial(shape, layout):
-        message = f"`{name}` has shape {shape}; every spatial axis must have at least 1 cell"
-        raise ValueError(message)
-
-
-def _check_result(name: str, batch: int, size: tuple[int, ...], channels: int) -> None:
-    check_cells(name, batch * math.prod(size) * channels * 16, what="bytes")
-
-
-def _check_matrix(shape: tuple[int, ...]) -> None:
-    if len(shape) != 2 or 0 in shape:
-        message = f"`kernel` has shape {shape}; a dense kernel is (C_in, C_out), both at least 1"
-        raise ValueError(message)
-
-
-def _bias(bias: Any, channels: int) -> AnyArray:
-    values = arrays.to_numpy("bias", bias)
-    if values.shape != (channels,):
-        message = f"`bias` has shape {values.shape}; it must be ({channels},), one entry per output channel"
-        raise ValueError(message)
-    return _widen(values)
-
-
-def _widen(array: AnyArray) -> AnyArray:
-    if array.dtype == np.uint64 and array.size and _largest(array) >= 2**63:
-        return array.astype(object)
-    return array.astype(widened(array.dtype), copy=False)
-
-
-def _largest(array: AnyArray) -> int:
-    """The largest magnitude of an integer array, as a Python integer; 0 for other kinds."""
-    if array.dtype.kind not in "iu" or not array.size:
-        return 0
-    return max(abs(int(array.min())), abs(int(array.max())))
-
-
-def _exact_integers(
-    x: AnyArray, kernel: AnyArray, bias: AnyArray | None, bound: int
-) -> tuple[AnyArray, AnyArray, AnyArray | None]:
-    """Widen `x`; where sums of integers could pass 64 bits, all arrays hold Python integers instead."""
-    wide = _widen(x)
-    offset = 0 if bias is None or bias.dtype.kind not in "iuO" else max(abs(int(value)) for value in bias)
-    overflows = x.dtype.kind in "iu" and _largest(x) * bound + offset > np.iinfo(np.int64).max
-    if overflows or object in (wide.dtype, kernel.dtype):
-        return wide.astype(object), kernel.astype(object), None if bias is None else bias.astype(object)
-    return wide, kernel, bias
-
-
-def _narrow(result: AnyArray, x: Any, dtype: np.dtype[Any]) -> Any:
-    """Back to the dtype and library of `x`; an integer that does not fit is an error, never a wrapped one."""
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        for value in (result.min(), result.max()) if result.size else ():
-            if not limits.min <= value <= limits.max:
-                message = (
-                    f"`x` has dtype {dtype}, in which the result {value} does not fit; "
-                    "the nearest legal call converts the arrays to a wider dtype"
-                )
-                raise ValueError(message)
-        result = result.astype(dtype, copy=False)
-    return arrays.back(result, x)
+def _check_options(
+    kernel: tuple[int, ...],
+    *,
+    strides: Size,
+    padding: Padding,
+    output_padding: Size | None,
+    output_shape: Size | None,
+    dilation: Size,
+) -> None:
+    """Refuse at once, when a plan is made, what no input could make legal."""
+    sizes = {"strides": strides, "dilation": dilation, "output_padding": output_padding, "output_shape": output_shape}
+    rank = common_rank(kernel=kernel, **sizes, padding=pairs_of(padding))
+    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
+    _ = as_padding(padding, rank)
+    _ = None if output_shape is None else as_integers("output_shape", output_shape, rank)
+    _ = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)

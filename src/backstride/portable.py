@@ -29,7 +29,7 @@ class Portable(Implementation):
         return None
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype.kind in "cO" or dtype in (np.float32, np.float64, np.int64)
+        return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
     def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
         """(*k, groups, C_small/groups, C_big/groups): one contiguous matrix per tap and group."""

@@ -1,0 +1,64 @@
+# Everything a stranger needs: `make demo` and `make test`, on a fresh Debian or Ubuntu with Python 3.11,
+# its venv module and a C++ compiler. Safe to run again. PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMPS = $(VENV)/.stamps
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
+
+.PHONY: help demo test test-frameworks test-slow lint docs conformance bench clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(STAMPS)/demo: $(STAMPS)/venv $(BUILT_FROM)
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(STAMPS)/test: $(STAMPS)/demo
+	$(INSTALL) --editable '.[demo,dev,docs]'
+	touch $@
+
+$(STAMPS)/frameworks: $(STAMPS)/test
+	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx]'
+	touch $@
+
+## make demo             run the main job on real digits; writes demo/report.html
+demo: $(STAMPS)/demo
+	$(BIN)/backstride demo --out demo
+
+## make lint             formatting, lint and strict types
+lint: $(STAMPS)/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+## make test             lint, types, documentation and the tests that need no heavy framework
+test: lint docs
+	$(BIN)/python -m pytest -m 'not frameworks and not slow'
+
+## make test-frameworks  compare with TensorFlow, Keras, JAX, Flax, Equinox, ONNX, ONNX Runtime, OpenVINO
+test-frameworks: $(STAMPS)/frameworks
+	$(BIN)/python -m pytest -m 'frameworks and not slow' tests
+
+## make test-slow        the long suites: installs without the compiled part, many random calls, the whole demo
+test-slow: $(STAMPS)/test
+	$(BIN)/python -m pytest -m slow tests
+
+## make docs             build the documentation; any warning is an error
+docs: $(STAMPS)/test
+	$(BIN)/sphinx-build --quiet --fail-on-warning --builder html docs docs/_build/html
+
+## make conformance      write docs/conformance.md anew from every framework installed
+conformance: $(STAMPS)/frameworks
+	$(BIN)/backstride conform --out docs/conformance.md
+
+clean:
+	rm -rf $(VENV) build docs/_build demo

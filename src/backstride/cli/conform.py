@@ -1,0 +1,38 @@
+"""backstride conform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from backstride.files import write_beside
+
+
+def conform(
+    frameworks: Annotated[list[str] | None, typer.Argument(help="Only these; all installed ones by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+) -> None:
+    """Compare installed frameworks' transposed convolutions with their rules, call by call, exactly.
+
+    Example: backstride conform torch onnxruntime --out conformance.md
+    """
+    from backstride import conform as room  # noqa: PLC0415  keeps start-up of the other commands short
+
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(framework: str, done: int, total: int) -> None:
+            if framework not in tasks:
+                tasks[framework] = progress.add_task(framework)
+            progress.update(tasks[framework], completed=done, total=total)
+
+        results = room.run(frameworks or None, progress=advance)
+    text = room.to_markdown(results)
+    if out is not None:
+        write_beside(out, text)
+    typer.echo(text)

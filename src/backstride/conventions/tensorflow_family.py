@@ -1,0 +1,111 @@
+"""TensorFlow's and Keras's rules: the convolution's padding by name, the larger half cropped at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backstride.conventions.frame import choose, no_negative, read, require
+from backstride.geometry import Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, output_range
+
+
+def tensorflow(
+    input: Size,
+    kernel: Size,
+    *,
+    output_shape: Size,
+    strides: Size,
+    padding: str | Sequence[Pair] = "SAME",
+    dilations: Size = 1,
+) -> Geometry:
+    """`tf.nn.conv1d_transpose`, `conv2d_transpose`, `conv3d_transpose`, with o = `output_shape`.
+
+    SAME: before = max(L-o, 0)//2. VALID: before = 0. [(before, after), ...]: as given. Always
+    after = L - o - before, and o one of the `strides` sizes that the convolution maps to `input`.
+
+    >>> tensorflow(5, 3, output_shape=10, strides=2).crop
+    ((0, 1),)
+    >>> tensorflow(5, 2, output_shape=15, strides=3, padding="VALID").crop
+    ((0, -1),)
+    >>> tensorflow((5, 5), 3, output_shape=(10, 9), strides=2, padding=[(1, 1), (2, 0)]).crop
+    ((1, 0), (2, 0))
+
+    `output_shape` and `padding` are spatial only, without batch and channels. Pairs are taken in 2-D
+    only, and not negative. Dilation is part of the rule; TensorFlow's CPU kernels refuse it, XLA takes it.
+
+    Raises `ValueError` where TensorFlow refuses. Source: tensorflow/core/kernels/conv_grad_shape_utils.cc
+    and tensorflow/python/ops/nn_ops.py, tensorflow 2.21.
+    """
+    pairs = None if isinstance(padding, str) else padding
+    others = {"output_shape": output_shape, "padding": pairs}
+    frame = read(input, kernel, ("strides", strides), ("dilations", dilations), **others)
+    sizes = as_sizes("output_shape", output_shape, frame.rank)
+    rules: Sequence[PaddingRule | Pair]
+    if isinstance(padding, str):
+        rules = ("same" if choose("padding", padding, ("SAME", "VALID")) == "SAME" else "valid",) * frame.rank
+    else:
+        rules = pads = as_pairs("padding", padding, frame.rank)
+        if frame.rank != 2:
+            message = (
+                f'`padding` (={padding!r}) must be "SAME" or "VALID" in {frame.rank}-D: TensorFlow takes pairs in '
+                f"2-D only; the nearest legal call adds an axis of size 1"
+            )
+            raise ValueError(message)
+        no_negative("padding", padding, pads)
+    ranges: list[tuple[int, int]] = []
+    for i, span, s, rule in zip(frame.input, frame.spans, frame.strides, rules, strict=True):
+        low, _, _ = output_range(i, span, s, rule)
+        ranges.append((max(low, 1), low + s - 1))
+    require("output_shape", sizes, ranges, f"the sizes that a convolution with padding={padding!r} maps to `input`")
+    return frame.sized(sizes, rules, "padding", padding)
+
+
+def keras(
+    input: Size,
+    kernel: Size,
+    *,
+    strides: Size = 1,
+    padding: str = "valid",
+    output_padding: Size | None = None,
+    dilation_rate: Size = 1,
+) -> Geometry:
+    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose` of Keras 3, on any backend.
+
+    same:  o = i*s, or (i-1)s + K%2 + output_padding; before = max(L-o, 0)//2
+    valid: o = (i-1)s + max(K, s), or L + output_padding; before = 0
+
+    >>> keras(5, 3, strides=2, padding="same").crop
+    ((0, 1),)
+    >>> keras(5, 4, strides=2, padding="same", output_padding=1).output
+    (9,)
+    >>> keras(5, 2, strides=3).output
+    (15,)
+
+    `output_padding` does not add to the default size, it replaces the rule. The layer wants it below
+    the stride, and no dilation above 1 beside a stride above 1, on whichever axes.
+
+    Raises `ValueError` where the layer refuses. Source: keras/src/backend/common/backend_utils.py and
+    keras/src/layers/convolutional/base_conv_transpose.py, keras 3.15.
+    """
+    others = {"output_padding": output_padding}
+    frame = read(input, kernel, ("strides", strides), ("dilation_rate", dilation_rate), **others)
+    rule: PaddingRule = "same" if choose("padding", str(padding).lower(), ("valid", "same")) == "same" else "valid"
+    if max(frame.strides) > 1 and max(frame.dilation) > 1:
+        message = (
+            f"`dilation_rate` (={dilation_rate!r}) must be 1 beside `strides` (={strides!r}) above 1; "
+            f"the nearest legal value is 1"
+        )
+        raise ValueError(message)
+    if output_padding is None:
+        sizes = [
+            output_range(i, span, s, rule)[1]
+            for i, span, s in zip(frame.input, frame.spans, frame.strides, strict=True)
+        ]
+    else:
+        extra = as_sizes("output_padding", output_padding, frame.rank, least=0)
+        require("output_padding", extra, [(0, s - 1) for s in frame.strides], "below the stride")
+        bases = [
+            length if rule == "valid" else length - span + span % 2
+            for length, span in zip(frame.lengths, frame.spans, strict=True)
+        ]
+        sizes = [base + cells for base, cells in zip(bases, extra, strict=True)]
+    return frame.sized(sizes, (rule,) * frame.rank, "output_padding", output_padding)

@@ -1,0 +1,202 @@
+"""The public calls: find the applier of the model's framework, rewrite, write, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from backstride.arrays import to_numpy
+from backstride.geometry import as_integer
+from backstride.surgery.applier import Applier, Reading, applier_for
+from backstride.surgery.decoder import Decoder, plan_decoder
+from backstride.surgery.exactness import padded_layers
+from backstride.surgery.fields import fields
+from backstride.surgery.proof import Proof, compare
+from backstride.surgery.report import Output, Report
+from backstride.surgery.rewrite import rewrite
+from backstride.surgery.values import RefusedError, Rewriting
+
+DECODERS = ("fcn",)
+INITS = ("bilinear",)
+
+
+def convolutionalize(model: Any, input_shape: Sequence[int]) -> tuple[Any, Report]:
+    """Turn a classifier of images of one size into a network that classifies every place of larger ones.
+
+    Flattening and dense layers become convolutions, global pooling a sliding one, vectors' batch
+    normalisation the maps'. At native size the network gives the classifier's result, as one cell;
+    on a larger image, one cell for every crop that the classifier could be shown.
+
+    >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
+    >>> from torch import nn, zeros
+    >>> lenet = nn.Sequential(
+    ...     nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
+    ...     nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+    ...     nn.Flatten(), nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 10),
+    ... )
+    >>> network, report = convolutionalize(lenet, (1, 28, 28))
+    >>> network(zeros(1, 1, 28, 28)).shape, network(zeros(1, 1, 60, 44)).shape
+    (torch.Size([1, 10, 1, 1]), torch.Size([1, 10, 9, 5]))
+    >>> report.outputs[0].stride, report.rewrites[1].result
+    ((Fraction(4, 1), Fraction(4, 1)), 'convolution 4x4')
+
+    `model`: a torch.nn.Module that takes (N, C, H, W); it is not changed, and the network has its
+    own copy of the weights. `input_shape`: (C, H, W), the native size. Returns the network, an
+    nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
+
+    Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
+    take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.
+    Sermanet et al., "OverFeat" (arXiv 1312.6229), section 3.5; Long et al. (arXiv 1411.4038), section 3.1.
+    """
+    shape = check_input_shape(input_shape)
+    applier = applier_for("model", model)
+    reading, rewriting = _rewritten(applier, model, shape)
+    return applier.write(reading, rewriting), _report(applier, reading, rewriting)
+
+
+def transpose(
+    model: Any,
+    input_shape: Sequence[int],
+    *,
+    classes: int | None = None,
+    skips: str | Sequence[int] = "auto",
+    decoder: str = "fcn",
+    init: str = "bilinear",
+) -> tuple[Any, Report]:
+    """Turn a classifier into a network that labels every pixel of images of any size.
+
+    The classifier made fully convolutional (see `convolutionalize`) gives coarse scores; transposed
+    convolutions lift them from stride to stride to the image's size, and at each stride a 1x1 layer
+    adds scores of the map that the classifier had there. Before training, the kernels are bilinear
+    and the skips zero, so each step is exactly bilinear interpolation; then train it like any module.
+
+    >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
+    >>> from torch import nn, zeros
+    >>> classifier = nn.Sequential(
+    ...     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.MaxPool2d(2),
+    ...     nn.Flatten(), nn.Linear(288, 10),
+    ... )
+    >>> network, report = transpose(classifier, (3, 30, 30), classes=2)
+    >>> network(zeros(1, 3, 30, 30)).shape, network(zeros(1, 3, 47, 101)).shape
+    (torch.Size([1, 2, 30, 30]), torch.Size([1, 2, 47, 101]))
+    >>> list(network.ups)
+    ['2', '1', 'image']
+
+    `model`, `input_shape`: as in `convolutionalize`. `classes`: None keeps the classifier's last
+    layer as the score; a number replaces it by one with so many rows, the first of them copied, the
+    others zero. `skips`: "auto" taps every stride, a tuple names strides, () taps none (FCN-32s on a
+    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn". `init`:
+    "bilinear". A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
+    coarse cells get those cells' scores. Returns the network, (N, C, H, W) to (N, classes, H, W) for
+    all H and W from the native size on, and the `Report`.
+
+    Raises what `convolutionalize` raises, and `ValueError` for other options and for strides without
+    a tap. Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
+    """
+    shape = check_input_shape(input_shape)
+    _check_option("decoder", decoder, DECODERS)
+    _check_option("init", init, INITS)
+    if classes is not None and as_integer("classes", classes) < 1:
+        message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
+        raise ValueError(message)
+    applier = applier_for("model", model)
+    reading, rewriting = _rewritten(applier, model, shape)
+    plan = plan_decoder(reading.name, rewriting, skips)
+    network = applier.segment(reading, rewriting, plan, classes)
+    return network, _report(applier, reading, rewriting, plan)
+
+
+def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: int = 0) -> Proof:
+    """Compare a network with the classifier that it was made from: at native size, and on a larger image.
+
+    >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> classifier = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))
+    >>> network, report = convolutionalize(classifier, (1, 8, 8))
+    >>> proof = prove(classifier, network, report, np.random.rand(1, 13, 11))
+    >>> proof.holds, proof.expected.all(), proof.deviation.shape
+    (True, np.True_, (3, 2))
+
+    Each cell of the network's result is compared with the classifier run on that cell's crop.
+    `classifier`, `network`, `report`: what `convolutionalize` or `transpose` took and gave (of a
+    transposed network, the coarse scores are compared). `image`: (C, H, W), at least the native size,
+    NumPy or PyTorch. `output`: which result, where there are several. Both run in evaluation mode.
+
+    Raises `TypeError` for what is no model or image, `ValueError` where the image does not fit, or
+    the network has another number of classes.
+    """
+    run_classifier = applier_for("classifier", classifier).runner(classifier, output)
+    run_network = applier_for("network", network).runner(network, output)
+    pixels = to_numpy("image", image)
+    channels, *native = report.input_shape
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    fits = pixels.ndim == 3 and pixels.shape[0] == channels
+    if not fits or any(have < least for have, least in zip(pixels.shape[1:], native, strict=True)):
+        message = (
+            f"`image` has shape {pixels.shape}; it must be ({channels}, H, W) with H >= {native[0]} and "
+            f"W >= {native[1]}, the classifier's size"
+        )
+        raise ValueError(message)
+    return compare(run_classifier, run_network, report.graph, pixels, output=output)
+
+
+def _check_option(name: str, value: object, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        shown = " or ".join(f'"{entry}"' for entry in legal)
+        message = f"`{name}` (={value!r}) must be {shown}"
+        raise ValueError(message)
+
+
+def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...]) -> tuple[Reading, Rewriting]:
+    reading = applier.read(model, shape)
+    rewriting = rewrite(reading.graph)
+    if rewriting.refusals:
+        raise RefusedError(reading.name, rewriting.refusals)
+    return reading, rewriting
+
+
+def check_input_shape(input_shape: object) -> tuple[int, ...]:
+    """Check (C, H, W)."""
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
+        message = f"`input_shape` (={input_shape!r}) must be (channels, rows, columns), such as (3, 224, 224)"
+        raise TypeError(message)
+    shape = tuple(as_integer("input_shape", entry) for entry in cast("Sequence[object]", input_shape))
+    if len(shape) != 3 or min(shape) < 1:
+        nearest = tuple(max(entry, 1) for entry in shape[-3:])
+        nearest = (1,) * (3 - len(nearest)) + nearest
+        message = (
+            f"`input_shape` (={shape}) must be three positive integers (channels, rows, columns), without the batch; "
+            f"the nearest legal value is {nearest}"
+        )
+        raise ValueError(message)
+    return shape
+
+
+def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
+    graph = rewriting.graph
+    found = fields(graph)
+    outputs = tuple(
+        Output(
+            node.label,
+            node.shape[1:],
+            tuple(field.size for field in found[node.name]),
+            tuple(field.stride for field in found[node.name]),
+            tuple(field.offset for field in found[node.name]),
+        )
+        for node in graph.outputs
+    )
+    kept = sum(node.kind not in ("input", "output") and node.name not in rewriting.replaced for node in graph)
+    return Report(
+        model=reading.name,
+        framework=applier.framework,
+        input_shape=graph.input.shape,
+        rewrites=rewriting.rewrites,
+        kept=kept,
+        padded=padded_layers(graph),
+        outputs=outputs,
+        graph=graph,
+        decoder=plan,
+        refusals=(*reading.notes, *(() if plan is None else plan.refusals)),
+    )

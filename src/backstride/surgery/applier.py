@@ -1,0 +1,68 @@
+"""One applier per framework: the only code here that knows the framework."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar, Protocol
+
+from backstride.surgery.decoder import Decoder
+from backstride.surgery.graph import Graph
+from backstride.surgery.proof import Run
+from backstride.surgery.values import Refusal, Rewriting
+
+
+class Reading(Protocol):
+    """A model that was read; the applier's own data stands beside these.
+
+    `notes`: parts of the model that the graph leaves out.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def graph(self) -> Graph:
+        """The model as plain data."""
+        ...
+
+    @property
+    def notes(self) -> tuple[Refusal, ...]:
+        """What was left out, with the reason."""
+        ...
+
+
+class Applier(Protocol):
+    """Reads models of a framework into graphs, and writes rewritten graphs as its models."""
+
+    framework: ClassVar[str]
+
+    def read(self, model: Any, input_shape: tuple[int, ...]) -> Reading:
+        """The model as a graph, with all that `write` needs."""
+        ...
+
+    def write(self, reading: Any, rewriting: Rewriting) -> Any:
+        """The fully convolutional network."""
+        ...
+
+    def segment(self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> Any:
+        """The network with a decoder; `classes` replaces the number of scores."""
+        ...
+
+    def runner(self, model: Any, output: int) -> Run:
+        """A function from a batch of images to the model's result number `output`, as NumPy arrays."""
+        ...
+
+
+def applier_for(name: str, model: object) -> Applier:
+    """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        from backstride.surgery.torch_applier import TorchApplier  # noqa: PLC0415  loads torch
+
+        return TorchApplier()
+    shown = repr(model)
+    shown = shown if len(shown) <= 40 else shown[:37] + "..."
+    message = f"`{name}` (={shown}) must be a torch.nn.Module, not {type(model).__name__}"
+    raise TypeError(message)

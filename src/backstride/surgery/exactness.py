@@ -1,0 +1,74 @@
+"""Which cells of a network on a larger image must equal the classifier on their crops, and which layers prevent it.
+
+Cell i of the network belongs to the crop of native size that starts at pixel `i * stride`. It equals
+the classifier on the crop where every layer reads the same numbers in both. All layers slide, so only
+padding can differ: where the crop's edge made a layer read padding, the larger image has pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from backstride.geometry import Pair
+from backstride.surgery.fields import Sizes, fields, reach, sizes
+from backstride.surgery.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """One entry per axis and cell: where its crop starts (None where it leaves the image), whether it is exact.
+
+    A cell of the map is exact if it is on both axes. `padded`: labels of the layers that read padding
+    in some crop where the image has pixels.
+    """
+
+    starts: tuple[tuple[int | None, ...], ...]
+    exact: tuple[tuple[bool, ...], ...]
+    padded: tuple[str, ...]
+
+
+def exactness(graph: Graph, name: str, size: tuple[int, ...]) -> Exactness:
+    """Work out the cells of node `name` on an image of this spatial size."""
+    native = graph.input.shape[1:]
+    small, large = sizes(graph, native), sizes(graph, size)
+    starts: list[tuple[int | None, ...]] = []
+    exact: list[tuple[bool, ...]] = []
+    blamed: set[str] = set()
+    for axis, field in enumerate(fields(graph)[name]):
+        room = size[axis] - native[axis]
+        begins = [cell * field.stride for cell in range(large[name][axis])]
+        starts.append(tuple(_whole(begin) if begin <= room else None for begin in begins))
+        crop = _padding_read(small, reach(graph, small, name, axis, 0), axis)
+        flags: list[bool] = []
+        for cell, start in enumerate(starts[-1]):
+            found = _padding_read(large, reach(graph, large, name, axis, cell), axis)
+            different = {node for node, read in found.items() if crop.get(node) != read}
+            flags.append(start is not None and not different)
+            blamed |= different if start is not None else set()
+        exact.append(tuple(flags))
+    padded = tuple(node.label for node in graph if node.pads and node.inputs[0] in blamed)
+    return Exactness(tuple(starts), tuple(exact), padded)
+
+
+def padded_layers(graph: Graph) -> tuple[str, ...]:
+    """The layers that make cells of some larger image differ from the classifier on their crops."""
+    native = graph.input.shape[1:]
+    found: set[str] = set()
+    if not any(node.pads for node in graph):
+        return ()
+    for node in graph.outputs:
+        period = int(max(field.stride for field in fields(graph)[node.name]))
+        for extra in range(2 * period, 3 * period):  # every remainder, with at least three cells
+            found.update(exactness(graph, node.name, tuple(cells + extra for cells in native)).padded)
+    return tuple(node.label for node in graph if node.label in found)
+
+
+def _whole(begin: Fraction) -> int | None:
+    return int(begin) if begin.denominator == 1 else None
+
+
+def _padding_read(node_sizes: Sizes, needed: Mapping[str, Pair], axis: int) -> dict[str, Pair]:
+    """For every node, how many cells before its first and after its last one are asked for."""
+    return {name: (max(0, -first), max(0, last - node_sizes[name][axis] + 1)) for name, (first, last) in needed.items()}

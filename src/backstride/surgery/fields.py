@@ -1,0 +1,129 @@
+"""Where a cell looks: sizes, receptive fields, strides and offsets in image coordinates, exactly.
+
+Pixel p has the coordinate p. Cell i of a node sees the pixels from `start + i*stride`, `size` of
+them. Per axis, a window with kernel span K, stride s and leading padding b makes (Araujo, Norris &
+Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019, equations 2 to 5)
+
+    convolution, pooling    start - b*stride,             size + (K-1)*stride,     stride * s
+    transposed              start + (b-K+1)*stride/s,     size + (K-1)*stride/s,   stride / s
+
+out of (start, size, stride). For a transposed convolution, whose cells see different numbers of
+inputs, that is the smallest regular description; `reach` gives each single cell's exact pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from backstride.geometry import Pair
+from backstride.surgery.graph import WINDOWED, Graph, Node, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One axis of a node: cell i sees `size` pixels from `start + i*stride`.
+
+    >>> Field(Fraction(-3), Fraction(7), Fraction(2)).offset
+    Fraction(0, 1)
+    """
+
+    start: Fraction
+    size: Fraction
+    stride: Fraction
+
+    @property
+    def offset(self) -> Fraction:
+        """The image coordinate of the middle of cell 0."""
+        return self.start + (self.size - 1) / 2
+
+    def through(self, window: Window, axis: int, *, transposed: bool = False) -> Field:
+        """The field of a window's output cells over cells that have this field."""
+        span, (before, _), step = window.span(axis), window.padding[axis], window.strides[axis]
+        if transposed:
+            fine = self.stride / step
+            return Field(self.start + (before - span + 1) * fine, self.size + (span - 1) * fine, fine)
+        return Field(self.start - before * self.stride, self.size + (span - 1) * self.stride, self.stride * step)
+
+
+Fields = Mapping[str, tuple[Field, ...]]
+Sizes = Mapping[str, tuple[int, ...]]
+IMAGE = Field(Fraction(0), Fraction(1), Fraction(1))
+
+
+def fields(graph: Graph) -> Fields:
+    """The field of every node that is computed from the image, one entry per spatial axis.
+
+    Raises `ValueError` where branches of different strides meet: their cells have no common field.
+    """
+    found: dict[str, tuple[Field, ...]] = {}
+    for node in graph:
+        sources = [found[name] for name in node.inputs if name in found]
+        if node.kind == "input":
+            found[node.name] = (IMAGE,) * (len(node.shape) - 1)
+        elif sources and node.window is not None and node.kind in WINDOWED:
+            transposed = node.kind == "conv_transpose"
+            found[node.name] = tuple(
+                field.through(node.window, axis, transposed=transposed) for axis, field in enumerate(sources[0])
+            )
+        elif sources and node.kind != "output":
+            found[node.name] = tuple(_hull(node, branches) for branches in zip(*sources, strict=True))
+    return found
+
+
+def sizes(graph: Graph, size: tuple[int, ...]) -> Sizes:
+    """The spatial size of every node for an image of this size."""
+    found: dict[str, tuple[int, ...]] = {}
+    for node in graph:
+        sources = [found[name] for name in node.inputs if name in found]
+        if node.kind == "input":
+            found[node.name] = size
+        elif sources and node.window is not None and node.kind in WINDOWED:
+            rule = node.window.transposed if node.kind == "conv_transpose" else node.window.output
+            found[node.name] = tuple(rule(axis, cells) for axis, cells in enumerate(sources[0]))
+        elif sources and node.kind != "output":
+            found[node.name] = sources[0]
+    return found
+
+
+def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) -> Mapping[str, Pair]:
+    """The cells of every node that one cell of `target` is computed from, as (first, last).
+
+    Those before 0 or beyond the node's size are padding. For the input they are the exact pixels.
+    """
+    needed: dict[str, Pair] = {target: (cell, cell)}
+    for node in reversed(graph.nodes):
+        if node.name not in needed or node.kind in ("input", "output"):
+            continue
+        first, last = needed[node.name]
+        first, last = max(first, 0), min(last, node_sizes[node.name][axis] - 1)
+        if first > last:
+            continue  # every cell that is asked for is padding
+        if node.window is not None and node.kind in WINDOWED:
+            first, last = _inputs_of(node.window, axis, (first, last), transposed=node.kind == "conv_transpose")
+        for source in node.inputs:
+            if source in node_sizes:
+                low, high = needed.get(source, (first, last))
+                needed[source] = (min(low, first), max(high, last))
+    return needed
+
+
+def _inputs_of(window: Window, axis: int, cells: Pair, *, transposed: bool) -> Pair:
+    span, stride, (before, _) = window.span(axis), window.strides[axis], window.padding[axis]
+    first, last = cells
+    if transposed:  # output = input*s + tap - before, with taps from 0 to span - 1
+        return -((span - 1 - first - before) // stride), (last + before) // stride
+    return first * stride - before, last * stride - before + span - 1
+
+
+def _hull(node: Node, branches: Iterable[Field]) -> Field:
+    first, *others = branches
+    for other in others:
+        if other.stride != first.stride:
+            message = f"`{node.name}` joins branches of stride {first.stride} and {other.stride}"
+            raise ValueError(message)
+        start = min(first.start, other.start)
+        end = max(first.start + first.size, other.start + other.size)
+        first = Field(start, end - start, first.stride)
+    return first

@@ -1,0 +1,141 @@
+"""A model as plain data: what the rules read, what the appliers write. No framework, no weights.
+
+Shapes are those at the native input size, without the batch axis: (C, h, w) for a map, (F,) for a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from backstride.geometry import Geometry, Pair
+
+Shape: TypeAlias = tuple[int, ...]
+Kind: TypeAlias = Literal[
+    "input",
+    "output",
+    "conv",
+    "conv_transpose",
+    "max_pool",
+    "avg_pool",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "mean",
+    "reshape",
+    "permute",
+    "dense",
+    "batch_norm",
+    "layer_norm",
+    "activation",
+    "dropout",
+    "softmax",
+    "combine",
+    "concat",
+    "constant",
+    "scalar",
+    "unbatched",
+    "other",
+]
+WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The sliding window of a convolution, a pooling or (with `padding` as its crop) a transposed convolution.
+
+    >>> Window(kernel=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))).output(0, 28)
+    14
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    dilation: tuple[int, ...] = (1, 1)
+    ceil_mode: bool = False
+
+    def span(self, axis: int) -> int:
+        """The cells that one window covers: `d(k-1) + 1`."""
+        return self.dilation[axis] * (self.kernel[axis] - 1) + 1
+
+    def output(self, axis: int, size: int) -> int:
+        """How many windows fit; with `ceil_mode`, one more that starts inside and runs over the end."""
+        before, after = self.padding[axis]
+        room, stride = size + before + after - self.span(axis), self.strides[axis]
+        if not self.ceil_mode:
+            return room // stride + 1
+        count = -(-room // stride) + 1
+        return count - 1 if (count - 1) * stride >= size + before else count
+
+    def transposed(self, axis: int, size: int) -> int:
+        """The output size of the transposed convolution with this window."""
+        geometry = Geometry(
+            (size,), (self.kernel[axis],), (self.strides[axis],), (self.dilation[axis],), (self.padding[axis],)
+        )
+        return geometry.output[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation.
+
+    `label`: its name as the user knows it. `window`: for sliding kinds. `axes`: of a mean, softmax,
+    concat or permute, counted with the batch axis as 0. `features`: length of its per-feature
+    weights. `order`: how a map was flattened before the dense layer that this convolution was.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[str, ...]
+    shape: Shape
+    label: str = ""
+    window: Window | None = None
+    axes: tuple[int, ...] = ()
+    features: int | None = None
+    order: Literal["channels_first", "channels_last"] | None = None
+
+    @property
+    def pads(self) -> bool:
+        """Whether cells at its border read beyond its input, so that they see another picture than inner ones."""
+        if self.window is None or self.kind not in WINDOWED:
+            return False
+        if self.kind == "conv_transpose":
+            return any(self.window.span(axis) > s for axis, s in enumerate(self.window.strides))
+        return self.window.ceil_mode or any(before > 0 or after > 0 for before, after in self.window.padding)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations in an order in which they can run."""
+
+    nodes: tuple[Node, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __getitem__(self, name: str) -> Node:
+        return self.by_name[name]
+
+    @property
+    def input(self) -> Node:
+        """The image."""
+        return next(node for node in self.nodes if node.kind == "input")
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """The nodes that give the model's results."""
+        return tuple(self[name] for node in self.nodes if node.kind == "output" for name in node.inputs)
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """The node itself and everything that it is computed from."""
+        found = {name}
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found.update(node.inputs)
+        return frozenset(found)

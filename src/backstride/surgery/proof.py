@@ -1,0 +1,150 @@
+"""The proof: a network's cells compared with the classifier on each cell's crop.
+
+Which cells must be equal is worked out from the padding alone, before anything runs (`exactness`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.surgery.exactness import exactness
+from backstride.surgery.graph import Graph
+from backstride.surgery.report import listed
+
+TOLERANCE = 1e-5
+Run: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+Corner: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What was compared, cell by cell; the arrays are (h, w), one entry per cell of the network on the image.
+
+    `native_difference`: largest difference on the image's first crop of native size; `native_equal`:
+    whether it is within 1e-5, relative and absolute. `deviation`: each cell's largest difference to
+    the classifier on its crop, NaN where the crop leaves the image. `expected`: cells that read no
+    padding otherwise than their crop does, so must be equal. `exact`: cells that are equal, within
+    1e-5. `padded`: the layers that read padding in a crop where the image has pixels.
+    """
+
+    native_difference: float
+    native_equal: bool
+    deviation: NDArray[np.float64]
+    expected: NDArray[np.bool_]
+    exact: NDArray[np.bool_]
+    padded: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the network equals the classifier wherever it must."""
+        return self.native_equal and bool(np.all(self.exact[self.expected]))
+
+    @property
+    def largest_expected(self) -> float:
+        """The largest deviation of the cells that must be equal; 0 where there are none."""
+        return _largest(self.deviation[self.expected])
+
+    @property
+    def largest_other(self) -> float:
+        """The largest deviation of the other compared cells; 0 where there are none."""
+        return _largest(self.deviation[~self.expected])
+
+    def lines(self) -> list[str]:
+        """The proof in sentences."""
+        compared = int(np.sum(~np.isnan(self.deviation)))
+        others = compared - int(np.sum(self.expected))
+        verdict = "equals" if self.native_equal else "DIFFERS FROM"
+        found = [
+            f"At native size the network {verdict} the classifier: largest difference {self.native_difference:.2g}."
+        ]
+        rows, columns = self.deviation.shape
+        found.append(
+            f"On the larger image, {compared} of {rows} x {columns} cells were compared with the classifier on their "
+            f"crops; {int(np.sum(self.exact))} are equal within {TOLERANCE:g}."
+        )
+        if compared > others:
+            found.append(
+                f"{compared - others} must be equal: they read no padding that their crops read otherwise; "
+                f"largest deviation {self.largest_expected:.2g}."
+            )
+        if others:
+            found.append(
+                f"{others} need not be, since their crops have padding at the borders where the image has pixels "
+                f"({listed(self.padded)}); largest deviation {self.largest_other:.2g}."
+            )
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def to_html(self) -> str:
+        """A fragment of HTML with the sentences and the map of cells."""
+        marks = {(True, True): "must", (True, False): "fails", (False, True): "equal", (False, False): "other"}
+        rows = [
+            "".join(
+                f'<td class="{marks[bool(must), bool(equal)]}" title="{deviation:.2g}"></td>'
+                for must, equal, deviation in zip(*cells, strict=True)
+            )
+            for cells in zip(self.expected, self.exact, self.deviation, strict=True)
+        ]
+        table = "".join(f"<tr>{row}</tr>" for row in rows)
+        sentences = "".join(f"<p>{escape(line)}</p>" for line in self.lines())
+        return f'<section class="backstride-proof">{sentences}<table class="cells">{table}</table></section>'
+
+
+def compare(
+    classifier: Run, network: Run, graph: Graph, image: NDArray[Any], *, output: int = 0, batch: int = 64
+) -> Proof:
+    """Run both and compare. `image`: (C, H, W); the runs take batches of them and give (N, classes[, h, w]).
+
+    `graph`: the network's, from its report. `output`: which result, where there are several.
+    """
+    name = graph.outputs[output].name
+    native = graph.input.shape[1:]
+    rows, columns = native
+    first = image[None, :, :rows, :columns]
+    whole, wanted = network(first)[..., 0, 0], _vectors(classifier(first))
+    if whole.shape != wanted.shape:
+        message = (
+            f"`network` gives {whole.shape[1]} scores and `classifier` {wanted.shape[1]}; "
+            "make it with classes=None to compare them"
+        )
+        raise ValueError(message)
+    cells = network(image[None])[0]  # (classes, h, w)
+    found = exactness(graph, name, image.shape[1:])
+    expected = np.logical_and.outer(*found.exact)
+    deviation = np.full(cells.shape[1:], np.nan)
+    exact = np.zeros(cells.shape[1:], np.bool_)
+    corners = [
+        (row, column, top, left)
+        for row, top in enumerate(found.starts[0])
+        for column, left in enumerate(found.starts[1])
+        if top is not None and left is not None
+    ]
+    for part in _parts(corners, batch):
+        crops = np.stack([image[:, top : top + rows, left : left + columns] for _, _, top, left in part])
+        for (row, column, _, _), result in zip(part, _vectors(classifier(crops)), strict=True):
+            deviation[row, column] = np.max(np.abs(cells[:, row, column] - result))
+            exact[row, column] = np.allclose(cells[:, row, column], result, rtol=TOLERANCE, atol=TOLERANCE)
+    equal = np.allclose(whole, wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    return Proof(float(np.max(np.abs(whole - wanted))), bool(equal), deviation, expected, exact, found.padded)
+
+
+def _parts(corners: list[Corner], batch: int) -> Iterator[list[Corner]]:
+    for start in range(0, len(corners), batch):
+        yield corners[start : start + batch]
+
+
+def _vectors(result: NDArray[Any]) -> NDArray[Any]:
+    return result.reshape(result.shape[:2])
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else 0.0

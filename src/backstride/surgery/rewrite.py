@@ -1,0 +1,120 @@
+"""Apply the rules to a graph from the image to the results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backstride.surgery.fields import fields, sizes
+from backstride.surgery.graph import Graph, Node
+from backstride.surgery.rules import RULES
+from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewriting, Value
+
+SILENT = ("constant", "scalar")
+
+
+def rewrite(graph: Graph) -> Rewriting:
+    """Work out what every node becomes. Nodes behind a refused one are left out: their cause is named already."""
+    values: dict[str, Value] = {}
+    replaced: dict[str, tuple[Node, ...]] = {}
+    rewrites: list[Rewrite] = []
+    refusals: list[Refusal] = []
+    for node in graph:
+        if node.kind == "input":
+            values[node.name] = Value("map", node.shape[0], node.shape[1:])
+        if node.kind == "input" or node.kind in SILENT or not _known(graph, node, values):
+            continue
+        name, outcome = _decide(graph, node, values)
+        if isinstance(outcome, Refusal):
+            refusals.append(outcome)
+            continue
+        values[node.name] = outcome.value
+        if isinstance(outcome, Replaced):
+            sources = tuple(source for source in node.inputs if source in values)
+            replaced[node.name] = _chain(node, outcome, sources)
+            rewrites.append(Rewrite(node.label, name, _shown(outcome.nodes), outcome.reason))
+    rewritten = _assemble(graph, values, replaced)
+    if not refusals:
+        refusals.extend(_different_sizes(rewritten))
+    return Rewriting(rewritten, replaced, values, tuple(rewrites), tuple(refusals))
+
+
+def _known(graph: Graph, node: Node, values: dict[str, Value]) -> bool:
+    return all(name in values or graph[name].kind in SILENT for name in node.inputs)
+
+
+def _decide(graph: Graph, node: Node, values: dict[str, Value]) -> tuple[str, Outcome]:
+    inputs = [values[name] if name in values else graph[name] for name in node.inputs]
+    if node.kind != "reshape" and any(isinstance(value, Node) and value.kind == "scalar" for value in inputs):
+        return "", Refusal(node.label, "computes with the size of the image, which may now be any")
+    if node.kind == "reshape":
+        inputs = [value for value in inputs if isinstance(value, Value)]
+    for rule in RULES:
+        outcome = rule.apply(node, inputs)
+        if outcome is not None:
+            return rule.name, outcome
+    if node.kind == "unbatched":
+        return "", Refusal(node.label, f"gives {node.shape}, which has no axis for the images of a batch")
+    return "", Refusal(node.label, "no rule knows this operation")
+
+
+def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...]) -> tuple[Node, ...]:
+    """The replacing nodes, named and linked; the last one keeps the name of the node it stands for."""
+    chain: list[Node] = []
+    for position, step in enumerate(outcome.nodes):
+        last = position == len(outcome.nodes) - 1
+        name = node.name if last else f"{node.name}_{position}"
+        chain.append(replace(step, name=name, inputs=sources))
+        sources = (name,)
+    return tuple(chain)
+
+
+def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[Node, ...]]) -> Graph:
+    alias: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph:
+        if node.name not in values:
+            continue
+        if node.name in replaced and not replaced[node.name]:
+            source = next(name for name in node.inputs if name in values)
+            alias[node.name] = alias.get(source, source)
+            continue
+        for step in replaced.get(node.name, (node,)):
+            inputs = tuple(alias.get(name, name) for name in step.inputs if name in values or name not in graph.by_name)
+            shape = values[step.name].shape if step.name in values else step.shape
+            nodes.append(replace(step, inputs=inputs, shape=shape))
+    return Graph(tuple(nodes))
+
+
+def _different_sizes(graph: Graph) -> list[Refusal]:
+    """Branches that meet with equal sizes at native size must do so at every larger one, too."""
+    joins = [node for node in graph if len(node.inputs) > 1 and node.kind in ("combine", "concat")]
+    if not joins:
+        return []
+    native = graph.input.shape[1:]
+    try:
+        strides = [field.stride for node in fields(graph).values() for field in node]
+    except ValueError as error:
+        node = next(node for node in joins if f"`{node.name}`" in str(error))
+        return [Refusal(node.label, "joins branches of different strides, of which a larger image has different sizes")]
+    for extra in range(1, int(max(strides)) + 1):
+        found = sizes(graph, tuple(cells + extra for cells in native))
+        for node in joins:
+            if len({found[name] for name in node.inputs}) > 1:
+                shown = " and ".join(" x ".join(map(str, found[name])) for name in node.inputs)
+                grown = " x ".join(str(cells + extra) for cells in native)
+                return [Refusal(node.label, f"joins maps of different sizes on an image of {grown}: {shown}")]
+    return []
+
+
+def _shown(nodes: tuple[Node, ...]) -> str:
+    if not nodes:
+        return "nothing"
+    node = nodes[-1]
+    name = {
+        "conv": "convolution",
+        "permute": "channels first",
+        "avg_pool": "average pooling",
+        "max_pool": "max pooling",
+    }.get(node.kind, node.kind)
+    kernel = "" if node.window is None else " " + "x".join(map(str, node.window.kernel))
+    return name.replace("_", " ") + kernel

@@ -1,0 +1,37 @@
+"""The applier for PyTorch: read a module, write the network, put a decoder on it, run either."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from backstride.surgery.decoder import Decoder
+from backstride.surgery.proof import Run
+from backstride.surgery.torch_decoder import segmenter
+from backstride.surgery.torch_reader import TorchReading, read
+from backstride.surgery.torch_runner import runner
+from backstride.surgery.torch_writer import Writer
+from backstride.surgery.values import Rewriting
+
+
+class TorchApplier:
+    """What `surgery.applier.Applier` asks for, for torch.nn.Module."""
+
+    framework: ClassVar[str] = "PyTorch"
+
+    def read(self, model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
+        """Trace the module."""
+        return read(model, input_shape)
+
+    def write(self, reading: TorchReading, rewriting: Rewriting) -> nn.Module:
+        """The fully convolutional module."""
+        return Writer(reading, rewriting).write()
+
+    def segment(self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> nn.Module:
+        """The fully convolutional module with a decoder."""
+        return segmenter(reading, rewriting, decoder, classes)
+
+    def runner(self, model: Any, output: int) -> Run:
+        """Run a module on NumPy arrays."""
+        return runner(model, output)

@@ -1,0 +1,77 @@
+"""New PyTorch layers with the numbers of old ones."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from backstride.ops import dense_to_conv
+from backstride.surgery.graph import Node
+
+
+def layers_of(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules by name, the model itself as ""."""
+    loose: Any = model  # torch leaves the pairs untyped
+    return dict(loose.named_modules())
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer normalisation of the channels of each cell of a map (N, C, h, w)."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise axis 1."""
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> nn.Conv2d:
+    """The convolution that a dense layer `weight` (C_out, C_in), `bias` (C_out,) is, with `step`'s window."""
+    assert step.window is not None
+    assert step.order is not None
+    kernel: torch.Tensor = dense_to_conv(weight.detach().T, step.window.kernel, data_format=step.order)
+    if step.order == "channels_last":  # (*k, C, C_out) to (C_out, C, *k)
+        kernel = kernel.permute(3, 2, 0, 1).contiguous()
+    rows, columns = step.window.kernel
+    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (rows, columns), bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(kernel, weight.requires_grad)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    return layer
+
+
+def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
+    """The same convolution with other output channels: the first rows as they were, new ones zero."""
+    options: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    made = nn.Conv2d(layer.in_channels, classes, *options, bias=layer.bias is not None, device="meta")
+    made.padding_mode = layer.padding_mode
+    for name, old in layer.named_parameters():
+        fresh = old.new_zeros((classes, *old.shape[1:]))
+        kept = min(classes, layer.out_channels)
+        fresh[:kept] = old.detach()[:kept]
+        setattr(made, name, nn.Parameter(fresh))
+    made.training = layer.training
+    return made
+
+
+def norm_over_map(layer: nn.Module) -> nn.Module:
+    """Batch or layer normalisation of vectors, as one of the channels of maps, with the same numbers."""
+    if isinstance(layer, nn.LayerNorm):
+        options: Any = (layer.normalized_shape, layer.eps, layer.elementwise_affine)
+        return _filled(ChannelLayerNorm(*options, device="meta"), layer)
+    if isinstance(layer, nn.BatchNorm1d):
+        options = (layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        return _filled(nn.BatchNorm2d(*options, device="meta"), layer)
+    return copy.deepcopy(layer)  # SyncBatchNorm takes both
+
+
+def _filled(made: nn.Module, layer: nn.Module) -> nn.Module:
+    """`made` with the weights and statistics of `layer`."""
+    for name in ("weight", "bias"):
+        old = getattr(layer, name)
+        setattr(made, name, None if old is None else nn.Parameter(old.detach().clone(), old.requires_grad))
+    for name, old in layer.named_buffers():
+        made.register_buffer(name, old.detach().clone())
+    made.training = layer.training
+    return made

@@ -1,0 +1,159 @@
+"""What each PyTorch module is in a `Graph`: the reader's dictionary of layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from backstride.geometry import Pair
+from backstride.surgery.graph import Kind, Window
+
+ACTIVATIONS = (
+    *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
+    *(nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus),
+    *(nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A node's kind and details; `data` counts the leading inputs that are data, all of them if None."""
+
+    kind: Kind
+    window: Window | None = None
+    axes: tuple[int, ...] = ()
+    features: int | None = None
+    data: int | None = None
+
+
+def module_operation(module: nn.Module, rank: int) -> Operation:
+    """What a layer does to a tensor of this rank; "other" where the dictionary lacks it."""
+    for kinds, build in MODULES:
+        if isinstance(module, kinds):
+            return build(module, rank)
+    return Operation("activation" if type(module) in ACTIVATIONS else "other")
+
+
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """Two entries from torch's shorthand."""
+    if isinstance(value, int):
+        return value, value
+    return value[0], value[-1]
+
+
+def pool_window(kernel: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil_mode: bool) -> Window:
+    """The window of a pooling, whose stride is the kernel where none is given."""
+    strides = pair(kernel if stride in (None, [], ()) else stride)
+    pads = tuple((cells, cells) for cells in pair(padding))
+    return Window(pair(kernel), strides, pads, pair(dilation), ceil_mode)
+
+
+def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window:
+    """The window of a convolution; "same" puts the larger half at the end."""
+    spans = [d * (k - 1) for k, d in zip(kernel, pair(dilation), strict=True)]
+    pads: tuple[Pair, ...]
+    match padding:
+        case "valid":
+            pads = ((0, 0),) * len(spans)
+        case "same":
+            pads = tuple((total // 2, total - total // 2) for total in spans)
+        case _:
+            pads = tuple((cells, cells) for cells in pair(padding))
+    return Window(tuple(kernel), pair(stride), pads, pair(dilation))
+
+
+def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
+    """The axis of a softmax; torch's own choice where none is named (`nn.functional._get_softmax_dim`)."""
+    if dim is None:
+        return (0,) if rank in (0, 1, 3) else (1,)
+    return (dim % rank,)
+
+
+def _conv(module: Any, rank: int) -> Operation:
+    _ = rank
+    return Operation("conv", conv_window(module.kernel_size, module.stride, module.padding, module.dilation))
+
+
+def _conv_transpose(module: Any, rank: int) -> Operation:
+    _ = rank
+    extra = pair(module.output_padding)
+    crop = tuple((cells, cells - more) for cells, more in zip(pair(module.padding), extra, strict=True))
+    window = Window(tuple(module.kernel_size), pair(module.stride), crop, pair(module.dilation))
+    return Operation("conv_transpose", window)
+
+
+def _max_pool(module: Any, rank: int) -> Operation:
+    _ = rank
+    if module.return_indices:
+        return Operation("other")
+    options = (module.kernel_size, module.stride, module.padding, module.dilation)
+    return Operation("max_pool", pool_window(*options, ceil_mode=module.ceil_mode))
+
+
+def _avg_pool(module: Any, rank: int) -> Operation:
+    _ = rank
+    options = (module.kernel_size, module.stride, module.padding)
+    return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
+
+
+def _linear(module: Any, rank: int) -> Operation:
+    _ = rank  # weight_norm and parametrizations compute the weight anew in every call
+    return Operation("dense" if isinstance(module.weight, nn.Parameter) else "other")
+
+
+def _layer_norm(module: Any, rank: int) -> Operation:
+    _ = rank
+    return Operation("layer_norm", features=math.prod(module.normalized_shape))
+
+
+def _prelu(module: Any, rank: int) -> Operation:
+    _ = rank
+    return Operation("activation", features=module.num_parameters)
+
+
+def _softmax(module: Any, rank: int) -> Operation:
+    return Operation("softmax", axes=softmax_axis(module.dim, rank))
+
+
+def _softmax_channels(module: Any, rank: int) -> Operation:
+    _ = module, rank
+    return Operation("softmax", axes=(1,))
+
+
+def _on_maps(module: Any, rank: int) -> Operation:
+    """Dropout of whole channels and the normalisation over neighbouring channels act alike at every position."""
+    _ = module
+    return Operation("activation" if rank == 4 else "other")
+
+
+def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
+    def build(module: Any, rank: int) -> Operation:
+        indices = getattr(module, "return_indices", False)
+        _ = rank
+        return Operation("other" if indices else kind)
+
+    return build
+
+
+MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
+    ((nn.Conv2d,), _conv),
+    ((nn.ConvTranspose2d,), _conv_transpose),
+    ((nn.MaxPool2d,), _max_pool),
+    ((nn.AvgPool2d,), _avg_pool),
+    ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),
+    ((nn.AdaptiveMaxPool2d,), _plain("adaptive_max_pool")),
+    ((nn.Linear,), _linear),
+    ((nn.Flatten, nn.Unflatten), _plain("reshape")),
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _plain("batch_norm")),
+    ((nn.LayerNorm,), _layer_norm),
+    ((nn.GroupNorm, nn.InstanceNorm2d), _plain("layer_norm")),
+    ((nn.PReLU,), _prelu),
+    ((nn.Dropout, nn.AlphaDropout), _plain("dropout")),
+    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm), _on_maps),
+    ((nn.Softmax, nn.LogSoftmax), _softmax),
+    ((nn.Softmax2d,), _softmax_channels),
+)

@@ -1,0 +1,218 @@
+"""A PyTorch module becomes a `Graph`: traced by torch.fx, shapes from fake tensors, no weight copied or run.
+
+The module is traced on a skeleton, a copy whose weights are fake, once in training and once in
+evaluation mode. Calls that differ only in `training` are functional dropout: they become modules, so
+that the network's train() and eval() reach them as they did in the classifier.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils import _pytree
+
+from backstride.surgery.graph import Graph, Node
+from backstride.surgery.torch_functions import called, fed, function_operation
+from backstride.surgery.torch_modules import Operation, module_operation
+from backstride.surgery.values import Refusal, RefusedError
+
+BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
+
+
+@dataclass(frozen=True)
+class TorchReading:
+    """A traced module: the given `model`, its fx graph, what each fx node gave, and the plain graph.
+
+    `stored`: the weights and constants that the graph names itself, by target. `switched`: the calls
+    of functional dropout that follow the training flag. `notes`: what the network will not have.
+    """
+
+    model: nn.Module
+    traced: fx.Graph
+    stored: Mapping[str, torch.Tensor]
+    results: Mapping[fx.Node, Any]
+    graph: Graph
+    switched: frozenset[str]
+    notes: tuple[Refusal, ...]
+
+    @property
+    def name(self) -> str:
+        """The model's class."""
+        return type(self.model).__name__
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph on fake tensors and keeps what every node gave."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.results: dict[fx.Node, Any] = {}
+        self.current: fx.Node | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.current = n
+        self.results[n] = super().run_node(n)
+        return self.results[n]
+
+
+def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
+    """Trace `model` for images of `input_shape` (C, H, W).
+
+    Raises `RefusedError` where its control flow depends on the image, and `ValueError` where a layer
+    does not take images of this shape.
+    """
+    name = type(model).__name__
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    skeleton = _skeleton(model, mode)
+    options = _forward_defaults(name, skeleton)
+    trained, evaluated = (_trace(name, skeleton.train(training), options) for training in (True, False))
+    stored = _stored(model, skeleton, evaluated)
+    traced = fx.GraphModule(skeleton, evaluated, name)
+    with mode:
+        results = _run(name, traced, input_shape)
+    switched, same = _compare(trained, evaluated)
+    known: dict[str, Node] = {}
+    for node in evaluated.nodes:
+        known[node.name] = _describe(node, traced, results, known)
+    notes = (
+        () if same else (Refusal("forward", "computes more in training mode; the network does what it does in eval()"),)
+    )
+    return TorchReading(model, evaluated, stored, results, Graph(tuple(known.values())), switched, notes)
+
+
+def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
+    """A copy of the model without weights."""
+    memo: dict[int, Any] = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            reason = "has no size before its first run; run the model once, then try again"
+            raise RefusedError(type(model).__name__, (Refusal(name, reason),))
+        fake = mode.from_tensor(tensor.detach())
+        memo[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+    return copy.deepcopy(model, memo)
+
+
+def _forward_defaults(name: str, skeleton: nn.Module) -> dict[str, Any] | None:
+    """The forward pass's optional arguments, which stay at their defaults; one other is the image."""
+    _, *others = inspect.signature(skeleton.forward).parameters.values()
+    named = [other for other in others if other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD)]
+    required = [other.name for other in named if other.default is other.empty]
+    if required:
+        reason = f"takes {len(required) + 1} inputs; a classifier takes the image alone"
+        raise RefusedError(name, (Refusal("forward", reason),))
+    return {other.name: other.default for other in named} or None
+
+
+def _trace(name: str, skeleton: nn.Module, options: dict[str, Any] | None) -> fx.Graph:
+    try:
+        return fx.Tracer().trace(skeleton, options)
+    except Exception as error:  # the model's own code runs here
+        cause = str(error).partition("\n")[0]
+        reason = f"cannot be traced, since what it does depends on the image's values or size ({cause})"
+        raise RefusedError(name, (Refusal("forward", reason),)) from error
+
+
+def _stored(model: nn.Module, skeleton: nn.Module, graph: fx.Graph) -> Mapping[str, torch.Tensor]:
+    """The tensors that the graph names: the model's own, and constants that the trace met."""
+    found: dict[str, torch.Tensor] = {}
+    for node in graph.find_nodes(op="get_attr"):
+        target = str(node.target)
+        try:
+            found[target] = _attribute(model, target)
+        except AttributeError:
+            found[target] = _attribute(skeleton, target)
+        if isinstance(found[target], FakeTensor):
+            reason = "computes with weights alone, which the trace cannot follow"
+            raise RefusedError(type(model).__name__, (Refusal("forward", reason),))
+    return found
+
+
+def _attribute(model: nn.Module, target: str) -> torch.Tensor:
+    owner, _, name = target.rpartition(".")
+    return getattr(model.get_submodule(owner), name)
+
+
+def _compare(trained: fx.Graph, evaluated: fx.Graph) -> tuple[frozenset[str], bool]:
+    """The dropout calls that follow the training flag, and whether the two graphs are otherwise the same."""
+    switched: set[str] = set()
+    pairs = list(zip(trained.nodes, evaluated.nodes, strict=False))
+    for first, second in pairs:
+        if (first.op, first.target) != (second.op, second.target):
+            return frozenset(switched), False
+        if called(second) == "dropout" and _dropout_options(first)[1] is not _dropout_options(second)[1]:
+            switched.add(second.name)
+    return frozenset(switched), len(trained.nodes) == len(evaluated.nodes)
+
+
+def _dropout_options(node: fx.Node) -> tuple[float, bool]:
+    """(p, training) of a functional dropout."""
+    given: dict[str, Any] = {**dict(zip(("input", "p", "training"), node.args, strict=False)), **node.kwargs}
+    return given.get("p", 0.5), given.get("training", given.get("train", True))
+
+
+def dropout_module(node: fx.Node) -> nn.Module:
+    """The module that a functional dropout is."""
+    return nn.Dropout(_dropout_options(node)[0])
+
+
+def _run(name: str, traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Mapping[fx.Node, Any]:
+    like = next((tensor for tensor in traced.parameters() if tensor.is_floating_point()), torch.empty(0))
+    shapes = _Shapes(traced)
+    try:
+        with torch.no_grad():
+            _ = shapes.run(torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device))
+    except Exception as error:  # the model's own code runs here
+        failed = shapes.current
+        assert failed is not None
+        met = [
+            "(" + ", ".join(["N", *map(str, result.shape[1:])]) + ")"
+            for source in failed.all_input_nodes
+            if isinstance(result := shapes.results.get(source), torch.Tensor)
+        ]
+        message = (
+            f"`input_shape` (={input_shape}) does not fit `model` (={name}): {_label(failed, traced)} "
+            f"does not take {' and '.join(met) or 'its input'}"
+        )
+        raise ValueError(message) from error
+    return shapes.results
+
+
+def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any], known: Mapping[str, Node]) -> Node:
+    """The plain node for an fx node; what the dictionaries lack is of kind "other"."""
+    result, label = results[node], _label(node, traced)
+    inputs = tuple(source.name for source in node.all_input_nodes)
+    if node.op == "output":
+        return Node(node.name, "output", inputs, (), "the result")
+    if not isinstance(result, torch.Tensor):
+        holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(result))
+        return Node(node.name, "other", inputs, (), label) if holds else Node(node.name, "scalar", (), (), label)
+    if node.op == "get_attr" or (inputs and all(known[name].kind in ("constant", "scalar") for name in inputs)):
+        return Node(node.name, "constant", (), tuple(result.shape), label)
+    if result.ndim == 0 or result.shape[0] != BATCH:
+        return Node(node.name, "unbatched", inputs, tuple(result.shape), label)
+    if node.op == "placeholder":
+        return Node(node.name, "input", (), tuple(result.shape[1:]), label)
+    given = any(isinstance(results[source], torch.Tensor) for source in node.all_input_nodes)
+    found = _operation(node, traced, results) if given else Operation("other")
+    details = (found.window, found.axes, found.features)
+    return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, *details)
+
+
+def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any]) -> Operation:
+    if node.op == "call_module":
+        return module_operation(traced.get_submodule(str(node.target)), fed(node, results).ndim)
+    return function_operation(node, results)
+
+
+def _label(node: fx.Node, traced: fx.GraphModule) -> str:
+    """How the user knows a node: `features.0 (Conv2d)`, or `flatten` for a call."""
+    if node.op == "call_module":
+        return f"{node.target} ({type(traced.get_submodule(str(node.target))).__name__})"
+    return node.name

@@ -1,0 +1,180 @@
+"""A rewritten graph becomes a PyTorch module: the classifier's layers copied, its dense layers turned.
+
+The network owns its weights: kept layers are deep copies (what they share stays shared), and a
+convolution made from a dense layer holds the same numbers in its own memory. Layers keep their names,
+training flags, dtype and device.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import fx, nn
+
+from backstride.surgery.graph import WINDOWED, Node
+from backstride.surgery.torch_functions import called
+from backstride.surgery.torch_layers import convolution, layers_of, norm_over_map, with_classes
+from backstride.surgery.torch_reader import TorchReading, dropout_module
+from backstride.surgery.values import Refusal, RefusedError, Rewriting
+
+POOLS: Mapping[str, Any] = {"avg_pool": F.avg_pool2d, "max_pool": F.max_pool2d}
+
+
+class Writer:
+    """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
+
+    def __init__(self, reading: TorchReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None) -> None:
+        self._reading = reading
+        self._rewriting = rewriting
+        self._classes = dict(classes or {})
+        self._memo: dict[int, Any] = {}
+        self._root: dict[str, Any] = {}  # what the network holds, by the names that it has in the classifier
+        self._turned: dict[str, tuple[object, str]] = {}
+        self._graph = fx.Graph()
+        self._written: dict[str, fx.Node] = {}
+
+    def write(self, outputs: tuple[str, ...] | None = None) -> fx.GraphModule:
+        """The network; with `outputs`, one that gives a tuple of these nodes' values."""
+        for node in self._reading.traced.nodes:
+            if node.op == "output":
+                chosen: Any = tuple(self._written[name] for name in outputs or ())
+                _ = self._graph.output(fx.map_arg(node.args[0], self._find) if outputs is None else chosen)
+            elif node.name in self._rewriting.replaced:
+                self._written[node.name] = self._replace(node)
+            elif all(source.name in self._written for source in node.all_input_nodes):
+                self._keep(node, self._reading.graph[node.name])
+        network = fx.GraphModule(self._root, self._graph, self._reading.name)
+        _ = network.graph.eliminate_dead_code()
+        _ = network.recompile()
+        network.delete_all_unused_submodules()
+        _take_order_and_flags(network, self._reading.model)
+        return network
+
+    def is_log_softmax(self, name: str) -> bool:
+        """Whether the softmax of this name gives logarithms."""
+        node = next(node for node in self._reading.traced.nodes if node.name == name)
+        layer = self._module(node)
+        return called(node) == "log_softmax" if layer is None else isinstance(layer, nn.LogSoftmax)
+
+    def _find(self, node: fx.Node) -> fx.Node:
+        return self._written[node.name]
+
+    def _keep(self, node: fx.Node, plain: Node) -> None:
+        find: Any = self._find
+        match node.op:
+            case "placeholder" if plain.kind != "input":
+                return  # an optional argument, which stays at its default
+            case "call_module":
+                self._hold(node)
+            case "get_attr":
+                target = str(node.target)
+                self._root[target] = copy.deepcopy(self._reading.stored[target], self._memo)
+            case _ if node.name in self._reading.switched:
+                name = self._free_name(node.name)
+                self._root[name] = dropout_module(node)
+                self._written[node.name] = self._graph.call_module(name, (find(node.all_input_nodes[0]),))
+                return
+            case _:
+                if plain.kind in WINDOWED:
+                    find = self._found_or_native
+        self._written[node.name] = self._graph.node_copy(node, find)
+
+    def _hold(self, node: fx.Node) -> None:
+        """Copy the layer that a node calls, with other classes where they are asked for."""
+        target = str(node.target)
+        layer = self._reading.model.get_submodule(target)
+        if node.name in self._classes:
+            self._check_rescorable(node, layer)
+            assert isinstance(layer, nn.Conv2d)
+            self._root[target] = with_classes(layer, self._classes[node.name])
+        elif target not in self._root:
+            self._root[target] = copy.deepcopy(layer, self._memo)
+
+    def _check_rescorable(self, node: fx.Node, layer: nn.Module) -> None:
+        calls = sum(other.target == node.target for other in self._reading.traced.nodes)
+        if not isinstance(layer, nn.Conv2d) or layer.groups != 1 or calls > 1:
+            reason = "gives the scores, and `classes` needs an ungrouped layer there that is called once"
+            raise RefusedError(self._reading.name, (Refusal(self._reading.graph[node.name].label, reason),))
+
+    def _found_or_native(self, node: fx.Node) -> Any:
+        """Window sizes that were computed from the image's size stay those of the native size."""
+        value = self._reading.results[node]
+        return self._find(node) if isinstance(value, torch.Tensor) else value
+
+    def _replace(self, node: fx.Node) -> fx.Node:
+        sources = [self._find(source) for source in node.all_input_nodes if source.name in self._rewriting.values]
+        for step in self._rewriting.replaced[node.name]:
+            sources = [self._step(node, step, sources)]
+        return sources[0]
+
+    def _step(self, node: fx.Node, step: Node, sources: Sequence[fx.Node]) -> fx.Node:
+        graph, fed = self._graph, sources[0]
+        if step.kind in POOLS:
+            assert step.window is not None
+            return graph.call_function(POOLS[step.kind], (fed, step.window.kernel, step.window.strides))
+        if step.kind == "permute":
+            return graph.call_method("permute", (fed, *step.axes))
+        if step.kind == "softmax":
+            call = F.log_softmax if self.is_log_softmax(node.name) else F.softmax
+            return graph.call_function(call, (fed,), {"dim": 1})
+        if step.kind == "concat":
+            return graph.call_function(torch.cat, (list(sources),), {"dim": 1})
+        return graph.call_module(self._turn(node, step), (fed,))
+
+    def _turn(self, node: fx.Node, step: Node) -> str:
+        """The name of the layer that stands for the node's; one that is called twice alike stays one."""
+        target = str(node.target) if node.op == "call_module" else self._free_name(node.name)
+        wanted = (step.kind, step.window, step.order)
+        if target in self._turned and self._turned[target][0] != wanted:
+            reason = "is called on maps of different sizes, which makes different convolutions of its weights"
+            raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
+        if target not in self._turned:
+            self._turned[target] = (wanted, target)
+            self._root[target] = self._turned_layer(node, step)
+        return target
+
+    def _turned_layer(self, node: fx.Node, step: Node) -> nn.Module:
+        layer = self._module(node)
+        if step.kind != "conv":
+            assert layer is not None
+            return norm_over_map(layer)
+        if isinstance(layer, nn.Linear):
+            made = convolution(layer.weight, layer.bias, step)
+        else:
+            made = convolution(*self._stored(node), step)
+        if node.name in self._classes:
+            self._check_rescorable(node, made)
+            return with_classes(made, self._classes[node.name])
+        return made
+
+    def _stored(self, node: fx.Node) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias of a functional dense layer."""
+        given: dict[str, Any] = {**dict(zip(("input", "weight", "bias"), node.args, strict=False)), **node.kwargs}
+        weight, bias, stored = given["weight"], given.get("bias"), self._reading.stored
+        return stored[str(weight.target)], None if bias is None else stored[str(bias.target)]
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        return self._reading.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def _free_name(self, name: str) -> str:
+        taken = {taken.partition(".")[0] for taken in (*layers_of(self._reading.model), *self._root)}
+        while name in taken:
+            name += "_"
+        return name
+
+
+def _take_order_and_flags(network: nn.Module, model: nn.Module) -> None:
+    """Layers stand and train as they do in the classifier; new ones stand last and follow the one that holds them."""
+    flags = {name: module.training for name, module in layers_of(model).items()}
+    places = {name: place for place, name in enumerate(flags)}
+    for name, module in layers_of(network).items():
+        module.training = flags.get(name, flags.get(name.rpartition(".")[0], model.training))
+        prefix = f"{name}." if name else ""
+        children = list(module.named_children())
+        for child, held in sorted(children, key=lambda pair: places.get(prefix + pair[0], len(places))):
+            delattr(module, child)
+            module.add_module(child, held)

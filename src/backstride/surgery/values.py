@@ -1,0 +1,115 @@
+"""What flows between two nodes, and what a rule answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from backstride.surgery.graph import Graph, Node
+
+Form: TypeAlias = Literal["map", "map_last", "flat", "flat_last", "cells", "squeezed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a node gives at native size, and what it stands for once the image may be larger.
+
+    `form` is the classifier's: a map (N, C, h, w), the same with the channels last, either of them
+    flattened, one vector per image, or a vector with more axes of length 1. In the rewritten network
+    all but `map_last` are maps (N, channels, h, w); a vector is the map's single cell, and a larger
+    image has more of them.
+    """
+
+    form: Form
+    channels: int
+    size: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in the rewritten network, (C, h, w)."""
+        return (self.channels, *self.size)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one cell at native size."""
+        return all(cells == 1 for cells in self.size)
+
+    def described(self) -> str:
+        """The value in words.
+
+        >>> Value("flat", 16, (4, 4)).described()
+        'a flattened map of 16 channels, 4 x 4'
+        """
+        size = " x ".join(map(str, self.size))
+        match self.form:
+            case "cells" | "squeezed":
+                return f"a vector of {self.channels} features"
+            case "flat" | "flat_last":
+                return f"a flattened map of {self.channels} channels, {size}"
+            case _:
+                return f"a map of {self.channels} channels, {size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node that cannot be rewritten, and why."""
+
+    layer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The node runs unchanged in the network and gives this value."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """These nodes run in place of the node, one after the other; none of them means its input passes through."""
+
+    value: Value
+    nodes: tuple[Node, ...]
+    reason: str
+
+
+Outcome: TypeAlias = Kept | Replaced | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One entry of the report: what a layer became, by which rule, and why that is the same function."""
+
+    layer: str
+    rule: str
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """The rewritten graph, how each node of the classifier got there, and what was refused.
+
+    `replaced` maps the classifier's nodes to what runs in their place; nodes that are not in it run
+    unchanged. `values` has what each node gives.
+    """
+
+    graph: Graph
+    replaced: dict[str, tuple[Node, ...]]
+    values: dict[str, Value]
+    rewrites: tuple[Rewrite, ...]
+    refusals: tuple[Refusal, ...] = field(default=())
+
+
+class RefusedError(ValueError):
+    """The model cannot become fully convolutional; `refusals` says which layers and why."""
+
+    def __init__(self, model: str, refusals: tuple[Refusal, ...]) -> None:
+        self.refusals = refusals
+        shown = "; ".join(map(str, refusals[:5]))
+        more = f"; and {len(refusals) - 5} more" if len(refusals) > 5 else ""
+        super().__init__(f"`model` (={model}) cannot become fully convolutional: {shown}{more}")

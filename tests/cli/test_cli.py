@@ -1,0 +1,86 @@
+"""The command line as a user meets it: a subprocess, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+
+def backstride(*words: str) -> subprocess.CompletedProcess[str]:
+    program = "from backstride.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, env=None, timeout=60
+    )
+
+
+def test_sizes_prints_the_plainest_calls() -> None:
+    done = backstride("sizes", "--input", "7", "--output", "14")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    first = done.stdout.splitlines()[1].split()
+    assert first[:4] == ["7", "14", "2", "2"]
+    assert "output_padding=1" in done.stdout
+
+
+def test_sizes_as_json_are_the_calls_of_the_library() -> None:
+    done = backstride("sizes", "--input", "12", "--output", "375", "--strides", "32", "--padding", "same", "--json")
+    calls: list[dict[str, Any]] = json.loads(done.stdout)
+    assert {call["kernel"] for call in calls} == set(range(1, 65))
+    assert {tuple(call["output_shape"]) for call in calls} == {(375,)}
+
+
+def test_sizes_says_when_nothing_is_legal() -> None:
+    done = backstride("sizes", "--input", "5", "--output", "6", "--kernel", "1", "--strides", "1")
+    assert (done.returncode, done.stdout) == (0, "No legal call: try other --kernel, --strides or --padding.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sizes"], "`input` and `output` are both None; give at least one of them"),
+        (["sizes", "--input", "7x"], "`input` (='7x') must be a size, or sizes joined by x; for example 12 or 46x62"),
+        (["sizes", "--input", "0"], "`input` (=0) must be at least 1 and below 2**63; the nearest legal value is 1"),
+        (
+            ["sizes", "--input", "7", "--padding", "SAME"],
+            "`padding` (='SAME') must be one of same, same_lower, valid, or an integer",
+        ),
+        (["sizes", "--inptu", "7"], "No such option: --inptu (Possible options: --input)"),
+        (["sizes", "--kernel", "three"], "Invalid value for '--kernel': "),
+        (["upsample"], "No such command 'upsample'."),
+        (["conform", "caffe"], "`frameworks` (=['caffe'])"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
+    done = backstride(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"backstride: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "sizes", "conform"])
+def test_help_has_an_example(command: str) -> None:
+    done = backstride(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: backstride {command}" in done.stdout
+
+
+def test_no_command_shows_the_help() -> None:
+    done = backstride()
+    assert "Commands" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_light_commands_load_no_framework() -> None:
+    program = (
+        "import sys; from backstride.cli import main\n"
+        "try: main(['sizes', '--input', '7', '--output', '14'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'tensorflow', 'jax', 'matplotlib', 'mlxtend') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,49 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from backstride.files import write_beside
+
+
+def test_text_and_bytes_and_missing_folders(tmp_path: Path) -> None:
+    write_beside(tmp_path / "a" / "b.txt", "grün")
+    write_beside(tmp_path / "a" / "c.bin", b"\x00\x01")
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "grün"
+    assert (tmp_path / "a" / "c.bin").read_bytes() == b"\x00\x01"
+
+
+def test_a_failed_rename_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "report.html"
+    write_beside(target, "old")
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(28, f"no space left for {target.name} ({self.name})")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        write_beside(target, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert target.read_text() == "old"
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        write_beside(tmp_path / "x", "x")
+    finally:
+        _ = os.umask(old)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("bad", ["folder", "file/below"])
+def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path, bad: str) -> None:
+    (tmp_path / "folder").mkdir()
+    _ = (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match=r"^`path` \(='.*'\) (is a folder|must be a folder)"):
+        write_beside(tmp_path / bad, "x")
