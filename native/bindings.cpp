@@ -3,79 +3,177 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <new>
+#include <optional>
 
 #include "direct.h"
+#include "dispatch.h"
+#include "gather.h"
+#include "threads.h"
 
 namespace nb = nanobind;
-using backstride::Axes;
-using backstride::Problem;
+using namespace nb::literals;
+using namespace backstride;
 
 namespace {
 
 template <typename Scalar>
 using Array = nb::ndarray<Scalar, nb::ndim<5>, nb::c_contig, nb::device::cpu>;
+template <typename Scalar>
+using Flat = nb::ndarray<Scalar, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-std::ptrdiff_t size(const nb::ndarray<>& array, std::size_t axis) {
-    return static_cast<std::ptrdiff_t>(array.shape(axis));
+// What the arrays do not say of a problem.
+struct Options {
+    Axes kernel, strides, dilation, before;
+    Index groups;
+};
+
+template <typename Any>
+Axes spatial(const Any& array, std::size_t first) {
+    return {static_cast<Index>(array.shape(first)), static_cast<Index>(array.shape(first + 1)),
+            static_cast<Index>(array.shape(first + 2))};
 }
 
-Axes spatial(const nb::ndarray<>& array, std::size_t first) {
-    return {size(array, first), size(array, first + 1), size(array, first + 2)};
-}
-
-// x and y are data, w is a kernel with the axis of C_big/groups at `big_axis`.
-Problem problem(const nb::ndarray<>& x, const nb::ndarray<>& y, const nb::ndarray<>& w, std::size_t big_axis,
-                const Axes& strides, const Axes& dilation, const Axes& before, std::ptrdiff_t groups) {
-    const bool fits = groups >= 1 && size(x, 4) % groups == 0 && size(x, 0) == size(y, 0) &&
-                      size(y, 4) == size(w, big_axis) * groups && size(w, 7 - big_axis) == size(x, 4);
-    if (!fits) throw nb::value_error("arrays do not fit each other");
+// x is (batch, *input, groups*small) and y is (batch, *output, groups*big).
+template <typename X, typename Y>
+Problem problem(const X& x, const Y& y, const Options& o) {
+    const auto inputs = static_cast<Index>(x.shape(4)), outputs = static_cast<Index>(y.shape(4));
+    if (o.groups < 1 || inputs % o.groups || outputs % o.groups || x.shape(0) != y.shape(0))
+        throw nb::value_error("x and y do not fit each other");
     for (std::size_t axis = 0; axis < 3; ++axis)
-        if (strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("strides and dilation must be positive");
-    return {size(x, 0),    groups,     size(x, 4) / groups, size(w, big_axis), spatial(x, 1), spatial(y, 1),
-            spatial(w, 0), strides, dilation,               before};
+        if (o.strides[axis] < 1 || o.dilation[axis] < 1 || o.kernel[axis] < 1)
+            throw nb::value_error("kernel, strides and dilation must be positive");
+    return {static_cast<Index>(x.shape(0)), o.groups, inputs / o.groups, outputs / o.groups, spatial(x, 1),
+            spatial(y, 1), o.kernel, o.strides, o.dilation, o.before};
+}
+
+void require_size(std::size_t found, Index expected) {
+    if (static_cast<Index>(found) != expected) throw nb::value_error("an array has the wrong size");
+}
+
+Index kernel_size(const Problem& p) {
+    return p.kernel[0] * p.kernel[1] * p.kernel[2] * p.big * p.small * p.groups;
+}
+
+template <typename Scalar>
+Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int activation, Index channels) {
+    if (bias) require_size(bias->size(), channels);
+    if (activation < 0 || activation > static_cast<int>(Activation::silu))
+        throw nb::value_error("no such activation");
+    return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
+}
+
+// A kernel (*k, big, groups*small) in packed form, or None where it is not finite.
+template <typename Scalar>
+nb::object packed(Array<const Scalar> w, const std::string& target, bool transpose, Axes strides, Axes dilation,
+                  Index groups) {
+    const auto inputs = static_cast<Index>(w.shape(4));
+    if (groups < 1 || inputs % groups) throw nb::value_error("groups must divide the channels");
+    const Problem p{1, groups, inputs / groups, static_cast<Index>(w.shape(3)), {1, 1, 1}, {1, 1, 1},
+                    spatial(w, 0), strides, dilation, {0, 0, 0}};
+    const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
+    const auto size = static_cast<std::size_t>(packed_size(p, kernels, transpose));
+    constexpr auto line = std::align_val_t{64};
+    auto* data = static_cast<Scalar*>(::operator new(size * sizeof(Scalar), line));
+    nb::capsule owner(data, [](void* memory) noexcept { ::operator delete(memory, line); });
+    bool finite = false;
+    {
+        nb::gil_scoped_release release;
+        finite = pack(p, kernels, transpose, w.data(), data);
+    }
+    if (!finite) return nb::none();
+    return nb::cast(nb::ndarray<nb::numpy, Scalar, nb::ndim<1>>(data, {size}, owner));
 }
 
 template <typename Scalar>
 void define(nb::module_& module) {
+    module.def("pack", packed<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a,
+               "groups"_a);
     module.def(
         "conv_transpose",
-        [](Array<const Scalar> x, Array<const Scalar> w, Array<Scalar> y, Axes strides, Axes dilation, Axes before,
-           std::ptrdiff_t groups) {
-            const Problem sizes = problem(nb::ndarray<>(x), nb::ndarray<>(y), nb::ndarray<>(w), 4, strides, dilation,
-                                          before, groups);
+        [](Array<const Scalar> x, Flat<const Scalar> w, std::optional<Flat<const Scalar>> bias, int activation,
+           Array<Scalar> y, const std::string& target, Axes kernel, Axes strides, Axes dilation, Axes before,
+           Index groups) {
+            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
+            require_size(w.size(), packed_size(p, kernels, true));
+            const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * p.big);
             nb::gil_scoped_release release;
-            backstride::conv_transpose(sizes, x.data(), w.data(), y.data());
+            gather_conv_transpose(p, kernels, x.data(), w.data(), end, y.data());
         },
-        nb::arg("x").noconvert(), nb::arg("w").noconvert(), nb::arg("y").noconvert(), nb::arg("strides"),
-        nb::arg("dilation"), nb::arg("before"), nb::arg("groups"));
+        "x"_a.noconvert(), "packed"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "y"_a.noconvert(),
+        "target"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
     module.def(
         "conv",
-        [](Array<const Scalar> y, Array<const Scalar> w, Array<Scalar> x, Axes strides, Axes dilation, Axes before,
-           std::ptrdiff_t groups) {
-            const Problem sizes = problem(nb::ndarray<>(x), nb::ndarray<>(y), nb::ndarray<>(w), 3, strides, dilation,
-                                          before, groups);
+        [](Array<const Scalar> y, Flat<const Scalar> w, std::optional<Flat<const Scalar>> bias, int activation,
+           Array<Scalar> x, const std::string& target, Axes kernel, Axes strides, Axes dilation, Axes before,
+           Index groups) {
+            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
+            require_size(w.size(), packed_size(p, kernels, false));
+            const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * p.small);
             nb::gil_scoped_release release;
-            backstride::conv(sizes, y.data(), w.data(), x.data());
+            gather_conv(p, kernels, y.data(), w.data(), end, x.data());
         },
-        nb::arg("y").noconvert(), nb::arg("w").noconvert(), nb::arg("x").noconvert(), nb::arg("strides"),
-        nb::arg("dilation"), nb::arg("before"), nb::arg("groups"));
+        "y"_a.noconvert(), "packed"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "x"_a.noconvert(),
+        "target"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
     module.def(
         "conv_kernel_gradient",
-        [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, Axes strides, Axes dilation, Axes before,
-           std::ptrdiff_t groups) {
-            const Problem sizes = problem(nb::ndarray<>(x), nb::ndarray<>(y), nb::ndarray<>(w), 3, strides, dilation,
-                                          before, groups);
+        [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, const std::string& target, Axes strides,
+           Axes dilation, Axes before, Index groups) {
+            const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
+            require_size(w.size(), kernel_size(p));
+            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
             nb::gil_scoped_release release;
-            backstride::conv_kernel_gradient(sizes, x.data(), y.data(), w.data());
+            correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data());
         },
-        nb::arg("x").noconvert(), nb::arg("y").noconvert(), nb::arg("w").noconvert(), nb::arg("strides"),
-        nb::arg("dilation"), nb::arg("before"), nb::arg("groups"));
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "before"_a,
+        "groups"_a);
+    module.def(
+        "direct_conv_transpose",
+        [](Array<const Scalar> x, Flat<const Scalar> w, Array<Scalar> y, Axes kernel, Axes strides, Axes dilation,
+           Axes before, Index groups) {
+            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            require_size(w.size(), kernel_size(p));
+            nb::gil_scoped_release release;
+            direct_conv_transpose(p, x.data(), w.data(), y.data());
+        },
+        "x"_a.noconvert(), "w"_a.noconvert(), "y"_a.noconvert(), "kernel"_a, "strides"_a, "dilation"_a, "before"_a,
+        "groups"_a);
+    module.def(
+        "direct_conv",
+        [](Array<const Scalar> y, Flat<const Scalar> w, Array<Scalar> x, Axes kernel, Axes strides, Axes dilation,
+           Axes before, Index groups) {
+            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            require_size(w.size(), kernel_size(p));
+            nb::gil_scoped_release release;
+            direct_conv(p, y.data(), w.data(), x.data());
+        },
+        "y"_a.noconvert(), "w"_a.noconvert(), "x"_a.noconvert(), "kernel"_a, "strides"_a, "dilation"_a, "before"_a,
+        "groups"_a);
+    module.def(
+        "direct_conv_kernel_gradient",
+        [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, Axes strides, Axes dilation, Axes before,
+           Index groups) {
+            const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
+            require_size(w.size(), kernel_size(p));
+            nb::gil_scoped_release release;
+            direct_conv_kernel_gradient(p, x.data(), y.data(), w.data());
+        },
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "strides"_a, "dilation"_a, "before"_a, "groups"_a);
 }
 
 }  // namespace
 
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
+    module.def("instruction_sets", instruction_sets);
+    module.def("set_num_threads", set_num_threads, "count"_a);
+    module.def("get_num_threads", get_num_threads);
     define<float>(module);
     define<double>(module);
 }

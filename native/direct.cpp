@@ -47,67 +47,52 @@ void for_each_meeting(const Problem& problem, bool from_input, Visit visit) {
 
 std::ptrdiff_t cells(const Axes& size) { return size[0] * size[1] * size[2]; }
 
-// target[i] += factor * source[i]
-template <typename Scalar>
-void add_scaled(Scalar* target, Scalar factor, const Scalar* source, std::ptrdiff_t count) {
-    for (std::ptrdiff_t i = 0; i < count; ++i) target[i] += factor * source[i];
+// Calls visit(x, y, w) with flat indices for every image, meeting and channel of the large side: x and w
+// start runs of `small` numbers, y is one number.
+template <typename Visit>
+void for_each_term(const Problem& p, bool from_input, Visit visit) {
+    const auto inputs = p.groups * p.small, outputs = p.groups * p.big;
+    for (std::ptrdiff_t image = 0; image < p.batch; ++image)
+        for_each_meeting(p, from_input, [&](std::ptrdiff_t own, std::ptrdiff_t tap, std::ptrdiff_t other) {
+            const auto small = (image * cells(p.input) + (from_input ? own : other)) * inputs;
+            const auto large = (image * cells(p.output) + (from_input ? other : own)) * outputs;
+            for (std::ptrdiff_t channel = 0; channel < outputs; ++channel) {
+                const auto start = channel / p.big * p.small;
+                visit(small + start, large + channel, (tap * p.big + channel % p.big) * inputs + start);
+            }
+        });
 }
 
 }  // namespace
 
 template <typename Scalar>
-void conv_transpose(const Problem& p, const Scalar* x, const Scalar* w, Scalar* y) {
-    const auto inputs = p.groups * p.small, outputs = p.groups * p.big;
-    std::fill(y, y + p.batch * cells(p.output) * outputs, Scalar(0));
-    for (std::ptrdiff_t image = 0; image < p.batch; ++image) {
-        const Scalar* source = x + image * cells(p.input) * inputs;
-        Scalar* target = y + image * cells(p.output) * outputs;
-        for_each_meeting(p, false, [&](std::ptrdiff_t cell, std::ptrdiff_t tap, std::ptrdiff_t other) {
-            for (std::ptrdiff_t channel = 0; channel < inputs; ++channel)
-                add_scaled(target + cell * outputs + channel / p.small * p.big, source[other * inputs + channel],
-                           w + (tap * inputs + channel) * p.big, p.big);
-        });
-    }
+void direct_conv_transpose(const Problem& p, const Scalar* x, const Scalar* w, Scalar* y) {
+    std::fill(y, y + p.batch * cells(p.output) * p.groups * p.big, Scalar(0));
+    for_each_term(p, false, [&](std::ptrdiff_t small, std::ptrdiff_t large, std::ptrdiff_t weight) {
+        for (std::ptrdiff_t i = 0; i < p.small; ++i) y[large] += x[small + i] * w[weight + i];
+    });
 }
 
 template <typename Scalar>
-void conv(const Problem& p, const Scalar* y, const Scalar* w, Scalar* x) {
-    const auto inputs = p.groups * p.small, outputs = p.groups * p.big;
-    std::fill(x, x + p.batch * cells(p.input) * inputs, Scalar(0));
-    for (std::ptrdiff_t image = 0; image < p.batch; ++image) {
-        const Scalar* source = y + image * cells(p.output) * outputs;
-        Scalar* target = x + image * cells(p.input) * inputs;
-        for_each_meeting(p, true, [&](std::ptrdiff_t cell, std::ptrdiff_t tap, std::ptrdiff_t other) {
-            for (std::ptrdiff_t channel = 0; channel < outputs; ++channel) {
-                const auto start = channel / p.big * p.small;
-                add_scaled(target + cell * inputs + start, source[other * outputs + channel],
-                           w + (tap * p.big + channel % p.big) * inputs + start, p.small);
-            }
-        });
-    }
+void direct_conv(const Problem& p, const Scalar* y, const Scalar* w, Scalar* x) {
+    std::fill(x, x + p.batch * cells(p.input) * p.groups * p.small, Scalar(0));
+    for_each_term(p, true, [&](std::ptrdiff_t small, std::ptrdiff_t large, std::ptrdiff_t weight) {
+        for (std::ptrdiff_t i = 0; i < p.small; ++i) x[small + i] += y[large] * w[weight + i];
+    });
 }
 
 template <typename Scalar>
-void conv_kernel_gradient(const Problem& p, const Scalar* x, const Scalar* y, Scalar* w) {
-    const auto inputs = p.groups * p.small, outputs = p.groups * p.big;
-    std::fill(w, w + cells(p.kernel) * p.big * inputs, Scalar(0));
-    for (std::ptrdiff_t image = 0; image < p.batch; ++image) {
-        const Scalar* small = x + image * cells(p.input) * inputs;
-        const Scalar* large = y + image * cells(p.output) * outputs;
-        for_each_meeting(p, true, [&](std::ptrdiff_t cell, std::ptrdiff_t tap, std::ptrdiff_t other) {
-            for (std::ptrdiff_t channel = 0; channel < outputs; ++channel) {
-                const auto start = channel / p.big * p.small;
-                add_scaled(w + (tap * p.big + channel % p.big) * inputs + start, large[other * outputs + channel],
-                           small + cell * inputs + start, p.small);
-            }
-        });
-    }
+void direct_conv_kernel_gradient(const Problem& p, const Scalar* x, const Scalar* y, Scalar* w) {
+    std::fill(w, w + cells(p.kernel) * p.big * p.groups * p.small, Scalar(0));
+    for_each_term(p, true, [&](std::ptrdiff_t small, std::ptrdiff_t large, std::ptrdiff_t weight) {
+        for (std::ptrdiff_t i = 0; i < p.small; ++i) w[weight + i] += y[large] * x[small + i];
+    });
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                          \
-    template void conv_transpose<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*); \
-    template void conv<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);           \
-    template void conv_kernel_gradient<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                \
+    template void direct_conv_transpose<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*); \
+    template void direct_conv<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);           \
+    template void direct_conv_kernel_gradient<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -16,16 +16,16 @@ struct Problem {
     Axes input, output, kernel, strides, dilation, before;
 };
 
-// y (batch, *output, groups*big) from x (batch, *input, groups*small), w (*kernel, groups*small, big).
+// y (batch, *output, groups*big) from x (batch, *input, groups*small), w (*kernel, big, groups*small).
 template <typename Scalar>
-void conv_transpose(const Problem& problem, const Scalar* x, const Scalar* w, Scalar* y);
+void direct_conv_transpose(const Problem& problem, const Scalar* x, const Scalar* w, Scalar* y);
 
-// x (batch, *input, groups*small) from y (batch, *output, groups*big), w (*kernel, big, groups*small).
+// x from y and w.
 template <typename Scalar>
-void conv(const Problem& problem, const Scalar* y, const Scalar* w, Scalar* x);
+void direct_conv(const Problem& problem, const Scalar* y, const Scalar* w, Scalar* x);
 
-// w (*kernel, big, groups*small) from x and y, summed over the batch.
+// w from x and y, summed over the batch.
 template <typename Scalar>
-void conv_kernel_gradient(const Problem& problem, const Scalar* x, const Scalar* y, Scalar* w);
+void direct_conv_kernel_gradient(const Problem& problem, const Scalar* x, const Scalar* y, Scalar* w);
 
 }  // namespace backstride

@@ -173,8 +173,8 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     (
         lambda: cv.torch(1, 1, padding=3, output_size=1),
         (
-            "`output_size` (=1) has no legal value on axis 0: the sizes that a convolution with this stride and padding "
-            "maps to `input`"
+            "`output_size` (=1) has no legal value on axis 0: the sizes that a convolution with this stride and "
+            "padding maps to `input`"
         ),
     ),
     (
@@ -218,8 +218,8 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     (
         lambda: cv.flax(5, 3, strides=2, padding="CIRCULAR"),
         (
-            '`padding` (="CIRCULAR") wraps 1 cells around axis 0, where the kernel spans 3 and the stride is 2: that is no '
-            "crop of the full output; legal with strides from 3 on"
+            '`padding` (="CIRCULAR") wraps 1 cells around axis 0, where the kernel spans 3 and the stride is 2: that '
+            "is no crop of the full output; legal with strides from 3 on"
         ),
     ),
     (
@@ -229,8 +229,8 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     (
         lambda: cv.onnx(5, 2, strides=3, auto_pad="SAME_UPPER"),
         (
-            "`auto_pad` (='SAME_UPPER') asks for 15 cells on axis 0, of 14: a negative total_padding, which the text does "
-            "not split; the nearest legal size is 14"
+            "`auto_pad` (='SAME_UPPER') asks for 15 cells on axis 0, of 14: a negative total_padding, which the text "
+            "does not split; the nearest legal size is 14"
         ),
     ),
     (

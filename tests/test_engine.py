@@ -42,7 +42,7 @@ def test_a_forced_implementation_is_the_one_that_runs(name: str, monkeypatch: py
     ran: list[str] = []
     for entry in IMPLEMENTATIONS:
         for operation in ("conv_transpose", "conv", "conv_kernel_gradient"):
-            monkeypatch.setattr(type(entry), operation, spy(ran, entry.name, getattr(type(entry), operation)))
+            monkeypatch.setattr(entry, operation, spy(ran, entry.name, getattr(entry, operation)))
     x, kernel = np.ones((1, 3, 1)), np.ones((2, 1, 1))
     y = bs.conv_transpose(x, kernel)
     _ = bs.conv(y, kernel)
@@ -83,21 +83,21 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = bs.conv_transpose(np.ones((1, 3, 1)), np.ones((2, 1, 1)))
 
 
-def switched_off(_: object) -> str:
+def switched_off() -> str:
     return "it is switched off"
 
 
-def switched_on(_: object) -> None:
+def switched_on() -> None:
     return None
 
 
-def only_float32(_: object, dtype: np.dtype[Any]) -> bool:
+def only_float32(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "float32"
 
 
 def test_an_unusable_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = IMPLEMENTATIONS[0]
-    monkeypatch.setattr(type(entry), "obstacle", switched_off)
+    monkeypatch.setattr(entry, "obstacle", switched_off)
     monkeypatch.setenv(VARIABLE, entry.name)
     others = ", ".join(name for name in USABLE if name != entry.name)
     with pytest.raises(RuntimeError) as caught:
@@ -112,8 +112,8 @@ def test_an_unusable_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_does_not_compute_in_the_dtype_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = IMPLEMENTATIONS[0]
-    monkeypatch.setattr(type(entry), "obstacle", switched_on)
-    monkeypatch.setattr(type(entry), "takes", only_float32)
+    monkeypatch.setattr(entry, "obstacle", switched_on)
+    monkeypatch.setattr(entry, "takes", only_float32)
     monkeypatch.setenv(VARIABLE, entry.name)
     with pytest.raises(TypeError) as caught:
         _ = bs.conv_transpose(np.ones((1, 3, 1), np.int32), np.ones((2, 1, 1), np.int32))
@@ -144,7 +144,7 @@ import sys
 sys.modules["backstride._native"] = None
 import numpy as np
 import backstride as bs
-row = {row.name: row for row in bs.implementations()}["native"]
+row = {row.name: row for row in bs.implementations()}["avx2"]
 assert not row.usable and not row.runs
 print(row.obstacle)
 x, kernel = np.arange(4.0).reshape(1, 4, 1), np.arange(3.0).reshape(3, 1, 1)
@@ -163,11 +163,11 @@ def test_a_pure_python_installation_works_and_says_so() -> None:
 
 
 def test_forcing_the_compiled_part_without_it_is_refused() -> None:
-    force = f"import os; os.environ[{VARIABLE!r}] = 'native'\n"
+    force = f"import os; os.environ[{VARIABLE!r}] = 'avx2'\n"
     done = run_python(force + WITHOUT)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"RuntimeError: `{VARIABLE}` (='native') cannot run here: this installation is pure Python; "
+        f"RuntimeError: `{VARIABLE}` (='avx2') cannot run here: this installation is pure Python; "
         "the compiled part was not built; usable are numpy, reference"
     )
 

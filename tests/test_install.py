@@ -30,7 +30,7 @@ def test_a_new_environment(tmp_path: Path, native: str) -> None:
     done = subprocess.run([str(python), "-c", PROGRAM], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "numpy True" in done.stdout
     if native == "ON":
-        assert "native True" in done.stdout
+        assert "baseline True" in done.stdout
     else:
-        assert "native False this installation is pure Python; the compiled part was not built" in done.stdout
+        assert "baseline False this installation is pure Python; the compiled part was not built" in done.stdout
     _ = subprocess.run([str(python.parent / "backstride"), "sizes", "--input", "7", "--output", "14"], check=True)

@@ -2,6 +2,7 @@
 
 from backstride.engine import implementations
 from backstride.geometry import Geometry, geometry
+from backstride.native import get_num_threads, set_num_threads
 from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
 from backstride.sizes import LegalCall, sizes
 from backstride.surgery import convolutionalize, prove, transpose
@@ -17,10 +18,12 @@ __all__ = [
     "dense_to_conv",
     "flatten",
     "geometry",
+    "get_num_threads",
     "implementations",
     "plan",
     "prove",
     "relu",
+    "set_num_threads",
     "sizes",
     "transpose",
 ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from backstride import reference
 from backstride.implementation import Call, Implementation, finish
 from backstride.layout import AnyArray, DataFormat
-from backstride.native import Native
+from backstride.native import DIRECT, Compiled
 from backstride.portable import Portable
 from backstride.precision import widened
 
@@ -25,7 +25,7 @@ VARIABLE = "BACKSTRIDE_IMPLEMENTATION"
 class Reference(Implementation):
     """The definition itself, as an implementation: very slow, for comparison."""
 
-    name: ClassVar[str] = "reference"
+    name = "reference"
 
     def obstacle(self) -> str | None:
         return None
@@ -33,11 +33,18 @@ class Reference(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
+    def pack(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> AnyArray:
         return kernel.copy()
 
     def conv_transpose(
-        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         y = reference.conv_transpose(x, packed, call.geometry, groups=call.groups, data_format=call.data_format)
         return np.ascontiguousarray(finish(y.astype(x.dtype), bias, activation, call.data_format))
@@ -53,7 +60,14 @@ class Reference(Implementation):
         return np.ascontiguousarray(kernel.astype(x.dtype))
 
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (Portable(), Native(), Reference())
+IMPLEMENTATIONS: tuple[Implementation, ...] = (
+    Compiled("avx512"),
+    Compiled("avx2"),
+    Compiled("baseline"),
+    Portable(),
+    DIRECT,
+    Reference(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ def implementations() -> tuple[Status, ...]:
     """List the implementations, best first: which are usable here, which one runs, and why others cannot.
 
     >>> [row.name for row in implementations()]
-    ['numpy', 'native', 'reference']
+    ['avx512', 'avx2', 'baseline', 'numpy', 'direct', 'reference']
 
     Raises `ValueError` or `RuntimeError` where BACKSTRIDE_IMPLEMENTATION names none of the usable ones.
     """

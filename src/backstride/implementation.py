@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Call:
 class Implementation(ABC):
     """One way to compute `conv_transpose`, `conv` and `conv_kernel_gradient`."""
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -40,12 +40,19 @@ class Implementation(ABC):
         """Whether it computes in this dtype; others are widened first."""
 
     @abstractmethod
-    def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
+    def pack(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> Any:
         """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan."""
 
     @abstractmethod
     def conv_transpose(
-        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
 

@@ -1,13 +1,20 @@
-"""The compiled implementation: C++ kernels from `native/`, where this installation has them."""
+"""The compiled implementations: C++ kernels from `native/`, where this installation has them.
+
+`Compiled` runs implicit matrix products over row pointers, phase by phase, in the registers of one
+instruction set; `Direct` is the definition as loops, which they fall back to for kernels with NaN or
+infinity, since a tile skips terms by multiplying with zero.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from backstride.geometry import Geometry
+from backstride.activations import ACTIVATIONS
+from backstride.geometry import Geometry, as_sizes
 from backstride.implementation import Call, Implementation, finish
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
@@ -17,62 +24,186 @@ try:
 except ImportError:
     _native = None
 
+MOST_THREADS = 4096
+NOT_BUILT = "this installation is pure Python; the compiled part was not built"
+CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
+Integers = tuple[int, int, int]
 
-class Native(Implementation):
-    """Direct C++ loops over taps and phases, channels last, float32 and float64."""
 
-    name: ClassVar[str] = "native"
+class Direct(Implementation):
+    """Direct C++ loops over the meetings of cells and taps: the tested baseline of the fast kernels."""
+
+    name = "direct"
 
     def obstacle(self) -> str | None:
-        return None if _native is not None else "this installation is pure Python; the compiled part was not built"
+        return None if _native is not None else NOT_BUILT
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.name in ("float32", "float64")
 
-    def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
-        """(k0, k1, k2, C_small, C_big/groups), so that the innermost loop runs over output channels."""
-        view = kernel_view(kernel, data_format)
-        return _three_axes(np.swapaxes(view, -1, -2), 0).copy()
+    def pack(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> AnyArray:
+        return _kernel_axes(kernel_view(kernel, data_format)).copy()
 
     def conv_transpose(
-        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        assert _native is not None
-        geometry, big = call.geometry, packed.shape[-1] * call.groups
-        y = np.empty((x.shape[0], *geometry.output, big), x.dtype)
-        source = _three_axes(data_view(x, call.data_format), 1)
-        _native.conv_transpose(source, packed, _three_axes(y, 1), *_integers(geometry), call.groups)
+        y = np.empty((x.shape[0], *call.geometry.output, packed.shape[3] * call.groups), x.dtype)
+        source, integers = _data_axes(data_view(x, call.data_format)), _integers(call.geometry)
+        _native.direct_conv_transpose(source, packed.reshape(-1), _data_axes(y), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        assert _native is not None
-        geometry, view = call.geometry, kernel_view(kernel, call.data_format)
-        x = np.empty((y.shape[0], *geometry.input, view.shape[-1]), y.dtype)
-        source = _three_axes(data_view(y, call.data_format), 1)
-        _native.conv(source, _three_axes(view, 0), _three_axes(x, 1), *_integers(geometry), call.groups)
+        weights = _kernel_axes(kernel_view(kernel, call.data_format))
+        x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
+        source, integers = _data_axes(data_view(y, call.data_format)), _integers(call.geometry)
+        _native.direct_conv(source, weights.reshape(-1), _data_axes(x), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(x, call.data_format), bias, activation, call.data_format))
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        assert _native is not None
-        geometry = call.geometry
-        small, big = data_view(x, call.data_format), data_view(y, call.data_format)
-        kernel = np.empty((*geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
-        _native.conv_kernel_gradient(
-            _three_axes(small, 1), _three_axes(big, 1), _three_axes(kernel, 0), *_integers(geometry), call.groups
+        return _gradient(_native.direct_conv_kernel_gradient, x, y, call)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights in the order in which a kernel reads them; `weights` is None where they are not finite."""
+
+    kernel: AnyArray
+    weights: AnyArray | None
+
+
+class Compiled(Implementation):
+    """The kernels of one instruction set, float32 and float64, on several threads."""
+
+    def __init__(self, target: str) -> None:
+        self.name = target
+
+    def obstacle(self) -> str | None:
+        if _native is None:
+            return NOT_BUILT
+        return None if self.name in _native.instruction_sets() else f"this processor does not have {self.name}"
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype.name in ("float32", "float64")
+
+    def pack(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> Packed:
+        view = _kernel_axes(kernel_view(kernel, data_format)).copy()
+        return Packed(view, _native.pack(view, self.name, True, _three(strides, 1), _three(dilation, 1), groups))
+
+    def conv_transpose(
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> AnyArray:
+        if packed.weights is None:
+            return DIRECT.conv_transpose(x, packed.kernel, bias, activation, call)
+        y = np.empty((x.shape[0], *call.geometry.output, packed.kernel.shape[3] * call.groups), x.dtype)
+        _native.conv_transpose(
+            _data_axes(data_view(x, call.data_format)),
+            packed.weights,
+            None if bias is None else np.ascontiguousarray(bias),
+            CODES[activation],
+            _data_axes(y),
+            self.name,
+            *_integers(call.geometry),
+            call.groups,
         )
-        return np.ascontiguousarray(kernel_unview(kernel, call.data_format))
+        return np.ascontiguousarray(data_unview(y, call.data_format))
+
+    def conv(
+        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> AnyArray:
+        weights = _kernel_axes(kernel_view(kernel, call.data_format))
+        integers = _integers(call.geometry)
+        packed = _native.pack(weights, self.name, False, integers[1], integers[2], call.groups)
+        if packed is None:
+            return DIRECT.conv(y, kernel, bias, activation, call)
+        x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
+        _native.conv(
+            _data_axes(data_view(y, call.data_format)),
+            packed,
+            None if bias is None else np.ascontiguousarray(bias),
+            CODES[activation],
+            _data_axes(x),
+            self.name,
+            *integers,
+            call.groups,
+        )
+        return np.ascontiguousarray(data_unview(x, call.data_format))
+
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+        return _gradient(_native.conv_kernel_gradient, x, y, call, self.name)
 
 
-def _three_axes(view: AnyArray, position: int) -> AnyArray:
-    """A contiguous array with axes of size 1 put in, so that there are three spatial ones."""
-    shape = (*view.shape[:position], *(1,) * (5 - view.ndim), *view.shape[position:])
-    return np.ascontiguousarray(view).reshape(shape)
+DIRECT = Direct()
 
 
-def _integers(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Strides, dilation and leading crop for three axes; the sizes stand in the arrays."""
-    ones, zeros = (1,) * (3 - len(geometry.input)), (0,) * (3 - len(geometry.input))
+def set_num_threads(count: int) -> None:
+    """Set how many threads a call of the compiled kernels may use; 0 for as many as there are processors.
+
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(0)
+
+    Results have the same bits for any number. Raises `TypeError` for no integer, `ValueError` for a
+    negative or absurd one.
+    """
+    number = as_sizes("count", count, 1, least=0)[0]
+    if number > MOST_THREADS:
+        message = f"`count` (={number}) must be at most {MOST_THREADS}; the nearest legal value is {MOST_THREADS}"
+        raise ValueError(message)
+    if _native is not None:
+        _native.set_num_threads(number)
+
+
+def get_num_threads() -> int:
+    """How many threads a call of the compiled kernels may use; 1 in a pure Python installation.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    return 1 if _native is None else _native.get_num_threads()
+
+
+def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
+    small, big = data_view(x, call.data_format), data_view(y, call.data_format)
+    result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
+    integers = _integers(call.geometry)[1:]
+    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, call.groups)
+    return np.ascontiguousarray(kernel_unview(result, call.data_format))
+
+
+def _data_axes(view: AnyArray) -> AnyArray:
+    """(N, *size, C) as a contiguous array with three spatial axes, the missing ones of size 1."""
+    return np.ascontiguousarray(view).reshape(view.shape[0], *(1,) * (5 - view.ndim), *view.shape[1:])
+
+
+def _kernel_axes(view: AnyArray) -> AnyArray:
+    """(*k, C_big/groups, C_small) as a contiguous array with three spatial axes."""
+    return np.ascontiguousarray(view).reshape(*(1,) * (5 - view.ndim), *view.shape)
+
+
+def _integers(geometry: Geometry) -> tuple[Integers, Integers, Integers, Integers]:
+    """Kernel, strides, dilation and leading crop for three axes; the other sizes stand in the arrays."""
     before = tuple(pair[0] for pair in geometry.crop)
-    return (*ones, *geometry.strides), (*ones, *geometry.dilation), (*zeros, *before)
+    kernel, strides, dilation = geometry.kernel, geometry.strides, geometry.dilation
+    return _three(kernel, 1), _three(strides, 1), _three(dilation, 1), _three(before, 0)
+
+
+def _three(values: tuple[int, ...], filler: int) -> Integers:
+    first, second, third = (filler,) * (3 - len(values)) + values
+    return first, second, third

@@ -61,10 +61,11 @@ class Plan:
         self._spatial = spatial_of(weights.shape, self._data_format, kernel=True)
         self._activation = check_activation(options.pop("activation"), weights.dtype)
         self._implementation = select(weights.dtype)
-        self._packed = self._implementation.pack(widen(weights), self._groups, self._data_format)
         self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy()
         self._options = options
-        _check_options(self._spatial, **options)
+        steps, dilation = _check_options(self._spatial, **options)
+        pack = self._implementation.pack
+        self._packed = pack(widen(weights), self._groups, self._data_format, steps, dilation)
         self._largest = largest(weights)
 
     def geometry(self, input: Size) -> Geometry:
@@ -385,11 +386,12 @@ def _check_options(
     output_padding: Size | None,
     output_shape: Size | None,
     dilation: Size,
-) -> None:
-    """Refuse at once, when a plan is made, what no input could make legal."""
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Refuse at once, when a plan is made, what no input could make legal; strides and dilation per axis."""
     sizes = {"strides": strides, "dilation": dilation, "output_padding": output_padding, "output_shape": output_shape}
     rank = common_rank(kernel=kernel, **sizes, padding=pairs_of(padding))
     steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
     _ = as_padding(padding, rank)
     _ = None if output_shape is None else as_integers("output_shape", output_shape, rank)
     _ = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    return steps, dilations

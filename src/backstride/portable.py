@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ Slices = tuple[slice, ...]
 class Portable(Implementation):
     """NumPy on any machine."""
 
-    name: ClassVar[str] = "numpy"
+    name = "numpy"
 
     def obstacle(self) -> str | None:
         return None
@@ -31,14 +31,18 @@ class Portable(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(self, kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
-        """(*k, groups, C_small/groups, C_big/groups): one contiguous matrix per tap and group."""
-        view = kernel_view(kernel, data_format)
-        grouped = view.reshape(*view.shape[:-1], groups, -1)  # (*k, C_big/groups, groups, C_small/groups)
-        return np.ascontiguousarray(np.moveaxis(grouped, -3, -1)).copy()
+    def pack(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> AnyArray:
+        return _matrices(kernel, groups, data_format)
 
     def conv_transpose(
-        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         geometry, groups, big = call.geometry, call.groups, packed.shape[-1]
         inputs = _rows(data_view(x, call.data_format), groups)  # (groups, N * cells, C_small/groups)
@@ -60,7 +64,7 @@ class Portable(Implementation):
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         geometry, groups = call.geometry, call.groups
-        matrices = np.swapaxes(self.pack(kernel, groups, call.data_format), -1, -2)  # (*k, groups, big, small)
+        matrices = np.swapaxes(_matrices(kernel, groups, call.data_format), -1, -2)  # (*k, groups, big, small)
         outputs, batch = data_view(y, call.data_format), y.shape[0]
         x = np.zeros((groups, batch, *geometry.input, matrices.shape[-1]), y.dtype)
         for tap in np.ndindex(*geometry.kernel):
@@ -82,6 +86,13 @@ class Portable(Implementation):
             kernel[tap] = np.moveaxis(np.matmul(np.swapaxes(grads, -1, -2), cells), 0, 1)
         merged = kernel.reshape(*geometry.kernel, big, groups * small)
         return np.ascontiguousarray(kernel_unview(merged, call.data_format))
+
+
+def _matrices(kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArray:
+    """(*k, groups, C_small/groups, C_big/groups): one contiguous matrix per tap and group."""
+    view = kernel_view(kernel, data_format)
+    grouped = view.reshape(*view.shape[:-1], groups, view.shape[-1] // groups)
+    return np.moveaxis(grouped, -3, -1).copy()
 
 
 def _rows(view: AnyArray, groups: int) -> AnyArray:

@@ -34,12 +34,14 @@ def largest(array: AnyArray) -> int:
 
 
 def exact_integers(
-    x: AnyArray, kernel: AnyArray, bias: AnyArray | None, bound: int
-) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+    x: AnyArray, kernel: Any, bias: AnyArray | None, bound: int
+) -> tuple[AnyArray, Any, AnyArray | None]:
     """Widen `x`; where sums of integers could pass 64 bits, all arrays hold Python integers instead."""
     wide = widen(x)
-    offset = 0 if bias is None or bias.dtype.kind not in "iuO" else max(abs(int(value)) for value in bias)
-    overflows = x.dtype.kind in "iu" and largest(x) * bound + offset > np.iinfo(np.int64).max
+    if x.dtype.kind not in "iu":
+        return wide, kernel, bias
+    offset = 0 if bias is None else max(abs(int(value)) for value in bias)
+    overflows = largest(x) * bound + offset > np.iinfo(np.int64).max
     if overflows or object in (wide.dtype, kernel.dtype):
         return wide.astype(object), kernel.astype(object), None if bias is None else bias.astype(object)
     return wide, kernel, bias

@@ -101,8 +101,8 @@ def sizes(
     kernel=2, strides=2, padding="valid"
     >>> [call.output for call in sizes(7, kernel=3, strides=2, padding="same")]
     [(14,), (13,)]
-    >>> sizes(46, 368, kernel=16, padding=0)[0].output_padding
-    (0,)
+    >>> print(sizes(46, 368, kernel=16, padding=4)[0])
+    kernel=16, strides=8, padding=4
 
     `input`, `output`: an integer or one per axis; one of the two may be None for "any". `kernel`,
     `strides`, `padding` (a rule or an integer), `dilation`: the same on every axis; what is None is

@@ -12,13 +12,13 @@ from rich.console import Console
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html and the pictures.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option(help="Train less: under 40 seconds instead of 3 minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Train less: under 40 seconds instead of 3 minutes.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")] = False,
 ) -> None:
-    """Train a digit classifier, transpose it into a network that labels every pixel, and prove it.
+    r"""Train a digit classifier, transpose it into a network that labels every pixel, and prove it.
 
-    Needs: pip install "backstride[demo]". Example: backstride demo --quick --out demo
+    Needs: pip install "backstride\[demo]". Example: backstride demo --quick --out demo
     """
     from backstride import demo as main_job  # noqa: PLC0415  keeps PyTorch out of the other commands
 

@@ -30,7 +30,7 @@ def tensorflow(
     ((1, 0), (2, 0))
 
     `output_shape` and `padding` are spatial only, without batch and channels. Pairs are taken in 2-D
-    only, and not negative. Dilation is part of the rule; TensorFlow's CPU kernels refuse it, XLA takes it.
+    only, and not negative. Dilation is part of the rule: XLA and oneDNN's CPU kernels take it, TensorFlow's own refuse.
 
     Raises `ValueError` where TensorFlow refuses. Source: tensorflow/core/kernels/conv_grad_shape_utils.cc
     and tensorflow/python/ops/nn_ops.py, tensorflow 2.21.

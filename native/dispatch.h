@@ -1,0 +1,18 @@
+// The kernels of every instruction set that this build has, best first, and whether this processor runs them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tiles.h"
+
+namespace backstride {
+
+// The names of the instruction sets that were compiled in and that this processor has, best first.
+std::vector<std::string> instruction_sets();
+
+// The kernels of a compiled instruction set; throws std::invalid_argument for an unknown name.
+template <typename Scalar>
+const Kernels<Scalar>& kernels_of(const std::string& name);
+
+}  // namespace backstride

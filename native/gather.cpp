@@ -1,0 +1,354 @@
+#include "gather.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "threads.h"
+
+namespace backstride {
+namespace {
+
+constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
+constexpr Index padded_rows = block_rows + 16;
+
+// One axis of a sweep: output q of `count` reads input q*step + offset[n] of `extent` through tap[n],
+// and is written to output cell start + q*stride.
+struct Axis {
+    Index count, step, extent, start, stride;
+    std::vector<Index> taps, offsets;
+};
+
+// One dense convolution: a phase of a transposed convolution, or a whole convolution.
+struct Sweep {
+    std::array<Axis, 3> axes;
+    Index taps() const {
+        Index product = 1;
+        for (const Axis& axis : axes) product *= static_cast<Index>(axis.taps.size());
+        return product;
+    }
+    Index cells() const { return axes[0].count * axes[1].count * axes[2].count; }
+};
+
+__extension__ typedef __int128 Wide;  // strides and dilations may be as large as 2**63 - 1
+
+Index modulo(Index a, Index b) { return ((a % b) + b) % b; }
+
+Index residue_of(const Problem& p, std::size_t axis, Index tap) {
+    return static_cast<Index>(Wide(tap) * p.dilation[axis] % p.strides[axis]);
+}
+
+// The phases of one axis that have taps, by residue of tap*dilation: where the packed weights of a phase
+// lie does not depend on the crop or the sizes. There are at most as many as taps, however large the stride.
+std::vector<Axis> phases(const Problem& p, std::size_t axis) {
+    const Index stride = p.strides[axis], before = p.before[axis];
+    std::vector<Index> residues;
+    for (Index tap = 0; tap < p.kernel[axis]; ++tap) residues.push_back(residue_of(p, axis, tap));
+    std::sort(residues.begin(), residues.end());
+    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
+    std::vector<Axis> result;
+    for (const Index residue : residues) {
+        const Index start = modulo(residue - before, stride);
+        const Index first = (start + before - residue) / stride;
+        const Index count = start < p.output[axis] ? (p.output[axis] - start - 1) / stride + 1 : 0;
+        Axis phase{count, 1, p.input[axis], start, stride, {}, {}};
+        for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
+            if (residue_of(p, axis, tap) != residue) continue;
+            phase.taps.push_back(tap);
+            phase.offsets.push_back(first - static_cast<Index>(Wide(tap) * p.dilation[axis] / stride));
+        }
+        result.push_back(phase);
+    }
+    return result;
+}
+
+Axis whole(const Problem& p, std::size_t axis) {
+    Axis result{p.input[axis], p.strides[axis], p.output[axis], 0, 1, {}, {}};
+    for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
+        result.taps.push_back(tap);
+        result.offsets.push_back(tap * p.dilation[axis] - p.before[axis]);
+    }
+    return result;
+}
+
+std::vector<Sweep> sweeps(const Problem& p, bool transpose) {
+    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
+    std::vector<Sweep> result;
+    const auto planes = phases(p, 0), rows = phases(p, 1), columns = phases(p, 2);
+    for (const Axis& plane : planes)
+        for (const Axis& row : rows)
+            for (const Axis& column : columns) result.push_back({{plane, row, column}});
+    return result;
+}
+
+Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
+
+// What both directions have in common: depth channels of the source give columns of the target.
+template <typename Scalar>
+struct Side {
+    Index depth, columns, source_channels, target_channels;
+    Axes source, target;
+    Side(const Problem& p, bool transpose)
+        : depth(transpose ? p.small : p.big),
+          columns(transpose ? p.big : p.small),
+          source_channels(depth * p.groups),
+          target_channels(columns * p.groups),
+          source(transpose ? p.input : p.output),
+          target(transpose ? p.output : p.input) {}
+};
+
+template <typename Scalar>
+class Runner {
+public:
+    Runner(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Scalar* source,
+           const Scalar* packed, const Epilogue<Scalar>& epilogue, Scalar* target)
+        : p_(p), kernels_(kernels), side_(p, transpose), sweeps_(sweeps(p, transpose)), source_(source),
+          target_(target), activation_(epilogue.activation),
+          zeros_(static_cast<std::size_t>(side_.source_channels + 1), Scalar(0)),
+          stride_(padded(side_.columns, kernels.lanes)) {
+        if (epilogue.bias) {
+            bias_.assign(static_cast<std::size_t>(stride_ * p.groups), Scalar(0));
+            for (Index g = 0; g < p.groups; ++g)
+                std::copy_n(epilogue.bias + g * side_.columns, side_.columns, bias_.data() + g * stride_);
+        }
+        Index offset = 0;
+        for (const Sweep& sweep : sweeps_) {
+            weights_.push_back(packed + offset);
+            offset += sweep.taps() * side_.depth * stride_ * p.groups;
+        }
+    }
+
+    void run() {
+        if (has_gaps()) fill();
+        const Index panel = kernels_.panel_vectors * kernels_.lanes;
+        const Index panels = (side_.columns + panel - 1) / panel;
+        std::vector<Index> blocks;
+        Index total = 0, most = 0;
+        for (const Sweep& sweep : sweeps_) {
+            const Index rows = sweep.cells() * p_.batch, size = rows_of(sweep);
+            blocks.push_back((rows + size - 1) / size);
+            most = std::max(most, blocks.back());
+            total += blocks.back();
+        }
+        const Index wanted = 4 * get_num_threads();
+        const Index pieces = std::clamp<Index>(wanted / std::max<Index>(1, total * p_.groups), 1, panels);
+        const Index each = (panels + pieces - 1) / pieces;
+        const Index count = static_cast<Index>(sweeps_.size());
+        parallel(most * count * p_.groups * pieces, [&](Index task) {
+            const Index piece = task % pieces, sweep = task / pieces % count;
+            const Index group = task / pieces / count % p_.groups, block = task / pieces / count / p_.groups;
+            if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
+            const Index first = piece * each, last = std::min(panels, first + each);
+            if (first < last) run_block(sweep, block, group, first, last);
+        });
+    }
+
+private:
+    // Whether some output cells meet no tap at all, as with strides larger than the kernel.
+    bool has_gaps() const {
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            std::vector<Index> starts;
+            for (const Sweep& sweep : sweeps_) starts.push_back(sweep.axes[axis].start);
+            std::sort(starts.begin(), starts.end());
+            const auto distinct = std::unique(starts.begin(), starts.end()) - starts.begin();
+            if (distinct < sweeps_.front().axes[axis].stride) return true;
+        }
+        return false;
+    }
+
+    // Write the activated bias to every output cell: what a cell without taps holds.
+    void fill() const {
+        std::vector<Scalar> cell(static_cast<std::size_t>(side_.target_channels));
+        std::vector<Scalar> scratch(static_cast<std::size_t>(padded_rows * kernels_.panel_vectors * kernels_.lanes));
+        Scalar* target = cell.data();
+        const Index panel = kernels_.panel_vectors * kernels_.lanes;
+        for (Index group = 0; group < p_.groups; ++group)
+            kernels_.gather({nullptr, 0, 1, 0, side_.depth, 0, group * side_.columns, zeros_.data(), &target, nullptr,
+                             bias_.empty() ? nullptr : bias_.data() + group * stride_, side_.columns, 0,
+                             (side_.columns + panel - 1) / panel, activation_, scratch.data()});
+        const Index cells = p_.batch * side_.target[0] * side_.target[1] * side_.target[2];
+        const Index each = std::max<Index>(1, 65536 / side_.target_channels);
+        parallel((cells + each - 1) / each, [&](Index task) {
+            for (Index at = task * each; at < std::min(cells, (task + 1) * each); ++at)
+                std::copy(cell.begin(), cell.end(), target_ + at * side_.target_channels);
+        });
+    }
+
+    static Index rows_of(const Sweep& sweep) {
+        return sweep.taps() <= 64 ? block_rows : std::max<Index>(block_rows / (sweep.taps() / 64 + 1), 14);
+    }
+
+    void run_block(Index number, Index block, Index group, Index first_panel, Index last_panel) const {
+        const Sweep& sweep = sweeps_[static_cast<std::size_t>(number)];
+        const Index size = rows_of(sweep), from = block * size;
+        const Index rows = std::min(sweep.cells() * p_.batch - from, size), taps = sweep.taps();
+        static thread_local std::vector<const Scalar*> pointers;
+        static thread_local std::vector<Scalar*> targets;
+        static thread_local std::vector<Scalar> scratch;
+        pointers.assign(static_cast<std::size_t>(taps * padded_rows), zeros_.data());
+        targets.resize(padded_rows);
+        scratch.resize(static_cast<std::size_t>(padded_rows * kernels_.panel_vectors * kernels_.lanes));
+        point(sweep, from, rows, pointers.data(), targets.data());
+        kernels_.gather({pointers.data(), padded_rows, rows, taps, side_.depth, group * side_.depth,
+                         group * side_.columns, zeros_.data(), targets.data(),
+                         weights_[static_cast<std::size_t>(number)] + group * taps * side_.depth * stride_,
+                         bias_.empty() ? nullptr : bias_.data() + group * stride_, side_.columns, first_panel,
+                         last_panel, activation_, scratch.data()});
+    }
+
+    // Rows are ordered cell by cell with the images innermost where maps are small, so that a tile's rows
+    // meet the same taps at the border; image by image otherwise.
+    void point(const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets) const {
+        const auto& [planes, lines, columns] = sweep.axes;
+        const Index cells = sweep.cells();
+        const bool images_inside = p_.batch >= 6 && columns.count < 64;
+        const Index image_size = side_.source[0] * side_.source[1] * side_.source[2];
+        for (Index row = 0; row < rows; ++row) {
+            const Index image = images_inside ? (from + row) % p_.batch : (from + row) / cells;
+            const Index cell = images_inside ? (from + row) / p_.batch : (from + row) % cells;
+            const Index q2 = cell % columns.count, q1 = cell / columns.count % lines.count;
+            const Index q0 = cell / columns.count / lines.count;
+            const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
+            const Index t2 = columns.start + q2 * columns.stride;
+            targets[row] = target_ + (((image * side_.target[0] + t0) * side_.target[1] + t1) * side_.target[2] + t2) *
+                                         side_.target_channels;
+            const Scalar* base = source_ + image * image_size * side_.source_channels;
+            const Scalar** pointer = pointers + row;
+            for (const Index offset0 : planes.offsets) {
+                const Index i0 = q0 * planes.step + offset0;
+                const bool in0 = i0 >= 0 && i0 < planes.extent;
+                for (const Index offset1 : lines.offsets) {
+                    const Index i1 = q1 * lines.step + offset1;
+                    const bool in1 = in0 && i1 >= 0 && i1 < lines.extent;
+                    const Index line = (i0 * side_.source[1] + i1) * side_.source[2];
+                    for (const Index offset2 : columns.offsets) {
+                        const Index i2 = q2 * columns.step + offset2;
+                        if (in1 && i2 >= 0 && i2 < columns.extent)
+                            *pointer = base + (line + i2) * side_.source_channels;
+                        pointer += padded_rows;
+                    }
+                }
+            }
+        }
+    }
+
+    const Problem& p_;
+    const Kernels<Scalar>& kernels_;
+    Side<Scalar> side_;
+    std::vector<Sweep> sweeps_;
+    const Scalar* source_;
+    Scalar* target_;
+    Activation activation_;
+    std::vector<Scalar> zeros_, bias_;
+    std::vector<const Scalar*> weights_;
+    Index stride_;  // columns of a group, padded to whole vectors
+};
+
+}  // namespace
+
+template <typename Scalar>
+Index packed_size(const Problem& p, const Kernels<Scalar>& kernels, bool transpose) {
+    const Side<Scalar> side(p, transpose);
+    return p.kernel[0] * p.kernel[1] * p.kernel[2] * side.depth * padded(side.columns, kernels.lanes) * p.groups;
+}
+
+template <typename Scalar>
+bool pack(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed) {
+    const Side<Scalar> side(p, transpose);
+    const Index inputs = p.groups * p.small, panel = kernels.panel_vectors * kernels.lanes;
+    const Index all = p.kernel[0] * p.kernel[1] * p.kernel[2] * p.big * inputs;
+    if (!std::all_of(w, w + all, [](Scalar value) { return std::isfinite(value); })) return false;
+    for (const Sweep& sweep : sweeps(p, transpose)) {
+        for (Index group = 0; group < p.groups; ++group) {
+            for (Index column = 0; column < side.columns; column += panel) {
+                const Index width = std::min(padded(side.columns - column, kernels.lanes), panel);
+                for (const Index t0 : sweep.axes[0].taps)
+                    for (const Index t1 : sweep.axes[1].taps)
+                        for (const Index t2 : sweep.axes[2].taps) {
+                            const Scalar* tap =
+                                w + ((t0 * p.kernel[1] + t1) * p.kernel[2] + t2) * p.big * inputs + group * p.small;
+                            for (Index c = 0; c < side.depth; ++c)
+                                for (Index n = 0; n < width; ++n, ++packed) {
+                                    const Index o = column + n;
+                                    const Index big = transpose ? o : c, small = transpose ? c : o;
+                                    *packed = o < side.columns ? tap[big * inputs + small] : Scalar(0);
+                                }
+                        }
+            }
+        }
+    }
+    return true;
+}
+
+template <typename Scalar>
+void gather_conv_transpose(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* packed,
+                           const Epilogue<Scalar>& epilogue, Scalar* y) {
+    Runner<Scalar>(p, kernels, true, x, packed, epilogue, y).run();
+}
+
+template <typename Scalar>
+void gather_conv(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* y, const Scalar* packed,
+                 const Epilogue<Scalar>& epilogue, Scalar* x) {
+    Runner<Scalar>(p, kernels, false, y, packed, epilogue, x).run();
+}
+
+template <typename Scalar>
+void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y,
+                               Scalar* w) {
+    const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
+    const Axis planes = whole(p, 0), lines = whole(p, 1), columns = whole(p, 2);
+    const Index taps1 = p.kernel[1], taps2 = p.kernel[2], taps = p.kernel[0] * taps1 * taps2;
+    const Index bands = std::clamp<Index>(4 * get_num_threads() / std::max<Index>(1, taps * p.groups), 1,
+                                          (p.big + 5) / 6);
+    const Index each = ((p.big + bands - 1) / bands + 5) / 6 * 6;
+    std::fill(w, w + taps * p.big * inputs, Scalar(0));
+    parallel(taps * p.groups * bands, [&](Index task) {
+        const Index group = task / bands % p.groups, first = task % bands * each;
+        const Index tap = task / bands / p.groups, rows = std::min(each, p.big - first);
+        if (rows <= 0) return;
+        const Index shift0 = planes.offsets[static_cast<std::size_t>(tap / taps2 / taps1)];
+        const Index shift1 = lines.offsets[static_cast<std::size_t>(tap / taps2 % taps1)];
+        const Index shift2 = columns.offsets[static_cast<std::size_t>(tap % taps2)];
+        // The inputs m with 0 <= m*step + shift < extent: a run of cells along the innermost axis.
+        const Index from = shift2 < 0 ? (-shift2 + columns.step - 1) / columns.step : 0;
+        const Index to = std::min(columns.count, (columns.extent - shift2 + columns.step - 1) / columns.step);
+        static thread_local std::vector<Run> runs;
+        Index cells = 0;
+        const auto flush = [&] {
+            kernels.correlate({y + group * p.big + first, x + group * p.small, runs.data(),
+                               static_cast<Index>(runs.size()), columns.step * outputs, inputs, rows, p.small,
+                               w + (tap * p.big + first) * inputs + group * p.small, inputs});
+            runs.clear();
+            cells = 0;
+        };
+        runs.clear();
+        for (Index image = 0; image < p.batch; ++image)
+            for (Index m0 = 0; m0 < planes.count; ++m0)
+                for (Index m1 = 0; m1 < lines.count; ++m1) {
+                    const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
+                    if (o0 < 0 || o0 >= planes.extent || o1 < 0 || o1 >= lines.extent) continue;
+                    const Index large = ((image * p.output[0] + o0) * p.output[1] + o1) * p.output[2] + shift2;
+                    const Index small = ((image * p.input[0] + m0) * p.input[1] + m1) * p.input[2];
+                    for (Index m2 = from; m2 < to; m2 += block_rows) {
+                        const Index count = std::min(block_rows, to - m2);
+                        runs.push_back({(large + m2 * columns.step) * outputs, (small + m2) * inputs, count});
+                        if ((cells += count) >= block_rows) flush();
+                    }
+                }
+        if (!runs.empty()) flush();
+    });
+}
+
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                         \
+    template Index packed_size<Scalar>(const Problem&, const Kernels<Scalar>&, bool);                          \
+    template bool pack<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*);          \
+    template void gather_conv_transpose<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,         \
+                                                const Scalar*, const Epilogue<Scalar>&, Scalar*);              \
+    template void gather_conv<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, const Scalar*,    \
+                                      const Epilogue<Scalar>&, Scalar*);                                      \
+    template void correlate_kernel_gradient<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,      \
+                                                    const Scalar*, Scalar*);
+BACKSTRIDE_INSTANTIATE(float)
+BACKSTRIDE_INSTANTIATE(double)
+#undef BACKSTRIDE_INSTANTIATE
+
+}  // namespace backstride

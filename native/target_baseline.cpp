@@ -1,0 +1,15 @@
+// What every processor of the architecture has: SSE2 on x86-64, NEON on AArch64.
+#include "tiles.h"
+
+#define BACKSTRIDE_BYTES 16
+#if defined(__aarch64__)
+#define BACKSTRIDE_REGISTERS 32
+#else
+#define BACKSTRIDE_REGISTERS 16
+#endif
+
+namespace backstride::baseline {
+#include "tiles.inl"
+extern const Kernels<float> single_precision = kernels<float>("baseline");
+extern const Kernels<double> double_precision = kernels<double>("baseline");
+}  // namespace backstride::baseline

@@ -1,0 +1,148 @@
+#include "threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace backstride {
+namespace {
+
+int processors() {
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    const unsigned count = std::thread::hardware_concurrency();
+    return count ? static_cast<int>(count) : 1;
+}
+
+class Pool {
+public:
+    void run(std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
+        {
+            const std::lock_guard<std::mutex> lock(state_);
+            work_ = &work;
+            tasks_ = tasks;
+            next_.store(0);
+            failure_ = nullptr;
+            while (static_cast<int>(workers_.size()) < threads - 1) {
+                const auto number = static_cast<int>(workers_.size());
+                workers_.emplace_back([this, number] { serve(number); });
+            }
+            invited_ = threads - 1;
+            busy_ = invited_;
+            ++round_;
+        }
+        wake_.notify_all();
+        take();
+        std::unique_lock<std::mutex> lock(state_);
+        done_.wait(lock, [this] { return busy_ == 0; });
+        work_ = nullptr;
+        if (failure_) std::rethrow_exception(failure_);
+    }
+
+    std::mutex turn;  // held by the caller whose tasks run
+
+private:
+    void take() {
+        for (std::ptrdiff_t task; (task = next_.fetch_add(1)) < tasks_;) {
+            try {
+                (*work_)(task);
+            } catch (...) {
+                const std::lock_guard<std::mutex> lock(state_);
+                if (!failure_) failure_ = std::current_exception();
+                next_.store(tasks_);
+            }
+        }
+    }
+
+    void serve(int number);
+
+    std::mutex state_;
+    std::condition_variable wake_, done_;
+    std::vector<std::thread> workers_;
+    const std::function<void(std::ptrdiff_t)>* work_ = nullptr;
+    std::ptrdiff_t tasks_ = 0;
+    std::atomic<std::ptrdiff_t> next_{0};
+    std::exception_ptr failure_;
+    unsigned long round_ = 0;
+    int invited_ = 0, busy_ = 0;
+};
+
+thread_local bool inside = false;
+std::atomic<int> chosen{0};
+
+// Never destroyed: its threads outlive static destruction, and a forked child has none of them.
+std::atomic<Pool*> current{nullptr};
+
+void forget_after_fork() { current.store(new Pool); }
+
+Pool& pool() {
+    static const bool made = [] {
+        current.store(new Pool);
+#if defined(__unix__) || defined(__APPLE__)
+        pthread_atfork(nullptr, nullptr, forget_after_fork);
+#endif
+        return true;
+    }();
+    (void)made;
+    return *current.load();
+}
+
+void Pool::serve(int number) {
+    inside = true;
+    unsigned long seen = 0;
+    std::unique_lock<std::mutex> lock(state_);
+    for (;;) {
+        wake_.wait(lock, [&] { return round_ != seen; });
+        seen = round_;
+        if (number >= invited_) continue;
+        lock.unlock();
+        take();
+        lock.lock();
+        if (--busy_ == 0) done_.notify_one();
+    }
+}
+
+}  // namespace
+
+void set_num_threads(int count) { chosen.store(count); }
+
+int get_num_threads() {
+    const int count = chosen.load();
+    return count > 0 ? count : processors();
+}
+
+void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work) {
+    const int threads = static_cast<int>(std::min<std::ptrdiff_t>(tasks, get_num_threads()));
+    if (threads > 1 && !inside) {
+        Pool& shared = pool();
+        const std::unique_lock<std::mutex> turn(shared.turn, std::try_to_lock);
+        if (turn.owns_lock()) {
+            inside = true;
+            try {
+                shared.run(tasks, threads, work);
+            } catch (...) {
+                inside = false;
+                throw;
+            }
+            inside = false;
+            return;
+        }
+    }
+    for (std::ptrdiff_t task = 0; task < tasks; ++task) work(task);
+}
+
+}  // namespace backstride

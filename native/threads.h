@@ -1,0 +1,18 @@
+// A pool of threads for one process: any Python thread may use it, a forked child makes its own.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+namespace backstride {
+
+// How many threads a call may use; 0 restores the default, the processors this process may run on.
+void set_num_threads(int count);
+int get_num_threads();
+
+// Calls work(task) for 0 <= task < tasks, on up to get_num_threads() threads; returns when all are done.
+// While another thread holds the pool, and inside of a task, the caller does all the work itself.
+// The first exception of a task is thrown again here, after all threads have stopped.
+void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work);
+
+}  // namespace backstride

@@ -1,0 +1,55 @@
+// What the code compiled once per instruction set offers to the rest: blocks of rows against panels of
+// packed weights. Only plain types cross this line.
+#pragma once
+
+#include <cstddef>
+
+namespace backstride {
+
+using Index = std::ptrdiff_t;
+
+enum class Activation : int { none, relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu };
+
+// Rows of an implicit matrix product: row r is the sum over taps of rows[tap*stride + r] (`depth`
+// numbers each) times the packed weights of that tap, plus bias, activated, written to targets[r].
+template <typename Scalar>
+struct Block {
+    const Scalar* const* rows;  // [taps][row_stride] pointers; `zero` where a tap meets no input
+    Index row_stride, row_count, taps, depth;
+    Index source_offset, target_offset;  // added to every pointer: the channels of a group
+    const Scalar* zero;
+    Scalar* const* targets;  // [row_count]
+    const Scalar* weights;   // packed panels
+    const Scalar* bias;      // padded like the panels, or null
+    Index columns;           // output channels of the group
+    Index first_panel, last_panel;
+    Activation activation;
+    Scalar* scratch;  // row_count * panel width numbers
+};
+
+// Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].
+struct Run {
+    Index large, small, count;  // offsets of the first cells of a run, and its length
+};
+
+template <typename Scalar>
+struct Correlation {
+    const Scalar *large, *small;
+    const Run* runs;
+    Index run_count, large_step, small_step;
+    Index rows, columns;   // b < rows, c < columns
+    Scalar* weights;       // [rows][weights_stride]
+    Index weights_stride;
+};
+
+template <typename Scalar>
+struct Kernels {
+    const char* name;
+    Index lanes;          // numbers in a vector
+    Index panel_vectors;  // vectors in a full panel
+    Index most_rows;      // rows that a table is padded by
+    void (*gather)(const Block<Scalar>&);
+    void (*correlate)(const Correlation<Scalar>&);
+};
+
+}  // namespace backstride

@@ -1,0 +1,209 @@
+// One generic source, compiled once per instruction set inside its own namespace and target region.
+// BACKSTRIDE_BYTES is the width of a vector register, BACKSTRIDE_REGISTERS how many there are. No
+// standard library here: an inline function compiled for AVX-512 could be the copy that the linker
+// keeps for everybody.
+
+template <typename Scalar>
+struct Lanes {
+    static constexpr Index count = BACKSTRIDE_BYTES / static_cast<Index>(sizeof(Scalar));
+    typedef Scalar Vector __attribute__((vector_size(BACKSTRIDE_BYTES)));
+    typedef Scalar Loose __attribute__((vector_size(BACKSTRIDE_BYTES), aligned(alignof(Scalar)), may_alias));
+};
+
+template <typename Scalar>
+using Vector = typename Lanes<Scalar>::Vector;
+template <typename Scalar>
+using Loose = typename Lanes<Scalar>::Loose;
+
+// A full panel has 4 vectors where there are 32 registers and 2 where there are 16; a tile has as many
+// rows as leave registers for one row of weights: 6x4, 8x3, 12x2 of 32; 6x2 of 16.
+constexpr Index panel_vectors = BACKSTRIDE_REGISTERS / 8;
+constexpr int tile_rows(int vectors) {
+    return vectors == 1 ? (BACKSTRIDE_REGISTERS == 32 ? 14 : 8) : (BACKSTRIDE_REGISTERS - BACKSTRIDE_REGISTERS / 4) / vectors;
+}
+constexpr Index weights_in_cache = 320 * 1024;  // bytes of one panel kept in the second-level cache
+
+template <typename Scalar>
+inline Scalar activated(Scalar x, Activation activation) {
+    const double wide = static_cast<double>(x);
+    switch (activation) {
+        case Activation::none: return x;
+        case Activation::relu: return x < 0 ? Scalar(0) : x;
+        case Activation::relu6: return x < 0 ? Scalar(0) : (x > 6 ? Scalar(6) : x);
+        case Activation::leaky_relu: return x < 0 ? x * Scalar(0.01) : x;
+        case Activation::sigmoid: return static_cast<Scalar>(1 / (1 + __builtin_exp(-wide)));
+        case Activation::tanh: return static_cast<Scalar>(__builtin_tanh(wide));
+        case Activation::gelu: return static_cast<Scalar>(wide * 0.5 * (1 + __builtin_erf(wide * 0.70710678118654752440)));
+        case Activation::silu: return static_cast<Scalar>(wide / (1 + __builtin_exp(-wide)));
+    }
+    return x;
+}
+
+// acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index from, Index to,
+                                              const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index width = Vectors * Lanes<Scalar>::count;
+    for (Index tap = 0; tap < block.taps; ++tap) {
+        const Scalar* source[Rows];
+        bool meets = false;
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r) {
+            source[r] = block.rows[tap * block.row_stride + row + r];
+            meets |= source[r] != block.zero;
+            source[r] += block.source_offset;
+        }
+        if (!meets) continue;
+        const Scalar* weights = panel + tap * block.depth * width;
+        for (Index c = from; c < to; ++c) {
+            Vector<Scalar> b[Vectors];
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) {
+                const Scalar a = source[r][c];
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+            }
+        }
+    }
+}
+
+template <typename Scalar, int Rows, int Vectors>
+inline void finish(const Block<Scalar>& block, Index row, Index column, Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    const Index left = block.columns - column;
+    for (int r = 0; r < Rows && row + r < block.row_count; ++r) {
+        Scalar* target = block.targets[row + r] + block.target_offset + column;
+        for (int v = 0; v < Vectors; ++v) {
+            Vector<Scalar> value = acc[r][v];
+            if (block.bias)
+                value += *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
+            if (block.activation == Activation::relu) {
+                value = value < Scalar(0) ? Vector<Scalar>{} : value;
+            } else if (block.activation != Activation::none) {
+                for (Index i = 0; i < lanes; ++i) value[i] = activated(value[i], block.activation);
+            }
+            if (left >= (v + 1) * lanes) {
+                *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = value;
+            } else {
+                for (Index i = 0; i < left - v * lanes; ++i) target[v * lanes + i] = value[i];
+            }
+        }
+    }
+}
+
+template <typename Scalar, int Vectors>
+void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column) {
+    constexpr int Rows = tile_rows(Vectors);
+    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
+    const Index bytes = block.taps * width * static_cast<Index>(sizeof(Scalar));
+    Index chunk = block.depth;
+    if (block.row_count > Rows && bytes * chunk > weights_in_cache) {
+        const Index pieces = (bytes * chunk + weights_in_cache - 1) / weights_in_cache;
+        chunk = (block.depth + pieces - 1) / pieces;
+    }
+    Index from = 0;
+    do {
+        const Index to = from + chunk < block.depth ? from + chunk : block.depth;
+        for (Index row = 0; row < block.row_count; row += Rows) {
+            Vector<Scalar> acc[Rows][Vectors] = {};
+            Scalar* saved = block.scratch + row * width;
+            if (from > 0)
+                for (int r = 0; r < Rows; ++r)
+                    for (int v = 0; v < Vectors; ++v)
+                        acc[r][v] = *reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes);
+            accumulate<Scalar, Rows, Vectors>(block, row, from, to, panel, acc);
+            if (to == block.depth) {
+                finish<Scalar, Rows, Vectors>(block, row, column, acc);
+            } else {
+                for (int r = 0; r < Rows; ++r)
+                    for (int v = 0; v < Vectors; ++v)
+                        *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
+            }
+        }
+        from = to;
+    } while (from < block.depth);
+}
+
+template <typename Scalar>
+void gather(const Block<Scalar>& block) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index number = block.first_panel; number < block.last_panel; ++number) {
+        const Index column = number * panel_vectors * lanes;
+        const Index left = (block.columns - column + lanes - 1) / lanes;
+        const Scalar* panel = block.weights + block.taps * block.depth * column;
+        switch (left < panel_vectors ? left : panel_vectors) {
+            case 1: panel_times_rows<Scalar, 1>(block, panel, column); break;
+            case 2: panel_times_rows<Scalar, 2>(block, panel, column); break;
+#if BACKSTRIDE_REGISTERS == 32
+            case 3: panel_times_rows<Scalar, 3>(block, panel, column); break;
+            case 4: panel_times_rows<Scalar, 4>(block, panel, column); break;
+#endif
+            default: break;
+        }
+    }
+}
+
+template <typename Scalar>
+inline Vector<Scalar> some(const Scalar* from, Index count) {
+    Vector<Scalar> value{};
+    if (count >= Lanes<Scalar>::count) return *reinterpret_cast<const Loose<Scalar>*>(from);
+    for (Index i = 0; i < count; ++i) value[i] = from[i];
+    return value;
+}
+
+template <typename Scalar, int Rows, int Vectors, bool Whole>
+inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index column) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    const Index left = job.columns - column;
+    Vector<Scalar> acc[Rows][Vectors] = {};
+    for (Index number = 0; number < job.run_count; ++number) {
+        const Scalar* large = job.large + job.runs[number].large + row;
+        const Scalar* small = job.small + job.runs[number].small + column;
+        for (Index cell = 0; cell < job.runs[number].count; ++cell) {
+            Vector<Scalar> b[Vectors];
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                b[v] = Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(small + v * lanes))
+                             : some(small + v * lanes, left - v * lanes);
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) {
+                const Scalar a = large[r];
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+            }
+            large += job.large_step;
+            small += job.small_step;
+        }
+    }
+    for (int r = 0; r < Rows; ++r)
+        for (int v = 0; v < Vectors; ++v)
+            for (Index i = 0; i < lanes && v * lanes + i < left; ++i)
+                job.weights[(row + r) * job.weights_stride + column + v * lanes + i] += acc[r][v][i];
+}
+
+template <typename Scalar, int Vectors, bool Whole>
+void correlate_panel(const Correlation<Scalar>& job, Index column) {
+    constexpr int Rows = BACKSTRIDE_REGISTERS == 32 ? 6 : 4;
+    Index row = 0;
+    for (; row + Rows <= job.rows; row += Rows) correlate_tile<Scalar, Rows, Vectors, Whole>(job, row, column);
+    for (; row + 2 <= job.rows; row += 2) correlate_tile<Scalar, 2, Vectors, Whole>(job, row, column);
+    for (; row < job.rows; ++row) correlate_tile<Scalar, 1, Vectors, Whole>(job, row, column);
+}
+
+template <typename Scalar>
+void correlate(const Correlation<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Index column = 0;
+    for (; column + panel_vectors * lanes <= job.columns; column += panel_vectors * lanes)
+        correlate_panel<Scalar, panel_vectors, true>(job, column);
+    for (; column + lanes <= job.columns; column += lanes) correlate_panel<Scalar, 1, true>(job, column);
+    if (column < job.columns) correlate_panel<Scalar, 1, false>(job, column);
+}
+
+template <typename Scalar>
+constexpr Kernels<Scalar> kernels(const char* name) {
+    return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>, correlate<Scalar>};
+}
