@@ -1,0 +1,197 @@
+"""What the compiled kernels promise beside right results: bits, threads, forks, and no hidden reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backstride as bs
+from backstride import native, reference
+from backstride.engine import VARIABLE
+from backstride.layout import AnyArray
+
+COMPILED = [row.name for row in bs.implementations() if row.usable and row.name in ("avx512", "avx2", "baseline")]
+pytestmark = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
+
+
+@pytest.fixture(params=COMPILED)
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(VARIABLE, request.param)
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def default_threads() -> Any:
+    yield
+    bs.set_num_threads(0)
+
+
+def layer(small: int = 40, big: int = 70, size: int = 17, dtype: str = "float32") -> tuple[AnyArray, AnyArray]:
+    random = np.random.default_rng(7)
+    x = random.standard_normal((3, size, size, small)).astype(dtype)
+    return x, random.standard_normal((4, 4, big, small)).astype(dtype)
+
+
+def everything(x: AnyArray, kernel: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
+    y = bs.conv_transpose(x, kernel, strides=2, padding=1, activation="relu")
+    back = bs.conv(y, kernel, strides=2, padding=1)
+    return y, back, bs.conv_kernel_gradient(y, x, kernel.shape, strides=2, padding=1)
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_bits_for_any_number_of_threads(dtype: str) -> None:
+    x, kernel = layer(dtype=dtype)
+    bs.set_num_threads(1)
+    expected = everything(x, kernel)
+    for threads in (2, 3, 8):
+        bs.set_num_threads(threads)
+        assert bs.get_num_threads() == threads
+        for one, other in zip(expected, everything(x, kernel), strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.usefixtures("target")
+def test_rows_do_not_depend_on_their_neighbours() -> None:
+    """A tile's rows are summed alike: an image gives the same bits alone and in a batch."""
+    x, kernel = layer()
+    together = bs.conv_transpose(x, kernel, strides=2)
+    alone = np.concatenate([bs.conv_transpose(x[n : n + 1], kernel, strides=2) for n in range(len(x))])
+    assert together.tobytes() == alone.tobytes()
+
+
+@pytest.mark.usefixtures("target")
+def test_rounding_stays_within_the_bound_of_direct_summation() -> None:
+    """|error| <= 4 units in the last place * sqrt(terms) of sum |x||w|, against exact products in float64."""
+    x, kernel = layer(small=160, size=5)
+    y = bs.conv_transpose(x, kernel, strides=2)
+    exact = bs.conv_transpose(x.astype("float64"), kernel.astype("float64"), strides=2)
+    magnitude = bs.conv_transpose(np.abs(x).astype("float64"), np.abs(kernel).astype("float64"), strides=2)
+    terms = 2 * 2 * 160
+    assert (np.abs(y - exact) <= 4 * np.finfo(np.float32).eps * np.sqrt(terms) * magnitude).all()
+
+
+@pytest.mark.usefixtures("target")
+def test_many_python_threads_at_once() -> None:
+    x, kernel = layer()
+    expected = [array.tobytes() for array in everything(x, kernel)]
+    bs.set_num_threads(2)
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(everything, x, kernel) for _ in range(24)]
+    assert all([array.tobytes() for array in job.result()] == expected for job in jobs)
+
+
+def child(queue: Any, x: AnyArray, kernel: AnyArray) -> None:
+    queue.put([array.tobytes() for array in everything(x, kernel)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_computes_in_parallel_too(target: str) -> None:
+    """The parent's pool has threads that the child does not have: it must not wait for them."""
+    assert target
+    x, kernel = layer()
+    bs.set_num_threads(2)
+    expected = [array.tobytes() for array in everything(x, kernel)]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue, x, kernel))
+    process.start()
+    assert queue.get(timeout=60) == expected
+    process.join(timeout=60)
+    assert process.exitcode == 0
+    assert [array.tobytes() for array in everything(x, kernel)] == expected
+
+
+@pytest.mark.usefixtures("target")
+def test_other_python_threads_run_meanwhile() -> None:
+    x, kernel = layer(small=256, big=256, size=48)
+    bs.set_num_threads(1)
+    ticks: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.0005)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    run = bs.plan(kernel, strides=2)
+    started = time.perf_counter()
+    for _ in range(3):
+        _ = run(x)
+    ended = time.perf_counter()
+    stop.set()
+    ticker.join()
+    assert sum(started < moment < ended for moment in ticks) > 10
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("where", ["x", "kernel"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_go_where_the_definition_sends_them(where: str, value: float) -> None:
+    random = np.random.default_rng(1)
+    x, kernel = random.integers(1, 5, (2, 4, 5, 3)) * 1.0, random.integers(1, 5, (3, 3, 2, 3)) * 1.0
+    (x if where == "x" else kernel)[1, 2, 1, 2] = value
+    geometry = bs.geometry((4, 5), (3, 3), strides=2, padding=1)
+    image = np.ones((2, *geometry.output, 2))
+    if where == "x":
+        image[1, 2, 1, 1] = value
+    with np.errstate(invalid="ignore"):  # BLAS raises the flag in lanes that it throws away
+        expected = reference.conv_transpose(x, kernel, geometry), reference.conv(image, kernel, geometry)
+    assert np.array_equal(bs.conv_transpose(x, kernel, strides=2, padding=1), expected[0], equal_nan=True)
+    assert np.array_equal(bs.conv(image, kernel, strides=2, padding=1), expected[1], equal_nan=True)
+
+
+@pytest.mark.usefixtures("target")
+def test_strides_far_beyond_the_kernel_fill_the_rest_with_the_bias() -> None:
+    x, kernel, bias = np.ones((1, 2, 2, 1)), np.ones((1, 2, 3, 1)), np.array([1.0, -2.0, 3.0])
+    y = bs.conv_transpose(x, kernel, bias, strides=(5, 7), padding="same", activation="relu")
+    expected = np.maximum(
+        reference.conv_transpose(x, kernel, bs.geometry((2, 2), (1, 2), strides=(5, 7), padding="same")) + bias, 0
+    )
+    assert np.array_equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "message"),
+    [
+        (-1, ValueError, "`count` (=-1) must be at least 0 and below 2**63; the nearest legal value is 0"),
+        (10**9, ValueError, "`count` (=1000000000) must be at most 4096; the nearest legal value is 4096"),
+        (
+            1.5,
+            TypeError,
+            "`count` (=1.5) must be an integer or a sequence of integers, not float; the nearest legal value is 2",
+        ),
+    ],
+)
+def test_wrong_thread_counts_say_why(count: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        bs.set_num_threads(count)
+    assert str(caught.value) == message
+
+
+def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
+    module: Any = native._native  # pyright: ignore[reportPrivateUsage]  the binding itself is the subject
+    x, w, y = np.ones((1, 1, 1, 2, 4)), np.ones((1, 1, 2, 6, 4)), np.ones((1, 1, 1, 4, 6))
+    ones, zeros = (1, 1, 1), (0, 0, 0)
+    packed = module.pack(w, "baseline", True, (1, 1, 2), ones, 1)
+    run = module.conv_transpose
+    run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1)
+    for wrong in (
+        lambda: run(x, packed[:-1], None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+        lambda: run(x, packed, np.ones(5), 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+        lambda: run(x, packed, None, 8, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+        lambda: run(x, packed, None, 0, y, "sse9", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+        lambda: run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 0), ones, zeros, 1),
+        lambda: run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 3),
+        lambda: run(x[:, :, :, :0], packed, None, 0, y[:0], "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+    ):
+        with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive"):
+            wrong()
