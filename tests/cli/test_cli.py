@@ -23,7 +23,7 @@ def test_sizes_prints_the_plainest_calls() -> None:
     assert done.stderr == ""
     first = done.stdout.splitlines()[1].split()
     assert first[:4] == ["7", "14", "2", "2"]
-    assert "output_padding=1" in done.stdout
+    assert "output_padding" in done.stdout.splitlines()[0]
 
 
 def test_sizes_as_json_are_the_calls_of_the_library() -> None:

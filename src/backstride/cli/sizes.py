@@ -59,25 +59,26 @@ def sizes(
 
 
 def _table(rows: list[list[LegalCall]]) -> Table:
+    extras = [(name, [getattr(calls[0], name) for calls in rows]) for name in ("output_padding", "output_shape")]
+    columns = {
+        "input": [_joined(calls[0].input) for calls in rows],
+        "output": [_joined(calls[0].output) for calls in rows],
+        "kernel": [str(calls[0].kernel) for calls in rows],
+        "strides": [str(calls[0].strides) for calls in rows],
+        "padding": [" | ".join(str(call.padding) for call in calls) for calls in rows],
+        **{
+            name: ["" if value is None else _joined(value) for value in values]
+            for name, values in extras
+            if any(values)
+        },
+        "crop": [" ".join(f"{a},{b}" for a, b in dict.fromkeys(calls[0].geometry.crop)) for calls in rows],
+        "even": ["yes" if calls[0].is_even else "no" for calls in rows],
+    }
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("input", "output", "kernel", "strides", "padding", "and", "crop", "even"):
-        table.add_column(heading, justify="left" if heading in ("padding", "and") else "right")
-    for calls in rows:
-        first = calls[0]
-        crop = " ".join(f"{before},{after}" for before, after in dict.fromkeys(first.geometry.crop))
-        extra = [
-            f"{name}={_joined(value)}" for name in ("output_padding", "output_shape") if (value := getattr(first, name))
-        ]
-        table.add_row(
-            _joined(first.input),
-            _joined(first.output),
-            str(first.kernel),
-            str(first.strides),
-            " | ".join(str(call.padding) for call in calls),
-            " ".join(extra),
-            crop,
-            "yes" if first.is_even else "no",
-        )
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading == "padding" else "right")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
