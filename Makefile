@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance bench clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ docs: $(STAMPS)/test
 ## make conformance      write docs/conformance.md anew from every framework installed
 conformance: $(STAMPS)/frameworks
 	$(BIN)/backstride conform --out docs/conformance.md
+
+## make pictures         make the pictures of the documentation anew
+pictures: $(STAMPS)/demo
+	$(BIN)/backstride demo --out demo
+	cp demo/overview.png docs/pictures/demo.png
 
 clean:
 	rm -rf $(VENV) build docs/_build demo

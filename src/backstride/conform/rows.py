@@ -1,0 +1,63 @@
+"""The rows of the table: which runtime is held to which rule, and the environment it starts in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from backstride.conform import runtimes
+from backstride.conform.grid import SIZE
+from backstride.conform.runtimes import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: `needs` are the modules it imports, `calls` how many of the grid it runs."""
+
+    title: str
+    convention: str
+    runtime: Callable[[], Runtime]
+    needs: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    calls: int = SIZE
+
+
+def _keras(backend: str, module: str, calls: int = SIZE, **environment: str) -> Row:
+    settings = {"KERAS_BACKEND": module, **environment}
+    return Row(f"Keras on {backend}", "keras", runtimes.keras, ("keras", module), settings, calls)
+
+
+# XLA's algebraic simplifier aborts the process on some legal calls of this row: docs/findings.md.
+WITHOUT_ABORT = "--xla_disable_hlo_passes=algsimp"
+
+# Rows that compile every call and stand beside a full row of the same framework.
+SLOW = 600
+
+ROWS = {
+    "torch": Row("PyTorch", "torch", runtimes.torch, ("torch",)),
+    "tensorflow": Row("TensorFlow, CPU kernels", "tensorflow", runtimes.tensorflow, ("tensorflow",)),
+    "tensorflow-xla": Row(
+        "TensorFlow, XLA", "tensorflow", partial(runtimes.tensorflow, compiled=True), ("tensorflow",), calls=SLOW
+    ),
+    "keras": _keras("TensorFlow", "tensorflow"),
+    "keras-jax": _keras("JAX", "jax", SLOW, XLA_FLAGS=WITHOUT_ABORT),
+    "keras-torch": _keras("PyTorch", "torch"),
+    "jax": Row("JAX", "jax", runtimes.jax, ("jax",)),
+    "flax": Row("Flax", "flax", runtimes.flax, ("flax", "jax")),
+    "equinox": Row("Equinox", "equinox", runtimes.equinox, ("equinox", "jax")),
+    "onnxruntime": Row("ONNX Runtime", "onnxruntime", runtimes.onnxruntime, ("onnxruntime", "onnx")),
+    "onnx-onnxruntime": Row("ONNX Runtime against ONNX's text", "onnx", runtimes.onnxruntime, ("onnxruntime", "onnx")),
+    "onnx-reference": Row("ONNX ReferenceEvaluator", "onnx", runtimes.onnx_reference, ("onnx",)),
+    "openvino": Row("OpenVINO", "openvino", runtimes.openvino, ("openvino",)),
+}
+
+# One thread, the CPU only, and no chatter: the same for every row.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}

@@ -1,0 +1,270 @@
+"""One call run by a framework: our x and kernel in, our layout out, nothing between but layout and flip.
+
+Each function here imports its framework, and returns the versions that ran and a `Prepare`: called
+with a call and its operands it lays them out, and hands back the framework's own call to make. What that
+raises is the framework's refusal; what laying out raises is a fault of ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from backstride.conform.calls import Call
+from backstride.conventions import CONVENTIONS, convert_kernel
+from backstride.layout import AnyArray, data_unview, data_view
+
+Run: TypeAlias = Callable[[], AnyArray]
+Prepare: TypeAlias = Callable[[Call, AnyArray, AnyArray], Run]
+Runtime: TypeAlias = tuple[str, Prepare]
+
+
+def torch() -> Runtime:
+    """`torch.nn.functional.conv_transpose*d`, and the module where `output_size` is given."""
+    lib: Any = importlib.import_module("torch")
+    lib.set_num_threads(1)
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("torch", call, x, kernel)
+        source, taps = lib.from_numpy(data), lib.from_numpy(weight)
+        options = dict(call.arguments)
+        size = options.pop("output_size", None)
+
+        def run() -> AnyArray:
+            if size is None:
+                function = getattr(lib.nn.functional, f"conv_transpose{call.rank}d")
+                return _channels_last(function(source, taps, groups=call.groups, **options).numpy())
+            make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
+            layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
+            with lib.no_grad():
+                layer.weight.copy_(taps)
+                return _channels_last(layer(source, output_size=list(size)).numpy())
+
+        return run
+
+    return f"torch {lib.__version__}", prepare
+
+
+def tensorflow(*, compiled: bool = False) -> Runtime:
+    """`tf.nn.conv*d_transpose` on the CPU: its own kernels, or `compiled` by XLA."""
+    lib: Any = importlib.import_module("tensorflow")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("tensorflow", call, x, kernel)
+        options = dict(call.arguments)
+        shape = [call.batch, *options.pop("output_shape"), call.big]
+        if not isinstance(options["padding"], str):
+            options["padding"] = [[0, 0], *map(list, options["padding"]), [0, 0]]
+        function = getattr(lib.nn, f"conv{call.rank}d_transpose")
+
+        def run() -> AnyArray:
+            if not compiled:
+                return function(data, weight, shape, **options).numpy()
+
+            def call_it(source: Any, taps: Any) -> Any:
+                return function(source, taps, shape, **options)
+
+            return lib.function(call_it, jit_compile=True)(data, weight).numpy()
+
+        return run
+
+    return f"tensorflow {lib.__version__}", prepare
+
+
+def keras() -> Runtime:
+    """`keras.layers.Conv*DTranspose` on the backend that KERAS_BACKEND names."""
+    lib: Any = importlib.import_module("keras")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("keras", call, x, kernel)
+
+        def run() -> AnyArray:
+            make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
+            options = {
+                "use_bias": False,
+                "data_format": "channels_last",
+                "kernel_initializer": "zeros",
+                **call.arguments,
+            }
+            layer = make(call.big, call.kernel, **options)
+            layer.build(data.shape)
+            layer.kernel.assign(weight)
+            return np.asarray(lib.ops.convert_to_numpy(layer(lib.ops.convert_to_tensor(data))))
+
+        return run
+
+    return f"keras {lib.__version__}", prepare
+
+
+def jax() -> Runtime:
+    """`jax.lax.conv_transpose`."""
+    lib: Any = importlib.import_module("jax")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("jax", call, x, kernel)
+        # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
+        axes = "DHW"[-call.rank :]
+        numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+
+        def run() -> AnyArray:
+            options = {"dimension_numbers": numbers, "transpose_kernel": call.transpose_kernel, **call.arguments}
+            return np.asarray(lib.lax.conv_transpose(data, weight, **options))
+
+        return run
+
+    return f"jax {lib.__version__}", prepare
+
+
+def flax() -> Runtime:
+    """`flax.nnx.ConvTranspose`."""
+    lib: Any = importlib.import_module("flax")
+    nnx: Any = importlib.import_module("flax.nnx")
+    base: Any = importlib.import_module("jax")
+    rngs = nnx.Rngs(0)
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("flax", call, x, kernel)
+
+        def kernel_init(*_: Any) -> Any:
+            return base.numpy.asarray(weight)
+
+        def run() -> AnyArray:
+            options = {"use_bias": False, "kernel_init": kernel_init, "rngs": rngs, **call.arguments}
+            layer = nnx.ConvTranspose(
+                call.small, call.big, call.kernel, transpose_kernel=call.transpose_kernel, **options
+            )
+            return np.asarray(base.jit(layer)(data))
+
+        return run
+
+    return f"flax {lib.__version__}, jax {base.__version__}", prepare
+
+
+def equinox() -> Runtime:
+    """`equinox.nn.ConvTranspose`, which takes one sample, under `jax.vmap`."""
+    lib: Any = importlib.import_module("equinox")
+    base: Any = importlib.import_module("jax")
+    key = base.random.PRNGKey(0)
+
+    def weight_of(layer: Any) -> Any:
+        return layer.weight
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("equinox", call, x, kernel)
+
+        def run() -> AnyArray:
+            options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
+            # Shapes only: drawing weights to throw away would cost a compilation per call.
+            layer = lib.filter_eval_shape(lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options)
+
+            # One compilation for all that the layer does beside the convolution; users batch it with vmap.
+            def batched(taps: Any, batch: Any) -> Any:
+                return base.vmap(lib.tree_at(weight_of, layer, taps))(batch)
+
+            return _channels_last(np.asarray(base.jit(batched)(weight, data)))
+
+        return run
+
+    return f"equinox {lib.__version__}, jax {base.__version__}", prepare
+
+
+def onnxruntime() -> Runtime:
+    """ONNX Runtime's CPU provider on a model of one ConvTranspose, opset 22."""
+    lib: Any = importlib.import_module("onnxruntime")
+    build = _onnx_model()
+    lib.set_default_logger_severity(4)
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("onnxruntime", call, x, kernel)
+        model = build(call, data, weight)
+
+        def run() -> AnyArray:
+            options = lib.SessionOptions()
+            options.intra_op_num_threads = 1
+            session = lib.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            return _channels_last(session.run(None, {"x": data, "w": weight})[0])
+
+        return run
+
+    return f"onnxruntime {lib.__version__}", prepare
+
+
+def onnx_reference() -> Runtime:
+    """ONNX's own `ReferenceEvaluator` on the same model."""
+    lib: Any = importlib.import_module("onnx")
+    evaluator: Any = importlib.import_module("onnx.reference")
+    build = _onnx_model()
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("onnx", call, x, kernel)
+        model = build(call, data, weight)
+
+        def run() -> AnyArray:
+            lib.checker.check_model(model, full_check=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _channels_last(evaluator.ReferenceEvaluator(model).run(None, {"x": data, "w": weight})[0])
+
+        return run
+
+    return f"onnx {lib.__version__}", prepare
+
+
+def openvino() -> Runtime:
+    """OpenVINO's CPU plugin on a model of one ConvolutionBackpropData or its grouped form."""
+    lib: Any = importlib.import_module("openvino")
+    ops: Any = importlib.import_module("openvino.opset13")
+    core = lib.Core()
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = _laid_out("openvino", call, x, kernel)
+        # The Python API requires both pads; without them they are 0, as the specification says.
+        options: dict[str, Any] = {"pads_begin": (0,) * call.rank, "pads_end": (0,) * call.rank, **call.arguments}
+        for argument in ("strides", "dilations", "pads_begin", "pads_end", "output_padding"):
+            if argument in options:
+                options[argument] = list(options[argument])
+        strides, size = options.pop("strides"), options.pop("output_shape", None)
+        if size is not None:
+            options["output_shape"] = ops.constant(np.asarray(size, np.int64))
+        name = "convolution_backprop_data" if call.groups == 1 else "group_convolution_backprop_data"
+
+        def run() -> AnyArray:
+            source = ops.parameter(list(data.shape), np.float32)
+            node = getattr(ops, name)(source, ops.constant(weight), strides, **options)
+            settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+            compiled = core.compile_model(lib.Model([node], [source]), "CPU", settings)
+            return _channels_last(np.array(compiled([data])[0]))
+
+        return run
+
+    return f"openvino {lib.__version__.partition('-')[0]}", prepare
+
+
+def _onnx_model() -> Callable[[Call, AnyArray, AnyArray], Any]:
+    helper: Any = importlib.import_module("onnx.helper")
+    kind: Any = importlib.import_module("onnx").TensorProto.FLOAT
+
+    def build(call: Call, data: AnyArray, weight: AnyArray) -> Any:
+        node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=call.groups, **call.arguments)
+        inputs = [helper.make_tensor_value_info(name, kind, a.shape) for name, a in (("x", data), ("w", weight))]
+        graph = helper.make_graph(
+            [node], "call", inputs, [helper.make_tensor_value_info("y", kind, [None] * data.ndim)]
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+
+    return build
+
+
+def _laid_out(name: str, call: Call, x: AnyArray, kernel: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """X and kernel as `CONVENTIONS` says the framework takes them."""
+    convention = CONVENTIONS[f"{name}, transpose_kernel=True" if call.transpose_kernel else name]
+    data = np.ascontiguousarray(data_unview(x, convention.data_format))
+    return data, convert_kernel(kernel, convention, groups=call.groups)
+
+
+def _channels_last(y: AnyArray) -> AnyArray:
+    return data_view(y, "channels_first")

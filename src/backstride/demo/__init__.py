@@ -1,0 +1,6 @@
+"""The main job on real images: a digit classifier, transposed into a network that labels every pixel of a scene."""
+
+from backstride.demo.job import run
+from backstride.demo.result import DemoResult, ProofFigures
+
+__all__ = ["DemoResult", "ProofFigures", "run"]
