@@ -103,7 +103,7 @@ void define(nb::module_& module) {
             require_size(w.size(), packed_size(p, kernels, true));
             const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * p.big);
             nb::gil_scoped_release release;
-            gather_conv_transpose(p, kernels, x.data(), w.data(), end, y.data());
+            return gather_conv_transpose(p, kernels, x.data(), w.data(), end, y.data());
         },
         "x"_a.noconvert(), "packed"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "y"_a.noconvert(),
         "target"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);

@@ -1,7 +1,10 @@
 #include "gather.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
 
 #include "threads.h"
 
@@ -17,6 +20,10 @@ struct Axis {
     Index count, step, extent, start, stride;
     std::vector<Index> taps, offsets;
 };
+
+// How many neighbouring output cells of each axis one row holds beside each other, as if they were
+// channels: all residues of the stride, or 1.
+using Stack = std::array<Index, 3>;
 
 // One dense convolution: a phase of a transposed convolution, or a whole convolution.
 struct Sweep {
@@ -70,28 +77,124 @@ Axis whole(const Problem& p, std::size_t axis) {
     return result;
 }
 
-std::vector<Sweep> sweeps(const Problem& p, bool transpose) {
-    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
-    std::vector<Sweep> result;
-    const auto planes = phases(p, 0), rows = phases(p, 1), columns = phases(p, 2);
-    for (const Axis& plane : planes)
-        for (const Axis& row : rows)
-            for (const Axis& column : columns) result.push_back({{plane, row, column}});
+Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
+
+Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
+
+// One axis whose phases are stacked: block q holds the output cells q*stride + r - before for all residues r,
+// and reads input q - t through the taps with tap*dilation = t*stride + r.
+Axis stacked(const Problem& p, std::size_t axis) {
+    const Index stride = p.strides[axis], before = p.before[axis];
+    const Index first = floor_divided(before, stride), last = floor_divided(p.output[axis] - 1 + before, stride);
+    Axis result{last - first + 1, 1, p.input[axis], first * stride - before, stride, {}, {}};
+    for (Index shift = 0; shift <= (p.kernel[axis] - 1) * p.dilation[axis] / stride; ++shift) {
+        result.taps.push_back(shift);
+        result.offsets.push_back(first - shift);
+    }
     return result;
 }
 
-Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
+// The tap of a stacked axis for a shift and a residue, or -1.
+Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue) {
+    const Index reach = shift * p.strides[axis] + residue;
+    const Index tap = reach / p.dilation[axis];
+    return reach % p.dilation[axis] == 0 && tap < p.kernel[axis] ? tap : -1;
+}
 
-// What both directions have in common: depth channels of the source give columns of the target.
+// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
+double useful(const Problem& p, const Stack& stack, Index lanes) {
+    const Index columns = stack[0] * stack[1] * stack[2] * p.big;
+    double share = static_cast<double>(columns) / static_cast<double>(padded(columns, lanes));
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        if (stack[axis] == 1) continue;
+        const auto shifts = (p.kernel[axis] - 1) * p.dilation[axis] / p.strides[axis] + 1;
+        share *= static_cast<double>(p.kernel[axis]) / static_cast<double>(stack[axis] * shifts);
+    }
+    return share;
+}
+
+// With few output channels, vectors are filled with neighbouring output cells: of the innermost axis, whose
+// cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
+Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
+    Stack best{1, 1, 1};
+    constexpr Index most_inner = 4096, most_all = 256, enough_channels = 64;
+    if (!transpose || p.groups > 1 || p.big >= enough_channels) return best;
+    const Axes& s = p.strides;
+    const auto fits = [&](Index limit, std::initializer_list<Index> factors) {
+        Index columns = p.big;
+        for (const Index factor : factors) {
+            if (factor > limit / columns) return false;
+            columns *= factor;
+        }
+        return true;
+    };
+    const Stack inner{1, 1, s[2]}, all{s[0], s[1], s[2]};
+    if (fits(most_inner, {s[2]}) && useful(p, inner, lanes) > useful(p, best, lanes)) best = inner;
+    if (fits(most_all, {s[0], s[1], s[2]}) && useful(p, all, lanes) > 1.2 * useful(p, best, lanes)) best = all;
+    return best;
+}
+
+// Whether some stacked cells lack taps that their neighbours have: there, zeros stand in the weights.
+bool has_holes(const Problem& p, const Stack& stack) {
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
+            return true;
+    return false;
+}
+
+inline bool is_finite(float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000u) != 0x7f800000u;
+}
+
+inline bool is_finite(double x) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
+}
+
+template <typename Scalar>
+bool all_finite(const Scalar* x, Index count) {
+    constexpr Index each = 1 << 18;
+    std::atomic<bool> finite{true};
+    parallel((count + each - 1) / each, [&](Index task) {
+        unsigned bad = 0;
+        for (Index i = task * each; i < std::min(count, (task + 1) * each); ++i) bad |= !is_finite(x[i]);
+        if (bad) finite.store(false);
+    });
+    return finite.load();
+}
+
+std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack) {
+    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
+    std::array<std::vector<Axis>, 3> choices;
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        choices[axis] = stack[axis] > 1 ? std::vector<Axis>{stacked(p, axis)} : phases(p, axis);
+    std::vector<Sweep> result;
+    for (const Axis& plane : choices[0])
+        for (const Axis& line : choices[1])
+            for (const Axis& column : choices[2]) result.push_back({{plane, line, column}});
+    return result;
+}
+
+// What both directions have in common: depth channels of the source give columns of the target, which are
+// the channels of a group, times the stacked cells. Depthwise, all groups are the columns of one.
 template <typename Scalar>
 struct Side {
-    Index depth, columns, source_channels, target_channels;
+    Stack stack;
+    bool depthwise;
+    Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
-    Side(const Problem& p, bool transpose)
-        : depth(transpose ? p.small : p.big),
-          columns(transpose ? p.big : p.small),
+    Side(const Problem& p, Index lanes, bool transpose)
+        : stack(choose_stack(p, lanes, transpose)),
+          depthwise(p.groups > 1 && p.small == 1 && p.big == 1),
+          groups(depthwise ? 1 : p.groups),
+          depth(transpose ? p.small : p.big),
+          channels(depthwise ? p.groups : (transpose ? p.big : p.small)),
+          columns(channels * stack[0] * stack[1] * stack[2]),
           source_channels(depth * p.groups),
-          target_channels(columns * p.groups),
+          target_channels(channels * groups),
           source(transpose ? p.input : p.output),
           target(transpose ? p.output : p.input) {}
 };
@@ -101,19 +204,21 @@ class Runner {
 public:
     Runner(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Scalar* source,
            const Scalar* packed, const Epilogue<Scalar>& epilogue, Scalar* target)
-        : p_(p), kernels_(kernels), side_(p, transpose), sweeps_(sweeps(p, transpose)), source_(source),
+        : p_(p), kernels_(kernels), side_(p, kernels.lanes, transpose), run_(side_.depthwise ? kernels.depthwise : kernels.gather),
+          sweeps_(sweeps(p, transpose, side_.stack)), source_(source),
           target_(target), activation_(epilogue.activation),
           zeros_(static_cast<std::size_t>(side_.source_channels + 1), Scalar(0)),
           stride_(padded(side_.columns, kernels.lanes)) {
         if (epilogue.bias) {
-            bias_.assign(static_cast<std::size_t>(stride_ * p.groups), Scalar(0));
-            for (Index g = 0; g < p.groups; ++g)
-                std::copy_n(epilogue.bias + g * side_.columns, side_.columns, bias_.data() + g * stride_);
+            bias_.assign(static_cast<std::size_t>(stride_ * side_.groups), Scalar(0));
+            for (Index g = 0; g < side_.groups; ++g)
+                for (Index column = 0; column < side_.columns; column += side_.channels)
+                    std::copy_n(epilogue.bias + g * side_.channels, side_.channels, bias_.data() + g * stride_ + column);
         }
         Index offset = 0;
         for (const Sweep& sweep : sweeps_) {
             weights_.push_back(packed + offset);
-            offset += sweep.taps() * side_.depth * stride_ * p.groups;
+            offset += sweep.taps() * side_.depth * stride_ * side_.groups;
         }
     }
 
@@ -130,12 +235,12 @@ public:
             total += blocks.back();
         }
         const Index wanted = 4 * get_num_threads();
-        const Index pieces = std::clamp<Index>(wanted / std::max<Index>(1, total * p_.groups), 1, panels);
+        const Index pieces = std::clamp<Index>(wanted / std::max<Index>(1, total * side_.groups), 1, panels);
         const Index each = (panels + pieces - 1) / pieces;
         const Index count = static_cast<Index>(sweeps_.size());
-        parallel(most * count * p_.groups * pieces, [&](Index task) {
+        parallel(most * count * side_.groups * pieces, [&](Index task) {
             const Index piece = task % pieces, sweep = task / pieces % count;
-            const Index group = task / pieces / count % p_.groups, block = task / pieces / count / p_.groups;
+            const Index group = task / pieces / count % side_.groups, block = task / pieces / count / side_.groups;
             if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
             const Index first = piece * each, last = std::min(panels, first + each);
             if (first < last) run_block(sweep, block, group, first, last);
@@ -146,6 +251,7 @@ private:
     // Whether some output cells meet no tap at all, as with strides larger than the kernel.
     bool has_gaps() const {
         for (std::size_t axis = 0; axis < 3; ++axis) {
+            if (side_.stack[axis] > 1) continue;
             std::vector<Index> starts;
             for (const Sweep& sweep : sweeps_) starts.push_back(sweep.axes[axis].start);
             std::sort(starts.begin(), starts.end());
@@ -161,10 +267,10 @@ private:
         std::vector<Scalar> scratch(static_cast<std::size_t>(padded_rows * kernels_.panel_vectors * kernels_.lanes));
         Scalar* target = cell.data();
         const Index panel = kernels_.panel_vectors * kernels_.lanes;
-        for (Index group = 0; group < p_.groups; ++group)
-            kernels_.gather({nullptr, 0, 1, 0, side_.depth, 0, group * side_.columns, zeros_.data(), &target, nullptr,
-                             bias_.empty() ? nullptr : bias_.data() + group * stride_, side_.columns, 0,
-                             (side_.columns + panel - 1) / panel, activation_, scratch.data()});
+        for (Index group = 0; group < side_.groups; ++group)
+            run_({nullptr, 0, 1, 0, side_.depth, 0, group * side_.channels, zeros_.data(), &target, nullptr,
+                             bias_.empty() ? nullptr : bias_.data() + group * stride_, side_.channels, 0,
+                             (side_.channels + panel - 1) / panel, activation_, scratch.data()});
         const Index cells = p_.batch * side_.target[0] * side_.target[1] * side_.target[2];
         const Index each = std::max<Index>(1, 65536 / side_.target_channels);
         parallel((cells + each - 1) / each, [&](Index task) {
@@ -183,21 +289,53 @@ private:
         const Index rows = std::min(sweep.cells() * p_.batch - from, size), taps = sweep.taps();
         static thread_local std::vector<const Scalar*> pointers;
         static thread_local std::vector<Scalar*> targets;
-        static thread_local std::vector<Scalar> scratch;
+        static thread_local std::vector<Scalar> scratch, spilled;
+        static thread_local std::vector<Spill> spills;
         pointers.assign(static_cast<std::size_t>(taps * padded_rows), zeros_.data());
         targets.resize(padded_rows);
         scratch.resize(static_cast<std::size_t>(padded_rows * kernels_.panel_vectors * kernels_.lanes));
-        point(sweep, from, rows, pointers.data(), targets.data());
-        kernels_.gather({pointers.data(), padded_rows, rows, taps, side_.depth, group * side_.depth,
-                         group * side_.columns, zeros_.data(), targets.data(),
+        if (side_.columns > side_.channels) spilled.resize(static_cast<std::size_t>(rows * stride_));
+        spills.clear();
+        point(sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills);
+        run_({pointers.data(), padded_rows, rows, taps, side_.depth, group * side_.depth,
+                         group * side_.channels, zeros_.data(), targets.data(),
                          weights_[static_cast<std::size_t>(number)] + group * taps * side_.depth * stride_,
                          bias_.empty() ? nullptr : bias_.data() + group * stride_, side_.columns, first_panel,
                          last_panel, activation_, scratch.data()});
+        const Index panel = kernels_.panel_vectors * kernels_.lanes;
+        for (const Spill& spill : spills) scatter(spill, first_panel * panel, last_panel * panel);
+    }
+
+    // A row of stacked cells that could not be written in place, and the output cell of its first one, which
+    // may lie outside.
+    struct Spill {
+        const Scalar* row;
+        Index image, t0, t1, t2;
+    };
+
+    // Write those columns in [from, to) of a spilled row that are inside of the output.
+    void scatter(const Spill& spill, Index from, Index to) const {
+        const auto [s0, s1, s2] = side_.stack;
+        const Index low = std::max<Index>(0, -spill.t2), high = std::min(s2, side_.target[2] - spill.t2);
+        for (Index r0 = 0; r0 < s0; ++r0)
+            for (Index r1 = 0; r1 < s1; ++r1) {
+                const Index t0 = spill.t0 + r0, t1 = spill.t1 + r1;
+                if (t0 < 0 || t0 >= side_.target[0] || t1 < 0 || t1 >= side_.target[1]) continue;
+                const Index base = (r0 * s1 + r1) * s2 * side_.channels;
+                const Index first = std::max(base + low * side_.channels, from);
+                const Index last = std::min(base + high * side_.channels, to);
+                const Index line = ((spill.image * side_.target[0] + t0) * side_.target[1] + t1) * side_.target[2];
+                if (first < last)
+                    std::copy(spill.row + first, spill.row + last,
+                              target_ + (line + spill.t2) * side_.target_channels + (first - base));
+            }
     }
 
     // Rows are ordered cell by cell with the images innermost where maps are small, so that a tile's rows
     // meet the same taps at the border; image by image otherwise.
-    void point(const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets) const {
+    void point(const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets, Scalar* spilled,
+               std::vector<Spill>& spills) const {
+        const auto [s0, s1, s2] = side_.stack;
         const auto& [planes, lines, columns] = sweep.axes;
         const Index cells = sweep.cells();
         const bool images_inside = p_.batch >= 6 && columns.count < 64;
@@ -211,6 +349,10 @@ private:
             const Index t2 = columns.start + q2 * columns.stride;
             targets[row] = target_ + (((image * side_.target[0] + t0) * side_.target[1] + t1) * side_.target[2] + t2) *
                                          side_.target_channels;
+            if (s0 * s1 > 1 || (s2 > 1 && (t2 < 0 || t2 + s2 > side_.target[2]))) {
+                targets[row] = spilled + row * stride_;
+                spills.push_back({targets[row], image, t0, t1, t2});
+            }
             const Scalar* base = source_ + image * image_size * side_.source_channels;
             const Scalar** pointer = pointers + row;
             for (const Index offset0 : planes.offsets) {
@@ -234,6 +376,7 @@ private:
     const Problem& p_;
     const Kernels<Scalar>& kernels_;
     Side<Scalar> side_;
+    void (*run_)(const Block<Scalar>&);
     std::vector<Sweep> sweeps_;
     const Scalar* source_;
     Scalar* target_;
@@ -247,31 +390,46 @@ private:
 
 template <typename Scalar>
 Index packed_size(const Problem& p, const Kernels<Scalar>& kernels, bool transpose) {
-    const Side<Scalar> side(p, transpose);
-    return p.kernel[0] * p.kernel[1] * p.kernel[2] * side.depth * padded(side.columns, kernels.lanes) * p.groups;
+    const Side<Scalar> side(p, kernels.lanes, transpose);
+    Index taps = 0;
+    for (const Sweep& sweep : sweeps(p, transpose, side.stack)) taps += sweep.taps();
+    return taps * side.depth * padded(side.columns, kernels.lanes) * side.groups;
 }
 
 template <typename Scalar>
 bool pack(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed) {
-    const Side<Scalar> side(p, transpose);
+    const Side<Scalar> side(p, kernels.lanes, transpose);
     const Index inputs = p.groups * p.small, panel = kernels.panel_vectors * kernels.lanes;
     const Index all = p.kernel[0] * p.kernel[1] * p.kernel[2] * p.big * inputs;
-    if (!std::all_of(w, w + all, [](Scalar value) { return std::isfinite(value); })) return false;
-    for (const Sweep& sweep : sweeps(p, transpose)) {
-        for (Index group = 0; group < p.groups; ++group) {
+    if (!all_finite(w, all)) return false;
+    const Index across = transpose && !side.depthwise ? inputs : 1;  // from one column's numbers to the next's
+    // The kernel's numbers for one column of one tap of a sweep, or null where it has none.
+    const auto column_of = [&](const Axes& tap, Index column) -> const Scalar* {
+        Index rest = column / side.channels, flat = 0;
+        Axes residue{};
+        for (std::size_t axis = 3; axis-- > 0; rest /= side.stack[axis]) residue[axis] = rest % side.stack[axis];
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            const Index own = side.stack[axis] > 1 ? stacked_tap(p, axis, tap[axis], residue[axis]) : tap[axis];
+            if (own < 0) return nullptr;
+            flat = flat * p.kernel[axis] + own;
+        }
+        return w + flat * p.big * inputs + column % side.channels * across;
+    };
+    const Index step = transpose ? 1 : inputs;  // from one number of the depth to the next
+    for (const Sweep& sweep : sweeps(p, transpose, side.stack)) {
+        for (Index group = 0; group < side.groups; ++group) {
             for (Index column = 0; column < side.columns; column += panel) {
                 const Index width = std::min(padded(side.columns - column, kernels.lanes), panel);
                 for (const Index t0 : sweep.axes[0].taps)
                     for (const Index t1 : sweep.axes[1].taps)
                         for (const Index t2 : sweep.axes[2].taps) {
-                            const Scalar* tap =
-                                w + ((t0 * p.kernel[1] + t1) * p.kernel[2] + t2) * p.big * inputs + group * p.small;
-                            for (Index c = 0; c < side.depth; ++c)
-                                for (Index n = 0; n < width; ++n, ++packed) {
-                                    const Index o = column + n;
-                                    const Index big = transpose ? o : c, small = transpose ? c : o;
-                                    *packed = o < side.columns ? tap[big * inputs + small] : Scalar(0);
-                                }
+                            for (Index n = 0; n < width; ++n) {
+                                const Scalar* from = column + n < side.columns ? column_of({t0, t1, t2}, column + n) : nullptr;
+                                if (from) from += group * p.small;
+                                for (Index c = 0; c < side.depth; ++c)
+                                    packed[c * width + n] = from ? from[c * step] : Scalar(0);
+                            }
+                            packed += side.depth * width;
                         }
             }
         }
@@ -280,9 +438,12 @@ bool pack(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, cons
 }
 
 template <typename Scalar>
-void gather_conv_transpose(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* packed,
+bool gather_conv_transpose(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* packed,
                            const Epilogue<Scalar>& epilogue, Scalar* y) {
+    const Index inputs = p.batch * p.input[0] * p.input[1] * p.input[2] * p.groups * p.small;
+    if (has_holes(p, choose_stack(p, kernels.lanes, true)) && !all_finite(x, inputs)) return false;
     Runner<Scalar>(p, kernels, true, x, packed, epilogue, y).run();
+    return true;
 }
 
 template <typename Scalar>
@@ -341,7 +502,7 @@ void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels,
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                         \
     template Index packed_size<Scalar>(const Problem&, const Kernels<Scalar>&, bool);                          \
     template bool pack<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*);          \
-    template void gather_conv_transpose<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,         \
+    template bool gather_conv_transpose<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,         \
                                                 const Scalar*, const Epilogue<Scalar>&, Scalar*);              \
     template void gather_conv<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, const Scalar*,    \
                                       const Epilogue<Scalar>&, Scalar*);                                      \

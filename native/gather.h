@@ -24,8 +24,9 @@ struct Epilogue {
     Activation activation;
 };
 
+// False, with y untouched, where x is not finite and zeros among the packed weights would spread that.
 template <typename Scalar>
-void gather_conv_transpose(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x,
+bool gather_conv_transpose(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x,
                            const Scalar* packed, const Epilogue<Scalar>& epilogue, Scalar* y);
 
 template <typename Scalar>

@@ -49,6 +49,7 @@ struct Kernels {
     Index panel_vectors;  // vectors in a full panel
     Index most_rows;      // rows that a table is padded by
     void (*gather)(const Block<Scalar>&);
+    void (*depthwise)(const Block<Scalar>&);  // depth 1: every column has its own source channel
     void (*correlate)(const Correlation<Scalar>&);
 };
 

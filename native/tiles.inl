@@ -154,6 +154,45 @@ inline Vector<Scalar> some(const Scalar* from, Index count) {
     return value;
 }
 
+template <typename Scalar, int Vectors>
+void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index column) {
+    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
+    const Index left = block.columns - column;
+    for (Index row = 0; row < block.row_count; ++row) {
+        Vector<Scalar> acc[1][Vectors] = {};
+        for (Index tap = 0; tap < block.taps; ++tap) {
+            const Scalar* source = block.rows[tap * block.row_stride + row];
+            if (source == block.zero) continue;
+            source += block.source_offset + column;
+            const Scalar* weights = panel + tap * width;
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                acc[0][v] += some(source + v * lanes, left - v * lanes) *
+                             *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
+        }
+        finish<Scalar, 1, Vectors>(block, row, column, acc);
+    }
+}
+
+template <typename Scalar>
+void depthwise(const Block<Scalar>& block) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index number = block.first_panel; number < block.last_panel; ++number) {
+        const Index column = number * panel_vectors * lanes;
+        const Index left = (block.columns - column + lanes - 1) / lanes;
+        const Scalar* panel = block.weights + block.taps * column;
+        switch (left < panel_vectors ? left : panel_vectors) {
+            case 1: depthwise_panel<Scalar, 1>(block, panel, column); break;
+            case 2: depthwise_panel<Scalar, 2>(block, panel, column); break;
+#if BACKSTRIDE_REGISTERS == 32
+            case 3: depthwise_panel<Scalar, 3>(block, panel, column); break;
+            case 4: depthwise_panel<Scalar, 4>(block, panel, column); break;
+#endif
+            default: break;
+        }
+    }
+}
+
 template <typename Scalar, int Rows, int Vectors, bool Whole>
 inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index column) {
     constexpr Index lanes = Lanes<Scalar>::count;
@@ -205,5 +244,5 @@ void correlate(const Correlation<Scalar>& job) {
 
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
-    return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>, correlate<Scalar>};
+    return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>, depthwise<Scalar>, correlate<Scalar>};
 }

@@ -1,8 +1,8 @@
 """The compiled implementations: C++ kernels from `native/`, where this installation has them.
 
 `Compiled` runs implicit matrix products over row pointers, phase by phase, in the registers of one
-instruction set; `Direct` is the definition as loops, which they fall back to for kernels with NaN or
-infinity, since a tile skips terms by multiplying with zero.
+instruction set; `Direct` is the definition as loops, which they fall back to where NaN or infinity meets
+a zero that only fills a tile.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Compiled(Implementation):
         if packed.weights is None:
             return DIRECT.conv_transpose(x, packed.kernel, bias, activation, call)
         y = np.empty((x.shape[0], *call.geometry.output, packed.kernel.shape[3] * call.groups), x.dtype)
-        _native.conv_transpose(
+        done = _native.conv_transpose(
             _data_axes(data_view(x, call.data_format)),
             packed.weights,
             None if bias is None else np.ascontiguousarray(bias),
@@ -121,6 +121,8 @@ class Compiled(Implementation):
             *_integers(call.geometry),
             call.groups,
         )
+        if not done:
+            return DIRECT.conv_transpose(x, packed.kernel, bias, activation, call)
         return np.ascontiguousarray(data_unview(y, call.data_format))
 
     def conv(
