@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures sanitize clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ docs: $(STAMPS)/test
 ## make conformance      write docs/conformance.md anew from every framework installed
 conformance: $(STAMPS)/frameworks
 	$(BIN)/backstride conform --out docs/conformance.md
+
+## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize:
+	mkdir -p build
+	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+		$(filter-out native/bindings.cpp,$(wildcard native/*.cpp)) -o build/fuzz -lpthread
+	build/fuzz $(or $(PROBLEMS),2000) $(or $(SEED),0)
 
 ## make pictures         make the pictures of the documentation anew
 pictures: $(STAMPS)/demo

@@ -332,28 +332,25 @@ private:
     }
 
     // Rows are ordered cell by cell with the images innermost where maps are small, so that a tile's rows
-    // meet the same taps at the border; image by image otherwise.
+    // meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
+    // cell, or of cells along the innermost axis.
     void point(const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets, Scalar* spilled,
                std::vector<Spill>& spills) const {
-        const auto [s0, s1, s2] = side_.stack;
         const auto& [planes, lines, columns] = sweep.axes;
         const Index cells = sweep.cells();
         const bool images_inside = p_.batch >= 6 && columns.count < 64;
-        const Index image_size = side_.source[0] * side_.source[1] * side_.source[2];
-        for (Index row = 0; row < rows; ++row) {
+        const Index source_image = side_.source[0] * side_.source[1] * side_.source[2] * side_.source_channels;
+        const Index source_step = images_inside ? source_image : columns.step * side_.source_channels;
+        for (Index row = 0, run = 0; row < rows; row += run) {
             const Index image = images_inside ? (from + row) % p_.batch : (from + row) / cells;
             const Index cell = images_inside ? (from + row) / p_.batch : (from + row) % cells;
             const Index q2 = cell % columns.count, q1 = cell / columns.count % lines.count;
             const Index q0 = cell / columns.count / lines.count;
-            const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
-            const Index t2 = columns.start + q2 * columns.stride;
-            targets[row] = target_ + (((image * side_.target[0] + t0) * side_.target[1] + t1) * side_.target[2] + t2) *
-                                         side_.target_channels;
-            if (s0 * s1 > 1 || (s2 > 1 && (t2 < 0 || t2 + s2 > side_.target[2]))) {
-                targets[row] = spilled + row * stride_;
-                spills.push_back({targets[row], image, t0, t1, t2});
-            }
-            const Scalar* base = source_ + image * image_size * side_.source_channels;
+            run = std::min(rows - row, images_inside ? p_.batch - image : columns.count - q2);
+            for (Index n = 0; n < run; ++n)
+                aim({nullptr, image + (images_inside ? n : 0), planes.start + q0 * planes.stride,
+                     lines.start + q1 * lines.stride, columns.start + (q2 + (images_inside ? 0 : n)) * columns.stride},
+                    targets[row + n], spilled ? spilled + (row + n) * stride_ : nullptr, spills);
             const Scalar** pointer = pointers + row;
             for (const Index offset0 : planes.offsets) {
                 const Index i0 = q0 * planes.step + offset0;
@@ -361,16 +358,40 @@ private:
                 for (const Index offset1 : lines.offsets) {
                     const Index i1 = q1 * lines.step + offset1;
                     const bool in1 = in0 && i1 >= 0 && i1 < lines.extent;
-                    const Index line = (i0 * side_.source[1] + i1) * side_.source[2];
                     for (const Index offset2 : columns.offsets) {
-                        const Index i2 = q2 * columns.step + offset2;
-                        if (in1 && i2 >= 0 && i2 < columns.extent)
-                            *pointer = base + (line + i2) * side_.source_channels;
+                        // Cells first + n*step of the innermost axis that lie inside.
+                        const Index first = q2 * columns.step + offset2;
+                        Index low = 0, high = in1 ? run : 0;
+                        if (images_inside) {
+                            if (first < 0 || first >= columns.extent) high = 0;
+                        } else if (in1) {
+                            low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
+                            high = first >= columns.extent
+                                       ? 0
+                                       : std::min(run, (columns.extent - 1 - first) / columns.step + 1);
+                        }
+                        const Scalar* base = source_ + image * source_image;
+                        if (low < high)
+                            base += ((i0 * side_.source[1] + i1) * side_.source[2] + first) * side_.source_channels;
+                        for (Index n = low; n < high; ++n) pointer[n] = base + n * source_step;
                         pointer += padded_rows;
                     }
                 }
             }
         }
+    }
+
+    // Where a row goes: in place, or beside, to be scattered, where its stacked cells do not lie together.
+    void aim(Spill spill, Scalar*& target, Scalar* beside, std::vector<Spill>& spills) const {
+        const auto [s0, s1, s2] = side_.stack;
+        if (s0 * s1 == 1 && (s2 == 1 || (spill.t2 >= 0 && spill.t2 + s2 <= side_.target[2]))) {
+            const Index line = ((spill.image * side_.target[0] + spill.t0) * side_.target[1] + spill.t1) * side_.target[2];
+            target = target_ + (line + spill.t2) * side_.target_channels;
+            return;
+        }
+        target = beside;
+        spill.row = beside;
+        spills.push_back(spill);
     }
 
     const Problem& p_;

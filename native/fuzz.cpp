@@ -1,0 +1,101 @@
+// Random problems through every instruction set of this processor, against the direct kernels, on integers so
+// that equality is exact. Built with the sanitizers by `make sanitize`; usage: fuzz [problems] [seed].
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "dispatch.h"
+#include "gather.h"
+#include "threads.h"
+
+using namespace backstride;
+
+namespace {
+
+Index cells(const Axes& size) { return size[0] * size[1] * size[2]; }
+
+class Draw {
+public:
+    explicit Draw(unsigned seed) : random_(seed) {}
+    Index between(Index low, Index high) { return low + static_cast<Index>(random_() % static_cast<unsigned long>(high - low + 1)); }
+    bool one_in(Index count) { return between(1, count) == 1; }
+
+    template <typename Scalar>
+    std::vector<Scalar> numbers(Index count) {
+        std::vector<Scalar> result(static_cast<std::size_t>(count));
+        for (Scalar& value : result) value = static_cast<Scalar>(between(-4, 4));
+        return result;
+    }
+
+    Problem problem() {
+        Problem p{};
+        p.batch = between(0, 8);
+        p.groups = between(1, 3);
+        p.small = one_in(3) ? 1 : between(1, 40);
+        p.big = one_in(3) ? between(1, 4) : between(1, 70);
+        if (one_in(6)) p.groups = between(1, 70), p.small = p.big = 1;
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            p.input[axis] = between(1, axis == 0 ? 2 : 5);
+            p.kernel[axis] = between(1, axis == 0 ? 2 : 4);
+            p.strides[axis] = between(1, 4);
+            p.dilation[axis] = between(1, 3);
+            const Index full = (p.input[axis] - 1) * p.strides[axis] + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
+            p.before[axis] = between(-3, full - 1);
+            p.output[axis] = std::max<Index>(1, full - p.before[axis] - between(-3, 3));
+        }
+        return p;
+    }
+
+private:
+    std::mt19937 random_;
+};
+
+template <typename Scalar>
+bool agree(const char* what, const std::vector<Scalar>& expected, const std::vector<Scalar>& found) {
+    const bool equal = expected == found;
+    if (!equal) std::printf("%s differs\n", what);
+    return equal;
+}
+
+template <typename Scalar>
+bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
+    const Problem p = draw.problem();
+    const Index small = p.batch * cells(p.input) * p.groups * p.small;
+    const Index large = p.batch * cells(p.output) * p.groups * p.big;
+    const auto x = draw.numbers<Scalar>(small), y = draw.numbers<Scalar>(large);
+    const auto w = draw.numbers<Scalar>(cells(p.kernel) * p.big * p.groups * p.small);
+    const Epilogue<Scalar> plain{nullptr, Activation::none};
+    std::vector<Scalar> up(y.size()), fast_up(y.size()), down(x.size()), fast_down(x.size());
+    std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
+    std::vector<Scalar> packed(static_cast<std::size_t>(packed_size(p, kernels, true)));
+    direct_conv_transpose(p, x.data(), w.data(), up.data());
+    bool done = pack(p, kernels, true, w.data(), packed.data()) &&
+                gather_conv_transpose(p, kernels, x.data(), packed.data(), plain, fast_up.data());
+    packed.resize(static_cast<std::size_t>(packed_size(p, kernels, false)));
+    direct_conv(p, y.data(), w.data(), down.data());
+    done = done && pack(p, kernels, false, w.data(), packed.data());
+    if (done) gather_conv(p, kernels, y.data(), packed.data(), plain, fast_down.data());
+    direct_conv_kernel_gradient(p, x.data(), y.data(), gradient.data());
+    correlate_kernel_gradient(p, kernels, x.data(), y.data(), fast_gradient.data());
+    return done && agree("conv_transpose", up, fast_up) && agree("conv", down, fast_down) &&
+           agree("conv_kernel_gradient", gradient, fast_gradient);
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    const long problems = count > 1 ? std::atol(words[1]) : 2000;
+    Draw draw(count > 2 ? static_cast<unsigned>(std::atol(words[2])) : 0u);
+    set_num_threads(2);
+    for (long problem = 0; problem < problems; ++problem)
+        for (const std::string& name : instruction_sets())
+            if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name))) {
+                std::printf("%s, problem %ld\n", name.c_str(), problem);
+                return 1;
+            }
+    std::printf("%ld problems agree on every instruction set, float and double\n", problems);
+    return 0;
+}
