@@ -51,6 +51,7 @@ test-frameworks: $(STAMPS)/frameworks
 ## make test-slow        the long suites: installs without the compiled part, many random calls, the whole demo
 test-slow: $(STAMPS)/test
 	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest --hypothesis-profile=slow tests/test_laws.py
 
 ## make docs             build the documentation; any warning is an error
 docs: $(STAMPS)/test

@@ -41,6 +41,20 @@ def test_reaches_its_looser_targets(quick: tuple[demo.DemoResult, str]) -> None:
     assert np.mean(result.iou) == pytest.approx(result.mean_iou)
 
 
+@pytest.mark.slow
+def test_the_whole_job_reaches_its_targets_and_again(tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    first, second = (demo.run(tmp_path / name, console=quiet) for name in ("first", "second"))
+    assert first.accuracy >= 0.97
+    assert first.proof.holds
+    assert first.proof.exact == first.proof.compared == 22 * 22
+    assert first.mean_iou >= 0.80
+    for name in ("accuracy", "proof", "mean_iou_decoder", "mean_iou", "iou"):
+        assert getattr(first, name) == getattr(second, name)
+    for name in FILES[1:]:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
 def test_proves_every_cell(quick: tuple[demo.DemoResult, str]) -> None:
     proof = quick[0].proof
     assert proof.holds
