@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 
+#include "sweep.h"
 #include "threads.h"
 
 namespace backstride {
@@ -13,134 +13,6 @@ namespace {
 
 constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
 constexpr Index padded_rows = block_rows + 16;
-
-// One axis of a sweep: output q of `count` reads input q*step + offset[n] of `extent` through tap[n],
-// and is written to output cell start + q*stride.
-struct Axis {
-    Index count, step, extent, start, stride;
-    std::vector<Index> taps, offsets;
-};
-
-// How many neighbouring output cells of each axis one row holds beside each other, as if they were
-// channels: all residues of the stride, or 1.
-using Stack = std::array<Index, 3>;
-
-// One dense convolution: a phase of a transposed convolution, or a whole convolution.
-struct Sweep {
-    std::array<Axis, 3> axes;
-    Index taps() const {
-        Index product = 1;
-        for (const Axis& axis : axes) product *= static_cast<Index>(axis.taps.size());
-        return product;
-    }
-    Index cells() const { return axes[0].count * axes[1].count * axes[2].count; }
-};
-
-__extension__ typedef __int128 Wide;  // strides and dilations may be as large as 2**63 - 1
-
-Index modulo(Index a, Index b) { return ((a % b) + b) % b; }
-
-Index residue_of(const Problem& p, std::size_t axis, Index tap) {
-    return static_cast<Index>(Wide(tap) * p.dilation[axis] % p.strides[axis]);
-}
-
-// The phases of one axis that have taps, by residue of tap*dilation: where the packed weights of a phase
-// lie does not depend on the crop or the sizes. There are at most as many as taps, however large the stride.
-std::vector<Axis> phases(const Problem& p, std::size_t axis) {
-    const Index stride = p.strides[axis], before = p.before[axis];
-    std::vector<Index> residues;
-    for (Index tap = 0; tap < p.kernel[axis]; ++tap) residues.push_back(residue_of(p, axis, tap));
-    std::sort(residues.begin(), residues.end());
-    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
-    std::vector<Axis> result;
-    for (const Index residue : residues) {
-        const Index start = modulo(residue - before, stride);
-        const Index first = (start + before - residue) / stride;
-        const Index count = start < p.output[axis] ? (p.output[axis] - start - 1) / stride + 1 : 0;
-        Axis phase{count, 1, p.input[axis], start, stride, {}, {}};
-        for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
-            if (residue_of(p, axis, tap) != residue) continue;
-            phase.taps.push_back(tap);
-            phase.offsets.push_back(first - static_cast<Index>(Wide(tap) * p.dilation[axis] / stride));
-        }
-        result.push_back(phase);
-    }
-    return result;
-}
-
-Axis whole(const Problem& p, std::size_t axis) {
-    Axis result{p.input[axis], p.strides[axis], p.output[axis], 0, 1, {}, {}};
-    for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
-        result.taps.push_back(tap);
-        result.offsets.push_back(tap * p.dilation[axis] - p.before[axis]);
-    }
-    return result;
-}
-
-Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
-
-Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
-
-// One axis whose phases are stacked: block q holds the output cells q*stride + r - before for all residues r,
-// and reads input q - t through the taps with tap*dilation = t*stride + r.
-Axis stacked(const Problem& p, std::size_t axis) {
-    const Index stride = p.strides[axis], before = p.before[axis];
-    const Index first = floor_divided(before, stride), last = floor_divided(p.output[axis] - 1 + before, stride);
-    Axis result{last - first + 1, 1, p.input[axis], first * stride - before, stride, {}, {}};
-    for (Index shift = 0; shift <= (p.kernel[axis] - 1) * p.dilation[axis] / stride; ++shift) {
-        result.taps.push_back(shift);
-        result.offsets.push_back(first - shift);
-    }
-    return result;
-}
-
-// The tap of a stacked axis for a shift and a residue, or -1.
-Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue) {
-    const Index reach = shift * p.strides[axis] + residue;
-    const Index tap = reach / p.dilation[axis];
-    return reach % p.dilation[axis] == 0 && tap < p.kernel[axis] ? tap : -1;
-}
-
-// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
-double useful(const Problem& p, const Stack& stack, Index lanes) {
-    const Index columns = stack[0] * stack[1] * stack[2] * p.big;
-    double share = static_cast<double>(columns) / static_cast<double>(padded(columns, lanes));
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-        if (stack[axis] == 1) continue;
-        const auto shifts = (p.kernel[axis] - 1) * p.dilation[axis] / p.strides[axis] + 1;
-        share *= static_cast<double>(p.kernel[axis]) / static_cast<double>(stack[axis] * shifts);
-    }
-    return share;
-}
-
-// With few output channels, vectors are filled with neighbouring output cells: of the innermost axis, whose
-// cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
-Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
-    Stack best{1, 1, 1};
-    constexpr Index most_inner = 4096, most_all = 256, enough_channels = 64;
-    if (!transpose || p.groups > 1 || p.big >= enough_channels) return best;
-    const Axes& s = p.strides;
-    const auto fits = [&](Index limit, std::initializer_list<Index> factors) {
-        Index columns = p.big;
-        for (const Index factor : factors) {
-            if (factor > limit / columns) return false;
-            columns *= factor;
-        }
-        return true;
-    };
-    const Stack inner{1, 1, s[2]}, all{s[0], s[1], s[2]};
-    if (fits(most_inner, {s[2]}) && useful(p, inner, lanes) > useful(p, best, lanes)) best = inner;
-    if (fits(most_all, {s[0], s[1], s[2]}) && useful(p, all, lanes) > 1.2 * useful(p, best, lanes)) best = all;
-    return best;
-}
-
-// Whether some stacked cells lack taps that their neighbours have: there, zeros stand in the weights.
-bool has_holes(const Problem& p, const Stack& stack) {
-    for (std::size_t axis = 0; axis < 3; ++axis)
-        if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
-            return true;
-    return false;
-}
 
 inline bool is_finite(float x) {
     std::uint32_t bits;
@@ -164,18 +36,6 @@ bool all_finite(const Scalar* x, Index count) {
         if (bad) finite.store(false);
     });
     return finite.load();
-}
-
-std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack) {
-    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
-    std::array<std::vector<Axis>, 3> choices;
-    for (std::size_t axis = 0; axis < 3; ++axis)
-        choices[axis] = stack[axis] > 1 ? std::vector<Axis>{stacked(p, axis)} : phases(p, axis);
-    std::vector<Sweep> result;
-    for (const Axis& plane : choices[0])
-        for (const Axis& line : choices[1])
-            for (const Axis& column : choices[2]) result.push_back({{plane, line, column}});
-    return result;
 }
 
 // What both directions have in common: depth channels of the source give columns of the target, which are
@@ -473,62 +333,13 @@ void gather_conv(const Problem& p, const Kernels<Scalar>& kernels, const Scalar*
     Runner<Scalar>(p, kernels, false, y, packed, epilogue, x).run();
 }
 
-template <typename Scalar>
-void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y,
-                               Scalar* w) {
-    const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
-    const Axis planes = whole(p, 0), lines = whole(p, 1), columns = whole(p, 2);
-    const Index taps1 = p.kernel[1], taps2 = p.kernel[2], taps = p.kernel[0] * taps1 * taps2;
-    const Index bands = std::clamp<Index>(4 * get_num_threads() / std::max<Index>(1, taps * p.groups), 1,
-                                          (p.big + 5) / 6);
-    const Index each = ((p.big + bands - 1) / bands + 5) / 6 * 6;
-    std::fill(w, w + taps * p.big * inputs, Scalar(0));
-    parallel(taps * p.groups * bands, [&](Index task) {
-        const Index group = task / bands % p.groups, first = task % bands * each;
-        const Index tap = task / bands / p.groups, rows = std::min(each, p.big - first);
-        if (rows <= 0) return;
-        const Index shift0 = planes.offsets[static_cast<std::size_t>(tap / taps2 / taps1)];
-        const Index shift1 = lines.offsets[static_cast<std::size_t>(tap / taps2 % taps1)];
-        const Index shift2 = columns.offsets[static_cast<std::size_t>(tap % taps2)];
-        // The inputs m with 0 <= m*step + shift < extent: a run of cells along the innermost axis.
-        const Index from = shift2 < 0 ? (-shift2 + columns.step - 1) / columns.step : 0;
-        const Index to = std::min(columns.count, (columns.extent - shift2 + columns.step - 1) / columns.step);
-        static thread_local std::vector<Run> runs;
-        Index cells = 0;
-        const auto flush = [&] {
-            kernels.correlate({y + group * p.big + first, x + group * p.small, runs.data(),
-                               static_cast<Index>(runs.size()), columns.step * outputs, inputs, rows, p.small,
-                               w + (tap * p.big + first) * inputs + group * p.small, inputs});
-            runs.clear();
-            cells = 0;
-        };
-        runs.clear();
-        for (Index image = 0; image < p.batch; ++image)
-            for (Index m0 = 0; m0 < planes.count; ++m0)
-                for (Index m1 = 0; m1 < lines.count; ++m1) {
-                    const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
-                    if (o0 < 0 || o0 >= planes.extent || o1 < 0 || o1 >= lines.extent) continue;
-                    const Index large = ((image * p.output[0] + o0) * p.output[1] + o1) * p.output[2] + shift2;
-                    const Index small = ((image * p.input[0] + m0) * p.input[1] + m1) * p.input[2];
-                    for (Index m2 = from; m2 < to; m2 += block_rows) {
-                        const Index count = std::min(block_rows, to - m2);
-                        runs.push_back({(large + m2 * columns.step) * outputs, (small + m2) * inputs, count});
-                        if ((cells += count) >= block_rows) flush();
-                    }
-                }
-        if (!runs.empty()) flush();
-    });
-}
-
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                         \
     template Index packed_size<Scalar>(const Problem&, const Kernels<Scalar>&, bool);                          \
     template bool pack<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*);          \
     template bool gather_conv_transpose<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,         \
                                                 const Scalar*, const Epilogue<Scalar>&, Scalar*);              \
     template void gather_conv<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, const Scalar*,    \
-                                      const Epilogue<Scalar>&, Scalar*);                                      \
-    template void correlate_kernel_gradient<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*,      \
-                                                    const Scalar*, Scalar*);
+                                      const Epilogue<Scalar>&, Scalar*);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

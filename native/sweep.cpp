@@ -1,0 +1,122 @@
+#include "sweep.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace backstride {
+
+__extension__ typedef __int128 Wide;  // strides and dilations may be as large as 2**63 - 1
+
+static Index modulo(Index a, Index b) { return ((a % b) + b) % b; }
+
+static Index residue_of(const Problem& p, std::size_t axis, Index tap) {
+    return static_cast<Index>(Wide(tap) * p.dilation[axis] % p.strides[axis]);
+}
+
+// The phases of one axis that have taps, by residue of tap*dilation: where the packed weights of a phase
+// lie does not depend on the crop or the sizes. There are at most as many as taps, however large the stride.
+static std::vector<Axis> phases(const Problem& p, std::size_t axis) {
+    const Index stride = p.strides[axis], before = p.before[axis];
+    std::vector<Index> residues;
+    for (Index tap = 0; tap < p.kernel[axis]; ++tap) residues.push_back(residue_of(p, axis, tap));
+    std::sort(residues.begin(), residues.end());
+    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
+    std::vector<Axis> result;
+    for (const Index residue : residues) {
+        const Index start = modulo(residue - before, stride);
+        const Index first = (start + before - residue) / stride;
+        const Index count = start < p.output[axis] ? (p.output[axis] - start - 1) / stride + 1 : 0;
+        Axis phase{count, 1, p.input[axis], start, stride, {}, {}};
+        for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
+            if (residue_of(p, axis, tap) != residue) continue;
+            phase.taps.push_back(tap);
+            phase.offsets.push_back(first - static_cast<Index>(Wide(tap) * p.dilation[axis] / stride));
+        }
+        result.push_back(phase);
+    }
+    return result;
+}
+
+Axis whole(const Problem& p, std::size_t axis) {
+    Axis result{p.input[axis], p.strides[axis], p.output[axis], 0, 1, {}, {}};
+    for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
+        result.taps.push_back(tap);
+        result.offsets.push_back(tap * p.dilation[axis] - p.before[axis]);
+    }
+    return result;
+}
+
+Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
+
+static Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
+
+// One axis whose phases are stacked: block q holds the output cells q*stride + r - before for all residues r,
+// and reads input q - t through the taps with tap*dilation = t*stride + r.
+static Axis stacked(const Problem& p, std::size_t axis) {
+    const Index stride = p.strides[axis], before = p.before[axis];
+    const Index first = floor_divided(before, stride), last = floor_divided(p.output[axis] - 1 + before, stride);
+    Axis result{last - first + 1, 1, p.input[axis], first * stride - before, stride, {}, {}};
+    for (Index shift = 0; shift <= (p.kernel[axis] - 1) * p.dilation[axis] / stride; ++shift) {
+        result.taps.push_back(shift);
+        result.offsets.push_back(first - shift);
+    }
+    return result;
+}
+
+Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue) {
+    const Index reach = shift * p.strides[axis] + residue;
+    const Index tap = reach / p.dilation[axis];
+    return reach % p.dilation[axis] == 0 && tap < p.kernel[axis] ? tap : -1;
+}
+
+// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
+static double useful(const Problem& p, const Stack& stack, Index lanes) {
+    const Index columns = stack[0] * stack[1] * stack[2] * p.big;
+    double share = static_cast<double>(columns) / static_cast<double>(padded(columns, lanes));
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        if (stack[axis] == 1) continue;
+        const auto shifts = static_cast<double>(Wide(p.kernel[axis] - 1) * p.dilation[axis] / p.strides[axis] + 1);
+        share *= static_cast<double>(p.kernel[axis]) / (static_cast<double>(stack[axis]) * shifts);
+    }
+    return share;
+}
+
+Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
+    Stack best{1, 1, 1};
+    constexpr Index most_inner = 4096, most_all = 256, enough_channels = 64;
+    if (!transpose || p.groups > 1 || p.big >= enough_channels) return best;
+    const Axes& s = p.strides;
+    const auto fits = [&](Index limit, std::initializer_list<Index> factors) {
+        Index columns = p.big;
+        for (const Index factor : factors) {
+            if (factor > limit / columns) return false;
+            columns *= factor;
+        }
+        return true;
+    };
+    const Stack inner{1, 1, s[2]}, all{s[0], s[1], s[2]};
+    if (fits(most_inner, {s[2]}) && useful(p, inner, lanes) > useful(p, best, lanes)) best = inner;
+    if (fits(most_all, {s[0], s[1], s[2]}) && useful(p, all, lanes) > 1.2 * useful(p, best, lanes)) best = all;
+    return best;
+}
+
+bool has_holes(const Problem& p, const Stack& stack) {
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
+            return true;
+    return false;
+}
+
+std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack) {
+    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
+    std::array<std::vector<Axis>, 3> choices;
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        choices[axis] = stack[axis] > 1 ? std::vector<Axis>{stacked(p, axis)} : phases(p, axis);
+    std::vector<Sweep> result;
+    for (const Axis& plane : choices[0])
+        for (const Axis& line : choices[1])
+            for (const Axis& column : choices[2]) result.push_back({{plane, line, column}});
+    return result;
+}
+
+}  // namespace backstride

@@ -1,0 +1,53 @@
+// Which input rows each output row meets, as integers alone: a transposed convolution as one dense convolution
+// for each phase, or with phases stacked beside each other; a convolution as a single one.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "direct.h"
+#include "tiles.h"
+
+namespace backstride {
+
+// One axis of a sweep: output q of `count` reads input q*step + offset[n] of `extent` through tap[n],
+// and is written to output cell start + q*stride.
+struct Axis {
+    Index count, step, extent, start, stride;
+    std::vector<Index> taps, offsets;
+};
+
+// How many neighbouring output cells of each axis one row holds beside each other, as if they were
+// channels: all residues of the stride, or 1.
+using Stack = std::array<Index, 3>;
+
+// One dense convolution: a phase of a transposed convolution, or a whole convolution.
+struct Sweep {
+    std::array<Axis, 3> axes;
+    Index taps() const {
+        Index product = 1;
+        for (const Axis& axis : axes) product *= static_cast<Index>(axis.taps.size());
+        return product;
+    }
+    Index cells() const { return axes[0].count * axes[1].count * axes[2].count; }
+};
+
+Index padded(Index columns, Index lanes);
+
+// With few output channels, vectors are filled with neighbouring output cells: of the innermost axis, whose
+// cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
+Stack choose_stack(const Problem& p, Index lanes, bool transpose);
+
+// The tap of a stacked axis for a shift and a residue, or -1.
+Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue);
+
+// Whether some stacked cells lack taps that their neighbours have: there, zeros stand in the weights.
+bool has_holes(const Problem& p, const Stack& stack);
+
+// The axis of a whole convolution: input cell q reads output cells q*stride + tap*dilation - before.
+Axis whole(const Problem& p, std::size_t axis);
+
+// The phases that have taps, in an order that does not depend on the crop or the sizes.
+std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack);
+
+}  // namespace backstride
