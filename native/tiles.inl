@@ -70,21 +70,48 @@ template <typename Scalar, int Rows, int Vectors>
     }
 }
 
+// Bias, activation and store of whole vectors, for the activations that are one instruction.
 template <typename Scalar, int Rows, int Vectors>
-inline void finish(const Block<Scalar>& block, Index row, Index column, Vector<Scalar> (&acc)[Rows][Vectors]) {
+[[gnu::always_inline]] inline void finish_whole(const Block<Scalar>& block, Index row, Index column,
+                                                Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    if (block.bias) {
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+            const Vector<Scalar> bias = *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) acc[r][v] += bias;
+        }
+    }
+    if (block.activation == Activation::relu) {
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) acc[r][v] = acc[r][v] < Scalar(0) ? Vector<Scalar>{} : acc[r][v];
+    }
+    const Index rows = block.row_count - row;
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+        if (r >= rows) break;
+        Scalar* target = block.targets[row + r] + block.target_offset + column;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
+    }
+}
+
+// The same for the last vectors of a row, and for every activation.
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::noinline]] void finish_partly(const Block<Scalar>& block, Index row, Index column,
+                                     const Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index lanes = Lanes<Scalar>::count;
     const Index left = block.columns - column;
     for (int r = 0; r < Rows && row + r < block.row_count; ++r) {
         Scalar* target = block.targets[row + r] + block.target_offset + column;
         for (int v = 0; v < Vectors; ++v) {
             Vector<Scalar> value = acc[r][v];
-            if (block.bias)
-                value += *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
-            if (block.activation == Activation::relu) {
-                value = value < Scalar(0) ? Vector<Scalar>{} : value;
-            } else if (block.activation != Activation::none) {
+            if (block.bias) value += *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
+            if (block.activation != Activation::none)
                 for (Index i = 0; i < lanes; ++i) value[i] = activated(value[i], block.activation);
-            }
             if (left >= (v + 1) * lanes) {
                 *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = value;
             } else {
@@ -92,6 +119,15 @@ inline void finish(const Block<Scalar>& block, Index row, Index column, Vector<S
             }
         }
     }
+}
+
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void finish(const Block<Scalar>& block, Index row, Index column,
+                                          Vector<Scalar> (&acc)[Rows][Vectors]) {
+    if (block.columns - column >= Vectors * Lanes<Scalar>::count && block.activation <= Activation::relu)
+        finish_whole<Scalar, Rows, Vectors>(block, row, column, acc);
+    else
+        finish_partly<Scalar, Rows, Vectors>(block, row, column, acc);
 }
 
 template <typename Scalar, int Vectors>
@@ -154,7 +190,7 @@ inline Vector<Scalar> some(const Scalar* from, Index count) {
     return value;
 }
 
-template <typename Scalar, int Vectors>
+template <typename Scalar, int Vectors, bool Whole>
 void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index column) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     const Index left = block.columns - column;
@@ -167,7 +203,8 @@ void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index colu
             const Scalar* weights = panel + tap * width;
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v)
-                acc[0][v] += some(source + v * lanes, left - v * lanes) *
+                acc[0][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + v * lanes))
+                                    : some(source + v * lanes, left - v * lanes)) *
                              *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
         }
         finish<Scalar, 1, Vectors>(block, row, column, acc);
@@ -176,17 +213,20 @@ void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index colu
 
 template <typename Scalar>
 void depthwise(const Block<Scalar>& block) {
-    constexpr Index lanes = Lanes<Scalar>::count;
+    constexpr Index lanes = Lanes<Scalar>::count, full = panel_vectors * lanes;
     for (Index number = block.first_panel; number < block.last_panel; ++number) {
-        const Index column = number * panel_vectors * lanes;
-        const Index left = (block.columns - column + lanes - 1) / lanes;
+        const Index column = number * full, left = block.columns - column;
         const Scalar* panel = block.weights + block.taps * column;
-        switch (left < panel_vectors ? left : panel_vectors) {
-            case 1: depthwise_panel<Scalar, 1>(block, panel, column); break;
-            case 2: depthwise_panel<Scalar, 2>(block, panel, column); break;
+        if (left >= full) {
+            depthwise_panel<Scalar, panel_vectors, true>(block, panel, column);
+            continue;
+        }
+        switch ((left + lanes - 1) / lanes) {
+            case 1: depthwise_panel<Scalar, 1, false>(block, panel, column); break;
+            case 2: depthwise_panel<Scalar, 2, false>(block, panel, column); break;
 #if BACKSTRIDE_REGISTERS == 32
-            case 3: depthwise_panel<Scalar, 3>(block, panel, column); break;
-            case 4: depthwise_panel<Scalar, 4>(block, panel, column); break;
+            case 3: depthwise_panel<Scalar, 3, false>(block, panel, column); break;
+            case 4: depthwise_panel<Scalar, 4, false>(block, panel, column); break;
 #endif
             default: break;
         }
