@@ -46,6 +46,7 @@ from backstride.layout import DataFormat, check_data_format
 from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
+MOST_SIZES = 64  # whose geometry a plan remembers
 
 
 class Plan:
@@ -67,11 +68,18 @@ class Plan:
         pack = self._implementation.pack
         self._packed = pack(widen(weights), self._groups, self._data_format, steps, dilation)
         self._largest = largest(weights)
+        self._known: dict[tuple[int, ...], Geometry] = {}
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""
         sizes = as_sizes("input", input, len(self._spatial))
-        return geometry(sizes, self._spatial, **self._options)
+        found = self._known.get(sizes)
+        if found is None:
+            found = geometry(sizes, self._spatial, **self._options)
+            if len(self._known) >= MOST_SIZES:
+                self._known.clear()
+            self._known[sizes] = found
+        return found
 
     def __call__(self, x: Array, /) -> Array:
         """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
