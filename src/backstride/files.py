@@ -12,9 +12,7 @@ def write_beside(path: Path, content: str | bytes) -> None:
 
     Makes missing folders. Raises `ValueError` where `path` is a folder or lies below a file.
     """
-    if path.is_dir():
-        message = f"`path` (={str(path)!r}) is a folder; name a file in it"
-        raise ValueError(message)
+    refuse_folder("path", path)
     data = content.encode() if isinstance(content, str) else content
     make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -28,6 +26,13 @@ def write_beside(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def refuse_folder(name: str, path: Path) -> None:
+    """Refuse a folder where a file is to be written; long work checks this before it starts."""
+    if path.is_dir():
+        message = f"`{name}` (={str(path)!r}) is a folder; name a file in it"
+        raise ValueError(message)
 
 
 def make_folder(path: Path) -> None:

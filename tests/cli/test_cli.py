@@ -51,6 +51,7 @@ def test_sizes_says_when_nothing_is_legal() -> None:
         (["sizes", "--inptu", "7"], "No such option: --inptu (Possible options: --input)"),
         (["sizes", "--kernel", "three"], "Invalid value for '--kernel': "),
         (["upsample"], "No such command 'upsample'."),
+        (["conform", "torch", "--out", "/"], "`out` (='/') is a folder; name a file in it"),
         (["conform", "caffe"], "`frameworks` (=['caffe'])"),
     ],
 )

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from backstride.files import write_beside
+from backstride.files import refuse_folder, write_beside
 
 
 def conform(
@@ -22,6 +22,8 @@ def conform(
     """
     from backstride import conform as room  # noqa: PLC0415  keeps start-up of the other commands short
 
+    if out is not None:
+        refuse_folder("out", out)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
