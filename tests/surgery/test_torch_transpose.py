@@ -149,8 +149,8 @@ def test_the_coarse_scores_prove_equal_to_the_classifier() -> None:
 def test_gradients_reach_every_weight() -> None:
     network, _ = transpose(lenet().train(), (1, 28, 28), classes=4)
     image = torch.randn(2, 1, 37, 41)
-    labels = torch.randint(0, 4, (2, 37, 41))
-    optimizer: Any = torch.optim.SGD(network.parameters(), lr=0.1)
+    labels = (image[:, 0] > 0).long()  # what a network with skips can learn
+    optimizer: Any = torch.optim.SGD(network.parameters(), lr=0.05)
     losses: list[float] = []
     for _ in range(8):
         optimizer.zero_grad()
