@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from backstride import arrays
-from backstride.geometry import as_integer, as_sizes, check_cells
+from backstride.geometry import (
+    Padding,
+    Size,
+    as_integer,
+    as_integers,
+    as_output_padding,
+    as_padding,
+    as_sizes,
+    check_cells,
+    common_rank,
+    pairs_of,
+)
 from backstride.layout import AnyArray, DataFormat
 
 
@@ -108,3 +119,22 @@ def bias_values(bias: Any, channels: int) -> AnyArray:
         message = f"`bias` has shape {values.shape}; it must be ({channels},), one entry per output channel"
         raise ValueError(message)
     return values
+
+
+def check_options(
+    kernel: tuple[int, ...],
+    *,
+    strides: Size,
+    padding: Padding,
+    output_padding: Size | None,
+    output_shape: Size | None,
+    dilation: Size,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Refuse at once, when a plan is made, what no input could make legal; strides and dilation per axis."""
+    sizes = {"strides": strides, "dilation": dilation, "output_padding": output_padding, "output_shape": output_shape}
+    rank = common_rank(kernel=kernel, **sizes, padding=pairs_of(padding))
+    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
+    _ = as_padding(padding, rank)
+    _ = None if output_shape is None else as_integers("output_shape", output_shape, rank)
+    _ = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    return steps, dilations

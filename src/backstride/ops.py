@@ -20,6 +20,7 @@ from backstride.checks import (
     channels_of,
     check_data,
     check_matrix,
+    check_options,
     check_result,
     entries,
     kernel_channels,
@@ -32,14 +33,9 @@ from backstride.geometry import (
     Geometry,
     Padding,
     Size,
-    as_integers,
-    as_output_padding,
-    as_padding,
     as_sizes,
-    common_rank,
     convolution,
     geometry,
-    pairs_of,
 )
 from backstride.implementation import Call
 from backstride.layout import DataFormat, check_data_format
@@ -64,7 +60,7 @@ class Plan:
         self._implementation = select(weights.dtype)
         self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy()
         self._options = options
-        steps, dilation = _check_options(self._spatial, **options)
+        steps, dilation = check_options(self._spatial, **options)
         pack = self._implementation.pack
         self._packed = pack(widen(weights), self._groups, self._data_format, steps, dilation)
         self._largest = largest(weights)
@@ -384,22 +380,3 @@ def dense_to_conv(
     else:
         result = np.moveaxis(weights.reshape(channels, *size, outputs), -1, 0)
     return arrays.back(np.array(result, order="C"), kernel)
-
-
-def _check_options(
-    kernel: tuple[int, ...],
-    *,
-    strides: Size,
-    padding: Padding,
-    output_padding: Size | None,
-    output_shape: Size | None,
-    dilation: Size,
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Refuse at once, when a plan is made, what no input could make legal; strides and dilation per axis."""
-    sizes = {"strides": strides, "dilation": dilation, "output_padding": output_padding, "output_shape": output_shape}
-    rank = common_rank(kernel=kernel, **sizes, padding=pairs_of(padding))
-    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
-    _ = as_padding(padding, rank)
-    _ = None if output_shape is None else as_integers("output_shape", output_shape, rank)
-    _ = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
-    return steps, dilations
