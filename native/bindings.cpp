@@ -7,13 +7,14 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <iterator>
 #include <new>
 #include <optional>
 
 #include "direct.h"
 #include "dispatch.h"
-#include "gather.h"
 #include "threads.h"
+#include "weights.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -67,60 +68,52 @@ Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int act
     return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
 }
 
-// A kernel (*k, big, groups*small) in packed form, or None where it is not finite.
+const char* const algorithms[] = {"automatic", "phases", "stacked", "winograd", "depthwise", "definition"};
+
+Algorithm algorithm_named(const std::string& name) {
+    for (std::size_t n = 0; n < std::size(algorithms); ++n)
+        if (name == algorithms[n]) return static_cast<Algorithm>(n);
+    throw nb::value_error("no such algorithm");
+}
+
+// w is a kernel (*k, big, groups*small).
 template <typename Scalar>
-nb::object packed(Array<const Scalar> w, const std::string& target, bool transpose, Axes strides, Axes dilation,
-                  Index groups) {
+void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& target, bool transpose, Axes strides,
+          Axes dilation, Index groups, const std::string& algorithm, bool winograd) {
     const auto inputs = static_cast<Index>(w.shape(4));
     if (groups < 1 || inputs % groups) throw nb::value_error("groups must divide the channels");
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("strides and dilation must be positive");
     const Problem p{1, groups, inputs / groups, static_cast<Index>(w.shape(3)), {1, 1, 1}, {1, 1, 1},
                     spatial(w, 0), strides, dilation, {0, 0, 0}};
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-    const auto size = static_cast<std::size_t>(packed_size(p, kernels, transpose));
-    constexpr auto line = std::align_val_t{64};
-    auto* data = static_cast<Scalar*>(::operator new(size * sizeof(Scalar), line));
-    nb::capsule owner(data, [](void* memory) noexcept { ::operator delete(memory, line); });
-    bool finite = false;
-    {
-        nb::gil_scoped_release release;
-        finite = pack(p, kernels, transpose, w.data(), data);
-    }
-    if (!finite) return nb::none();
-    return nb::cast(nb::ndarray<nb::numpy, Scalar, nb::ndim<1>>(data, {size}, owner));
+    const Choice choice{algorithm_named(algorithm), winograd};
+    nb::gil_scoped_release release;
+    new (self) Weights<Scalar>(p, kernels, transpose, choice, w.data());
 }
 
 template <typename Scalar>
-void define(nb::module_& module) {
-    module.def("pack", packed<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a,
-               "groups"_a);
-    module.def(
-        "conv_transpose",
-        [](Array<const Scalar> x, Flat<const Scalar> w, std::optional<Flat<const Scalar>> bias, int activation,
-           Array<Scalar> y, const std::string& target, Axes kernel, Axes strides, Axes dilation, Axes before,
-           Index groups) {
-            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
-            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-            require_size(w.size(), packed_size(p, kernels, true));
-            const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * p.big);
-            nb::gil_scoped_release release;
-            return gather_conv_transpose(p, kernels, x.data(), w.data(), end, y.data());
-        },
-        "x"_a.noconvert(), "packed"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "y"_a.noconvert(),
-        "target"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
-    module.def(
-        "conv",
-        [](Array<const Scalar> y, Flat<const Scalar> w, std::optional<Flat<const Scalar>> bias, int activation,
-           Array<Scalar> x, const std::string& target, Axes kernel, Axes strides, Axes dilation, Axes before,
-           Index groups) {
-            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
-            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-            require_size(w.size(), packed_size(p, kernels, false));
-            const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * p.small);
-            nb::gil_scoped_release release;
-            gather_conv(p, kernels, y.data(), w.data(), end, x.data());
-        },
-        "y"_a.noconvert(), "packed"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "x"_a.noconvert(),
-        "target"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
+void run(const Weights<Scalar>& self, Array<const Scalar> source, std::optional<Flat<const Scalar>> bias, int activation,
+         Array<Scalar> target, Axes before, bool transpose) {
+    const Problem& own = self.problem();
+    const Options options{own.kernel, own.strides, own.dilation, before, own.groups};
+    const Problem p = transpose ? problem(source, target, options) : problem(target, source, options);
+    if (p.small != own.small || p.big != own.big) throw nb::value_error("an array has the wrong channels for the weights");
+    const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * (transpose ? p.big : p.small));
+    nb::gil_scoped_release release;
+    self.run(p, source.data(), end, target.data());
+}
+
+template <typename Scalar>
+void define(nb::module_& module, const char* name) {
+    nb::class_<Weights<Scalar>>(module, name)
+        .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
+             "algorithm"_a, "winograd"_a)
+        .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
+        .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
+        .def("same", [](const Weights<Scalar>& self, Array<const Scalar> w) { return self.same(w.data()); }, "w"_a.noconvert())
+        .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
+             "before"_a, "transpose"_a);
     module.def(
         "conv_kernel_gradient",
         [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, const std::string& target, Axes strides,
@@ -174,6 +167,6 @@ NB_MODULE(_native, module) {
     module.def("instruction_sets", instruction_sets);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);
-    define<float>(module);
-    define<double>(module);
+    define<float>(module, "Weights32");
+    define<double>(module, "Weights64");
 }

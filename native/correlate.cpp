@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "gather.h"
+#include "weights.h"
 #include "sweep.h"
 #include "threads.h"
 

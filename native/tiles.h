@@ -42,6 +42,38 @@ struct Correlation {
     Index weights_stride;
 };
 
+// One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
+// multiplications. F(2,2), F(3,2), F(2,3), or F(1,1), which is a plain product.
+struct Form {
+    Index outputs = 1, taps = 1;
+    Index planes() const { return outputs + taps - 1; }
+    bool operator<(const Form& other) const { return outputs < other.outputs || (outputs == other.outputs && taps < other.taps); }
+    bool operator==(const Form& other) const { return outputs == other.outputs && taps == other.taps; }
+};
+
+// Tiles of input cells into the planes of their products: planes[plane][tile][channel].
+template <typename Scalar>
+struct TileInput {
+    const Scalar* const* cells;  // [tiles][planes], `zero` outside of the input
+    Index tiles, depth, source_offset;
+    Scalar* planes;
+    Index plane_stride, tile_stride;
+    Form lines, columns;
+};
+
+// Products in planes[plane][tile][vector] into the output cells of their tiles, biased and activated.
+template <typename Scalar>
+struct TileOutput {
+    const Scalar* planes;
+    Index plane_stride, tile_stride, tiles;
+    Scalar* const* targets;  // [tiles][outputs], null outside of the output
+    Index target_offset;     // the channels of a group
+    const Scalar* bias;
+    Index column, columns;  // the first column of the panel, and how many the group has
+    Activation activation;
+    Form lines, columns_form;
+};
+
 template <typename Scalar>
 struct Kernels {
     const char* name;
@@ -51,6 +83,9 @@ struct Kernels {
     void (*gather)(const Block<Scalar>&);
     void (*depthwise)(const Block<Scalar>&);  // depth 1: every column has its own source channel
     void (*correlate)(const Correlation<Scalar>&);
+    bool (*all_finite)(const Scalar*, Index);
+    void (*tile_input)(const TileInput<Scalar>&);
+    void (*tile_output)(const TileOutput<Scalar>&);
 };
 
 }  // namespace backstride

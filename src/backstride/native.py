@@ -8,7 +8,6 @@ a zero that only fills a tile.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,14 +71,6 @@ class Direct(Implementation):
         return _gradient(_native.direct_conv_kernel_gradient, x, y, call)
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Weights in the order in which a kernel reads them; `weights` is None where they are not finite."""
-
-    kernel: AnyArray
-    weights: AnyArray | None
-
-
 class Compiled(Implementation):
     """The kernels of one instruction set, float32 and float64, on several threads."""
 
@@ -101,49 +92,46 @@ class Compiled(Implementation):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
-    ) -> Packed:
-        view = _kernel_axes(kernel_view(kernel, data_format)).copy()
-        return Packed(view, _native.pack(view, self.name, True, _three(strides, 1), _three(dilation, 1), groups))
+    ) -> Any:
+        return self._weights(kernel_view(kernel, data_format), groups, strides, dilation, transpose=True)
+
+    def _weights(
+        self, view: AnyArray, groups: int, strides: tuple[int, ...], dilation: tuple[int, ...], *, transpose: bool
+    ) -> Any:
+        weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
+        steps = _three(strides, 1), _three(dilation, 1)
+        return weights(_kernel_axes(view), self.name, transpose, *steps, groups, "automatic", True)
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        if packed.weights is None:
-            return DIRECT.conv_transpose(x, packed.kernel, bias, activation, call)
-        y = np.empty((x.shape[0], *call.geometry.output, packed.kernel.shape[3] * call.groups), x.dtype)
-        done = _native.conv_transpose(
-            _data_axes(data_view(x, call.data_format)),
-            packed.weights,
-            None if bias is None else np.ascontiguousarray(bias),
-            CODES[activation],
-            _data_axes(y),
-            self.name,
-            *_integers(call.geometry),
-            call.groups,
-        )
-        if not done:
-            return DIRECT.conv_transpose(x, packed.kernel, bias, activation, call)
+        y = np.empty((x.shape[0], *call.geometry.output, packed.outputs), x.dtype)
+        self._run(packed, x, bias, activation, y, call, transpose=True)
         return np.ascontiguousarray(data_unview(y, call.data_format))
+
+    def _run(
+        self,
+        packed: Any,
+        source: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        target: AnyArray,
+        call: Call,
+        *,
+        transpose: bool,
+    ) -> None:
+        offset = None if bias is None else np.ascontiguousarray(bias)
+        view = _data_axes(data_view(source, call.data_format))
+        packed.run(view, offset, CODES[activation], _data_axes(target), _integers(call.geometry)[3], transpose)
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        weights = _kernel_axes(kernel_view(kernel, call.data_format))
-        integers = _integers(call.geometry)
-        packed = _native.pack(weights, self.name, False, integers[1], integers[2], call.groups)
-        if packed is None:
-            return DIRECT.conv(y, kernel, bias, activation, call)
-        x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
-        _native.conv(
-            _data_axes(data_view(y, call.data_format)),
-            packed,
-            None if bias is None else np.ascontiguousarray(bias),
-            CODES[activation],
-            _data_axes(x),
-            self.name,
-            *integers,
-            call.groups,
-        )
+        view = kernel_view(kernel, call.data_format)
+        where = call.geometry
+        packed = self._weights(view, call.groups, where.strides, where.dilation, transpose=False)
+        x = np.empty((y.shape[0], *where.input, view.shape[-1]), y.dtype)
+        self._run(packed, y, bias, activation, x, call, transpose=False)
         return np.ascontiguousarray(data_unview(x, call.data_format))
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:

@@ -1,0 +1,64 @@
+#include "pass.h"
+
+#include <algorithm>
+
+namespace backstride {
+
+template <typename Scalar>
+Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
+                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms, const Scalar* packed,
+                   const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
+    : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(source), target(target),
+      activation(epilogue.activation), stride(padded(side.columns, kernels.lanes)),
+      zeros(static_cast<std::size_t>(side.source_channels + 1), Scalar(0)) {
+    if (epilogue.bias) {
+        bias.assign(static_cast<std::size_t>(stride * side.groups), Scalar(0));
+        for (Index g = 0; g < side.groups; ++g)
+            for (Index column = 0; column < side.columns; column += side.channels)
+                std::copy_n(epilogue.bias + g * side.channels, side.channels, bias.data() + g * stride + column);
+    }
+    for (std::size_t n = 0; n < sweeps.size(); ++n) {
+        weights.push_back(packed);
+        packed += packed_size(side, sweeps[n], forms[n], kernels.lanes);
+    }
+}
+
+template <typename Scalar>
+Scalar* Pass<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* beside,
+                          std::vector<Spill<Scalar>>& spills) const {
+    const auto [s0, s1, s2] = side.stack;
+    if (s0 * s1 == 1 && (s2 == 1 || (t2 >= 0 && t2 + s2 <= side.target[2]))) {
+        const Index line = ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2];
+        return target + (line + t2) * side.target_channels;
+    }
+    spills.push_back({beside, image, t0, t1, t2});
+    return beside;
+}
+
+template <typename Scalar>
+void Pass<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) const {
+    const auto [s0, s1, s2] = side.stack;
+    const Index low = std::max<Index>(0, -spill.t2), high = std::min(s2, side.target[2] - spill.t2);
+    for (Index r0 = 0; r0 < s0; ++r0)
+        for (Index r1 = 0; r1 < s1; ++r1) {
+            const Index t0 = spill.t0 + r0, t1 = spill.t1 + r1;
+            if (t0 < 0 || t0 >= side.target[0] || t1 < 0 || t1 >= side.target[1]) continue;
+            const Index base = (r0 * s1 + r1) * s2 * side.channels;
+            const Index first = std::max(base + low * side.channels, from);
+            const Index last = std::min(base + high * side.channels, to);
+            const Index line = ((spill.image * side.target[0] + t0) * side.target[1] + t1) * side.target[2];
+            if (first < last)
+                std::copy(spill.row + first, spill.row + last,
+                          target + (line + spill.t2) * side.target_channels + (first - base));
+        }
+}
+
+Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes) {
+    const Index products = forms.tiled() ? forms.planes() : sweep.taps();
+    return products * side.depth * padded(side.columns, lanes) * side.groups;
+}
+
+template struct Pass<float>;
+template struct Pass<double>;
+
+}  // namespace backstride

@@ -1,0 +1,108 @@
+// One call as the algorithms see it: the sweeps, the packed weights of each, and where results go. Contiguous
+// arrays, channels last, three spatial axes.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "sweep.h"
+#include "tiles.h"
+
+namespace backstride {
+
+// How a sweep runs along its two inner axes: F(1,1) on both for a plain product over its taps.
+struct Forms {
+    Form lines, columns;
+    bool tiled() const { return lines.outputs * columns.outputs > 1; }
+    Index planes() const { return lines.planes() * columns.planes(); }
+    bool operator<(const Forms& other) const { return lines == other.lines ? columns < other.columns : lines < other.lines; }
+};
+
+// What both directions have in common: depth channels of the source give columns of the target, which are
+// the channels of a group, times the stacked cells. Depthwise, all groups are the columns of one.
+struct Side {
+    Stack stack;
+    bool depthwise;
+    Index groups, depth, channels, columns, source_channels, target_channels;
+    Axes source, target;
+    Side(const Problem& problem, const Stack& chosen, bool transpose)
+        : stack(chosen),
+          depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
+          groups(depthwise ? 1 : problem.groups),
+          depth(transpose ? problem.small : problem.big),
+          channels(depthwise ? problem.groups : (transpose ? problem.big : problem.small)),
+          columns(channels * stack[0] * stack[1] * stack[2]),
+          source_channels(depth * problem.groups),
+          target_channels(channels * groups),
+          source(transpose ? problem.input : problem.output),
+          target(transpose ? problem.output : problem.input) {}
+};
+
+template <typename Scalar>
+struct Epilogue {
+    const Scalar* bias;  // one number per output channel, or null
+    Activation activation;
+};
+
+// A row of stacked cells that could not be written in place, and the output cell of its first one, which
+// may lie outside.
+template <typename Scalar>
+struct Spill {
+    const Scalar* row;
+    Index image, t0, t1, t2;
+};
+
+template <typename Scalar>
+struct Pass {
+    const Problem& problem;
+    const Kernels<Scalar>& kernels;
+    const Side& side;
+    const std::vector<Sweep>& sweeps;
+    const std::vector<Forms>& forms;
+    std::vector<const Scalar*> weights;  // of each sweep
+    const Scalar* source;
+    Scalar* target;
+    Activation activation;
+    Index stride;               // columns of a group, padded to whole vectors
+    std::vector<Scalar> zeros;  // a source cell outside of the input
+    std::vector<Scalar> bias;   // padded like the columns, or empty
+
+    Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
+         const std::vector<Forms>& forms, const Scalar* packed, const Scalar* source, const Epilogue<Scalar>& epilogue,
+         Scalar* target);
+
+    Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
+    Index panels() const { return (side.columns + panel_width() - 1) / panel_width(); }
+    const Scalar* bias_of(Index group) const { return bias.empty() ? nullptr : bias.data() + group * stride; }
+
+    // Where a row of columns goes: in place, or beside, to be scattered, where its stacked cells do not lie together.
+    // Null where the cell lies outside of the target.
+    Scalar* aim(Index image, Index t0, Index t1, Index t2, Scalar* beside, std::vector<Spill<Scalar>>& spills) const;
+
+    // Write those columns in [from, to) of a spilled row that are inside of the output.
+    void scatter(const Spill<Scalar>& spill, Index from, Index to) const;
+};
+
+// How many numbers the packed weights of a sweep take, all groups.
+Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes);
+
+// Blocks of a sweep, which are independent of each other, and one of them for the panels [first, last) of a group.
+template <typename Scalar>
+Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
+template <typename Scalar>
+void run_rows(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+template <typename Scalar>
+Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms);
+template <typename Scalar>
+void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+
+// The weights of one sweep in the order in which its blocks read them; w is (*kernel, big, groups*small).
+template <typename Scalar>
+void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
+          const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);
+
+// Tiles that cost the fewest multiplications for a sweep, or F(1,1) where none pays.
+template <typename Scalar>
+Forms choose_forms(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels);
+
+}  // namespace backstride

@@ -1,0 +1,109 @@
+// A sweep as products of whole rows: blocks of output cells against the packed taps.
+#include <algorithm>
+#include <cstring>
+
+#include "pass.h"
+
+namespace backstride {
+namespace {
+
+constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
+constexpr Index padded_rows = block_rows + 16;
+
+Index rows_of(const Sweep& sweep) {
+    return sweep.taps() <= 64 ? block_rows : std::max<Index>(block_rows / (sweep.taps() / 64 + 1), 14);
+}
+
+// Rows are ordered cell by cell with the images innermost where maps are small, so that a tile's rows
+// meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
+// cell, or of cells along the innermost axis.
+template <typename Scalar>
+void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets,
+           Scalar* spilled, std::vector<Spill<Scalar>>& spills) {
+    const auto& [planes, lines, columns] = sweep.axes;
+    const Side& side = pass.side;
+    const Index cells = sweep.cells(), batch = pass.problem.batch;
+    const bool images_inside = batch >= 6 && columns.count < 64;
+    const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
+    const Index source_step = images_inside ? source_image : columns.step * side.source_channels;
+    for (Index row = 0, run = 0; row < rows; row += run) {
+        const Index image = images_inside ? (from + row) % batch : (from + row) / cells;
+        const Index cell = images_inside ? (from + row) / batch : (from + row) % cells;
+        const Index q2 = cell % columns.count, q1 = cell / columns.count % lines.count;
+        const Index q0 = cell / columns.count / lines.count;
+        run = std::min(rows - row, images_inside ? batch - image : columns.count - q2);
+        for (Index n = 0; n < run; ++n)
+            targets[row + n] =
+                pass.aim(image + (images_inside ? n : 0), planes.start + q0 * planes.stride, lines.start + q1 * lines.stride,
+                         columns.start + (q2 + (images_inside ? 0 : n)) * columns.stride,
+                         spilled ? spilled + (row + n) * pass.stride : nullptr, spills);
+        const Scalar** pointer = pointers + row;
+        for (const Index offset0 : planes.offsets) {
+            const Index i0 = q0 * planes.step + offset0;
+            const bool in0 = i0 >= 0 && i0 < planes.extent;
+            for (const Index offset1 : lines.offsets) {
+                const Index i1 = q1 * lines.step + offset1;
+                const bool in1 = in0 && i1 >= 0 && i1 < lines.extent;
+                for (const Index offset2 : columns.offsets) {
+                    // Cells first + n*step of the innermost axis that lie inside.
+                    const Index first = q2 * columns.step + offset2;
+                    Index low = 0, high = in1 ? run : 0;
+                    if (images_inside) {
+                        if (first < 0 || first >= columns.extent) high = 0;
+                    } else if (in1) {
+                        low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
+                        high = first >= columns.extent
+                                   ? 0
+                                   : std::min(run, (columns.extent - 1 - first) / columns.step + 1);
+                    }
+                    const Scalar* base = pass.source + image * source_image;
+                    if (low < high)
+                        base += ((i0 * side.source[1] + i1) * side.source[2] + first) * side.source_channels;
+                    for (Index n = low; n < high; ++n) pointer[n] = base + n * source_step;
+                    pointer += padded_rows;
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+template <typename Scalar>
+Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep) {
+    const Index rows = sweep.cells() * pass.problem.batch, size = rows_of(sweep);
+    return (rows + size - 1) / size;
+}
+
+template <typename Scalar>
+void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, Index first, Index last) {
+    const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
+    const Side& side = pass.side;
+    const Index size = rows_of(sweep), from = block * size;
+    const Index rows = std::min(sweep.cells() * pass.problem.batch - from, size), taps = sweep.taps();
+    static thread_local std::vector<const Scalar*> pointers;
+    static thread_local std::vector<Scalar*> targets;
+    static thread_local std::vector<Scalar> scratch, spilled;
+    static thread_local std::vector<Spill<Scalar>> spills;
+    pointers.assign(static_cast<std::size_t>(taps * padded_rows), pass.zeros.data());
+    targets.resize(padded_rows);
+    scratch.resize(static_cast<std::size_t>(padded_rows * pass.panel_width()));
+    if (side.columns > side.channels) spilled.resize(static_cast<std::size_t>(rows * pass.stride));
+    spills.clear();
+    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills);
+    const auto run = side.depthwise ? pass.kernels.depthwise : pass.kernels.gather;
+    run({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
+         pass.zeros.data(), targets.data(),
+         pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
+         side.columns, first, last, pass.activation, scratch.data()});
+    for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
+}
+
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                    \
+    template Index row_blocks<Scalar>(const Pass<Scalar>&, const Sweep&); \
+    template void run_rows<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);
+BACKSTRIDE_INSTANTIATE(float)
+BACKSTRIDE_INSTANTIATE(double)
+#undef BACKSTRIDE_INSTANTIATE
+
+}  // namespace backstride

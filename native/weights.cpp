@@ -1,0 +1,183 @@
+#include "weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <new>
+
+#include "threads.h"
+
+namespace backstride {
+namespace {
+
+template <typename Scalar>
+bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
+    constexpr Index each = 1 << 18;
+    std::atomic<bool> finite{true};
+    parallel((count + each - 1) / each, [&](Index task) {
+        if (!kernels.all_finite(x + task * each, std::min(each, count - task * each))) finite.store(false);
+    });
+    return finite.load();
+}
+
+Index cells(const Axes& size) { return size[0] * size[1] * size[2]; }
+
+bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
+
+// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have 2 or 3 neighbouring taps on
+// one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
+template <typename Scalar>
+Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
+    if (depthwise(p)) return Algorithm::depthwise;
+    if (!transpose) return Algorithm::phases;
+    if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
+    const Stack stack = choose_stack(p, kernels.lanes, transpose);
+    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && p.kernel[0] == 1) {
+        const Index columns = p.big * stack[0] * stack[1] * stack[2];
+        bool few = true, some = false;
+        for (std::size_t axis = 1; axis < 3; ++axis) {
+            const Index taps = (p.kernel[axis] + p.strides[axis] - 1) / p.strides[axis];
+            few = few && taps <= 3 && (p.dilation[axis] == 1 || p.kernel[axis] == 1);
+            some = some || taps > 1;
+        }
+        if (few && some && columns >= 24) return Algorithm::winograd;
+    }
+    return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
+}
+
+// What a target cell without taps holds, in every cell.
+template <typename Scalar>
+void fill(const Pass<Scalar>& pass) {
+    const Side& side = pass.side;
+    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * pass.panel_width()));
+    const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
+    Scalar* target = cell.data();
+    const auto run = side.depthwise ? pass.kernels.depthwise : pass.kernels.gather;
+    for (Index group = 0; group < side.groups; ++group)
+        run({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
+             pass.bias_of(group), side.channels, 0, panels, pass.activation, scratch.data()});
+    const Index count = pass.problem.batch * cells(side.target);
+    const Index each = std::max<Index>(1, 65536 / side.target_channels);
+    parallel((count + each - 1) / each, [&](Index task) {
+        for (Index at = task * each; at < std::min(count, (task + 1) * each); ++at)
+            std::copy(cell.begin(), cell.end(), pass.target + at * side.target_channels);
+    });
+}
+
+// Whether some target cells meet no tap at all, as with strides larger than the kernel.
+bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        if (side.stack[axis] > 1) continue;
+        std::vector<Index> starts;
+        for (const Sweep& sweep : sweeps) starts.push_back(sweep.axes[axis].start);
+        std::sort(starts.begin(), starts.end());
+        const auto distinct = std::unique(starts.begin(), starts.end()) - starts.begin();
+        if (distinct < sweeps.front().axes[axis].stride) return true;
+    }
+    return false;
+}
+
+template <typename Scalar>
+void run_all(const Pass<Scalar>& pass) {
+    if (has_gaps(pass.side, pass.sweeps)) fill(pass);
+    const Index count = static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
+    std::vector<Index> blocks;
+    Index total = 0, most = 0;
+    for (Index n = 0; n < count; ++n) {
+        const auto at = static_cast<std::size_t>(n);
+        const bool tiled = pass.forms[at].tiled();
+        blocks.push_back(tiled ? tile_blocks(pass, pass.sweeps[at], pass.forms[at]) : row_blocks(pass, pass.sweeps[at]));
+        most = std::max(most, blocks.back());
+        total += blocks.back();
+    }
+    const Index wanted = 4 * get_num_threads();
+    const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted / std::max<Index>(1, total * groups), 1, panels);
+    const Index each = (panels + pieces - 1) / pieces;
+    parallel(most * count * groups * pieces, [&](Index task) {
+        const Index piece = task % pieces, sweep = task / pieces % count;
+        const Index group = task / pieces / count % groups, block = task / pieces / count / groups;
+        if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
+        const Index first = piece * each, last = std::min(panels, first + each);
+        if (first >= last) return;
+        const auto run = pass.forms[static_cast<std::size_t>(sweep)].tiled() ? run_tiles<Scalar> : run_rows<Scalar>;
+        run(pass, sweep, block, group, first, last);
+    });
+}
+
+// Bias and activation of finished sums, in place.
+template <typename Scalar>
+void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, Index count, Index channels, Scalar* target) {
+    if (!epilogue.bias && epilogue.activation == Activation::none) return;
+    const Index panel = kernels.panel_vectors * kernels.lanes;
+    std::vector<Scalar> bias(static_cast<std::size_t>(padded(channels, kernels.lanes)), Scalar(0));
+    for (Index at = 0; at < count; ++at, target += channels) {
+        for (Index c = 0; c < channels; ++c) bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
+        kernels.depthwise({nullptr, 0, 1, 0, 1, 0, 0, nullptr, &target, nullptr, bias.data(), channels, 0,
+                           (channels + panel - 1) / panel, epilogue.activation, nullptr});
+    }
+}
+
+}  // namespace
+
+template <typename Scalar>
+Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
+                         const Scalar* w)
+    : problem_(problem), kernels_(kernels), transpose_(transpose),
+      algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
+      kernel_(w, w + cells(problem.kernel) * problem.big * problem.groups * problem.small),
+      finite_(all_finite(kernels, kernel_.data(), static_cast<Index>(kernel_.size()))) {
+    if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
+}
+
+template <typename Scalar>
+bool Weights<Scalar>::same(const Scalar* w) const {
+    return std::memcmp(w, kernel_.data(), kernel_.size() * sizeof(Scalar)) == 0;
+}
+
+template <typename Scalar>
+const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto known = packed_.find(forms);
+    if (known != packed_.end()) return known->second.get();
+    Index size = 0;
+    for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
+    constexpr auto line = std::align_val_t{64};
+    std::unique_ptr<Scalar[], void (*)(Scalar*)> buffer(
+        static_cast<Scalar*>(::operator new(static_cast<std::size_t>(size) * sizeof(Scalar), line)),
+        [](Scalar* memory) { ::operator delete(memory, line); });
+    Scalar* to = buffer.get();
+    for (std::size_t n = 0; n < sweeps.size(); ++n) {
+        pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_.data(), to);
+        to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
+    }
+    return packed_.emplace(forms, std::move(buffer)).first->second.get();
+}
+
+template <typename Scalar>
+void Weights<Scalar>::run(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
+    const Side side(p, stack_, transpose_);
+    const std::vector<Sweep> all = sweeps(p, transpose_, stack_);
+    std::vector<Forms> forms(all.size());
+    bool tiled = false;
+    if (algorithm_ == Algorithm::winograd)
+        for (std::size_t n = 0; n < all.size(); ++n) {
+            forms[n] = choose_forms(p, side, all[n], kernels_);
+            tiled = tiled || forms[n].tiled();
+        }
+    const Index inputs = p.batch * cells(side.source) * side.source_channels;
+    const bool holes = transpose_ && has_holes(p, stack_);
+    const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
+    if (spreads) forms.assign(all.size(), Forms());
+    if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
+        if (transpose_) direct_conv_transpose(p, source, kernel_.data(), target);
+        else direct_conv(p, source, kernel_.data(), target);
+        finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);
+        return;
+    }
+    run_all(Pass<Scalar>(p, kernels_, side, all, forms, packed(side, all, forms), source, epilogue, target));
+}
+
+template class Weights<float>;
+template class Weights<double>;
+
+}  // namespace backstride

@@ -1,0 +1,58 @@
+// A kernel packed for one direction, and the products that run with it. Workspace per thread: one block of rows or
+// tiles, under 8 MiB. Contiguous arrays, channels last, three spatial axes.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "direct.h"
+#include "pass.h"
+
+namespace backstride {
+
+// How conv_transpose is computed; `automatic` chooses by the kernel alone (see algorithm_of).
+enum class Algorithm : int { automatic, phases, stacked, winograd, depthwise, definition };
+
+struct Choice {
+    Algorithm algorithm = Algorithm::automatic;
+    bool winograd = true;  // whether `automatic` may choose it
+};
+
+template <typename Scalar>
+class Weights {
+public:
+    // w is (*kernel, big, groups*small); it is copied. The sizes and the batch in `problem` do not matter.
+    Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w);
+
+    Algorithm algorithm() const { return algorithm_; }
+    const Problem& problem() const { return problem_; }
+    bool same(const Scalar* w) const;  // whether it was made from these numbers
+
+    // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch.
+    void run(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
+
+private:
+    using Key = std::vector<Forms>;
+    const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
+
+    Problem problem_;
+    const Kernels<Scalar>& kernels_;
+    bool transpose_;
+    Algorithm algorithm_;
+    Stack stack_;
+    std::vector<Scalar> kernel_;
+    bool finite_;
+    mutable std::mutex mutex_;
+    mutable std::map<Key, std::unique_ptr<Scalar[], void (*)(Scalar*)>> packed_;
+};
+
+// w (*kernel, big, groups*small) from x and y, summed over the batch; the order of the terms does not
+// depend on the number of threads.
+template <typename Scalar>
+void correlate_kernel_gradient(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x,
+                               const Scalar* y, Scalar* w);
+
+}  // namespace backstride
