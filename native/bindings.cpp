@@ -68,7 +68,7 @@ Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int act
     return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
 }
 
-const char* const algorithms[] = {"automatic", "phases", "stacked", "winograd", "depthwise", "definition"};
+const char* const algorithms[] = {"automatic", "phases", "stacked", "winograd", "overlap", "depthwise", "definition"};
 
 Algorithm algorithm_named(const std::string& name) {
     for (std::size_t n = 0; n < std::size(algorithms); ++n)

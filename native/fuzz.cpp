@@ -5,10 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "dispatch.h"
-#include "gather.h"
+#include "weights.h"
 #include "threads.h"
 
 using namespace backstride;
@@ -70,17 +71,16 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Epilogue<Scalar> plain{nullptr, Activation::none};
     std::vector<Scalar> up(y.size()), fast_up(y.size()), down(x.size()), fast_down(x.size());
     std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
-    std::vector<Scalar> packed(static_cast<std::size_t>(packed_size(p, kernels, true)));
+    Algorithm algorithm = static_cast<Algorithm>(draw.between(0, 4));
+    if (algorithm == Algorithm::overlap && p.groups > 1) algorithm = Algorithm::automatic;
     direct_conv_transpose(p, x.data(), w.data(), up.data());
-    bool done = pack(p, kernels, true, w.data(), packed.data()) &&
-                gather_conv_transpose(p, kernels, x.data(), packed.data(), plain, fast_up.data());
-    packed.resize(static_cast<std::size_t>(packed_size(p, kernels, false)));
+    Weights<Scalar>(p, kernels, true, {algorithm, draw.one_in(2)}, w.data()).run(p, x.data(), plain, fast_up.data());
     direct_conv(p, y.data(), w.data(), down.data());
-    done = done && pack(p, kernels, false, w.data(), packed.data());
-    if (done) gather_conv(p, kernels, y.data(), packed.data(), plain, fast_down.data());
+    Weights<Scalar>(p, kernels, false, {}, w.data()).run(p, y.data(), plain, fast_down.data());
     direct_conv_kernel_gradient(p, x.data(), y.data(), gradient.data());
     correlate_kernel_gradient(p, kernels, x.data(), y.data(), fast_gradient.data());
-    return done && agree("conv_transpose", up, fast_up) && agree("conv", down, fast_down) &&
+    const std::string name = "conv_transpose by algorithm " + std::to_string(static_cast<int>(algorithm));
+    return agree(name.c_str(), up, fast_up) && agree("conv", down, fast_down) &&
            agree("conv_kernel_gradient", gradient, fast_gradient);
 }
 

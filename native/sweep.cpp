@@ -69,8 +69,7 @@ Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue
     return reach % p.dilation[axis] == 0 && tap < p.kernel[axis] ? tap : -1;
 }
 
-// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
-static double useful(const Problem& p, const Stack& stack, Index lanes) {
+double useful(const Problem& p, const Stack& stack, Index lanes) {
     const Index columns = stack[0] * stack[1] * stack[2] * p.big;
     double share = static_cast<double>(columns) / static_cast<double>(padded(columns, lanes));
     for (std::size_t axis = 0; axis < 3; ++axis) {

@@ -38,6 +38,9 @@ Index padded(Index columns, Index lanes);
 // cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
 Stack choose_stack(const Problem& p, Index lanes, bool transpose);
 
+// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
+double useful(const Problem& p, const Stack& stack, Index lanes);
+
 // The tap of a stacked axis for a shift and a residue, or -1.
 Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue);
 

@@ -74,6 +74,33 @@ struct TileOutput {
     Form lines, columns_form;
 };
 
+// Cells in the lanes: sums[row][cell] = sum over lines and depth of weights[line][c][row] * lines[line][c*pitch + cell],
+// for at most 6 rows and whole vectors of cells.
+template <typename Scalar>
+struct LaneProduct {
+    const Scalar* const* lines;
+    const Scalar* const* weights;
+    Index count, depth, pitch;
+    Index rows, vectors;
+    Scalar* sums;
+    Index sums_pitch;
+};
+
+constexpr Index most_lane_rows = 6;
+
+// streams[n][cell] beside each other, activated after the sum over `terms` and the bias: for every cell and stream,
+// to[cell*count + n] = activation(bias[n] + sum of terms[n][t][cell]).
+template <typename Scalar>
+struct Interleave {
+    const Scalar* const* terms;  // one after the other, stream by stream
+    const Index* term_counts;    // of each stream
+    const Scalar* bias;          // of each stream, or null
+    Index count, vectors;
+    Activation activation;
+    Scalar* scratch;  // count * vectors vectors
+    Scalar* to;
+};
+
 template <typename Scalar>
 struct Kernels {
     const char* name;
@@ -83,6 +110,10 @@ struct Kernels {
     void (*gather)(const Block<Scalar>&);
     void (*depthwise)(const Block<Scalar>&);  // depth 1: every column has its own source channel
     void (*correlate)(const Correlation<Scalar>&);
+    // to[column*pitch + row] = from[row*step + column], rows padded with zeros to whole vectors.
+    void (*transpose)(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch);
+    void (*lane_product)(const LaneProduct<Scalar>&);
+    void (*interleave)(const Interleave<Scalar>&);
     bool (*all_finite)(const Scalar*, Index);
     void (*tile_input)(const TileInput<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);

@@ -430,6 +430,156 @@ void tile_output(const TileOutput<Scalar>& job) {
     }
 }
 
+template <int... numbers>
+struct Numbers {};
+template <int count, int... numbers>
+struct Counted : Counted<count - 1, count - 1, numbers...> {};
+template <int... numbers>
+struct Counted<0, numbers...> {
+    typedef Numbers<numbers...> Type;
+};
+
+// The lanes of a and b in turn: the first half of both, or the second.
+template <typename Scalar, int start, int... lane>
+[[gnu::always_inline]] inline Vector<Scalar> zipped(Vector<Scalar> a, Vector<Scalar> b, Numbers<lane...>) {
+    return __builtin_shufflevector(a, b, (start + lane / 2 + lane % 2 * static_cast<int>(sizeof...(lane)))...);
+}
+
+template <typename Scalar>
+[[gnu::always_inline]] inline void zip(Vector<Scalar> a, Vector<Scalar> b, Vector<Scalar>& first, Vector<Scalar>& second) {
+    constexpr int lanes = static_cast<int>(Lanes<Scalar>::count);
+    typedef typename Counted<lanes>::Type All;
+    first = zipped<Scalar, 0>(a, b, All{});
+    second = zipped<Scalar, lanes / 2>(a, b, All{});
+}
+
+// As many rounds of zipping the halves as a number of lanes has bits turn rows into columns.
+template <typename Scalar, int round>
+[[gnu::always_inline]] inline void transpose_square(Vector<Scalar> (&rows)[Lanes<Scalar>::count]) {
+    constexpr int lanes = static_cast<int>(Lanes<Scalar>::count);
+    Vector<Scalar> next[lanes];
+#pragma GCC unroll 16
+    for (int n = 0; n < lanes / 2; ++n) zip<Scalar>(rows[n], rows[n + lanes / 2], next[2 * n], next[2 * n + 1]);
+#pragma GCC unroll 16
+    for (int n = 0; n < lanes; ++n) rows[n] = next[n];
+    if constexpr (2 * round < lanes) transpose_square<Scalar, 2 * round>(rows);
+}
+
+template <typename Scalar>
+void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index row = 0; row < rows; row += lanes)
+        for (Index next = 0; next < columns; next += lanes) {
+            // The last block of columns may repeat some of those before.
+            const Index column = next + lanes > columns && columns >= lanes ? columns - lanes : next;
+            Vector<Scalar> block[lanes];
+            const Scalar* source = from + row * step + column;
+            const Index count = columns - column < lanes ? columns - column : lanes;
+            if (rows - row >= lanes && count == lanes) {
+#pragma GCC unroll 16
+                for (int n = 0; n < lanes; ++n) block[n] = *reinterpret_cast<const Loose<Scalar>*>(source + n * step);
+            } else {
+#pragma GCC unroll 16
+                for (int n = 0; n < lanes; ++n)
+                    block[n] = row + n < rows ? some(source + n * step, count) : Vector<Scalar>{};
+            }
+            transpose_square<Scalar, 1>(block);
+            Scalar* target = to + column * pitch + row;
+#pragma GCC unroll 16
+            for (int n = 0; n < lanes; ++n)
+                if (n < count) *reinterpret_cast<Loose<Scalar>*>(target + n * pitch) = block[n];
+        }
+}
+
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void lane_tile(const LaneProduct<Scalar>& job, Index cell) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Vector<Scalar> acc[Rows][Vectors] = {};
+    for (Index line = 0; line < job.count; ++line) {
+        const Scalar* source = job.lines[line] + cell;
+        const Scalar* weights = job.weights[line];
+        for (Index c = 0; c < job.depth; ++c) {
+            Vector<Scalar> b[Vectors];
+#pragma GCC unroll 8
+            for (int v = 0; v < Vectors; ++v) b[v] = *reinterpret_cast<const Loose<Scalar>*>(source + v * lanes);
+#pragma GCC unroll 8
+            for (int r = 0; r < Rows; ++r) {
+                const Scalar a = weights[r];
+#pragma GCC unroll 8
+                for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+            }
+            source += job.pitch;
+            weights += Rows;
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v)
+            *reinterpret_cast<Loose<Scalar>*>(job.sums + r * job.sums_pitch + cell + v * lanes) = acc[r][v];
+}
+
+template <typename Scalar, int Rows>
+void lane_rows(const LaneProduct<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    constexpr int most = (BACKSTRIDE_REGISTERS - 2) / (Rows + 1) < 8 ? (BACKSTRIDE_REGISTERS - 2) / (Rows + 1) : 8;
+    Index v = 0;
+    for (; v + most <= job.vectors; v += most) lane_tile<Scalar, Rows, most>(job, v * lanes);
+    if constexpr (most > 4)
+        for (; v + 4 <= job.vectors; v += 4) lane_tile<Scalar, Rows, 4>(job, v * lanes);
+    if constexpr (most > 2)
+        for (; v + 2 <= job.vectors; v += 2) lane_tile<Scalar, Rows, 2>(job, v * lanes);
+    for (; v < job.vectors; ++v) lane_tile<Scalar, Rows, 1>(job, v * lanes);
+}
+
+template <typename Scalar>
+void lane_product(const LaneProduct<Scalar>& job) {
+    switch (job.rows) {
+        case 1: return lane_rows<Scalar, 1>(job);
+        case 2: return lane_rows<Scalar, 2>(job);
+        case 3: return lane_rows<Scalar, 3>(job);
+        case 4: return lane_rows<Scalar, 4>(job);
+        case 5: return lane_rows<Scalar, 5>(job);
+        case 6: return lane_rows<Scalar, 6>(job);
+        default: return;
+    }
+}
+
+template <typename Scalar>
+void interleave(const Interleave<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    const Scalar* const* terms = job.terms;
+    const bool direct = job.count == 1;
+    for (Index n = 0; n < job.count; ++n) {
+        Scalar* to = direct ? job.to : job.scratch + n * job.vectors * lanes;
+        const Index count = job.term_counts[n];
+        for (Index v = 0; v < job.vectors; ++v) {
+            Vector<Scalar> sum{};
+            if (job.bias) sum += job.bias[n];
+            for (Index t = 0; t < count; ++t) sum += *reinterpret_cast<const Loose<Scalar>*>(terms[t] + v * lanes);
+            *reinterpret_cast<Loose<Scalar>*>(to + v * lanes) = activate<Scalar>(sum, job.activation);
+        }
+        terms += count;
+    }
+    if (direct) return;
+    if (job.count == 2) {
+        for (Index v = 0; v < job.vectors; ++v) {
+            Vector<Scalar> first, second;
+            zip<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(job.scratch + v * lanes),
+                        *reinterpret_cast<const Loose<Scalar>*>(job.scratch + (job.vectors + v) * lanes), first, second);
+            *reinterpret_cast<Loose<Scalar>*>(job.to + 2 * v * lanes) = first;
+            *reinterpret_cast<Loose<Scalar>*>(job.to + (2 * v + 1) * lanes) = second;
+        }
+        return;
+    }
+    const Index cells = job.vectors * lanes;
+    for (Index n = 0; n < job.count; ++n) {
+        const Scalar* from = job.scratch + n * cells;
+        Scalar* to = job.to + n;
+        for (Index cell = 0; cell < cells; ++cell) to[cell * job.count] = from[cell];
+    }
+}
+
 // x * 0 is 0, or NaN where x is not finite.
 template <typename Scalar>
 bool all_finite(const Scalar* x, Index count) {
@@ -448,5 +598,6 @@ bool all_finite(const Scalar* x, Index count) {
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>,
-            depthwise<Scalar>, correlate<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
+            depthwise<Scalar>, correlate<Scalar>,
+            transpose<Scalar>, lane_product<Scalar>, interleave<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
 }

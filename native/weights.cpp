@@ -42,7 +42,13 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
         }
         if (few && some && columns >= 24) return Algorithm::winograd;
     }
+    if (p.groups == 1 && p.big <= 8 && useful(p, stack, kernels.lanes) < 0.8) return Algorithm::overlap;
     return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
+}
+
+template <typename Scalar>
+View<Scalar> dense(Scalar* data, const Axes& size, Index channels) {
+    return {data, cells(size) * channels, size[1] * size[2] * channels, size[2] * channels, channels, 1};
 }
 
 // What a target cell without taps holds, in every cell.
@@ -124,7 +130,7 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
                          const Scalar* w)
     : problem_(problem), kernels_(kernels), transpose_(transpose),
       algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
-      kernel_(w, w + cells(problem.kernel) * problem.big * problem.groups * problem.small),
+      forced_(choice.algorithm != Algorithm::automatic), kernel_(w, w + cells(problem.kernel) * problem.big * problem.groups * problem.small),
       finite_(all_finite(kernels, kernel_.data(), static_cast<Index>(kernel_.size()))) {
     if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
 }
@@ -134,28 +140,42 @@ bool Weights<Scalar>::same(const Scalar* w) const {
     return std::memcmp(w, kernel_.data(), kernel_.size() * sizeof(Scalar)) == 0;
 }
 
+// Packed weights are made on the first call that needs them, and kept.
 template <typename Scalar>
-const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto known = packed_.find(forms);
+    const auto known = packed_.find(key);
     if (known != packed_.end()) return known->second.get();
-    Index size = 0;
-    for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
     constexpr auto line = std::align_val_t{64};
     std::unique_ptr<Scalar[], void (*)(Scalar*)> buffer(
         static_cast<Scalar*>(::operator new(static_cast<std::size_t>(size) * sizeof(Scalar), line)),
         [](Scalar* memory) { ::operator delete(memory, line); });
-    Scalar* to = buffer.get();
-    for (std::size_t n = 0; n < sweeps.size(); ++n) {
-        pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_.data(), to);
-        to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
-    }
-    return packed_.emplace(forms, std::move(buffer)).first->second.get();
+    fill(buffer.get());
+    return packed_.emplace(key, std::move(buffer)).first->second.get();
+}
+
+template <typename Scalar>
+const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+    Index size = 0;
+    for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
+    return remember(forms, size, [&](Scalar* to) {
+        for (std::size_t n = 0; n < sweeps.size(); ++n) {
+            pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_.data(), to);
+            to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
+        }
+    });
 }
 
 template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
     const Side side(p, stack_, transpose_);
+    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
+        const auto size = static_cast<Index>(kernel_.size());
+        const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_.data(), to); });
+        run_overlap(p, kernels_, ready, dense(source, side.source, side.source_channels), epilogue,
+                    dense(target, side.target, side.target_channels));
+        return;
+    }
     const std::vector<Sweep> all = sweeps(p, transpose_, stack_);
     std::vector<Forms> forms(all.size());
     bool tiled = false;

@@ -2,6 +2,7 @@
 // tiles, under 8 MiB. Contiguous arrays, channels last, three spatial axes.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,12 +10,13 @@
 #include <vector>
 
 #include "direct.h"
+#include "overlap.h"
 #include "pass.h"
 
 namespace backstride {
 
 // How conv_transpose is computed; `automatic` chooses by the kernel alone (see algorithm_of).
-enum class Algorithm : int { automatic, phases, stacked, winograd, depthwise, definition };
+enum class Algorithm : int { automatic, phases, stacked, winograd, overlap, depthwise, definition };
 
 struct Choice {
     Algorithm algorithm = Algorithm::automatic;
@@ -36,6 +38,7 @@ public:
 
 private:
     using Key = std::vector<Forms>;
+    const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
 
     Problem problem_;
@@ -43,6 +46,7 @@ private:
     bool transpose_;
     Algorithm algorithm_;
     Stack stack_;
+    bool forced_;
     std::vector<Scalar> kernel_;
     bool finite_;
     mutable std::mutex mutex_;

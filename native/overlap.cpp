@@ -1,0 +1,247 @@
+// Few output channels: cells of the innermost axis stand in the lanes. For each output line, the products of all taps
+// of the innermost axis with the input lines that reach it, summed over lines and channels, then overlapped into the
+// output cells. Input lines are laid out channel by channel for one box of output cells at a time.
+#include "overlap.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "buffer.h"
+#include "threads.h"
+
+namespace backstride {
+namespace {
+
+constexpr Index most_vectors = 16;            // of cells in a box, along the innermost axis
+constexpr Index lines_in_cache = 700 * 1024;  // bytes of the input lines kept at once
+
+Index floor_divided(Index a, Index b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// The sizes of row tiles: nearly equal, at most 6.
+std::vector<Index> row_tiles(Index rows) {
+    const Index count = (rows + most_lane_rows - 1) / most_lane_rows;
+    std::vector<Index> result;
+    for (Index n = 0; n < count; ++n) result.push_back((rows + n) / count);
+    return result;
+}
+
+// One axis: the input cells that may reach the output cells [from, to), and the taps of an output cell.
+struct Reach {
+    Index stride, dilation, before, extent, taps;
+    Reach(const Problem& p, std::size_t axis)
+        : stride(p.strides[axis]), dilation(p.dilation[axis]), before(p.before[axis]), extent(p.input[axis]), taps(p.kernel[axis]) {}
+    Index first(Index from) const {
+        return std::clamp<Index>(floor_divided(from + before - dilation * (taps - 1) + stride - 1, stride), 0, extent);
+    }
+    Index last(Index to) const { return std::clamp<Index>(floor_divided(to - 1 + before, stride) + 1, 0, extent); }
+    // The input cell that reaches an output cell through a tap, or -1.
+    Index cell(Index output, Index tap) const {
+        const Index reach = output + before - tap * dilation;
+        return reach < 0 || reach % stride || reach / stride >= extent ? -1 : reach / stride;
+    }
+};
+
+struct Loaded {
+    Index plane, next;  // which plane a slot holds, and the line after the last one brought
+};
+
+template <typename Scalar>
+struct Work {
+    Scratch<Scalar> line_buffer, sum_buffer, scratch, interleaved;
+    Scalar *lines, *sums;
+    Index line_size;
+    std::vector<Loaded> loaded;
+    Scalar* line(Index slot) { return lines + slot * line_size; }
+    std::vector<Scalar> bias;
+    std::vector<const Scalar*> sources, weights, terms;
+    std::vector<Index> taps;
+};
+
+template <typename Scalar>
+class Overlap {
+public:
+    Overlap(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
+            const Epilogue<Scalar>& epilogue, const View<Scalar>& y)
+        : p_(p), kernels_(kernels), packed_(packed), x_(x), epilogue_(epilogue), y_(y), tiles_(row_tiles(p.kernel[2] * p.big)),
+          axes_{Reach(p, 0), Reach(p, 1), Reach(p, 2)}, lanes_(kernels.lanes),
+          reach_((p.kernel[2] - 1) * p.dilation[2] / p.strides[2]) {
+        // Boxes of output cells; their sizes do not depend on the number of threads.
+        const Index s2 = p.strides[2], low = floor_divided(p.before[2], s2), high = floor_divided(p.output[2] - 1 + p.before[2], s2);
+        const Index cells = high - low + 1, most = std::max(most_vectors * lanes_ - reach_, lanes_);
+        const Index pieces = (cells + most - 1) / most;
+        first_ = low;
+        each_ = pieces == 1 ? cells : std::max(lanes_, ((cells + pieces - 1) / pieces + reach_ + lanes_ - 1) / lanes_ * lanes_ - reach_);
+        boxes_[2] = (cells + each_ - 1) / each_;
+        const Index width = std::min(each_ + reach_, p.input[2]) + lanes_;
+        const Index budget = std::max<Index>(1, lines_in_cache / (width * p.small * static_cast<Index>(sizeof(Scalar))));
+        ring_ = {(p.dilation[0] * (p.kernel[0] - 1)) / p.strides[0] + 2, (p.dilation[1] * (p.kernel[1] - 1)) / p.strides[1] + 2};
+        size_ = {1, std::min<Index>(p.output[1], 64)};
+        if (p.kernel[0] > 1) {  // planes are kept whole, as far as they lie in the box
+            size_ = {std::min<Index>(p.output[0], 32), 4};
+            while (size_[1] < p.output[1] && size_[1] < 64 && ring_[0] * lines_of(2 * size_[1]) <= budget) size_[1] *= 2;
+            ring_[1] = lines_of(size_[1]);
+        }
+        for (std::size_t axis = 0; axis < 2; ++axis) boxes_[axis] = (p.output[axis] + size_[axis] - 1) / size_[axis];
+    }
+
+    void run() const {
+        parallel(p_.batch * boxes_[0] * boxes_[1] * boxes_[2], [&](Index task) {
+            const Index b2 = task % boxes_[2], b1 = task / boxes_[2] % boxes_[1];
+            const Index b0 = task / boxes_[2] / boxes_[1] % boxes_[0], image = task / boxes_[2] / boxes_[1] / boxes_[0];
+            box(image, b0 * size_[0], b1 * size_[1], first_ + b2 * each_);
+        });
+    }
+
+private:
+    Index lines_of(Index outputs) const { return (outputs + p_.dilation[1] * (p_.kernel[1] - 1)) / p_.strides[1] + 2; }
+
+    void box(Index image, Index from0, Index from1, Index q) const {
+        static thread_local Work<Scalar> work;
+        const Index to0 = std::min(from0 + size_[0], p_.output[0]), to1 = std::min(from1 + size_[1], p_.output[1]);
+        // Output cells [q, q + each) of all phases, by the input cells [low, high).
+        const Index low = std::clamp<Index>(q - reach_, 0, p_.input[2]), high = std::clamp<Index>(q + each_, low, p_.input[2]);
+        const Index vectors = (high - low + lanes_ - 1) / lanes_, width = vectors * lanes_;
+        const Index pitch = width + lanes_;  // a vector more: channels must not share a set of the cache
+        work.line_size = p_.small * pitch;
+        work.lines = work.line_buffer.get(ring_[0] * ring_[1] * work.line_size + lanes_);
+        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {-1, 0});
+        const auto bring = [&](Index i0, Index o1) {  // the lines of a plane that an output line meets
+            Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+            if (slot.plane != i0) slot = {i0, 0};
+            const Index last = axes_[1].last(o1 + 1);
+            for (Index i1 = std::max(slot.next, axes_[1].first(o1)); i1 < last; ++i1)
+                load(image, i0, i1, low, high, work.line(i0 % ring_[0] * ring_[1] + i1 % ring_[1]), pitch);
+            slot.next = std::max(slot.next, last);
+        };
+        // Sums have margins of zeros, which cells outside of the input stand for.
+        const Index rows = p_.kernel[2] * p_.big, out_vectors = (each_ + lanes_ - 1) / lanes_;
+        const Index margin = (reach_ + each_ + lanes_) / lanes_ * lanes_ + lanes_;
+        const Index sums_pitch = margin + width + margin + out_vectors * lanes_;
+        work.sums = work.sum_buffer.get(rows * sums_pitch);
+        std::fill_n(work.sums, rows * sums_pitch, Scalar(0));
+        const Index streams = p_.strides[2] * p_.big * out_vectors * lanes_;
+        (void)work.scratch.get(streams), (void)work.interleaved.get(streams);
+        for (Index o0 = from0; o0 < to0; ++o0)
+            for (Index o1 = from1; o1 < to1; ++o1) {
+                multiply(work, o0, o1, bring, pitch, vectors, work.sums + margin, sums_pitch);
+                store(work, image, o0, o1, q, work.sums + margin - (high > low ? low : q), sums_pitch, out_vectors);
+            }
+    }
+
+    void load(Index image, Index i0, Index i1, Index low, Index high, Scalar* to, Index pitch) const {
+        const Scalar* from = x_.at(image, i0, i1, low);
+        if (x_.channel == 1) return kernels_.transpose(from, x_.cell, high - low, p_.small, to, pitch);
+        const Index padded = (high - low + lanes_ - 1) / lanes_ * lanes_;
+        for (Index c = 0; c < p_.small; ++c) {
+            const Scalar* line = from + c * x_.channel;
+            Scalar* target = to + c * pitch;
+            if (x_.cell == 1) std::copy(line, line + (high - low), target);
+            else for (Index n = 0; n < high - low; ++n) target[n] = line[n * x_.cell];
+            std::fill(target + (high - low), target + padded, Scalar(0));
+        }
+    }
+
+    template <typename Bring>
+    void multiply(Work<Scalar>& work, Index o0, Index o1, const Bring& bring, Index pitch, Index vectors, Scalar* sums,
+                  Index sums_pitch) const {
+        work.sources.clear();
+        work.taps.clear();
+        for (Index t0 = 0; t0 < p_.kernel[0]; ++t0) {
+            const Index i0 = axes_[0].cell(o0, t0);
+            if (i0 < 0) continue;
+            bring(i0, o1);
+            for (Index t1 = 0; t1 < p_.kernel[1]; ++t1) {
+                const Index i1 = axes_[1].cell(o1, t1);
+                if (i1 < 0) continue;
+                work.sources.push_back(work.line(i0 % ring_[0] * ring_[1] + i1 % ring_[1]));
+                work.taps.push_back(t0 * p_.kernel[1] + t1);
+            }
+        }
+        const Index count = static_cast<Index>(work.taps.size()), rows = p_.kernel[2] * p_.big;
+        work.weights.resize(work.taps.size());
+        Index row = 0;
+        for (const Index size : tiles_) {
+            for (std::size_t n = 0; n < work.taps.size(); ++n) work.weights[n] = packed_ + (work.taps[n] * rows + row) * p_.small;
+            kernels_.lane_product({work.sources.data(), work.weights.data(), count, p_.small, pitch, size, vectors,
+                                   sums + row * sums_pitch, sums_pitch});
+            row += size;
+        }
+    }
+
+    // sums[tap*big + channel][input cell] overlapped into the output cells of one line, all phases of [q, q + each).
+    void store(Work<Scalar>& work, Index image, Index o0, Index o1, Index q, const Scalar* sums, Index sums_pitch, Index vectors) const {
+        const Index s2 = p_.strides[2], d2 = p_.dilation[2], start = q * s2 - p_.before[2];
+        const Index first = std::max<Index>(0, start), last = std::min(p_.output[2], start + each_ * s2);
+        if (first >= last) return;
+        const bool together = y_.channel == 1;  // channels beside each other in one go, or one after the other
+        for (Index channel = 0; channel < (together ? 1 : p_.big); ++channel) {
+            const Index channels = together ? p_.big : 1;
+            std::vector<Index>& counts = work.taps;
+            counts.assign(static_cast<std::size_t>(s2 * channels), 0);
+            work.terms.clear();
+            work.bias.clear();
+            for (Index residue = 0; residue < s2; ++residue)
+                for (Index c = channel; c < channel + channels; ++c) {
+                    for (Index tap = 0; tap < p_.kernel[2]; ++tap) {
+                        if (tap * d2 % s2 != residue) continue;
+                        work.terms.push_back(sums + (tap * p_.big + c) * sums_pitch + q - tap * d2 / s2);
+                        ++counts[static_cast<std::size_t>(residue * channels + c - channel)];
+                    }
+                    if (epilogue_.bias) work.bias.push_back(epilogue_.bias[c]);
+                }
+            kernels_.interleave({work.terms.data(), counts.data(), epilogue_.bias ? work.bias.data() : nullptr, s2 * channels, vectors,
+                                 epilogue_.activation, work.scratch.get(0), work.interleaved.get(0)});
+            const Scalar* from = work.interleaved.get(0) + (first - start) * channels;
+            Scalar* to = y_.at(image, o0, o1, first) + channel * y_.channel;
+            if (y_.cell == channels) std::copy(from, from + (last - first) * channels, to);
+            else
+                for (Index n = 0; n < last - first; ++n, to += y_.cell)
+                    for (Index c = 0; c < channels; ++c) to[c] = from[n * channels + c];
+        }
+    }
+
+    const Problem& p_;
+    const Kernels<Scalar>& kernels_;
+    const Scalar* packed_;
+    View<const Scalar> x_;
+    Epilogue<Scalar> epilogue_;
+    View<Scalar> y_;
+    std::vector<Index> tiles_;
+    std::array<Reach, 3> axes_;
+    Index lanes_, reach_, first_, each_;
+    std::array<Index, 2> size_, ring_;
+    std::array<Index, 3> boxes_;
+};
+
+}  // namespace
+
+// [tap of the outer axes][row tile][input channel][row], rows being taps of the innermost axis times output channels.
+template <typename Scalar>
+void pack_overlap(const Problem& p, const Scalar* w, Scalar* packed) {
+    const Index rows = p.kernel[2] * p.big;
+    for (Index tap = 0; tap < p.kernel[0] * p.kernel[1]; ++tap) {
+        Index row = 0;
+        for (const Index size : row_tiles(rows)) {
+            for (Index c = 0; c < p.small; ++c)
+                for (Index r = 0; r < size; ++r) *packed++ = w[(tap * rows + row + r) * p.small + c];
+            row += size;
+        }
+    }
+}
+
+template <typename Scalar>
+void run_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
+                 const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
+    Overlap<Scalar>(p, kernels, packed, x, epilogue, y).run();
+}
+
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                      \
+    template void pack_overlap<Scalar>(const Problem&, const Scalar*, Scalar*);                             \
+    template void run_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, const View<const Scalar>&, \
+                                      const Epilogue<Scalar>&, const View<Scalar>&);
+BACKSTRIDE_INSTANTIATE(float)
+BACKSTRIDE_INSTANTIATE(double)
+#undef BACKSTRIDE_INSTANTIATE
+
+}  // namespace backstride
