@@ -7,12 +7,14 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstring>
 #include <iterator>
 #include <new>
 #include <optional>
 
 #include "direct.h"
 #include "dispatch.h"
+#include "results.h"
 #include "threads.h"
 #include "weights.h"
 
@@ -92,16 +94,73 @@ void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& targe
     new (self) Weights<Scalar>(p, kernels, transpose, choice, w.data());
 }
 
+std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big,
+                                         const std::string& target) {
+    const Problem p{1, groups, small, big, {1, 1, 1}, {1, 1, 1}, kernel, strides, dilation, {0, 0, 0}};
+    std::vector<std::string> names;
+    for (const Algorithm algorithm : algorithms_for(p, kernels_of<float>(target).lanes, true))
+        names.emplace_back(algorithms[static_cast<int>(algorithm)]);
+    return names;
+}
+
 template <typename Scalar>
-void run(const Weights<Scalar>& self, Array<const Scalar> source, std::optional<Flat<const Scalar>> bias, int activation,
-         Array<Scalar> target, Axes before, bool transpose) {
+using Strided = nb::ndarray<Scalar, nb::device::cpu>;
+
+// One side of a call: (batch, *size, channels) or (batch, channels, *size), with 1 to 3 spatial axes.
+template <typename Scalar>
+struct Face {
+    Index batch, channels;
+    Axes size{1, 1, 1};
+    View<Scalar> view;
+
+    Face(const Strided<Scalar>& array, bool channels_first) {
+        const std::size_t rank = array.ndim();
+        if (rank < 3 || rank > 5) throw nb::value_error("an array must have 1 to 3 spatial axes");
+        const std::size_t channel = channels_first ? 1 : rank - 1, first = channels_first ? 2 : 1;
+        Axes steps{0, 0, 0};
+        for (std::size_t axis = 5 - rank; axis < 3; ++axis) {
+            size[axis] = static_cast<Index>(array.shape(first + axis - (5 - rank)));
+            steps[axis] = static_cast<Index>(array.stride(first + axis - (5 - rank)));
+        }
+        batch = static_cast<Index>(array.shape(0));
+        channels = static_cast<Index>(array.shape(channel));
+        const auto step = static_cast<Index>(array.stride(channel));
+        for (std::size_t axis = 3; axis-- > 0;)  // axes of one cell: any step will do, the dense one is recognised
+            if (size[axis] == 1) steps[axis] = axis == 2 ? (channels_first ? 1 : channels) : steps[axis + 1] * size[axis + 1];
+        const Index image = batch == 1 ? channels * cells(size) : static_cast<Index>(array.stride(0));
+        view = {array.data(), image, steps[0], steps[1], steps[2], step};
+    }
+};
+
+template <typename Scalar>
+void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
+         const Strided<Scalar>& target, bool channels_first, Axes before, bool transpose) {
     const Problem& own = self.problem();
-    const Options options{own.kernel, own.strides, own.dilation, before, own.groups};
-    const Problem p = transpose ? problem(source, target, options) : problem(target, source, options);
-    if (p.small != own.small || p.big != own.big) throw nb::value_error("an array has the wrong channels for the weights");
-    const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, p.groups * (transpose ? p.big : p.small));
+    const Face<const Scalar> from(source, channels_first);
+    const Face<Scalar> to(target, channels_first);
+    const Index small = transpose ? from.channels : to.channels, big = transpose ? to.channels : from.channels;
+    if (from.batch != to.batch || small != own.groups * own.small || big != own.groups * own.big)
+        throw nb::value_error("the arrays do not fit the weights");
+    Problem p = own;
+    p.batch = from.batch;
+    p.input = transpose ? from.size : to.size;
+    p.output = transpose ? to.size : from.size;
+    p.before = before;
+    const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
     nb::gil_scoped_release release;
-    self.run(p, source.data(), end, target.data());
+    self.run(p, from.view, end, to.view);
+}
+
+// An array for a large result, not initialised.
+template <typename Scalar>
+nb::object empty(const std::vector<std::size_t>& shape) {
+    std::size_t bytes = sizeof(Scalar);
+    for (const std::size_t size : shape)
+        if (__builtin_mul_overflow(bytes, size, &bytes)) throw std::bad_alloc();
+    if (bytes < least_kept) throw nb::value_error("small arrays come from elsewhere");
+    void* data = take_result(bytes);
+    const nb::capsule owner(data, [](void* memory) noexcept { give_result(memory); });
+    return nb::cast(nb::ndarray<nb::numpy, Scalar>(data, shape.size(), shape.data(), owner));
 }
 
 template <typename Scalar>
@@ -110,10 +169,11 @@ void define(nb::module_& module, const char* name) {
         .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
              "algorithm"_a, "winograd"_a)
         .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
+        .def_prop_ro("products", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big * self.problem().small; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
-        .def("same", [](const Weights<Scalar>& self, Array<const Scalar> w) { return self.same(w.data()); }, "w"_a.noconvert())
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
-             "before"_a, "transpose"_a);
+             "channels_first"_a, "before"_a, "transpose"_a);
+    module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",
         [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, const std::string& target, Axes strides,
@@ -163,8 +223,17 @@ void define(nb::module_& module, const char* name) {
 }  // namespace
 
 NB_MODULE(_native, module) {
+    nb::set_leak_warnings(false);  // plans may live in modules until the interpreter ends
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
     module.def("instruction_sets", instruction_sets);
+    module.def("algorithms", algorithm_names, "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a);
+    module.def(
+        "same_bytes",
+        [](nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> a, nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> b) {
+            return a.nbytes() == b.nbytes() && std::memcmp(a.data(), b.data(), a.nbytes()) == 0;
+        },
+        "a"_a.noconvert(), "b"_a.noconvert());
+    module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);
     define<float>(module, "Weights32");

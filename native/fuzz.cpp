@@ -16,8 +16,6 @@ using namespace backstride;
 
 namespace {
 
-Index cells(const Axes& size) { return size[0] * size[1] * size[2]; }
-
 class Draw {
 public:
     explicit Draw(unsigned seed) : random_(seed) {}

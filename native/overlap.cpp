@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "buffer.h"
+#include "sweep.h"
 #include "threads.h"
 
 namespace backstride {
@@ -15,8 +16,6 @@ namespace {
 
 constexpr Index most_vectors = 16;            // of cells in a box, along the innermost axis
 constexpr Index lines_in_cache = 700 * 1024;  // bytes of the input lines kept at once
-
-Index floor_divided(Index a, Index b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 // The sizes of row tiles: nearly equal, at most 6.
 std::vector<Index> row_tiles(Index rows) {
@@ -131,7 +130,7 @@ private:
 
     void load(Index image, Index i0, Index i1, Index low, Index high, Scalar* to, Index pitch) const {
         const Scalar* from = x_.at(image, i0, i1, low);
-        if (x_.channel == 1) return kernels_.transpose(from, x_.cell, high - low, p_.small, to, pitch);
+        if (x_.channel == 1) return kernels_.transpose(from, x_.cell, high - low, p_.small, to, pitch, true);
         const Index padded = (high - low + lanes_ - 1) / lanes_ * lanes_;
         for (Index c = 0; c < p_.small; ++c) {
             const Scalar* line = from + c * x_.channel;

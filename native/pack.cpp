@@ -115,7 +115,7 @@ static bool consecutive(const Axis& axis) {
 }
 
 template <typename Scalar>
-Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels) {
+Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
     Forms plain;
     const auto& [outer, lines, columns] = sweep.axes;
     if (side.depthwise || outer.taps.size() != 1 || !consecutive(lines) || !consecutive(columns)) return plain;
@@ -128,7 +128,7 @@ Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const
     // Cycles of one image and group, in vectors: products, and what the transforms load, add and store.
     const auto vectors = static_cast<double>(padded(side.columns, kernels.lanes) / kernels.lanes);
     const auto depth = static_cast<double>(side.depth), lanes = static_cast<double>(kernels.lanes);
-    double best = 0.95 * static_cast<double>(sweep.cells() * sweep.taps()) * depth * vectors;
+    double best = forced ? 1e300 : 0.95 * static_cast<double>(sweep.cells() * sweep.taps()) * depth * vectors;
     Forms found = plain;
     for (const Form& line : choices(lines))
         for (const Form& column : choices(columns)) {
@@ -136,7 +136,7 @@ Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const
             if (!forms.tiled()) continue;
             const Index tiles = sweep.axes[0].count * ((lines.count + line.outputs - 1) / line.outputs) *
                                 ((columns.count + column.outputs - 1) / column.outputs);
-            if (tiles * p.batch < 12) continue;
+            if (tiles * p.batch < 12 && !forced) continue;
             const auto planes = static_cast<double>(forms.planes());
             const double cost = static_cast<double>(tiles) * planes * (depth * vectors + 5 * depth / lanes + 8 * vectors);
             if (cost < best) best = cost, found = forms;
@@ -147,7 +147,7 @@ Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
                                bool, const Scalar*, Scalar*);                                                    \
-    template Forms choose_forms<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&);
+    template Forms choose_forms<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -101,8 +101,8 @@ template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
           const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);
 
-// Tiles that cost the fewest multiplications for a sweep, or F(1,1) where none pays.
+// The cheapest tiles for a sweep, or F(1,1) where none pays, unless they are forced.
 template <typename Scalar>
-Forms choose_forms(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels);
+Forms choose_forms(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
 
 }  // namespace backstride

@@ -48,7 +48,7 @@ Axis whole(const Problem& p, std::size_t axis) {
 
 Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
 
-static Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
+Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
 
 // One axis whose phases are stacked: block q holds the output cells q*stride + r - before for all residues r,
 // and reads input q - t through the taps with tap*dilation = t*stride + r.

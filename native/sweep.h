@@ -34,6 +34,8 @@ struct Sweep {
 
 Index padded(Index columns, Index lanes);
 
+Index floor_divided(Index a, Index b);
+
 // With few output channels, vectors are filled with neighbouring output cells: of the innermost axis, whose
 // cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
 Stack choose_stack(const Problem& p, Index lanes, bool transpose);

@@ -466,11 +466,13 @@ template <typename Scalar, int round>
 }
 
 template <typename Scalar>
-void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch) {
+void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    for (Index row = 0; row < rows; row += lanes)
+    // The last block of rows or columns may repeat some of those before.
+    for (Index next_row = 0; next_row < rows; next_row += lanes) {
+        const Index row = !pad && next_row + lanes > rows && rows >= lanes ? rows - lanes : next_row;
+        const Index height = pad || rows - row > lanes ? lanes : rows - row;
         for (Index next = 0; next < columns; next += lanes) {
-            // The last block of columns may repeat some of those before.
             const Index column = next + lanes > columns && columns >= lanes ? columns - lanes : next;
             Vector<Scalar> block[lanes];
             const Scalar* source = from + row * step + column;
@@ -485,10 +487,15 @@ void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar
             }
             transpose_square<Scalar, 1>(block);
             Scalar* target = to + column * pitch + row;
+            if (height == lanes) {
 #pragma GCC unroll 16
-            for (int n = 0; n < lanes; ++n)
-                if (n < count) *reinterpret_cast<Loose<Scalar>*>(target + n * pitch) = block[n];
+                for (int n = 0; n < lanes; ++n)
+                    if (n < count) *reinterpret_cast<Loose<Scalar>*>(target + n * pitch) = block[n];
+            } else {
+                for (Index n = 0; n < count; ++n) store_some<Scalar>(target + n * pitch, block[n], height);
+            }
         }
+    }
 }
 
 template <typename Scalar, int Rows, int Vectors>

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "boxes.h"
 #include "threads.h"
 
 namespace backstride {
@@ -20,9 +21,18 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
     return finite.load();
 }
 
-Index cells(const Axes& size) { return size[0] * size[1] * size[2]; }
-
 bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
+
+// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other.
+bool tiles_fit(const Problem& p) {
+    bool some = false;
+    for (std::size_t axis = 1; axis < 3; ++axis) {
+        const Index taps = (p.kernel[axis] + p.strides[axis] - 1) / p.strides[axis];
+        if (taps > 3 || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
+        some = some || taps > 1;
+    }
+    return some && p.kernel[0] == 1;
+}
 
 // The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have 2 or 3 neighbouring taps on
 // one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
@@ -32,23 +42,10 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
     if (!transpose) return Algorithm::phases;
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
     const Stack stack = choose_stack(p, kernels.lanes, transpose);
-    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && p.kernel[0] == 1) {
-        const Index columns = p.big * stack[0] * stack[1] * stack[2];
-        bool few = true, some = false;
-        for (std::size_t axis = 1; axis < 3; ++axis) {
-            const Index taps = (p.kernel[axis] + p.strides[axis] - 1) / p.strides[axis];
-            few = few && taps <= 3 && (p.dilation[axis] == 1 || p.kernel[axis] == 1);
-            some = some || taps > 1;
-        }
-        if (few && some && columns >= 24) return Algorithm::winograd;
-    }
+    const Index columns = p.big * stack[0] * stack[1] * stack[2];
+    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && columns >= 24 && tiles_fit(p)) return Algorithm::winograd;
     if (p.groups == 1 && p.big <= 8 && useful(p, stack, kernels.lanes) < 0.8) return Algorithm::overlap;
     return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
-}
-
-template <typename Scalar>
-View<Scalar> dense(Scalar* data, const Axes& size, Index channels) {
-    return {data, cells(size) * channels, size[1] * size[2] * channels, size[2] * channels, channels, 1};
 }
 
 // What a target cell without taps holds, in every cell.
@@ -125,6 +122,17 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
 
 }  // namespace
 
+std::vector<Algorithm> algorithms_for(const Problem& p, Index lanes, bool transpose) {
+    if (depthwise(p)) return {Algorithm::depthwise, Algorithm::definition};
+    if (!transpose) return {Algorithm::phases, Algorithm::definition};
+    std::vector<Algorithm> result{Algorithm::phases};
+    if (choose_stack(p, lanes, transpose) != Stack{1, 1, 1}) result.push_back(Algorithm::stacked);
+    if (tiles_fit(p)) result.push_back(Algorithm::winograd);
+    if (p.groups == 1) result.push_back(Algorithm::overlap);
+    result.push_back(Algorithm::definition);
+    return result;
+}
+
 template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
                          const Scalar* w)
@@ -133,11 +141,6 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
       forced_(choice.algorithm != Algorithm::automatic), kernel_(w, w + cells(problem.kernel) * problem.big * problem.groups * problem.small),
       finite_(all_finite(kernels, kernel_.data(), static_cast<Index>(kernel_.size()))) {
     if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
-}
-
-template <typename Scalar>
-bool Weights<Scalar>::same(const Scalar* w) const {
-    return std::memcmp(w, kernel_.data(), kernel_.size() * sizeof(Scalar)) == 0;
 }
 
 // Packed weights are made on the first call that needs them, and kept.
@@ -167,21 +170,30 @@ const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>
 }
 
 template <typename Scalar>
-void Weights<Scalar>::run(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
+void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
+                          const View<Scalar>& target) const {
+    if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
         const auto size = static_cast<Index>(kernel_.size());
         const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_.data(), to); });
-        run_overlap(p, kernels_, ready, dense(source, side.source, side.source_channels), epilogue,
-                    dense(target, side.target, side.target_channels));
-        return;
+        return run_overlap(p, kernels_, ready, source, epilogue, target);
     }
+    const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
+    if (plain) return run_dense(p, source.data, epilogue, target.data);
+    const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to) { run_dense(part, from, epilogue, to); };
+    run_boxes(p, kernels_, transpose_, source, target, run);
+}
+
+template <typename Scalar>
+void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
+    const Side side(p, stack_, transpose_);
     const std::vector<Sweep> all = sweeps(p, transpose_, stack_);
     std::vector<Forms> forms(all.size());
     bool tiled = false;
     if (algorithm_ == Algorithm::winograd)
         for (std::size_t n = 0; n < all.size(); ++n) {
-            forms[n] = choose_forms(p, side, all[n], kernels_);
+            forms[n] = choose_forms(p, side, all[n], kernels_, forced_);
             tiled = tiled || forms[n].tiled();
         }
     const Index inputs = p.batch * cells(side.source) * side.source_channels;

@@ -1,5 +1,5 @@
-// A kernel packed for one direction, and the products that run with it. Workspace per thread: one block of rows or
-// tiles, under 8 MiB. Contiguous arrays, channels last, three spatial axes.
+// A kernel packed for one direction, and the products that run with it. Workspace per thread: one box and one block
+// of rows or tiles, under 8 MiB. Three spatial axes; the order of axes in memory is free.
 #pragma once
 
 #include <functional>
@@ -18,6 +18,9 @@ namespace backstride {
 // How conv_transpose is computed; `automatic` chooses by the kernel alone (see algorithm_of).
 enum class Algorithm : int { automatic, phases, stacked, winograd, overlap, depthwise, definition };
 
+// What may be forced for a kernel.
+std::vector<Algorithm> algorithms_for(const Problem& problem, Index lanes, bool transpose);
+
 struct Choice {
     Algorithm algorithm = Algorithm::automatic;
     bool winograd = true;  // whether `automatic` may choose it
@@ -31,12 +34,14 @@ public:
 
     Algorithm algorithm() const { return algorithm_; }
     const Problem& problem() const { return problem_; }
-    bool same(const Scalar* w) const;  // whether it was made from these numbers
 
     // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch.
-    void run(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
+    void run(const Problem& problem, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
+             const View<Scalar>& target) const;
 
 private:
+    void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
+
     using Key = std::vector<Forms>;
     const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;

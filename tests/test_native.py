@@ -179,19 +179,26 @@ def test_wrong_thread_counts_say_why(count: Any, kind: type[Exception], message:
 
 def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
     module: Any = native._native  # pyright: ignore[reportPrivateUsage]  the binding itself is the subject
-    x, w, y = np.ones((1, 1, 1, 2, 4)), np.ones((1, 1, 2, 6, 4)), np.ones((1, 1, 1, 4, 6))
+    x, w, y = np.ones((1, 2, 4)), np.ones((1, 1, 2, 6, 4)), np.ones((1, 4, 6))
     ones, zeros = (1, 1, 1), (0, 0, 0)
-    packed = module.pack(w, "baseline", True, (1, 1, 2), ones, 1)
-    run = module.conv_transpose
-    run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1)
+
+    def make(kernel: AnyArray = w, target: str = "baseline", strides: Any = (1, 1, 2), name: str = "automatic") -> Any:
+        return module.Weights64(kernel, target, True, strides, ones, 1, name, True)
+
+    def run(source: AnyArray = x, bias: Any = None, code: int = 0, into: AnyArray = y) -> None:
+        make().run(source, bias, code, into, False, zeros, True)
+
+    run()
     for wrong in (
-        lambda: run(x, packed[:-1], None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
-        lambda: run(x, packed, np.ones(5), 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
-        lambda: run(x, packed, None, 8, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
-        lambda: run(x, packed, None, 0, y, "sse9", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
-        lambda: run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 0), ones, zeros, 1),
-        lambda: run(x, packed, None, 0, y, "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 3),
-        lambda: run(x[:, :, :, :0], packed, None, 0, y[:0], "baseline", (1, 1, 2), (1, 1, 2), ones, zeros, 1),
+        lambda: make(target="sse9"),
+        lambda: make(strides=(1, 1, 0)),
+        lambda: make(name="fast"),
+        lambda: run(bias=np.ones(5)),
+        lambda: run(code=8),
+        lambda: run(source=x[:, :, :3]),
+        lambda: run(into=y[:, :, :5]),
+        lambda: run(source=x[:0]),
+        lambda: run(source=x[0]),
     ):
-        with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive"):
+        with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive|algorithm|spatial"):
             wrong()

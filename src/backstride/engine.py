@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from backstride import reference
-from backstride.implementation import Call, Implementation, finish
+from backstride.implementation import Call, Implementation, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import DIRECT, Compiled
 from backstride.portable import Portable
@@ -40,7 +40,11 @@ class Reference(Implementation):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
+        *,
+        algorithm: str | None = None,
+        winograd: bool = True,
     ) -> AnyArray:
+        require_algorithm(algorithm, self.name, (self.algorithm,))
         return kernel.copy()
 
     def conv_transpose(

@@ -6,8 +6,10 @@ Everything that users can get wrong was settled before.
 
 from __future__ import annotations
 
+import difflib
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,27 @@ class Call:
     geometry: Geometry
     groups: int
     data_format: DataFormat
+    before: tuple[int, int, int] = field(init=False, repr=False)
+    """The leading crop of three axes; axes that are not there have none."""
+    meetings: int = field(init=False, repr=False)
+    """How many pairs of an input cell and a tap one image has."""
+
+    def __post_init__(self) -> None:
+        crop = [pair[0] for pair in self.geometry.crop]
+        first, second, third = [0] * (3 - len(crop)) + crop
+        object.__setattr__(self, "before", (first, second, third))
+        cells, taps = math.prod(self.geometry.input), math.prod(self.geometry.kernel)
+        object.__setattr__(self, "meetings", cells * taps)
 
 
 class Implementation(ABC):
     """One way to compute `conv_transpose`, `conv` and `conv_kernel_gradient`."""
 
     name: str
+    algorithm: str = "definition"
+    """The one that is always used, where there is no choice."""
+    repeats: bool = False
+    """Whether a plan may hand over float arrays unchecked once a shape was met."""
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -47,8 +64,18 @@ class Implementation(ABC):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
+        *,
+        algorithm: str | None = None,
+        winograd: bool = True,
     ) -> Any:
-        """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan."""
+        """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan.
+
+        `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
+        """
+
+    def algorithm_of(self, packed: Any) -> str:
+        """The algorithm that runs with a packed kernel."""
+        return self.algorithm
 
     @abstractmethod
     def conv_transpose(
@@ -65,6 +92,18 @@ class Implementation(ABC):
     @abstractmethod
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
         """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""
+
+
+def require_algorithm(algorithm: str | None, name: str, legal: tuple[str, ...]) -> None:
+    """Refuse an algorithm that an implementation does not have for a kernel."""
+    if algorithm is None or algorithm in legal:
+        return
+    near = difflib.get_close_matches(str(algorithm), legal, 1) or [legal[0]]
+    message = (
+        f"`algorithm` (={algorithm!r}) must be None or one that {name} has for this kernel: {', '.join(legal)}; "
+        f"the nearest legal value is {near[0]!r}"
+    )
+    raise ValueError(message)
 
 
 def finish(x: AnyArray, bias: AnyArray | None, activation: str | None, data_format: DataFormat) -> AnyArray:

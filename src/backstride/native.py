@@ -8,13 +8,14 @@ a zero that only fills a tile.
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 import numpy as np
 
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
-from backstride.implementation import Call, Implementation, finish
+from backstride.implementation import Call, Implementation, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 _native: Any
@@ -24,6 +25,8 @@ except ImportError:
     _native = None
 
 MOST_THREADS = 4096
+LEAST_KEPT = 1 << 20  # bytes of a result that comes from memory kept for that
+MOST_PRODUCTS = 1 << 35  # of one uninterrupted run, about half a second on one core
 NOT_BUILT = "this installation is pure Python; the compiled part was not built"
 CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
 Integers = tuple[int, int, int]
@@ -47,7 +50,11 @@ class Direct(Implementation):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
+        *,
+        algorithm: str | None = None,
+        winograd: bool = True,
     ) -> AnyArray:
+        require_algorithm(algorithm, self.name, (self.algorithm,))
         return _kernel_axes(kernel_view(kernel, data_format)).copy()
 
     def conv_transpose(
@@ -72,7 +79,22 @@ class Direct(Implementation):
 
 
 class Compiled(Implementation):
-    """The kernels of one instruction set, float32 and float64, on several threads."""
+    """The kernels of one instruction set, float32 and float64, on several threads.
+
+    The algorithm is chosen by the kernel alone, in this order (`native/weights.cpp`):
+
+    - `depthwise`: each channel is a group of its own; cells are sums over taps, channel by channel.
+    - `winograd`: float32, at least 24 channels, and phases of 2 or 3 neighbouring taps per axis, not more: tiles
+      F(2,2), F(3,2) and F(2,3), where a map has enough of them to pay; other phases as below. A NaN or
+      infinity in `x` makes this call run the phases instead, so that it reaches no other cells.
+    - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: cells stand in the
+      lanes, and the sums of the innermost taps are overlapped. Lines shorter than a vector run as below.
+    - `stacked`: fewer than 64 output channels, where neighbouring cells beside each other fill vectors better.
+    - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
+    - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
+    """
+
+    repeats = True
 
     def __init__(self, target: str) -> None:
         self.name = target
@@ -92,47 +114,49 @@ class Compiled(Implementation):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
+        *,
+        algorithm: str | None = None,
+        winograd: bool = True,
     ) -> Any:
-        return self._weights(kernel_view(kernel, data_format), groups, strides, dilation, transpose=True)
+        view = _kernel_axes(kernel_view(kernel, data_format))
+        sizes = view.shape[:3], _three(strides, 1), _three(dilation, 1), groups, view.shape[4] // groups, view.shape[3]
+        if algorithm is not None:
+            require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
+        return self._weights(view, sizes[1], sizes[2], groups, algorithm or "automatic", transpose=True, winograd=winograd)
+
+    def algorithm_of(self, packed: Any) -> str:
+        return packed.algorithm
 
     def _weights(
-        self, view: AnyArray, groups: int, strides: tuple[int, ...], dilation: tuple[int, ...], *, transpose: bool
+        self,
+        view: AnyArray,
+        strides: Integers,
+        dilation: Integers,
+        groups: int,
+        algorithm: str = "automatic",
+        *,
+        transpose: bool,
+        winograd: bool = True,
     ) -> Any:
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
-        steps = _three(strides, 1), _three(dilation, 1)
-        return weights(_kernel_axes(view), self.name, transpose, *steps, groups, "automatic", True)
+        return weights(view, self.name, transpose, strides, dilation, groups, algorithm, winograd)
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        y = np.empty((x.shape[0], *call.geometry.output, packed.outputs), x.dtype)
-        self._run(packed, x, bias, activation, y, call, transpose=True)
-        return np.ascontiguousarray(data_unview(y, call.data_format))
-
-    def _run(
-        self,
-        packed: Any,
-        source: AnyArray,
-        bias: AnyArray | None,
-        activation: str | None,
-        target: AnyArray,
-        call: Call,
-        *,
-        transpose: bool,
-    ) -> None:
-        offset = None if bias is None else np.ascontiguousarray(bias)
-        view = _data_axes(data_view(source, call.data_format))
-        packed.run(view, offset, CODES[activation], _data_axes(target), _integers(call.geometry)[3], transpose)
+        y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
+        _run(packed, x, bias, activation, y, call, transpose=True)
+        return y
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        view = kernel_view(kernel, call.data_format)
-        where = call.geometry
-        packed = self._weights(view, call.groups, where.strides, where.dilation, transpose=False)
-        x = np.empty((y.shape[0], *where.input, view.shape[-1]), y.dtype)
-        self._run(packed, y, bias, activation, x, call, transpose=False)
-        return np.ascontiguousarray(data_unview(x, call.data_format))
+        view, where = _kernel_axes(kernel_view(kernel, call.data_format)), call.geometry
+        packed = self._weights(view, _three(where.strides, 1), _three(where.dilation, 1), call.groups, transpose=False)
+        x = _empty(y.shape[0], where.input, view.shape[-1], y.dtype, call.data_format)
+        offset = None if bias is None else np.ascontiguousarray(bias)
+        _run(packed, y, offset, activation, x, call, transpose=False)
+        return x
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
         return _gradient(_native.conv_kernel_gradient, x, y, call, self.name)
@@ -167,6 +191,53 @@ def get_num_threads() -> int:
     True
     """
     return 1 if _native is None else _native.get_num_threads()
+
+
+def release_memory() -> int:
+    """Give back to the system the memory that results leave behind for later ones; how many bytes it was.
+
+    >>> release_memory() >= 0
+    True
+
+    Results of 1 MiB or more use the memory of freed results of a similar size, since fresh memory costs a page
+    fault for each 4 KiB. At most 256 MiB are kept.
+    """
+    return 0 if _native is None else _native.release_results()
+
+
+def same_bytes(one: AnyArray, other: AnyArray) -> bool:
+    """Whether two contiguous arrays hold the same bytes."""
+    return one.tobytes() == other.tobytes() if _native is None else _native.same_bytes(one, other)
+
+
+def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
+    shape = (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
+    if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
+        return np.empty(shape, dtype)
+    return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
+
+
+def _run(
+    packed: Any,
+    source: AnyArray,
+    bias: AnyArray | None,
+    activation: str | None,
+    target: AnyArray,
+    call: Call,
+    *,
+    transpose: bool,
+) -> None:
+    """Run all images at once, or a few at a time where they take long: between them, Ctrl-C is heard."""
+    first, options = call.data_format == "channels_first", (call.before, transpose)
+    code, batch = CODES[activation], source.shape[0]
+    products = call.meetings * packed.products
+    if products * batch <= MOST_PRODUCTS or batch == 1:
+        packed.run(source, bias, code, target, first, *options)
+        return
+    each = max(1, MOST_PRODUCTS // products)
+    for image in range(0, batch, each):
+        some = slice(image, image + each)
+        packed.run(source[some], bias, code, target[some], first, *options)
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:

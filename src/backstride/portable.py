@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backstride.geometry import Geometry, Phase
-from backstride.implementation import Call, Implementation, finish
+from backstride.implementation import Call, Implementation, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 Slices = tuple[slice, ...]
@@ -24,6 +24,7 @@ class Portable(Implementation):
     """NumPy on any machine."""
 
     name = "numpy"
+    algorithm = "phases"
 
     def obstacle(self) -> str | None:
         return None
@@ -38,7 +39,11 @@ class Portable(Implementation):
         data_format: DataFormat,
         strides: tuple[int, ...],
         dilation: tuple[int, ...],
+        *,
+        algorithm: str | None = None,
+        winograd: bool = True,
     ) -> AnyArray:
+        require_algorithm(algorithm, self.name, (self.algorithm,))
         return _matrices(kernel, groups, data_format)
 
     def conv_transpose(

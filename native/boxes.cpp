@@ -1,0 +1,139 @@
+#include "boxes.h"
+
+#include <algorithm>
+
+#include "buffer.h"
+#include "sweep.h"
+#include "threads.h"
+
+namespace backstride {
+namespace {
+
+constexpr Index box_bytes = 3 << 20;  // of a box's source and target cells
+
+// The cells [from, to) of one axis.
+struct Span {
+    Index from, to;
+};
+
+Span reach(const Problem& p, std::size_t axis, bool transpose, Span target) {
+    const Index stride = p.strides[axis], before = p.before[axis], last = p.dilation[axis] * (p.kernel[axis] - 1);
+    if (!transpose) {
+        const Index low = std::clamp<Index>(target.from * stride - before, 0, p.output[axis] - 1);
+        return {low, std::clamp<Index>((target.to - 1) * stride + last - before + 1, low + 1, p.output[axis])};
+    }
+    const Index low = std::clamp<Index>(-floor_divided(-(target.from + before - last), stride), 0, p.input[axis] - 1);
+    return {low, std::clamp<Index>(floor_divided(target.to - 1 + before, stride) + 1, low + 1, p.input[axis])};
+}
+
+// The part of a problem that gives the target cells of a box.
+Problem part_of(const Problem& p, bool transpose, Index images, const std::array<Span, 3>& target,
+                const std::array<Span, 3>& source) {
+    Problem part = p;
+    part.batch = images;
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        const Span &in = transpose ? source[axis] : target[axis], &out = transpose ? target[axis] : source[axis];
+        part.input[axis] = in.to - in.from;
+        part.output[axis] = out.to - out.from;
+        part.before[axis] = p.before[axis] + out.from - in.from * p.strides[axis];
+    }
+    return part;
+}
+
+// Runs of cells of a box that lie evenly in memory: whole lines, or all lines at once where nothing lies between them.
+template <typename Scalar, typename Visit>
+void for_each_run(const View<Scalar>& view, Index image, Index images, const std::array<Span, 3>& box, Visit visit) {
+    const Index width = box[2].to - box[2].from, height = box[1].to - box[1].from;
+    const bool even = view.line == width * view.cell;
+    for (Index n = 0; n < images; ++n)
+        for (Index i0 = box[0].from; i0 < box[0].to; ++i0)
+            for (Index i1 = box[1].from; i1 < box[1].to; i1 += even ? height : 1)
+                visit(view.at(image + n, i0, i1, box[2].from), even ? width * height : width);
+}
+
+template <typename Scalar>
+void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, Index image, Index images,
+          const std::array<Span, 3>& box, Scalar* to) {
+    for_each_run(view, image, images, box, [&](const Scalar* from, Index count) {
+        if (view.cell == 1) {
+            kernels.transpose(from, view.channel, channels, count, to, channels, false);
+        } else {
+            for (Index n = 0; n < count; ++n)
+                if (view.channel == 1) std::copy_n(from + n * view.cell, channels, to + n * channels);
+                else for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
+        }
+        to += count * channels;
+    });
+}
+
+template <typename Scalar>
+void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, Index image, Index images,
+           const std::array<Span, 3>& box, const Scalar* from) {
+    for_each_run(view, image, images, box, [&](Scalar* to, Index count) {
+        if (view.cell == 1) {
+            kernels.transpose(from, channels, count, channels, to, view.channel, false);
+        } else {
+            for (Index n = 0; n < count; ++n)
+                if (view.channel == 1) std::copy_n(from + n * channels, channels, to + n * view.cell);
+                else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
+        }
+        from += count * channels;
+    });
+}
+
+}  // namespace
+
+template <typename Scalar>
+void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const View<const Scalar>& source,
+               const View<Scalar>& target, const DenseRun<Scalar>& run) {
+    const Axes& size = transpose ? p.output : p.input;
+    const Index source_channels = p.groups * (transpose ? p.small : p.big);
+    const Index target_channels = p.groups * (transpose ? p.big : p.small);
+    const auto bytes = [&](const Axes& box) {
+        Index reached = 1;
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            const Span span = reach(p, axis, transpose, {0, box[axis]});
+            reached *= std::max(span.to - span.from, std::min(transpose ? p.input[axis] : p.output[axis],
+                                                              transpose ? box[axis] / p.strides[axis] + 1 : box[axis] * p.strides[axis]));
+        }
+        return (reached * source_channels + cells(box) * target_channels) * static_cast<Index>(sizeof(Scalar));
+    };
+    // Boxes do not depend on the number of threads: planes apart first, then bands of lines, then pieces of lines.
+    Axes box = size;
+    const Axes step{transpose ? p.strides[0] : 1, 6 * (transpose ? p.strides[1] : 1), 24 * (transpose ? p.strides[2] : 1)};
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        while (bytes(box) > box_bytes && box[axis] > step[axis]) box[axis] = std::max((box[axis] / 2 + step[axis] - 1) / step[axis], Index(1)) * step[axis];
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        while (bytes(box) > box_bytes && box[axis] > 1) box[axis] = (box[axis] + 1) / 2;
+    const Index images = std::clamp<Index>(box_bytes / std::max<Index>(1, bytes(box)), 1, p.batch);
+    Axes counts;
+    for (std::size_t axis = 0; axis < 3; ++axis) counts[axis] = (size[axis] + box[axis] - 1) / box[axis];
+    const Index batches = (p.batch + images - 1) / images;
+    const auto one = [&](Index task) {
+        static thread_local Scratch<Scalar> sources, targets;
+        std::array<Span, 3> to, from;
+        Index rest = task;
+        for (std::size_t axis = 3; axis-- > 0; rest /= counts[axis]) {
+            const Index start = rest % counts[axis] * box[axis];
+            to[axis] = {start, std::min(start + box[axis], size[axis])};
+            from[axis] = reach(p, axis, transpose, to[axis]);
+        }
+        const Index image = rest * images, count = std::min(images, p.batch - image);
+        const Problem part = part_of(p, transpose, count, to, from);
+        Scalar* in = sources.get(count * cells(transpose ? part.input : part.output) * source_channels);
+        Scalar* out = targets.get(count * cells(transpose ? part.output : part.input) * target_channels);
+        load(kernels, source, source_channels, image, count, from, in);
+        run(part, in, out);
+        store(kernels, target, target_channels, image, count, to, out);
+    };
+    const Index tasks = batches * cells(counts);
+    if (tasks == 1) one(0);  // the product itself runs on all threads
+    else parallel(tasks, one);
+}
+
+template void run_boxes<float>(const Problem&, const Kernels<float>&, bool, const View<const float>&, const View<float>&,
+                               const DenseRun<float>&);
+template void run_boxes<double>(const Problem&, const Kernels<double>&, bool, const View<const double>&, const View<double>&,
+                                const DenseRun<double>&);
+
+}  // namespace backstride

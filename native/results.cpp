@@ -1,0 +1,95 @@
+#include "results.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <new>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace backstride {
+namespace {
+
+constexpr auto page = std::align_val_t{std::size_t(2) << 20};
+constexpr std::size_t header = 4096;  // in front of the numbers: how many bytes the block has
+
+struct Kept {
+    std::mutex mutex;
+    std::multimap<std::size_t, void*> blocks;  // by size
+    std::size_t bytes = 0;
+};
+
+// Never destroyed: results may be given back while the process ends.
+Kept& kept() {
+    static Kept* const all = [] {
+        auto* made = new Kept;
+#if defined(__unix__) || defined(__APPLE__)
+        pthread_atfork([] { kept().mutex.lock(); }, [] { kept().mutex.unlock(); }, [] { kept().mutex.unlock(); });
+#endif
+        return made;
+    }();
+    return *all;
+}
+
+void* numbers_of(void* block) { return static_cast<char*>(block) + header; }
+
+}  // namespace
+
+void* take_result(std::size_t bytes) {
+    {
+        Kept& all = kept();
+        const std::lock_guard<std::mutex> lock(all.mutex);
+        const auto found = all.blocks.lower_bound(bytes);
+        if (found != all.blocks.end() && found->first <= bytes + bytes / 4) {
+            void* block = found->second;
+            all.bytes -= found->first;
+            all.blocks.erase(found);
+            return numbers_of(block);
+        }
+    }
+    void* block = ::operator new(bytes + header, page);
+#if defined(__linux__)
+    madvise(block, bytes + header, MADV_HUGEPAGE);
+#endif
+    *static_cast<std::size_t*>(block) = bytes;
+    return numbers_of(block);
+}
+
+void give_result(void* memory) noexcept {
+    void* block = static_cast<char*>(memory) - header;
+    const std::size_t bytes = *static_cast<std::size_t*>(block);
+    try {
+        Kept& all = kept();
+        const std::lock_guard<std::mutex> lock(all.mutex);
+        if (bytes <= most_kept) {
+            while (all.bytes + bytes > most_kept) {
+                const auto smallest = all.blocks.begin();
+                all.bytes -= smallest->first;
+                ::operator delete(smallest->second, page);
+                all.blocks.erase(smallest);
+            }
+            all.blocks.emplace(bytes, block);
+            all.bytes += bytes;
+            return;
+        }
+    } catch (const std::bad_alloc&) {
+    }
+    ::operator delete(block, page);
+}
+
+std::size_t release_results() noexcept {
+    Kept& all = kept();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    const std::size_t bytes = all.bytes;
+    for (const auto& entry : all.blocks) ::operator delete(entry.second, page);
+    all.blocks.clear();
+    all.bytes = 0;
+    return bytes;
+}
+
+}  // namespace backstride

@@ -1,0 +1,69 @@
+"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel.
+
+Nothing is trusted but contents: a plan is used again only where kernel and bias hold the very bytes that it was
+made from, and all options are equal. So a kernel that was changed in place is packed anew, and an equal one in another
+place is not. What that costs is one reading of the kernel. At most 16 plans are kept, of 64 MiB of kernels in all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from backstride.engine import VARIABLE
+from backstride.native import same_bytes
+
+MOST_PLANS = 16
+MOST_BYTES = 64 << 20
+
+_lock = threading.Lock()
+_plans: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
+
+
+def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
+    """The plan of an earlier call with the same bytes and options, or None."""
+    key = _key(kernel, bias, options)
+    with _lock:
+        found = _plans.get(key)
+    if found is None:
+        return None
+    weights, offset, call = found
+    same = kernel.flags.c_contiguous and same_bytes(kernel, weights) and _same(bias, offset)
+    return call if same else None
+
+
+def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
+    """Keep a plan, where it is small and its arrays are NumPy's."""
+    if type(kernel) is not np.ndarray or not kernel.flags.c_contiguous or kernel.nbytes > MOST_BYTES // 4:
+        return
+    key = _key(kernel, bias, options)
+    if key is None:
+        return
+    with _lock:
+        _ = _plans.pop(key, None)
+        _plans[key] = (kernel.copy(), None if bias is None else np.array(bias), call)
+        while len(_plans) > MOST_PLANS or sum(entry[0].nbytes for entry in _plans.values()) > MOST_BYTES:
+            _ = _plans.popitem(last=False)
+
+
+def _key(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
+    """What must be equal beside the bytes; None where equal options could mean something else, as True and 1."""
+    if not all(_plain(value) for value in options.values()) or (bias is not None and type(bias) is not np.ndarray):
+        return None
+    forced = os.environ.get(VARIABLE)
+    return (kernel.shape, kernel.dtype.char, None if bias is None else bias.shape, forced, *options.values())
+
+
+def _plain(value: Any) -> bool:
+    kind = type(value)
+    return kind is int or kind is str or value is None or (kind is tuple and all(_plain(entry) for entry in value))
+
+
+def _same(bias: Any, offset: Any) -> bool:
+    if bias is None:
+        return True
+    return bias.dtype == offset.dtype and bias.flags.c_contiguous and same_bytes(bias, offset)
