@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +46,6 @@ class Implementation(ABC):
     name: str
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
-    repeats: bool = False
-    """Whether a plan may hand over float arrays unchecked once a shape was met."""
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -82,6 +81,12 @@ class Implementation(ABC):
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
+
+    def repeat(
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> Callable[[Any], Any]:
+        """A function of x alone, for arrays of the shape and dtype of this one."""
+        return lambda x: self.conv_transpose(x, packed, bias, activation, call)
 
     @abstractmethod
     def conv(

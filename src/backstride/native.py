@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,6 @@ class Compiled(Implementation):
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
     """
 
-    repeats = True
-
     def __init__(self, target: str) -> None:
         self.name = target
 
@@ -147,6 +146,22 @@ class Compiled(Implementation):
         y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
         _run(packed, x, bias, activation, y, call, transpose=True)
         return y
+
+    def repeat(
+        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> Callable[[Any], Any]:
+        shape, dtype = _shape(x.shape[0], call.geometry.output, packed.outputs, call.data_format), x.dtype
+        if math.prod(shape) * dtype.itemsize >= LEAST_KEPT or call.meetings * packed.products * x.shape[0] > MOST_PRODUCTS:
+            return super().repeat(x, packed, bias, activation, call)
+        code, before = CODES[activation], call.before
+        run, empty, first = packed.run, np.empty, call.data_format == "channels_first"
+
+        def again(x: Any) -> Any:
+            y = empty(shape, dtype)
+            run(x, bias, code, y, first, before, True)
+            return y
+
+        return again
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
@@ -210,8 +225,12 @@ def same_bytes(one: AnyArray, other: AnyArray) -> bool:
     return one.tobytes() == other.tobytes() if _native is None else _native.same_bytes(one, other)
 
 
+def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFormat) -> tuple[int, ...]:
+    return (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
+
+
 def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
-    shape = (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
+    shape = _shape(batch, size, channels, data_format)
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)

@@ -8,7 +8,7 @@ channels_first (torch, ONNX): `(C_small, C_big // groups, *k)`. `conv` maps C_bi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -68,9 +68,8 @@ class Plan:
         )
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
-        self._ready: dict[tuple[int, ...], Call] = {}
-        plain = self._library == "numpy" and weights.dtype in (np.float32, np.float64)
-        self._plain = weights.dtype if plain and self._implementation.repeats else None
+        self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}
+        self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
 
     @property
     def algorithm(self) -> str:
@@ -93,8 +92,7 @@ class Plan:
         if type(x) is np.ndarray and x.dtype is self._plain and x.flags.aligned:
             ready = self._ready.get(x.shape)
             if ready is not None:  # a shape that passed the checks before
-                run = self._implementation.conv_transpose
-                return cast("Any", run(x, self._packed, self._bias, self._activation, ready))
+                return ready(x)
         return self._checked(x)
 
     def _checked(self, x: Array) -> Array:
@@ -106,9 +104,10 @@ class Plan:
         check_result("output", data.shape[0], call.geometry.output, self._big)
         terms = math.prod(self._spatial) * self._small // self._groups
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
-        if data.dtype is self._plain:
-            _remember(self._ready, data.shape, call)
         result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
+        if data.dtype is self._plain:
+            ready = self._implementation.repeat(source, packed, bias, self._activation, call)
+            _remember(self._ready, data.shape, ready)
         return narrow(result, x, data.dtype)
 
     def __repr__(self) -> str:
