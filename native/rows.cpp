@@ -26,17 +26,30 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
     const bool images_inside = batch >= 6 && columns.count < 64;
     const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
     const Index source_step = images_inside ? source_image : columns.step * side.source_channels;
+    const Index target_image = side.target[0] * side.target[1] * side.target[2] * side.target_channels;
+    const bool in_place = !images_inside && side.stack[0] * side.stack[1] == 1;
     for (Index row = 0, run = 0; row < rows; row += run) {
         const Index image = images_inside ? (from + row) % batch : (from + row) / cells;
         const Index cell = images_inside ? (from + row) / batch : (from + row) % cells;
         const Index q2 = cell % columns.count, q1 = cell / columns.count % lines.count;
         const Index q0 = cell / columns.count / lines.count;
         run = std::min(rows - row, images_inside ? batch - image : columns.count - q2);
-        for (Index n = 0; n < run; ++n)
-            targets[row + n] =
-                pass.aim(image + (images_inside ? n : 0), planes.start + q0 * planes.stride, lines.start + q1 * lines.stride,
-                         columns.start + (q2 + (images_inside ? 0 : n)) * columns.stride,
-                         spilled ? spilled + (row + n) * pass.stride : nullptr, spills);
+        const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
+        const Index t2 = columns.start + q2 * columns.stride;
+        const auto aim = [&](Index n) {
+            targets[row + n] = pass.aim(image + (images_inside ? n : 0), t0, t1, t2 + (images_inside ? 0 : n * columns.stride),
+                                        spilled ? spilled + (row + n) * pass.stride : nullptr, spills);
+        };
+        // In place, rows lie evenly; only the first and the last of a line may reach outside.
+        const Index target_step = images_inside ? target_image : columns.stride * side.target_channels;
+        if (!in_place) {
+            for (Index n = 0; n < run; ++n) aim(n);
+        } else {
+            aim(0);
+            aim(run - 1);
+            if (run > 2) aim(1);
+            for (Index n = 2; n < run - 1; ++n) targets[row + n] = targets[row + 1] + (n - 1) * target_step;
+        }
         const Scalar** pointer = pointers + row;
         for (const Index offset0 : planes.offsets) {
             const Index i0 = q0 * planes.step + offset0;
@@ -59,7 +72,10 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
                     const Scalar* base = pass.source + image * source_image;
                     if (low < high)
                         base += ((i0 * side.source[1] + i1) * side.source[2] + first) * side.source_channels;
+                    high = std::max(low, high);
+                    std::fill(pointer, pointer + low, pass.zeros.data());
                     for (Index n = low; n < high; ++n) pointer[n] = base + n * source_step;
+                    std::fill(pointer + high, pointer + run, pass.zeros.data());
                     pointer += padded_rows;
                 }
             }
@@ -85,7 +101,8 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     static thread_local std::vector<Scalar*> targets;
     static thread_local std::vector<Scalar> scratch, spilled;
     static thread_local std::vector<Spill<Scalar>> spills;
-    pointers.assign(static_cast<std::size_t>(taps * padded_rows), pass.zeros.data());
+    pointers.resize(static_cast<std::size_t>(taps * padded_rows));
+    for (Index tap = 0; tap < taps; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min<Index>(16, padded_rows - rows), pass.zeros.data());
     targets.resize(padded_rows);
     scratch.resize(static_cast<std::size_t>(padded_rows * pass.panel_width()));
     if (side.columns > side.channels) spilled.resize(static_cast<std::size_t>(rows * pass.stride));
@@ -95,7 +112,7 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     run({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
          pass.zeros.data(), targets.data(),
          pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
-         side.columns, first, last, pass.activation, scratch.data()});
+         side.columns, first, last, pass.activation, scratch.data(), taps <= 2});
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
 }
 

@@ -94,6 +94,8 @@ Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
         return true;
     };
     const Stack inner{1, 1, s[2]}, all{s[0], s[1], s[2]};
+    // Without overlap, cells beside each other cost nothing, and are written in one piece.
+    if (p.kernel[2] == s[2] && p.dilation[2] == 1 && fits(most_inner, {s[2]}) && useful(p, inner, lanes) >= useful(p, best, lanes)) best = inner;
     if (fits(most_inner, {s[2]}) && useful(p, inner, lanes) > useful(p, best, lanes)) best = inner;
     if (fits(most_all, {s[0], s[1], s[2]}) && useful(p, all, lanes) > 1.2 * useful(p, best, lanes)) best = all;
     return best;

@@ -7,7 +7,9 @@
 namespace backstride {
 namespace {
 
-constexpr Index planes_in_cache = 320 * 1024;  // bytes that the transformed input of a block may take
+constexpr Index planes_in_cache = 320 * 1024;     // bytes that the transformed input of a block may take,
+constexpr Index planes_in_memory = 5 << 19;       // and where the weights are too large to be read again for each block
+constexpr Index weights_in_cache = 8 << 20;
 constexpr Index fewest_rows = 24, most_rows = 96;
 
 struct Tiling {
@@ -24,7 +26,8 @@ Tiling tiling(const Sweep& sweep, const Forms& forms) {
 template <typename Scalar>
 Index rows_of(const Side& side, const Forms& forms) {
     const Index each = forms.planes() * side.depth * static_cast<Index>(sizeof(Scalar));
-    return std::clamp(planes_in_cache / std::max<Index>(1, each) / 24 * 24, fewest_rows, most_rows);
+    const Index budget = each * side.columns > weights_in_cache ? planes_in_memory : planes_in_cache;
+    return std::clamp(budget / std::max<Index>(1, each) / 24 * 24, fewest_rows, most_rows);
 }
 
 // The offset of an input cell from the start of its image, or -1 outside.

@@ -25,6 +25,7 @@ struct Block {
     Index first_panel, last_panel;
     Activation activation;
     Scalar* scratch;  // row_count * panel width numbers
+    bool streams = false;  // whether rows and targets are met for the first time, in memory
 };
 
 // Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].

@@ -74,6 +74,7 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index from, Index to,
                                               const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
     for (Index tap = 0; tap < block.taps; ++tap) {
         const Scalar* source[Rows];
         bool meets = false;
@@ -85,17 +86,30 @@ template <typename Scalar, int Rows, int Vectors>
         }
         if (!meets) continue;
         const Scalar* weights = panel + tap * block.depth * width;
-        for (Index c = from; c < to; ++c) {
-            Vector<Scalar> b[Vectors];
+        const auto run = [&](Index start, Index end) __attribute__((always_inline)) {
+            for (Index c = start; c < end; ++c) {
+                Vector<Scalar> b[Vectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v)
-                b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
+                for (int v = 0; v < Vectors; ++v)
+                    b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
 #pragma GCC unroll 16
-            for (int r = 0; r < Rows; ++r) {
-                const Scalar a = source[r][c];
+                for (int r = 0; r < Rows; ++r) {
+                    const Scalar a = source[r][c];
 #pragma GCC unroll 4
-                for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+                    for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+                }
             }
+        };
+        if (!block.streams) {
+            run(from, to);
+            continue;
+        }
+        // Rows are too short for the hardware to see the next ones coming.
+        const Scalar* const* next = block.rows + tap * block.row_stride + (row + 2 * Rows <= block.row_count ? row + Rows : row);
+        for (Index start = from; start < to; start += line) {
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) __builtin_prefetch(next[r] + block.source_offset + start, 0, 2);
+            run(start, start + line < to ? start + line : to);
         }
     }
 }
@@ -180,6 +194,9 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
                 for (int r = 0; r < Rows; ++r)
                     for (int v = 0; v < Vectors; ++v)
                         acc[r][v] = *reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes);
+            if (to == block.depth && block.streams)
+                for (int r = 0; r < Rows && row + r < block.row_count; ++r)
+                    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
             accumulate<Scalar, Rows, Vectors>(block, row, from, to, panel, acc);
             if (to == block.depth) {
                 finish<Scalar, Rows, Vectors>(block, row, column, acc);
