@@ -72,6 +72,7 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
                     const Scalar* base = pass.source + image * source_image;
                     if (low < high)
                         base += ((i0 * side.source[1] + i1) * side.source[2] + first) * side.source_channels;
+                    low = std::min(low, run);
                     high = std::max(low, high);
                     std::fill(pointer, pointer + low, pass.zeros.data());
                     for (Index n = low; n < high; ++n) pointer[n] = base + n * source_step;
