@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "buffer.h"
 #include "pass.h"
 #include "threads.h"
 
@@ -44,66 +45,101 @@ std::vector<std::vector<Share>> planes_of(const Forms& forms) {
     return result;
 }
 
+// Lays the numbers of one tap out as [depth][columns], `width` numbers from one to the next; columns that the tap does
+// not have, and those beyond the last, are zero.
+template <typename Scalar>
+class Columns {
+public:
+    Columns(const Problem& p, const Side& side, const Kernels<Scalar>& kernels, bool transpose, const Scalar* w)
+        : p_(p), side_(side), kernels_(kernels), transpose_(transpose), w_(w) {}
+
+    void lay(const Axes& tap, Index group, Index column, Index width, Index from, Index depth, Scalar* to) const {
+        const Index inputs = p_.groups * p_.small;
+        for (Index n = 0, run = 0; n < width; n += run) {
+            const Index within = (column + n) % side_.channels;
+            run = std::min(width - n, column + n < side_.columns ? side_.channels - within : width - n);
+            const Scalar* numbers = column + n < side_.columns ? at(tap, column + n) : nullptr;
+            if (!numbers) {
+                for (Index c = 0; c < depth; ++c) std::fill_n(to + c * width + n, run, Scalar(0));
+            } else if (transpose_ && !side_.depthwise) {
+                kernels_.transpose(numbers + group * p_.small + from, inputs, run, depth, to + n, width, false);
+            } else {
+                for (Index c = 0; c < depth; ++c)
+                    std::copy_n(numbers + group * p_.small + (from + c) * (transpose_ ? 1 : inputs), run, to + c * width + n);
+            }
+        }
+    }
+
+private:
+    // The kernel's numbers for one column of one tap, or null where it has none.
+    const Scalar* at(const Axes& tap, Index column) const {
+        const Index inputs = p_.groups * p_.small;
+        Index rest = column / side_.channels, flat = 0;
+        Axes residue{};
+        for (std::size_t axis = 3; axis-- > 0; rest /= side_.stack[axis]) residue[axis] = rest % side_.stack[axis];
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            const Index own = side_.stack[axis] > 1 ? stacked_tap(p_, axis, tap[axis], residue[axis]) : tap[axis];
+            if (own < 0) return nullptr;
+            flat = flat * p_.kernel[axis] + own;
+        }
+        return w_ + flat * p_.big * inputs + column % side_.channels * (transpose_ && !side_.depthwise ? inputs : 1);
+    }
+
+    const Problem& p_;
+    const Side& side_;
+    const Kernels<Scalar>& kernels_;
+    bool transpose_;
+    const Scalar* w_;
+};
+
 }  // namespace
 
 template <typename Scalar>
 void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms, const Kernels<Scalar>& kernels,
           bool transpose, const Scalar* w, Scalar* packed) {
-    const Index inputs = p.groups * p.small, panel = kernels.panel_vectors * kernels.lanes;
-    const Index across = transpose && !side.depthwise ? inputs : 1;  // from one column's numbers to the next's
-    const Index step = transpose ? 1 : inputs;                       // from one number of the depth to the next
-    // The kernel's numbers for one column of one tap, or null where it has none.
-    const auto column_of = [&](const Axes& tap, Index column) -> const Scalar* {
-        Index rest = column / side.channels, flat = 0;
-        Axes residue{};
-        for (std::size_t axis = 3; axis-- > 0; rest /= side.stack[axis]) residue[axis] = rest % side.stack[axis];
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-            const Index own = side.stack[axis] > 1 ? stacked_tap(p, axis, tap[axis], residue[axis]) : tap[axis];
-            if (own < 0) return nullptr;
-            flat = flat * p.kernel[axis] + own;
-        }
-        return w + flat * p.big * inputs + column % side.channels * across;
-    };
-    const Index stride = padded(side.columns, kernels.lanes), panels = (side.columns + panel - 1) / panel;
+    const Columns<Scalar> columns_of(p, side, kernels, transpose, w);
+    const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
+    const Index panels = (side.columns + panel - 1) / panel;
     const auto& [outer, lines, columns] = sweep.axes;
-    if (forms.tiled()) {
-        const auto planes = planes_of(forms);
-        const auto count = static_cast<Index>(planes.size());
+    if (!forms.tiled()) {
         parallel(side.groups * panels, [&](Index task) {
-            const Index group = task / panels, column = task % panels * panel;
-            const Index width = std::min(padded(side.columns - column, kernels.lanes), panel);
-            for (Index plane = 0; plane < count; ++plane) {
-                Scalar* to = packed + (group * count + plane) * side.depth * stride + column * side.depth;
-                std::fill(to, to + width * side.depth, Scalar(0));
-                for (const Share& share : planes[static_cast<std::size_t>(plane)]) {
-                    const Axes tap{outer.taps.front(), lines.taps[static_cast<std::size_t>(share.tap1)],
-                                   columns.taps[static_cast<std::size_t>(share.tap2)]};
-                    const auto factor = static_cast<Scalar>(share.factor);
-                    for (Index n = 0; n < width && column + n < side.columns; ++n) {
-                        const Scalar* from = column_of(tap, column + n);
-                        if (!from) continue;
-                        from += group * p.small;
-                        for (Index c = 0; c < side.depth; ++c) to[c * width + n] += factor * from[c * step];
+            const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);
+            Scalar* to = packed + (group * stride + column) * side.depth * sweep.taps();
+            for (const Index t0 : outer.taps)
+                for (const Index t1 : lines.taps)
+                    for (const Index t2 : columns.taps) {
+                        columns_of.lay({t0, t1, t2}, group, column, width, 0, side.depth, to);
+                        to += side.depth * width;
                     }
-                }
-            }
         });
         return;
     }
+    const auto planes = planes_of(forms);
+    const auto count = static_cast<Index>(planes.size()), taps = forms.lines.taps * forms.columns.taps;
+    constexpr Index piece = 32;  // of the depth, so that all taps of it stay in the cache
+    const Index pieces = (side.depth + piece - 1) / piece;
     parallel(side.groups * panels, [&](Index task) {
-        const Index group = task / panels, column = task % panels * panel;
-        const Index width = std::min(padded(side.columns - column, kernels.lanes), panel);
-        Scalar* to = packed + (group * stride + column) * side.depth * sweep.taps();
-        for (const Index t0 : outer.taps)
-            for (const Index t1 : lines.taps)
-                for (const Index t2 : columns.taps) {
-                    for (Index n = 0; n < width; ++n) {
-                        const Scalar* from = column + n < side.columns ? column_of({t0, t1, t2}, column + n) : nullptr;
-                        if (from) from += group * p.small;
-                        for (Index c = 0; c < side.depth; ++c) to[c * width + n] = from ? from[c * step] : Scalar(0);
-                    }
-                    to += side.depth * width;
+        const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);
+        static thread_local Scratch<Scalar> buffer;
+        Scalar* laid = buffer.get(taps * piece * width);
+        for (Index part = 0; part < pieces; ++part) {
+            const Index from = part * piece, depth = std::min(piece, side.depth - from), size = depth * width;
+            for (Index a = 0; a < forms.lines.taps; ++a)
+                for (Index b = 0; b < forms.columns.taps; ++b)
+                    columns_of.lay({outer.taps.front(), lines.taps[static_cast<std::size_t>(a)], columns.taps[static_cast<std::size_t>(b)]},
+                                   group, column, width, from, depth, laid + (a * forms.columns.taps + b) * size);
+            for (Index plane = 0; plane < count; ++plane) {
+                Scalar* to = packed + (group * count + plane) * side.depth * stride + column * side.depth + from * width;
+                bool first = true;
+                for (const Share& share : planes[static_cast<std::size_t>(plane)]) {
+                    const Scalar* tap = laid + (share.tap1 * forms.columns.taps + share.tap2) * size;
+                    const auto factor = static_cast<Scalar>(share.factor);
+                    if (first) for (Index n = 0; n < size; ++n) to[n] = factor * tap[n];
+                    else for (Index n = 0; n < size; ++n) to[n] += factor * tap[n];
+                    first = false;
                 }
+            }
+        }
     });
 }
 

@@ -111,6 +111,7 @@ struct Kernels {
     void (*gather)(const Block<Scalar>&);
     void (*depthwise)(const Block<Scalar>&);  // depth 1: every column has its own source channel
     void (*correlate)(const Correlation<Scalar>&);
+    void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
     // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.
     void (*transpose)(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad);
     void (*lane_product)(const LaneProduct<Scalar>&);

@@ -342,10 +342,17 @@ inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index colu
             small += job.small_step;
         }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
-        for (int v = 0; v < Vectors; ++v)
-            for (Index i = 0; i < lanes && v * lanes + i < left; ++i)
-                job.weights[(row + r) * job.weights_stride + column + v * lanes + i] += acc[r][v][i];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+            Scalar* to = job.weights + (row + r) * job.weights_stride + column + v * lanes;
+            if (Whole) {
+                *reinterpret_cast<Loose<Scalar>*>(to) += acc[r][v];
+            } else {
+                for (Index i = 0; i < lanes && v * lanes + i < left; ++i) to[i] += acc[r][v][i];
+            }
+        }
 }
 
 template <typename Scalar, int Vectors, bool Whole>
@@ -516,6 +523,42 @@ template <typename Scalar>
     second = zipped<Scalar, lanes / 2>(a, b, All{});
 }
 
+// Depthwise: weights[c] += sum over cells of large[c] * small[c].
+template <typename Scalar, int Vectors>
+inline void correlate_channels(const Correlation<Scalar>& job, Index column) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Vector<Scalar> acc[2][Vectors] = {};
+    for (Index number = 0; number < job.run_count; ++number) {
+        const Scalar* large = job.large + job.runs[number].large + column;
+        const Scalar* small = job.small + job.runs[number].small + column;
+        for (Index cell = 0; cell < job.runs[number].count; ++cell) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                acc[0][v] += *reinterpret_cast<const Loose<Scalar>*>(large + v * lanes) *
+                                    *reinterpret_cast<const Loose<Scalar>*>(small + v * lanes);
+            large += job.large_step;
+            small += job.small_step;
+        }
+    }
+    for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(job.weights + column + v * lanes) += acc[0][v] + acc[1][v];
+}
+
+template <typename Scalar>
+void correlate_depthwise(const Correlation<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Index column = 0;
+    for (; column + 4 * lanes <= job.columns; column += 4 * lanes) correlate_channels<Scalar, 4>(job, column);
+    for (; column + lanes <= job.columns; column += lanes) correlate_channels<Scalar, 1>(job, column);
+    for (; column < job.columns; ++column)
+        for (Index number = 0; number < job.run_count; ++number) {
+            const Scalar* large = job.large + job.runs[number].large + column;
+            const Scalar* small = job.small + job.runs[number].small + column;
+            Scalar sum = 0;
+            for (Index cell = 0; cell < job.runs[number].count; ++cell) sum += large[cell * job.large_step] * small[cell * job.small_step];
+            job.weights[column] += sum;
+        }
+}
+
 // As many rounds of zipping the halves as a number of lanes has bits turn rows into columns.
 template <typename Scalar, int round>
 [[gnu::always_inline]] inline void transpose_square(Vector<Scalar> (&rows)[Lanes<Scalar>::count]) {
@@ -668,6 +711,6 @@ bool all_finite(const Scalar* x, Index count) {
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>,
-            depthwise<Scalar>, correlate<Scalar>,
+            depthwise<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>,
             transpose<Scalar>, lane_product<Scalar>, interleave<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
 }
