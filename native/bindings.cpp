@@ -80,8 +80,8 @@ Algorithm algorithm_named(const std::string& name) {
 
 // w is a kernel (*k, big, groups*small).
 template <typename Scalar>
-void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& target, bool transpose, Axes strides,
-          Axes dilation, Index groups, const std::string& algorithm, bool winograd) {
+Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target, bool transpose, Axes strides, Axes dilation,
+                         Index groups, const Choice& choice, bool borrow) {
     const auto inputs = static_cast<Index>(w.shape(4));
     if (groups < 1 || inputs % groups) throw nb::value_error("groups must divide the channels");
     for (std::size_t axis = 0; axis < 3; ++axis)
@@ -89,9 +89,14 @@ void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& targe
     const Problem p{1, groups, inputs / groups, static_cast<Index>(w.shape(3)), {1, 1, 1}, {1, 1, 1},
                     spatial(w, 0), strides, dilation, {0, 0, 0}};
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-    const Choice choice{algorithm_named(algorithm), winograd};
     nb::gil_scoped_release release;
-    new (self) Weights<Scalar>(p, kernels, transpose, choice, w.data());
+    return Weights<Scalar>(p, kernels, transpose, choice, w.data(), borrow);
+}
+
+template <typename Scalar>
+void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& target, bool transpose, Axes strides,
+          Axes dilation, Index groups, const std::string& algorithm, bool winograd) {
+    new (self) Weights<Scalar>(unpacked(w, target, transpose, strides, dilation, groups, {algorithm_named(algorithm), winograd}, false));
 }
 
 std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big,
@@ -151,6 +156,15 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
     self.run(p, from.view, end, to.view);
 }
 
+// One convolution with weights that are packed for it alone.
+template <typename Scalar>
+void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
+          const Strided<Scalar>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
+          Index groups) {
+    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {}, true);
+    run(weights, source, bias, activation, target, channels_first, before, false);
+}
+
 // An array for a large result, not initialised.
 template <typename Scalar>
 nb::object empty(const std::vector<std::size_t>& shape) {
@@ -173,6 +187,8 @@ void define(nb::module_& module, const char* name) {
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
              "channels_first"_a, "before"_a, "transpose"_a);
+    module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
+               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",

@@ -101,6 +101,22 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
     const Index panels = (side.columns + panel - 1) / panel;
     const auto& [outer, lines, columns] = sweep.axes;
+    if (!transpose && !side.depthwise) {
+        // Columns lie together in w: whole rows of it, spread over the panels.
+        const Index inputs = p.groups * p.small, products = sweep.taps();
+        parallel(products * side.groups, [&](Index task) {
+            const Index group = task / products, tap = task % products;
+            const Scalar* from = w + tap * p.big * inputs + group * p.small;
+            for (Index c = 0; c < side.depth; ++c, from += inputs)
+                for (Index column = 0; column < stride; column += panel) {
+                    const Index width = std::min(stride - column, panel), count = std::min(side.columns - column, width);
+                    Scalar* to = packed + (group * stride + column) * side.depth * products + (tap * side.depth + c) * width;
+                    std::copy_n(from + column, count, to);
+                    std::fill_n(to + count, width - count, Scalar(0));
+                }
+        });
+        return;
+    }
     if (!forms.tiled()) {
         parallel(side.groups * panels, [&](Index task) {
             const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);

@@ -113,7 +113,7 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     run({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
          pass.zeros.data(), targets.data(),
          pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
-         side.columns, first, last, pass.activation, scratch.data(), taps <= 2});
+         side.columns, first, last, pass.activation, scratch.data(), true});
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
 }
 

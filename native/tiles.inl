@@ -275,25 +275,40 @@ void gather(const Block<Scalar>& block) {
     }
 }
 
-template <typename Scalar, int Vectors, bool Whole>
-void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index column) {
+// Rows that meet a tap together share its weights.
+template <typename Scalar, int Rows, int Vectors, bool Whole>
+[[gnu::always_inline]] inline void depthwise_rows(const Block<Scalar>& block, const Scalar* panel, Index row, Index column) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     const Index left = block.columns - column;
-    for (Index row = 0; row < block.row_count; ++row) {
-        Vector<Scalar> acc[1][Vectors] = {};
-        for (Index tap = 0; tap < block.taps; ++tap) {
-            const Scalar* source = block.rows[tap * block.row_stride + row];
-            if (source == block.zero) continue;
-            source += block.source_offset + column;
-            const Scalar* weights = panel + tap * width;
-#pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v)
-                acc[0][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + v * lanes))
-                                    : some(source + v * lanes, left - v * lanes)) *
-                             *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
+    Vector<Scalar> acc[Rows][Vectors] = {};
+    for (Index tap = 0; tap < block.taps; ++tap) {
+        const Scalar* source[Rows];
+        bool meets = false;
+        for (int r = 0; r < Rows; ++r) {
+            source[r] = block.rows[tap * block.row_stride + row + r];
+            meets |= source[r] != block.zero;
+            source[r] += block.source_offset + column;
         }
-        finish<Scalar, 1, Vectors>(block, row, column, acc);
+        if (!meets) continue;
+        const Scalar* weights = panel + tap * width;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+            const Vector<Scalar> b = *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
+#pragma GCC unroll 4
+            for (int r = 0; r < Rows; ++r)
+                acc[r][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source[r] + v * lanes))
+                                    : some(source[r] + v * lanes, left - v * lanes)) * b;
+        }
     }
+    finish<Scalar, Rows, Vectors>(block, row, column, acc);
+}
+
+template <typename Scalar, int Vectors, bool Whole>
+void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index column) {
+    constexpr int Rows = BACKSTRIDE_REGISTERS == 32 ? 4 : 2;
+    Index row = 0;
+    for (; row + Rows <= block.row_count; row += Rows) depthwise_rows<Scalar, Rows, Vectors, Whole>(block, panel, row, column);
+    for (; row < block.row_count; ++row) depthwise_rows<Scalar, 1, Vectors, Whole>(block, panel, row, column);
 }
 
 template <typename Scalar>

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "boxes.h"
+#include "results.h"
 #include "threads.h"
 
 namespace backstride {
@@ -135,12 +136,29 @@ std::vector<Algorithm> algorithms_for(const Problem& p, Index lanes, bool transp
 
 template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
-                         const Scalar* w)
+                         const Scalar* w, bool borrow)
     : problem_(problem), kernels_(kernels), transpose_(transpose),
       algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
-      forced_(choice.algorithm != Algorithm::automatic), kernel_(w, w + cells(problem.kernel) * problem.big * problem.groups * problem.small),
-      finite_(all_finite(kernels, kernel_.data(), static_cast<Index>(kernel_.size()))) {
+      forced_(choice.algorithm != Algorithm::automatic), kernel_(w),
+      kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small), finite_(all_finite(kernels, w, kernel_size_)) {
+    if (!borrow) {
+        own_.assign(w, w + kernel_size_);
+        kernel_ = own_.data();
+    }
     if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
+}
+
+template <typename Scalar>
+Kept<Scalar>::Kept(Index count) : large_(static_cast<std::size_t>(count) * sizeof(Scalar) >= least_kept) {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
+    data_ = static_cast<Scalar*>(large_ ? take_result(bytes) : ::operator new(bytes, std::align_val_t{64}));
+}
+
+template <typename Scalar>
+Kept<Scalar>::~Kept() {
+    if (!data_) return;
+    if (large_) give_result(data_);
+    else ::operator delete(data_, std::align_val_t{64});
 }
 
 // Packed weights are made on the first call that needs them, and kept.
@@ -148,13 +166,10 @@ template <typename Scalar>
 const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto known = packed_.find(key);
-    if (known != packed_.end()) return known->second.get();
-    constexpr auto line = std::align_val_t{64};
-    std::unique_ptr<Scalar[], void (*)(Scalar*)> buffer(
-        static_cast<Scalar*>(::operator new(static_cast<std::size_t>(size) * sizeof(Scalar), line)),
-        [](Scalar* memory) { ::operator delete(memory, line); });
-    fill(buffer.get());
-    return packed_.emplace(key, std::move(buffer)).first->second.get();
+    if (known != packed_.end()) return known->second.data();
+    Kept<Scalar> memory(size);
+    fill(memory.data());
+    return packed_.emplace(key, std::move(memory)).first->second.data();
 }
 
 template <typename Scalar>
@@ -163,7 +178,7 @@ const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>
     for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
     return remember(forms, size, [&](Scalar* to) {
         for (std::size_t n = 0; n < sweeps.size(); ++n) {
-            pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_.data(), to);
+            pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_, to);
             to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
         }
     });
@@ -175,8 +190,8 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
-        const auto size = static_cast<Index>(kernel_.size());
-        const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_.data(), to); });
+        const auto size = kernel_size_;
+        const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_, to); });
         return run_overlap(p, kernels_, ready, source, epilogue, target);
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
@@ -201,14 +216,16 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
     const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
     if (spreads) forms.assign(all.size(), Forms());
     if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
-        if (transpose_) direct_conv_transpose(p, source, kernel_.data(), target);
-        else direct_conv(p, source, kernel_.data(), target);
+        if (transpose_) direct_conv_transpose(p, source, kernel_, target);
+        else direct_conv(p, source, kernel_, target);
         finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);
         return;
     }
     run_all(Pass<Scalar>(p, kernels_, side, all, forms, packed(side, all, forms), source, epilogue, target));
 }
 
+template class Kept<float>;
+template class Kept<double>;
 template class Weights<float>;
 template class Weights<double>;
 

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -26,11 +25,28 @@ struct Choice {
     bool winograd = true;  // whether `automatic` may choose it
 };
 
+// Packed weights; the large ones in memory that earlier ones left behind.
+template <typename Scalar>
+class Kept {
+public:
+    explicit Kept(Index count);
+    Kept(Kept&& other) noexcept : data_(other.data_), large_(other.large_) { other.data_ = nullptr; }
+    Kept& operator=(Kept&&) = delete;
+    ~Kept();
+    Scalar* data() const { return data_; }
+
+private:
+    Scalar* data_;
+    bool large_;
+};
+
 template <typename Scalar>
 class Weights {
 public:
-    // w is (*kernel, big, groups*small); it is copied. The sizes and the batch in `problem` do not matter.
-    Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w);
+    // w is (*kernel, big, groups*small); it is copied, or borrowed for as long as these weights live. The sizes and the
+    // batch in `problem` do not matter.
+    Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w,
+            bool borrow = false);
 
     Algorithm algorithm() const { return algorithm_; }
     const Problem& problem() const { return problem_; }
@@ -52,10 +68,12 @@ private:
     Algorithm algorithm_;
     Stack stack_;
     bool forced_;
-    std::vector<Scalar> kernel_;
+    std::vector<Scalar> own_;
+    const Scalar* kernel_;
+    Index kernel_size_;
     bool finite_;
     mutable std::mutex mutex_;
-    mutable std::map<Key, std::unique_ptr<Scalar[], void (*)(Scalar*)>> packed_;
+    mutable std::map<Key, Kept<Scalar>> packed_;
 };
 
 // w (*kernel, big, groups*small) from x and y, summed over the batch; the order of the terms does not

@@ -121,30 +121,17 @@ class Compiled(Implementation):
         sizes = view.shape[:3], _three(strides, 1), _three(dilation, 1), groups, view.shape[4] // groups, view.shape[3]
         if algorithm is not None:
             require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
-        return self._weights(view, sizes[1], sizes[2], groups, algorithm or "automatic", transpose=True, winograd=winograd)
+        weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
+        return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
     def algorithm_of(self, packed: Any) -> str:
         return packed.algorithm
-
-    def _weights(
-        self,
-        view: AnyArray,
-        strides: Integers,
-        dilation: Integers,
-        groups: int,
-        algorithm: str = "automatic",
-        *,
-        transpose: bool,
-        winograd: bool = True,
-    ) -> Any:
-        weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
-        return weights(view, self.name, transpose, strides, dilation, groups, algorithm, winograd)
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
-        _run(packed, x, bias, activation, y, call, transpose=True)
+        _run(packed, x, bias, activation, y, call)
         return y
 
     def repeat(
@@ -166,11 +153,12 @@ class Compiled(Implementation):
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        view, where = _kernel_axes(kernel_view(kernel, call.data_format)), call.geometry
-        packed = self._weights(view, _three(where.strides, 1), _three(where.dilation, 1), call.groups, transpose=False)
-        x = _empty(y.shape[0], where.input, view.shape[-1], y.dtype, call.data_format)
+        weights, where = _kernel_axes(kernel_view(kernel, call.data_format)), call.geometry
+        x = _empty(y.shape[0], where.input, weights.shape[-1], y.dtype, call.data_format)
         offset = None if bias is None else np.ascontiguousarray(bias)
-        _run(packed, y, offset, activation, x, call, transpose=False)
+        steps = _three(where.strides, 1), _three(where.dilation, 1), call.before, call.groups
+        first = call.data_format == "channels_first"
+        _native.conv(y, weights, offset, CODES[activation], x, self.name, first, *steps)
         return x
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
@@ -243,20 +231,18 @@ def _run(
     activation: str | None,
     target: AnyArray,
     call: Call,
-    *,
-    transpose: bool,
 ) -> None:
     """Run all images at once, or a few at a time where they take long: between them, Ctrl-C is heard."""
-    first, options = call.data_format == "channels_first", (call.before, transpose)
+    first = call.data_format == "channels_first"
     code, batch = CODES[activation], source.shape[0]
     products = call.meetings * packed.products
     if products * batch <= MOST_PRODUCTS or batch == 1:
-        packed.run(source, bias, code, target, first, *options)
+        packed.run(source, bias, code, target, first, call.before, True)
         return
     each = max(1, MOST_PRODUCTS // products)
     for image in range(0, batch, each):
         some = slice(image, image + each)
-        packed.run(source[some], bias, code, target[some], first, *options)
+        packed.run(source[some], bias, code, target[some], first, call.before, True)
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
