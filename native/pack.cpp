@@ -106,7 +106,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
         const Index inputs = p.groups * p.small, products = sweep.taps();
         parallel(products * side.groups, [&](Index task) {
             const Index group = task / products, tap = task % products;
-            const Scalar* from = w + tap * p.big * inputs + group * p.small;
+            const Scalar* from = w + tap * side.depth * inputs + group * p.small;
             for (Index c = 0; c < side.depth; ++c, from += inputs)
                 for (Index column = 0; column < stride; column += panel) {
                     const Index width = std::min(stride - column, panel), count = std::min(side.columns - column, width);

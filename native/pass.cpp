@@ -10,7 +10,7 @@ Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const
                    const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
     : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(source), target(target),
       activation(epilogue.activation), stride(padded(side.columns, kernels.lanes)),
-      zeros(static_cast<std::size_t>(side.source_channels + 1), Scalar(0)) {
+      zeros(static_cast<std::size_t>(side.source_channels + side.depth + 1), Scalar(0)) {
     if (epilogue.bias) {
         bias.assign(static_cast<std::size_t>(stride * side.groups), Scalar(0));
         for (Index g = 0; g < side.groups; ++g)

@@ -23,16 +23,18 @@ struct Forms {
 struct Side {
     Stack stack;
     bool depthwise;
+    Index merged;  // taps that the depth holds
     Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
     Side(const Problem& problem, const Stack& chosen, bool transpose)
         : stack(chosen),
           depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
+          merged(merged_taps(problem, transpose)),
           groups(depthwise ? 1 : problem.groups),
-          depth(transpose ? problem.small : problem.big),
+          depth((transpose ? problem.small : problem.big) * merged),
           channels(depthwise ? problem.groups : (transpose ? problem.big : problem.small)),
           columns(channels * stack[0] * stack[1] * stack[2]),
-          source_channels(depth * problem.groups),
+          source_channels((transpose ? problem.small : problem.big) * problem.groups),
           target_channels(channels * groups),
           source(transpose ? problem.input : problem.output),
           target(transpose ? problem.output : problem.input) {}

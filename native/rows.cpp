@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "buffer.h"
 #include "pass.h"
 
 namespace backstride {
@@ -14,12 +15,27 @@ Index rows_of(const Sweep& sweep) {
     return sweep.taps() <= 64 ? block_rows : std::max<Index>(block_rows / (sweep.taps() / 64 + 1), 14);
 }
 
+// `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros.
+template <typename Scalar>
+const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index first, Index extent, Scalar*& edges) {
+    const Index channels = pass.side.source_channels, count = pass.side.merged;
+    const Index low = std::max<Index>(0, -first), high = std::min(count, extent - first);
+    if (low >= high) return pass.zeros.data();
+    if (low == 0 && high == count) return line + first * channels;
+    Scalar* copy = edges;
+    edges += count * channels;
+    std::fill_n(copy, low * channels, Scalar(0));
+    std::copy_n(line + (first + low) * channels, (high - low) * channels, copy + low * channels);
+    std::fill_n(copy + high * channels, (count - high) * channels, Scalar(0));
+    return copy;
+}
+
 // Rows are ordered cell by cell with the images innermost where maps are small, so that a tile's rows
 // meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
 // cell, or of cells along the innermost axis.
 template <typename Scalar>
 void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets,
-           Scalar* spilled, std::vector<Spill<Scalar>>& spills) {
+           Scalar* spilled, std::vector<Spill<Scalar>>& spills, Scalar* edges) {
     const auto& [planes, lines, columns] = sweep.axes;
     const Side& side = pass.side;
     const Index cells = sweep.cells(), batch = pass.problem.batch;
@@ -58,8 +74,18 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
                 const Index i1 = q1 * lines.step + offset1;
                 const bool in1 = in0 && i1 >= 0 && i1 < lines.extent;
                 for (const Index offset2 : columns.offsets) {
-                    // Cells first + n*step of the innermost axis that lie inside.
                     const Index first = q2 * columns.step + offset2;
+                    if (side.merged > 1) {
+                        for (Index n = 0; n < run; ++n) {
+                            const Index at = first + (images_inside ? 0 : n * columns.step);
+                            const Scalar* line = pass.source + (image + (images_inside ? n : 0)) * source_image +
+                                                 (in1 ? (i0 * side.source[1] + i1) * side.source[2] * side.source_channels : 0);
+                            pointer[n] = in1 ? merged_cells(pass, line, at, columns.extent, edges) : pass.zeros.data();
+                        }
+                        pointer += padded_rows;
+                        continue;
+                    }
+                    // Cells first + n*step of the innermost axis that lie inside.
                     Index low = 0, high = in1 ? run : 0;
                     if (images_inside) {
                         if (first < 0 || first >= columns.extent) high = 0;
@@ -108,7 +134,9 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     scratch.resize(static_cast<std::size_t>(padded_rows * pass.panel_width()));
     if (side.columns > side.channels) spilled.resize(static_cast<std::size_t>(rows * pass.stride));
     spills.clear();
-    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills);
+    static thread_local Scratch<Scalar> edges;
+    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills,
+          side.merged > 1 ? edges.get(rows * taps * side.depth) : nullptr);
     const auto run = side.depthwise ? pass.kernels.depthwise : pass.kernels.gather;
     run({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
          pass.zeros.data(), targets.data(),

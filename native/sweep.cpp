@@ -108,8 +108,19 @@ bool has_holes(const Problem& p, const Stack& stack) {
     return false;
 }
 
+Index merged_taps(const Problem& p, bool transpose) {
+    constexpr Index few_channels = 32, most_products = 6144;  // the latter bounds the copies of cells at the borders
+    const bool merges = !transpose && p.groups == 1 && p.dilation[2] == 1 && p.big <= few_channels &&
+                        Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_products;
+    return merges ? p.kernel[2] : 1;
+}
+
 std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack) {
-    if (!transpose) return {Sweep{{whole(p, 0), whole(p, 1), whole(p, 2)}}};
+    if (!transpose) {
+        Axis inner = whole(p, 2);
+        if (merged_taps(p, false) > 1) inner.taps = {0}, inner.offsets = {-p.before[2]};
+        return {Sweep{{whole(p, 0), whole(p, 1), inner}}};
+    }
     std::array<std::vector<Axis>, 3> choices;
     for (std::size_t axis = 0; axis < 3; ++axis)
         choices[axis] = stack[axis] > 1 ? std::vector<Axis>{stacked(p, axis)} : phases(p, axis);
