@@ -123,11 +123,11 @@ template <typename Scalar>
 
 // acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
 template <typename Scalar, int Rows, int Vectors>
-[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index from, Index to,
-                                              const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
+[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
+                                              Index to, const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
     constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
-    for (Index tap = 0; tap < block.taps; ++tap) {
+    for (Index tap = first_tap; tap < last_tap; ++tap) {
         const Scalar* source[Rows];
         bool meets = false;
 #pragma GCC unroll 16
@@ -224,27 +224,35 @@ template <typename Scalar, int Vectors>
 void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column) {
     constexpr int Rows = tile_rows(Vectors);
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
-    const Index bytes = block.taps * width * static_cast<Index>(sizeof(Scalar));
-    Index chunk = block.depth;
-    if (block.row_count > Rows && bytes * chunk > weights_in_cache) {
-        const Index pieces = (bytes * chunk + weights_in_cache - 1) / weights_in_cache;
-        chunk = (block.depth + pieces - 1) / pieces;
+    // Pieces of the panel that stay in the cache while all rows pass: whole taps, or parts of the depth of one.
+    const Index bytes = block.depth * width * static_cast<Index>(sizeof(Scalar));
+    Index taps = block.taps, depth = block.depth;
+    if (block.row_count > Rows && bytes * taps > weights_in_cache) {
+        if (bytes <= weights_in_cache) {
+            taps = weights_in_cache / bytes;
+        } else {
+            const Index pieces = (bytes + weights_in_cache - 1) / weights_in_cache;
+            taps = 1;
+            depth = (depth + pieces - 1) / pieces;
+        }
     }
-    Index from = 0;
-    do {
-        const Index to = from + chunk < block.depth ? from + chunk : block.depth;
+    Index tap = 0, from = 0;
+    for (;;) {
+        const Index to = from + depth < block.depth ? from + depth : block.depth;
+        const Index last_tap = tap + taps < block.taps ? tap + taps : block.taps;
+        const bool first = tap == 0 && from == 0, last = last_tap == block.taps && to == block.depth;
         for (Index row = 0; row < block.row_count; row += Rows) {
             Vector<Scalar> acc[Rows][Vectors] = {};
             Scalar* saved = block.scratch + row * width;
-            if (from > 0)
+            if (!first)
                 for (int r = 0; r < Rows; ++r)
                     for (int v = 0; v < Vectors; ++v)
                         acc[r][v] = *reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes);
-            if (to == block.depth && block.streams)
+            if (last && block.streams)
                 for (int r = 0; r < Rows && row + r < block.row_count; ++r)
                     for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
-            accumulate<Scalar, Rows, Vectors>(block, row, from, to, panel, acc);
-            if (to == block.depth) {
+            accumulate<Scalar, Rows, Vectors>(block, row, tap, last_tap, from, to, panel, acc);
+            if (last) {
                 finish<Scalar, Rows, Vectors>(block, row, column, acc);
             } else {
                 for (int r = 0; r < Rows; ++r)
@@ -252,8 +260,10 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
                         *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
             }
         }
-        from = to;
-    } while (from < block.depth);
+        if (last) return;
+        from = to < block.depth ? to : 0;
+        if (from == 0) tap = last_tap;
+    }
 }
 
 template <typename Scalar>
