@@ -54,7 +54,9 @@ def measure(threads: int) -> Limits:
         _ = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(program)], check=True)
         done = subprocess.run([str(program), str(threads)], check=True, capture_output=True, text=True)
     peak, *lines = (line.split() for line in done.stdout.splitlines())
-    rates = {kind: tuple((int(size), float(rate)) for name, size, rate in lines if name == kind) for kind in ("copy", "read")}
+    rates = {
+        kind: tuple((int(size), float(rate)) for name, size, rate in lines if name == kind) for kind in ("copy", "read")
+    }
     return Limits(threads, float(peak[1]), rates["copy"], rates["read"])
 
 

@@ -123,7 +123,7 @@ def flat(layer: Layer) -> Layer:
 
 
 def symmetric(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...], Cuts | None] | None:
-    """The crop in PyTorch's words: (padding, output_padding, and what is left to slice off); None for a negative one."""
+    """The crop in PyTorch's words: (padding, output_padding, what is left to slice off); None for a negative one."""
     if any(min(pair) < 0 for pair in layer.crop):
         return None
     pads: list[int] = []
@@ -148,7 +148,5 @@ def is_same(layer: Layer) -> bool:
     """Whether the crop is TensorFlow's "SAME": the smaller half first, and the input that such an output has."""
     return all(
         cells == -(-size // step) and before == sum((before, after)) // 2 and after >= 0
-        for cells, size, step, (before, after) in zip(
-            layer.input, layer.output, layer.strides, layer.crop, strict=True
-        )
+        for cells, size, step, (before, after) in zip(layer.input, layer.output, layer.strides, layer.crop, strict=True)
     )

@@ -14,7 +14,17 @@ import pytest
 import backstride as bs
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PEERS = ("torch", "torch, channels last", "torch, frozen", "ONNX Runtime", "OpenVINO", "TensorFlow", "JAX", "LiteRT", "ncnn")
+PEERS = (
+    "torch",
+    "torch, channels last",
+    "torch, frozen",
+    "ONNX Runtime",
+    "OpenVINO",
+    "TensorFlow",
+    "JAX",
+    "LiteRT",
+    "ncnn",
+)
 FORWARD = ("packed", "packed-relu", "call", "call-relu")
 GRADIENTS = ("input-gradient", "kernel-gradient")
 
@@ -62,7 +72,7 @@ def same_numbers(result: Any, expected: Any) -> None:
     np.testing.assert_allclose(result, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("variant", (*FORWARD, *GRADIENTS))
+@pytest.mark.parametrize("variant", [*FORWARD, *GRADIENTS])
 @pytest.mark.parametrize("name", LAYERS)
 def test_our_runners_are_the_public_functions(name: str, variant: str, modules: Any) -> None:
     call = problem(modules, name, variant)

@@ -1,22 +1,23 @@
 """What a user would otherwise pick: each peer makes a `Runner` for a problem, or gives None where it cannot.
 
-It cannot where it is not installed, does not know the layer, or takes no weights with a call. Everybody computes in float32, in the
-layout that it likes best, with the input already in its own hands; the result stays there too. A crop that a
-peer's call cannot say is a slice of the result, a view. Nobody is slowed down by what can be done before.
+It cannot where it is not installed, does not know the layer, or takes no weights with a call. Everybody computes
+in float32, in the layout that it likes best, with the input already in its own hands; the result stays there too.
+A crop that a peer's call cannot say is a slice of the result, a view. What can be done before is not timed.
 
 | peer | package | weights packed beforehand | crop | not expressed |
 |---|---|---|---|---|
 | torch | torch | no | padding, output_padding, slice | |
 | torch, channels last | torch | no | the same | 3-D |
-| torch, frozen | torch | the operation that Inductor's freezing writes, oneDNN's layout, ReLU fused | the same | 1-D, 3-D; channels first |
-| ONNX Runtime | onnxruntime, onnx | by the session | pads, output_padding | weights with the call |
-| OpenVINO | openvino, onnx | by the compiled model | the same node | weights with the call |
+| torch, frozen | torch | by the operation that Inductor's freezing emits | the same | 3-D; weights with the call |
+| ONNX Runtime | onnxruntime | by the session | pads, output_padding | weights with the call |
+| OpenVINO | openvino | by the compiled model | the same node | weights with the call |
 | TensorFlow | tensorflow-cpu | no | explicit or SAME, slice in 3-D | |
 | JAX | jax | flipped and transposed | padding | |
-| LiteRT | ai-edge-litert, tensorflow-cpu | XNNPACK | SAME, slice | groups; weights with the call |
+| LiteRT | ai-edge-litert | by XNNPACK | SAME, slice | groups; weights with the call |
 | ncnn | ncnn | by the pipeline | pads, output_pad | weights with the call |
 
-All of them install from PyPI with `pip install -e '.[bench]'`.
+All of them install from PyPI with `pip install -e '.[bench]'`; the models of ONNX Runtime and OpenVINO are made
+with onnx, those of LiteRT with TensorFlow's converter.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def channels_last_gradient(problem: Problem) -> Runner | None:
 
 
 def frozen(problem: Problem) -> Runner | None:
-    """Inductor's frozen operation: weights in oneDNN's own layout for this input, channels last, bias and ReLU fused."""
+    """Inductor's frozen operation: weights in oneDNN's layout for this input, channels last, bias and ReLU fused."""
     torch, layer = _torch(problem), flat(problem.layer)
     said = symmetric(layer)
     if torch is None or said is None or len(layer.input) != 2 or not problem.variant.packed:
