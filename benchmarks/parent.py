@@ -14,7 +14,7 @@ from typing import Any, Self
 
 WORKER = Path(__file__).with_name("worker.py")
 START = 120.0  # seconds to import what is needed
-PATIENCE, PER_BEST = 20.0, 60.0  # seconds for a peer to be made and called twice, and as many best calls on top
+PATIENCE, PER_BEST = 10.0, 40.0  # seconds for a peer to be made and called twice, and as many best calls on top
 TURNS = 300.0
 SPECIAL = 300.0
 
