@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +23,9 @@ SPECIAL = 300.0
 class Parent:
     """A worker with a number of threads. Used in a `with` statement, after which the process is gone."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, runners: Iterable[str]) -> None:
         self.threads = threads
+        self._runners = tuple(runners)
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
@@ -75,7 +77,7 @@ class Parent:
         count = str(self.threads)
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "NPROC": count, "OMP_NUM_THREADS": count}
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), count],
+            [sys.executable, str(WORKER), count, ";".join(self._runners)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,

@@ -66,7 +66,7 @@ def run_all(words: argparse.Namespace, records: Records) -> None:
     for threads in words.threads:
         if threads not in records.limits and not words.quick:
             keep({"kind": "limits", **dataclasses.asdict(measure_limits(threads))})
-        with Parent(threads) as parent:
+        with Parent(threads, words.peers) as parent:
             for variant in words.variants:
                 run_table(words, records, parent, variant, keep)
             for name in () if words.quick else SPECIAL:

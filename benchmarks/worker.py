@@ -19,6 +19,8 @@ from problem import VARIANTS, Problem
 from special import SPECIAL
 from timing import measure
 
+WARM_UP = 28  # a small layer that everybody can express
+
 
 def main() -> None:
     """Serve until standard input ends."""
@@ -33,6 +35,7 @@ def main() -> None:
         print(json.dumps(event), file=events, flush=True)
 
     known = {layer.number: layer for layer in layers()}
+    warm_up(sys.argv[2].split(";"), known[WARM_UP], threads)
     tell(kind="ready")
     for line in sys.stdin:
         job = json.loads(line)
@@ -40,6 +43,14 @@ def main() -> None:
             tell(kind="special", name=job["special"], threads=threads, rows=SPECIAL[job["special"]](threads))
         else:
             tell(**cell(job, known[job["layer"]], threads, tell))
+
+
+def warm_up(names: list[str], layer: Layer, threads: int) -> None:
+    """Import everybody who will be asked, outside of the time that they are given."""
+    variant = VARIANTS["packed"]
+    for name, make in makers(variant).items():
+        if name in names:
+            _ = make(Problem(layer, variant, threads))
 
 
 def cell(job: dict[str, Any], layer: Layer, threads: int, tell: Any) -> dict[str, Any]:
