@@ -47,8 +47,8 @@ class Parent:
             while True:
                 event = self._next(allowed)
                 if isinstance(event, str):
-                    if not current or current.startswith("ours"):
-                        message = f"layer {job['layer']}, {job['variant']}: {current or 'the measurement'} {event}"
+                    if not current:
+                        message = f"layer {job['layer']}, {job['variant']}: the measurement {event}"
                         raise RuntimeError(message)
                     dropped[current] = event
                     break

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layers import layers
+from peers import OURS, PEERS
 from picture import draw
 from problem import VARIANTS
 from records import Cell, Records
@@ -48,6 +49,7 @@ def _parts(records: Records) -> Iterable[str]:
         yield from grid(names, rows)
     yield "## Summary\n"
     yield from grid(("variant", "threads", "layers", "geomean", "min", "layers below 1.0"), list(_summary(records)))
+    yield from _peers(records)
     yield from _special(records)
     threads = sorted({cell.threads for cell in records.cells.values()})
     for count in threads:
@@ -55,6 +57,7 @@ def _parts(records: Records) -> Iterable[str]:
         yield from _layers(records, count)
     for count in threads:
         yield from _gradients(records, count)
+    yield from _left_out(records)
     yield from _shortfalls(records)
 
 
@@ -81,8 +84,41 @@ def _summary(records: Records) -> Iterable[Sequence[str]]:
                 yield variant.title, str(threads), str(len(ratios)), f"{mean:.2f}", f"{min(ratios):.2f}", str(below)
 
 
+def _peers(records: Records) -> Iterable[str]:
+    """What choosing one peer for everything would cost: who far behind was timed by a few calls."""
+    rows: list[Sequence[str]] = []
+    cells = [cell for (_, variant, _), cell in records.cells.items() if variant == "packed"]
+    for threads in sorted({cell.threads for cell in cells}):
+        for peer in PEERS:
+            mine = [cell for cell in cells if cell.threads == threads and peer in cell.seconds and cell.best(ours=True)]
+            if mine:
+                ratios = [cell.median(peer) / cell.median(cell.best(ours=True) or "") for cell in mine]
+                mean = math.exp(statistics.fmean(map(math.log, ratios)))
+                first = sum(cell.best(ours=False) == peer for cell in mine)
+                rows.append((peer, str(threads), str(len(mine)), str(first), f"{mean:.2f}"))
+    if rows:
+        yield "## Each peer by itself, weights packed beforehand\n"
+        names = ("peer", "threads", "layers it ran", "the best peer on", "geomean of its time to ours")
+        yield from grid(names, rows)
+
+
+def _left_out(records: Records) -> Iterable[str]:
+    reasons: dict[tuple[int, str, str], set[str]] = {}
+    for cell in records.cells.values():
+        for name, reason in cell.dropped.items():
+            title = VARIANTS[cell.variant].title
+            reasons.setdefault((cell.layer.number, name, reason), set()).add(f"{title}, {_threads(cell.threads)}")
+    if reasons:
+        yield "## Who was left out\n"
+        rows = [
+            (str(n), name, reason, "; ".join(sorted(where))) for (n, name, reason), where in sorted(reasons.items())
+        ]
+        yield from grid(("no.", "who", "why", "where it was asked; not asked again after that"), rows)
+
+
 def _layers(records: Records, threads: int) -> Iterable[str]:
-    names = ("no.", "layer", "ours, ms", "GFLOP/s", "of the limit", "limited by", "best peer", "its ms", "ratio")
+    names = ("no.", "layer", "channels last, ms", "channels first, ms", "GFLOP/s", "of the limit", "limited by")
+    names = (*names, "best peer", "its ms", "ratio")
     others = [name for name in ("packed-relu", "call", "call-relu") if records.table(name, threads)]
     titles = {"packed-relu": "with bias, ReLU", "call": "not packed", "call-relu": "not packed, bias, ReLU"}
     rows: list[Sequence[str]] = []
@@ -95,14 +131,16 @@ def _layers(records: Records, threads: int) -> Iterable[str]:
         if threads in records.limits:
             least, by = records.limits[threads].milliseconds(cell.layer)
             limit = f"{100 * least / mine:.0f} %"
-        shown = (f"{mine:.3g}", f"{cell.layer.gflop / mine * 1e3:.0f}", limit, by)
+        shown = (*(_time(cell, name) for name in OURS), f"{cell.layer.gflop / mine * 1e3:.0f}", limit, by)
         cells = [records.cells.get((cell.layer.number, name, threads)) for name in others]
         ratios = ["" if other is None else _ratio(other) for other in cells]
         name = cell.layer.name + _changed(cell)
-        rows.append(
-            (str(cell.layer.number), name, *shown, peer, f"{1e3 * cell.median(peer):.3g}", _ratio(cell), *ratios)
-        )
+        rows.append((str(cell.layer.number), name, *shown, peer, _time(cell, peer), _ratio(cell), *ratios))
     yield from grid((*names, *(titles[name] for name in others)), rows)
+
+
+def _time(cell: Cell, name: str) -> str:
+    return f"{1e3 * cell.median(name):.3g} ± {cell.spread(name):.0f} %" if name in cell.seconds else ""
 
 
 def _ratio(cell: Cell) -> str:
@@ -135,7 +173,7 @@ def _gradients(records: Records, threads: int) -> Iterable[str]:
 
 def _gradient(cell: Cell | None) -> tuple[str, str]:
     ours = None if cell is None else cell.best(ours=True)
-    return ("", "") if cell is None or ours is None else (f"{1e3 * cell.median(ours):.3g}", _ratio(cell))
+    return ("", "") if cell is None or ours is None else (_time(cell, ours), _ratio(cell))
 
 
 def _special(records: Records) -> Iterable[str]:

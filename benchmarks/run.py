@@ -88,18 +88,25 @@ def run_table(words: argparse.Namespace, records: Records, parent: Parent, varia
 def job(words: argparse.Namespace, layer: Layer, variant: str, records: Records, threads: int) -> dict[str, Any]:
     """What the worker is asked: who runs is what was chosen, less those who have shown that they are far behind."""
     names = [name for name in makers(VARIANTS[variant]) if name.startswith("ours") or name in words.peers]
-    dropped = {name for (number, *_), cell in records.cells.items() if number == layer.number for name in cell.dropped}
+    gradient = VARIANTS[variant].gradient
+    alike = [cell for key, cell in records.cells.items() if key[0] == layer.number and kind(key[1]) == gradient]
+    dropped = {name for cell in alike for name in cell.dropped if not name.startswith("ours")}
     before = records.cells.get((layer.number, "packed", threads))
     peer = None if before is None else before.best(ours=False)
-    if VARIANTS[variant].gradient is None and before is not None and peer is not None:
+    if gradient is None and before is not None and peer is not None:
         limit = CARRY * before.median(peer)
         dropped |= {name for name in before.seconds if name in PEERS and before.median(name) > limit}
         fair = [name for name in names if name in PEERS and name not in dropped]
         if not fair:  # the best of those who can
             dropped = {name for name in dropped if name not in names}
-    gflop = words.gflop / 2 if VARIANTS[variant].gradient else words.gflop
+    gflop = words.gflop / 2 if gradient else words.gflop
     runners = [name for name in names if name not in dropped]
     return {"layer": layer.number, "variant": variant, "gflop": gflop, "runners": runners, "seconds": words.seconds}
+
+
+def kind(variant: str) -> str | None:
+    """Which gradient a variant times, if any."""
+    return VARIANTS[variant].gradient
 
 
 def title(variant: str, threads: int) -> str:
@@ -113,7 +120,7 @@ def row(cell: Cell) -> str:
     shown = "  ".join(one(cell, name) for name in cell.seconds)
     lost = "".join(f"  {name}: {reason}" for name, reason in cell.dropped.items())
     size = f"n={layer.batch:<4}" + (f" out={layer.big}" if layer.big != original(layer).big else "")
-    ratio = "no peer ran" if cell.ratio is None else f"x{cell.ratio:5.2f} of {peer:20}"
+    ratio = "not compared" if cell.ratio is None else f"x{cell.ratio:5.2f} of {peer:20}"
     return f"{layer.number:>4} {layer.name[:36]:36} {size} {ratio} {shown}{lost}"
 
 
@@ -133,7 +140,7 @@ def summary(cells: Iterable[Cell]) -> str:
     """The line that the issue of the engine asks for."""
     ratios = [cell.ratio for cell in cells if cell.ratio is not None]
     if not ratios:
-        return "no peer ran"
+        return "nothing was compared"
     mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
     return f"geomean {mean:.2f}, min {min(ratios):.2f}, layers below 1.0: {sum(ratio < 1 for ratio in ratios)}"
 

@@ -45,10 +45,14 @@ def measure(
     best = math.inf
     for name, make in makers:
         announce(name, best)
-        runner = make(problem)
+        try:
+            runner = make(problem)
+            first = 0.0 if runner is None else timed(runner.call)
+        except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and the table says so
+            times.dropped[name] = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+            continue
         if runner is None:
             continue
-        first = timed(runner.call)
         if first > max(PATIENCE, HOPELESS * best):
             times.dropped[name] = f"its first call took {first:.1f} s"
             continue

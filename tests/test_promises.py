@@ -142,7 +142,8 @@ def same(result: AnyArray, expected: AnyArray, dtype: Any, activation: str | Non
         np.testing.assert_array_equal(result, activate(expected, activation).astype(dtype), err_msg=about)
         return
     wide = np.float64 if dtype == np.float64 else np.float32
-    precision = float(ml_dtypes.finfo(dtype).eps) + 8 * float(np.finfo(wide).eps)
+    limits: Any = ml_dtypes.finfo
+    precision = float(limits(dtype).eps) + 8 * float(np.finfo(wide).eps)
     np.testing.assert_allclose(
         result.astype(np.float64), activate(expected, activation), rtol=precision, atol=precision, err_msg=about
     )
