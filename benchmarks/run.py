@@ -35,7 +35,7 @@ from special import SPECIAL
 Keep = Callable[[dict[str, Any]], None]
 RAW = Path(__file__).parents[1] / "build" / "measurements.jsonl"
 DEFAULT = ("packed", "packed-relu", "call", "input-gradient", "kernel-gradient")
-MOST_GFLOP = 10.0
+MOST_GFLOP = 6.0
 CARRY = 4.0  # times as slow as the best peer with packed weights: not asked again in the other variants
 
 
@@ -166,7 +166,7 @@ def arguments() -> argparse.Namespace:
     _ = parser.add_argument("--threads", default="1,2", help="thread counts, joined by commas")
     _ = parser.add_argument("--variants", default=",".join(DEFAULT), help=f"joined by commas, of {', '.join(VARIANTS)}")
     _ = parser.add_argument("--peers", help=f"joined by semicolons, of {'; '.join(PEERS)}; all by default")
-    _ = parser.add_argument("--seconds", type=float, default=0.1, help="for each runner of each layer")
+    _ = parser.add_argument("--seconds", type=float, default=0.08, help="for each runner of each layer")
     _ = parser.add_argument("--gflop", type=float, default=MOST_GFLOP, help="most work of a call; gradients half")
     _ = parser.add_argument("--raw", type=Path, default=RAW, help="file of measurements, started anew")
     _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
