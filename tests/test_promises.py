@@ -1,6 +1,6 @@
-"""The engine's promises, for each implementation usable here: exact on integers, close to the truth, small, and safe.
+"""The engine's promises on numbers, for each implementation usable here: exact on integers, close to the truth.
 
-What concerns threads, forks and NaN stands in test_native.py.
+What concerns threads, forks and NaN stands in test_native.py, memory and interruption in test_resources.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import dataclasses
 import functools
 import inspect
 import math
-import os
-import subprocess
-import sys
+import re
 from typing import Any
 
 import ml_dtypes
@@ -28,7 +26,9 @@ from strategies import Drawn
 
 NAMES = [entry.name for entry in IMPLEMENTATIONS if entry.obstacle() is None and entry.name != "reference"]
 COMPILED = [name for name in NAMES if name in ("avx512", "avx2", "baseline", "neon")]
-WINOGRAD = "winograd" in inspect.signature(bs.plan).parameters
+PLAN: Any = bs.plan  # which options it has is asked for
+WINOGRAD = "winograd" in inspect.signature(PLAN).parameters
+ALGORITHM = "algorithm" in inspect.signature(PLAN).parameters
 DIRECT: dict[str, Any] = {"winograd": False} if WINOGRAD else {}
 CHANNELS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 31, 33, 48, 66)
 DTYPES: tuple[Any, ...] = ("float32", "float32", "float64", "float16", ml_dtypes.bfloat16)
@@ -51,6 +51,15 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def default_threads() -> Any:
     yield
     bs.set_num_threads(0)
+
+
+def algorithms(kernel: AnyArray, **options: Any) -> list[str]:
+    """Those that the implementation has for a kernel: the refusal of an unknown one lists them."""
+    with pytest.raises(ValueError, match="must be None or one that") as caught:
+        _ = PLAN(kernel, algorithm="?", **options)
+    names = re.search("has for this kernel: (.+?);", str(caught.value))
+    assert names is not None
+    return names.group(1).split(", ")
 
 
 def drawn(random: np.random.Generator) -> Drawn:
@@ -105,7 +114,7 @@ def check(number: int) -> None:
     random = np.random.default_rng(number)
     call = drawn(random)
     dtype = np.dtype(DTYPES[int(random.integers(len(DTYPES)))])
-    operation = ("conv_transpose", "conv_transpose", "plan", "conv", "conv_kernel_gradient")[int(random.integers(5))]
+    operation = ("conv_transpose", "plan", "plan", "conv", "conv_kernel_gradient")[int(random.integers(5))]
     shapes = {"x": call.data_shape("small"), "kernel": call.kernel_shape, "y": call.data_shape("big")}
     exact = {name: random.integers(-3, 4, shape).astype(np.float64) for name, shape in shapes.items()}
     given = {name: disguised(array.astype(dtype), random) for name, array in exact.items()}
@@ -124,6 +133,9 @@ def check(number: int) -> None:
         expected = reference.conv(exact["y"], exact["kernel"], call.geometry, **keywords)
     else:
         if operation == "plan":
+            if ALGORITHM:
+                options["algorithm"] = str(random.choice(algorithms(given["kernel"], **call.options)))
+                operation += f" with {options['algorithm']}"
             result = bs.plan(given["kernel"], narrow, **options)(given["x"])
         else:
             result = bs.conv_transpose(given["x"], given["kernel"], narrow, **options)
@@ -204,6 +216,11 @@ CASES = {
 }
 
 
+def planned(kernel: AnyArray, case: Case, **options: Any) -> Any:
+    """The case's plan."""
+    return PLAN(kernel, strides=case.strides, groups=case.groups, **options)
+
+
 @functools.cache
 def truth(case: Case, dtype: str) -> tuple[AnyArray, AnyArray, AnyArray]:
     """(result, sum |x||w|, number of terms) of each output cell, exact integers."""
@@ -217,7 +234,7 @@ def error(case: Case, dtype: str, **options: Any) -> tuple[AnyArray, AnyArray, A
     """(|error|, sum |x||w|, number of terms) of each output cell."""
     x, kernel = case.arrays(dtype)
     exact, magnitude, terms = truth(case, dtype)
-    result = bs.plan(kernel.astype(dtype), strides=case.strides, groups=case.groups, **options)(x.astype(dtype))
+    result = planned(kernel.astype(dtype), case, **options)(x.astype(dtype))
     rounded = np.array([int(value) for value in result.ravel()], dtype=object).reshape(exact.shape)
     return np.abs(rounded - exact), magnitude, terms
 
@@ -240,6 +257,22 @@ def test_winograd_stays_within_a_millionth(kind: str) -> None:
     assert (wrong.astype(float) <= 1e-6 * magnitude.astype(float)).all()
 
 
+@pytest.mark.skipif(not ALGORITHM, reason="this version has no algorithms to choose from")
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("kind", CASES)
+def test_each_algorithm_runs_where_it_is_forced_and_keeps_its_bound(kind: str) -> None:
+    case = CASES[kind]
+    kernel = case.arrays("float32")[1].astype(np.float32)
+    names = algorithms(kernel, strides=case.strides, groups=case.groups)
+    assert planned(kernel, case).algorithm in names
+    for name in names:
+        assert planned(kernel, case, algorithm=name).algorithm == name
+        wrong, magnitude, terms = error(case, "float32", algorithm=name)
+        sums = 4 * float(np.finfo(np.float32).eps) * np.sqrt(terms.astype(float))
+        bound = np.full_like(sums, 1e-6) if name == "winograd" else sums
+        assert (wrong.astype(float) <= bound * magnitude.astype(float)).all(), name
+
+
 @pytest.mark.usefixtures("target")
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -259,143 +292,3 @@ def test_every_kind_of_layer_has_the_same_bits_for_any_number_of_threads(kind: s
         others = bs.conv(y, kernel, **options), bs.conv_kernel_gradient(y, x, kernel.shape, **options)
         results.append([array.tobytes() for array in (y, *others)])
     assert all(result == results[0] for result in results)
-
-
-def run_python(code: str, **words: str) -> list[str]:
-    """The lines that a fresh process prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **words},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-MEMORY = """
-import sys
-import numpy as np
-import backstride as bs
-
-def peak():
-    with open("/proc/self/status") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-
-def now():
-    with open("/proc/self/statm") as file:
-        return 4096 * int(file.read().split()[1])
-
-x_shape, kernel_shape, strides, data_format, threads = {words}
-bs.set_num_threads(threads)
-x, kernel = np.ones(x_shape, np.float32), np.ones(kernel_shape, np.float32)
-plan = bs.plan(kernel, strides=strides, data_format=data_format)
-small = x[:1, :3] if data_format == "channels_last" else x[:1, :, :3]
-_ = plan(np.ascontiguousarray(small))
-with open("/proc/self/clear_refs", "w") as file:
-    _ = file.write("5")
-before = now()
-y = plan(x)
-print(peak() - before - y.nbytes, 2 * kernel.nbytes, x.nbytes)
-"""
-LARGE = {  # x, kernel, strides: with a column buffer of 270 to 540 MB
-    "2-D": ((1, 128, 128, 32), (32, 32, 4, 32), (8, 8)),
-    "2-D k=s": ((1, 512, 512, 8), (8, 8, 4, 8), (8, 8)),
-    "1-D to one channel": ((1, 100_000, 16), (1024, 1, 16), (256,)),
-    "3-D": ((1, 32, 32, 32, 8), (8, 8, 8, 8, 8), (4, 4, 4)),
-}
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks of memory are read and reset in /proc")
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("kind", LARGE)
-def test_the_workspace_is_small(kind: str, data_format: str, threads: int) -> None:
-    """At most 8 MiB for each thread beside the packed weights and the output: no column buffer, no second image."""
-    x, kernel, strides = LARGE[kind]
-    if data_format == "channels_first":
-        x, kernel = (x[0], x[-1], *x[1:-1]), (kernel[-1], kernel[-2], *kernel[:-2])
-    words = repr((x, kernel, strides, data_format, threads))
-    (line,) = run_python(MEMORY.replace("{words}", words), **{VARIABLE: COMPILED[0]})
-    growth, packed, _ = map(int, line.split())
-    assert growth <= packed + threads * 8 * 2**20 + 2**20
-
-
-ALLOCATION = """
-import resource
-import numpy as np
-import backstride as bs
-
-def size():
-    with open("/proc/self/statm") as file:
-        return 4096 * int(file.read().split()[0])
-
-bs.set_num_threads({threads})
-random = np.random.default_rng(0)
-x = random.integers(-3, 4, (2, 40, 40, 128)).astype(np.float32)
-kernel = random.integers(-3, 4, (8, 8, 128, 128)).astype(np.float32)
-
-def run():
-    y = bs.conv_transpose(x, kernel, strides=4)
-    return [array.tobytes() for array in (y, bs.conv(y, kernel, strides=4))]
-
-refused = 0
-unlimited = resource.getrlimit(resource.RLIMIT_AS)
-for megabytes in {limits}:
-    resource.setrlimit(resource.RLIMIT_AS, (size() + megabytes * 2**20, unlimited[1]))
-    try:
-        results = run()
-    except MemoryError:
-        refused += 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, unlimited)
-assert refused > 0
-assert run() == run() == results
-bs.set_num_threads(1)
-assert run() == results
-print(refused)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are the kernel's")
-@pytest.mark.parametrize("threads", [1, 3])
-def test_too_little_memory_is_a_memory_error_and_nothing_else(threads: int, target: str) -> None:
-    """Limits from next to nothing to enough, so that each allocation of a call is the one that fails once."""
-    limits = [*range(0, 96, 3), 4000]
-    (line,) = run_python(ALLOCATION.format(threads=threads, limits=limits), **{VARIABLE: target})
-    assert 3 < int(line) < len(limits)
-
-
-INTERRUPT = """
-import signal
-import time
-import numpy as np
-import backstride as bs
-
-bs.set_num_threads(1)
-x, kernel = np.ones((64, 48, 48, 64), np.float32), np.ones((4, 4, 64, 64), np.float32)
-plan = bs.plan(kernel, strides=2)
-_ = plan(x[:1])
-started = time.process_time()
-_ = plan(x[:4])
-whole = 16 * (time.process_time() - started)
-signal.signal(signal.SIGPROF, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_PROF, whole / 16)
-started = time.process_time()
-try:
-    _ = plan(x)
-except KeyboardInterrupt:
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    print((time.process_time() - started) / whole)
-assert np.array_equal(plan(x[:4]), plan(x[-4:]))
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the timer of processor time is POSIX")
-@pytest.mark.usefixtures("target")
-def test_a_long_call_can_be_interrupted() -> None:
-    """Between images: after a sixteenth of the work, measured in processor time, the rest is left undone."""
-    (share,) = run_python(INTERRUPT)
-    assert float(share) < 0.5
