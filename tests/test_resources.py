@@ -1,4 +1,4 @@
-"""What a call takes: little memory; where there is none, a MemoryError."""
+"""What a call takes: little memory; where there is none, a MemoryError; and it can be interrupted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ LARGE = {  # x, kernel, strides: with a column buffer of 270 MB to 540 MB
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("data_format", ["channels_last"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("kind", LARGE)
 def test_the_workspace_is_small(kind: str, data_format: str, threads: int) -> None:
     """At most 8 MiB for each thread beside the packed weights and the output: no column buffer, no second image."""
@@ -123,9 +123,41 @@ print(refused)
 """
 
 
-@pytest.mark.parametrize("threads", [1])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_too_little_memory_is_a_memory_error_and_nothing_else(threads: int, target: str) -> None:
     """Limits from next to nothing to enough, so that each allocation of a call is the one that fails once."""
     limits = [*range(0, 48, 2), 4000]
     (line,) = run_python(ALLOCATION.format(threads=threads, limits=limits), **{VARIABLE: target})
     assert 3 < int(line) < len(limits)
+
+
+INTERRUPT = """
+import signal
+import time
+import numpy as np
+import backstride as bs
+
+bs.set_num_threads(1)
+x, kernel = np.ones((64, 32, 32, 64), np.float32), np.ones((4, 4, 64, 64), np.float32)
+plan = bs.plan(kernel, strides=2)
+_ = plan(x[:1])
+started = time.process_time()
+_ = plan(x[:4])
+whole = 16 * (time.process_time() - started)
+signal.signal(signal.SIGPROF, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_PROF, whole / 8)
+started = time.process_time()
+try:
+    _ = plan(x)
+except KeyboardInterrupt:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    print((time.process_time() - started) / whole)
+assert np.array_equal(plan(x[:4]), plan(x[-4:]))
+"""
+
+
+@pytest.mark.usefixtures("target")
+def test_a_long_call_can_be_interrupted() -> None:
+    """Between images: after an eighth of the work, measured in processor time, the rest is left undone."""
+    (share,) = run_python(INTERRUPT)
+    assert float(share) < 0.5
