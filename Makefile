@@ -27,7 +27,7 @@ $(STAMPS)/test: $(STAMPS)/demo
 	touch $@
 
 $(STAMPS)/frameworks: $(STAMPS)/test
-	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx]'
+	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx,bench]'
 	touch $@
 
 ## make demo             run the main job on real digits; writes demo/report.html
@@ -61,9 +61,9 @@ docs: $(STAMPS)/test
 conformance: $(STAMPS)/frameworks
 	$(BIN)/backstride conform --out docs/conformance.md
 
-## make bench            time real layers against PyTorch, ONNX Runtime and OpenVINO
+## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (25 minutes)
 bench: $(STAMPS)/frameworks
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py --results
 
 ## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize:

@@ -37,11 +37,26 @@ class Layer:
         cells, taps = math.prod(self.input), math.prod(self.kernel)
         return 2e-9 * self.batch * self.small * cells * (self.big // self.groups) * taps
 
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Spatial size of the result."""
+        axes = zip(self.input, self.kernel, self.strides, self.crop, strict=True)
+        return tuple((cells - 1) * step + taps - sum(cut) for cells, taps, step, cut in axes)
+
+    @property
+    def megabytes(self) -> float:
+        """Input, output and kernel in float32: what has to move at least."""
+        data = self.batch * (self.small * math.prod(self.input) + self.big * math.prod(self.output))
+        return 4e-6 * (data + math.prod(self.kernel) * self.small * self.big // self.groups)
+
     def lighter(self, gflop: float) -> Layer:
-        """The same layer with a batch small enough for so much work, at least 1."""
+        """The same layer with a batch small enough for so much work, at least 1; then with fewer output channels."""
         if self.gflop <= gflop:
             return self
-        return replace(self, batch=max(1, int(self.batch * gflop / self.gflop)))
+        fewer = replace(self, batch=max(1, int(self.batch * gflop / self.gflop)))
+        if fewer.gflop <= 2 * gflop or self.groups > 1:
+            return fewer
+        return replace(fewer, big=max(1, int(self.big * gflop / fewer.gflop)))
 
 
 def layers() -> tuple[Layer, ...]:

@@ -1,84 +1,199 @@
-"""Times every layer of layers.csv against the best peer, interleaved in one process.
+"""Times every layer of layers.csv against the best peer, interleaved; weights packed beforehand and not.
 
-    python benchmarks/run.py                         all layers, 1 and 2 threads
-    python benchmarks/run.py --layers 3,24 --threads 1
+    python benchmarks/run.py                              all layers, 1 and 2 threads, 25 minutes on 2 cores
+    python benchmarks/run.py --layers 3,24 --threads 1 --variants packed
+    python benchmarks/run.py --resume                     go on where the last run was stopped
+    python benchmarks/run.py --results                    and write results.md and ratios.svg from it
+    python benchmarks/run.py --from FILE --results        the same without measuring anything
 
-For each layer and thread count: the median of each runner in GFLOP/s with its spread (half the distance of the
-quartiles, in percent), and the ratio of ours to the best peer in any layout. Weights are packed beforehand.
+For each layer: the ratio of ours to the best peer in any layout, and everybody's GFLOP/s with the spread (half
+the distance of the quartiles, in percent). `~` marks a peer far behind, which was called a few times only.
+Heavier layers are timed with a smaller batch, or fewer output channels, which the row says.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import statistics
 import sys
-import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 from layers import Layer, layers
-from peers import OURS, PEERS, Run
-from rich.console import Console
-from rich.progress import track
+from limits import measure as measure_limits
+from machine import describe
+from parent import Parent
+from peers import GRADIENTS, PEERS, makers
+from problem import VARIANTS
+from records import Cell, Records, read, write
+from report import write_results
+from special import SPECIAL
 
-MOST_GFLOP = 30.0  # heavier layers are timed with a smaller batch, which the row says
-
-
-def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Run all of them in turn until the time is spent, at least 5 rounds after one to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        _ = run()
-    started = time.perf_counter()
-    while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < 5:
-        for name, run in runs.items():
-            before = time.perf_counter()
-            _ = run()
-            times[name].append(time.perf_counter() - before)
-    return times
-
-
-def compare(layer: Layer, threads: int, seconds: float) -> tuple[str, float]:
-    """One row of the table, and the ratio to the best peer."""
-    random = np.random.default_rng(0)
-    made = {name: make(layer, random, threads) for name, make in {**OURS, **PEERS}.items()}
-    times = measure({name: run for name, run in made.items() if run is not None}, seconds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    ours = min(medians[name] for name in OURS)
-    peer = min((name for name in medians if name in PEERS), key=lambda name: medians[name])
-    shown = "  ".join(f"{name} {layer.gflop / medians[name]:.1f}±{spread(times[name]):.0f}%" for name in medians)
-    ratio = medians[peer] / ours
-    return f"{layer.number:>4} {layer.name[:36]:36} n={layer.batch:<4} x{ratio:5.2f} of {peer:20} {shown}", ratio
-
-
-def spread(values: list[float]) -> float:
-    """Half the distance of the quartiles, in percent of the median."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return 50 * (high - low) / middle
+Keep = Callable[[dict[str, Any]], None]
+RAW = Path(__file__).parents[1] / "build" / "measurements.jsonl"
+DEFAULT = ("packed", "packed-relu", "call", "input-gradient", "kernel-gradient")
+MOST_GFLOP = 6.0
+CARRY = 4.0  # times as slow as the best peer with packed weights: not asked again in the other variants
 
 
 def main() -> None:
-    """Print the table and the summary lines."""
+    """Measure what was asked for, print the tables and the summary lines, write the results."""
+    words = arguments()
+    records = read(words.source or words.raw)
+    if words.source is None:
+        if not words.resume:
+            words.raw.unlink(missing_ok=True)
+            records = Records()
+        run_all(words, records)
+    else:
+        show(records)
+    if words.results:
+        for path in write_results(records, Path(__file__).parent if words.folder is None else words.folder):
+            print(f"wrote {path.name}")
+
+
+def run_all(words: argparse.Namespace, records: Records) -> None:
+    """Measure every cell that the records lack, one process for each number of threads."""
+
+    def keep(line: dict[str, Any]) -> None:
+        write(words.raw, line)
+        records.add(line)
+
+    keep({"kind": "machine", "words": describe()})
+    for threads in words.threads:
+        if threads not in records.limits and not words.quick:
+            keep({"kind": "limits", **dataclasses.asdict(measure_limits(threads))})
+        with Parent(threads, words.peers) as parent:
+            for variant in words.variants:
+                run_table(words, records, parent, variant, keep)
+            for name in () if words.quick else SPECIAL:
+                if (name, threads) not in records.special:
+                    keep(parent.special(name))
+
+
+def run_table(words: argparse.Namespace, records: Records, parent: Parent, variant: str, keep: Keep) -> None:
+    """Measure and print one variant."""
+    print(title(variant, parent.threads), flush=True)
+    for layer in words.layers:
+        key = (layer.number, variant, parent.threads)
+        if key not in records.cells:
+            keep(parent.cell(job(words, layer, variant, records, parent.threads)))
+        print(row(records.cells[key]), flush=True)
+    print(summary(records.table(variant, parent.threads)), flush=True)
+
+
+def job(words: argparse.Namespace, layer: Layer, variant: str, records: Records, threads: int) -> dict[str, Any]:
+    """What the worker is asked: who runs is what was chosen, less those who have shown that they are far behind."""
+    names = [name for name in makers(VARIANTS[variant]) if name.startswith("ours") or name in words.peers]
+    gradient = VARIANTS[variant].gradient
+    alike = [cell for key, cell in records.cells.items() if key[0] == layer.number and kind(key[1]) == gradient]
+    dropped = {name for cell in alike for name in cell.dropped if not name.startswith("ours")}
+    before = records.cells.get((layer.number, "packed", threads))
+    peer = None if before is None else before.best(ours=False)
+    if gradient is None and before is not None and peer is not None:
+        limit = CARRY * before.median(peer)
+        dropped |= {name for name in before.seconds if name in PEERS and before.median(name) > limit}
+        fair = [name for name in names if name in PEERS and name not in dropped]
+        if not fair:  # the best of those who can
+            dropped = {name for name in dropped if name not in names}
+    gflop = words.gflop / 2 if gradient else words.gflop
+    runners = [name for name in names if name not in dropped]
+    return {"layer": layer.number, "variant": variant, "gflop": gflop, "runners": runners, "seconds": words.seconds}
+
+
+def kind(variant: str) -> str | None:
+    """Which gradient a variant times, if any."""
+    return VARIANTS[variant].gradient
+
+
+def title(variant: str, threads: int) -> str:
+    """The line above a table."""
+    return f"threads {threads}, {VARIANTS[variant].title}: GFLOP/s, median ± spread"
+
+
+def row(cell: Cell) -> str:
+    """One line of a table."""
+    layer, peer = cell.layer, cell.best(ours=False)
+    shown = "  ".join(one(cell, name) for name in cell.seconds)
+    lost = "".join(f"  {name}: {reason}" for name, reason in cell.dropped.items())
+    size = f"n={layer.batch:<4}" + (f" out={layer.big}" if layer.big != original(layer).big else "")
+    ratio = "not compared" if cell.ratio is None else f"x{cell.ratio:5.2f} of {peer:20}"
+    return f"{layer.number:>4} {layer.name[:36]:36} {size} {ratio} {shown}{lost}"
+
+
+def one(cell: Cell, name: str) -> str:
+    """Somebody's rate."""
+    rate = cell.layer.gflop / cell.median(name)
+    few = name not in cell.turns
+    return f"{name} {'~' if few else ''}{rate:.1f}" + ("" if few else f"±{cell.spread(name):.0f}%")
+
+
+def original(layer: Layer) -> Layer:
+    """The layer as layers.csv has it."""
+    return next(one for one in layers() if one.number == layer.number)
+
+
+def summary(cells: Iterable[Cell]) -> str:
+    """The line that the issue of the engine asks for."""
+    ratios = [cell.ratio for cell in cells if cell.ratio is not None]
+    if not ratios:
+        return "nothing was compared"
+    mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
+    return f"geomean {mean:.2f}, min {min(ratios):.2f}, layers below 1.0: {sum(ratio < 1 for ratio in ratios)}"
+
+
+def show(records: Records) -> None:
+    """Print the tables of a file."""
+    for threads, variant in sorted({(cell.threads, cell.variant) for cell in records.cells.values()}, key=_order):
+        print(title(variant, threads))
+        for layer in layers():
+            if (layer.number, variant, threads) in records.cells:
+                print(row(records.cells[layer.number, variant, threads]))
+        print(summary(records.table(variant, threads)))
+
+
+def _order(key: tuple[int, str]) -> tuple[int, int]:
+    return key[0], list(VARIANTS).index(key[1])
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked: exit code 2 and one line on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _ = parser.add_argument("--layers", help="numbers from layers.csv, joined by commas; all by default")
     _ = parser.add_argument("--threads", default="1,2", help="thread counts, joined by commas")
-    _ = parser.add_argument("--seconds", type=float, default=0.4, help="for each runner of each layer")
+    _ = parser.add_argument("--variants", default=",".join(DEFAULT), help=f"joined by commas, of {', '.join(VARIANTS)}")
+    _ = parser.add_argument("--peers", help=f"joined by semicolons, of {'; '.join(PEERS)}; all by default")
+    _ = parser.add_argument("--seconds", type=float, default=0.08, help="for each runner of each layer")
+    _ = parser.add_argument("--gflop", type=float, default=MOST_GFLOP, help="most work of a call; gradients half")
+    _ = parser.add_argument("--raw", type=Path, default=RAW, help="file of measurements, started anew")
+    _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
+    _ = parser.add_argument("--from", dest="source", type=Path, help="file of measurements to read; measures nothing")
+    _ = parser.add_argument("--results", action="store_true", help="write results.md, ratios.svg and ratios.png")
+    _ = parser.add_argument("--folder", type=Path, help="where --results writes; beside this file by default")
+    _ = parser.add_argument("--quick", action="store_true", help="without the machine's limits and special cases")
     words = parser.parse_args()
-    wanted = None if words.layers is None else {int(number) for number in words.layers.split(",")}
-    chosen = [layer.lighter(MOST_GFLOP) for layer in layers() if wanted is None or layer.number in wanted]
-    if not chosen:
-        parser.error(f"`--layers` (={words.layers}) names no layer; legal are {[layer.number for layer in layers()]}")
-    for threads in (int(count) for count in words.threads.split(",")):
-        ratios: list[float] = []
-        print(f"threads {threads}: GFLOP/s, median ± spread")
-        for layer in track(chosen, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()):
-            row, ratio = compare(layer, threads, words.seconds)
-            ratios.append(ratio)
-            print(row, flush=True)
-        mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
-        below = sum(ratio < 1 for ratio in ratios)
-        print(f"geomean {mean:.2f}, min {min(ratios):.2f}, layers below 1.0: {below} of {len(ratios)}")
+    known = {str(layer.number): layer for layer in layers()}
+    words.layers = [known[name] for name in _chosen(parser, "layers", words.layers, known, ",")]
+    words.variants = _chosen(parser, "variants", words.variants, VARIANTS, ",")
+    words.peers = _chosen(parser, "peers", words.peers, {**PEERS, **GRADIENTS}, ";")
+    words.threads = [int(n) for n in _chosen(parser, "threads", words.threads, map(str, range(1, 1025)), ",")]
+    if words.source is not None and not words.source.is_file():
+        parser.error(f"`--from` (={words.source}) must be a file that a run has written, such as {RAW.name}")
+    return words
+
+
+def _chosen(parser: argparse.ArgumentParser, name: str, text: str | None, known: Iterable[str], mark: str) -> list[str]:
+    legal = list(known)
+    chosen = legal if text is None else [word.strip() for word in text.split(mark)]
+    wrong = [word for word in chosen if word not in legal]
+    if wrong:
+        shown = ", ".join(legal) if len(legal) < 200 else f"{legal[0]} to {legal[-1]}"
+        parser.error(f"`--{name}` (={text}) holds {wrong[0]!r}; legal are {shown}")
+    return chosen
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

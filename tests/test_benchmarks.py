@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import backstride as bs
@@ -21,18 +22,18 @@ _ = pytest.importorskip("torch", reason="the benchmark needs a peer")
 
 
 @pytest.fixture(name="modules")
-def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     torch: Any = importlib.import_module("torch")
     threads = torch.get_num_threads()
-    yield importlib.import_module("layers"), importlib.import_module("peers")
+    yield importlib.import_module
     torch.set_num_threads(threads)
     bs.set_num_threads(0)
 
 
-def test_the_layers_are_what_their_file_says(modules: tuple[Any, Any]) -> None:
+def test_the_layers_are_what_their_file_says(modules: Any) -> None:
     rows = (FOLDER / "layers.csv").read_text(encoding="utf-8").splitlines()[1:]
-    layers: Any = modules[0].layers()
+    layers: Any = modules("layers").layers()
     assert len(layers) == len(rows) > 60
     for layer, row in zip(layers, rows, strict=True):
         words = row.replace('"', "").split(",")
@@ -49,36 +50,87 @@ def is_number(word: str) -> bool:
 
 
 @pytest.mark.parametrize("number", SMALL)
-def test_everybody_computes_as_many_numbers(number: int, modules: tuple[Any, Any]) -> None:
-    (layer,) = (layer for layer in modules[0].layers() if layer.number == number)
+def test_torch_computes_as_many_numbers(number: int, modules: Any) -> None:
+    (layer,) = (layer for layer in modules("layers").layers() if layer.number == number)
+    problem = modules("problem").Problem(layer, modules("problem").VARIANTS["packed"])
+    peers: Any = modules("peers")
     output = bs.geometry(layer.input, layer.kernel, strides=layer.strides, padding=layer.crop).output
-    ran: list[str] = []
-    for name, make in {**modules[1].OURS, **modules[1].PEERS}.items():
-        run = make(layer, np.random.default_rng(0), 1)
-        if run is None:
-            continue
-        result = run()
-        array = np.asarray(result[0] if name in {"ONNX Runtime", "OpenVINO"} else result)
-        assert array.size == layer.batch * layer.big * math.prod(output), name
-        ran.append(name)
-    assert {"ours, channels last", "torch"} <= set(ran)
+    assert layer.output == output
+    for make in (peers.OURS["ours, channels last"], peers.PEERS["torch"]):
+        runner = make(problem)
+        assert runner.result(runner.call()).shape == (layer.batch, *output, layer.big)
 
 
-def test_it_prints_a_row_for_each_layer_and_a_summary() -> None:
-    words = ["--layers", "15,28,65", "--threads", "1", "--seconds", "0.01"]
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / "run.py"), *words], capture_output=True, text=True, check=True, timeout=120
+def test_heavy_layers_get_lighter(modules: Any) -> None:
+    for layer in modules("layers").layers():
+        lighter = layer.lighter(5)
+        assert lighter.gflop <= 10 or lighter.batch == 1
+        assert lighter.gflop <= 35
+        assert lighter.batch >= 1
+        assert lighter.big >= 1
+        assert layer.lighter(1e9) is layer
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(FOLDER / "run.py"), *words], capture_output=True, text=True, check=False, timeout=200
     )
-    head, *rows, summary = done.stdout.splitlines()
-    assert head == "threads 1: GFLOP/s, median ± spread"
-    assert [row.split()[0] for row in rows] == ["15", "28", "65"]
-    assert summary.startswith("geomean ")
-    assert "layers below 1.0:" in summary
 
 
-def test_an_unknown_layer_is_refused() -> None:
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / "run.py"), "--layers", "2"], capture_output=True, text=True, check=False
-    )
+SUMMARY = re.compile(r"geomean \d+\.\d\d, min \d+\.\d\d, layers below 1\.0: \d+")
+
+
+def test_it_times_three_layers_and_writes_the_results(tmp_path: Path) -> None:
+    raw = tmp_path / "measurements.jsonl"
+    words = ["--layers", "15,28,65", "--peers", "torch; torch, channels last", "--seconds", "0.01", "--raw", str(raw)]
+    done = run(*words, "--quick", "--threads", "1", "--variants", "packed,call-relu,kernel-gradient")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["threads", "15", "28", "65", "geomean"] * 3
+    assert lines[0] == "threads 1, weights packed beforehand: GFLOP/s, median ± spread"
+    assert all(SUMMARY.fullmatch(line) for line in lines[4::5])
+    results = run("--from", str(raw), "--results", "--folder", str(tmp_path))
+    assert results.returncode == 0, results.stderr
+    assert results.stdout.splitlines()[:15] == lines
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| 65 | PP-OCRv6-tiny det 1 |" in text
+    for section in ("Machine", "Summary", "Each peer by itself", "Layers, 1 thread", "Gradients", "What is slower"):
+        assert f"\n## {section}" in text
+    assert str(Path.home()) not in text
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    raw = tmp_path / "measurements.jsonl"
+    words = [
+        "--layers",
+        "15",
+        "--peers",
+        "torch",
+        "--seconds",
+        "0.01",
+        "--quick",
+        "--variants",
+        "packed",
+        "--raw",
+        str(raw),
+    ]
+    first, second = run(*words, "--threads", "1"), run(*words, "--threads", "1,2", "--resume")
+    assert second.stdout.startswith(first.stdout)
+    kinds = [json.loads(line)["kind"] for line in raw.read_text(encoding="utf-8").splitlines()]
+    assert kinds == ["machine", "cell", "machine", "cell"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--layers", "2"), "`--layers` (=2) holds '2'; legal are 1, 3, 4,"),
+        (("--threads", "0"), "`--threads` (=0) holds '0'; legal are 1 to 1024"),
+        (("--peers", "torsh"), "`--peers` (=torsh) holds 'torsh'; legal are torch, torch, channels last,"),
+        (("--variants", "fast"), "`--variants` (=fast) holds 'fast'; legal are packed, packed-relu,"),
+        (("--from", "nothing.jsonl"), "`--from` (=nothing.jsonl) must be a file that a run has written"),
+    ],
+)
+def test_wrong_words_are_refused(words: tuple[str, ...], message: str) -> None:
+    done = run(*words)
     assert done.returncode == 2
-    assert "`--layers` (=2) names no layer" in done.stderr
+    assert message in done.stderr.splitlines()[-1]

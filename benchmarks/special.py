@@ -1,0 +1,94 @@
+"""What users complain about beside plain speed: inputs of varying length, the first call of a size, small calls.
+
+Each function gives rows of a table: name to number, times in milliseconds, or microseconds where the name says so.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from layers import layers
+from peers import torch as torch_peer
+from problem import VARIANTS, Problem
+from timing import timed
+
+import backstride as bs
+
+Row = dict[str, Any]
+LENGTHS = tuple(500 * (i + 1) for i in range(10))
+FIRST_CALLS = (3, 22, 28, 45, 58, 69, 76, 97)
+
+
+def varying_length(threads: int) -> list[Row]:
+    """pytorch/pytorch#120982: an inverse STFT of 1026 channels, k 1024, s 256, on lengths that never come again."""
+    bs.set_num_threads(threads)
+    random = np.random.default_rng(0)
+    kernel = random.standard_normal((1024, 1, 1026), np.float32)
+    plan = bs.plan(kernel, strides=256)
+    ours = {n: random.standard_normal((1, n, 1026), np.float32) for n in LENGTHS}
+    rows = _lengths("ours", {n: partial(plan, x) for n, x in ours.items()})
+    torch = torch_peer._torch(Problem(layers()[0], VARIANTS["packed"], threads))  # noqa: SLF001
+    if torch is None:
+        return rows
+    weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(2, 1, 0)))
+    tensors = {n: torch.from_numpy(np.ascontiguousarray(x.swapaxes(1, 2))) for n, x in ours.items()}
+
+    def run(x: Any) -> Any:
+        with torch.inference_mode():
+            return torch.nn.functional.conv_transpose1d(x, weight, stride=256)
+
+    return rows + _lengths("torch", {n: partial(run, x) for n, x in tensors.items()})
+
+
+def _lengths(who: str, calls: dict[int, Callable[[], Any]]) -> list[Row]:
+    _ = next(iter(calls.values()))()  # the library itself warms up on the first length
+    first = {n: timed(call) for n, call in calls.items()}
+    again = {n: statistics.median(timed(call) for _ in range(3)) for n, call in calls.items()}
+    return [{"who": who, "length": n, "first ms": 1e3 * first[n], "again ms": 1e3 * again[n]} for n in calls]
+
+
+def first_calls(threads: int) -> list[Row]:
+    """A plan's first call on a size it has not met, against later ones on the same size: medians of several sizes."""
+    bs.set_num_threads(threads)
+    rows: list[Row] = []
+    for layer in (layer.lighter(2) for layer in layers() if layer.number in FIRST_CALLS):
+        problem = Problem(layer, VARIANTS["packed"], threads)
+        plan = bs.plan(problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups)
+        for _ in range(3):
+            _ = plan(problem.x)
+        first: list[float] = []
+        again: list[float] = []
+        for more in range(1, 10):
+            size = (*layer.input[:-1], layer.input[-1] + more)
+            x = np.random.default_rng(more).standard_normal((layer.batch, *size, layer.small), np.float32)
+            call = partial(plan, x)
+            for _ in range(2):  # the allocator has met the size: what is timed is this library
+                _ = np.ones((layer.batch, *plan.geometry(size).output, layer.big), np.float32)
+            first.append(timed(call))
+            again.append(statistics.median(timed(call) for _ in range(5)))
+        pair = statistics.median(first), statistics.median(again)
+        rows.append({"layer": layer.number, "first ms": 1e3 * pair[0], "again ms": 1e3 * pair[1]})
+    return rows
+
+
+def overhead(threads: int) -> list[Row]:
+    """One cell, one channel: what a call costs beside arithmetic, in microseconds."""
+    bs.set_num_threads(threads)
+    x, kernel = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)
+    plan = bs.plan(kernel)
+    calls = {"plan(x)": partial(plan, x), "bs.conv_transpose(x, kernel)": partial(bs.conv_transpose, x, kernel)}
+    return [
+        {"call": name, "microseconds": 1e6 * statistics.median(timed(call, 300) for _ in range(15))}
+        for name, call in calls.items()
+    ]
+
+
+SPECIAL: dict[str, Callable[[int], list[Row]]] = {
+    "varying length": varying_length,
+    "first calls": first_calls,
+    "overhead": overhead,
+}
