@@ -47,11 +47,10 @@ struct Loaded {
 
 template <typename Scalar>
 struct Work {
-    Scratch<Scalar> line_buffer, sum_buffer, scratch, interleaved;
+    Scratch<Scalar> line_buffer, sum_buffer, product_buffer, scratch, interleaved;
     Scalar *lines, *sums;
-    Index line_size;
+    Index plane_size;
     std::vector<Loaded> loaded;
-    Scalar* line(Index slot) { return lines + slot * line_size; }
     std::vector<Scalar> bias;
     std::vector<const Scalar*> sources, weights, terms;
     std::vector<Index> taps;
@@ -81,6 +80,14 @@ public:
             while (size_[1] < p.output[1] && size_[1] < 64 && ring_[0] * lines_of(2 * size_[1]) <= budget) size_[1] *= 2;
             ring_[1] = lines_of(size_[1]);
         }
+        // Several short lines are multiplied at once, so that a tile of vectors is full.
+        if (pieces == 1 && lines_of(1) * ring_[0] <= budget) {
+            together_ = std::clamp<Index>(most_vectors * lanes_ / padded(p.input[2], lanes_), 1, 16);
+            if (together_ > 1) {
+                while (size_[1] > 1 && lines_of(size_[1]) * ring_[0] > budget) size_[1] = (size_[1] + 1) / 2;
+                ring_[1] = lines_of(size_[1]);
+            }
+        }
         for (std::size_t axis = 0; axis < 2; ++axis) boxes_[axis] = (p.output[axis] + size_[axis] - 1) / size_[axis];
     }
 
@@ -100,60 +107,85 @@ private:
         const Index to0 = std::min(from0 + size_[0], p_.output[0]), to1 = std::min(from1 + size_[1], p_.output[1]);
         // Output cells [q, q + each) of all phases, by the input cells [low, high).
         const Index low = std::clamp<Index>(q - reach_, 0, p_.input[2]), high = std::clamp<Index>(q + each_, low, p_.input[2]);
-        const Index vectors = (high - low + lanes_ - 1) / lanes_, width = vectors * lanes_;
-        const Index pitch = width + lanes_;  // a vector more: channels must not share a set of the cache
-        work.line_size = p_.small * pitch;
-        work.lines = work.line_buffer.get(ring_[0] * ring_[1] * work.line_size + lanes_);
+        const Index line = padded(high - low, lanes_), pitch = ring_[1] * line + lanes_;
+        work.plane_size = p_.small * pitch;
+        work.lines = work.line_buffer.get(ring_[0] * work.plane_size);
         work.loaded.assign(static_cast<std::size_t>(ring_[0]), {-1, 0});
-        const auto bring = [&](Index i0, Index o1) {  // the lines of a plane that an output line meets
+        const Index band = axes_[1].first(from1);
+        // Where an input line starts: in a ring, or one after the other.
+        const auto place = [&](Index i0, Index i1) {
+            return work.lines + i0 % ring_[0] * work.plane_size + (together_ > 1 ? i1 - band : i1 % ring_[1]) * line;
+        };
+        const auto bring = [&](Index i0, Index first_output, Index last_output) {
             Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
             if (slot.plane != i0) slot = {i0, 0};
-            const Index last = axes_[1].last(o1 + 1);
-            for (Index i1 = std::max(slot.next, axes_[1].first(o1)); i1 < last; ++i1)
-                load(image, i0, i1, low, high, work.line(i0 % ring_[0] * ring_[1] + i1 % ring_[1]), pitch);
+            const Index last = axes_[1].last(last_output + 1);
+            for (Index i1 = std::max(slot.next, axes_[1].first(first_output)); i1 < last; ++i1)
+                load(image, i0, i1, low, high, place(i0, i1), pitch);
             slot.next = std::max(slot.next, last);
         };
         // Sums have margins of zeros, which cells outside of the input stand for.
         const Index rows = p_.kernel[2] * p_.big, out_vectors = (each_ + lanes_ - 1) / lanes_;
         const Index margin = (reach_ + each_ + lanes_) / lanes_ * lanes_ + lanes_;
-        const Index sums_pitch = margin + width + margin + out_vectors * lanes_;
+        const Index sums_pitch = margin + line + margin + out_vectors * lanes_, products_pitch = together_ * line + lanes_;
         work.sums = work.sum_buffer.get(rows * sums_pitch);
         std::fill_n(work.sums, rows * sums_pitch, Scalar(0));
+        Scalar* products = together_ > 1 ? work.product_buffer.get(rows * products_pitch) : nullptr;
         const Index streams = p_.strides[2] * p_.big * out_vectors * lanes_;
         (void)work.scratch.get(streams), (void)work.interleaved.get(streams);
+        const Index s1 = p_.strides[1], before1 = p_.before[1];
         for (Index o0 = from0; o0 < to0; ++o0)
-            for (Index o1 = from1; o1 < to1; ++o1) {
-                multiply(work, o0, o1, bring, pitch, vectors, work.sums + margin, sums_pitch);
-                store(work, image, o0, o1, q, work.sums + margin - (high > low ? low : q), sums_pitch, out_vectors);
-            }
+            for (Index q1 = floor_divided(from1 + before1, s1); q1 * s1 - before1 < to1; q1 += together_)
+                for (Index residue = 0; residue < s1; ++residue) {
+                    Index o1 = q1 * s1 + residue - before1;
+                    const Index end = std::min(to1, o1 + together_ * s1);
+                    if (o1 < from1) o1 += (from1 - o1 + s1 - 1) / s1 * s1;
+                    while (o1 < end) {
+                        Index count = 1;
+                        while (o1 + count * s1 < end && alike(o1, o1 + count * s1)) ++count;
+                        const Index last = o1 + (count - 1) * s1;
+                        if (together_ == 1) {
+                            multiply(work, o0, o1, last, bring, place, pitch, line / lanes_, work.sums + margin, sums_pitch);
+                        } else {
+                            multiply(work, o0, o1, last, bring, place, pitch, count * line / lanes_, products, products_pitch);
+                        }
+                        for (Index n = 0; n < count; ++n, o1 += s1) {
+                            if (together_ > 1) kernels_.copy_lines(products + n * line, products_pitch, rows, line, work.sums + margin, sums_pitch);
+                            store(work, image, o0, o1, q, work.sums + margin - (high > low ? low : q), sums_pitch, out_vectors);
+                        }
+                    }
+                }
+    }
+
+    // Whether two output lines of a phase meet the same taps.
+    bool alike(Index one, Index other) const {
+        for (Index tap = 0; tap < p_.kernel[1]; ++tap)
+            if ((axes_[1].cell(one, tap) < 0) != (axes_[1].cell(other, tap) < 0)) return false;
+        return true;
     }
 
     void load(Index image, Index i0, Index i1, Index low, Index high, Scalar* to, Index pitch) const {
         const Scalar* from = x_.at(image, i0, i1, low);
         if (x_.channel == 1) return kernels_.transpose(from, x_.cell, high - low, p_.small, to, pitch, true);
-        const Index padded = (high - low + lanes_ - 1) / lanes_ * lanes_;
-        for (Index c = 0; c < p_.small; ++c) {
-            const Scalar* line = from + c * x_.channel;
-            Scalar* target = to + c * pitch;
-            if (x_.cell == 1) std::copy(line, line + (high - low), target);
-            else for (Index n = 0; n < high - low; ++n) target[n] = line[n * x_.cell];
-            std::fill(target + (high - low), target + padded, Scalar(0));
-        }
+        if (x_.cell == 1) return kernels_.copy_lines(from, x_.channel, p_.small, high - low, to, pitch);
+        for (Index c = 0; c < p_.small; ++c)
+            for (Index n = 0; n < padded(high - low, lanes_); ++n) to[c * pitch + n] = n < high - low ? from[c * x_.channel + n * x_.cell] : Scalar(0);
     }
 
-    template <typename Bring>
-    void multiply(Work<Scalar>& work, Index o0, Index o1, const Bring& bring, Index pitch, Index vectors, Scalar* sums,
+    // The products of the output lines from o1 to last, which meet the same taps.
+    template <typename Bring, typename Place>
+    void multiply(Work<Scalar>& work, Index o0, Index o1, Index last, const Bring& bring, const Place& place, Index pitch, Index vectors, Scalar* sums,
                   Index sums_pitch) const {
         work.sources.clear();
         work.taps.clear();
         for (Index t0 = 0; t0 < p_.kernel[0]; ++t0) {
             const Index i0 = axes_[0].cell(o0, t0);
             if (i0 < 0) continue;
-            bring(i0, o1);
+            bring(i0, o1, last);
             for (Index t1 = 0; t1 < p_.kernel[1]; ++t1) {
                 const Index i1 = axes_[1].cell(o1, t1);
                 if (i1 < 0) continue;
-                work.sources.push_back(work.line(i0 % ring_[0] * ring_[1] + i1 % ring_[1]));
+                work.sources.push_back(place(i0, i1));
                 work.taps.push_back(t0 * p_.kernel[1] + t1);
             }
         }
@@ -208,7 +240,7 @@ private:
     View<Scalar> y_;
     std::vector<Index> tiles_;
     std::array<Reach, 3> axes_;
-    Index lanes_, reach_, first_, each_;
+    Index lanes_, reach_, first_, each_, together_ = 1;
     std::array<Index, 2> size_, ring_;
     std::array<Index, 3> boxes_;
 };

@@ -114,6 +114,8 @@ struct Kernels {
     void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
     // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.
     void (*transpose)(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad);
+    // to[line*pitch + n] = from[line*step + n], filled with zeros up to a whole vector.
+    void (*copy_lines)(const Scalar* from, Index step, Index lines, Index count, Scalar* to, Index pitch);
     void (*lane_product)(const LaneProduct<Scalar>&);
     void (*interleave)(const Interleave<Scalar>&);
     bool (*all_finite)(const Scalar*, Index);

@@ -629,6 +629,16 @@ void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar
     }
 }
 
+template <typename Scalar>
+void copy_lines(const Scalar* from, Index step, Index lines, Index count, Scalar* to, Index pitch) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index line = 0; line < lines; ++line, from += step, to += pitch) {
+        Index n = 0;
+        for (; n + lanes <= count; n += lanes) *reinterpret_cast<Loose<Scalar>*>(to + n) = *reinterpret_cast<const Loose<Scalar>*>(from + n);
+        if (n < count) *reinterpret_cast<Loose<Scalar>*>(to + n) = some(from + n, count - n);
+    }
+}
+
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void lane_tile(const LaneProduct<Scalar>& job, Index cell) {
     constexpr Index lanes = Lanes<Scalar>::count;
@@ -737,5 +747,5 @@ template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>,
             depthwise<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>,
-            transpose<Scalar>, lane_product<Scalar>, interleave<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
+            transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
 }

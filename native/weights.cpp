@@ -39,6 +39,7 @@ bool tiles_fit(const Problem& p) {
 // one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
 template <typename Scalar>
 Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
+    if (choice.algorithm == Algorithm::definition) return choice.algorithm;
     if (depthwise(p)) return Algorithm::depthwise;
     if (!transpose) return Algorithm::phases;
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
