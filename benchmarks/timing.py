@@ -19,9 +19,10 @@ from problem import Problem, Runner
 
 Maker = Callable[[Problem], Runner | None]
 BURST = 2e-3  # seconds of a turn at least
+CHUNK = 5e-5  # seconds that are read from the clock at least
 WARM = 1e-3  # and of the calls before it
 HOPELESS = 20.0  # times as slow as the best: dropped after the first call
-PATIENCE = 2.0  # seconds that a first call may take in any case; some compile
+PATIENCE = 4.0  # seconds that a first call may take in any case; some compile
 BEHIND = 2.0  # times as slow as the best peer: no more turns
 LEAST_ROUNDS, MOST_ROUNDS = 5, 60
 TRIAL, MOST_TRIALS = 0.02, 10  # seconds and calls that decide who is far behind
@@ -93,10 +94,15 @@ def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float
         for name, call in calls.items():
             for _ in range(math.ceil(WARM / single[name]) if single[name] < WARM else 0):
                 _ = call()
-            count = math.ceil(BURST / single[name])
-            times.seconds[name].append(timed(call, count))
+            times.seconds[name].append(burst(call, single[name]))
         rounds += 1
     gc.enable()
+
+
+def burst(call: Callable[[], Any], single: float) -> float:
+    """Seconds of a call: the median of a turn, so that what else the machine does for a moment does not count."""
+    together = math.ceil(CHUNK / single)
+    return statistics.median(timed(call, together) for _ in range(math.ceil(BURST / (single * together))))
 
 
 def timed(call: Callable[[], Any], count: int = 1) -> float:
