@@ -70,6 +70,27 @@ Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int act
     return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
 }
 
+bool signalled() {
+    const nb::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() != 0;
+}
+
+// Without the interpreter lock, but hearing Ctrl-C.
+template <typename Work>
+void unlocked(const Work& work) {
+    bool stopped = false;
+    {
+        const nb::gil_scoped_release release;
+        const Interruptible scope(signalled);
+        try {
+            work();
+        } catch (const Interrupted&) {
+            stopped = true;
+        }
+    }
+    if (stopped) throw nb::python_error();
+}
+
 const char* const algorithms[] = {"automatic", "phases", "stacked", "winograd", "overlap", "depthwise", "definition"};
 
 Algorithm algorithm_named(const std::string& name) {
@@ -152,8 +173,7 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
     p.output = transpose ? to.size : from.size;
     p.before = before;
     const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
-    nb::gil_scoped_release release;
-    self.run(p, from.view, end, to.view);
+    unlocked([&] { self.run(p, from.view, end, to.view); });
 }
 
 // One convolution with weights that are packed for it alone.
@@ -183,7 +203,6 @@ void define(nb::module_& module, const char* name) {
         .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
              "algorithm"_a, "winograd"_a)
         .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
-        .def_prop_ro("products", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big * self.problem().small; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
              "channels_first"_a, "before"_a, "transpose"_a);
@@ -197,8 +216,7 @@ void define(nb::module_& module, const char* name) {
             const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
             require_size(w.size(), kernel_size(p));
             const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-            nb::gil_scoped_release release;
-            correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data());
+            unlocked([&] { correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data()); });
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "before"_a,
         "groups"_a);

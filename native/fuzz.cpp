@@ -71,10 +71,32 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
     Algorithm algorithm = static_cast<Algorithm>(draw.between(0, 4));
     if (algorithm == Algorithm::overlap && p.groups > 1) algorithm = Algorithm::automatic;
+    // Channels last, or channels first, which is the same numbers in another order.
+    const bool first = draw.one_in(2);
+    const auto view = [&](auto* data, const Axes& size, Index channels) {
+        auto result = dense(data, size, channels);
+        if (first) result.channel = cells(size), result.plane = size[1] * size[2], result.line = size[2], result.cell = 1;
+        return result;
+    };
+    const auto ordered = [&](const std::vector<Scalar>& numbers, const Axes& size, Index channels, bool back) {
+        std::vector<Scalar> result(numbers.size());
+        for (Index at = 0; at < static_cast<Index>(numbers.size()); ++at) {
+            const Index image = at / (cells(size) * channels), cell = at / channels % cells(size), c = at % channels;
+            const Index other = first ? (image * channels + c) * cells(size) + cell : at;
+            result[static_cast<std::size_t>(back ? at : other)] = numbers[static_cast<std::size_t>(back ? other : at)];
+        }
+        return result;
+    };
+    const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
+    const auto mine = ordered(x, p.input, inputs, false), theirs = ordered(y, p.output, outputs, false);
     direct_conv_transpose(p, x.data(), w.data(), up.data());
-    Weights<Scalar>(p, kernels, true, {algorithm, draw.one_in(2)}, w.data()).run(p, x.data(), plain, fast_up.data());
+    const Weights<Scalar> forward(p, kernels, true, {algorithm, draw.one_in(2)}, w.data());
+    forward.run(p, view(mine.data(), p.input, inputs), plain, view(fast_up.data(), p.output, outputs));
     direct_conv(p, y.data(), w.data(), down.data());
-    Weights<Scalar>(p, kernels, false, {}, w.data()).run(p, y.data(), plain, fast_down.data());
+    const Weights<Scalar> backward(p, kernels, false, {}, w.data(), draw.one_in(2));
+    backward.run(p, view(theirs.data(), p.output, outputs), plain, view(fast_down.data(), p.input, inputs));
+    fast_up = ordered(fast_up, p.output, outputs, true);
+    fast_down = ordered(fast_down, p.input, inputs, true);
     direct_conv_kernel_gradient(p, x.data(), y.data(), gradient.data());
     correlate_kernel_gradient(p, kernels, x.data(), y.data(), fast_gradient.data());
     const std::string name = "conv_transpose by algorithm " + std::to_string(static_cast<int>(algorithm));

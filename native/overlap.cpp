@@ -120,7 +120,7 @@ private:
             Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
             if (slot.plane != i0) slot = {i0, 0};
             const Index last = axes_[1].last(last_output + 1);
-            for (Index i1 = std::max(slot.next, axes_[1].first(first_output)); i1 < last; ++i1)
+            for (Index i1 = std::max(slot.next, together_ > 1 ? band : axes_[1].first(first_output)); i1 < last; ++i1)
                 load(image, i0, i1, low, high, place(i0, i1), pitch);
             slot.next = std::max(slot.next, last);
         };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -18,6 +19,18 @@
 
 namespace backstride {
 namespace {
+
+// The calling thread asks between tasks, now and then, whether to go on.
+thread_local bool (*interrupted)() = nullptr;
+thread_local std::chrono::steady_clock::time_point asked;
+
+void ask() {
+    if (!interrupted) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - asked < std::chrono::milliseconds(20)) return;
+    asked = now;
+    if (interrupted()) throw Interrupted();
+}
 
 int processors() {
 #if defined(__linux__)
@@ -37,11 +50,14 @@ public:
             tasks_ = tasks;
             next_.store(0);
             failure_ = nullptr;
-            while (static_cast<int>(workers_.size()) < threads - 1) {
-                const auto number = static_cast<int>(workers_.size());
-                workers_.emplace_back([this, number] { serve(number); });
+            try {
+                while (static_cast<int>(workers_.size()) < threads - 1) {
+                    const auto number = static_cast<int>(workers_.size());
+                    workers_.emplace_back([this, number] { serve(number); });
+                }
+            } catch (const std::exception&) {  // no memory for a thread: those that are there do the work
             }
-            invited_ = threads - 1;
+            invited_ = std::min(threads - 1, static_cast<int>(workers_.size()));
             busy_ = invited_;
             ++round_;
         }
@@ -59,6 +75,7 @@ private:
     void take() {
         for (std::ptrdiff_t task; (task = next_.fetch_add(1)) < tasks_;) {
             try {
+                ask();
                 (*work_)(task);
             } catch (...) {
                 const std::lock_guard<std::mutex> lock(state_);
@@ -118,6 +135,13 @@ void Pool::serve(int number) {
 
 }  // namespace
 
+Interruptible::Interruptible(bool (*check)()) {
+    interrupted = check;
+    asked = std::chrono::steady_clock::now();
+}
+
+Interruptible::~Interruptible() { interrupted = nullptr; }
+
 void set_num_threads(int count) { chosen.store(count); }
 
 int get_num_threads() {
@@ -142,7 +166,10 @@ void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& w
             return;
         }
     }
-    for (std::ptrdiff_t task = 0; task < tasks; ++task) work(task);
+    for (std::ptrdiff_t task = 0; task < tasks; ++task) {
+        ask();
+        work(task);
+    }
 }
 
 }  // namespace backstride

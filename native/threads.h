@@ -15,4 +15,16 @@ int get_num_threads();
 // The first exception of a task is thrown again here, after all threads have stopped.
 void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work);
 
+// While it lives, `parallel` asks `check` every 20 ms or so, between tasks of the calling thread, and throws
+// Interrupted where that says yes.
+struct Interrupted {};
+
+class Interruptible {
+public:
+    explicit Interruptible(bool (*check)());
+    Interruptible(const Interruptible&) = delete;
+    Interruptible& operator=(const Interruptible&) = delete;
+    ~Interruptible();
+};
+
 }  // namespace backstride

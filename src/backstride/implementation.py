@@ -7,7 +7,6 @@ Everything that users can get wrong was settled before.
 from __future__ import annotations
 
 import difflib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,15 +28,11 @@ class Call:
     data_format: DataFormat
     before: tuple[int, int, int] = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
-    meetings: int = field(init=False, repr=False)
-    """How many pairs of an input cell and a tap one image has."""
 
     def __post_init__(self) -> None:
         crop = [pair[0] for pair in self.geometry.crop]
         first, second, third = [0] * (3 - len(crop)) + crop
         object.__setattr__(self, "before", (first, second, third))
-        cells, taps = math.prod(self.geometry.input), math.prod(self.geometry.kernel)
-        object.__setattr__(self, "meetings", cells * taps)
 
 
 class Implementation(ABC):

@@ -27,7 +27,6 @@ except ImportError:
 
 MOST_THREADS = 4096
 LEAST_KEPT = 1 << 20  # bytes of a result that comes from memory kept for that
-MOST_PRODUCTS = 1 << 35  # of one uninterrupted run, about half a second on one core
 NOT_BUILT = "this installation is pure Python; the compiled part was not built"
 CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
 Integers = tuple[int, int, int]
@@ -138,7 +137,7 @@ class Compiled(Implementation):
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> Callable[[Any], Any]:
         shape, dtype = _shape(x.shape[0], call.geometry.output, packed.outputs, call.data_format), x.dtype
-        if math.prod(shape) * dtype.itemsize >= LEAST_KEPT or call.meetings * packed.products * x.shape[0] > MOST_PRODUCTS:
+        if math.prod(shape) * dtype.itemsize >= LEAST_KEPT:
             return super().repeat(x, packed, bias, activation, call)
         code, before = CODES[activation], call.before
         run, empty, first = packed.run, np.empty, call.data_format == "channels_first"
@@ -232,17 +231,8 @@ def _run(
     target: AnyArray,
     call: Call,
 ) -> None:
-    """Run all images at once, or a few at a time where they take long: between them, Ctrl-C is heard."""
     first = call.data_format == "channels_first"
-    code, batch = CODES[activation], source.shape[0]
-    products = call.meetings * packed.products
-    if products * batch <= MOST_PRODUCTS or batch == 1:
-        packed.run(source, bias, code, target, first, call.before, True)
-        return
-    each = max(1, MOST_PRODUCTS // products)
-    for image in range(0, batch, each):
-        some = slice(image, image + each)
-        packed.run(source[some], bias, code, target[some], first, call.before, True)
+    packed.run(source, bias, CODES[activation], target, first, call.before, True)
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
