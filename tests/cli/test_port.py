@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,14 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
     assert "Example: backstride port 'Conv2DTranspose(128, 3, strides=2" in " ".join(out.split())
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "port.md"
+COMMANDS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("backstride port ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_page_run(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    code, out, err = run(capsys, *shlex.split(line)[2:], "--no-check")
+    assert (code, err) == (0, "")
+    assert "def up(x):" in out
