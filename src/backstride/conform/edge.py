@@ -114,7 +114,8 @@ def _litert_model(schema: Any, buffers: Any, call: Call, arrays: tuple[AnyArray,
     model = schema.ModelT()
     model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [schema.SubGraphT()]
     graph: Any = model.subgraphs[0]
-    graph.tensors, graph.inputs, graph.outputs = [], [2], [3]
+    tensors: list[Any] = []
+    graph.inputs, graph.outputs = [2], [3]
     shapes = [(4,), arrays[1].shape, arrays[2].shape, tuple(arrays[0])]
     for place, shape in enumerate(shapes):
         tensor = schema.TensorT()
@@ -125,7 +126,7 @@ def _litert_model(schema: Any, buffers: Any, call: Call, arrays: tuple[AnyArray,
             buffer.data = np.frombuffer(arrays[place].tobytes(), np.uint8)
             model.buffers.append(buffer)
             tensor.buffer = len(model.buffers) - 1
-        graph.tensors.append(tensor)
+        tensors.append(tensor)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.TRANSPOSE_CONV
     code.version = 1
@@ -136,7 +137,7 @@ def _litert_model(schema: Any, buffers: Any, call: Call, arrays: tuple[AnyArray,
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1, 2], [3]
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.TransposeConvOptions, options
-    graph.operators = [operator]
+    graph.tensors, graph.operators = tensors, [operator]
     builder = buffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
