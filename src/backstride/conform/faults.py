@@ -255,5 +255,5 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 }
 
 NARROW = Fault("differs", "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide", _narrow_gradient)
-FAULTS.update({f"{name}-gradient": FAULTS[name] for name in ("torch", "jax", "equinox")})
+FAULTS["torch-gradient"] = FAULTS["torch"]
 FAULTS["tensorflow-gradient"] = (*FAULTS["tensorflow"], NARROW)

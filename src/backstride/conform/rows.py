@@ -63,8 +63,6 @@ ROWS = {
     "openvino": Row("OpenVINO", "openvino", runtimes.openvino, ("openvino",)),
     "torch-gradient": _gradient("PyTorch", "torch", gradients.torch, "torch"),
     "tensorflow-gradient": _gradient("TensorFlow, CPU kernels", "tensorflow", gradients.tensorflow, "tensorflow"),
-    "jax-gradient": _gradient("JAX", "jax", gradients.jax, "jax"),
-    "equinox-gradient": _gradient("Equinox", "equinox", gradients.equinox, "equinox", "jax"),
     "litert": Row(
         "LiteRT", "tensorflow", edge.litert, ("ai_edge_litert", "flatbuffers"), grid="litert", legal=True, calls=SLOW
     ),
