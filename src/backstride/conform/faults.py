@@ -256,4 +256,4 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 
 NARROW = Fault("differs", "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide", _narrow_gradient)
 FAULTS["torch-gradient"] = FAULTS["torch"]
-FAULTS["tensorflow-gradient"] = (*FAULTS["tensorflow"], NARROW)
+FAULTS["tensorflow-gradient"] = (*(fault for fault in FAULTS["tensorflow"] if fault.applies is not _spare_size), NARROW)
