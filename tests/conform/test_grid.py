@@ -11,7 +11,7 @@ from backstride.geometry import Geometry
 
 # Lists for runtimes that take part of a rule's calls, and what that part cannot reach.
 RULE_OF = {"ncnn": "torch", "litert": "tensorflow"}
-OUT_OF_REACH = {"litert": {"d > 1", "d > 1 and s > 1", "every rank", "more cropped in front"}}
+OUT_OF_REACH = {"litert": {"d > 1", "d > 1 and s > 1", "every rank", "output below input"}}
 WITH_GROUPS = {name for name, record in CONVENTIONS.items() if record.grouped_layout is not None}
 
 
