@@ -9,7 +9,9 @@ import pytest
 from backstride import conform
 from backstride.conform.rows import ROWS, SLOW
 
-ROWS_AND_MARKS = [name if name == "torch" else pytest.param(name, marks=pytest.mark.frameworks) for name in ROWS]
+ROWS_AND_MARKS = [
+    name if name in {"torch", "torch-gradient"} else pytest.param(name, marks=pytest.mark.frameworks) for name in ROWS
+]
 
 
 def installed(name: str) -> None:
@@ -24,9 +26,16 @@ def test_every_disagreement_has_a_name(name: str) -> None:
     installed(name)
     (result,) = conform.run([name])
     assert result.absent is None
-    assert result.compared == ROWS[name].calls >= (SLOW if name in {"tensorflow-xla", "keras-jax"} else 2000)
+    row = ROWS[name]
+    least = SLOW if name in {"tensorflow-xla", "keras-jax", "litert"} or row.gradient else 2000
+    if row.legal:
+        # Calls that the rule refuses are left out: this runtime checks nothing.
+        assert row.calls * 0.75 < result.compared < row.calls
+        assert result.refused == 0
+    else:
+        assert result.compared == row.calls >= least
+        assert result.refused > 0
     assert [entry.example for entry in result.disagreements if entry.reason == "unexplained"] == []
-    assert result.refused > 0
     assert result.agreeing + sum(entry.count for entry in result.disagreements) == result.compared
 
 

@@ -15,10 +15,13 @@ from backstride.files import refuse_folder, write_beside
 def conform(
     frameworks: Annotated[list[str] | None, typer.Argument(help="Only these; all installed ones by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+    scripts: Annotated[
+        Path | None, typer.Option(help="Write each disagreement's simplest example to this folder, as a program.")
+    ] = None,
 ) -> None:
     """Compare installed frameworks' transposed convolutions with their rules, call by call, exactly.
 
-    Example: backstride conform torch onnxruntime --out conformance.md
+    Example: backstride conform torch onnxruntime --out conformance.md --scripts failing
     """
     from backstride import conform as room  # noqa: PLC0415  keeps start-up of the other commands short
 
@@ -37,4 +40,7 @@ def conform(
     text = room.to_markdown(results)
     if out is not None:
         write_beside(out, text)
+    if scripts is not None:
+        for name, program in room.scripts(results).items():
+            write_beside(scripts / name, program)
     typer.echo(text)

@@ -51,8 +51,8 @@ class Call:
 
         So small that every sum is exact in float32 in any order, and never zero.
         """
-        x = _integers((self.batch, *self.input, self.small), 3)
-        return x, _integers((*self.kernel, self.big // self.groups, self.small), 5)
+        x = integers((self.batch, *self.input, self.small), 3)
+        return x, integers((*self.kernel, self.big // self.groups, self.small), 5)
 
     def per_axis(self, name: str, default: int) -> tuple[int, ...]:
         """An argument with one integer per axis, where a single one stands for all."""
@@ -61,7 +61,7 @@ class Call:
         return (value,) * self.rank if isinstance(value, int) else tuple(value)
 
 
-def _integers(shape: tuple[int, ...], step: int) -> AnyArray:
+def integers(shape: tuple[int, ...], step: int) -> AnyArray:
     """Nonzero integers of both signs, -4 to 4, without a short period along any axis."""
     count = np.arange(1, math.prod(shape) + 1, dtype=np.int64)
     scrambled = (count * count * step + count * 7) // 3 % 8

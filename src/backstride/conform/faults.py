@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from backstride import reference
+from backstride.conform import gradients
 from backstride.conform.calls import Call
 from backstride.geometry import Geometry
 from backstride.layout import AnyArray
@@ -25,13 +26,25 @@ Kind: TypeAlias = Literal["refuses", "accepts", "differs"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call: our geometry or None, the framework's array or None, and the two refusals."""
+    """What became of a call: our geometry or None, the framework's array or None, and the two refusals.
+
+    `gradient`: the convention in whose layout the array is a gradient; "" for the output itself.
+    """
 
     call: Call
     geometry: Geometry | None
     refusal: str
     array: AnyArray | None
     message: str
+    gradient: str = ""
+
+    def matches(self, geometry: Geometry) -> bool:
+        """Whether the framework's array is what the definition gives for this geometry, bit for bit."""
+        if self.array is None:
+            return False
+        if self.gradient:
+            return np.array_equal(self.array, gradients.expected(self.call, geometry, self.gradient))
+        return equals(self.array, self.call, geometry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Fault:
             return False
         if self.instead is None or outcome.geometry is None or outcome.array is None:
             return self.instead is None
-        return equals(outcome.array, outcome.call, self.instead(outcome.call, outcome.geometry))
+        return outcome.matches(self.instead(outcome.call, outcome.geometry))
 
 
 def equals(array: AnyArray, call: Call, geometry: Geometry) -> bool:
@@ -161,6 +174,15 @@ def _grouped_length(outcome: Outcome) -> bool:
     return call.groups > 1 and any(len(call.per_axis(name, 0)) != call.rank for name in ("pads_begin", "pads_end"))
 
 
+def _narrow_gradient(outcome: Outcome) -> bool:
+    """tf.nn.conv3d to maps one cell wide, whose width stride does not divide the kernel's: numbers from elsewhere."""
+    call = outcome.call
+    if call.rank != 3 or outcome.geometry is None:
+        return False
+    (_, rows, columns), (_, down, across), width = call.input, outcome.geometry.strides, call.kernel[2]
+    return columns == 1 < rows and down == 1 < across and width % across != 0
+
+
 def _uncropped(_: Call, geometry: Geometry) -> Geometry:
     """The same size with nothing cut off the front."""
     return _cut(geometry, (0,) * len(geometry.input))
@@ -228,4 +250,10 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("accepts", "the grouped operation does not count its pads", _grouped_length),
         Fault("differs", "the grouped operation ignores pads beside output_shape", _grouped_begin, _uncropped),
     ),
+    "litert": (),
+    "ncnn": (),
 }
+
+NARROW = Fault("differs", "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide", _narrow_gradient)
+FAULTS["torch-gradient"] = FAULTS["torch"]
+FAULTS["tensorflow-gradient"] = (*(fault for fault in FAULTS["tensorflow"] if fault.applies is not _spare_size), NARROW)

@@ -18,7 +18,7 @@ SIZE = 2200
 
 
 def grid(convention: str, size: int = SIZE) -> tuple[Call, ...]:
-    """The first `size` different calls of a convention.
+    """The first `size` different calls of a convention, or of a row that takes part of one.
 
     >>> print(grid("torch", 1)[0] == grid("torch", 2)[0], len(grid("jax", 50)))
     True 50
@@ -180,6 +180,23 @@ def _openvino(random: Random) -> Call:
     return draw.call(arguments, grouped=True)
 
 
+def _ncnn(random: Random) -> Call:
+    """PyTorch's calls without a size at call time."""
+    while True:
+        call = _torch(random)
+        if "output_size" not in call.arguments:
+            return call
+
+
+def _litert(random: Random) -> Call:
+    """TensorFlow's 2-D calls by name, without dilation: all that the operation can say."""
+    while True:
+        call = _tensorflow(random)
+        named = isinstance(call.arguments["padding"], str)
+        if call.rank == 2 and named and max(call.per_axis("dilations", 1)) == 1:
+            return call
+
+
 WRITERS: dict[str, Callable[[Random], Call]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,
@@ -190,6 +207,8 @@ WRITERS: dict[str, Callable[[Random], Call]] = {
     "onnx": _onnx,
     "onnxruntime": _onnx,
     "openvino": _openvino,
+    "ncnn": _ncnn,
+    "litert": _litert,
 }
 
 

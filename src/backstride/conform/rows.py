@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from backstride.conform import runtimes
+from backstride.conform import edge, gradients, runtimes
 from backstride.conform.grid import SIZE
 from backstride.conform.runtimes import Runtime
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: `needs` are the modules it imports, `calls` how many of the grid it runs."""
+    """One row: `needs` are the modules it imports, `calls` how many of the grid it runs.
+
+    `grid` names the calls where they are not all of the convention's. `legal`: only calls that the rule takes, for
+    a runtime that checks nothing. `gradient`: the gradients by x and kernel instead of the output.
+    """
 
     title: str
     convention: str
@@ -21,6 +25,13 @@ class Row:
     needs: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict[str, str])
     calls: int = SIZE
+    grid: str = ""
+    legal: bool = False
+    gradient: bool = False
+
+
+def _gradient(title: str, convention: str, runtime: Callable[[], Runtime], *needs: str) -> Row:
+    return Row(f"{title}, gradients", convention, runtime, needs, calls=SLOW, gradient=True)
 
 
 def _keras(backend: str, module: str, calls: int = SIZE, **environment: str) -> Row:
@@ -50,6 +61,12 @@ ROWS = {
     "onnx-onnxruntime": Row("ONNX Runtime against ONNX's text", "onnx", runtimes.onnxruntime, ("onnxruntime", "onnx")),
     "onnx-reference": Row("ONNX ReferenceEvaluator", "onnx", runtimes.onnx_reference, ("onnx",)),
     "openvino": Row("OpenVINO", "openvino", runtimes.openvino, ("openvino",)),
+    "torch-gradient": _gradient("PyTorch", "torch", gradients.torch, "torch"),
+    "tensorflow-gradient": _gradient("TensorFlow, CPU kernels", "tensorflow", gradients.tensorflow, "tensorflow"),
+    "litert": Row(
+        "LiteRT", "tensorflow", edge.litert, ("ai_edge_litert", "flatbuffers"), grid="litert", legal=True, calls=SLOW
+    ),
+    "ncnn": Row("ncnn", "torch", edge.ncnn, ("ncnn",), grid="ncnn", legal=True),
 }
 
 # One thread, the CPU only, and no chatter: the same for every row.

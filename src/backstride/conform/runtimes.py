@@ -29,7 +29,7 @@ def torch() -> Runtime:
     lib.set_num_threads(1)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("torch", call, x, kernel)
+        data, weight = laid_out("torch", call, x, kernel)
         source, taps = lib.from_numpy(data), lib.from_numpy(weight)
         options = dict(call.arguments)
         size = options.pop("output_size", None)
@@ -54,7 +54,7 @@ def tensorflow(*, compiled: bool = False) -> Runtime:
     lib: Any = importlib.import_module("tensorflow")
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("tensorflow", call, x, kernel)
+        data, weight = laid_out("tensorflow", call, x, kernel)
         options = dict(call.arguments)
         shape = [call.batch, *options.pop("output_shape"), call.big]
         if not isinstance(options["padding"], str):
@@ -80,7 +80,7 @@ def keras() -> Runtime:
     lib: Any = importlib.import_module("keras")
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("keras", call, x, kernel)
+        data, weight = laid_out("keras", call, x, kernel)
 
         def run() -> AnyArray:
             make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
@@ -105,7 +105,7 @@ def jax() -> Runtime:
     lib: Any = importlib.import_module("jax")
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("jax", call, x, kernel)
+        data, weight = laid_out("jax", call, x, kernel)
         # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
         axes = "DHW"[-call.rank :]
         numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
@@ -127,7 +127,7 @@ def flax() -> Runtime:
     rngs = nnx.Rngs(0)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("flax", call, x, kernel)
+        data, weight = laid_out("flax", call, x, kernel)
 
         def kernel_init(*_: Any) -> Any:
             return base.numpy.asarray(weight)
@@ -154,7 +154,7 @@ def equinox() -> Runtime:
         return layer.weight
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("equinox", call, x, kernel)
+        data, weight = laid_out("equinox", call, x, kernel)
 
         def run() -> AnyArray:
             options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
@@ -179,7 +179,7 @@ def onnxruntime() -> Runtime:
     lib.set_default_logger_severity(4)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("onnxruntime", call, x, kernel)
+        data, weight = laid_out("onnxruntime", call, x, kernel)
         model = build(call, data, weight)
 
         def run() -> AnyArray:
@@ -200,7 +200,7 @@ def onnx_reference() -> Runtime:
     build = _onnx_model()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("onnx", call, x, kernel)
+        data, weight = laid_out("onnx", call, x, kernel)
         model = build(call, data, weight)
 
         def run() -> AnyArray:
@@ -221,7 +221,7 @@ def openvino() -> Runtime:
     core = lib.Core()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = _laid_out("openvino", call, x, kernel)
+        data, weight = laid_out("openvino", call, x, kernel)
         # The Python API requires both pads; without them they are 0, as the specification says.
         options: dict[str, Any] = {"pads_begin": (0,) * call.rank, "pads_end": (0,) * call.rank, **call.arguments}
         for argument in ("strides", "dilations", "pads_begin", "pads_end", "output_padding"):
@@ -259,7 +259,7 @@ def _onnx_model() -> Callable[[Call, AnyArray, AnyArray], Any]:
     return build
 
 
-def _laid_out(name: str, call: Call, x: AnyArray, kernel: AnyArray) -> tuple[AnyArray, AnyArray]:
+def laid_out(name: str, call: Call, x: AnyArray, kernel: AnyArray) -> tuple[AnyArray, AnyArray]:
     """X and kernel as `CONVENTIONS` says the framework takes them."""
     convention = CONVENTIONS[f"{name}, transpose_kernel=True" if call.transpose_kernel else name]
     data = np.ascontiguousarray(data_unview(x, convention.data_format))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from backstride.conform.calls import Call
-from backstride.conform.faults import Kind, Outcome, equals, explain
+from backstride.conform.faults import Kind, Outcome, explain
 from backstride.conform.runtimes import Prepare
 from backstride.geometry import Geometry
 
@@ -15,12 +15,13 @@ UNEXPLAINED = "unexplained"
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Calls on which a framework departs from the rule in one way, and the simplest of them."""
+    """Calls on which a framework departs from the rule in one way, and the simplest of them, in words and as Python."""
 
     kind: Kind
     reason: str
     count: int
     example: str
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,14 @@ def compare(
     prepare: Prepare,
     calls: Sequence[Call],
     *,
+    gradient: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Result:
     """Run every call both ways. They agree where both refuse, or size and every bit are equal."""
     agreeing = refused = 0
     groups: dict[tuple[Kind, str], list[Outcome]] = {}
     for done, call in enumerate(calls, 1):
-        outcome = _outcome(call, rule, prepare)
+        outcome = _outcome(call, rule, prepare, convention if gradient else "")
         kind = judge(outcome)
         if kind is None:
             agreeing += 1
@@ -79,10 +81,10 @@ def judge(outcome: Outcome) -> Kind | None:
         return None if outcome.array is None else "accepts"
     if outcome.array is None:
         return "refuses"
-    return None if equals(outcome.array, outcome.call, outcome.geometry) else "differs"
+    return None if outcome.matches(outcome.geometry) else "differs"
 
 
-def _outcome(call: Call, rule: Callable[..., Geometry], prepare: Prepare) -> Outcome:
+def _outcome(call: Call, rule: Callable[..., Geometry], prepare: Prepare, gradient: str) -> Outcome:
     geometry, refusal, array, message = None, "", None, ""
     try:
         geometry = rule(call.input, call.kernel, **call.arguments)
@@ -93,7 +95,7 @@ def _outcome(call: Call, rule: Callable[..., Geometry], prepare: Prepare) -> Out
         array = run()
     except Exception as error:  # noqa: BLE001  each framework refuses with exceptions of its own
         message = f"{type(error).__name__}: {error}"
-    return Outcome(call, geometry, refusal, array, message)
+    return Outcome(call, geometry, refusal, array, message, gradient)
 
 
 def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome]) -> Disagreement:
@@ -103,10 +105,12 @@ def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome]) -> Disagreeme
         simplest.refusal if simplest.geometry is None else f"crop {simplest.geometry.crop}, {simplest.geometry.output}"
     )
     theirs = simplest.message if simplest.array is None else f"{simplest.array.shape[1:-1]}"
-    if kind == "differs" and simplest.array is not None and simplest.array.size <= 24:
+    if simplest.gradient and simplest.array is not None:
+        theirs = "other gradients"
+    elif kind == "differs" and simplest.array is not None and simplest.array.size <= 24:
         theirs += f" {simplest.array.ravel().astype(int).tolist()}"
     example = f"{simplest.call}: the rule says {_short(ours)}; the framework says {_short(theirs)}"
-    return Disagreement(kind, reason, len(entries), example)
+    return Disagreement(kind, reason, len(entries), example, repr(simplest.call))
 
 
 def _short(text: str) -> str:

@@ -12,9 +12,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from backstride.conform.calls import Call
 from backstride.conform.grid import grid
 from backstride.conform.rows import ROWS
 from backstride.conform.table import Result, compare
@@ -43,8 +45,18 @@ def work(name: str, limit: int, shift: int, channel: TextIO) -> None:
             last = time.monotonic()
             _write(channel, {"done": done})
 
-    result = compare(name, row.convention, rule, prepare, grid(row.convention, limit), progress=progress)
+    calls = grid(row.grid or row.convention, limit)
+    kept = [call for call in calls if not row.legal or _legal(call, constructor)]
+    result = compare(name, row.convention, rule, prepare, kept, gradient=row.gradient, progress=progress)
     _write(channel, {"result": {**asdict(result), "version": version}})
+
+
+def _legal(call: Call, rule: Callable[..., Geometry]) -> bool:
+    try:
+        _ = rule(call.input, call.kernel, **call.arguments)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def shifted(geometry: Geometry, cells: int) -> Geometry:

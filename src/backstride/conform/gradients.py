@@ -1,0 +1,95 @@
+"""Gradients by each framework's own differentiation: one call's vector-Jacobian product, with integers.
+
+As in `runtimes`, but what a run returns is flat: the gradient by x and then that by the kernel, both in the
+framework's own layout, for the upstream gradient `upstream`. `expected` is the same by the definition.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from backstride import reference
+from backstride.conform.calls import Call, integers
+from backstride.conform.runtimes import Run, Runtime, laid_out
+from backstride.conventions import CONVENTIONS, convert_kernel
+from backstride.geometry import Geometry
+from backstride.layout import AnyArray, DataFormat, data_unview
+
+
+def upstream(shape: tuple[int, ...], data_format: DataFormat) -> AnyArray:
+    """Integers for an output of this shape; the same cell has the same number in both layouts."""
+    last = shape if data_format == "channels_last" else (shape[0], *shape[2:], shape[1])
+    return np.ascontiguousarray(data_unview(integers(last, 7), data_format))
+
+
+def expected(call: Call, geometry: Geometry, name: str) -> AnyArray:
+    """What a run returns if the framework is right."""
+    convention = CONVENTIONS[f"{name}, transpose_kernel=True" if call.transpose_kernel else name]
+    x, kernel = (operand.astype(np.int64) for operand in call.operands())
+    y = integers((call.batch, *geometry.output, call.big), 7).astype(np.int64)
+    by_x = reference.conv(y, kernel, geometry, groups=call.groups)
+    by_kernel = reference.conv_kernel_gradient(x, y, geometry, groups=call.groups)
+    parts = data_unview(by_x, convention.data_format), convert_kernel(by_kernel, convention, groups=call.groups)
+    return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+
+
+def torch() -> Runtime:
+    """`torch.autograd` through the function, and through the module where `output_size` is given."""
+    lib: Any = importlib.import_module("torch")
+    lib.set_num_threads(1)
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("torch", call, x, kernel)
+        options = dict(call.arguments)
+        size = options.pop("output_size", None)
+
+        def run() -> AnyArray:
+            source, taps = lib.from_numpy(data).requires_grad_(), lib.from_numpy(weight).requires_grad_()
+            if size is None:
+                function = getattr(lib.nn.functional, f"conv_transpose{call.rank}d")
+                y = function(source, taps, groups=call.groups, **options)
+            else:
+                make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
+                layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
+                y = lib.func.functional_call(layer, {"weight": taps}, (source, list(size)))
+            if 0 in y.shape:
+                return np.empty(0, np.float32)
+            return _flat(lib.autograd.grad(y, (source, taps), lib.from_numpy(upstream(y.shape, "channels_first"))))
+
+        return run
+
+    return f"torch {lib.__version__}", prepare
+
+
+def tensorflow() -> Runtime:
+    """`tf.GradientTape` on the CPU's own kernels."""
+    lib: Any = importlib.import_module("tensorflow")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("tensorflow", call, x, kernel)
+        options = dict(call.arguments)
+        shape = [call.batch, *options.pop("output_shape"), call.big]
+        if not isinstance(options["padding"], str):
+            options["padding"] = [[0, 0], *map(list, options["padding"]), [0, 0]]
+        function = getattr(lib.nn, f"conv{call.rank}d_transpose")
+
+        def run() -> AnyArray:
+            source, taps = lib.constant(data), lib.constant(weight)
+            with lib.GradientTape() as tape:
+                tape.watch([source, taps])
+                y = function(source, taps, shape, **options)
+            if 0 in y.shape:
+                return np.empty(0, np.float32)
+            given = upstream(tuple(y.shape), "channels_last")
+            return _flat(tape.gradient(y, [source, taps], output_gradients=lib.constant(given)))
+
+        return run
+
+    return f"tensorflow {lib.__version__}", prepare
+
+
+def _flat(parts: Any) -> AnyArray:
+    return np.concatenate([np.asarray(part).ravel() for part in parts])
