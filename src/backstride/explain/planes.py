@@ -132,7 +132,9 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
             frame for frame, meetings in enumerate(sums.values()) if any(meeting.input == cell for meeting in meetings)
         ])
     for tap in cells(geometry.kernel):
-        draw_label(drawing, kernel, _flipped(tap, trace), show(values.at_w(tap)) if values else show_index(tap), "on-tap")
+        text = show(values.at_w(tap)) if values else show_index(tap)
+        met = [frame for frame, found in enumerate(sums.values()) if any(meeting.tap == tap for meeting in found)]
+        _blink(drawing, kernel, _flipped(tap, trace), text, met, "on-bright")
     drawing.fit(20)
     return drawing
 
@@ -195,12 +197,18 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
     for cell, frames in lit.items():
         _blink(drawing, source, plane(cell), show(values.at_x(cell)) if values else show_index(cell), frames)
     for tap in cells(geometry.kernel):
-        draw_label(drawing, kernel, plane(tap), show(values.at_w(tap)) if values else show_index(tap), "on-tap")
+        text = show(values.at_w(tap)) if values else show_index(tap)
+        met = [
+            frame
+            for frame, found in enumerate(windows.values())
+            if any(meeting.tap == tap and meeting.output is not None for meeting in found)
+        ]
+        _blink(drawing, kernel, plane(tap), text, met, "on-bright")
     drawing.fit(20)
     return drawing
 
 
-def coverage(trace: Trace) -> Drawing:
+def coverage(trace: Trace, values: Values | None = None) -> Drawing:  # noqa: ARG001  one signature for all views
     """How many (input, tap) pairs each output cell is the sum of: where the counts differ, a checkerboard shows."""
     geometry = trace.geometry
     check_sides("output", geometry.output)
@@ -300,8 +308,8 @@ def _result(
     draw_label(drawing, target, plane(cell), text, "ink", frames=(frame + 1, None))
 
 
-def _blink(drawing: Drawing, at: Panel, cell: tuple[int, int], text: str, frames: list[int]) -> None:
-    """A label that is read on a dark cell in these frames, and on a light one in all others."""
+def _blink(drawing: Drawing, at: Panel, cell: tuple[int, int], text: str, frames: list[int], lit: str = "on-dark") -> None:
+    """A label that is read on a lit cell in these frames, and on a plain one in all others."""
     start = 0
     runs: list[tuple[int, int]] = []
     for frame in frames:
@@ -311,7 +319,7 @@ def _blink(drawing: Drawing, at: Panel, cell: tuple[int, int], text: str, frames
             runs.append((frame, frame + 1))
     for first, last in runs:
         draw_label(drawing, at, cell, text, "ink", frames=(start, first))
-        draw_label(drawing, at, cell, text, "on-dark", frames=(first, last))
+        draw_label(drawing, at, cell, text, lit, frames=(first, last))
         start = last
     draw_label(drawing, at, cell, text, "ink", frames=(start, None))
 

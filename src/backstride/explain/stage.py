@@ -125,8 +125,8 @@ def plane(index: Index) -> tuple[int, int]:
 
 
 def times(size: Iterable[int]) -> str:
-    """A size in words: 3 × 4."""
-    return " × ".join(map(str, size))
+    """A size in words: 3 x 4."""
+    return " x ".join(map(str, size))
 
 
 def show_index(index: Index) -> str:

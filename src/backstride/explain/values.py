@@ -62,8 +62,7 @@ def read(name: str, text: str, size: tuple[int, ...]) -> tuple[Number, ...]:
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         message = f"`{name}` must hold finite real numbers"
         raise ValueError(message)
-    numbers: list[Number] = array.astype(int if array.dtype.kind in "biu" else float).ravel().tolist()
-    return tuple(numbers)
+    return tuple(_plain(value) for value in array.ravel().tolist())
 
 
 def show(value: Number) -> str:
@@ -96,6 +95,11 @@ def _parse(name: str, text: str) -> np.ndarray:
         message = f"`{name}` (={text!r}) must have rows of one length; for example '1 2; 3 4'"
         raise ValueError(message)
     return np.array(rows[0] if len(rows) == 1 else rows)
+
+
+def _plain(value: float) -> Number:
+    """An integer where it is one, so that sums in cells have no decimals."""
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
 
 
 def _number(word: str) -> Number:
