@@ -15,14 +15,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "backstride"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"geometry"}),
     frozenset({"activations", "arrays", "conventions", "files", "layout", "reference", "sizes"}),
-    frozenset({"checks", "implementation", "precision", "_native"}),
+    frozenset({"calls", "checks", "implementation", "precision", "_native"}),
     frozenset({"native", "portable"}),
     frozenset({"engine"}),
     frozenset({"ops"}),
     frozenset({"initializers"}),
     frozenset({"jax", "keras", "onnx", "tf1", "torch"}),
     frozenset({"conform", "explain", "surgery"}),
-    frozenset({"demo", "roads"}),
+    frozenset({"demo", "port", "roads"}),
     frozenset({"__init__"}),
     frozenset({"cli", "__main__"}),
 )

@@ -1,0 +1,161 @@
+"""JAX's function, and the layers of Flax and Equinox over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.kernels import Hints, from_array, same_kernel
+from backstride.calls.record import SourceCall, convention_of
+from backstride.calls.torch_calls import spatial_input
+from backstride.conventions import Convention
+from backstride.geometry import as_sizes
+from backstride.layout import DataFormat
+
+JAX = (
+    "lhs rhs strides padding rhs_dilation dimension_numbers transpose_kernel precision preferred_element_type "
+    "use_consistent_padding"
+)
+LINEN = (
+    "features kernel_size strides padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init "
+    "bias_init transpose_kernel promote_dtype preferred_element_type parent name"
+)
+NNX = "in_features out_features kernel_size strides"
+NNX_ONLY = (
+    "padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init bias_init transpose_kernel "
+    "promote_dtype preferred_element_type rngs kernel_metadata bias_metadata"
+)
+EQUINOX = (
+    "num_spatial_dims in_channels out_channels kernel_size stride padding output_padding dilation groups use_bias "
+    "padding_mode dtype"
+)
+# The layers of a fixed rank have two arguments the other way around.
+EQUINOX_RANKED = EQUINOX.removeprefix("num_spatial_dims ").replace("padding output_padding", "output_padding padding")
+
+
+def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
+    """`jax.lax.conv_transpose`."""
+    strides = arguments.required("strides", "(2, 2)")
+    transposed = arguments.flag("transpose_kernel", default=False)
+    name = "jax, transpose_kernel=True" if transposed else "jax"
+    numbers = arguments.literal("dimension_numbers")
+    rank = len(strides) if is_tuple(strides) else None
+    data_format: DataFormat = "channels_last"
+    convention = convention_of(name)
+    if numbers is not None:
+        data_format, convention = _dimensions(arguments, numbers, convention, transposed=transposed)
+        rank = len(numbers[0]) - 2
+    kernel = from_array(arguments, "rhs", hints, convention, rank=rank)
+    rank = rank or kernel.rank
+    padding = arguments.required("padding", '"SAME"')
+    options = {
+        "strides": strides,
+        "padding": padding,
+        "rhs_dilation": arguments.literal("rhs_dilation"),
+        "use_consistent_padding": arguments.literal("use_consistent_padding"),
+    }
+    first = data_format == "channels_first"
+    return SourceCall(
+        hints.text,
+        name,
+        arguments.function,
+        convention,
+        options,
+        rank,
+        kernel.size,
+        kernel.small,
+        kernel.big,
+        1,
+        data_format,
+        input=spatial_input(arguments, "lhs", rank, first=first),
+    )
+
+
+def _dimensions(
+    arguments: Arguments, numbers: Any, convention: Convention, *, transposed: bool
+) -> tuple[DataFormat, Convention]:
+    """Data format and kernel layout of `dimension_numbers` in words: ("NHWC", "HWIO", "NHWC")."""
+    nearest = '("NHWC", "HWIO", "NHWC")'
+    words: Sequence[str] = numbers if is_tuple(numbers) else ()
+    if len(words) != 3 or not all(isinstance(word, str) and 3 <= len(word) <= 5 for word in words):
+        arguments.refuse("dimension_numbers", "three words of 3 to 5 letters", nearest)
+    lhs, rhs, out = words
+    axes = lhs[2:] if lhs.startswith("NC") else lhs[1:-1]
+    data_format: DataFormat = "channels_first" if lhs == f"NC{axes}" else "channels_last"
+    spatial = rhs.replace("I", "").replace("O", "")
+    if lhs not in {f"NC{axes}", f"N{axes}C"} or out != lhs or spatial != axes or axes not in rhs or len(set(lhs)) < 3:
+        rule = "the same batch-first word for both data, and a kernel with its spatial letters together in that order"
+        arguments.refuse("dimension_numbers", rule, nearest)
+    # With transpose_kernel, I and O are those of the forward convolution.
+    small, big = ("O", "I") if transposed else ("I", "O")
+    names = {axes: "*k", small: "C_small", big: "C_big"}
+    order = sorted(names, key=rhs.index)
+    changed = convention_of(convention.name, weight_layout=tuple(names[word] for word in order))
+    return data_format, changed
+
+
+def linen(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
+    """`flax.linen.ConvTranspose`."""
+    return _flax(arguments, hints, None, arguments.count("features"))
+
+
+def nnx(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
+    """`flax.nnx.ConvTranspose`."""
+    return _flax(arguments, hints, arguments.count("in_features"), arguments.count("out_features"))
+
+
+def _flax(arguments: Arguments, hints: Hints, small: int | None, big: int | None) -> SourceCall:
+    size = _kernel_size(arguments.required("kernel_size", "(3, 3)"))
+    if "mask" in arguments:
+        arguments.refuse("mask", "None: multiply the kernel by it instead", "None")
+    transposed = arguments.flag("transpose_kernel", default=False)
+    name = "flax, transpose_kernel=True" if transposed else "flax"
+    return SourceCall(
+        hints.text,
+        name,
+        arguments.function,
+        convention_of(name),
+        {
+            "strides": arguments.literal("strides"),
+            "padding": arguments.literal("padding"),
+            "kernel_dilation": arguments.literal("kernel_dilation"),
+        },
+        len(size),
+        same_kernel(arguments, size, hints),
+        small,
+        big,
+        1,
+        "channels_last",
+        arguments.flag("use_bias", default=True),
+    )
+
+
+def _kernel_size(value: Any) -> tuple[int, ...]:
+    """Flax takes an integer for one axis only."""
+    sizes = value if is_tuple(value) else (value,)
+    return as_sizes("kernel_size", sizes, len(sizes))
+
+
+def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
+    """`equinox.nn.ConvTranspose` and its 1d, 2d and 3d."""
+    if rank is None:
+        rank = arguments.required("num_spatial_dims", "2")
+        if rank not in {1, 2, 3}:
+            arguments.refuse("num_spatial_dims", "1, 2 or 3", "2")
+    size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
+    names = ("stride", "padding", "output_padding", "dilation", "padding_mode")
+    return SourceCall(
+        hints.text,
+        "equinox",
+        arguments.function,
+        convention_of("equinox"),
+        {name: arguments.literal(name) for name in names},
+        rank,
+        same_kernel(arguments, size, hints),
+        arguments.count("in_channels"),
+        arguments.count("out_channels"),
+        arguments.count("groups", 1) or 1,
+        "channels_first",
+        arguments.flag("use_bias", default=True),
+    )

@@ -1,0 +1,151 @@
+"""What is known of one call: the rule's own arguments, the kernel, and the channels where they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Self
+
+from backstride.conventions import CONVENTIONS, Convention
+from backstride.geometry import Geometry, Size, as_sizes, common_rank, geometry
+from backstride.layout import DataFormat
+
+# Our own options follow a rule like everybody's.
+OWN = Convention(
+    "backstride",
+    geometry,
+    flips=False,
+    weight_layout=("*k", "C_big", "C_small"),
+    grouped_layout=("*k", "C_big/groups", "C_small"),
+    data_format="channels_last",
+    source="backstride.geometry",
+)
+STRIDES = ("strides", "stride")
+DILATION = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")
+OUTPUT = ("output_shape", "output_size")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCall:
+    """One transposed convolution, by one framework's rule.
+
+    >>> call = SourceCall("k=3 s=2", "backstride", "backstride.conv_transpose", OWN, {"strides": 2}, kernel=3)
+    >>> call.geometry((7, 7)).output
+    (15, 15)
+
+    `options` are the arguments of `convention.constructor` beside the sizes of input and kernel. `rank`,
+    `kernel`, `small`, `big` (C_small and C_big, channels of input and output) and `input` (spatial) are
+    None where the call does not say them. `data_format` is that of the call, which may not be its
+    framework's usual one; `convention` has the kernel's layout in this very call. `activation` is a
+    lower-case name, "linear" being None.
+    """
+
+    text: str
+    framework: str
+    function: str
+    convention: Convention
+    options: Mapping[str, Any]
+    rank: int | None = None
+    kernel: Size | None = None
+    small: int | None = None
+    big: int | None = None
+    groups: int = 1
+    data_format: DataFormat = "channels_last"
+    has_bias: bool = False
+    activation: str | None = None
+    input: tuple[int, ...] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        options = {name: value for name, value in self.options.items() if value is not None}
+        object.__setattr__(self, "options", MappingProxyType(options))
+
+    @property
+    def strides(self) -> Size:
+        """An integer where the call gives one for all axes."""
+        return self._first(STRIDES, 1)
+
+    @property
+    def dilation(self) -> Size:
+        """An integer where the call gives one for all axes."""
+        return self._first(DILATION, 1)
+
+    @property
+    def padding(self) -> Any:
+        """As the framework takes it; None where the call leaves the framework's default."""
+        return self._first(("padding", "pads", "auto_pad"), None)
+
+    @property
+    def output_padding(self) -> Size | None:
+        """As the framework takes it."""
+        return self._first(("output_padding",), None)
+
+    @property
+    def output_shape(self) -> Size | None:
+        """The spatial sizes that the call asks for."""
+        return self._first(OUTPUT, None)
+
+    def geometry(self, input_size: Size | None = None) -> Geometry:
+        """The arithmetic for a spatial input size, by the framework's own rule.
+
+        `input_size`: an integer or one per axis; None for the size that the call itself names. Raises
+        `ValueError` where either size is unknown, and what the rule raises.
+        """
+        size = self.input if input_size is None else input_size
+        if size is None:
+            message = f"`input` is not said by {self.function}; give the spatial size, for example 7 or (7, 7)"
+            raise ValueError(message)
+        if self.kernel is None:
+            message = f"`kernel` is not said by {self.function}; give its size, for example kernel=3 or kernel=(3, 3)"
+            raise ValueError(message)
+        if self.rank is not None:
+            rank = common_rank(input=size, kernel=(1,) * self.rank)
+            size = as_sizes("input", size, rank)
+        return self.convention.constructor(size, self.kernel, **self.options)
+
+    def at(self, input_size: Size | None) -> Self:
+        """The same call on an input: spatial sizes, or these and the channels, or the batch too.
+
+        >>> call = SourceCall("", "torch", "", CONVENTIONS["torch"], {}, 2, (3, 3), data_format="channels_first")
+        >>> call.at((256, 7, 9)).input, call.at((256, 7, 9)).small, call.at(7).input
+        ((7, 9), 256, (7, 7))
+
+        The order of the axes is that of `data_format`. Raises `ValueError` for another number of axes
+        than the call has, and for channels that it does not take.
+        """
+        if input_size is None:
+            return self
+        if isinstance(input_size, int) or self.rank is None:
+            rank = self.rank or self._open_rank(input_size)
+            return replace(self, input=as_sizes("input", input_size, rank))
+        sizes = tuple(input_size)
+        if len(sizes) == self.rank:
+            return replace(self, input=as_sizes("input", sizes, self.rank))
+        if len(sizes) not in {self.rank + 1, self.rank + 2}:
+            axes = [f"size{axis}" for axis in range(self.rank)]
+            axes.insert(0 if self.data_format == "channels_first" else len(axes), "channels")
+            message = (
+                f"`input` (={sizes}) must have {self.rank} spatial sizes, with or without channels: "
+                f"{'x'.join(axes)} for {self.function}"
+            )
+            raise ValueError(message)
+        checked = as_sizes("input", sizes, len(sizes))[-(self.rank + 1) :]
+        first = self.data_format == "channels_first"
+        channels, spatial = (checked[0], checked[1:]) if first else (checked[-1], checked[:-1])
+        if self.small not in {None, channels}:
+            message = f"`input` (={sizes}) has {channels} channels; {self.function} takes {self.small}"
+            raise ValueError(message)
+        return replace(self, input=spatial, small=channels)
+
+    def _open_rank(self, input_size: Size) -> int:
+        """The rank of a call that does not say it, on this input."""
+        return common_rank(input=input_size, kernel=self.kernel, strides=self.strides, dilation=self.dilation)
+
+    def _first(self, names: Sequence[str], default: Any) -> Any:
+        return next((self.options[name] for name in names if name in self.options), default)
+
+
+def convention_of(framework: str, **changes: Any) -> Convention:
+    """The record of a framework, with the kernel's layout of one call where that differs."""
+    record = OWN if framework == "backstride" else CONVENTIONS[framework]
+    return replace(record, **changes) if changes else record

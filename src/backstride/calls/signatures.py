@@ -1,0 +1,93 @@
+"""Every function that is read: its names, its parameters in its own order, and who turns them into a record.
+
+A new function is one row here. The parameters are compared with those of the installed frameworks in
+tests/calls/test_signatures.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from backstride.calls import jax_calls, own_calls, tensorflow_calls, torch_calls
+from backstride.calls.arguments import Arguments
+from backstride.calls.kernels import Hints
+from backstride.calls.record import SourceCall
+
+Reader = Callable[[Arguments, Hints, int | None], SourceCall]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """`name` is the full name, `aliases` the others; every dotted ending of the full name is one too, unless taken."""
+
+    name: str
+    reader: Callable[..., SourceCall]
+    parameters: str
+    keyword_only: str = ""
+    rank: int | None = None
+    aliases: tuple[str, ...] = ()
+
+    def read(self, arguments: Arguments, hints: Hints) -> SourceCall:
+        """The record of a call of this function."""
+        return self.reader(arguments, hints, self.rank)
+
+
+def _signatures() -> Iterator[Signature]:
+    for rank in (1, 2, 3):
+        aliases = (f"F.conv_transpose{rank}d", f"torch.conv_transpose{rank}d")
+        layer, function = f"torch.nn.ConvTranspose{rank}d", f"torch.nn.functional.conv_transpose{rank}d"
+        yield Signature(layer, torch_calls.layer, torch_calls.LAYER, "device dtype", rank)
+        yield Signature(function, torch_calls.function, torch_calls.FUNCTION, "", rank, aliases)
+    for rank in (1, 2, 3):
+        aliases = (f"tf.keras.layers.Conv{rank}DTranspose", f"tensorflow.keras.layers.Conv{rank}DTranspose")
+        order = tensorflow_calls.KERAS_3D if rank == 3 else tensorflow_calls.KERAS
+        name = f"keras.layers.Conv{rank}DTranspose"
+        yield Signature(name, tensorflow_calls.keras, order, tensorflow_calls.KERAS_ONLY, rank, aliases)
+    for rank in (1, 2, 3):
+        name = f"conv{rank}d_transpose"
+        aliases = (f"tensorflow.nn.{name}",)
+        yield Signature(f"tf.nn.{name}", tensorflow_calls.nn, tensorflow_calls.NN, "", rank, aliases)
+        order = tensorflow_calls.NN if rank == 1 else tensorflow_calls.NN_V1
+        yield Signature(f"tf.compat.v1.nn.{name}", tensorflow_calls.nn, order, "", rank)
+    yield Signature(
+        "tf.nn.conv_transpose", tensorflow_calls.nn, tensorflow_calls.NN, aliases=("tensorflow.nn.conv_transpose",)
+    )
+    for rank in (2, 3):
+        aliases = (f"tf.compat.v1.layers.conv{rank}d_transpose",)
+        name = f"tf.layers.conv{rank}d_transpose"
+        yield Signature(name, tensorflow_calls.keras, tensorflow_calls.LAYERS, "", rank, aliases)
+    yield Signature("flax.linen.ConvTranspose", jax_calls.linen, jax_calls.LINEN, aliases=("nn.ConvTranspose",))
+    yield Signature("flax.nnx.ConvTranspose", jax_calls.nnx, jax_calls.NNX, jax_calls.NNX_ONLY)
+    yield Signature("equinox.nn.ConvTranspose", jax_calls.equinox, jax_calls.EQUINOX, "key", aliases=_eqx(""))
+    for rank in (1, 2, 3):
+        name = f"equinox.nn.ConvTranspose{rank}d"
+        yield Signature(name, jax_calls.equinox, jax_calls.EQUINOX_RANKED, "key", rank, _eqx(f"{rank}d"))
+    name = "backstride.conv_transpose"
+    yield Signature(
+        name, own_calls.function, own_calls.ARRAYS, own_calls.OPTIONS, aliases=("bs.conv_transpose", "conv_transpose")
+    )
+    sizes = " ".join(own_calls.RULE)
+    yield Signature("backstride.geometry", own_calls.geometry, "input kernel", sizes, aliases=("bs.geometry",))
+    yield Signature("jax.lax.conv_transpose", jax_calls.jax, jax_calls.JAX)
+
+
+def _eqx(rank: str) -> tuple[str, ...]:
+    return (f"eqx.nn.ConvTranspose{rank}",)
+
+
+def _names() -> dict[str, Signature]:
+    """Full names and aliases first, then every shorter ending, to the first who has it."""
+    found: dict[str, Signature] = {}
+    for signature in SIGNATURES:
+        for name in (signature.name, *signature.aliases):
+            _ = found.setdefault(name, signature)
+    for signature in SIGNATURES:
+        parts = signature.name.split(".")
+        for start in range(1, len(parts)):
+            _ = found.setdefault(".".join(parts[start:]), signature)
+    return found
+
+
+SIGNATURES = tuple(_signatures())
+BY_NAME = _names()

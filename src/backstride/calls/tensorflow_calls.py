@@ -1,0 +1,127 @@
+"""TensorFlow's functions, old and new, and Keras's layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backstride.calls.arguments import Arguments, Opaque, is_tuple
+from backstride.calls.kernels import Hints, from_array, same_kernel
+from backstride.calls.record import SourceCall, convention_of
+from backstride.calls.torch_calls import spatial_input
+from backstride.geometry import as_sizes
+from backstride.layout import DataFormat, check_data_format
+
+_REGULARIZERS = "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint"
+_INITIALIZERS = "activation use_bias kernel_initializer bias_initializer"
+KERAS = f"filters kernel_size strides padding output_padding data_format dilation_rate {_INITIALIZERS} {_REGULARIZERS}"
+# Keras's 3-D layer has two of these the other way around.
+KERAS_1D = KERAS
+KERAS_3D = KERAS.replace("output_padding data_format", "data_format output_padding")
+KERAS_ONLY = "name dtype trainable input_shape autocast"
+NN = "input filters output_shape strides padding data_format dilations name"
+NN_V1 = "value filter output_shape strides padding data_format name input filters dilations"
+LAYERS = f"inputs filters kernel_size strides padding data_format {_INITIALIZERS} {_REGULARIZERS} trainable name reuse"
+FORMATS: dict[str, DataFormat] = {
+    **dict.fromkeys(("NWC", "NHWC", "NDHWC"), "channels_last"),
+    **dict.fromkeys(("NCW", "NCHW", "NCDHW"), "channels_first"),
+}
+
+
+def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
+    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`; also `tf.layers`, by the same rule."""
+    size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
+    layout = arguments.literal("data_format")
+    names = ("strides", "padding", "output_padding", "dilation_rate")
+    activation = (arguments.word("activation") or "linear").lower()
+    return SourceCall(
+        hints.text,
+        "keras",
+        arguments.function,
+        convention_of("keras"),
+        {name: arguments.literal(name) for name in names},
+        rank,
+        same_kernel(arguments, size, hints),
+        None,
+        arguments.count("filters"),
+        1,
+        "channels_last" if layout is None else check_data_format(layout),
+        arguments.flag("use_bias", default=True),
+        None if activation == "linear" else activation,
+    )
+
+
+def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
+    """`tf.nn.conv1d_transpose`, `conv2d_transpose`, `conv3d_transpose`, `conv_transpose`, and their `tf.compat.v1`."""
+    weight = "filter" if "filter" in arguments else "filters"
+    shape = _output_shape(arguments, rank)
+    rank = len(shape) - 2
+    layout = arguments.literal("data_format") or "channels_last"
+    if layout not in {*FORMATS, "channels_last"}:
+        arguments.refuse("data_format", f"one of {', '.join(FORMATS)}", f'"{list(FORMATS)[rank - 1]}"')
+    data_format: DataFormat = FORMATS.get(layout, "channels_last")
+    channel = 1 if data_format == "channels_first" else rank + 1
+    sizes = tuple(size for axis, size in enumerate(shape) if axis not in {0, channel})
+    if not all(isinstance(size, int) for size in sizes):
+        arguments.refuse("output_shape", "a shape with its spatial sizes written out", "[n, 14, 14, 128]")
+    convention = convention_of("tensorflow")
+    kernel = from_array(arguments, weight, hints, convention, rank=rank)
+    padding = arguments.literal("padding")
+    big = shape[channel]
+    options = {
+        "strides": _per_axis(arguments, "strides", arguments.required("strides", "2"), rank, channel),
+        "dilations": _per_axis(arguments, "dilations", arguments.literal("dilations"), rank, channel),
+        "padding": _pads(arguments, padding, rank, channel),
+        "output_shape": sizes,
+    }
+    if isinstance(big, int) and kernel.big not in {None, big}:
+        message = f"`output_shape` (={shape}) has {big} channels; the kernel has {kernel.big}"
+        raise ValueError(message)
+    source = "value" if "value" in arguments else "input"
+    return SourceCall(
+        hints.text,
+        "tensorflow",
+        arguments.function,
+        convention,
+        options,
+        rank,
+        kernel.size,
+        kernel.small,
+        big if isinstance(big, int) else kernel.big,
+        1,
+        data_format,
+        input=spatial_input(arguments, source, rank, first=data_format == "channels_first"),
+    )
+
+
+def _output_shape(arguments: Arguments, rank: int | None) -> tuple[Any, ...]:
+    """Batch, sizes and channels, of which batch and channels may be names."""
+    if "output_shape" not in arguments or isinstance(arguments.raw("output_shape"), Opaque):
+        _ = arguments.required("output_shape", "[64, 14, 14, 128]")
+    shape = arguments.raw("output_shape")
+    if not is_tuple(shape) or len(shape) not in ({rank + 2} if rank else {3, 4, 5}):
+        sizes = ", ".join(["size"] * (rank or 2))
+        arguments.refuse("output_shape", "the whole shape of the output", f"[batch, {sizes}, channels]")
+    return shape
+
+
+def _per_axis(arguments: Arguments, name: str, value: Any, rank: int, channel: int) -> Any:
+    """Strides with or without the entries of batch and channels, which must be 1."""
+    if not is_tuple(value):
+        return value
+    if len(value) in {1, rank}:
+        return value[0] if len(value) == 1 else value
+    if len(value) != rank + 2 or not value[0] == value[channel] == 1:
+        nearest = [1, *(["s"] * rank), 1]
+        arguments.refuse(name, f"one, {rank} or {rank + 2} entries, with 1 for batch and channels", f"{nearest}")
+    return tuple(entry for axis, entry in enumerate(value) if axis not in {0, channel})
+
+
+def _pads(arguments: Arguments, value: Any, rank: int, channel: int) -> Any:
+    """A rule's name, or the pairs of the spatial axes."""
+    if value is None or isinstance(value, str):
+        return value
+    whole = is_tuple(value) and len(value) == rank + 2
+    if not whole or not value[0] == value[channel] == (0, 0):
+        pairs = ", ".join(["[0, 0]", *(["[before, after]"] * rank), "[0, 0]"])
+        arguments.refuse("padding", '"SAME", "VALID" or a pair for every axis of the output', f"[{pairs}]")
+    return tuple(pair for axis, pair in enumerate(value) if axis not in {0, channel})

@@ -1,0 +1,68 @@
+"""PyTorch's layers and functions."""
+
+from __future__ import annotations
+
+from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.kernels import Hints, from_array, same_kernel
+from backstride.calls.record import SourceCall, convention_of
+from backstride.geometry import as_sizes
+
+LAYER = "in_channels out_channels kernel_size stride padding output_padding groups bias dilation padding_mode"
+FUNCTION = "input weight bias stride padding output_padding groups dilation"
+OPTIONS = ("stride", "padding", "output_padding", "dilation")
+
+
+def layer(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
+    """`torch.nn.ConvTranspose1d/2d/3d`, with `output_size` where the text calls the layer too."""
+    size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
+    if arguments.literal("padding_mode", "zeros") != "zeros":
+        arguments.refuse("padding_mode", '"zeros", the only one that PyTorch takes here', '"zeros"')
+    options = {name: arguments.literal(name) for name in OPTIONS}
+    if hints.applied is not None:
+        applied = hints.applied.bind(f"{arguments.function}'s result", ("input", "output_size"), ())
+        output = applied.literal("output_size")
+        # PyTorch takes the size with or without batch and channels.
+        options["output_size"] = output[-rank:] if is_tuple(output) else output
+    return SourceCall(
+        hints.text,
+        "torch",
+        arguments.function,
+        convention_of("torch"),
+        options,
+        rank,
+        same_kernel(arguments, size, hints),
+        arguments.count("in_channels"),
+        arguments.count("out_channels"),
+        arguments.count("groups", 1) or 1,
+        "channels_first",
+        arguments.flag("bias", default=True),
+    )
+
+
+def function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
+    """`torch.nn.functional.conv_transpose1d/2d/3d`."""
+    convention, groups = convention_of("torch"), arguments.count("groups", 1) or 1
+    kernel = from_array(arguments, "weight", hints, convention, rank=rank, groups=groups)
+    return SourceCall(
+        hints.text,
+        "torch",
+        arguments.function,
+        convention,
+        {name: arguments.literal(name) for name in OPTIONS},
+        rank,
+        kernel.size,
+        kernel.small,
+        kernel.big,
+        groups,
+        "channels_first",
+        "bias" in arguments,
+        input=spatial_input(arguments, "input", rank, first=True),
+    )
+
+
+def spatial_input(arguments: Arguments, name: str, rank: int | None, *, first: bool) -> tuple[int, ...] | None:
+    """The spatial sizes of a tensor that the text makes in place."""
+    shape = arguments.shape(name)
+    if shape is None or rank is None or len(shape) != rank + 2:
+        return None
+    return shape[2:] if first else shape[1:-1]
