@@ -60,7 +60,7 @@ def explain(call: SourceCall) -> Explanation:
     >>> from backstride.calls import parse
     >>> found = explain(parse('Conv2DTranspose(128, 3, strides=2, padding="same")').at((7, 7, 256)))
     >>> found.geometry.output, found.cost.parameters
-    ((14, 14), 295040)
+    ((14, 14), 294912)
 
     Raises `ValueError` where the sizes are not legal, not known, or above 65536 on an axis.
     """

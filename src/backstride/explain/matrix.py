@@ -20,8 +20,6 @@ from backstride.explain.trace import Trace, flat
 from backstride.geometry import Convolution, Geometry
 from backstride.reference import conv, conv_transpose
 
-LARGEST_SHOWN = 40
-
 
 @dataclass(frozen=True, slots=True)
 class Matrices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backstride.explain.drawing import Drawing
+from backstride.explain.facts import odd_cell
 from backstride.explain.palette import heat
 from backstride.explain.stage import (
     Panel,
@@ -352,15 +353,10 @@ def _cropped(trace: Trace) -> str:
 
 
 def _crop_words(trace: Trace) -> str:
-    if not any(map(any, trace.geometry.crop)):
-        return f"no crop: the output is all {times(trace.geometry.full)} cells"
-    pairs = list(trace.geometry.crop)
-    words = [
-        f"{before} cut off the front and {after} off the back" if min(before, after) >= 0 else f"crop ({before}, {after})"
-        for before, after in pairs
-    ]
-    same = len(set(pairs)) == 1
-    return words[0] + (" of each axis" if len(pairs) > 1 else "") if same else f"rows: {words[0]}; columns: {words[1]}"
+    words = [odd_cell(before, after) for before, after in trace.geometry.crop]
+    if len(set(words)) == 1:
+        return words[0] + (" of each axis" if len(words) > 1 and any(map(any, trace.geometry.crop)) else "")
+    return "; ".join(f"{axis}: {said}" for axis, said in zip(("rows", "columns"), words, strict=True))
 
 
 def _times_kernel(cell: Index, values: Values | None) -> str:

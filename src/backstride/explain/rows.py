@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backstride.explain.drawing import Drawing, Line, Text
+from backstride.explain.facts import odd_cell
 from backstride.explain.palette import heat
 from backstride.explain.stage import (
     CAPTION,
@@ -73,8 +74,7 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
             draw_cell(drawing, target, (0, position), "cut")
     _sums(drawing, trace, target, values)
     outline(drawing, target, (0, before), (1, geometry.output[0]), "frame")
-    left = f"crop: {before} off the front and {after} off the back" if before or after else "no crop"
-    say(drawing, f"{left}: {geometry.output[0]} cells stay", drawing.still)
+    say(drawing, odd_cell(before, after), drawing.still)
     drawing.fit(MARGIN)
     return drawing
 

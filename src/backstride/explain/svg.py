@@ -82,7 +82,7 @@ def _css(drawing: Drawing, scope: str, theme: Theme | Literal["auto"], seconds: 
     used = {"paper", *(item.shape.style for item in drawing.items)}
     texts = {item.shape.style for item in drawing.items if isinstance(item.shape, Text)}
     base = _rules(scope, used, texts, "light" if theme == "auto" else theme)
-    parts = [f".{scope} text{{pointer-events:none}}", base]
+    parts = [f".{scope} :is(text,rect:not([data-panel]),path){{pointer-events:none}}", base]
     if theme == "auto":
         parts.append(f"@media (prefers-color-scheme:dark){{{_rules(scope, used, texts, 'dark')}}}")
         parts.append(f"@media print{{{base}}}")

@@ -106,7 +106,7 @@ def _cost(explanation: Explanation) -> Section:
     if cost is None:
         return Section("Cost", ("The channels are not known: add them to --input, for example 7x7x256.",))
     naive = (
-        f"Output cells times taps, as common counters have it, would be {cost.naive:,}: {cost.excess:.2f} times too many."
+        f"Output cells times taps, as common counters have it, would be {cost.naive:,}: {cost.excess:.2f} times as many."
         if cost.naive != cost.multiply_adds
         else "Output cells times taps is the same number here."
     )
@@ -130,7 +130,7 @@ def _field(explanation: Explanation) -> Section:
         seen = str(most) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} to {most}"
         taps = f"{axis.kernel}" if axis.dilation == 1 else f"{axis.kernel}, over {axis.span}"
         rows.append((name, seen, taps, _shift(axis)))
-    header = ("axis", "inputs of an output cell", "outputs of an input cell", "against an aligned resize")
+    header = ("axis", "inputs per output", "outputs per input", "against an aligned resize")
     return Section("Receptive field", (), header, tuple(rows))
 
 
