@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from backstride.cli.conform import conform
 from backstride.cli.demo import demo
 from backstride.cli.explain import explain
+from backstride.cli.explore import explore
 from backstride.cli.sizes import sizes
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sizes, explain, conform):
+for command in (demo, sizes, explain, explore, conform):
     _ = app.command()(command)
 
 

@@ -164,7 +164,7 @@
   let turn = 0;
 
   function query() {
-    const apart = document.body.hasAttribute("data-apart"), axes = Number(form.elements.axes.value);
+    const apart = form.elements.apart.checked, axes = Number(form.elements.axes.value);
     const value = (name) => {
       const row = form.elements[name].value;
       if (axes === 1) return row;
@@ -214,7 +214,6 @@
     fits();
     form.addEventListener("input", (event) => {
       if (event.target.name === "call") return;
-      if (event.target.name === "apart") document.body.toggleAttribute("data-apart", event.target.checked);
       stop();
       fits();
       ask();
