@@ -104,7 +104,7 @@ def _coverage(explanation: Explanation) -> Section:
 def _cost(explanation: Explanation) -> Section:
     cost = explanation.cost
     if cost is None:
-        return Section("Cost", ("The channels are not known: add them to --input, for example 7x7x256.",))
+        return Section("Cost", ("The channels are not known: say them in the call and with the input, for example 7x7x256.",))
     naive = (
         f"Output cells times taps, as common counters have it, would be {cost.naive:,}: {cost.excess:.2f} times as many."
         if cost.naive != cost.multiply_adds

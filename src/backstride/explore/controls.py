@@ -33,8 +33,8 @@ def controls(geometry: Geometry, padding: str, output_padding: tuple[int, ...], 
 <label class="choice">padding rule <select name="rule">{rules}</select></label>
 <label class="check"><input type="checkbox" name="apart"{" checked" if apart else ""}> rows and columns apart</label>
 {sliders}
-<div class="field choice"><span></span><span><button id="share" type="button">Copy link</button>
-<a id="link" class="soft" href="?">permalink</a></span></div>
+<div class="field wide"><button id="share" type="button">Copy link</button>
+<a id="link" class="soft" href="?">permalink</a></div>
 </form>
 <p id="problem" role="alert">{escape(problem)}</p>"""
 
