@@ -21,8 +21,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"ops"}),
     frozenset({"initializers"}),
     frozenset({"jax", "keras", "onnx", "tf1", "torch"}),
-    frozenset({"conform", "explain", "surgery"}),
-    frozenset({"demo", "port", "roads"}),
+    frozenset({"conform", "explain", "port", "surgery"}),
+    frozenset({"demo", "roads"}),
     frozenset({"__init__"}),
     frozenset({"cli", "__main__"}),
 )

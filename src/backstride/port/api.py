@@ -1,0 +1,166 @@
+"""`port`: a call in, a program out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backstride.calls import SourceCall, parse
+from backstride.calls.arguments import nearest
+from backstride.conventions import Convention
+from backstride.geometry import Geometry, Size
+from backstride.port.problem import ACTIVATIONS, Problem, problem_of
+from backstride.port.rule import Fit, Verdict, fit
+from backstride.port.targets import TARGETS, Target
+from backstride.port.text import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A call in another framework.
+
+    `code` runs as it stands. `verdict` is "exact", "exact with a crop" (also where zeros are appended) or
+    "not expressible", where `code` is the nearest composition that is exact; `reason` says why. `notes` tell what
+    was assumed, what moves and what was left out.
+    """
+
+    call: SourceCall
+    problem: Problem
+    target: Target
+    fit: Fit
+    body: Body
+    notes: tuple[str, ...]
+    code: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """How near the target's own operation comes."""
+        return self.fit.verdict
+
+    @property
+    def reason(self) -> str:
+        """Why it is not simply exact."""
+        return self.fit.reason
+
+    @property
+    def geometry(self) -> Geometry:
+        """The call's arithmetic, on the input that the program has."""
+        return self.problem.where
+
+    @property
+    def convention(self) -> Convention:
+        """Layout and flip of the kernel in the program."""
+        return self.target.ability.convention
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "call": self.call.text,
+            "from": self.call.framework,
+            "to": self.target.name,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "input": list(self.geometry.input),
+            "output": list(self.geometry.output),
+            "crop": [list(pair) for pair in self.geometry.crop],
+            "code": self.code,
+        }
+
+
+def port(
+    call: str | SourceCall,
+    /,
+    *,
+    to: str,
+    input: Size | None = None,
+    kernel: Size | None = None,
+    weights: Path | str | None = None,
+    bias: bool | None = None,
+) -> Port:
+    """Write a transposed convolution in another framework's words.
+
+    >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7, 256))
+    >>> result.verdict, result.reason
+    ('exact with a crop', '1 cell cropped off the end of axis 0; 1 cell cropped off the end of axis 1')
+    >>> print(port("k=4 s=2 p=1 cin=8 cout=4", to="torch").code.splitlines()[7])
+    layer = torch.nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, bias=False)
+
+    `call`: what `backstride.calls.parse` reads, or its result. `to`: torch, keras, tf, jax, flax, equinox,
+    onnx, openvino, coreml, tflite or mlx. `input`: spatial sizes, or these and the channels in the call's own
+    order. `kernel`: for calls that take it as an array. `weights`: a safetensors file, in the target's layout,
+    that the program loads instead of random numbers; `bias`: whether that file has one.
+
+    Raises `ValueError` for what cannot be read, for unknown targets, and for what the call's own framework refuses.
+    """
+    if to not in TARGETS:
+        message = f"`to` (={to!r}) is not known; {nearest(to, TARGETS)}"
+        raise ValueError(message)
+    source = parse(call, kernel=kernel) if isinstance(call, str) else call
+    problem = problem_of(source, input)
+    target = TARGETS[to]
+    found = fit(problem, target.ability)
+    body = target.emit(found)
+    notes = _notes(source, problem, target)
+    header = [f"{_plain(source.text)} in {target.title}: {found.verdict}", *filter(None, [found.reason]), *notes]
+    layout = target.ability.convention.data_format
+    code = body.program(header, operands(problem, target, weights), problem.result(layout))
+    return Port(source, problem, target, found, body, notes, code)
+
+
+def operands(problem: Problem, target: Target, weights: Path | str | None) -> list[str]:
+    """The lines that make x, kernel and bias."""
+    convention = target.ability.convention
+    shape = problem.shape(convention.data_format)
+    axes = ["C"] + [f"size{axis}" for axis in range(problem.rank)]
+    axes = axes if convention.data_format == "channels_first" else [*axes[1:], "C"]
+    lines = [
+        "rng = np.random.default_rng(0)",
+        f"x = rng.standard_normal({shape}, dtype=np.float32)  # (N, {', '.join(axes)})",
+    ]
+    if weights is not None:
+        lines = ["from safetensors.numpy import load_file", "", *lines, f"weights = load_file({str(weights)!r})"]
+        lines.append('kernel = weights["kernel"]')
+        return [*lines, 'bias = weights["bias"]'] if problem.bias else lines
+    layout = convention.weight_layout if problem.groups == 1 else convention.grouped_layout
+    words = ", ".join(layout or ())
+    lines.append(f"kernel = rng.standard_normal({kernel_shape(problem, convention)}, dtype=np.float32)  # ({words})")
+    return [*lines, f"bias = rng.standard_normal({problem.big}, dtype=np.float32)"] if problem.bias else lines
+
+
+def kernel_shape(problem: Problem, convention: Convention) -> tuple[int, ...]:
+    """The kernel's shape in a layout."""
+    layout = convention.weight_layout if problem.groups == 1 else (convention.grouped_layout or ())
+    sizes: Mapping[str, tuple[int, ...]] = {
+        "*k": problem.where.kernel,
+        "C_small": (problem.small,),
+        "C_big": (problem.big,),
+        "groups": (problem.groups,),
+        "C_small/groups": (problem.small // problem.groups,),
+        "C_big/groups": (problem.big // problem.groups,),
+    }
+    return tuple(size for axis in layout for size in sizes[axis])
+
+
+def _notes(source: SourceCall, problem: Problem, target: Target) -> tuple[str, ...]:
+    convention = target.ability.convention
+    notes: list[str] = []
+    if problem.assumed:
+        notes.append(f"the call does not say {', '.join(problem.assumed)}: chosen here")
+    if convention.data_format != source.data_format:
+        first, last = "channels first", "channels last"
+        to_last = convention.data_format == "channels_last"
+        notes.append(f"data go from {first if to_last else last} to {last if to_last else first}")
+    if convention.flips != source.convention.flips:
+        notes.append("the kernel is flipped on every spatial axis")
+    if problem.activation is not None and problem.activation not in ACTIVATIONS:
+        notes.append(f"the activation {_plain(problem.activation)} is left out: apply it to the result")
+    return tuple(notes)
+
+
+def _plain(text: str) -> str:
+    """One line of printable characters: the text is only ever a comment."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(line.split())[:200]
