@@ -16,9 +16,7 @@ from backstride.explain import Explanation, Section, headline, sections
 
 
 def explain(
-    call: Annotated[
-        str, typer.Argument(help="A framework's call, options such as 'k=4 s=2 p=1', or model.onnx:node.")
-    ],
+    call: Annotated[str, typer.Argument(help="A framework's call, options such as 'k=4 s=2 p=1', or model.onnx:node.")],
     input: Annotated[str | None, typer.Option(help="Input size, with or without channels: 7x7, or 7x7x256.")] = None,
     kernel: Annotated[
         str | None, typer.Option(help="Kernel size, for calls that take the kernel as an array: 3x3.")
@@ -26,9 +24,7 @@ def explain(
     convolution: Annotated[
         bool, typer.Option("--convolution", help="Options are those of a convolution; explain and draw that one.")
     ] = False,
-    view: Annotated[
-        str | None, typer.Option(help="Of the pictures: scatter, gather, convolution or coverage.")
-    ] = None,
+    view: Annotated[str | None, typer.Option(help="Of the pictures: scatter, gather, convolution or coverage.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write an animated SVG.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Write an animated GIF.")] = None,
     mp4: Annotated[Path | None, typer.Option(help="Write a video.")] = None,

@@ -17,7 +17,7 @@ def explore(
 ) -> None:
     r"""Open a local page with sliders: move a transposed convolution and see every cell's origin.
 
-    Needs: pip install "backstride\[explore]". Example: backstride explore 'Conv2DTranspose(8, 3, strides=2)' --input 4x4
+    Needs: pip install "backstride\[explore]". Example: backstride explore 'Conv2DTranspose(8, 3, strides=2)'
     """
     from backstride import explore as room  # noqa: PLC0415  keeps start-up of the other commands short
     from backstride.explore.parameters import read_query  # noqa: PLC0415

@@ -16,11 +16,15 @@ from backstride.geometry import Geometry
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The same layer in another framework. `verdict`: "exact", "exact with a crop" or "not expressible"."""
+    """The same layer in another framework. `verdict`: "exact", "exact with a crop" or "not expressible".
+
+    `code` is a program that runs as it stands; `notes` say what moves on the way, as the layout or the kernel's flip.
+    """
 
     framework: str
     verdict: str
     reason: str
+    notes: tuple[str, ...]
     code: str
 
 
@@ -76,8 +80,24 @@ def explain(call: SourceCall) -> Explanation:
         axes(geometry),
         evenness(geometry),
         known,
-        (),
+        _elsewhere(call),
     )
+
+
+def _elsewhere(call: SourceCall) -> tuple[Elsewhere, ...]:
+    """The call in every target of `backstride.port`."""
+    from backstride.port import port  # noqa: PLC0415  a third of the start-up time of an explanation without it
+    from backstride.port.targets import TARGETS  # noqa: PLC0415
+
+    found: list[Elsewhere] = []
+    for name, target in TARGETS.items():
+        try:
+            result = port(call, to=name)
+        except ValueError as refusal:
+            found.append(Elsewhere(target.title, "not expressible", str(refusal), (), ""))
+            continue
+        found.append(Elsewhere(target.title, result.verdict, result.reason, result.notes, result.code))
+    return tuple(found)
 
 
 def _plain(value: object) -> object:

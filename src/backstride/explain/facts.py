@@ -54,7 +54,7 @@ class Evenness:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Counted exactly. `naive` is output cells times taps, which many counters report; `naive / multiply_adds` is `excess`.
+    """Counted exactly. `naive` is output cells times taps, which many counters report; `excess` times too many.
 
     `full` counts the products that the crop discards too: input cells times taps.
     """
@@ -177,7 +177,9 @@ def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: boo
     taps = math.prod(geometry.kernel)
     exact, naive = meetings * channels, math.prod(geometry.output) * taps * channels
     full = math.prod(geometry.input) * taps * channels
-    return Cost(exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, big if bias else 0)
+    return Cost(
+        exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, big if bias else 0
+    )
 
 
 def _nearest_even(geometry: Geometry) -> str | None:

@@ -25,8 +25,9 @@ from backstride.reference import conv, conv_transpose
 class Matrices:
     """Two `scipy.sparse` matrices whose entries are tap numbers + 1, so that every tap is told apart.
 
-    `convolution` (input cells, output cells of the layer), `transposed` the other way around. `differing`: entries in
-    which `convolution.T` and `transposed` differ. `products`: <conv(y), x> and <y, conv_transpose(x)> on random integers.
+    `convolution` (input cells, output cells of the layer), `transposed` the other way around. `differing`: entries
+    in which `convolution.T` and `transposed` differ. `products`: <conv(y), x> and <y, conv_transpose(x)> on random
+    integers.
     """
 
     convolution: Any
@@ -60,7 +61,7 @@ def matrices(trace: Trace) -> Matrices:
     )
     transposed = _sparse(stamped, (big, small))
     convolution = _sparse(_windows(geometry.adjoint), (small, big))
-    differing = int((convolution.T != transposed).nnz)
+    differing = int((transposed != convolution.T).nnz)
     return Matrices(convolution, transposed, differing, _products(geometry))
 
 

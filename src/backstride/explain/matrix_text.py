@@ -44,8 +44,7 @@ def matrix_text(geometry: Geometry) -> str:
     right += [""] * (len(left) - len(right))
     lines = [f"{a:<{width}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
     lines.append(
-        "numbers are taps; both built from their own definitions: "
-        f"C.T - T has {found.differing} entries that are not 0"
+        f"numbers are taps; both built from their own definitions: C.T - T has {found.differing} entries that are not 0"
     )
     lines.append("<C y, x> = <y, T x> on random integers: " + " = ".join(map(str, found.products)))
     return "\n".join(lines)

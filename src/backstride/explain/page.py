@@ -76,7 +76,8 @@ def document(explanation: Explanation, content: dict[str, Any], *, head: str, sc
 {head}
 </head>
 <body data-axes="{len(explanation.geometry.input)}">
-<header><h1 id="headline">{escape(content["headline"])}</h1><code class="call soft">{escape(explanation.call)}</code></header>
+<header><h1 id="headline">{escape(content["headline"])}</h1>
+<code class="call soft">{escape(explanation.call)}</code></header>
 {controls}
 <main>
 <fieldset class="views"><legend>View</legend>{boxes}</fieldset>
@@ -132,10 +133,10 @@ def _section(section: Section) -> str:
 
 def _code(entry: Elsewhere) -> str:
     kind = VERDICTS.get(entry.verdict, "no")
-    reason = f"<p>{escape(entry.reason)}</p>" if entry.reason else ""
+    reason = "".join(f"<p>{escape(line)}</p>" for line in (entry.reason, *entry.notes) if line)
     copy = '<button type="button" class="copy">Copy</button>' if entry.code else ""
     code = f"<pre><code>{escape(entry.code)}</code></pre>" if entry.code else ""
     return (
-        f'<div class="code"><div class="head"><strong>{escape(entry.framework)}'
-        f'<span class="verdict {kind}">{escape(entry.verdict)}</span></strong>{copy}</div>{reason}{code}</div>'
+        f'<details class="code"><summary class="head"><strong>{escape(entry.framework)}'
+        f'<span class="verdict {kind}">{escape(entry.verdict)}</span></strong></summary>{reason}{copy}{code}</details>'
     )

@@ -105,7 +105,9 @@ class _Painter:
             case Text(x, y, text, _, size, anchor):
                 bold = 0.4 * scale if style.width > 1 else 0
                 font = self._fonts.get(size) or self._fonts.setdefault(size, self._font(size * scale))
-                draw.text((x * scale, y * scale), text, fill=style.fill, font=font, anchor=ANCHORS[anchor], stroke_width=bold)
+                draw.text(
+                    (x * scale, y * scale), text, fill=style.fill, font=font, anchor=ANCHORS[anchor], stroke_width=bold
+                )
             case Line(x1, y1, x2, y2):
                 ends = tuple(value * scale for value in (x1, y1, x2, y2))
                 draw.line(ends, fill=style.stroke, width=max(1, round(style.width * scale)))

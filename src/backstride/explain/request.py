@@ -94,7 +94,7 @@ def _read(request: Request) -> SourceCall:
 
 
 def transposed(call: SourceCall, size: Size | None) -> SourceCall:
-    """The transposed convolution of the convolution that plain options describe, `size` being the convolution's input."""
+    """The transpose of the convolution that plain options describe, `size` being the convolution's input."""
     wanted = call.input if size is None else size
     if wanted is None or call.kernel is None:
         message = "`input` is not known; give the convolution's input size, for example --input 5x5"

@@ -73,7 +73,7 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
         elif inside:
             draw_cell(drawing, target, (0, position), "cut")
     _sums(drawing, trace, target, values)
-    outline(drawing, target, (0, before), (1, geometry.output[0]), "frame")
+    outline(drawing, target, ((0, before), (1, geometry.output[0])), "frame")
     say(drawing, odd_cell(before, after), drawing.still)
     drawing.fit(MARGIN)
     return drawing
@@ -119,7 +119,8 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
             draw_cell(drawing, window, at, "kernel-on" if tap in met else "kernel", frames=seen)
             draw_label(drawing, window, at, text, "on-bright" if tap in met else "on-tap", frames=seen)
             if tap in met:
-                _light(drawing, source, at, met[tap], values, seen)
+                label = show(values.at_x(met[tap].input)) if values else f"x{met[tap].input[0]}"
+                _light(drawing, source, at, label, seen=seen)
                 _ray(drawing, window, target, (at[1], place[1]), seen)
         text = show(sum(map(values.product, meetings))) if values else str(len(meetings))
         _result(drawing, target, place, text, frame)
@@ -175,7 +176,11 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
             draw_label(drawing, source, at, label, "on-dark", frames=seen)
             _ray(drawing, window, target, (at[1], place[1]), seen)
         _result(drawing, target, place, show(total), frame)
-        say(drawing, f"output [{frame}] sums {inside} products" if inside != 1 else f"output [{frame}] is 1 product", *seen)
+        say(
+            drawing,
+            f"output [{frame}] sums {inside} products" if inside != 1 else f"output [{frame}] is 1 product",
+            *seen,
+        )
     drawing.fit(MARGIN)
     return drawing
 
@@ -210,10 +215,7 @@ def _sums(drawing: Drawing, trace: Trace, target: Panel, values: Values | None) 
             draw_label(drawing, target, (0, position), show(total), style, frames=seen)
 
 
-def _light(
-    drawing: Drawing, source: Panel, at: tuple[int, int], meeting: Meeting, values: Values | None, seen: tuple[int, int]
-) -> None:
-    text = show(values.at_x(meeting.input)) if values else f"x{meeting.input[0]}"
+def _light(drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, seen: tuple[int, int]) -> None:
     draw_cell(drawing, source, at, "input-on", frames=seen)
     draw_label(drawing, source, at, text, "on-dark", frames=seen)
 
@@ -238,5 +240,3 @@ def _sentence(cell: int, meetings: tuple[Meeting, ...], values: Values | None) -
     else:
         terms = [f"x{m.input[0]}·w{m.tap[0]}" for m in meetings]
     return f"output [{cell}] = " + " + ".join(terms)
-
-

@@ -69,8 +69,14 @@ def in_a_row(panels: Iterable[Panel]) -> list[Panel]:
 
 
 def draw_cell(
-    drawing: Drawing, at: Panel, cell: tuple[int, int], style: str, *, name: int | None = None, kind: str | None = None,
-    frames: tuple[int, int | None] = (0, None)
+    drawing: Drawing,
+    at: Panel,
+    cell: tuple[int, int],
+    style: str,
+    *,
+    name: int | None = None,
+    kind: str | None = None,
+    frames: tuple[int, int | None] = (0, None),
 ) -> None:
     """Paint one cell; `name` is its flat index for the page, in the panel or in the one that `kind` names."""
     x, y = at.place(cell)
@@ -79,7 +85,13 @@ def draw_cell(
 
 
 def draw_label(
-    drawing: Drawing, at: Panel, cell: tuple[int, int], text: str, style: str, *, frames: tuple[int, int | None] = (0, None)
+    drawing: Drawing,
+    at: Panel,
+    cell: tuple[int, int],
+    text: str,
+    style: str,
+    *,
+    frames: tuple[int, int | None] = (0, None),
 ) -> None:
     """Write into one cell."""
     x, y = at.place(cell)
@@ -88,10 +100,15 @@ def draw_label(
 
 
 def outline(
-    drawing: Drawing, at: Panel, first: tuple[int, int], size: tuple[int, int], style: str,
+    drawing: Drawing,
+    at: Panel,
+    block: tuple[tuple[int, int], tuple[int, int]],
+    style: str,
+    *,
     frames: tuple[int, int | None] = (0, None),
 ) -> None:
-    """Draw a frame around a block of cells."""
+    """Draw a frame around a block of cells: the first one, and the size."""
+    first, size = block
     x, y = at.place(first)
     drawing.add(Rect(x, y, size[1] * CELL, size[0] * CELL, style), *frames)
 
@@ -105,7 +122,11 @@ def arrow(drawing: Drawing, left: Panel, right: Panel) -> None:
     """Point from one panel to the next."""
     middle = left.y + left.height / 2
     start, stop = left.x + max(left.width, 8 * LABEL) + 14, right.x - 14
-    for line in ((start, middle, stop, middle), (stop - 6, middle - 5, stop, middle), (stop - 6, middle + 5, stop, middle)):
+    for line in (
+        (start, middle, stop, middle),
+        (stop - 6, middle - 5, stop, middle),
+        (stop - 6, middle + 5, stop, middle),
+    ):
         drawing.add(Line(*line, "ink-line"))
 
 

@@ -73,9 +73,7 @@ def _shape(shape: Shape) -> str:
                 f'font-size="{_number(size)}"{side}>{escape(text)}</text>'
             )
         case Line(x1, y1, x2, y2, style):
-            return (
-                f'<path class="{style}" d="M{_number(x1)} {_number(y1)}L{_number(x2)} {_number(y2)}"/>'  # one token each
-            )
+            return f'<path class="{style}" d="M{_number(x1)} {_number(y1)}L{_number(x2)} {_number(y2)}"/>'
 
 
 def _css(drawing: Drawing, scope: str, theme: Theme | Literal["auto"], seconds: float) -> str:

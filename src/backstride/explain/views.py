@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
-from backstride.explain import planes, rows
+from backstride.explain import rows
+from backstride.explain.coverage import coverage
 from backstride.explain.drawing import Drawing
+from backstride.explain.plane_convolution import convolution
+from backstride.explain.plane_gather import gather
+from backstride.explain.plane_scatter import scatter
 from backstride.explain.stage import check_sides
 from backstride.explain.trace import Trace, trace
 from backstride.explain.values import Values
@@ -21,15 +25,17 @@ _DRAW: dict[tuple[View, int], Callable[[Trace, Values | None], Drawing]] = {
     ("scatter", 1): rows.scatter,
     ("gather", 1): rows.gather,
     ("convolution", 1): rows.convolution,
-    ("scatter", 2): planes.scatter,
-    ("gather", 2): planes.gather,
-    ("convolution", 2): planes.convolution,
-    ("coverage", 1): planes.coverage,
-    ("coverage", 2): planes.coverage,
+    ("scatter", 2): scatter,
+    ("gather", 2): gather,
+    ("convolution", 2): convolution,
+    ("coverage", 1): coverage,
+    ("coverage", 2): coverage,
 }
 
 
-def draw(geometry: Geometry, view: View = "scatter", values: Values | None = None, *, known: Trace | None = None) -> Drawing:
+def draw(
+    geometry: Geometry, view: View = "scatter", values: Values | None = None, *, known: Trace | None = None
+) -> Drawing:
     """Draw a call, frame by frame.
 
     >>> from backstride.geometry import geometry

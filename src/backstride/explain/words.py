@@ -46,12 +46,11 @@ def headline(explanation: Explanation) -> str:
 
 def _each(explanation: Explanation) -> Iterator[tuple[str, Axis]]:
     """The axes with their names; equal axes once, as "each"."""
-    axes = explanation.axes
-    if len(set(map(repr, axes))) == 1:
-        yield ("each" if len(axes) > 1 else "0"), axes[0]
-        return
-    for number, axis in enumerate(axes):
-        yield str(number), axis
+    distinct = {repr(axis): axis for axis in explanation.axes}
+    if len(distinct) == 1:
+        yield from (("each" if len(explanation.axes) > 1 else "0", axis) for axis in distinct.values())
+    else:
+        yield from ((str(number), axis) for number, axis in enumerate(explanation.axes))
 
 
 def _sizes(explanation: Explanation) -> Section:
@@ -77,7 +76,9 @@ def _phases(explanation: Explanation) -> Section:
 
 
 def _sum_of(phase: Phase) -> str:
-    terms = [f"x[{_n(phase.first - shift)}]*w[{tap}]" for tap, shift in zip(phase.taps[:4], phase.shifts[:4], strict=True)]
+    terms = [
+        f"x[{_n(phase.first - shift)}]*w[{tap}]" for tap, shift in zip(phase.taps[:4], phase.shifts[:4], strict=True)
+    ]
     return " + ".join(terms) + (" + ..." if len(phase.taps) > 4 else "") if terms else "0"
 
 
@@ -87,7 +88,9 @@ def _n(offset: int) -> str:
 
 def _coverage(explanation: Explanation) -> Section:
     rows = tuple(
-        (name, str(products), str(cells)) for name, axis in _each(explanation) for products, cells in axis.coverage.items()
+        (name, str(products), str(cells))
+        for name, axis in _each(explanation)
+        for products, cells in axis.coverage.items()
     )
     evenness = explanation.evenness
     if not evenness.score:
@@ -104,9 +107,11 @@ def _coverage(explanation: Explanation) -> Section:
 def _cost(explanation: Explanation) -> Section:
     cost = explanation.cost
     if cost is None:
-        return Section("Cost", ("The channels are not known: say them in the call and with the input, for example 7x7x256.",))
+        return Section(
+            "Cost", ("The channels are not known: say them in the call and with the input, for example 7x7x256.",)
+        )
     naive = (
-        f"Output cells times taps, as common counters have it, would be {cost.naive:,}: {cost.excess:.2f} times as many."
+        f"Output cells times taps, as common counters have it, are {cost.naive:,}: {cost.excess:.2f} times as many."
         if cost.naive != cost.multiply_adds
         else "Output cells times taps is the same number here."
     )
@@ -119,7 +124,9 @@ def _cost(explanation: Explanation) -> Section:
         + (f", {cost.bias:,} in the bias." if cost.bias else ", no bias."),
     )
     if explanation.groups > 1:
-        lines += (f"{explanation.groups} groups: each output channel sees 1/{explanation.groups} of the input channels.",)
+        lines += (
+            f"{explanation.groups} groups: each output channel sees 1/{explanation.groups} of the input channels.",
+        )
     return Section("Cost", lines)
 
 

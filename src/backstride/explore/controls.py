@@ -24,7 +24,7 @@ def controls(geometry: Geometry, padding: str, output_padding: tuple[int, ...], 
     axes = "".join(f'<option value="{n}"{" selected" if n == rank else ""}>{n}-D</option>' for n in (1, 2))
     known = [*RULES, "number"]
     options = known if padding in known else [*known, padding]
-    rules = "".join(f'<option{" selected" if rule == padding else ""}>{escape(rule)}</option>' for rule in options)
+    rules = "".join(f"<option{' selected' if rule == padding else ''}>{escape(rule)}</option>" for rule in options)
     return f"""<form id="controls" class="controls" autocomplete="off">
 <div class="field wide"><label for="call">a call</label>
 <input id="call" name="call" type="text" maxlength="1000" spellcheck="false" value="{escape(call)}"

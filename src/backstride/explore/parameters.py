@@ -47,7 +47,8 @@ def read_query(query: Mapping[str, str]) -> tuple[SourceCall, View]:
     >>> call.geometry().output, view
     ((8, 10), 'scatter')
 
-    Without sizes it is two-dimensional. Raises `ValueError` for unknown names, for what is no size, and for sizes out of bounds.
+    Without sizes it is two-dimensional. Raises `ValueError` for unknown names, for what is no size, and for sizes
+    out of bounds.
     """
     for name in query:
         if name not in NAMES:

@@ -1,4 +1,4 @@
-"""The server: one page, its data, its style and its script; loopback only, nothing from the disk but those two files."""
+"""The server: one page, its data, its style and its script; loopback only, and no file is named by a request."""
 
 from __future__ import annotations
 
