@@ -5,7 +5,6 @@ from __future__ import annotations
 from backstride.explain.drawing import Drawing
 from backstride.explain.plane import after, blink, busiest, result, window
 from backstride.explain.stage import (
-    Panel,
     arrow,
     caption,
     check_sides,

@@ -67,10 +67,11 @@ def _page(request: Request) -> Response:
     query, status, problem = dict(request.query_params), 200, ""
     try:
         call, explanation, view = _read(request, query)
+        content = contents(explanation, (view,), view=view)
     except (ValueError, TypeError) as refusal:
         status, problem = 422, str(refusal)
         call, explanation, view = _explained({})
-    content = contents(explanation, (view,), view=view)
+        content = contents(explanation, (view,), view=view)
     form = controls(
         explanation.geometry,
         _rule(call, explanation),
