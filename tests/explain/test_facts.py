@@ -74,9 +74,7 @@ def test_phases_name_the_inputs_of_each_output(where: Geometry) -> None:
         for phase in axis.phases:
             for step in range(phase.count):
                 cell = phase.start + step * axis.stride
-                terms = {
-                    (phase.first + step - shift, tap) for tap, shift in zip(phase.taps, phase.shifts, strict=True)
-                }
+                terms = {(phase.first + step - shift, tap) for tap, shift in zip(phase.taps, phase.shifts, strict=True)}
                 inside = {(m, tap) for m, tap in terms if 0 <= m < axis.input}
                 met = {(m.input[number], m.tap[number]) for key, ms in sums.items() if key[number] == cell for m in ms}
                 assert met <= inside
@@ -85,7 +83,10 @@ def test_phases_name_the_inputs_of_each_output(where: Geometry) -> None:
 def test_the_article_s_layer_in_words() -> None:
     call = parse('Conv2DTranspose(128, 3, strides=2, padding="same")').at((7, 7, 256))
     found = explain(call)
-    text = {section.title: " ".join([*section.lines, *(" ".join(row) for row in section.rows)]) for section in sections(found)}
+    text = {
+        section.title: " ".join([*section.lines, *(" ".join(row) for row in section.rows)])
+        for section in sections(found)
+    }
     assert "(7 - 1) * 2 + 3 - 0 - 1 = 14 1 cell cropped: the odd one off the back" in text["Sizes"]
     assert "each 0, 2, 4, ... 0, 2 x[n]*w[0] + x[n-1]*w[2]" in text["Phases"]
     assert 'An even layer with the same sizes: kernel=4, strides=2, padding="same".' in text["Coverage"]
@@ -97,7 +98,11 @@ def test_the_article_s_layer_in_words() -> None:
 
 def test_parameters_are_those_of_the_framework() -> None:
     torch = pytest.importorskip("torch", reason="counts the parameters of PyTorch's own layer")
-    for text in ("ConvTranspose2d(8, 4, 3)", "ConvTranspose2d(8, 4, 3, groups=2)", "ConvTranspose1d(3, 5, 2, bias=False)"):
+    for text in (
+        "ConvTranspose2d(8, 4, 3)",
+        "ConvTranspose2d(8, 4, 3, groups=2)",
+        "ConvTranspose1d(3, 5, 2, bias=False)",
+    ):
         call = parse(f"torch.nn.{text}")
         size = (4,) * (call.rank or 1)
         found = explain(call.at(size)).cost

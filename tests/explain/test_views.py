@@ -16,7 +16,7 @@ from backstride.explain.drawing import Drawing, Rect, Text
 from backstride.explain.palette import STYLES
 from backstride.explain.stage import CELL, LARGEST_SIDE
 from backstride.explain.values import Values
-from backstride.explain.views import VIEWS
+from backstride.explain.views import CELL_VIEWS
 from backstride.geometry import Geometry, geometry
 
 
@@ -93,7 +93,7 @@ def test_the_heat_map_counts_products(where: Geometry) -> None:
     assert [int(written[place]) for place in sorted(written)] == exact.ravel().tolist()
 
 
-@given(small, st.sampled_from(VIEWS))
+@given(small, st.sampled_from(CELL_VIEWS))
 @settings(max_examples=40)
 def test_everything_lies_on_the_drawing_in_known_styles(where: Geometry, view: View) -> None:
     drawing = draw(where, view)

@@ -76,7 +76,9 @@ def test_what_is_not_legal_is_a_clear_422(client: Client, query: dict[str, str],
     assert "<script>" not in page.text.replace('<script src="page.js">', "").replace("<script type=", "")
 
 
-@pytest.mark.parametrize("hostile", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "${7*7}"])
+@pytest.mark.parametrize(
+    "hostile", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "${7*7}"]
+)
 def test_nothing_in_the_query_becomes_markup(client: Client, hostile: str) -> None:
     for query in ({"call": hostile}, {"call": f"k=3  # {hostile}"}, {"view": hostile}, {hostile: "1"}):
         text = client.get("/", params=query).text
@@ -106,7 +108,11 @@ def test_only_reading_is_allowed(client: Client) -> None:
     assert client.post("/draw").status_code == 405
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=30) | st.from_regex(r"-?\d{1,3}(x-?\d{1,2})?", fullmatch=True)))
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES), st.text(max_size=30) | st.from_regex(r"-?\d{1,3}(x-?\d{1,2})?", fullmatch=True)
+    )
+)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_query_is_drawn_or_refused(client: Client, query: dict[str, str]) -> None:
     reply = client.get("/draw", params=query)

@@ -16,7 +16,7 @@ from backstride.explain.explanation import Elsewhere, Explanation
 from backstride.explain.svg import to_svg
 from backstride.explain.trace import trace
 from backstride.explain.values import Values
-from backstride.explain.views import VIEWS, View, draw
+from backstride.explain.views import CELL_VIEWS, View, draw
 from backstride.explain.words import Section, headline, sections
 
 KEYS = (
@@ -34,7 +34,7 @@ def page(explanation: Explanation, *, values: Values | None = None, view: View =
 
     `values` are the input's numbers, or with the view "convolution" those of the convolution's input.
     """
-    content = contents(explanation, VIEWS, values=values, view=view)
+    content = contents(explanation, CELL_VIEWS, values=values, view=view if view in CELL_VIEWS else "scatter")
     style, script = asset("page.css"), asset("page.js")
     return document(explanation, content, head=f"<style>{style}</style>", script=f"<script>{script}</script>")
 
@@ -63,7 +63,7 @@ def document(explanation: Explanation, content: dict[str, Any], *, head: str, sc
     view = content["view"]
     boxes = "".join(
         f'<label><input type="radio" name="view" value="{name}"{" checked" if name == view else ""}>{name}</label>'
-        for name in VIEWS
+        for name in CELL_VIEWS
     )
     keys = " &nbsp; ".join(f"<kbd>{escape(key)}</kbd> {escape(what)}" for key, what in KEYS)
     elsewhere = f'<section><h2>The same layer elsewhere</h2><div id="code">{content["code"]}</div></section>'

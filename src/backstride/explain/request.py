@@ -13,7 +13,6 @@ from backstride.explain import values as numbers
 from backstride.explain.drawing import Drawing
 from backstride.explain.explanation import Explanation, explain
 from backstride.explain.palette import Theme
-from backstride.explain.trace import trace
 from backstride.explain.values import Values
 from backstride.explain.views import VIEWS, View, draw, frame_seconds
 from backstride.files import refuse_folder, write_beside
@@ -66,20 +65,21 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
         return Answer(explanation, {})
     theme = _theme(request.theme)
     values = _values(request, explanation.geometry, view)
-    made = {kind: _make(kind, explanation, view, values, theme) for kind in files}
+    forward = request.convolution
+    made = {kind: _make(kind, explanation, (view, forward), values, theme) for kind in files}
     for kind, content in made.items():
         write_beside(files[kind], content)
     return Answer(explanation, made)
 
 
-def chosen_view(view: str | None, default: View) -> View:
+def chosen_view(view: str | None, default: View, views: tuple[View, ...] = VIEWS) -> View:
     """Check a view's name."""
     if view is None:
         return default
-    for known in VIEWS:
+    for known in views:
         if view == known:
             return known
-    message = f"`view` (={view!r}) must be one of {', '.join(VIEWS)}"
+    message = f"`view` (={view!r}) must be one of {', '.join(views)}"
     raise ValueError(message)
 
 
@@ -107,8 +107,8 @@ def transposed(call: SourceCall, size: Size | None) -> SourceCall:
         f"{name}={'x'.join(map(str, sizes))}"
         for name, sizes in (("k", forward.kernel), ("s", forward.strides), ("d", forward.dilation))
     )
-    own = parse(f"{options} p=[{pairs.replace(' ', ',')}]")
-    return own.at(forward.output)
+    maps = "".join(f" {name}={count}" for name, count in (("cin", call.big), ("cout", call.small)) if count)
+    return parse(f"{options} p=[{pairs.replace(' ', ',')}]{maps}").at(forward.output)
 
 
 def _theme(theme: str | None) -> Theme | None:
@@ -122,7 +122,7 @@ def _theme(theme: str | None) -> Theme | None:
 
 
 def _values(request: Request, geometry: Geometry, view: View) -> Values | None:
-    size = geometry.output if view == "convolution" else geometry.input
+    size = geometry.output if view in {"convolution", "subsampling"} else geometry.input
     if not (request.numbers or request.x or request.w):
         return None
     counted = numbers.counted(size, geometry.kernel)
@@ -131,12 +131,15 @@ def _values(request: Request, geometry: Geometry, view: View) -> Values | None:
     return Values(x, size, w, geometry.kernel)
 
 
-def _make(kind: str, explanation: Explanation, view: View, values: Values | None, theme: Theme | None) -> Content:
+def _make(
+    kind: str, explanation: Explanation, side: tuple[View, bool], values: Values | None, theme: Theme | None
+) -> Content:
+    view, forward = side
     if kind == "html":
         from backstride.explain.page import page  # noqa: PLC0415  text only needs none of it
 
         return page(explanation, values=values, view=view)
-    drawing = draw(explanation.geometry, view, values, known=trace(explanation.geometry))
+    drawing = draw(explanation.geometry, view, values, maps=explanation.channels, forward=forward)
     return _writers(drawing, theme)[kind]()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from backstride.calls import SourceCall, parse
 from backstride.explain.request import chosen_view
-from backstride.explain.views import View
+from backstride.explain.views import CELL_VIEWS, View
 
 LONGEST_CALL = 1000
 RULES = ("same", "same_lower", "valid")
@@ -54,7 +54,7 @@ def read_query(query: Mapping[str, str]) -> tuple[SourceCall, View]:
         if name not in NAMES:
             message = f"`{name[:40]}` is no parameter; there are {', '.join(NAMES)}"
             raise ValueError(message)
-    view = chosen_view(query.get("view"), "scatter")
+    view = chosen_view(query.get("view"), "scatter", CELL_VIEWS)
     if "call" in query:
         return _written(query["call"], query.get("input", "")), view
     wanted = {"input": "4x4", **query}
