@@ -37,7 +37,7 @@ SOURCES: tuple[tuple[str, tuple[int, ...], tuple[int, ...] | None], ...] = (
     ('tf.nn.conv2d_transpose(x, w, [1, 8, 10, 3], [1, 2, 2, 1], "SAME")', (4, 5), (3, 3, 3, 2)),
     ('tf.nn.conv2d_transpose(x, w, [1, 7, 9, 3], [1, 2, 2, 1], "SAME")', (4, 5), (3, 3, 3, 2)),
     ('tf.nn.conv2d_transpose(x, w, [1, 10, 11, 3], 2, "VALID")', (4, 5), (3, 3, 3, 2)),
-    ("tf.nn.conv2d_transpose(x, w, [1, 7, 9, 3], 2, [[0, 0], [0, 1], [2, 0], [0, 0]])", (4, 5), (3, 3, 3, 2)),
+    ("tf.nn.conv2d_transpose(x, w, [1, 8, 9, 3], 2, [[0, 0], [0, 1], [2, 0], [0, 0]])", (4, 5), (3, 3, 3, 2)),
     ('tf.nn.conv1d_transpose(x, w, [1, 12, 3], 3, "SAME")', (4,), (2, 3, 2)),
     ('tf.nn.conv3d_transpose(x, w, [1, 4, 6, 4, 2], [1, 2, 2, 2, 1], "SAME")', (2, 3, 2), (3, 3, 3, 2, 2)),
     ('tf.layers.conv2d_transpose(x, 3, 3, strides=2, padding="same")', (4, 5, 2), None),

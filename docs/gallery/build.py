@@ -20,10 +20,10 @@ NUMBERS = {
 }
 PAGE = """# Gallery
 
-Every figure about convolutions and transposed convolutions of Dumoulin and Visin's *A guide to convolution arithmetic for
-deep learning* ([arXiv 1603.07285](https://arxiv.org/abs/1603.07285)), drawn from one command each; figures 1.5 and 1.6 are
-about pooling. The pictures move, unless the reader asked for less motion, and are dark where the page is. `make gallery`
-makes them anew; `--gif`, `--mp4` and `--html` in place of `--svg` give the same in other forms.
+Every figure about convolutions and transposed convolutions of Dumoulin and Visin's *A guide to convolution arithmetic
+for deep learning* ([arXiv 1603.07285](https://arxiv.org/abs/1603.07285)), drawn from one command each; figures 1.5 and
+1.6 are about pooling. The pictures move, unless the reader asked for less motion, and are dark where the page is. `make
+gallery` makes them anew; `--gif`, `--mp4` and `--html` in place of `--svg` give the same in other forms.
 """
 
 
@@ -70,7 +70,11 @@ def transposed(options: str, size: int) -> Request:
 FIGURES = (
     Figure("1.1", "The values of a convolution", convolved("k=3", 5, numbers=True)),
     Figure("1.2", "The values with stride 2 and padding 1", convolved("k=3 s=2 p=1", 5, numbers=True)),
-    Figure("1.3", "Two input maps to three output maps", Request("k=3 cin=2 cout=3", (5, 5), convolution=True, view="channels")),
+    Figure(
+        "1.3",
+        "Two input maps to three output maps",
+        Request("k=3 cin=2 cout=3", (5, 5), convolution=True, view="channels"),
+    ),
     Figure("1.4", "Stride 2 as stride 1 and taking every other cell", convolved("k=3 s=2", 5, "subsampling")),
     Figure("2.1", "No padding, unit strides", convolved("k=3", 4)),
     Figure("2.2", "Arbitrary padding, unit strides", convolved("k=4 p=2", 5)),
@@ -94,13 +98,13 @@ FIGURES = (
 
 def page() -> str:
     """The gallery's page, with the command below each picture."""
-    parts = [PAGE]
-    for figure in FIGURES:
-        parts.append(
-            f"## {figure.number} {figure.words}\n\n![{figure.words}](gallery/{figure.file.name})\n\n"
-            f"```sh\n{figure.command}\n```\n"
-        )
-    return "\n".join(parts)
+    return "\n".join([PAGE, *map(section, FIGURES)])
+
+
+def section(figure: Figure) -> str:
+    """One figure of the page."""
+    picture = f"![{figure.words}](gallery/{figure.file.name})"
+    return f"## {figure.number} {figure.words}\n\n{picture}\n\n```sh\n{figure.command}\n```\n"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from backstride.engine import implementations
 from backstride.geometry import Geometry, geometry
 from backstride.native import get_num_threads, set_num_threads
 from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
+from backstride.port import port, port_weights
 from backstride.sizes import LegalCall, sizes
 from backstride.surgery import convolutionalize, prove, transpose
 
@@ -21,6 +22,8 @@ __all__ = [
     "get_num_threads",
     "implementations",
     "plan",
+    "port",
+    "port_weights",
     "prove",
     "relu",
     "set_num_threads",

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import geometries
 
 from backstride import reference
 from backstride.calls import parse
 from backstride.explain import explain, sections, trace
 from backstride.explain.facts import LARGEST_AXIS, axes, cost, evenness
 from backstride.geometry import Geometry, geometry
+from strategies import geometries
 
 
 @given(geometries())

@@ -6,7 +6,7 @@ import io
 import re
 import time
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -28,7 +28,7 @@ def drawing() -> Drawing:
 
 def test_an_svg_stands_alone(drawing: Drawing) -> None:
     text = to_svg(drawing)
-    root = ElementTree.fromstring(text)  # noqa: S314  our own text
+    root = ET.fromstring(text)  # noqa: S314  our own text
     tags = {element.tag.removeprefix(SVG) for element in root.iter()}
     assert tags <= {"svg", "title", "desc", "style", "rect", "text", "path", "g"}
     assert "href" not in text
@@ -39,7 +39,7 @@ def test_an_svg_stands_alone(drawing: Drawing) -> None:
 
 def test_each_group_is_visible_in_its_frames_and_no_other(drawing: Drawing) -> None:
     text = to_svg(drawing)
-    root = ElementTree.fromstring(text)  # noqa: S314  our own text
+    root = ET.fromstring(text)  # noqa: S314  our own text
     films = dict(re.findall(r"@keyframes b[0-9a-f]+-(\d+-\d+)\{(.*?\})\}", text))
     groups = root.findall(f"{SVG}g")
     assert {group.attrib["class"].removeprefix("f") for group in groups} == set(films)

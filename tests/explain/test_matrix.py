@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import geometries
 
 from backstride import reference
 from backstride.explain import matrix_text, trace
-from backstride.geometry import Geometry, geometry
+from backstride.geometry import Convolution, Geometry, geometry
+from strategies import geometries
 
 _ = pytest.importorskip("scipy.sparse", reason="matrices need SciPy")
 
@@ -34,13 +34,17 @@ def test_a_wrong_pair_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     where = geometry(4, 3, strides=2, padding=1)
     other = geometry(4, 3, strides=2, padding=[(0, 2)])
     assert other.output == where.output
-    windows = list(matrix._windows(other.adjoint))
-    monkeypatch.setattr(matrix, "_windows", lambda _: windows)
+    entries = list(matrix.windows(other.adjoint))
+
+    def wrong(_: Convolution) -> list[tuple[int, int, int]]:
+        return entries
+
+    monkeypatch.setattr(matrix, "windows", wrong)
     found = matrices(trace(where))
     assert found.differing > 0
     assert not found.holds
 
 
 def test_a_matrix_too_large_to_print_is_refused() -> None:
-    with pytest.raises(ValueError, match="`matrix` .* is too large to print, at most 40 cells a side"):
+    with pytest.raises(ValueError, match=r"`matrix` .* is too large to print, at most 40 cells a side"):
         _ = matrix_text(geometry((7, 7), 3, strides=2))

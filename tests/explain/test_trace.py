@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import geometries
 
 from backstride import reference
 from backstride.explain import trace
 from backstride.explain.trace import LARGEST_TRACE, cells, flat
 from backstride.geometry import Geometry, geometry
+from strategies import geometries
 
 
 @given(geometries())
@@ -38,7 +38,7 @@ def test_gathering_and_scattering_are_one_sum(where: Geometry) -> None:
     gathered = [sum(int(x[m.input] * w[m.tap]) for m in meetings) for meetings in found.by_output().values()]
     exact = reference.conv_transpose(x[None, ..., None], w[..., None, None], where)
     assert gathered == exact.ravel().tolist()
-    scattered = {cell: 0 for cell in cells(where.output)}
+    scattered = dict.fromkeys(cells(where.output), 0)
     for meetings in found.by_input().values():
         for m in meetings:
             if m.output is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import geometries
 
 from backstride import reference
 from backstride.explain import View, draw, trace
@@ -18,6 +18,7 @@ from backstride.explain.stage import CELL, LARGEST_SIDE
 from backstride.explain.values import Values
 from backstride.explain.views import CELL_VIEWS
 from backstride.geometry import Geometry, geometry
+from strategies import geometries
 
 
 def numbered(where: Geometry, view: View) -> Values:
@@ -88,9 +89,9 @@ def test_the_convolution_is_the_adjoint(where: Geometry) -> None:
 def test_the_heat_map_counts_products(where: Geometry) -> None:
     drawing = draw(where, "coverage")
     counts = where.coverage()
-    exact = np.array(counts[0]) if len(counts) == 1 else np.outer(*counts)
+    exact = [math.prod(pair) for pair in product(*counts)]
     written = labels(drawing, "output", 0)
-    assert [int(written[place]) for place in sorted(written)] == exact.ravel().tolist()
+    assert [int(written[place]) for place in sorted(written)] == exact
 
 
 @given(small, st.sampled_from(CELL_VIEWS))
@@ -115,8 +116,8 @@ def test_everything_lies_on_the_drawing_in_known_styles(where: Geometry, view: V
         (geometry((3, 3, 3), 2), "`input` (=(3, 3, 3)) has 3 axes; 1 and 2 can be drawn; --json explains any"),
         (
             geometry((30, 30), 3, strides=2),
-            f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller --input, "
-            "or --json for the explanation as data",
+            f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller "
+            + "--input, or --json for the explanation as data",
         ),
     ],
 )

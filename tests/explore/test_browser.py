@@ -54,14 +54,18 @@ def browser() -> Iterator[Any]:
 def page(browser: Any) -> Iterator[Page]:
     """A page that must not complain: errors of scripts and of the content policy fail the test."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
-    opened, complaints = context.new_page(), []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text) if message.type == "error" and "422" not in message.text else None
-        ),
-    )
+    opened: Page = context.new_page()
+    complaints: list[str] = []
+
+    def wrong(error: Any) -> None:
+        complaints.append(str(error))
+
+    def said(message: Any) -> None:
+        if message.type == "error" and "422" not in message.text:
+            complaints.append(message.text)
+
+    opened.on("pageerror", wrong)
+    opened.on("console", said)
     yield opened
     context.close()
     assert complaints == []
@@ -99,7 +103,7 @@ def test_a_hovered_output_lights_exactly_its_inputs(page: Page, address: str, vi
 
     _ = page.goto(f"{address}?{urlencode({'call': call, 'input': size, 'view': view})}")
     sizes = tuple(map(int, size.split("x")))
-    where: Geometry = parse(call).geometry(sizes if len(sizes) > 1 else sizes[0])
+    where: Geometry = parse(call).geometry(sizes if len(sizes) > 1 else int(size))
     met: dict[int, tuple[set[int], set[int]]] = {}
     meetings = list(reference.meetings(where))
     for cell, tap, output in meetings:
@@ -172,7 +176,8 @@ def test_every_frame_shows_its_groups(page: Page, address: str) -> None:
     _ = page.goto(f"{address}?input=2x2&padding=same")
     for frame in range(5):
         page.evaluate(
-            "(at) => { const box = document.querySelector('#frame'); box.value = at; box.dispatchEvent(new Event('input')); }",
+            "at => { const box = document.querySelector('#frame');"
+            " box.value = at; box.dispatchEvent(new Event('input')); }",
             frame,
         )
         wrong = page.eval_on_selector_all(

@@ -130,9 +130,8 @@ def test_sliders_say_what_the_library_says(data: st.DataObject) -> None:
     call, _ = read_query(query)
     try:
         wanted = parse(words).geometry((sizes["input"],) * 2)
-    except ValueError as refusal:
+    except ValueError:
         with pytest.raises(ValueError, match="must leave at least 1"):
             _ = call.geometry()
-        assert "must leave" in str(refusal)
         return
     assert call.geometry() == wanted

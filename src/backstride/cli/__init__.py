@@ -12,6 +12,7 @@ from backstride.cli.conform import conform
 from backstride.cli.demo import demo
 from backstride.cli.explain import explain
 from backstride.cli.explore import explore
+from backstride.cli.port import port
 from backstride.cli.sizes import sizes
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sizes, explain, explore, conform):
+for command in (demo, sizes, explain, explore, port, conform):
     _ = app.command()(command)
 
 

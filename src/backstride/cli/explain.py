@@ -24,7 +24,9 @@ def explain(
     convolution: Annotated[
         bool, typer.Option("--convolution", help="Options are those of a convolution; explain and draw that one.")
     ] = False,
-    view: Annotated[str | None, typer.Option(help="Of the pictures: scatter, gather, convolution, coverage, subsampling, channels.")] = None,
+    view: Annotated[
+        str | None, typer.Option(help="scatter, gather, convolution, coverage, subsampling or channels.")
+    ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write an animated SVG.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Write an animated GIF.")] = None,
     mp4: Annotated[Path | None, typer.Option(help="Write a video.")] = None,

@@ -97,9 +97,6 @@ def _arrow(drawing: Drawing, start: tuple[float, float], step: tuple[float, floa
     (x, y), (dx, dy) = start, step
     tip_x, tip_y = x + dx, y + dy
     drawing.add(Line(x, y, tip_x, tip_y, "ink-line"))
-    if dx:
-        barbs = ((tip_x - 5, tip_y - 5), (tip_x - 5, tip_y + 5))
-    else:
-        barbs = ((tip_x - 5, tip_y - 5), (tip_x + 5, tip_y - 5))
-    for bx, by in barbs:
-        drawing.add(Line(bx, by, tip_x, tip_y, "ink-line"))
+    side = (-5, 5) if dx else (5, -5)
+    for bx, by in ((-5, -5), side):
+        drawing.add(Line(tip_x + bx, tip_y + by, tip_x, tip_y, "ink-line"))

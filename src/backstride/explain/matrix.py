@@ -60,12 +60,12 @@ def matrices(trace: Trace) -> Matrices:
         if meeting.output is not None
     )
     transposed = _sparse(stamped, (big, small))
-    convolution = _sparse(_windows(geometry.adjoint), (small, big))
+    convolution = _sparse(windows(geometry.adjoint), (small, big))
     differing = int((transposed != convolution.T).nnz)
     return Matrices(convolution, transposed, differing, _products(geometry))
 
 
-def _windows(convolution: Convolution) -> Iterable[tuple[int, int, int]]:
+def windows(convolution: Convolution) -> Iterable[tuple[int, int, int]]:
     """(output cell, input cell, tap) of the strided convolution, window by window."""
     for cell in product(*map(range, convolution.output)):
         for tap in product(*map(range, convolution.kernel)):

@@ -20,7 +20,11 @@ def subsampling(known: Trace, values: Values | None = None) -> Drawing:
     drawing.items = [item for item in drawing.items if item.shape.style != "title"]
     heading(drawing, f"a convolution of stride 1, of which the stride {each(geometry.strides)} keeps the framed cells")
     size = slow.geometry.input
-    target = panel("output", (0, 0), plane(size)).moved(*_corner(drawing, ))
+    target = panel("output", (0, 0), plane(size)).moved(
+        *_corner(
+            drawing,
+        )
+    )
     kept = panel("kept", (0, 0), plane(geometry.input)).moved(target.x + target.width + 2 * CELL, target.y)
     caption(drawing, kept, f"kept {times(geometry.input)}")
     for cell in cells(geometry.input):

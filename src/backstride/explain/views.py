@@ -55,9 +55,10 @@ def draw(
     >>> drawing.frames, drawing.title
     (36, 'Gather: 3 x 3 to 6 x 6')
 
-    `view`: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling" (the convolution's
+    `view`: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling" (that layer's
     stride as stride 1 and leaving out) or "channels". `values`: numbers for the cells. `maps`: C_small and C_big, and
-    `forward` for the convolution's kernels, for "channels". Raises `ValueError` for more than two axes, sides above 32 cells.
+    `forward` for the convolution's kernels, for "channels". Raises `ValueError` for more than two axes and sides above
+    32 cells.
     """
     if view not in VIEWS:
         message = f"`view` (={view!r}) must be one of {', '.join(VIEWS)}"

@@ -5,7 +5,7 @@ lines of code; `rule` decides between candidates by what `backstride.conventions
 call and program side by side.
 """
 
-from backstride.port.api import Port, port
+from backstride.port.api import Port, convert_file, port
 from backstride.port.weights import port_weights
 
-__all__ = ["Port", "port", "port_weights"]
+__all__ = ["Port", "convert_file", "port", "port_weights"]

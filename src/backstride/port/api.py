@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from backstride.calls import SourceCall, parse
 from backstride.calls.arguments import nearest
-from backstride.conventions import Convention
+from backstride.conventions import Convention, convert_kernel
 from backstride.geometry import Geometry, Size
 from backstride.port.problem import ACTIVATIONS, Problem, problem_of
 from backstride.port.rule import Fit, Verdict, fit
 from backstride.port.targets import TARGETS, Target
 from backstride.port.text import Body
+from backstride.port.weights import read_file, to_ours, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,6 @@ def port(
     input: Size | None = None,
     kernel: Size | None = None,
     weights: Path | str | None = None,
-    bias: bool | None = None,
 ) -> Port:
     """Write a transposed convolution in another framework's words.
 
@@ -90,8 +92,8 @@ def port(
 
     `call`: what `backstride.calls.parse` reads, or its result. `to`: torch, keras, tf, jax, flax, equinox,
     onnx, openvino, coreml, tflite or mlx. `input`: spatial sizes, or these and the channels in the call's own
-    order. `kernel`: for calls that take it as an array. `weights`: a safetensors file, in the target's layout,
-    that the program loads instead of random numbers; `bias`: whether that file has one.
+    order. `kernel`: for calls that take it as an array. `weights`: a safetensors file with the tensors "kernel", in
+    the target's layout, and "bias", that the program loads instead of random numbers.
 
     Raises `ValueError` for what cannot be read, for unknown targets, and for what the call's own framework refuses.
     """
@@ -110,6 +112,23 @@ def port(
     return Port(source, problem, target, found, body, notes, code)
 
 
+def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, out: Path | None = None) -> Port:
+    """The same program on weights of a file: they are converted, written beside it, and loaded by the program.
+
+    `tensor`: the kernel's name in the file, where several have its shape. `out`: the file to write;
+    model.safetensors becomes model.torch.safetensors without it. A bias that the call has and the file has not is 0.
+    """
+    problem, call = result.problem, result.call
+    found = read_file(weights, kernel_shape(problem, call.convention), problem.big, tensor)
+    ours = to_ours(found["kernel"], call.convention, problem.groups)
+    arrays = {"kernel": convert_kernel(ours, result.convention, groups=problem.groups)}
+    if problem.bias:
+        arrays["bias"] = found.get("bias", np.zeros(problem.big, np.float32))
+    path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out
+    write_file(path, arrays)
+    return port(result.call.at(result.geometry.input), to=result.target.name, weights=path)
+
+
 def operands(problem: Problem, target: Target, weights: Path | str | None) -> list[str]:
     """The lines that make x, kernel and bias."""
     convention = target.ability.convention
@@ -124,15 +143,14 @@ def operands(problem: Problem, target: Target, weights: Path | str | None) -> li
         lines = ["from safetensors.numpy import load_file", "", *lines, f"weights = load_file({str(weights)!r})"]
         lines.append('kernel = weights["kernel"]')
         return [*lines, 'bias = weights["bias"]'] if problem.bias else lines
-    layout = convention.weight_layout if problem.groups == 1 else convention.grouped_layout
-    words = ", ".join(layout or ())
+    words = ", ".join(layout_of(convention, problem.groups))
     lines.append(f"kernel = rng.standard_normal({kernel_shape(problem, convention)}, dtype=np.float32)  # ({words})")
     return [*lines, f"bias = rng.standard_normal({problem.big}, dtype=np.float32)"] if problem.bias else lines
 
 
 def kernel_shape(problem: Problem, convention: Convention) -> tuple[int, ...]:
     """The kernel's shape in a layout."""
-    layout = convention.weight_layout if problem.groups == 1 else (convention.grouped_layout or ())
+    layout = layout_of(convention, problem.groups)
     sizes: Mapping[str, tuple[int, ...]] = {
         "*k": problem.where.kernel,
         "C_small": (problem.small,),
@@ -153,11 +171,24 @@ def _notes(source: SourceCall, problem: Problem, target: Target) -> tuple[str, .
         first, last = "channels first", "channels last"
         to_last = convention.data_format == "channels_last"
         notes.append(f"data go from {first if to_last else last} to {last if to_last else first}")
-    if convention.flips != source.convention.flips:
-        notes.append("the kernel is flipped on every spatial axis")
+    notes.append(_kernel_note(source, problem, convention))
     if problem.activation is not None and problem.activation not in ACTIVATIONS:
         notes.append(f"the activation {_plain(problem.activation)} is left out: apply it to the result")
     return tuple(notes)
+
+
+def _kernel_note(source: SourceCall, problem: Problem, convention: Convention) -> str:
+    before, after = (layout_of(record, problem.groups) for record in (source.convention, convention))
+    flipped = convention.flips != source.convention.flips
+    if before == after and not flipped:
+        return "the kernel stays as it is"
+    words = "the kernel" if before == after else f"the kernel goes from ({', '.join(before)}) to ({', '.join(after)})"
+    return f"{words}{' and' if before != after else ' is'} flipped on every spatial axis" if flipped else words
+
+
+def layout_of(convention: Convention, groups: int) -> tuple[str, ...]:
+    """The axes of a kernel."""
+    return convention.weight_layout if groups == 1 else (convention.grouped_layout or convention.weight_layout)
 
 
 def _plain(text: str) -> str:

@@ -51,12 +51,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`largest` absolute difference between `source` and `target`; None where `absent` says why it was not run."""
+    """`largest` absolute difference between `source` and `target`, whose values reach `scale`.
+
+    None where `absent` says why it was not run.
+    """
 
     source: str = ""
     target: str = ""
     largest: float | None = None
+    scale: float = 0.0
     absent: str = ""
+
+    def __str__(self) -> str:
+        if self.largest is None:
+            return f"not run: {self.absent}"
+        ends = f"{self.target} and {self.source} differ by {self.largest:.2g} at most"
+        return f"on random data {ends}, of values up to {self.scale:.2g}{self.absent and f': {self.absent}'}"
 
 
 def difference(job: Job) -> Difference:
@@ -69,7 +79,7 @@ def differences(jobs: Iterable[Job]) -> Iterator[Difference]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
     lines = "".join(f"{json.dumps(asdict(job))}\n" for job in jobs)
-    done = subprocess.run(  # noqa: S603  our own interpreter and module
+    done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "backstride.port.check"],
         input=lines,
         env=environment,
@@ -96,9 +106,9 @@ def run(job: Job) -> Difference:
     expected = _finish(expected if bias is None else expected + bias, problem.activation)
     found = run_program(result, x, kernel, bias)
     if found.shape != expected.shape:
-        return Difference(name, result.target.title, float("inf"), f"sizes {expected.shape} and {found.shape}")
+        return Difference(name, result.target.title, float("inf"), absent=f"sizes {expected.shape} and {found.shape}")
     largest = float(np.max(np.abs(found - expected), initial=0.0))
-    return Difference(name, result.target.title, largest)
+    return Difference(name, result.target.title, largest, float(np.max(np.abs(expected), initial=0.0)))
 
 
 def run_program(result: Port, x: AnyArray, kernel: AnyArray, bias: AnyArray | None) -> AnyArray:

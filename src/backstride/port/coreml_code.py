@@ -34,10 +34,8 @@ def emit(fit: Fit) -> Body:
     # Core ML lists both ends of each axis together; ONNX lists all begins first.
     pads = [cells for axis in range(rank) for cells in (flat[axis], flat[axis + rank])]
     bias = ", bias=bias" if fit.early_bias else ""
-    lines = [
-        f'y = mb.conv_transpose(x=x, weight=kernel{bias}, pad_type="custom", pad={pads}, '
-        f"strides={list(fit.where.strides)}, dilations={list(fit.where.dilation)}, groups={problem.groups})"
-    ]
+    settings = f"strides={list(fit.where.strides)}, dilations={list(fit.where.dilation)}, groups={problem.groups}"
+    lines = [f'y = mb.conv_transpose(x=x, weight=kernel{bias}, pad_type="custom", pad={pads}, {settings})']
     if fit.pads:
         ends = [0, 0, 0, 0, *(cells for pair in zeros(fit) for cells in pair)]
         lines.append(f'y = mb.pad(x=y, pad={ends}, mode="constant", constant_val=0.0)')

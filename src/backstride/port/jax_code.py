@@ -50,11 +50,10 @@ def emit(fit: Fit) -> Body:
             f"y = jax.lax.conv_transpose(x, kernel, {strides}, padding={pads}{dilation}, dimension_numbers={numbers})"
         ]
     else:
-        lines = [
-            f"y = jax.lax.conv_general_dilated(x, kernel, window_strides={(1,) * fit.problem.rank}, "
-            f"padding={list(input_pads(fit.where))}, lhs_dilation={fit.where.strides}, "
-            f"rhs_dilation={fit.where.dilation}, dimension_numbers={numbers}, feature_group_count={fit.split})"
-        ]
+        dilations = f"lhs_dilation={fit.where.strides}, rhs_dilation={fit.where.dilation}"
+        pads = f"window_strides={(1,) * fit.problem.rank}, padding={list(input_pads(fit.where))}, {dilations}"
+        groups = f"dimension_numbers={numbers}, feature_group_count={fit.split}"
+        lines = [f"y = jax.lax.conv_general_dilated(x, kernel, {pads}, {groups})"]
     bias = "bias" if fit.problem.bias else ""
     after = tail(fit, "channels_last", pad=PAD, bias=bias, activation=ACTIVATIONS)
     return Body(("import jax", "import numpy as np"), (), (*lines, *after), "np.asarray(up(x))")

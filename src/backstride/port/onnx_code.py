@@ -51,14 +51,15 @@ def emit(fit: Fit) -> Body:
     if problem.activation in NODES:
         nodes.append(f'helper.make_node("{NODES[problem.activation]}", ["{last}"], ["y3"])')
         last = "y3"
+    shapes = [["N", *shape[1:]] for shape in (problem.shape("channels_first"), problem.result("channels_first"))]
     setup = [
         "nodes = [",
         *(f"    {node}," for node in nodes),
         "]",
         "graph = helper.make_graph(",
         '    nodes, "up",',
-        f'    [helper.make_tensor_value_info("x", TensorProto.FLOAT, {["N", *problem.shape("channels_first")[1:]]})],',
-        f'    [helper.make_tensor_value_info("{last}", TensorProto.FLOAT, {["N", *problem.result("channels_first")[1:]]})],',
+        f'    [helper.make_tensor_value_info("x", TensorProto.FLOAT, {shapes[0]})],',
+        f'    [helper.make_tensor_value_info("{last}", TensorProto.FLOAT, {shapes[1]})],',
         f"    [{', '.join(initializers)}],",
         ")",
         'model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)',

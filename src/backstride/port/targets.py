@@ -41,9 +41,11 @@ class Target:
         if absent:
             return f"{', '.join(absent)} is not installed here"
         if self.platform and sys.platform != self.platform:
-            return f"{self.title} runs on {self.platform} only"
+            return f"{self.title} runs on {PLATFORMS.get(self.platform, self.platform)} only"
         return None
 
+
+PLATFORMS = {"darwin": "macOS"}
 
 TARGETS = {
     target.name: target

@@ -51,8 +51,8 @@ def options(defaults: dict[str, int], **values: Sequence[int]) -> str:
     return "".join(f", {name}={text}" for name, text in given.items() if text != str(defaults.get(name)))
 
 
-def spatial(fit: Fit, entries: Sequence[object], edge: object, data_format: DataFormat) -> list[object]:
-    """One entry for every axis of the data: those of the spatial axes in their place, `edge` for batch and channels."""
+def spatial(entries: Sequence[object], edge: object, data_format: DataFormat) -> list[object]:
+    """One entry for every axis of the data: the spatial ones in their place, `edge` for batch and channels."""
     return [edge, *entries, edge] if data_format == "channels_last" else [edge, edge, *entries]
 
 
@@ -67,9 +67,9 @@ def tail(
     lines: list[str] = []
     if fit.slices:
         cuts = [_slice(max(before, 0), max(after, 0)) for before, after in fit.crop]
-        lines.append(f"y = y[{', '.join(map(str, spatial(fit, cuts, ':', data_format)))}]")
+        lines.append(f"y = y[{', '.join(map(str, spatial(cuts, ':', data_format)))}]")
     if fit.pads:
-        lines.append(f"y = {pad.format(pairs=spatial(fit, zeros(fit), (0, 0), data_format))}")
+        lines.append(f"y = {pad.format(pairs=spatial(zeros(fit), (0, 0), data_format))}")
     if bias:
         lines.append(f"y = y + {bias}")
     if fit.problem.activation in ACTIVATIONS:

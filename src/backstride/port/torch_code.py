@@ -33,9 +33,9 @@ def emit(fit: Fit) -> Body:
     defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
     settings = options(defaults, **fit.arguments, groups=(problem.groups,))
     bias = "" if fit.early_bias else ", bias=False"
+    channels = f"{problem.small}, {problem.big}, {one(fit.where.kernel)}"
     setup = [
-        f"layer = torch.nn.ConvTranspose{rank}d({problem.small}, {problem.big}, {one(fit.where.kernel)}"
-        f"{settings}{bias})",
+        f"layer = torch.nn.ConvTranspose{rank}d({channels}{settings}{bias})",
         "with torch.no_grad():",
         "    layer.weight.copy_(torch.from_numpy(kernel))",
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backstride import arrays
-from backstride.calls import SourceCall, parse
+from backstride.calls import parse
 from backstride.calls.arguments import nearest
 from backstride.calls.kernels import from_shape
 from backstride.conventions import CONVENTIONS, Convention, convert_kernel
@@ -49,7 +49,9 @@ def to_ours(kernel: AnyArray, convention: Convention, groups: int = 1) -> AnyArr
         message = f"`kernel` has shape {kernel.shape}; {convention.name} has ({words}) with groups={groups}"
         raise ValueError(message)
     found = from_shape(kernel.shape, convention, groups)
-    assert found.small is not None and found.big is not None and isinstance(found.size, tuple)
+    assert found.small is not None
+    assert found.big is not None
+    assert isinstance(found.size, tuple)
     if found.small % groups or found.big % groups or 0 in kernel.shape:
         message = f"`groups` (={groups}) must divide the channels of `kernel` {kernel.shape}, C_small={found.small}"
         raise ValueError(message)
@@ -61,12 +63,10 @@ def to_ours(kernel: AnyArray, convention: Convention, groups: int = 1) -> AnyArr
     return ours.reshape(shape)
 
 
-def read_file(
-    path: Path, call: SourceCall, shape: tuple[int, ...], big: int, tensor: str | None
-) -> dict[str, AnyArray]:
+def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None = None) -> dict[str, AnyArray]:
     """The kernel of a call, and its bias if there is one, from a safetensors file.
 
-    `shape` is the kernel's in the call's layout. Without `tensor` the file must hold one such array. The bias
+    `shape` is the kernel's in the call's own layout. Without `tensor` the file must hold one such array. The bias
     is the array of `big` numbers whose name begins alike. Raises `ValueError` for what does not fit, and
     `ImportError` where safetensors is not installed.
     """
