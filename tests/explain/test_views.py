@@ -48,6 +48,10 @@ def arrays(values: Values) -> tuple[np.ndarray, np.ndarray]:
     return x, np.array(values.w).reshape(*values.w_size, 1, 1)
 
 
+TOO_LARGE = (
+    f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller --input, or --json "
+    "for the explanation as data"
+)
 small = geometries(ranks=(1, 2)).filter(lambda where: max(where.full + where.output) <= 20)
 
 
@@ -116,8 +120,7 @@ def test_everything_lies_on_the_drawing_in_known_styles(where: Geometry, view: V
         (geometry((3, 3, 3), 2), "`input` (=(3, 3, 3)) has 3 axes; 1 and 2 can be drawn; --json explains any"),
         (
             geometry((30, 30), 3, strides=2),
-            f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller "
-            + "--input, or --json for the explanation as data",
+            TOO_LARGE,
         ),
     ],
 )
