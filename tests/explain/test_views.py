@@ -49,8 +49,8 @@ def arrays(values: Values) -> tuple[np.ndarray, np.ndarray]:
 
 
 TOO_LARGE = (
-    f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller --input, or --json "
-    "for the explanation as data"
+    f"`output` (=(61, 61)) is too large to draw, at most {LARGEST_SIDE} cells a side; give a smaller --input, or "
+    "--json for the explanation as data"
 )
 small = geometries(ranks=(1, 2)).filter(lambda where: max(where.full + where.output) <= 20)
 

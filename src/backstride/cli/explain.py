@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from backstride.cli import parse
-from backstride.explain import Explanation, Section, headline, sections
+
+if TYPE_CHECKING:
+    from backstride.explain import Explanation, Section
 
 
 def explain(
@@ -45,7 +47,7 @@ def explain(
 
     Example: backstride explain 'Conv2DTranspose(128, 3, strides=2, padding="same")' --input 7x7x256 --html out.html
     """
-    from backstride import explain as room  # noqa: PLC0415  names as short as the options
+    from backstride import explain as room  # noqa: PLC0415  keeps start-up of the other commands short
 
     request = room.Request(
         call=call,
@@ -74,6 +76,8 @@ def explain(
 
 
 def _print(console: Console, explanation: Explanation) -> None:
+    from backstride.explain import headline, sections  # noqa: PLC0415  keeps start-up of the other commands short
+
     console.print(headline(explanation), style="bold", markup=False)
     for section in sections(explanation):
         console.print()

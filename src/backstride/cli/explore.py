@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -27,5 +26,7 @@ def explore(
     address = f"http://127.0.0.1:{port}/" + (f"?{urlencode(words)}" if words else "")
     typer.echo(f"{address}  (Ctrl-C stops)")
     if open_page:
+        import webbrowser  # noqa: PLC0415  the same
+
         _ = webbrowser.open(address)
     room.serve(port)

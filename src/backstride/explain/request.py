@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from backstride.calls import SourceCall, parse
-from backstride.explain import values as numbers
-from backstride.explain.drawing import Drawing
 from backstride.explain.explanation import Explanation, explain
-from backstride.explain.palette import Theme
-from backstride.explain.values import Values
 from backstride.explain.views import VIEWS, View, draw, frame_seconds
 from backstride.files import refuse_folder, write_beside
 from backstride.geometry import Geometry, Size
 from backstride.geometry import convolution as sized_convolution
+
+if TYPE_CHECKING:
+    from backstride.explain.drawing import Drawing
+    from backstride.explain.palette import Theme
+    from backstride.explain.values import Values
 
 Content: TypeAlias = str | bytes
 
@@ -125,6 +126,9 @@ def _values(request: Request, geometry: Geometry, view: View) -> Values | None:
     size = geometry.output if view in {"convolution", "subsampling"} else geometry.input
     if not (request.numbers or request.x or request.w):
         return None
+    from backstride.explain import values as numbers  # noqa: PLC0415  words need none of it
+    from backstride.explain.values import Values  # noqa: PLC0415
+
     counted = numbers.counted(size, geometry.kernel)
     x = numbers.read("x", request.x, size) if request.x else counted.x
     w = numbers.read("w", request.w, geometry.kernel) if request.w else counted.w

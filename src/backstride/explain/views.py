@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from backstride.explain import rows
-from backstride.explain.channels import channels
-from backstride.explain.coverage import coverage
-from backstride.explain.drawing import Drawing
-from backstride.explain.plane_convolution import convolution
-from backstride.explain.plane_gather import gather
-from backstride.explain.plane_scatter import scatter
-from backstride.explain.plane_strides import subsampling
-from backstride.explain.stage import check_sides
-from backstride.explain.trace import Trace, trace
-from backstride.explain.values import Values
 from backstride.geometry import Geometry
+
+if TYPE_CHECKING:
+    from backstride.explain.drawing import Drawing
+    from backstride.explain.trace import Trace
+    from backstride.explain.values import Values
 
 View: TypeAlias = Literal["scatter", "gather", "convolution", "coverage", "subsampling", "channels"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -24,19 +18,6 @@ VIEWS: tuple[View, ...] = get_args(View)
 CELL_VIEWS: tuple[View, ...] = VIEWS[:4]
 
 LONGEST_FILM = 48.0  # seconds; long calls play faster
-
-_DRAW: dict[tuple[View, int], Callable[[Trace, Values | None], Drawing]] = {
-    ("scatter", 1): rows.scatter,
-    ("gather", 1): rows.gather,
-    ("convolution", 1): rows.convolution,
-    ("scatter", 2): scatter,
-    ("gather", 2): gather,
-    ("convolution", 2): convolution,
-    ("coverage", 1): coverage,
-    ("coverage", 2): coverage,
-    ("subsampling", 1): subsampling,
-    ("subsampling", 2): subsampling,
-}
 
 
 def draw(
@@ -63,11 +44,31 @@ def draw(
     if view not in VIEWS:
         message = f"`view` (={view!r}) must be one of {', '.join(VIEWS)}"
         raise ValueError(message)
+    from backstride.explain.stage import check_sides  # noqa: PLC0415  an explanation in words draws nothing
+    from backstride.explain.trace import trace  # noqa: PLC0415
+
     check_sides("input", geometry.input)
     check_sides("output", geometry.output)
     if view == "channels":
+        from backstride.explain.channels import channels  # noqa: PLC0415
+
         return channels(geometry, *maps, forward=forward)
-    return _DRAW[view, len(geometry.input)](known or trace(geometry), values)
+    return _painter(view, len(geometry.input))(known or trace(geometry), values)
+
+
+def _painter(view: View, rank: int) -> Callable[[Trace, Values | None], Drawing]:
+    """The function that draws a view for one axis or two."""
+    from backstride.explain import coverage, plane_convolution, plane_gather, plane_scatter, rows  # noqa: PLC0415
+    from backstride.explain.plane_strides import subsampling  # noqa: PLC0415
+
+    if view == "coverage":
+        return coverage.coverage
+    if view == "subsampling":
+        return subsampling
+    if rank == 1:
+        return {"scatter": rows.scatter, "gather": rows.gather}.get(view, rows.convolution)
+    planes = {"scatter": plane_scatter.scatter, "gather": plane_gather.gather}
+    return planes.get(view, plane_convolution.convolution)
 
 
 def frame_seconds(drawing: Drawing, wanted: float | None = None) -> float:
