@@ -104,6 +104,9 @@ def test_the_matrix_comes_with_its_proof() -> None:
     done = explain("k=3 s=2", "--input", "2", "--matrix")
     assert "the convolution C, 2 x 5" in done.stdout
     assert "C.T - T has 0 entries that are not 0" in done.stdout
+    matrix = json.loads(explain("k=3 s=2", "--input", "2", "--matrix", "--json").stdout)["matrix"]
+    assert (matrix["shape"], matrix["differing"]) == ([5, 2], 0)
+    assert matrix["transposed"] == [[0, 0, 0], [1, 0, 1], [2, 0, 2], [2, 1, 0], [3, 1, 1], [4, 1, 2]]
 
 
 def test_a_convolution_by_its_own_options() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from backstride import reference
 from backstride.calls import parse
+from backstride.explain import View, draw
+from backstride.explain.svg import to_svg
 from backstride.explain.trace import flat
 from backstride.geometry import Geometry
 
@@ -217,3 +219,37 @@ def test_the_written_page_works_without_a_server(page: Page, tmp_path: Any) -> N
     page.check('label:has(input[value="convolution"])')
     page.hover('#stage rect[data-panel="output"][data-cell="0"]')
     assert lit(page, "input") == {0, 1, 2, 6, 7, 8, 12, 13, 14}
+
+
+@pytest.mark.parametrize("view", ["scatter", "gather"])
+def test_a_picture_moves_by_itself_frame_by_frame(page: Page, view: View) -> None:
+    drawing = draw(parse("k=3 s=2 p=same").geometry((2, 3)), view)
+    _ = page.set_content(to_svg(drawing, seconds=1))
+    for frame in range(drawing.frames):
+        seen = page.evaluate(
+            """at => {
+                for (const film of document.getAnimations()) { film.pause(); film.currentTime = 1000 * (at + 0.5); }
+                const groups = [...document.querySelectorAll("g")];
+                return groups.map(g => [g.getAttribute("class"), getComputedStyle(g).visibility === "visible"]);
+            }""",
+            frame,
+        )
+        assert seen
+        for name, visible in seen:
+            first, last = map(int, name.removeprefix("f").split("-"))
+            assert visible == (first <= frame < last)
+
+
+def test_paper_and_readers_who_want_no_motion_see_the_still(page: Page) -> None:
+    drawing = draw(parse("k=3 s=2 p=same").geometry((2, 2)), "gather")
+    for media in ({"media": "print"}, {"media": "screen", "reduced_motion": "reduce"}):
+        page.emulate_media(**media)
+        _ = page.set_content(to_svg(drawing))
+        assert page.evaluate("document.getAnimations().length") == 0
+        names = page.evaluate(
+            "[...document.querySelectorAll('g')].filter(g => getComputedStyle(g).visibility === 'visible')"
+            ".map(g => g.getAttribute('class'))"
+        )
+        spans = [tuple(map(int, name.removeprefix("f").split("-"))) for name in names]
+        assert spans
+        assert all(first <= drawing.still < last for first, last in spans)

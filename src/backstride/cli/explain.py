@@ -65,6 +65,8 @@ def explain(
     answer = room.answer(request, wanted)
     if as_json:
         data: dict[str, Any] = answer.explanation.as_data()
+        if matrix:
+            data["matrix"] = room.matrix_data(answer.explanation.geometry)
         typer.echo(json.dumps(data))
         return
     console = Console(highlight=False)

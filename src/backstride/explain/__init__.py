@@ -13,7 +13,7 @@ A drawing is plain data too; `backstride.explain.svg.to_svg` and `backstride.exp
 """
 
 from backstride.explain.explanation import Elsewhere, Explanation, explain
-from backstride.explain.matrix_text import matrix_text
+from backstride.explain.matrix_text import matrix_data, matrix_text
 from backstride.explain.request import Answer, Request, answer
 from backstride.explain.trace import Meeting, Trace, trace
 from backstride.explain.views import View, draw
@@ -32,6 +32,7 @@ __all__ = [
     "draw",
     "explain",
     "headline",
+    "matrix_data",
     "matrix_text",
     "sections",
     "trace",

@@ -50,6 +50,28 @@ def matrix_text(geometry: Geometry) -> str:
     return "\n".join(lines)
 
 
+def matrix_data(geometry: Geometry) -> dict[str, Any]:
+    """The same for JSON: (output cell, input cell, tap) of every entry of the layer's matrix, and the proof.
+
+    >>> from backstride.geometry import geometry
+    >>> matrix_data(geometry(2, 1, strides=2))["transposed"]
+    [(0, 0, 0), (2, 1, 0)]
+
+    Needs SciPy. Raises `ValueError` where the call is too large to trace.
+    """
+    from backstride.explain.matrix import matrices  # noqa: PLC0415  the same
+
+    found = matrices(trace(geometry))
+    entries = found.transposed.tocoo()
+    triples = zip(entries.row.tolist(), entries.col.tolist(), (entries.data - 1).tolist(), strict=True)
+    return {
+        "shape": list(entries.shape),
+        "transposed": list(triples),
+        "differing": found.differing,
+        "products": list(found.products),
+    }
+
+
 def _rows(matrix: Any) -> list[str]:
     dense = matrix.toarray()
     width = len(str(int(dense.max()) - 1))

@@ -38,13 +38,15 @@ def to_gif(drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS
     return file.getvalue()
 
 
-def to_mp4(drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 2) -> bytes:
+def to_mp4(
+    drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 1.5
+) -> bytes:
     """Write a drawing as H.264 video, which every browser and messenger plays; needs PyAV."""
     av = _library("av", "mp4")
     file = io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000, round(1000 * seconds)))
-        stream.options = {"preset": "veryfast", "tune": "animation"}
+        stream.options = {"preset": "ultrafast", "tune": "animation"}
         for index, image in enumerate(images(drawing, theme=theme, scale=scale, even=True)):
             if not index:
                 stream.width, stream.height, stream.pix_fmt = image.width, image.height, "yuv420p"
