@@ -27,7 +27,7 @@ $(STAMPS)/test: $(STAMPS)/demo
 	touch $@
 
 $(STAMPS)/frameworks: $(STAMPS)/test
-	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx]'
+	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx,port]'
 	touch $@
 
 ## make demo             run the main job on real digits; writes demo/report.html

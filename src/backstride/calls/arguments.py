@@ -20,10 +20,13 @@ class Opaque:
     text: str
     shape: tuple[int, ...] | None = None
 
+    def __repr__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A value, the place of its expression in the text, and whether it is the default's."""
+    """A value, and its place in the text."""
 
     value: Any
     place: str
@@ -47,10 +50,9 @@ class Arguments:
         if isinstance(argument.value, Opaque) or (
             is_tuple(argument.value) and any(isinstance(entry, Opaque) for entry in argument.value)
         ):
-            shown = argument.value.text if isinstance(argument.value, Opaque) else argument.value
             message = (
-                f"`{name}` (={shown}) at {argument.place} must be written out, for example {name}=2: names are not "
-                "looked up"
+                f"`{name}` (={argument.value!r}) at {argument.place} must be written out, for example {name}=2: "
+                "names are not looked up"
             )
             raise ValueError(message)
         return argument.value
@@ -193,7 +195,7 @@ def _written(text: str, node: ast.Call) -> Written:
     for keyword in node.keywords:
         if keyword.arg is None:
             _refuse_star(text, keyword.value)
-        named[keyword.arg] = _argument(text, keyword.value)
+        named[keyword.arg] = Argument(_value(text, keyword.value), _where(text, keyword))
     return Written(name, _where(text, node), tuple(positional), named)
 
 

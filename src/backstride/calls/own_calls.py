@@ -92,9 +92,9 @@ def plain(hints: Hints) -> SourceCall:
                 'as Conv2DTranspose(128, 3, strides=2, padding="same"), or model.onnx:node'
             )
             raise ValueError(message)
-        name = LONG.get(match[1].lower())
+        name, place = LONG.get(match[1].lower()), f"column {match.start(1) + 1}"
         if name is None:
-            message = f"`{match[1]}` at {place} is no option; {nearest(match[1], LONG)}"
+            message = f"`{match[1]}` at {place} is no option; {nearest(match[1], WORDS)}"
             raise ValueError(message)
         if name in values:
             message = f"`{match[1]}` at {place} is given twice; give it once"

@@ -87,7 +87,7 @@ def port(
     >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7, 256))
     >>> result.verdict, result.reason
     ('exact with a crop', '1 cell cropped off the end of axis 0; 1 cell cropped off the end of axis 1')
-    >>> print(port("k=4 s=2 p=1 cin=8 cout=4", to="torch").code.splitlines()[7])
+    >>> print(port("k=4 s=2 p=1 cin=8 cout=4", to="torch").body.setup[0])
     layer = torch.nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, bias=False)
 
     `call`: what `backstride.calls.parse` reads, or its result. `to`: torch, keras, tf, jax, flax, equinox,

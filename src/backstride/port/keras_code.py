@@ -20,14 +20,17 @@ def candidates(where: Geometry) -> Iterator[Arguments]:
     for padding in ("same", "valid"):
         yield {**base, "padding": padding}
     for padding in ("same", "valid"):
-        smallest = keras(where.input, where.kernel, padding=padding, output_padding=0, **base).output
-        # TensorFlow's SAME has no size of (i-1)s, so the backend refuses it.
-        least = [(span + 1) % 2 if padding == "same" else 0 for span in where.effective_kernel]
-        extra = tuple(
-            max(low, min(want - size, s - 1))
-            for want, size, s, low in zip(where.output, smallest, where.strides, least, strict=True)
-        )
-        yield {**base, "padding": padding, "output_padding": extra}
+        largest = [s - 1 for s in where.strides]
+        try:
+            reached = keras(where.input, where.kernel, padding=padding, output_padding=largest, **base).output
+        except ValueError:  # dilation beside strides, or no cell left
+            continue
+        extra: list[int] = []
+        for want, size, s, span in zip(where.output, reached, where.strides, where.effective_kernel, strict=True):
+            # TensorFlow's SAME has no size of (i-1)s, so that backend refuses it.
+            least = (span + 1) % 2 if padding == "same" else 0
+            extra.append(max(least, min(want - size + s - 1, s - 1)))
+        yield {**base, "padding": padding, "output_padding": tuple(extra)}
 
 
 def _groups(_: Problem) -> str:

@@ -84,7 +84,11 @@ class Fit:
 
 
 def fit(problem: Problem, ability: Ability) -> Fit:
-    """The best that the target's operation can do. Raises `ValueError` where no candidate is legal at all."""
+    """The best that the target's operation can do. Raises `ValueError` where no computed cell is left."""
+    for axis, (length, pair) in enumerate(zip(problem.where.full, problem.where.crop, strict=True)):
+        if sum(max(cut, 0) for cut in pair) >= length:
+            message = f"`call` crops all {length} computed cells of axis {axis} and appends zeros: nothing to port"
+            raise ValueError(message)
     refusals: list[str] = []
     split, where, stuffed = 1, problem.where, False
     refusal = ability.groups(problem) if problem.groups > 1 else None
@@ -116,9 +120,7 @@ def _best(where: Geometry, ability: Ability) -> tuple[Arguments, tuple[Pair, ...
             return arguments, crop
         if found is None or cells < least:
             found, least = (arguments, crop), cells
-    if found is None:
-        message = f"`to` (={ability.convention.name!r}) has no legal call for {where}"
-        raise ValueError(message)
+    assert found is not None, f"{ability.convention.name} has no candidate for {where}"
     return found
 
 

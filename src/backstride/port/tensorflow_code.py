@@ -19,7 +19,8 @@ def candidates(where: Geometry) -> Iterator[Arguments]:
     yield from by_name(where)
     if len(where.input) == 2 and max(where.dilation) == 1:
         base = {"strides": where.strides, "dilations": where.dilation}
-        yield {**base, "padding": where.crop, "output_shape": where.output}
+        pairs = tuple((max(before, 0), max(after, 0)) for before, after in where.crop)
+        yield {**base, "padding": pairs, "output_shape": where.output}
     yield whole(where)
 
 

@@ -13,6 +13,7 @@ from backstride import arrays
 from backstride.calls import parse
 from backstride.calls.arguments import nearest
 from backstride.calls.kernels import from_shape
+from backstride.calls.record import OWN, convention_of
 from backstride.conventions import CONVENTIONS, Convention, convert_kernel
 from backstride.files import write_beside
 from backstride.layout import AnyArray
@@ -120,10 +121,12 @@ def _convention(name: str, value: str, groups: int) -> tuple[Convention, int]:
     """The record of a target's or a rule's name, or of a call."""
     if value in TARGETS:
         return TARGETS[value].ability.convention, groups
-    if value in CONVENTIONS:
-        return CONVENTIONS[value], groups
+    if value in CONVENTIONS or value == OWN.name:
+        return convention_of(value), groups
     if "(" not in value and "=" not in value:
-        message = f"`{name}` (={value!r}) is not known; {nearest(value, [*TARGETS, *CONVENTIONS])}"
+        message = (
+            f"`{name}` (={value!r}) is not known; {nearest(value, dict.fromkeys([*TARGETS, *CONVENTIONS, OWN.name]))}"
+        )
         raise ValueError(message)
     call = parse(value)
     return call.convention, max(groups, call.groups)

@@ -1,0 +1,119 @@
+"""Kernels between layouts: there and back, equal to each framework's own meaning, and from files."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backstride as bs
+from backstride.conventions import convert_kernel
+from backstride.port import convert_file, port, port_weights, weights
+from backstride.port.targets import TARGETS
+
+
+def kernel_of(name: str, groups: int) -> Any:
+    """A kernel (3, 2; C_big 4, C_small 6) in a layout."""
+    ours = np.arange(3 * 2 * (4 // groups) * 6.0).reshape(3, 2, 4 // groups, 6)
+    return convert_kernel(ours, TARGETS[name].ability.convention, groups=groups)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("source", "to"), list(itertools.permutations(TARGETS, 2)))
+def test_there_and_back(source: str, to: str, groups: int) -> None:
+    kernel = kernel_of(source, groups)
+    there = port_weights(kernel, source, to, groups=groups)
+    assert np.array_equal(there, kernel_of(to, groups))
+    assert np.array_equal(port_weights(there, to, source, groups=groups), kernel)
+
+
+def test_known_layouts() -> None:
+    torch = np.arange(24.0).reshape(2, 3, 2, 2)
+    assert np.array_equal(port_weights(torch, "torch", "keras"), torch.transpose(2, 3, 1, 0))
+    assert np.array_equal(port_weights(torch, "torch", "jax"), torch[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
+    call = 'jax.lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))'
+    assert np.array_equal(bs.port_weights(torch, "torch", call), torch[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+    assert np.array_equal(port_weights(torch, "torch", "backstride"), port_weights(torch, "torch", "tensorflow"))
+
+
+def test_the_kind_of_array_stays() -> None:
+    torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
+    kernel = torch.zeros(2, 3, 4, 4)
+    assert isinstance(port_weights(kernel, "torch", "keras"), torch.Tensor)
+
+
+def test_messages() -> None:
+    with pytest.raises(ValueError, match=r"^`source` \(='torhc'\) is not known; the nearest are torch$"):
+        _ = port_weights(np.ones((2, 2, 2)), "torhc", "keras")
+    with pytest.raises(
+        ValueError, match=r"^`kernel` has shape \(2, 2\); torch has \(C_small, C_big, \*k\) with groups=1$"
+    ):
+        _ = port_weights(np.ones((2, 2)), "torch", "keras")
+    with pytest.raises(
+        ValueError, match=r"^`groups` \(=3\) must divide the channels of `kernel` \(4, 1, 2\), C_small=4$"
+    ):
+        _ = port_weights(np.ones((4, 1, 2)), "torch", "onnx", groups=3)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Any, Any]:
+    library: Any = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.standard_normal((4, 3, 3, 3), np.float32), rng.standard_normal(3, np.float32)
+    path = tmp_path / "model.safetensors"
+    library.save_file({"up.weight": kernel, "up.bias": bias, "head.weight": np.ones((3, 2), np.float32)}, str(path))
+    return path, kernel, bias
+
+
+def test_a_program_runs_on_the_weights_of_a_file(saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kernel, bias = saved
+    torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
+    result = convert_file(port("nn.ConvTranspose2d(4, 3, 3, 2, 1)", to="torch", input=(5, 6)), path)
+    monkeypatch.chdir(path.parent)
+    space: dict[str, Any] = {}
+    exec(result.code, space)  # noqa: S102  the printed program, as a user runs it
+    expected = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(space["x"]), torch.from_numpy(kernel), torch.from_numpy(bias), 2, 1
+    )
+    assert np.array_equal(space["y"], expected.numpy())
+
+
+def test_the_file_holds_the_target_s_layout(saved: tuple[Path, Any, Any]) -> None:
+    path, kernel, bias = saved
+    out = path.parent / "converted" / "k.safetensors"
+    _ = convert_file(port("nn.ConvTranspose2d(4, 3, 3, 2, 1)", to="keras"), path, out=out)
+    library: Any = importlib.import_module("safetensors.numpy")
+    found = library.load_file(str(out))
+    assert np.array_equal(found["kernel"], port_weights(kernel, "torch", "keras"))
+    assert np.array_equal(found["bias"], bias)
+
+
+def test_files_that_do_not_fit(saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kernel, _ = saved
+    library: Any = importlib.import_module("safetensors.numpy")
+    with pytest.raises(
+        ValueError, match=r"has no array of shape \(4, 3, 5, 5\), the call's kernel; it has up.weight \(4, 3, 3, 3\)$"
+    ):
+        _ = convert_file(port("nn.ConvTranspose2d(4, 3, 5)", to="keras"), path)
+    result = port("nn.ConvTranspose2d(4, 3, 3)", to="keras")
+    with pytest.raises(ValueError, match=r"^`tensor` \(='up.wieght'\) is not in .*; the nearest are up.weight"):
+        _ = convert_file(result, path, tensor="up.wieght")
+    two = path.with_name("two.safetensors")
+    library.save_file({"a.weight": kernel, "b.weight": kernel}, str(two))
+    with pytest.raises(
+        ValueError, match=r"has several kernels of shape \(4, 3, 3, 3\); name one with tensor='a.weight'$"
+    ):
+        _ = convert_file(result, two)
+    assert convert_file(result, two, tensor="b.weight").verdict == "exact"
+    _ = two.write_bytes(b"\xff" * 100)
+    with pytest.raises(ValueError, match=r"is no safetensors file: "):
+        _ = convert_file(result, two)
+    monkeypatch.setattr(weights, "LARGEST_FILE", 10)
+    with pytest.raises(ValueError, match=r"bytes; at most 10 are read$"):
+        _ = convert_file(result, path)
+    with pytest.raises(ValueError, match=r"is no file; give a .safetensors file$"):
+        _ = convert_file(result, path.parent)
