@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures bench sanitize clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures gallery bench sanitize clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ sanitize:
 pictures: $(STAMPS)/demo
 	$(BIN)/backstride demo --out demo
 	cp demo/overview.png docs/pictures/demo.png
+
+## make gallery          draw the gallery and the pictures of docs/explain.md anew; the page's needs Chromium
+gallery: $(STAMPS)/test
+	$(BIN)/python docs/gallery/build.py
+	$(BIN)/python docs/gallery/screenshots.py
 
 clean:
 	rm -rf $(VENV) build docs/_build demo

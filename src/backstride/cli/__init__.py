@@ -1,34 +1,43 @@
-"""The command line: parsing and printing only. Each command calls one public function."""
+"""The command line: parsing and printing only. Each command calls one public function, and loads when it is called."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from backstride.cli.conform import conform
-from backstride.cli.demo import demo
-from backstride.cli.port import port
-from backstride.cli.sizes import sizes
+COMMANDS = ("demo", "sizes", "explain", "explore", "port", "conform")
 
-app = typer.Typer(
-    name="backstride",
-    help="The home of the transposed convolution.",
-    epilog="Try: backstride sizes --input 7 --output 14",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (demo, sizes, port, conform):
-    _ = app.command()(command)
+
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The commands of these names; each is the function of its name in the module of its name."""
+    app = typer.Typer(
+        name="backstride",
+        epilog="Try: backstride sizes --input 7 --output 14",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    _ = app.callback()(_backstride)  # one command alone would not be asked for by its name
+    for name in names:
+        _ = app.command()(getattr(importlib.import_module(f"backstride.cli.{name}"), name))
+    return app
+
+
+def _backstride() -> None:
+    """The home of the transposed convolution."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit code 2, never a traceback."""
+    words = sys.argv[1:] if arguments is None else arguments
+    named = words[:1] if words and words[0] in COMMANDS else COMMANDS
     try:
-        code = app(args=arguments, prog_name="backstride", standalone_mode=False)
+        code = application(named)(args=words, prog_name="backstride", standalone_mode=False)
     except typer.Abort:
         _fail("stopped", 130)
     except TyperException as problem:

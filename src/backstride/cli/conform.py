@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from backstride.files import refuse_folder, write_beside
 
@@ -23,7 +22,9 @@ def conform(
 
     Example: backstride conform torch onnxruntime --out conformance.md --scripts failing
     """
-    from backstride import conform as room  # noqa: PLC0415  keeps start-up of the other commands short
+    from rich.progress import Progress, TaskID  # noqa: PLC0415  keeps start-up of the other commands short
+
+    from backstride import conform as room  # noqa: PLC0415  the same
 
     if out is not None:
         refuse_folder("out", out)

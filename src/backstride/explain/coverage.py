@@ -1,0 +1,43 @@
+"""The heat map of the output: how many products each cell sums, for one axis and for two."""
+
+from __future__ import annotations
+
+from backstride.explain.drawing import Drawing
+from backstride.explain.palette import heat
+from backstride.explain.stage import (
+    caption,
+    check_sides,
+    draw_cell,
+    draw_label,
+    heading,
+    in_a_row,
+    panel,
+    plane,
+    say,
+    times,
+)
+from backstride.explain.trace import Trace, flat
+from backstride.explain.values import Values
+
+
+def coverage(trace: Trace, values: Values | None = None) -> Drawing:  # noqa: ARG001  one signature for all views
+    """How many (input, tap) pairs each output cell is the sum of: where the counts differ, a checkerboard shows."""
+    geometry = trace.geometry
+    check_sides("output", geometry.output)
+    sums = trace.by_output()
+    most = max(len(meetings) for meetings in sums.values())
+    drawing = Drawing(
+        f"Coverage of {times(geometry.output)}", "The number of products that each output cell sums.", frames=1, still=0
+    )
+    (target,) = in_a_row([panel("output", (0, 0), plane(geometry.output))])
+    heading(drawing, "coverage: how many products each output cell sums")
+    least = min(len(meetings) for meetings in sums.values())
+    say(drawing, f"{least} to {most}" + ("" if geometry.is_even else ": uneven inside, a checkerboard"))
+    caption(drawing, target, f"output {times(geometry.output)}")
+    for cell, meetings in sums.items():
+        step = heat(len(meetings), most)
+        style = f"sum{step}" if meetings else "zero"
+        draw_cell(drawing, target, plane(cell), style, name=flat(cell, geometry.output))
+        draw_label(drawing, target, plane(cell), str(len(meetings)), f"on-sum{step}")
+    drawing.fit(20)
+    return drawing

@@ -1,0 +1,242 @@
+"""The one-dimensional views: cells that stand above each other are the same position of the full output."""
+
+from __future__ import annotations
+
+from backstride.explain.drawing import Drawing, Line, Text
+from backstride.explain.facts import odd_cell
+from backstride.explain.palette import heat
+from backstride.explain.stage import (
+    CAPTION,
+    CELL,
+    MARGIN,
+    Panel,
+    check_sides,
+    draw_cell,
+    draw_label,
+    heading,
+    outline,
+    panel,
+    say,
+)
+from backstride.explain.trace import Meeting, Trace
+from backstride.explain.values import Values, show
+
+LEFT = 120  # room for the names of the rows
+TOP_ROW = 84
+STEP = 14  # between two stamps
+ROOM = 34  # between two kinds of rows
+
+
+def scatter(trace: Trace, values: Values | None = None) -> Drawing:
+    """Overlap-add: one stamp a row, the sums below, the crop marked."""
+    geometry = trace.geometry
+    (before, after), full, (stride,) = geometry.crop[0], geometry.full[0], geometry.strides
+    check_sides("output", geometry.full)
+    stamps = list(trace.by_input().values())
+    drawing = Drawing(
+        f"Scatter: {geometry.input[0]} to {geometry.output[0]}",
+        "Each input cell adds its copy of the kernel to the output; cells outside the frame are cropped.",
+        frames=len(stamps) + 1,
+        still=len(stamps),
+    )
+    heading(drawing, f"scatter: every input cell stamps the kernel; stride {stride}")
+    first, last = min(0, before), max(full, full - after)
+    source = _row("input", 0, first, last)
+    _name(drawing, source, f"input {geometry.input[0]}")
+    rows = [_below(source, "stamp", ROOM + index * (CELL + STEP)) for index in range(len(stamps))]
+    target = _below(rows[-1], "full", ROOM)
+    _name(drawing, target, f"sum {full}")
+    for index, (meetings, row) in enumerate(zip(stamps, rows, strict=True)):
+        text = show(values.at_x((index,))) if values else str(index)
+        at = (0, index * stride)
+        draw_cell(drawing, source, at, "input", name=index)
+        draw_cell(drawing, source, at, "input-on", frames=(index, index + 1))
+        draw_label(drawing, source, at, text, "ink", frames=(0, index))
+        draw_label(drawing, source, at, text, "on-dark", frames=(index, index + 1))
+        draw_label(drawing, source, at, text, "ink", frames=(index + 1, None))
+        _name(drawing, row, f"{text} · kernel" if values else f"x[{index}] · kernel", index)
+        for meeting in meetings:
+            product = show(values.product(meeting)) if values else f"w{meeting.tap[0]}"
+            style = "cut" if meeting.output is None else "kernel"
+            place = (0, meeting.full[0])
+            draw_cell(drawing, row, place, style, frames=(index, None))
+            draw_label(drawing, row, place, product, "ink" if meeting.output else "soft", frames=(index + 1, None))
+            draw_cell(drawing, row, place, "kernel-on", frames=(index, index + 1))
+            draw_label(drawing, row, place, product, "on-bright", frames=(index, index + 1))
+        say(drawing, f"input cell [{index}] times the kernel is added to the output", index, index + 1)
+    for position in range(first, last):
+        cell = position - before
+        kept = 0 <= cell < geometry.output[0]
+        inside = 0 <= position < full
+        if kept:
+            draw_cell(drawing, target, (0, position), "blank" if inside else "zero", name=cell, kind="output")
+        elif inside:
+            draw_cell(drawing, target, (0, position), "cut")
+    _sums(drawing, trace, target, values)
+    outline(drawing, target, ((0, before), (1, geometry.output[0])), "frame")
+    say(drawing, odd_cell(before, after), drawing.still)
+    drawing.fit(MARGIN)
+    return drawing
+
+
+def gather(trace: Trace, values: Values | None = None) -> Drawing:
+    """The flipped kernel under the input with zeros between its cells."""
+    geometry = trace.geometry
+    (before, _), (stride,), (span,) = geometry.crop[0], geometry.strides, geometry.effective_kernel
+    sums = list(trace.by_output().values())
+    first = min(0, before - span + 1)
+    last = max((geometry.input[0] - 1) * stride, before + geometry.output[0] - 1) + 1
+    check_sides("output", (last - first,))
+    drawing = Drawing(
+        f"Gather: {geometry.input[0]} to {geometry.output[0]}",
+        "The flipped kernel slides over the input with zeros between its cells; each position gives one output cell.",
+        frames=len(sums),
+        still=max(range(len(sums)), key=lambda frame: (len(sums[frame]), -abs(frame - len(sums) // 2))),
+    )
+    heading(drawing, "gather: the flipped kernel slides over the input with zeros between its cells")
+    source = _row("stretched", 0, first, last)
+    window = _below(source, "kernel", 8)
+    target = _below(window, "output", ROOM)
+    _name(drawing, source, f"input {geometry.input[0]}")
+    _name(drawing, window, "kernel, flipped")
+    _name(drawing, target, f"output {geometry.output[0]}")
+    for position in range(first, last):
+        cell, rest = divmod(position, stride)
+        if rest or not 0 <= cell < geometry.input[0]:
+            draw_cell(drawing, source, (0, position), "zero")
+            draw_label(drawing, source, (0, position), "0", "faint")
+            continue
+        draw_cell(drawing, source, (0, position), "input", name=cell, kind="input")
+        draw_label(drawing, source, (0, position), show(values.at_x((cell,))) if values else f"x{cell}", "ink")
+    for cell in range(geometry.output[0]):
+        draw_cell(drawing, target, (0, cell + before), "blank", name=cell)
+    for frame, meetings in enumerate(sums):
+        place, seen = (0, frame + before), (frame, frame + 1)
+        met = {meeting.tap[0]: meeting for meeting in meetings}
+        for tap in range(geometry.kernel[0]):
+            at = (0, place[1] - tap * geometry.dilation[0])
+            text = show(values.at_w((tap,))) if values else f"w{tap}"
+            draw_cell(drawing, window, at, "kernel-on" if tap in met else "kernel", frames=seen)
+            draw_label(drawing, window, at, text, "on-bright" if tap in met else "on-tap", frames=seen)
+            if tap in met:
+                label = show(values.at_x(met[tap].input)) if values else f"x{met[tap].input[0]}"
+                _light(drawing, source, at, label, seen=seen)
+                _ray(drawing, window, target, (at[1], place[1]), seen)
+        text = show(sum(map(values.product, meetings))) if values else str(len(meetings))
+        _result(drawing, target, place, text, frame)
+        say(drawing, _sentence(frame, meetings, values), *seen)
+    drawing.fit(MARGIN)
+    return drawing
+
+
+def convolution(trace: Trace, values: Values | None = None) -> Drawing:
+    """The other direction: the kernel slides over the padded input, `stride` cells at a time."""
+    geometry = trace.geometry
+    (before, _), (stride,), (span,) = geometry.crop[0], geometry.strides, geometry.effective_kernel
+    size = geometry.output[0]
+    first, last = min(0, -before), max(size, geometry.full[0] - before)
+    check_sides("input", (last - first,))
+    windows = list(trace.by_input().values())
+    drawing = Drawing(
+        f"Convolution: {size} to {geometry.input[0]}",
+        "The kernel slides over the padded input; each position gives one output cell.",
+        frames=len(windows),
+        still=len(windows) // 2,
+    )
+    heading(drawing, f"convolution: the kernel slides over the input; stride {stride}")
+    source = _row("input", 0, first, last)
+    window = _below(source, "kernel", 8)
+    target = _below(window, "output", ROOM)
+    _name(drawing, source, f"input {size}")
+    _name(drawing, window, f"kernel {geometry.kernel[0]}")
+    _name(drawing, target, f"output {geometry.input[0]}")
+    for position in range(first, last):
+        own = 0 <= position < size
+        draw_cell(drawing, source, (0, position), "input" if own else "zero", name=position if own else None)
+        text = (show(values.at_x((position,))) if values else f"x{position}") if own else "0"
+        draw_label(drawing, source, (0, position), text, "ink" if own else "faint")
+    for frame, meetings in enumerate(windows):
+        start, seen = frame * stride - before, (frame, frame + 1)
+        place = (0, start + (span - 1) // 2)
+        draw_cell(drawing, target, place, "blank", name=frame)
+        total: int | float = 0
+        inside = 0
+        for meeting in meetings:
+            (tap,), at = meeting.tap, (0, start + meeting.tap[0] * geometry.dilation[0])
+            met = meeting.output is not None
+            draw_cell(drawing, window, at, "kernel-on" if met else "kernel", frames=seen)
+            text = show(values.at_w((tap,))) if values else f"w{tap}"
+            draw_label(drawing, window, at, text, "on-bright" if met else "on-tap", frames=seen)
+            if meeting.output is None:
+                continue
+            inside += 1
+            total += values.at_x(meeting.output) * values.at_w((tap,)) if values else 1
+            draw_cell(drawing, source, at, "input-on", frames=seen)
+            label = show(values.at_x(meeting.output)) if values else f"x{meeting.output[0]}"
+            draw_label(drawing, source, at, label, "on-dark", frames=seen)
+            _ray(drawing, window, target, (at[1], place[1]), seen)
+        _result(drawing, target, place, show(total), frame)
+        say(
+            drawing,
+            f"output [{frame}] sums {inside} products" if inside != 1 else f"output [{frame}] is 1 product",
+            *seen,
+        )
+    drawing.fit(MARGIN)
+    return drawing
+
+
+def _row(name: str, offset: float, first: int, last: int) -> Panel:
+    return panel(name, (0, first), (1, last)).moved(LEFT, TOP_ROW + offset)
+
+
+def _below(row: Panel, name: str, room: float) -> Panel:
+    return Panel(name, row.x, row.y + CELL + room, row.first, row.size)
+
+
+def _name(drawing: Drawing, row: Panel, text: str, first: int = 0) -> None:
+    drawing.add(Text(MARGIN, row.y + CELL / 2, text, "soft", CAPTION, "start"), first)
+
+
+def _sums(drawing: Drawing, trace: Trace, target: Panel, values: Values | None) -> None:
+    arrivals: dict[int, list[Meeting]] = {}
+    for meeting in trace.meetings:
+        arrivals.setdefault(meeting.full[0], []).append(meeting)
+    most = max(map(len, arrivals.values()))
+    for position, meetings in arrivals.items():
+        frames = [meeting.input[0] for meeting in meetings]
+        total: int | float = 0
+        for count, (meeting, frame) in enumerate(zip(meetings, frames, strict=True), 1):
+            total += values.product(meeting) if values else 1
+            seen = (frame, frames[count] if count < len(frames) else drawing.frames)
+            step = heat(count, most)
+            if meeting.output is not None:
+                draw_cell(drawing, target, (0, position), f"sum{step}", frames=seen)
+            style = "faint" if meeting.output is None else f"on-sum{step}"
+            draw_label(drawing, target, (0, position), show(total), style, frames=seen)
+
+
+def _light(drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, seen: tuple[int, int]) -> None:
+    draw_cell(drawing, source, at, "input-on", frames=seen)
+    draw_label(drawing, source, at, text, "on-dark", frames=seen)
+
+
+def _ray(drawing: Drawing, window: Panel, target: Panel, ends: tuple[int, int], seen: tuple[int, int]) -> None:
+    (x1, y1), (x2, y2) = (row.place((0, end)) for row, end in zip((window, target), ends, strict=True))
+    drawing.add(Line(x1 + CELL / 2, y1 + CELL, x2 + CELL / 2, y2, "ray"), *seen)
+
+
+def _result(drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int) -> None:
+    draw_cell(drawing, target, place, "output", frames=(frame + 1, None))
+    draw_cell(drawing, target, place, "output-on", frames=(frame, frame + 1))
+    draw_label(drawing, target, place, text, "on-dark", frames=(frame, frame + 1))
+    draw_label(drawing, target, place, text, "ink", frames=(frame + 1, None))
+
+
+def _sentence(cell: int, meetings: tuple[Meeting, ...], values: Values | None) -> str:
+    if not meetings:
+        return f"output [{cell}] = 0: no input reaches it"
+    if values:
+        terms = [f"{show(values.at_x(m.input))}·{show(values.at_w(m.tap))}" for m in meetings]
+    else:
+        terms = [f"x{m.input[0]}·w{m.tap[0]}" for m in meetings]
+    return f"output [{cell}] = " + " + ".join(terms)
