@@ -12,14 +12,47 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from backstride.torch.functional import Ints, Padding, conv_transpose1d, conv_transpose2d, conv_transpose3d
-from backstride.torch.options import hashable, padding_rules
+from backstride.torch.options import padding_rules
+
+FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
 
-class TransposedModule:
-    """What the three modules share; stands before PyTorch's class in each."""
+class OnEngine:
+    """The forward of a transposed convolution, before PyTorch's class."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
+        layer: Any = self
+        return self.computed(input, layer.weight, layer.bias, None, output_size)
+
+    def computed(
+        self: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        activation: str | None,
+        output_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The layer with another weight and bias, ending in an activation."""
+        return FUNCTIONS[len(self.kernel_size)](
+            input,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+            output_size=output_size,
+            padding_mode=self.padding_mode,
+            activation=activation,
+        )
+
+
+class TransposedModule(OnEngine):
+    """What the three modules share."""
 
     rank: ClassVar[int]
-    function: ClassVar[Callable[..., Tensor]]
 
     def __init__(  # noqa: PLR0917  PyTorch's order
         self,
@@ -41,7 +74,10 @@ class TransposedModule:
                 f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
             )
             raise ValueError(message)
-        rules = padding_rules(padding, self.rank)
+        try:
+            rules = padding_rules(padding, self.rank)
+        except ValueError as refusal:
+            raise (refusal if isinstance(padding, str) else RuntimeError(str(refusal))) from None
         plain = all(isinstance(rule, tuple) and rule[0] == rule[1] >= 0 for rule in rules)
         ours: Any = tuple(rule[0] for rule in rules) if plain else 0
         parent: Any = super()
@@ -62,21 +98,6 @@ class TransposedModule:
             self.padding = padding if isinstance(padding, str) else rules
         self.padding_mode = padding_mode
 
-    def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
-        return type(self).function(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-            output_size=output_size,
-            padding_mode=self.padding_mode,
-        )
-
 
 class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` and more; see `ConvTranspose2d`.
@@ -87,7 +108,6 @@ class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
     """
 
     rank = 1
-    function = staticmethod(conv_transpose1d)
 
 
 class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
@@ -106,7 +126,6 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
     """
 
     rank = 2
-    function = staticmethod(conv_transpose2d)
 
 
 class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
@@ -118,4 +137,3 @@ class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
     """
 
     rank = 3
-    function = staticmethod(conv_transpose3d)

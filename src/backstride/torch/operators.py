@@ -138,20 +138,31 @@ def compute(
 
 
 def _direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
-    """Whether no mode, transform, tracer or wrapper wants to see the call, and the engine takes the tensors."""
+    return (
+        unwatched()
+        and a.dtype in kernels.DTYPES
+        and is_plain(a)
+        and is_plain(b)
+        and (bias is None or is_plain(bias))
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def unwatched() -> bool:
+    """Whether no compiler, mode, transform, tracer or profiler wants to see the calls."""
     return (
         not torch.compiler.is_compiling()
-        and a.dtype in kernels.DTYPES
-        and C._dispatch_keys(a).raw_repr() in PLAIN
-        and C._dispatch_keys(b).raw_repr() in PLAIN
-        and (bias is None or C._dispatch_keys(bias).raw_repr() in PLAIN)
         and not C._len_torch_dispatch_stack()
         and C._functorch.peek_interpreter_stack() is None
         and forward_ad._current_level < 0
-        and not torch.is_autocast_enabled("cpu")
         and not C._get_tracing_state()
         and not C._autograd._profiler_enabled()
     )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is an ordinary CPU tensor, whose memory holds its values in order."""
+    return C._dispatch_keys(tensor).raw_repr() in PLAIN
 
 
 def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, str]:

@@ -68,12 +68,8 @@ def packed(weight: Tensor, implementation: Implementation, options: Options, *, 
     return result
 
 
-def forget() -> None:
-    """Drop all packed weights; the next call of each layer packs anew.
-
-    Needed only after an edit of single cells of a large weight that PyTorch does not track, such as
-    `weight.data[0, 0] = 1` or a write through `weight.numpy()`.
-    """
+def clear() -> None:
+    """Drop all packed weights."""
     _entries.clear()
 
 
