@@ -46,6 +46,8 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
         else:
             padding[axis] = max(0, min(before, after))
         rest += [before - padding[axis], after - padding[axis] + extra[axis]]
+    if weight.device.type == "cpu" and weight.dtype.itemsize > 2:
+        weight = weight.contiguous()  # the derivatives of those kernels refuse other strides
     grows = any(cells < 0 for cells in rest)
     y = TRANSPOSED[rank](x, weight, None if grows else bias, stride, padding, extra, groups, dilation)
     y = _cropped(y, rest)

@@ -143,7 +143,8 @@ def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integer
     if kernels.takes(x) and not torch.is_autocast_enabled("cpu"):
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
-    if not torch.is_autocast_enabled(x.device.type):
+    device = x.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         check_dtypes(**tensors)
     shape = checked_shape("y", x.shape, weight.shape, integers)
     if bias is not None:

@@ -204,13 +204,16 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
 
     def autograd(keyset: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
         bias, integers, activation = _split(slot, rest)
+        recording = torch.is_grad_enabled()
 
         def run(a: Tensor, b: Tensor, bias: Tensor | None, activation: str = "") -> Tensor:
             arguments = (a, b, bias, *integers, activation) if slot == "y" else (a, b, *integers)
-            with C._AutoDispatchBelowAutograd():
+            # A Function switches recording off, but transforms further out still want to record.
+            modes = (torch.set_grad_enabled(recording), forward_ad._set_fwd_grad_enabled(True))
+            with modes[0], modes[1], C._AutoDispatchBelowAutograd():
                 return FACES[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
 
-        if (torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
+        if (recording and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
             with enable_single_level_autograd_function():
                 result = Bilinear.apply(run, slot, a, b, bias, integers)
             return fallback.activate(result, activation)
