@@ -64,7 +64,7 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     kernel = implementation.conv_kernel_gradient(_array(x, last), _array(y, last), call)
     if last:
         kernel = np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
-    return torch.from_numpy(kernel)
+    return _contiguous(kernel)
 
 
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
@@ -91,7 +91,15 @@ def _array(tensor: Tensor, last: bool) -> AnyArray:  # noqa: FBT001
 
 
 def _tensor(array: AnyArray, last: bool) -> Tensor:  # noqa: FBT001
-    return torch.from_numpy(array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else array)
+    tensor = _contiguous(array)
+    return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
+
+
+def _contiguous(array: AnyArray) -> Tensor:
+    """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry: NumPy leaves them open."""
+    if 1 in array.shape:
+        return torch.from_numpy(array.reshape(-1)).view(array.shape)
+    return torch.from_numpy(array)
 
 
 @lru_cache(maxsize=64)
