@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 
+import backstride as bs  # noqa: E402
 import backstride.torch as bt  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -71,20 +71,41 @@ def test_a_training_step_trains(benchmark: Any) -> None:
     assert sum(moved) > len(moved) // 2
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / "torch_run.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+def table(benchmark: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["torch_run.py", *words])
+    threads = torch.get_num_threads()
+    try:
+        benchmark.main()
+    finally:
+        torch.set_num_threads(threads)
+        bs.set_num_threads(0)
 
 
-def test_the_table_is_printed() -> None:
+def test_the_table_is_printed(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     without = "compile,accelerate + compile,ONNX Runtime,OpenVINO"
-    done = run("--small", "--models", "7", "--seconds", "0.001", "--without", without)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("FSRCNN x3") == 3
-    assert done.stdout.count("geomean") == 4
+    words = ("--small", "--models", "7", "--seconds", "0.001", "--threads", "1", "--without", without)
+    table(benchmark, monkeypatch, *words)
+    output = capsys.readouterr().out
+    assert output.count("FSRCNN x3") == 3
+    assert output.count("geomean") == 4
 
 
-def test_an_unknown_runner_is_refused() -> None:
-    done = run("--without", "tensorrt")
-    assert done.returncode == 2
-    assert "`--without` (=tensorrt) names no runner 'tensorrt'; legal are eager, channels last" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--without", "tensorrt"), "`--without` (=tensorrt) names no runner 'tensorrt'; legal are eager, channels last"),
+        (("--models", "99"), "`--models` (=99) must name some of 0 to 7"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    benchmark: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        table(benchmark, monkeypatch, *words)
+    assert message in capsys.readouterr().err
