@@ -5,6 +5,7 @@ Each builder takes `small`, which divides channels and sizes so that a test can 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,12 @@ class Entry:
     decoder_heavy: bool = True
 
 
-def dcgan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def dcgan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The generator for 64x64 images, batch 16."""
     base = 8 if small else 64
     widths = [100, base * 8, base * 4, base * 2, base]
     layers: list[nn.Module] = []
-    for index, (one, two) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (one, two) in enumerate(itertools.pairwise(widths)):
         options = (4, 1, 0) if index == 0 else (4, 2, 1)
         layers += [nn.ConvTranspose2d(one, two, *options, bias=False), nn.BatchNorm2d(two), nn.ReLU(inplace=True)]
     layers += [nn.ConvTranspose2d(base, 3, 4, 2, 1, bias=False), nn.Tanh()]
@@ -43,7 +44,9 @@ class UnetBlock(nn.Module):
         super().__init__()
         down = nn.Conv2d(data or outer, inner, 4, 2, 1, bias=False)
         self.outermost = data is not None
-        up = nn.ConvTranspose2d(inner if submodule is None else 2 * inner, 3 if data else outer, 4, 2, 1, bias=bool(data))
+        up = nn.ConvTranspose2d(
+            inner if submodule is None else 2 * inner, 3 if data else outer, 4, 2, 1, bias=bool(data)
+        )
         if self.outermost:
             layers = [down, submodule, nn.ReLU(), up, nn.Tanh()]
         elif submodule is None:
@@ -58,7 +61,7 @@ class UnetBlock(nn.Module):
         return y if self.outermost else torch.cat([x, y], 1)
 
 
-def pix2pix(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def pix2pix(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The U-Net of 8 levels for 256x256 images."""
     base = 4 if small else 64
     block = UnetBlock(base * 8, base * 8, None)
@@ -82,7 +85,7 @@ class Residual(nn.Module):
         return x + self.layers(x)
 
 
-def cyclegan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def cyclegan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The generator of 9 residual blocks for 256x256 images."""
     base = 4 if small else 64
     layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, base, 7), nn.InstanceNorm2d(base), nn.ReLU()]
@@ -123,7 +126,7 @@ class Unet(nn.Module):
         return self.score(x)
 
 
-def unet(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def unet(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """512x512."""
     return Unet(4 if small else 64), (torch.randn(1, 1, *(32, 32) if small else (512, 512)),)
 
@@ -146,7 +149,7 @@ class Fcn8s(nn.Module):
         return self.eight(x + self.scores[0](pool3)[:, :, 9 : 9 + height, 9 : 9 + width])[:, :, 31:-31, 31:-31]
 
 
-def fcn8s(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def fcn8s(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The maps of a 500x500 image, padded by 100 as in the paper."""
     widths = (8, 16, 32) if small else (256, 512, 4096)
     sizes = (36, 20, 4) if small else (88, 44, 16)
@@ -181,7 +184,7 @@ class Fusion(nn.Module):
         return total / 3
 
 
-def hifigan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def hifigan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """V1: 86 frames of 80 mel bands to 1 second at 22,050 Hz."""
     width = 16 if small else 512
     layers: list[nn.Module] = [nn.Conv1d(80, width, 7, padding=3)]
@@ -209,7 +212,7 @@ class Decoder3d(nn.Module):
         return self.score(x)
 
 
-def unet3d(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def unet3d(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """From 512 channels of 4x8x8 to 32x64x64."""
     base = 2 if small else 32
     depth, side = (1, 2) if small else (4, 8)
@@ -218,7 +221,7 @@ def unet3d(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
     return Decoder3d(base), tuple(torch.randn(shape) for shape in shapes)
 
 
-def fsrcnn(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:  # noqa: FBT001
+def fsrcnn(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """FSRCNN(56, 12, 4), three times larger, from 85x85 as in Set5."""
     layers: list[nn.Module] = [nn.Conv2d(1, 56, 5, padding=2), nn.PReLU(56), nn.Conv2d(56, 12, 1), nn.PReLU(12)]
     for _ in range(4):

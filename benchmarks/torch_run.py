@@ -230,7 +230,9 @@ def row(name: str, times: dict[str, list[float]]) -> float:
 def summary(ratios: list[float], what: str) -> None:
     """The geometric mean and the worst."""
     mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
-    print(f"{what}: geomean {mean:.2f}, min {min(ratios):.2f}, below 1.0: {sum(r < 1 for r in ratios)} of {len(ratios)}\n")
+    print(
+        f"{what}: geomean {mean:.2f}, min {min(ratios):.2f}, below 1.0: {sum(r < 1 for r in ratios)} of {len(ratios)}\n"
+    )
 
 
 def main() -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.nn import functional
 
-import backstride.torch as bt
+torch: Any = importlib.import_module("torch")
+bt: Any = importlib.import_module("backstride.torch")
+functional: Any = torch.nn.functional
 
-STOCK: dict[int, Callable[..., Tensor]] = {
+STOCK: dict[int, Callable[..., Any]] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-OURS: dict[int, Callable[..., Tensor]] = {1: bt.conv_transpose1d, 2: bt.conv_transpose2d, 3: bt.conv_transpose3d}
+OURS: dict[int, Callable[..., Any]] = {1: bt.conv_transpose1d, 2: bt.conv_transpose2d, 3: bt.conv_transpose3d}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -38,12 +38,12 @@ class TorchCall:
     def rank(self) -> int:
         return len(self.weight) - 2
 
-    def tensors(self, dtype: torch.dtype = torch.float64) -> list[Tensor | None]:
+    def tensors(self, dtype: Any = torch.float64) -> list[Any]:
         """(input, weight, bias) that want gradients."""
         random = torch.Generator().manual_seed(self.seed)
         channels = self.weight[1] * self.options["groups"]
         shapes = [self.input if self.batched else self.input[1:], self.weight, (channels,)]
-        made: list[Tensor | None] = [torch.randn(shape, generator=random, dtype=dtype) for shape in shapes]
+        made: list[Any] = [torch.randn(shape, generator=random, dtype=dtype) for shape in shapes]
         if self.channels_last and self.batched and self.rank > 1:
             assert made[0] is not None
             made[0] = made[0].contiguous(memory_format=FORMATS[self.rank])
@@ -84,7 +84,7 @@ def torch_calls(draw: st.DrawFn) -> TorchCall:
     )
 
 
-def compare(call: TorchCall, dtype: torch.dtype = torch.float64) -> None:
+def compare(call: TorchCall, dtype: Any = torch.float64) -> None:
     """Forward, gradients and the gradients' gradients equal PyTorch's."""
     tensors = call.tensors(dtype)
     found = values(OURS[call.rank], tensors, call.options)
@@ -93,7 +93,7 @@ def compare(call: TorchCall, dtype: torch.dtype = torch.float64) -> None:
         torch.testing.assert_close(one, two, **tolerance(dtype))
 
 
-def values(function: Callable[..., Tensor], tensors: list[Tensor | None], options: dict[str, Any]) -> list[Tensor]:
+def values(function: Callable[..., Any], tensors: list[Any], options: dict[str, Any]) -> list[Any]:
     """The result, its gradients by all tensors, and the gradients of a function of those."""
     y = function(*tensors, **options)
     wanted = [tensor for tensor in tensors if tensor is not None]
@@ -103,6 +103,6 @@ def values(function: Callable[..., Tensor], tensors: list[Tensor | None], option
     return [y, *first, *second]
 
 
-def tolerance(dtype: torch.dtype) -> dict[str, float]:
+def tolerance(dtype: Any) -> dict[str, float]:
     """Rounding: sums of up to a few hundred products, squared once."""
     return {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-3}

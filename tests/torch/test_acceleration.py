@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
-
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-from torch.nn.functional import conv_transpose2d as renamed  # noqa: E402
-from torch.nn.utils import parametrizations, parametrize  # noqa: E402
-
-import backstride.torch as bt  # noqa: E402
-from backstride.torch import kernels, swapping  # noqa: E402
+parametrize: Any = importlib.import_module("torch.nn.utils.parametrize")
+parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations")
+functional: Any = torch.nn.functional
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
+kernels: Any = importlib.import_module("backstride.torch.kernels")
+swapping: Any = importlib.import_module("backstride.torch.swapping")
+renamed = torch.nn.functional.conv_transpose2d
 
 
 class Inherits(nn.ConvTranspose2d):
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 2, 2)
+        nn.ConvTranspose2d.__init__(self, channels, channels, 2, 2)
 
 
 class OwnForward(nn.ConvTranspose2d):
     def forward(self, input: Any, output_size: Any = None) -> Any:
         size = [2 * cells for cells in input.shape[2:]] if output_size is None else output_size
-        return super().forward(input, size) * 2
+        return nn.ConvTranspose2d.forward(self, input, size) * 2
 
 
 def helper(x: Any, weight: Any) -> Any:
@@ -39,7 +40,7 @@ class Calls(nn.Module):
     """Calls the function through a helper, after a branch on data that no tracer can follow."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.weight = nn.Parameter(torch.randn(channels, channels, 2, 2))
         self.inner = nn.ConvTranspose2d(channels, channels, 3, 1, 1)
 
@@ -49,7 +50,7 @@ class Calls(nn.Module):
 
 class Net(nn.Module):
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         norm, activation = nn.BatchNorm2d(8), nn.ReLU(inplace=True)
         first = nn.ConvTranspose2d(4, 8, 3, 2, 1, 1, groups=2, bias=False)
         self.chain = nn.Sequential(first, norm, activation, Inherits(8), nn.LeakyReLU(0.2))
@@ -79,7 +80,7 @@ def x() -> Any:
 
 def test_the_report_names_every_layer() -> None:
     model = Net()
-    model.last.forward = lambda x: x
+    model.last.forward = nn.Identity().forward
     names = [(row.name, row.kind, row.accelerated) for row in bt.accelerate(model).report.rows]
     assert names == [
         ("chain", "Sequential", True),
@@ -153,15 +154,22 @@ def test_fused_layers_run_as_one_call(pair: tuple[Any, Any], monkeypatch: pytest
         calls.append(activation)
         return run(self, input, weight, bias, activation, output_size)
 
+    def refuse(*_: Any) -> None:
+        pytest.fail("the norm ran")
+
     monkeypatch.setattr(swapping.OnEngine, "computed", spy)
-    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda *_: pytest.fail("the norm ran"))
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", refuse)
     with torch.no_grad():
         found = ours(x())
     assert calls == ["relu", None]
     assert found.shape == (2, 8, 20, 24)
     monkeypatch.undo()
     seen: list[int] = []
-    _ = ours[1].register_forward_hook(lambda *_: seen.append(1))
+
+    def listen(*_: Any) -> None:
+        seen.append(1)
+
+    _ = ours[1].register_forward_hook(listen)
     with torch.no_grad():
         data = x()
         torch.testing.assert_close(ours(data), stock(data), rtol=1e-5, atol=1e-5)
@@ -192,7 +200,7 @@ def test_restore_brings_every_class_back(pair: tuple[Any, Any]) -> None:
 
 def test_parametrisations_come_and_go_around_it() -> None:
     layer = bt.accelerate(nn.ConvTranspose2d(4, 4, 2)).model
-    swapped = type(layer)
+    swapped = cast("Any", type(layer))
     _ = parametrizations.spectral_norm(layer)
     parametrize.remove_parametrizations(layer, "weight")
     assert type(layer) is swapped
@@ -212,7 +220,7 @@ def test_a_lazy_module_becomes_an_accelerated_one() -> None:
 
 
 def test_twice_is_once(pair: tuple[Any, Any]) -> None:
-    classes = [type(module) for module in pair[0].modules()]
+    classes: list[Any] = [type(module) for module in pair[0].modules()]
     report = bt.accelerate(pair[0]).report
     assert all(row.remark == "was accelerated before" for row in report.rows)
     assert [type(module) for module in pair[0].modules()] == classes
@@ -228,7 +236,7 @@ def test_verified_layers_say_so_and_a_wrong_one_is_refused_by_name(monkeypatch: 
     assert len(report.accelerated) == 8
     assert all("; verified, differs by " in row.remark for row in report.rows)
     assert [module.training for module in model.modules()] == modes
-    bt.restore(model)
+    _ = bt.restore(model)
     run = kernels.conv_transpose
 
     def wrong(x: Any, weight: Any, *rest: Any, **words: Any) -> Any:
@@ -248,7 +256,7 @@ def test_verified_layers_say_so_and_a_wrong_one_is_refused_by_name(monkeypatch: 
 def test_an_accelerated_model_compiles_whole(grad: bool) -> None:
     class Plain(nn.Module):
         def __init__(self) -> None:
-            super().__init__()
+            nn.Module.__init__(self)
             self.weight = nn.Parameter(torch.randn(4, 4, 2, 2))
 
         def forward(self, x: Any) -> Any:

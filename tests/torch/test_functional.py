@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 
-from strategies import Drawn, calls  # noqa: E402
-from torch.nn import functional  # noqa: E402
-from torch_calls import OURS, TorchCall, compare, torch_calls  # noqa: E402
 
 import backstride as bs  # noqa: E402
-import backstride.torch as bt  # noqa: E402
-from backstride.torch import kernels  # noqa: E402
+from strategies import Drawn, calls  # noqa: E402
+from torch_calls import OURS, TorchCall, compare, torch_calls  # noqa: E402
+
+functional: Any = torch.nn.functional
+bt: Any = importlib.import_module("backstride.torch")
+kernels: Any = importlib.import_module("backstride.torch.kernels")
 
 
 @settings(max_examples=300)
@@ -70,7 +72,7 @@ def test_crops_of_any_sign_equal_the_definition(engine: bool, drawn: Drawn) -> N
 
 @pytest.mark.parametrize("padding", ["same", "same_lower", "valid"])
 @pytest.mark.parametrize(("size", "taps", "stride"), [(5, 3, 2), (4, 4, 2), (3, 2, 3), (5, 5, 1), (2, 1, 4)])
-def test_rules_are_tensorflows(padding: str, size: int, taps: int, stride: int) -> None:
+def test_rules_are_tensorflows(padding: Any, size: int, taps: int, stride: int) -> None:
     x, weight = torch.randn(2, 3, size), torch.randn(3, 2, taps)
     where = bs.geometry(size, taps, strides=stride, padding=padding)
     expected = bs.conv_transpose(x, weight, strides=stride, padding=padding, data_format="channels_first")
@@ -183,7 +185,8 @@ def test_the_memory_format_is_kept() -> None:
 def test_nothing_is_copied_in(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     implementation = kernels._implementation(torch.float32, None)
-    run = type(implementation).conv_transpose
+    kind = cast("Any", type(implementation))
+    run: Any = kind.conv_transpose
 
     def spy(self: Any, x: Any, *rest: Any) -> Any:
         seen.append(x.ctypes.data)
@@ -191,7 +194,7 @@ def test_nothing_is_copied_in(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(result.ctypes.data)
         return result
 
-    monkeypatch.setattr(type(implementation), "conv_transpose", spy)
+    monkeypatch.setattr(kind, "conv_transpose", spy)
     first = torch.randn(2, 4, 5, 5)
     for x in (first, first.contiguous(memory_format=torch.channels_last)):
         y = bt.conv_transpose2d(x, torch.randn(4, 6, 3, 3))

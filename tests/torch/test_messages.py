@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+functional: Any = torch.nn.functional
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-
-import backstride.torch as bt  # noqa: E402
 
 X, WEIGHT = torch.ones(2, 8, 5, 5), torch.ones(8, 4, 3, 3)
 

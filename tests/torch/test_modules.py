@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 from typing import Any
 
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations")
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
 
-from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
-
-import backstride.torch as bt  # noqa: E402
 
 RANKS = [1, 2, 3]
 
 
 def pair(rank: int, *arguments: Any, **words: Any) -> tuple[Any, Any]:
     made: list[Any] = []
-    for package in (bt, nn):
+    packages: tuple[Any, ...] = (bt, nn)
+    for package in packages:
         torch.manual_seed(3)
         made.append(getattr(package, f"ConvTranspose{rank}d")(*arguments, **words))
     return made[0], made[1]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
+kernels: Any = importlib.import_module("backstride.torch.kernels")
+packing: Any = importlib.import_module("backstride.torch.packing")
 
-from torch import nn  # noqa: E402
-
-import backstride.torch as bt  # noqa: E402
-from backstride.torch import kernels, packing  # noqa: E402
 
 SIZES = [(4, 6, 3), (64, 48, 4)]  # below and above what is compared byte by byte
 
@@ -46,7 +48,7 @@ def swap_data(layer: Any) -> None:
     """The old memory is freed and may be given out again at the same address."""
     twice = (layer.weight.detach() * 2).numpy().copy()
     layer.weight.data = torch.empty(0)
-    gc.collect()
+    _ = gc.collect()
     layer.weight.data = torch.tensor(twice)
 
 
@@ -58,7 +60,7 @@ def one_cell(layer: Any) -> None:
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "SGD": step(torch.optim.SGD),
     "Adam": step(torch.optim.Adam),
-    "fused AdamW": step(lambda parameters, lr: torch.optim.AdamW(parameters, lr=lr, fused=True)),
+    "fused AdamW": step(functools.partial(torch.optim.AdamW, fused=True)),
     "load_state_dict": load,
     "load_state_dict(assign=True)": assign,
     "init": lambda layer: nn.init.normal_(layer.weight),
@@ -71,9 +73,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "one tap of every kernel": lambda layer: layer.weight.data[:, :, 1, 1].mul_(5),
     "a new Parameter": lambda layer: setattr(layer, "weight", nn.Parameter(layer.weight.detach() * 2)),
     "double and back": lambda layer: layer.double().float(),
-    "swap_tensors": lambda layer: torch.utils.swap_tensors(
-        layer.weight, nn.Parameter(layer.weight.detach() * 2)
-    ),
+    "swap_tensors": lambda layer: torch.utils.swap_tensors(layer.weight, nn.Parameter(layer.weight.detach() * 2)),
 }
 
 
@@ -109,13 +109,14 @@ def test_every_change_of_a_folded_norm_is_noticed(name: str) -> None:
 def test_a_weight_is_packed_once_and_forgotten_with_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     packs: list[int] = []
     implementation = kernels._implementation(torch.float32, None)
-    pack = type(implementation).pack
+    kind = cast("Any", type(implementation))
+    pack: Any = kind.pack
 
     def spy(self: Any, *arguments: Any) -> Any:
         packs.append(1)
         return pack(self, *arguments)
 
-    monkeypatch.setattr(type(implementation), "pack", spy)
+    monkeypatch.setattr(kind, "pack", spy)
     layer, x = bt.ConvTranspose2d(4, 6, 3, 2), torch.randn(1, 4, 5, 5)
     with torch.no_grad():
         for _ in range(5):

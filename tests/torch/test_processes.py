@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
-
-import backstride.torch as bt  # noqa: E402
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
 
 
 def test_threads_share_a_layer() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
+from typing import Any
 
 import pytest
 
 _ = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
-
-import backstride.torch as bt  # noqa: E402
+bt: Any = importlib.import_module("backstride.torch")
 
 
 def test_all_names_what_is_there() -> None:
     assert bt.__all__ == sorted(bt.__all__, key=lambda name: (name.islower(), name))
-    public = {name for name, value in vars(bt).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    names: dict[str, Any] = vars(bt)
+    public = {name for name, value in names.items() if not name.startswith("_") and not inspect.ismodule(value)}
     assert public == set(bt.__all__)
 
 

@@ -13,7 +13,8 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 
 import backstride as bs  # noqa: E402
-import backstride.torch as bt  # noqa: E402
+
+bt: Any = importlib.import_module("backstride.torch")
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 NAMES = ("DCGAN", "pix2pix", "CycleGAN", "U-Net", "FCN-8s", "HiFi-GAN", "3-D", "FSRCNN")
@@ -95,7 +96,10 @@ def test_the_table_is_printed(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--without", "tensorrt"), "`--without` (=tensorrt) names no runner 'tensorrt'; legal are eager, channels last"),
+        (
+            ("--without", "tensorrt"),
+            "`--without` (=tensorrt) names no runner 'tensorrt'; legal are eager, channels last",
+        ),
         (("--models", "99"), "`--models` (=99) must name some of 0 to 7"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -52,14 +53,14 @@ def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
     if not isinstance(cast("object", model), nn.Module):
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
-    recorded = {} if verify is None else _record(model, verify if isinstance(verify, tuple) else (verify,))
+    recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
     rows: list[Row] = []
-    for name, module in model.named_modules():
+    for name, module in _modules(model):
         row = _treat(name, module)
         if row is not None:
             rows.append(row)
     if verify is not None:
-        modules = dict(model.named_modules())
+        modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
     return Accelerated(model, Report(tuple(rows)))
 
@@ -76,33 +77,46 @@ def restore(model: Model) -> Model:
     return model
 
 
+def _modules(model: Any) -> list[tuple[str, nn.Module]]:
+    return list(model.named_modules())
+
+
 def _treat(name: str, module: nn.Module) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
-    def row(done: bool, remark: str) -> Row:  # noqa: FBT001
+    def row(done: bool, remark: str) -> Row:
         return Row(name, kind, done, remark)
 
-    if isinstance(module, Swapped):
-        return row(True, "was accelerated before")
-    if isinstance(module, TransposedModule):
-        return row(True, "is Backstride's own")
-    if isinstance(module, torch.jit.ScriptModule):
-        transposed = "ConvTranspose" in str(getattr(module, "original_name", ""))
-        return row(False, "compiled by TorchScript, its code is fixed") if transposed else None
+    verdict = _kept(module)
+    if verdict is not None:
+        return row(*verdict)
     if is_transposed(module) and not own_forward(module):
         swap(module, Layer)
         return row(True, _where(module))
-    if is_transposed(module) and "forward" in vars(module):
-        return row(False, "its forward was replaced on the instance")
     if is_transposed(module) or calls_functions(module):
         swap(module, Routed)
         return row(True, "the calls of conv_transpose in its own code are routed to the engine")
     if is_chain(module) and any(is_transposed(child) for child in module.children()):
         swap(module, Chain)
         return row(True, "takes batch norm and activation into the layer before them, in inference")
-    if "ConvTranspose" in kind:
-        return row(False, f"{type(module).__module__}.{kind} is no torch.nn.ConvTranspose")
+    return None
+
+
+def _kept(module: nn.Module) -> tuple[bool, str] | None:
+    """Whether a module that stays as it is runs on the engine, and why it stays; None for all others."""
+    kind = type(module).__name__
+    if isinstance(module, Swapped):
+        return True, "was accelerated before"
+    if isinstance(module, TransposedModule):
+        return True, "is Backstride's own"
+    if isinstance(module, torch.jit.ScriptModule):
+        transposed = "ConvTranspose" in str(getattr(module, "original_name", ""))
+        return (False, "compiled by TorchScript, its code is fixed") if transposed else None
+    if is_transposed(module):
+        return (False, "its forward was replaced on the instance") if "forward" in vars(module) else None
+    if "ConvTranspose" in kind and not calls_functions(module):
+        return False, f"{type(module).__module__}.{kind} is no torch.nn.ConvTranspose"
     return None
 
 
@@ -129,9 +143,11 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         def after(_: nn.Module, _args: Any, output: Any) -> None:
             calls.setdefault(name, []).append((*given.pop(), _copied(output)))
 
-        handles.extend((module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)))
+        handles.extend(
+            (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
+        )
 
-    for name, module in model.named_modules():
+    for name, module in _modules(model):
         if is_transposed(module) or calls_functions(module) or is_chain(module):
             listen(name, module)
     try:
@@ -173,8 +189,9 @@ class _evaluation:  # noqa: N801  a context manager, read as a word
             module.training = False
         self.grad.__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        self.grad.__exit__(*error)
+    def __exit__(self, *error: object) -> None:
+        self.grad.__exit__(None, None, None)
+        _ = error
         for module, training in self.modes:
             module.training = training
 
@@ -183,23 +200,30 @@ def _errors(found: Any, expected: Any) -> list[float]:
     """The largest difference of each tensor, relative to the largest expected value."""
     if isinstance(expected, Tensor):
         if not isinstance(found, Tensor) or found.shape != expected.shape:
-            return [float("inf")]
+            return [math.inf]
         if torch.equal(found, expected) or not expected.numel():
             return [0.0]
-        error = (found - expected).abs().max() / expected.abs().max()
-        return [float("inf") if error.isnan() else float(error)]
-    if isinstance(expected, dict):
-        return [error for key in expected for error in _errors(found[key], expected[key])] or [0.0]
-    if isinstance(expected, Sequence) and not isinstance(expected, str):
-        return [error for one, two in zip(found, expected, strict=True) for error in _errors(one, two)] or [0.0]
-    return [0.0]
+        error = float((found - expected).abs().max() / expected.abs().max())
+        return [math.inf if math.isnan(error) else error]
+    pairs = [(found[key], expected[key]) for key in _keys(expected)]
+    return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
+
+
+def _keys(value: Any) -> Iterable[Any]:
+    """What the entries of a dictionary, list or tuple are found by."""
+    if isinstance(value, dict):
+        return cast("Any", value).keys()
+    return range(len(cast("Any", value))) if isinstance(value, list | tuple) else ()
 
 
 def _copied(value: Any) -> Any:
+    """The same with every tensor in it copied."""
     if isinstance(value, Tensor):
         return value.detach().clone()
+    entries: Any = [_copied(value[key]) for key in _keys(value)]
+    kind = cast("Any", type(value))
     if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_copied(entry) for entry in value))
-    return type(value)(_copied(entry) for entry in value) if isinstance(value, list | tuple) else value
+        return dict(zip(_keys(value), entries, strict=True))
+    if hasattr(kind, "_fields"):
+        return kind(*entries)
+    return kind(entries) if isinstance(value, list | tuple) else value

@@ -70,8 +70,8 @@ def conv_transpose2d(
 
     `input`: (N, C_in, H, W) or (C_in, H, W). `weight`: (C_in, C_out // groups, kH, kW). `bias`: (C_out,). All of
     one dtype and device. `stride`, `output_padding`, `groups`, `dilation`: as in PyTorch, but that
-    `output_padding` may be any number of cells: from the larger of stride and dilation on they are zeros plus bias. `padding`:
-    an integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid" by TensorFlow's
+    `output_padding` may be any number of cells: beyond the reach of the kernel they are zeros plus
+    bias. `padding`: an integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid" by TensorFlow's
     rules; or a (before, after) pair for each axis, negative ones append zeros. `output_size`: the
     wanted spatial size, in place of `output_padding`. `padding_mode`: "zeros", or "circular" for the
     exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
@@ -159,7 +159,9 @@ def _unusual(
         message = f"`activation` (={activation!r}) must be None or one of {', '.join(ACTIVATIONS)}"
         raise ValueError(message)
     if padding_mode != "circular":
-        message = f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+        message = (
+            f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+        )
         raise ValueError(message)
     stride, crop, dilation, groups = integers
     appended = tuple(min(cells, 0) for cells in crop)
@@ -179,7 +181,10 @@ def fold(y: Tensor, axis: int, before: int, after: int) -> Tensor:
     """
     size = y.shape[axis] - before - after
     if max(before, after) > size:
-        message = f"`padding` (={(before, after)}) wraps around more than once: the output has {size} cells on axis {axis - 2}"
+        message = (
+            f"`padding` (={(before, after)}) wraps around more than once: the output has {size} cells on axis "
+            f"{axis - 2}"
+        )
         raise RuntimeError(message)
     middle = y.narrow(axis, before, size)
     ends = ((y.narrow(axis, 0, before), size - before, 0), (y.narrow(axis, before + size, after), 0, size - after))

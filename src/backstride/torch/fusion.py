@@ -8,14 +8,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_plain
 from backstride.torch.packing import Stamp, clear, stamp
 
-Layer = TypeVar("Layer", bound=_ConvTransposeNd)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fuse_conv_bn_weights(
@@ -51,7 +52,7 @@ def fuse_conv_bn_weights(
     return (grouped * columns).reshape(weight.shape).to(weight.dtype), offset.to(weight.dtype)
 
 
-def fuse_conv_bn_eval(layer: Layer, norm: _BatchNorm) -> Layer:
+def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
     """A copy of a transposed convolution that includes the batch norm behind it; right for groups.
 
     >>> layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2).eval(), nn.BatchNorm2d(6).eval()
@@ -86,7 +87,7 @@ class _Fold(NamedTuple):
 _folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
 
 
-def folded(layer: _ConvTransposeNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
     sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     stamps = tuple(None if source is None else stamp(source) for source in sources)
@@ -110,7 +111,7 @@ def forget() -> None:
     _folds.clear()
 
 
-def _folded(layer: _ConvTransposeNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def _folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
@@ -119,14 +120,14 @@ def _folded(layer: _ConvTransposeNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     )
 
 
-def can_fold(layer: _ConvTransposeNd, norm: nn.Module) -> bool:
+def can_fold(layer: Transposed, norm: nn.Module) -> bool:
     """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
     return (
         takes(layer.weight)
         and is_plain(layer.weight)
         and type(norm) in NORMS
         and not norm.training
-        and isinstance(norm, _BatchNorm)
+        and isinstance(norm, NORMS)
         and norm.running_mean is not None
         and norm.running_mean.dtype == layer.weight.dtype
         and is_plain(norm.running_mean)
@@ -150,7 +151,7 @@ def activation_of(module: nn.Module) -> str | None:
 
 def has_hooks(module: Any) -> bool:
     """Whether a call of the module is seen by anybody but its forward."""
-    every = nn.modules.module
+    every: Any = nn.modules.module
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -163,7 +164,6 @@ def has_hooks(module: Any) -> bool:
     )
 
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
     nn.ReLU6: "relu6",

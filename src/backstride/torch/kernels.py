@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from backstride.torch.packing import array_of, kernel_of, packed
 from backstride.torch.shapes import Integers, Meeting, meet
 
 DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -68,8 +70,10 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
 
 
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
-    """Whether the result has channels-last memory format: as the data has it, or where that can be read both
-    ways (one channel, one pixel) or neither, as the other tensor has it."""
+    """Whether the result has channels-last memory format: as the data has it.
+
+    Where that can be read both ways (one channel, one pixel) or neither, as the other tensor has it.
+    """
     form = FORMATS.get(data.dim())
     if form is None:
         return False
@@ -79,18 +83,18 @@ def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
     return other.is_contiguous(memory_format=form) and not other.is_contiguous()
 
 
-def _call(meeting: Meeting, last: bool) -> Call:  # noqa: FBT001  one of two layouts
+def _call(meeting: Meeting, last: bool) -> Call:
     return meeting.last if last else meeting.first
 
 
-def _array(tensor: Tensor, last: bool) -> AnyArray:  # noqa: FBT001
+def _array(tensor: Tensor, last: bool) -> AnyArray:
     if not last:
         return array_of(tensor.contiguous())
     array = array_of(tensor.contiguous(memory_format=FORMATS[tensor.dim()]))
     return array.transpose(0, *range(2, array.ndim), 1)
 
 
-def _tensor(array: AnyArray, last: bool) -> Tensor:  # noqa: FBT001
+def _tensor(array: AnyArray, last: bool) -> Tensor:
     tensor = _contiguous(array)
     return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
 
@@ -98,8 +102,8 @@ def _tensor(array: AnyArray, last: bool) -> Tensor:  # noqa: FBT001
 def _contiguous(array: AnyArray) -> Tensor:
     """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry: NumPy leaves them open."""
     if 1 in array.shape:
-        return torch.from_numpy(array.reshape(-1)).view(array.shape)
-    return torch.from_numpy(array)
+        return from_numpy(array.reshape(-1)).view(array.shape)
+    return from_numpy(array)
 
 
 @lru_cache(maxsize=64)

@@ -54,7 +54,7 @@ class TransposedModule(OnEngine):
 
     rank: ClassVar[int]
 
-    def __init__(  # noqa: PLR0917  PyTorch's order
+    def __init__(
         self,
         in_channels: int,
         out_channels: int,
@@ -63,7 +63,7 @@ class TransposedModule(OnEngine):
         padding: Padding = 0,
         output_padding: Ints = 0,
         groups: int = 1,
-        bias: bool = True,  # noqa: FBT001, FBT002  as in PyTorch
+        bias: bool = True,
         dilation: Ints = 1,
         padding_mode: str = "zeros",
         device: Any = None,

@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd import forward_ad
-from torch.autograd.function import _SingleLevelFunction
 
 from backstride.torch import fallback, kernels
 from backstride.torch.kernels import FORMATS, keeps_channels_last
 from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, meet
 
 C: Any = importlib.import_module("torch._C")
-LIBRARY = torch.library.Library("backstride", "DEF")
+functions: Any = importlib.import_module("torch.autograd.function")
+forward_ad: Any = importlib.import_module("torch.autograd.forward_ad")
+transforms: Any = importlib.import_module("torch._functorch.utils")
+library: Any = torch.library
+LIBRARY: Any = library.Library("backstride", "DEF")
 NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
 SCHEMAS: dict[Slot, str] = {
@@ -34,7 +35,8 @@ SCHEMAS: dict[Slot, str] = {
 }
 _ordinary = C._dispatch_keys(torch.empty(0, device="cpu"))
 _tracked = C.DispatchKeySet(C.DispatchKey.AutogradCPU) | C.DispatchKeySet(C.DispatchKey.ADInplaceOrView)
-# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout of its own; inference tensors lack two.
+# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout of its own.
+# Inference tensors lack two of them.
 PLAIN = frozenset({_ordinary.raw_repr(), (_ordinary - _tracked).raw_repr()})
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
 
@@ -58,7 +60,7 @@ def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> Tensor:
     return FACES["y"](a, b, None, *integers) if slot == "y" else FACES[slot](a, b, *integers)
 
 
-class Bilinear(_SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
+class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
     """A face of the form, with a bias that only `conv_transpose` has; `run` computes it below autograd."""
 
     @staticmethod
@@ -74,14 +76,16 @@ class Bilinear(_SingleLevelFunction):  # one level: below the dispatcher, each t
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         a, b = ctx.saved_tensors
-        known = dict(zip(INPUTS[ctx.slot], (a, b), strict=True))
+        inputs: tuple[Slot, Slot] = INPUTS[ctx.slot]
+        known: dict[Slot, Tensor] = dict(zip(inputs, (a, b), strict=True))
         found: list[Tensor | None] = []
-        for slot, other, needed in zip(INPUTS[ctx.slot], reversed(INPUTS[ctx.slot]), ctx.needs_input_grad[2:4], strict=True):
+        for slot, other, needed in zip(inputs, reversed(inputs), ctx.needs_input_grad[2:4], strict=True):
             if not needed:
                 found.append(None)
                 continue
-            tensors = {ctx.slot: gradient, other: known[other].conj()}
-            found.append(apply(slot, *(tensors[name] for name in INPUTS[slot]), None, ctx.integers))
+            tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
+            one, two = (tensors[name] for name in INPUTS[slot])
+            found.append(apply(slot, one, two, None, ctx.integers))
         bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
         return None, None, *found, bias, None
 
@@ -104,9 +108,7 @@ class Bilinear(_SingleLevelFunction):  # one level: below the dispatcher, each t
         return column.expand(shape).clone()
 
 
-def apply(
-    slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str = ""
-) -> Tensor:
+def apply(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
     """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
     if not _direct(a, b, bias):
         return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
@@ -214,7 +216,7 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
                 return FACES[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
 
         if (recording and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
-            with enable_single_level_autograd_function():
+            with transforms.enable_single_level_autograd_function():
                 result = Bilinear.apply(run, slot, a, b, bias, integers)
             return fallback.activate(result, activation)
         return run(a, b, bias, activation)
@@ -228,28 +230,30 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
     def vmap(_info: Any, dims: Any, a: Tensor, b: Tensor, *rest: Any) -> tuple[Tensor, int]:
         bias, integers, activation = _split(slot, rest)
         a_dim, b_dim, bias_dim = (*dims[:2], dims[2] if slot == "y" else None)
-        count = next(t.shape[d] for t, d in ((a, a_dim), (b, b_dim), (bias, bias_dim)) if t is not None and d is not None)
+        mapped: list[tuple[Any, Any]] = [(a, a_dim), (b, b_dim), (bias, bias_dim)]
+        count: int = next(tensor.shape[dim] for tensor, dim in mapped if dim is not None)
         if slot != "weight" and b_dim is None and bias_dim is None:
             folded = a.movedim(a_dim, 0).flatten(0, 1)
             result = _again(slot, folded, b, bias, integers, activation)
-            return result.unflatten(0, (count, -1)), 0
-        a, b = (_leading(t, d, count) for t, d in ((a, a_dim), (b, b_dim)))
+            return _unfold(result, 0, count), 0
+        a, b = _leading(a, a_dim, count), _leading(b, b_dim, count)
         # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count * C, ...).
         a = a.movedim(0, 1).flatten(1, 2)
         b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
         bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
         result = _again(slot, a, b, bias, (*integers[:3], integers[3] * count), activation)
-        if slot == "weight":
-            return result.unflatten(0, (count, -1)), 0
-        return result.unflatten(1, (count, -1)), 1
+        dim = 0 if slot == "weight" else 1
+        return _unfold(result, dim, count), dim
 
     return vmap
 
 
-def _again(
-    slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str
-) -> Tensor:
+def _again(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
+
+
+def _unfold(tensor: Any, dim: int, count: int) -> Tensor:
+    return tensor.unflatten(dim, (count, -1))
 
 
 def _leading(tensor: Tensor, dim: int | None, count: int) -> Tensor:
@@ -261,8 +265,9 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
     excluded = C.DispatchKeySet(getattr(C.DispatchKey, key))
 
     def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-        eligible = tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64
-        return tensor.to(dtype) if eligible and tensor.device.type == device else tensor
+        if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+            return tensor
+        return tensor.to(dtype) if tensor.device.type == device else tensor
 
     def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
         dtype = torch.get_autocast_dtype(device)
@@ -276,7 +281,7 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
 for _slot, _name in NAMES.items():
     LIBRARY.impl(_name, _kernel(_slot), "CompositeExplicitAutograd")
     LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
-    torch.library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
-    torch.library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
+    library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
+    library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
     for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA"), ("mps", "AutocastMPS")):
         LIBRARY.impl(_name, _autocast(_slot, _device, _key), _key)

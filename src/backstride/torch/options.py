@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from backstride.geometry import (
     PaddingRule,
@@ -51,14 +51,15 @@ def padding_rules(padding: Any, rank: int) -> Rules:
     """One rule for each axis from a name, an integer, an integer for each axis, or (before, after) pairs."""
     if isinstance(padding, str):
         return as_padding(padding, rank)
-    if isinstance(padding, Sequence) and any(isinstance(entry, Sequence) for entry in padding):
-        return as_pairs("padding", padding, rank)
+    if isinstance(padding, Sequence) and any(isinstance(entry, Sequence) for entry in cast("Any", padding)):
+        return as_pairs("padding", cast("Any", padding), rank)
     return tuple((size, size) for size in as_sizes("padding", spread(padding, rank), rank, least=0))
 
 
 def spread(value: Any, rank: int) -> Any:
     """A sequence of one integer counts for every axis, as in PyTorch."""
-    return tuple(value) * rank if isinstance(value, Sequence) and len(value) == 1 else value
+    given: Any = value
+    return tuple(given) * rank if isinstance(value, Sequence) and len(given) == 1 else given
 
 
 @lru_cache(maxsize=1024)
@@ -113,4 +114,5 @@ def target_crop(
 
 def hashable(value: Any) -> Any:
     """Lists, at any depth, as tuples."""
-    return tuple(hashable(entry) for entry in value) if isinstance(value, list | tuple) else value
+    given: Any = value
+    return tuple(hashable(entry) for entry in given) if isinstance(value, list | tuple) else given

@@ -5,10 +5,10 @@ the packed form of a weight is kept beside it, in one table for modules, functio
 
 An entry is used only for the very tensor it was made from, at the same address, with the same version counter:
 that is proof against everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`, every in-place
-operation). Writes that PyTorch does not track, through `.data`, NumPy views or another process, leave the counter as it is. Against
-those the bytes are compared: all of them up to 16 KiB, above that 512 cells spread over every tap and channel, which
-an update of the whole tensor cannot miss. What is trusted, then, is that nobody edits a few single cells of a
-large weight behind PyTorch's back; whoever does calls `forget`.
+operation). Writes that PyTorch does not track, through `.data`, NumPy views or another process, leave the counter
+as it is. Against those the bytes are compared: all of them up to 16 KiB, above that 512 cells spread over every
+tap and channel, which an update of the whole tensor cannot miss. What is trusted, then, is that nobody edits a
+few single cells of a large weight behind PyTorch's back; whoever does calls `forget`.
 """
 
 from __future__ import annotations

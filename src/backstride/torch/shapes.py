@@ -18,7 +18,7 @@ from backstride.geometry import Geometry
 from backstride.implementation import Call
 
 Shape: TypeAlias = Sequence[int]
-Integers: TypeAlias = tuple[Shape, Shape, Shape, int]  # stride, crop, dilation, groups
+Integers: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, crop, dilation, groups
 Slot: TypeAlias = Literal["x", "weight", "y"]
 INPUTS: dict[Slot, tuple[Slot, Slot]] = {"y": ("x", "weight"), "x": ("y", "weight"), "weight": ("x", "y")}
 
@@ -155,7 +155,9 @@ def _refuse_size(result: Slot, axis: int, size: int, integers: Integers) -> None
             f"{size}: the output size is too small; the nearest legal total crop is {before + after + size - 1}"
         )
     else:
-        message = f"the sizes of the tensors leave {size} cells for axis {axis} of `{_shown(result)}`; at least 1 must be"
+        message = (
+            f"the sizes of the tensors leave {size} cells for axis {axis} of `{_shown(result)}`; at least 1 must be"
+        )
     raise RuntimeError(message)
 
 

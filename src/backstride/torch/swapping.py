@@ -7,12 +7,11 @@ optimizers, state dicts and whatever else refers to it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
@@ -46,17 +45,18 @@ class Chain(Swapped):
     """A Sequential that takes batch norm and activation into the layer before them, in inference."""
 
     def forward(self: Any, input: Any) -> Any:
-        modules = list(self)
+        modules: list[Any] = list(self)
+        value = input
         if torch.is_grad_enabled():
             return _run(modules, input)
         position = 0
         while position < len(modules):
-            module = modules[position]
-            if isinstance(module, OnEngine) and not has_hooks(module):
-                input, position = _fused(modules, position, input)
+            module: Any = modules[position]
+            if issubclass(type(module), OnEngine) and not has_hooks(module):
+                value, position = _fused(modules, position, value)
             else:
-                input, position = module(input), position + 1
-        return input
+                value, position = module(value), position + 1
+        return value
 
 
 class Routed(Swapped):
@@ -73,7 +73,8 @@ class Route(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         _ = types
-        return ROUTES.get(func, func)(*args, **(kwargs or {}))
+        function: Any = ROUTES.get(func, func)
+        return function(*args, **(kwargs or {}))
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
@@ -89,7 +90,7 @@ def unswap(module: nn.Module) -> bool:
     return True
 
 
-@lru_cache(maxsize=None)
+@cache
 def swapped_class(original: type[nn.Module], mixin: type[Swapped]) -> type[nn.Module]:
     """The class of `original` with the mixin's forward, by the same name."""
     words: dict[str, Any] = {
@@ -107,13 +108,17 @@ def swapped_class(original: type[nn.Module], mixin: type[Swapped]) -> type[nn.Mo
 def is_chain(module: nn.Module) -> bool:
     """Whether it is a Sequential with Sequential's forward."""
     plain = isinstance(module, nn.Sequential) and not isinstance(module, torch.jit.ScriptModule)
-    return plain and type(module).forward is nn.Sequential.forward and "forward" not in vars(module)
+    return (
+        plain
+        and cast("Any", type(module)).forward is cast("Any", nn.Sequential).forward
+        and "forward" not in vars(module)
+    )
 
 
 def own_forward(module: nn.Module) -> bool:
     """Whether a transposed convolution's forward is not PyTorch's."""
     known = (nn.ConvTranspose1d.forward, nn.ConvTranspose2d.forward, nn.ConvTranspose3d.forward)
-    return type(module).forward not in known or "forward" in vars(module)
+    return cast("Any", type(module)).forward not in known or "forward" in vars(module)
 
 
 def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
@@ -126,9 +131,10 @@ def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
 
 
 def _run(modules: list[Any], input: Any) -> Any:
+    value = input
     for module in modules:
-        input = module(input)
-    return input
+        value = module(value)
+    return value
 
 
 def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
@@ -151,4 +157,4 @@ def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
 
 def is_transposed(module: nn.Module) -> bool:
     """Whether it is one of PyTorch's transposed convolutions, lazy ones included."""
-    return isinstance(module, _ConvTransposeNd)
+    return isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
