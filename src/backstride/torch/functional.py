@@ -119,13 +119,17 @@ def _call(
         arguments = (*tensors, stride, padding, output_padding, groups, dilation)
         return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
     check_tensors(rank, input, weight)
-    resolver, crop_maker = (
-        (resolve.__wrapped__, default_crop.__wrapped__) if torch.compiler.is_compiling() else (resolve, default_crop)
-    )
-    resolved = resolver(rank, *(hashable(value) for value in (stride, padding, output_padding, dilation)))
+    given = (stride, padding, output_padding, dilation)
     kernel = weight.shape[2:]
+    if torch.compiler.is_compiling():
+        resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
+    else:
+        try:
+            resolved = resolve(rank, *given)
+        except TypeError:  # a list, which no table can have as a key, or an error that is raised again
+            resolved = resolve(rank, *(hashable(value) for value in given))
     if output_size is None:
-        crop = crop_maker(kernel, resolved)
+        crop = default_crop(kernel, resolved)
     else:
         crop = target_crop(rank, input.shape[-rank:], kernel, resolved, output_size)
     integers = (resolved[0], crop, resolved[1], groups)

@@ -128,7 +128,8 @@ def compute(
     remember: bool = True,
 ) -> Tensor:
     """A face below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
-    check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
+    if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
+        check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
     channels = meet(slot, a.shape, b.shape, integers).shape[1]
     if slot == "x":
         return kernels.conv(a, b, integers)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
+from torch.compiler import is_compiling
+
 from backstride.geometry import (
     PaddingRule,
     Pair,
@@ -20,7 +22,7 @@ Rules = tuple[PaddingRule | Pair, ...]
 Resolved = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Rules]  # stride, dilation, extra cells, rules
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def resolve(rank: int, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Resolved:
     """Check the options of a call and spread them over the axes; sequences must come as tuples.
 
@@ -62,13 +64,17 @@ def spread(value: Any, rank: int) -> Any:
     return tuple(given) * rank if isinstance(value, Sequence) and len(given) == 1 else given
 
 
-@lru_cache(maxsize=1024)
 def default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...]:
     """The flat crop without an output size; it does not depend on the input's size.
 
     >>> default_crop((3,), resolve(1, 2, "same", 0, 1)), default_crop((3,), resolve(1, 2, 1, 1, 1))
     ((0, 1), (1, 0))
     """
+    return _default_crop.__wrapped__(kernel, resolved) if is_compiling() else _default_crop(kernel, resolved)
+
+
+@lru_cache(maxsize=1024)
+def _default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...]:
     crop: list[int] = []
     for k, s, d, cells, rule in zip(kernel, *resolved, strict=True):
         if isinstance(rule, tuple):
