@@ -101,7 +101,7 @@ def _tensor(array: AnyArray, last: bool) -> Tensor:
 
 def _contiguous(array: AnyArray) -> Tensor:
     """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry: NumPy leaves them open."""
-    if 1 in array.shape:
+    if 1 in array.shape[1:]:
         return from_numpy(array.reshape(-1)).view(array.shape)
     return from_numpy(array)
 
