@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures gallery bench sanitize clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures gallery bench bench-torch sanitize clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ conformance: $(STAMPS)/frameworks
 ## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (25 minutes)
 bench: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/run.py --results
+
+## make bench-torch      time whole PyTorch models before and after accelerate, against every other way to run them
+bench-torch: $(STAMPS)/frameworks
+	$(BIN)/python benchmarks/torch_run.py
 
 ## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize:

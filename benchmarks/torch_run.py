@@ -1,0 +1,281 @@
+"""Times whole PyTorch models before and after `accelerate`, against every other way to run them on a CPU.
+
+    python benchmarks/torch_run.py                              all models, inference and one training step
+    python benchmarks/torch_run.py --models 0,4 --threads 1     some of them
+    python benchmarks/torch_run.py --without compile,OpenVINO   without some runners
+
+Three tables: inference of whole models; their transposed convolutions alone, each timed on the input that it gets
+in the model and summed; and one training step (forward, backward, SGD). Median of interleaved runs in
+milliseconds; the ratio is that of the fastest other runner to the faster of our two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import importlib.util
+import io
+import math
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from run import spread
+from torch import Tensor, nn
+from torch_models import MODELS, Entry
+
+import backstride as bs
+import backstride.torch as bt
+
+Run = Callable[[], Any]
+Inputs = tuple[Tensor, ...]
+OURS = ("accelerate", "accelerate + compile")
+
+
+def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
+    """Run all of them in turn until the time is spent, at least 5 rounds after one to warm up.
+
+    Each timed run follows an untimed one of the same runner, so that the threads of the one before, which spin
+    for a while, do not count against it.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        _ = run()
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < 5:
+        for name, run in runs.items():
+            _ = run()
+            before = time.perf_counter()
+            _ = run()
+            times[name].append(time.perf_counter() - before)
+    return times
+
+
+def eager(model: nn.Module, inputs: Inputs) -> Run:
+    """PyTorch as it comes."""
+    return inference(model, inputs)
+
+
+def channels_last(model: nn.Module, inputs: Inputs) -> Run | None:
+    """PyTorch with model and data in channels-last memory format, where the rank has one."""
+    changed = last(model, inputs)
+    return None if changed is None else inference(*changed)
+
+
+def compiled(model: nn.Module, inputs: Inputs) -> Run:
+    """torch.compile's Inductor."""
+    return inference(torch.compile(model), inputs)
+
+
+def accelerated(model: nn.Module, inputs: Inputs) -> Run:
+    """Ours."""
+    return inference(bt.accelerate(model).model, inputs)
+
+
+def accelerated_compiled(model: nn.Module, inputs: Inputs) -> Run:
+    """Ours inside torch.compile."""
+    return inference(torch.compile(bt.accelerate(model).model), inputs)
+
+
+def onnxruntime(model: nn.Module, inputs: Inputs) -> Run | None:
+    """ONNX Runtime's CPU provider."""
+    if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
+        return None
+    runtime: Any = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(exported(model, inputs), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+    return lambda: session.run(None, feed)
+
+
+def openvino(model: nn.Module, inputs: Inputs) -> Run | None:
+    """OpenVINO's CPU plugin in float32."""
+    if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("onnx") is None:
+        return None
+    vino: Any = importlib.import_module("openvino")
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    core = vino.Core()
+    request = core.compile_model(core.read_model(exported(model, inputs)), "CPU", settings).create_infer_request()
+    arrays = [tensor.numpy() for tensor in inputs]
+    return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
+
+
+RUNNERS: dict[str, Callable[[nn.Module, Inputs], Run | None]] = {
+    "eager": eager,
+    "channels last": channels_last,
+    "compile": compiled,
+    "ONNX Runtime": onnxruntime,
+    "OpenVINO": openvino,
+    "accelerate": accelerated,
+    "accelerate + compile": accelerated_compiled,
+}
+TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + compile")
+
+
+def inference(model: Any, inputs: Inputs) -> Run:
+    """A call of the model without gradients."""
+
+    def run() -> Any:
+        with torch.no_grad():
+            return model(*inputs)
+
+    return run
+
+
+def training(name: str, model: nn.Module, inputs: Inputs) -> Run | None:
+    """One step of SGD on the mean square of the result."""
+    if name == "channels last":
+        changed = last(model, inputs)
+        if changed is None:
+            return None
+        model, inputs = changed
+    model = bt.accelerate(model).model if name in OURS else model
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    call: Any = torch.compile(model) if name.endswith("compile") else model
+
+    def run() -> None:
+        optimizer.zero_grad()
+        call(*inputs).square().mean().backward()
+        optimizer.step()
+
+    return run
+
+
+def last(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:
+    """Model and inputs in channels-last memory format."""
+    forms = {4: torch.channels_last, 5: torch.channels_last_3d}
+    form = forms.get(inputs[0].dim())
+    if form is None:
+        return None
+    return model.to(memory_format=form), tuple(tensor.contiguous(memory_format=form) for tensor in inputs)
+
+
+def exported(model: nn.Module, inputs: Inputs) -> bytes:
+    """The model as ONNX."""
+    target = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, inputs, target, dynamo=False)
+    return target.getvalue()
+
+
+def layers(model: nn.Module, inputs: Inputs) -> list[tuple[nn.Module, Inputs]]:
+    """Each transposed convolution with the input that it gets in the model."""
+    found: list[tuple[nn.Module, Inputs]] = []
+    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    handles = [
+        module.register_forward_pre_hook(lambda module, args: found.append((module, (args[0].clone(),))))
+        for module in model.modules()
+        if isinstance(module, kinds)
+    ]
+    with torch.no_grad():
+        _ = model(*inputs)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def build(entry: Entry, *, small: bool) -> tuple[nn.Module, Inputs]:
+    """The model in evaluation, the same weights every time."""
+    torch.manual_seed(0)
+    model, inputs = entry.build(small)
+    return model.eval(), inputs
+
+
+def time_inference(model: nn.Module, inputs: Inputs, names: list[str], seconds: float) -> dict[str, list[float]]:
+    """The times of every runner on its own copy of a model."""
+    torch.compiler.reset()
+    made = {name: RUNNERS[name](copy.deepcopy(model), inputs) for name in names}
+    return measure({name: run for name, run in made.items() if run is not None}, seconds)
+
+
+def time_layers(model: nn.Module, inputs: Inputs, names: list[str], seconds: float) -> dict[str, list[float]]:
+    """The same for the transposed convolutions alone: medians of the layers, summed."""
+    totals: dict[str, float] = {}
+    for layer, given in layers(model, inputs):
+        for name, times in time_inference(layer, given, names, seconds / 4).items():
+            totals[name] = totals.get(name, 0) + statistics.median(times)
+    return {name: [total] * 2 for name, total in totals.items()}
+
+
+def time_training(entry: Entry, names: list[str], seconds: float, *, small: bool) -> dict[str, list[float]]:
+    """The times of one training step."""
+    torch.compiler.reset()
+    made: dict[str, Run | None] = {}
+    for name in names:
+        model, inputs = build(entry, small=small)
+        made[name] = training(name, model.train(), inputs)
+    return measure({name: run for name, run in made.items() if run is not None}, seconds)
+
+
+def row(name: str, times: dict[str, list[float]]) -> float:
+    """Print one row; the ratio of the fastest other runner to ours."""
+    medians = {runner: statistics.median(values) for runner, values in times.items()}
+    peer = min((runner for runner in medians if runner not in OURS), key=lambda runner: medians[runner])
+    ratio = medians[peer] / min(medians[runner] for runner in OURS if runner in medians)
+    shown = "  ".join(f"{runner} {1e3 * medians[runner]:.2f}±{spread(times[runner]):.0f}%" for runner in medians)
+    print(f"{name:27} x{ratio:5.2f} of {peer:13} {shown}", flush=True)
+    return ratio
+
+
+def summary(ratios: list[float], what: str) -> None:
+    """The geometric mean and the worst."""
+    mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
+    print(
+        f"{what}: geomean {mean:.2f}, min {min(ratios):.2f}, below 1.0: {sum(r < 1 for r in ratios)} of {len(ratios)}\n"
+    )
+
+
+def main() -> None:
+    """Print the three tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _ = parser.add_argument("--models", help="numbers joined by commas; all by default")
+    _ = parser.add_argument("--without", default="", help="runners to leave out, joined by commas")
+    _ = parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of every runner")
+    _ = parser.add_argument("--seconds", type=float, default=2.0, help="for each runner of each model")
+    _ = parser.add_argument("--small", action="store_true", help="tiny versions, to see that everything runs")
+    words = parser.parse_args()
+    left_out = {name for name in words.without.split(",") if name}
+    if unknown := sorted(left_out - set(RUNNERS)):
+        parser.error(f"`--without` (={words.without}) names no runner {unknown[0]!r}; legal are {', '.join(RUNNERS)}")
+    numbers = range(len(MODELS)) if words.models is None else [int(n) for n in words.models.split(",") if n.isdigit()]
+    chosen = [MODELS[number] for number in numbers if number < len(MODELS)]
+    if not chosen or set(OURS) <= left_out:
+        parser.error(f"`--models` (={words.models}) must name some of 0 to {len(MODELS) - 1}, and one of ours must run")
+    torch.set_num_threads(words.threads)
+    bs.set_num_threads(words.threads)
+    names = [name for name in RUNNERS if name not in left_out]
+
+    def bar(what: str) -> Any:
+        hidden = not sys.stderr.isatty()
+        return track(chosen, what, console=Console(stderr=True), transient=True, disable=hidden)
+
+    print(f"threads {words.threads}: milliseconds, median ± half the distance of the quartiles")
+    print("inference, whole models")
+    pairs = ((entry, build(entry, small=words.small)) for entry in bar("inference"))
+    summary([row(entry.name, time_inference(*made, names, words.seconds)) for entry, made in pairs], "inference")
+    print("inference, their transposed convolutions alone")
+    pairs = ((entry, build(entry, small=words.small)) for entry in bar("layers"))
+    summary([row(entry.name, time_layers(*made, names, words.seconds)) for entry, made in pairs], "layers")
+    print("one training step")
+    trained = [name for name in names if name in TRAINED]
+    ratios: dict[str, float] = {}
+    for entry in bar("training"):
+        ratios[entry.name] = row(entry.name, time_training(entry, trained, words.seconds, small=words.small))
+    summary(list(ratios.values()), "training")
+    heavy = [ratios[entry.name] for entry in chosen if entry.decoder_heavy]
+    if heavy:
+        summary(heavy, "training, decoder-heavy models")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""`accelerate`: every transposed convolution of a model on the engine, by one call; `restore` undoes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from backstride.torch.discovery import calls_functions
+from backstride.torch.kernels import DTYPES
+from backstride.torch.modules import TransposedModule
+from backstride.torch.report import Report, Row
+from backstride.torch.swapping import Chain, Layer, Routed, Swapped, is_chain, is_transposed, own_forward, swap, unswap
+
+Model = TypeVar("Model", bound=nn.Module)
+TOLERANCE = 1e-5
+
+
+class Accelerated(NamedTuple):
+    """A model and what was done to it."""
+
+    model: Any
+    report: Report
+
+
+def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
+    """Put every transposed convolution of a model on the engine, in place.
+
+    >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
+    >>> model, report = accelerate(model)
+    >>> print(report)
+    (model)  Sequential       accelerated: takes batch norm and activation into the layer before them, in inference
+    0        ConvTranspose2d  accelerated: on the engine
+    2 of 2 accelerated
+
+    Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
+    `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
+    calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
+    before them while gradients are off. Only classes change, so training, state dicts, hooks,
+    optimizers and parametrisations go on as before. Packed weights are remembered
+    for inference and made anew when a weight changes (see `backstride.torch.forget` for what is trusted).
+
+    `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
+    and a module whose result differs by more than 1e-5 of its largest value gets its class back.
+    Returns the same model and a `Report`. `restore(model)` undoes everything.
+
+    Raises `TypeError` for what is no module.
+    """
+    if not isinstance(cast("object", model), nn.Module):
+        message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
+        raise TypeError(message)
+    recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
+    rows: list[Row] = []
+    for name, module in _modules(model):
+        row = _treat(name, module)
+        if row is not None:
+            rows.append(row)
+    if verify is not None:
+        modules = dict(_modules(model))
+        rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
+    return Accelerated(model, Report(tuple(rows)))
+
+
+def restore(model: Model) -> Model:
+    """Undo `accelerate`: every module gets the class back that it had.
+
+    >>> model = accelerate(nn.ConvTranspose2d(8, 4, 4))[0]
+    >>> type(restore(model)) is nn.ConvTranspose2d
+    True
+    """
+    for module in model.modules():
+        _ = unswap(module)
+    return model
+
+
+def _modules(model: Any) -> list[tuple[str, nn.Module]]:
+    return list(model.named_modules())
+
+
+def _treat(name: str, module: nn.Module) -> Row | None:
+    """Swap a module where that is right; None for the many that have nothing to do with it."""
+    kind = type(module).__name__
+
+    def row(done: bool, remark: str) -> Row:
+        return Row(name, kind, done, remark)
+
+    verdict = _kept(module)
+    if verdict is not None:
+        return row(*verdict)
+    if is_transposed(module) and not own_forward(module):
+        swap(module, Layer)
+        return row(True, _where(module))
+    if is_transposed(module) or calls_functions(module):
+        swap(module, Routed)
+        return row(True, "the calls of conv_transpose in its own code are routed to the engine")
+    if is_chain(module) and any(is_transposed(child) for child in module.children()):
+        swap(module, Chain)
+        return row(True, "takes batch norm and activation into the layer before them, in inference")
+    return None
+
+
+def _kept(module: nn.Module) -> tuple[bool, str] | None:
+    """Whether a module that stays as it is runs on the engine, and why it stays; None for all others."""
+    kind = type(module).__name__
+    if isinstance(module, Swapped):
+        return True, "was accelerated before"
+    if isinstance(module, TransposedModule):
+        return True, "is Backstride's own"
+    if isinstance(module, torch.jit.ScriptModule):
+        transposed = "ConvTranspose" in str(getattr(module, "original_name", ""))
+        return (False, "compiled by TorchScript, its code is fixed") if transposed else None
+    if is_transposed(module):
+        return (False, "its forward was replaced on the instance") if "forward" in vars(module) else None
+    if "ConvTranspose" in kind and not calls_functions(module):
+        return False, f"{type(module).__module__}.{kind} is no torch.nn.ConvTranspose"
+    return None
+
+
+def _where(module: Any) -> str:
+    tensors = [tensor for tensor in module.parameters() if not nn.parameter.is_lazy(tensor)]
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES or tensor.device.type != "cpu":
+            kind = str(tensor.dtype).removeprefix("torch.")
+            return f"by PyTorch's kernels, while its parameters are {kind} on {tensor.device.type}"
+    return "on the engine"
+
+
+def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tuple[Any, Any, Any]]]:
+    """Arguments, words and result of every call of every module, in evaluation."""
+    calls: dict[str, list[tuple[Any, Any, Any]]] = {}
+    handles: list[Any] = []
+
+    def listen(name: str, module: nn.Module) -> None:
+        given: list[tuple[Any, Any]] = []
+
+        def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+            given.append(_copied((args, kwargs)))
+
+        def after(_: nn.Module, _args: Any, output: Any) -> None:
+            calls.setdefault(name, []).append((*given.pop(), _copied(output)))
+
+        handles.extend(
+            (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
+        )
+
+    for name, module in _modules(model):
+        if is_transposed(module) or calls_functions(module) or is_chain(module):
+            listen(name, module)
+    try:
+        with _evaluation(model):
+            _ = model(*arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | None) -> Row:
+    """Run a module on what it was given before the swap, and give it its class back where it differs."""
+    if not row.accelerated:
+        return row
+    if not calls:
+        return dataclasses.replace(row, remark=f"{row.remark}; not met by the example")
+    worst = 0.0
+    with _evaluation(module):
+        for args, kwargs, output in calls:
+            worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
+    if worst <= TOLERANCE:
+        return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
+    _ = unswap(module)
+    return dataclasses.replace(
+        row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {TOLERANCE:.0e}"
+    )
+
+
+class _evaluation:  # noqa: N801  a context manager, read as a word
+    """Evaluation mode without gradients; every module's own mode comes back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modes = [(module, module.training) for module in model.modules()]
+        self.grad = torch.no_grad()
+
+    def __enter__(self) -> None:
+        for module, _ in self.modes:
+            module.training = False
+        self.grad.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.grad.__exit__(None, None, None)
+        _ = error
+        for module, training in self.modes:
+            module.training = training
+
+
+def _errors(found: Any, expected: Any) -> list[float]:
+    """The largest difference of each tensor, relative to the largest expected value."""
+    if isinstance(expected, Tensor):
+        if not isinstance(found, Tensor) or found.shape != expected.shape:
+            return [math.inf]
+        if torch.equal(found, expected) or not expected.numel():
+            return [0.0]
+        error = float((found - expected).abs().max() / expected.abs().max())
+        return [math.inf if math.isnan(error) else error]
+    pairs = [(found[key], expected[key]) for key in _keys(expected)]
+    return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
+
+
+def _keys(value: Any) -> Iterable[Any]:
+    """What the entries of a dictionary, list or tuple are found by."""
+    if isinstance(value, dict):
+        return cast("Any", value).keys()
+    return range(len(cast("Any", value))) if isinstance(value, list | tuple) else ()
+
+
+def _copied(value: Any) -> Any:
+    """The same with every tensor in it copied."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    entries: Any = [_copied(value[key]) for key in _keys(value)]
+    kind = cast("Any", type(value))
+    if isinstance(value, dict):
+        return dict(zip(_keys(value), entries, strict=True))
+    if hasattr(kind, "_fields"):
+        return kind(*entries)
+    return kind(entries) if isinstance(value, list | tuple) else value

@@ -1,0 +1,62 @@
+"""Which modules call PyTorch's functions in code of their own.
+
+Their code is read, not run: the names in the functions of the class, and in the functions that these name.
+A trace would fix what depends on data, on `self.training` and on other state; reading does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from torch import nn
+
+from backstride.torch.swapping import ROUTES
+
+NAMES = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
+FOREIGN = ("torch", "backstride")
+
+
+def calls_functions(module: nn.Module) -> bool:
+    """Whether the module's own code, or a function that it names, calls `conv_transpose1d/2d/3d`."""
+    seen: set[CodeType] = set()
+    return any(_mentions(function, seen) for function in _methods(type(module)))
+
+
+def _methods(cls: type) -> Iterator[FunctionType]:
+    for base in cls.__mro__:
+        if not _is_foreign(base.__module__):
+            for value in vars(base).values():
+                function: Any = getattr(value, "__func__", value)
+                if isinstance(function, FunctionType):
+                    yield function
+
+
+def _mentions(function: FunctionType, seen: set[CodeType]) -> bool:
+    if function.__code__ in seen:
+        return False
+    seen.add(function.__code__)
+    names = set(_names(function.__code__))
+    if names & NAMES:
+        return True
+    named: list[Any] = [function.__globals__.get(name) for name in names]
+    if any(_is_route(value) for value in named):
+        return True
+    followed = (value for value in named if isinstance(value, FunctionType) and not _is_foreign(value.__module__))
+    return any(_mentions(value, seen) for value in followed)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _is_route(value: Any) -> bool:
+    return any(value is function for function in ROUTES)
+
+
+def _is_foreign(module: str) -> bool:
+    return module.partition(".")[0] in FOREIGN

@@ -1,0 +1,109 @@
+"""The three operators by PyTorch's own kernels, with crop arithmetic around them: any device, any dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backstride.torch.shapes import Integers, third_shape
+
+ACTIVATIONS: dict[str, Any] = {
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "leaky_relu": functional.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+}
+TRANSPOSED: dict[int, Any] = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
+FORWARD: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def activate(y: Tensor, activation: str) -> Tensor:
+    """Apply an activation by name; the empty name is none."""
+    return ACTIVATIONS[activation](y) if activation else y
+
+
+def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
+    """Map x and weight to y. What PyTorch cannot express is cropped or extended with zeros behind its kernel."""
+    stride, crop, dilation, groups = integers
+    rank = len(stride)
+    padding, extra = [0] * rank, [0] * rank
+    rest: list[int] = []
+    for axis in range(rank):
+        before, after = crop[2 * axis : 2 * axis + 2]
+        padding[axis] = max(0, before)
+        if 0 <= padding[axis] - after < max(stride[axis], dilation[axis]):
+            extra[axis] = padding[axis] - after
+        else:
+            padding[axis] = max(0, min(before, after))
+        rest += [before - padding[axis], after - padding[axis] + extra[axis]]
+    if weight.device.type == "cpu" and weight.dtype.itemsize > 2:
+        weight = weight.contiguous()  # the derivatives of those kernels refuse other strides
+    grows = any(cells < 0 for cells in rest)
+    y = TRANSPOSED[rank](x, weight, None if grows else bias, stride, padding, extra, groups, dilation)
+    y = _cropped(y, rest)
+    if bias is not None and grows:
+        y = y + bias.reshape(-1, *(1,) * rank)
+    return activate(y, activation)
+
+
+def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
+    """Map y and weight to x: a strided convolution that pads what `conv_transpose` crops."""
+    stride, _, dilation, groups = integers
+    return FORWARD[len(stride)](_padded(y, integers), weight, None, stride, 0, dilation, groups)
+
+
+def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
+    """Map x and y to weight: the derivative of sum(conv(y, weight) * x) by the weight."""
+    stride, _, dilation, groups = integers
+    if x.is_complex():
+        return _by_parts(x, y, integers)
+    rank = len(stride)
+    shape = third_shape("weight", x.shape, y.shape, integers)
+    weight = x.new_empty(1).expand(shape)
+    mask = (False, True, False)
+    none = [0] * rank
+    gradient: Any = torch.ops.aten.convolution_backward
+    return gradient(
+        x, _padded(y, integers), weight, None, stride, none, dilation, False, none, groups, mask
+    )[1]  # fmt: skip
+
+
+def _padded(y: Tensor, integers: Integers) -> Tensor:
+    return _cropped(y, [-cells for cells in integers[1]])
+
+
+def _cropped(y: Tensor, crop: list[int]) -> Tensor:
+    """Cut (before, after) cells off each axis; a negative count appends zeros, and all cells may go."""
+    pads: list[int] = []
+    for axis in range(len(crop) // 2):
+        before, after = crop[2 * axis : 2 * axis + 2]
+        if before <= 0 and after <= 0:
+            front, back = -before, -after
+        else:
+            size = y.shape[axis + 2]
+            start = min(max(before, 0), size)
+            kept = max(size - max(after, 0) - start, 0)
+            y = y.narrow(axis + 2, start, kept)
+            front = start - before if kept else 0
+            back = size - before - after - front - kept
+        pads = [front, back, *pads]  # functional.pad counts from the last axis
+    return functional.pad(y, pads) if any(cells != 0 for cells in pads) else y
+
+
+def _by_parts(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
+    (a, b), (c, d) = (torch.view_as_real(tensor.resolve_conj()).unbind(-1) for tensor in (x, y))
+    f = conv_kernel_gradient
+    return torch.complex(
+        f(a, c, integers) - f(b, d, integers),
+        f(a, d, integers) + f(b, c, integers),
+    )

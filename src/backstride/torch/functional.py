@@ -1,0 +1,219 @@
+"""`conv_transpose1d/2d/3d`: PyTorch's functions, argument for argument, and the words that are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from backstride.torch import fallback, kernels
+from backstride.torch.fallback import ACTIVATIONS
+from backstride.torch.operators import apply
+from backstride.torch.options import default_crop, hashable, resolve, target_crop
+from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
+
+Ints = int | Sequence[int]
+Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    padding_mode: str = "zeros",
+    activation: str | None = None,
+) -> Tensor:
+    """`torch.nn.functional.conv_transpose1d` and more; see `conv_transpose2d`.
+
+    >>> x, weight = torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0]]])
+    >>> conv_transpose1d(x, weight, stride=2, padding="same")
+    tensor([[[ 1.,  2., 13., 20.]]])
+    """
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    return _call(1, conv_transpose1d, input, weight, bias, options)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    padding_mode: str = "zeros",
+    activation: str | None = None,
+) -> Tensor:
+    """`torch.nn.functional.conv_transpose2d`, and what it lacks.
+
+    >>> x, weight = torch.ones(1, 8, 5, 5), torch.ones(8, 4, 3, 3)
+    >>> conv_transpose2d(x, weight, None, 2, 1, 1).shape
+    torch.Size([1, 4, 10, 10])
+    >>> conv_transpose2d(x, weight, stride=2, padding="same", output_size=(9, 10)).shape
+    torch.Size([1, 4, 9, 10])
+    >>> conv_transpose2d(x, weight, stride=2, padding=[(0, 1), (1, 0)]).shape
+    torch.Size([1, 4, 10, 10])
+
+    `input`: (N, C_in, H, W) or (C_in, H, W). `weight`: (C_in, C_out // groups, kH, kW). `bias`: (C_out,). All of
+    one dtype and device. `stride`, `output_padding`, `groups`, `dilation`: as in PyTorch, but that
+    `output_padding` may be any number of cells: beyond the reach of the kernel they are zeros plus
+    bias. `padding`: an integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid" by TensorFlow's
+    rules; or a (before, after) pair for each axis, negative ones append zeros. `output_size`: the
+    wanted spatial size, in place of `output_padding`. `padding_mode`: "zeros", or "circular" for the
+    exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
+
+    CPU tensors in float32 and float64 are computed by Backstride's engine in their own memory, everything
+    else by PyTorch's kernels, with the same result. Channels-last memory format is kept.
+
+    Raises `RuntimeError` and `TypeError` where PyTorch does, and `ValueError` for `output_size`.
+    """
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    return _call(2, conv_transpose2d, input, weight, bias, options)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    padding_mode: str = "zeros",
+    activation: str | None = None,
+) -> Tensor:
+    """`torch.nn.functional.conv_transpose3d` and more; see `conv_transpose2d`.
+
+    >>> conv_transpose3d(torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 3, 3, 3), stride=2, padding="same").shape
+    torch.Size([1, 1, 4, 4, 4])
+    """
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    return _call(3, conv_transpose3d, input, weight, bias, options)
+
+
+def _call(
+    rank: int, public: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, options: Any
+) -> Tensor:
+    stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation = options
+    if has_torch_function_variadic(input, weight, bias):
+        named = {"output_size": output_size, "padding_mode": padding_mode, "activation": activation}
+        words = {name: value for name, value in named.items() if value not in (None, "zeros")}
+        tensors = (input, weight, bias)
+        arguments = (*tensors, stride, padding, output_padding, groups, dilation)
+        return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
+    check_tensors(rank, input, weight)
+    given = (stride, padding, output_padding, dilation)
+    kernel = weight.shape[2:]
+    if torch.compiler.is_compiling():
+        resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
+    else:
+        try:
+            resolved = resolve(rank, *given)
+        except TypeError:  # a list, which no table can have as a key, or an error that is raised again
+            resolved = resolve(rank, *(hashable(value) for value in given))
+    if output_size is None:
+        crop = default_crop(kernel, resolved)
+    else:
+        crop = target_crop(rank, input.shape[-rank:], kernel, resolved, output_size)
+    integers = (resolved[0], crop, resolved[1], groups)
+    batched = input.dim() == rank + 2
+    x = input if batched else input.unsqueeze(0)
+    if padding_mode == "zeros" and (activation is None or activation in ACTIVATIONS):
+        y = transposed(x, weight, bias, integers, activation or "")
+    else:
+        y = _unusual(x, weight, bias, integers, padding_mode, activation)
+    return y if batched else y.squeeze(0)
+
+
+def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
+    """The operator where the engine computes, and PyTorch's own functions, which it can see through, elsewhere."""
+    if kernels.takes(x) and not torch.is_autocast_enabled("cpu"):
+        return apply("y", x, weight, bias, integers, activation)
+    tensors = {"input": x, "weight": weight, "bias": bias}
+    device = x.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        check_dtypes(**tensors)
+    shape = checked_shape("y", x.shape, weight.shape, integers)
+    if bias is not None:
+        check_bias(bias.shape, shape[1])
+    return fallback.conv_transpose(x, weight, bias, integers, activation)
+
+
+def _unusual(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, padding_mode: str, activation: str | None
+) -> Tensor:
+    if activation is not None and activation not in ACTIVATIONS:
+        message = f"`activation` (={activation!r}) must be None or one of {', '.join(ACTIVATIONS)}"
+        raise ValueError(message)
+    if padding_mode != "circular":
+        message = (
+            f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+        )
+        raise ValueError(message)
+    stride, crop, dilation, groups = integers
+    appended = tuple(min(cells, 0) for cells in crop)
+    y = transposed(x, weight, None, (stride, appended, dilation, groups), "")
+    for axis in range(len(stride)):
+        y = fold(y, axis + 2, max(crop[2 * axis], 0), max(crop[2 * axis + 1], 0))
+    if bias is not None:
+        y = y + bias.reshape(-1, *(1,) * len(stride))
+    return fallback.activate(y, activation or "")
+
+
+def fold(y: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Add the cells that a circular convolution reads twice to where they come from: the adjoint of circular padding.
+
+    >>> fold(torch.tensor([[[1.0, 2, 3, 4, 5]]]), 2, 1, 1)
+    tensor([[[7., 3., 5.]]])
+    """
+    size = y.shape[axis] - before - after
+    if max(before, after) > size:
+        message = (
+            f"`padding` (={(before, after)}) wraps around more than once: the output has {size} cells on axis "
+            f"{axis - 2}"
+        )
+        raise RuntimeError(message)
+    middle = y.narrow(axis, before, size)
+    ends = ((y.narrow(axis, 0, before), size - before, 0), (y.narrow(axis, before + size, after), 0, size - after))
+    trailing = (0, 0) * (y.dim() - 1 - axis)
+    for end, front, back in ends:
+        if end.shape[axis]:
+            middle = middle + functional.pad(end, (*trailing, front, back))
+    return middle
+
+
+def check_tensors(rank: int, input: Tensor, weight: Tensor) -> None:
+    """Refuse tensors of the wrong rank, in the words of a call."""
+    axes = "LHWD"[:1] if rank == 1 else "DHW"[3 - rank :]
+    sizes = ", ".join(axes)
+    if weight.dim() != rank + 2:
+        taps = ", ".join(f"k{axis}" for axis in axes)
+        message = (
+            f"`weight` has shape {tuple(weight.shape)}; conv_transpose{rank}d takes {rank + 2} axes: "
+            f"(C_in, C_out // groups, {taps})"
+        )
+        raise RuntimeError(message)
+    if input.dim() not in (rank + 1, rank + 2):
+        channels = weight.shape[0]
+        message = (
+            f"`input` has shape {tuple(input.shape)}; conv_transpose{rank}d takes {rank + 1}-D (unbatched) or "
+            f"{rank + 2}-D (batched) input: ({channels}, {sizes}) or (N, {channels}, {sizes})"
+        )
+        raise RuntimeError(message)

@@ -1,0 +1,173 @@
+"""What follows a transposed convolution, taken into it: batch norm in its weights, an activation in its store."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from backstride.torch.kernels import takes
+from backstride.torch.operators import is_plain
+from backstride.torch.packing import Stamp, clear, stamp
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def fuse_conv_bn_weights(
+    weight: Tensor,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    groups: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """The weight and bias of a transposed convolution followed by batch norm in evaluation.
+
+    >>> weight, variance = torch.ones(4, 1, 1), torch.tensor([1.0, 4.0])
+    >>> fuse_conv_bn_weights(weight, None, torch.zeros(2), variance, 0.0, None, None, groups=2)[0].flatten()
+    tensor([1.0000, 1.0000, 0.5000, 0.5000])
+
+    `weight`: (C_in, C_out // groups, *k), whose output channel `g * C_out // groups + j` is column `j` of the
+    rows of group `g`; `torch.nn.utils.fusion.fuse_conv_bn_weights(transpose=True)` takes one group only.
+    `mean`, `variance`, `scale`, `shift`: (C_out,). Ioffe & Szegedy, arXiv 1502.03167, section 3.1.
+    """
+    factor = torch.rsqrt(variance + eps)
+    if scale is not None:
+        factor = factor * scale
+    offset = -mean if bias is None else bias - mean
+    offset = offset * factor
+    if shift is not None:
+        offset = offset + shift
+    small, per_group = weight.shape[:2]
+    grouped = weight.reshape(groups, small // groups, per_group, *weight.shape[2:])
+    columns = factor.reshape(groups, 1, per_group, *(1,) * (weight.dim() - 2))
+    return (grouped * columns).reshape(weight.shape).to(weight.dtype), offset.to(weight.dtype)
+
+
+def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
+    """A copy of a transposed convolution that includes the batch norm behind it; right for groups.
+
+    >>> layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2).eval(), nn.BatchNorm2d(6).eval()
+    >>> x = torch.ones(1, 4, 5, 5)
+    >>> torch.allclose(fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)), atol=1e-6)
+    True
+
+    Raises `ValueError` where either is in training, or the norm has no running statistics.
+    """
+    if layer.training or norm.training:
+        message = "`layer` and `norm` must be in evaluation: call .eval() on both first"
+        raise ValueError(message)
+    if norm.running_mean is None or norm.running_var is None:
+        message = "`norm` must have running statistics; without them it depends on the batch"
+        raise ValueError(message)
+    fused = copy.deepcopy(layer)
+    with torch.no_grad():
+        weight, bias = _folded(layer, norm)
+    fused.weight = nn.Parameter(weight, layer.weight.requires_grad)
+    fused.bias = nn.Parameter(bias, layer.weight.requires_grad)
+    return fused
+
+
+class _Fold(NamedTuple):
+    norm: weakref.ref[nn.Module]
+    stamps: tuple[Stamp | None, ...]
+    settings: tuple[float, int]
+    weight: Tensor
+    bias: Tensor
+
+
+_folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
+
+
+def folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+    """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
+    sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    stamps = tuple(None if source is None else stamp(source) for source in sources)
+    settings = (norm.eps, layer.groups)
+    found = _folds.get(layer)
+    if found is None or found.stamps != stamps or found.settings != settings or found.norm() is not norm:
+        with torch.no_grad():
+            found = _Fold(weakref.ref(norm), stamps, settings, *_folded(layer, norm))
+        _folds[layer] = found
+    return found.weight, found.bias
+
+
+def forget() -> None:
+    """Drop all packed and folded weights; the next call of each layer makes them anew.
+
+    Needed only after an edit of single cells of a large weight that PyTorch does not track, such as
+    `weight.data[0, 0] = 1` or a write through `weight.numpy()`. Optimizer steps, `load_state_dict`,
+    in-place operations, and updates of whole tensors by any way are noticed without it.
+    """
+    clear()
+    _folds.clear()
+
+
+def _folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    return fuse_conv_bn_weights(
+        layer.weight.detach(), layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, layer.groups
+    )
+
+
+def can_fold(layer: Transposed, norm: nn.Module) -> bool:
+    """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
+    return (
+        takes(layer.weight)
+        and is_plain(layer.weight)
+        and type(norm) in NORMS
+        and not norm.training
+        and isinstance(norm, NORMS)
+        and norm.running_mean is not None
+        and norm.running_mean.dtype == layer.weight.dtype
+        and is_plain(norm.running_mean)
+        and norm.num_features == layer.out_channels
+        and not has_hooks(norm)
+    )
+
+
+def activation_of(module: nn.Module) -> str | None:
+    """The engine's name for an activation module that nobody listens to, or None."""
+    if has_hooks(module):
+        return None
+    match module:
+        case nn.LeakyReLU():
+            return "leaky_relu" if type(module) is nn.LeakyReLU and module.negative_slope == 0.01 else None
+        case nn.GELU():
+            return "gelu" if type(module) is nn.GELU and module.approximate == "none" else None
+        case _:
+            return ACTIVATIONS.get(type(module))
+
+
+def has_hooks(module: Any) -> bool:
+    """Whether a call of the module is seen by anybody but its forward."""
+    every: Any = nn.modules.module
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or every._global_forward_hooks
+        or every._global_forward_pre_hooks
+        or every._global_backward_hooks
+        or every._global_backward_pre_hooks
+    )
+
+
+ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+    nn.SiLU: "silu",
+}

@@ -1,0 +1,111 @@
+"""The three operators on CPU tensors of the engine's dtypes: the engine reads and writes the tensors' own memory.
+
+The memory format of the data is kept. Channels-last data goes to the engine as the permuted view that it is.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backstride.engine import VARIABLE, select
+from backstride.implementation import Call, Implementation
+from backstride.layout import AnyArray
+from backstride.torch import fallback
+from backstride.torch.packing import array_of, kernel_of, packed
+from backstride.torch.shapes import Integers, Meeting, meet
+
+DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def takes(tensor: Tensor) -> bool:
+    """Whether the engine computes on such a tensor; where not, PyTorch's kernels do."""
+    return tensor.device.type == "cpu" and tensor.dtype in DTYPES and tensor.layout is torch.strided
+
+
+def conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "", *, remember: bool = True
+) -> Tensor:
+    """Map x (N, C_small, *input) and weight (C_small, C_big // groups, *k) to y (N, C_big, *output)."""
+    if not (takes(x) and x.numel() and weight.numel()):
+        return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
+    last = keeps_channels_last(x, weight)
+    call = _call(meet("y", x.shape, weight.shape, integers), last)
+    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
+    options = (implementation.name, call.data_format, integers[0], integers[2], integers[3])
+    ready = packed(weight, implementation, options, remember=remember)
+    offset = None if bias is None else array_of(bias)
+    return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+
+
+def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
+    """Map y and weight to x: the adjoint of `conv_transpose`, its derivative by the input."""
+    if not (takes(y) and y.numel() and weight.numel()):
+        return fallback.conv(y, weight, integers).contiguous()
+    last = keeps_channels_last(y, weight)
+    call = _call(meet("x", y.shape, weight.shape, integers), last)
+    kernel = kernel_of(array_of(weight), call.data_format)
+    implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
+    return _tensor(implementation.conv(_array(y, last), kernel, None, None, call), last)
+
+
+def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
+    """Map x and y to weight: the derivative of sum(conv_transpose(x, weight) * y) by the weight."""
+    if not (takes(x) and x.numel() and y.numel()):
+        return fallback.conv_kernel_gradient(x, y, integers).contiguous()
+    last = keeps_channels_last(x, y)
+    call = _call(meet("weight", x.shape, y.shape, integers), last)
+    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
+    kernel = implementation.conv_kernel_gradient(_array(x, last), _array(y, last), call)
+    if last:
+        kernel = np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
+    return _contiguous(kernel)
+
+
+def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
+    """Whether the result has channels-last memory format: as the data has it.
+
+    Where that can be read both ways (one channel, one pixel) or neither, as the other tensor has it.
+    """
+    form = FORMATS.get(data.dim())
+    if form is None:
+        return False
+    last = data.is_contiguous(memory_format=form)
+    if last != data.is_contiguous():
+        return last
+    return other.is_contiguous(memory_format=form) and not other.is_contiguous()
+
+
+def _call(meeting: Meeting, last: bool) -> Call:
+    return meeting.last if last else meeting.first
+
+
+def _array(tensor: Tensor, last: bool) -> AnyArray:
+    if not last:
+        return array_of(tensor.contiguous())
+    array = array_of(tensor.contiguous(memory_format=FORMATS[tensor.dim()]))
+    return array.transpose(0, *range(2, array.ndim), 1)
+
+
+def _tensor(array: AnyArray, last: bool) -> Tensor:
+    tensor = _contiguous(array)
+    return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
+
+
+def _contiguous(array: AnyArray) -> Tensor:
+    """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry: NumPy leaves them open."""
+    if 1 in array.shape[1:]:
+        return from_numpy(array.reshape(-1)).view(array.shape)
+    return from_numpy(array)
+
+
+@lru_cache(maxsize=64)
+def _implementation(dtype: torch.dtype, forced: str | None) -> Implementation:  # noqa: ARG001  part of the key
+    return select(DTYPES[dtype])

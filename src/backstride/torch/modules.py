@@ -1,0 +1,139 @@
+"""`ConvTranspose1d/2d/3d`: PyTorch's modules, argument for argument, and the words that are ours.
+
+They are subclasses of PyTorch's own: the same parameters, initial values, state dicts and representation, so
+weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance` work as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from backstride.torch.functional import Ints, Padding, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from backstride.torch.options import padding_rules
+
+FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+
+
+class OnEngine:
+    """The forward of a transposed convolution, before PyTorch's class."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
+        layer: Any = self
+        return self.computed(input, layer.weight, layer.bias, None, output_size)
+
+    def computed(
+        self: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        activation: str | None,
+        output_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The layer with another weight and bias, ending in an activation."""
+        return FUNCTIONS[len(self.kernel_size)](
+            input,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+            output_size=output_size,
+            padding_mode=self.padding_mode,
+            activation=activation,
+        )
+
+
+class TransposedModule(OnEngine):
+    """What the three modules share."""
+
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Ints,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        output_padding: Ints = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Ints = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if padding_mode not in ("zeros", "circular"):
+            message = (
+                f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+            )
+            raise ValueError(message)
+        try:
+            rules = padding_rules(padding, self.rank)
+        except ValueError as refusal:
+            raise (refusal if isinstance(padding, str) else RuntimeError(str(refusal))) from None
+        plain = all(isinstance(rule, tuple) and rule[0] == rule[1] >= 0 for rule in rules)
+        ours: Any = tuple(rule[0] for rule in rules) if plain else 0
+        parent: Any = super()
+        parent.__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            ours,
+            output_padding,
+            groups,
+            bias,
+            dilation,
+            device=device,
+            dtype=dtype,
+        )
+        if not plain:
+            self.padding = padding if isinstance(padding, str) else rules
+        self.padding_mode = padding_mode
+
+
+class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` and more; see `ConvTranspose2d`.
+
+    >>> import torch
+    >>> ConvTranspose1d(4, 2, 3, stride=2, padding="same")(torch.ones(1, 4, 5)).shape
+    torch.Size([1, 2, 10])
+    """
+
+    rank = 1
+
+
+class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d`, and what it lacks.
+
+    >>> import torch
+    >>> ConvTranspose2d(8, 4, 3, 2, 1, 1)
+    ConvTranspose2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
+    >>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
+    >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9, 10)).shape
+    (torch.Size([1, 4, 10, 10]), torch.Size([1, 4, 9, 10]))
+
+    Parameters, initial values, state dict and errors are PyTorch's. More is legal for `padding`,
+    `output_padding` and `padding_mode`: see `conv_transpose2d`. `output_size` at call time is a
+    target: any size that the convolution with this padding maps back to the input's.
+    """
+
+    rank = 2
+
+
+class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` and more; see `ConvTranspose2d`.
+
+    >>> import torch
+    >>> ConvTranspose3d(2, 2, 3, stride=2, padding="same")(torch.ones(1, 2, 2, 3, 4)).shape
+    torch.Size([1, 2, 4, 6, 8])
+    """
+
+    rank = 3

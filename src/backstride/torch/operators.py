@@ -1,0 +1,288 @@
+"""The three faces of the form as PyTorch operators: `torch.ops.backstride.conv_transpose` and its two adjoints.
+
+Registered for every dispatch key that matters: the engine on CPU, PyTorch's kernels elsewhere, shapes alone for
+fake tensors, autograd of any order in both directions, vmap, and autocast. Each derivative of one face is another
+face, so one rule covers all of them:
+
+    result = face(a, b)      gradient by a = the face that gives a, of b and the gradient of the result
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backstride.torch import fallback, kernels
+from backstride.torch.kernels import FORMATS, keeps_channels_last
+from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, meet
+
+C: Any = importlib.import_module("torch._C")
+functions: Any = importlib.import_module("torch.autograd.function")
+forward_ad: Any = importlib.import_module("torch.autograd.forward_ad")
+transforms: Any = importlib.import_module("torch._functorch.utils")
+library: Any = torch.library
+LIBRARY: Any = library.Library("backstride", "DEF")
+NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
+INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
+SCHEMAS: dict[Slot, str] = {
+    "y": f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='') -> Tensor",
+    "x": f"(Tensor grad, Tensor weight, {INTEGERS}) -> Tensor",
+    "weight": f"(Tensor input, Tensor grad, {INTEGERS}) -> Tensor",
+}
+_ordinary = C._dispatch_keys(torch.empty(0, device="cpu"))
+_tracked = C.DispatchKeySet(C.DispatchKey.AutogradCPU) | C.DispatchKeySet(C.DispatchKey.ADInplaceOrView)
+# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout of its own.
+# Inference tensors lack two of them.
+PLAIN = frozenset({_ordinary.raw_repr(), (_ordinary - _tracked).raw_repr()})
+Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
+
+for _slot, _name in NAMES.items():
+    _ = LIBRARY.define(_name + SCHEMAS[_slot], tags=(torch.Tag.pt2_compliant_tag,))
+ARGUMENTS: dict[Slot, tuple[str, str, str]] = {
+    "y": ("input", "weight", "bias"),
+    "x": ("grad", "weight", "bias"),
+    "weight": ("input", "grad", "bias"),
+}
+FACES: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
+
+
+def tuples(stride: Sequence[int], crop: Sequence[int], dilation: Sequence[int], groups: int) -> Integers:
+    """The integers as the dispatcher gives them, hashable."""
+    return tuple(stride), tuple(crop), tuple(dilation), groups
+
+
+def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> Tensor:
+    """The face that gives `slot`, without a bias, through the dispatcher."""
+    return FACES["y"](a, b, None, *integers) if slot == "y" else FACES[slot](a, b, *integers)
+
+
+class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
+    """A face of the form, with a bias that only `conv_transpose` has; `run` computes it below autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, run: Run | None, slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers
+    ) -> Tensor:
+        ctx.slot, ctx.integers = slot, integers
+        ctx.save_for_backward(a, b)
+        ctx.save_for_forward(a, b)
+        return compute(slot, a, b, bias, integers, remember=False) if run is None else run(a, b, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        a, b = ctx.saved_tensors
+        inputs: tuple[Slot, Slot] = INPUTS[ctx.slot]
+        known: dict[Slot, Tensor] = dict(zip(inputs, (a, b), strict=True))
+        found: list[Tensor | None] = []
+        for slot, other, needed in zip(inputs, reversed(inputs), ctx.needs_input_grad[2:4], strict=True):
+            if not needed:
+                found.append(None)
+                continue
+            tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
+            one, two = (tensors[name] for name in INPUTS[slot])
+            found.append(apply(slot, one, two, None, ctx.integers))
+        bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
+        return None, None, *found, bias, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        _, _, a_tangent, b_tangent, bias_tangent, _ = tangents
+        a, b = ctx.saved_tensors
+        parts: list[Tensor] = []
+        if a_tangent is not None:
+            parts.append(face(ctx.slot, a_tangent, b, ctx.integers))
+        if b_tangent is not None:
+            parts.append(face(ctx.slot, a, b_tangent, ctx.integers))
+        total = sum(parts[1:], parts[0]) if parts else None
+        if bias_tangent is None:
+            return total
+        column = bias_tangent.reshape(-1, *(1,) * (a.dim() - 2))
+        if total is not None:
+            return total + column
+        shape = checked_shape(ctx.slot, a.shape, b.shape, ctx.integers)
+        return column.expand(shape).clone()
+
+
+def apply(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
+    """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
+    if not _direct(a, b, bias):
+        return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
+    if not (torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)):
+        return compute(slot, a, b, bias, integers, activation)
+    return fallback.activate(Bilinear.apply(None, slot, a, b, bias, integers), activation)
+
+
+def compute(
+    slot: Slot,
+    a: Tensor,
+    b: Tensor,
+    bias: Tensor | None,
+    integers: Integers,
+    activation: str = "",
+    *,
+    remember: bool = True,
+) -> Tensor:
+    """A face below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
+    if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
+        check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
+    channels = meet(slot, a.shape, b.shape, integers).shape[1]
+    if slot == "x":
+        return kernels.conv(a, b, integers)
+    if slot == "weight":
+        return kernels.conv_kernel_gradient(a, b, integers)
+    if bias is not None:
+        check_bias(bias.shape, channels)
+    return kernels.conv_transpose(a, b, bias, integers, activation, remember=remember)
+
+
+def _direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+    return (
+        unwatched()
+        and a.dtype in kernels.DTYPES
+        and is_plain(a)
+        and is_plain(b)
+        and (bias is None or is_plain(bias))
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def unwatched() -> bool:
+    """Whether no compiler, mode, transform, tracer or profiler wants to see the calls."""
+    return (
+        not torch.compiler.is_compiling()
+        and not C._len_torch_dispatch_stack()
+        and C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+        and not C._get_tracing_state()
+        and not C._autograd._profiler_enabled()
+    )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is an ordinary CPU tensor, whose memory holds its values in order."""
+    return C._dispatch_keys(tensor).raw_repr() in PLAIN
+
+
+def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, str]:
+    """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
+    if slot != "y":
+        return None, tuples(*rest), ""
+    bias, *integers = rest[:5]
+    return bias, tuples(*integers), rest[5] if len(rest) > 5 else ""
+
+
+def _kernel(slot: Slot) -> Callable[..., Tensor]:
+    """The kernel of every backend."""
+
+    def kernel(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        bias, integers, activation = _split(slot, rest)
+        return compute(slot, a, b, bias, integers, activation)
+
+    return kernel
+
+
+def _fake(slot: Slot) -> Callable[..., Tensor]:
+    """The shape, dtype and memory format of the result."""
+
+    def fake(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        bias, integers, _ = _split(slot, rest)
+        check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
+        shape = checked_shape(slot, a.shape, b.shape, integers)
+        if bias is not None:
+            check_bias(bias.shape, shape[1])
+        if slot == "weight" or not (kernels.takes(a) and keeps_channels_last(a, b)):
+            return a.new_empty(shape)
+        return torch.empty(shape, dtype=a.dtype, device=a.device, memory_format=FORMATS[a.dim()])
+
+    return fake
+
+
+def _autograd(slot: Slot) -> Callable[..., Tensor]:
+    """Record the derivative where one is wanted, and pass on to the backend."""
+
+    def autograd(keyset: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        bias, integers, activation = _split(slot, rest)
+        recording = torch.is_grad_enabled()
+
+        def run(a: Tensor, b: Tensor, bias: Tensor | None, activation: str = "") -> Tensor:
+            arguments = (a, b, bias, *integers, activation) if slot == "y" else (a, b, *integers)
+            # A Function switches recording off, but transforms further out still want to record.
+            modes = (torch.set_grad_enabled(recording), forward_ad._set_fwd_grad_enabled(True))
+            with modes[0], modes[1], C._AutoDispatchBelowAutograd():
+                return FACES[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
+
+        if (recording and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
+            with transforms.enable_single_level_autograd_function():
+                result = Bilinear.apply(run, slot, a, b, bias, integers)
+            return fallback.activate(result, activation)
+        return run(a, b, bias, activation)
+
+    return autograd
+
+
+def _vmap(slot: Slot) -> Callable[..., Any]:
+    """Fold the mapped axis into the batch where only data has it, or else into the groups."""
+
+    def vmap(_info: Any, dims: Any, a: Tensor, b: Tensor, *rest: Any) -> tuple[Tensor, int]:
+        bias, integers, activation = _split(slot, rest)
+        a_dim, b_dim, bias_dim = (*dims[:2], dims[2] if slot == "y" else None)
+        mapped: list[tuple[Any, Any]] = [(a, a_dim), (b, b_dim), (bias, bias_dim)]
+        count: int = next(tensor.shape[dim] for tensor, dim in mapped if dim is not None)
+        if slot != "weight" and b_dim is None and bias_dim is None:
+            folded = a.movedim(a_dim, 0).flatten(0, 1)
+            result = _again(slot, folded, b, bias, integers, activation)
+            return _unfold(result, 0, count), 0
+        a, b = _leading(a, a_dim, count), _leading(b, b_dim, count)
+        # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count * C, ...).
+        a = a.movedim(0, 1).flatten(1, 2)
+        b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
+        bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
+        result = _again(slot, a, b, bias, (*integers[:3], integers[3] * count), activation)
+        dim = 0 if slot == "weight" else 1
+        return _unfold(result, dim, count), dim
+
+    return vmap
+
+
+def _again(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
+    return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
+
+
+def _unfold(tensor: Any, dim: int, count: int) -> Tensor:
+    return tensor.unflatten(dim, (count, -1))
+
+
+def _leading(tensor: Tensor, dim: int | None, count: int) -> Tensor:
+    return tensor.expand(count, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+
+
+def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
+    """Cast as PyTorch's own convolutions are: floating-point tensors narrower than float64."""
+    excluded = C.DispatchKeySet(getattr(C.DispatchKey, key))
+
+    def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+            return tensor
+        return tensor.to(dtype) if tensor.device.type == device else tensor
+
+    def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        dtype = torch.get_autocast_dtype(device)
+        tensors = [cast(tensor, dtype) for tensor in (a, b, *(rest[:1] if slot == "y" else ()))]
+        with C._ExcludeDispatchKeyGuard(excluded):
+            return FACES[slot](*tensors, *(rest[1:] if slot == "y" else rest))
+
+    return autocast
+
+
+for _slot, _name in NAMES.items():
+    LIBRARY.impl(_name, _kernel(_slot), "CompositeExplicitAutograd")
+    LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
+    library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
+    library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
+    for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA"), ("mps", "AutocastMPS")):
+        LIBRARY.impl(_name, _autocast(_slot, _device, _key), _key)

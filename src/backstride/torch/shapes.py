@@ -1,0 +1,165 @@
+"""The sizes of the three operators, and the refusals of tensors that do not fit.
+
+The operators are the three faces of one trilinear form, the sum over all cells and taps of
+`x[m] * weight[j] * y[m*s + j*d - before]`: each maps two of `x`, `weight`, `y` to the third, so any two shapes
+give the third. `crop` is flat here, (before, after, before, after, ...), as the dispatcher carries it.
+
+The arithmetic works on symbolic integers too. Refusals are `RuntimeError`s, as PyTorch's own are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, cast
+
+from backstride.geometry import Geometry
+from backstride.implementation import Call
+
+Shape: TypeAlias = Sequence[int]
+Integers: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, crop, dilation, groups
+Slot: TypeAlias = Literal["x", "weight", "y"]
+INPUTS: dict[Slot, tuple[Slot, Slot]] = {"y": ("x", "weight"), "x": ("y", "weight"), "weight": ("x", "y")}
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What one combination of shapes and integers comes to: the result's shape, and the engine's calls."""
+
+    shape: tuple[int, ...]
+    first: Call
+    last: Call
+
+
+def third_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
+    """The shape of a face's result from the shapes of its two inputs.
+
+    >>> third_shape("y", (1, 8, 5, 5), (8, 4, 3, 3), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    (1, 4, 10, 10)
+    >>> third_shape("x", (1, 4, 10, 10), (8, 4, 3, 3), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    (1, 8, 5, 5)
+    >>> third_shape("weight", (1, 8, 5, 5), (1, 4, 10, 10), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    (8, 4, 3, 3)
+    """
+    stride, crop, dilation, groups = integers
+    axes = list(zip(one[2:], two[2:], stride, dilation, crop[::2], crop[1::2], strict=True))
+    if result == "y":
+        return (one[0], two[1] * groups, *((i - 1) * s + d * (k - 1) + 1 - b - a for i, k, s, d, b, a in axes))
+    if result == "x":
+        return (one[0], two[0], *((o + b + a - d * (k - 1) - 1) // s + 1 for o, k, s, d, b, a in axes))
+    return (one[1], two[1] // groups, *((o + b + a - (i - 1) * s - 1) // d + 1 for i, o, s, d, b, a in axes))
+
+
+def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
+    """`third_shape`, after every check that holds for symbolic integers too."""
+    stride, crop, dilation, groups = integers
+    rank = len(stride)
+    names = INPUTS[result]
+    for name, shape in zip(names, (one, two), strict=True):
+        if len(shape) != rank + 2:
+            message = f"`{_shown(name)}` has shape {tuple(shape)}; with {rank} strides it must have {rank + 2} axes"
+            raise RuntimeError(message)
+    if not (len(dilation) == rank and len(crop) == 2 * rank):
+        message = f"`crop` (={list(crop)}) and `dilation` (={list(dilation)}) must fit {rank} strides"
+        raise RuntimeError(message)
+    small = two[0] if "weight" in names else one[1]
+    check_groups(groups, small)
+    _check_channels(result, one, two, groups)
+    if "weight" not in names and one[0] != two[0]:
+        message = f"`input` has shape {tuple(one)} and `grad` {tuple(two)}; they must have the same batch"
+        raise RuntimeError(message)
+    shape = third_shape(result, one, two, integers)
+    for axis, size in enumerate(shape[2:]):
+        if size < 1:
+            _refuse_size(result, axis, size, integers)
+    return shape
+
+
+@lru_cache(maxsize=4096)
+def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
+    """Check and work out a face of the form, once for each combination of shapes."""
+    shape = checked_shape(result, one, two, integers)
+    shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
+    stride, crop, dilation, groups = integers
+    pairs = tuple(zip(crop[::2], crop[1::2], strict=True))
+    try:
+        geometry = Geometry(
+            tuple(shapes["x"][2:]), tuple(shapes["weight"][2:]), tuple(stride), tuple(dilation), cast("Any", pairs)
+        )
+    except ValueError as refusal:
+        raise RuntimeError(str(refusal)) from None
+    if geometry.output != tuple(shapes["y"][2:]):
+        message = (
+            f"`{_shown(INPUTS[result][0])}` has shape {tuple(one)}; with these options its size must be "
+            f"{geometry.output}, or one that a transposed convolution gives"
+        )
+        raise RuntimeError(message)
+    return Meeting(shape, Call(geometry, groups, "channels_first"), Call(geometry, groups, "channels_last"))
+
+
+def check_groups(groups: int, channels: int) -> None:
+    """Refuse groups that do not divide the input channels."""
+    if groups < 1 or channels % groups:
+        legal = [count for count in range(1, int(channels) + 1) if channels % count == 0] or [1]
+        nearest = min(legal, key=lambda count: abs(count - groups))
+        message = (
+            f"`groups` (={groups}) must be positive and divide the {channels} input channels; "
+            f"the nearest legal value is {nearest}"
+        )
+        raise RuntimeError(message)
+
+
+def check_bias(shape: Shape, channels: int) -> None:
+    """Refuse a bias that has not one entry for each output channel."""
+    if len(shape) != 1 or shape[0] != channels:
+        message = f"`bias` has shape {tuple(shape)}; it must be ({channels},), one entry for each output channel"
+        raise RuntimeError(message)
+
+
+def check_dtypes(**tensors: Any) -> None:
+    """Refuse tensors of different dtype or device."""
+    (owner, first), *others = ((name, tensor) for name, tensor in tensors.items() if tensor is not None)
+    for name, tensor in others:
+        if tensor.dtype != first.dtype:
+            message = (
+                f"`{name}` has dtype {tensor.dtype}; it must be {first.dtype}, as `{owner}` is; "
+                f"the nearest legal call has {name}.to({first.dtype})"
+            )
+            raise RuntimeError(message)
+        if tensor.device != first.device:
+            message = f"`{name}` is on {tensor.device}; it must be on {first.device}, as `{owner}` is"
+            raise RuntimeError(message)
+
+
+def _check_channels(result: Slot, one: Shape, two: Shape, groups: int) -> None:
+    if result == "weight":
+        if two[1] % groups:
+            message = f"`grad` has shape {tuple(two)}; `groups` (={groups}) must divide its channels"
+            raise RuntimeError(message)
+        return
+    expected = two[0] if result == "y" else two[1] * groups
+    if one[1] != expected:
+        message = (
+            f"`input` has shape {tuple(one)}, {one[1]} channels; `weight` {tuple(two)} with groups={groups} "
+            f"takes {expected}"
+        )
+        raise RuntimeError(message)
+
+
+def _refuse_size(result: Slot, axis: int, size: int, integers: Integers) -> None:
+    before, after = integers[1][2 * axis : 2 * axis + 2]
+    if result == "y":
+        message = (
+            f"`padding` crops {before} cells off the front and {after} off the end of axis {axis}, which leaves "
+            f"{size}: the output size is too small; the nearest legal total crop is {before + after + size - 1}"
+        )
+    else:
+        message = (
+            f"the sizes of the tensors leave {size} cells for axis {axis} of `{_shown(result)}`; at least 1 must be"
+        )
+    raise RuntimeError(message)
+
+
+def _shown(slot: Slot) -> str:
+    return {"x": "input", "weight": "weight", "y": "grad"}[slot]

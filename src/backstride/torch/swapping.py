@@ -1,0 +1,160 @@
+"""The classes that accelerated modules get: PyTorch's, or the user's, with another `forward` before it.
+
+Only the class of a module changes, so its parameters, buffers, hooks, name and identity stay, and with them
+optimizers, state dicts and whatever else refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
+from backstride.torch.modules import OnEngine
+from backstride.torch.operators import unwatched
+
+ROUTES: dict[Any, Callable[..., Tensor]] = {
+    torch.conv_transpose1d: conv_transpose1d,
+    torch.conv_transpose2d: conv_transpose2d,
+    torch.conv_transpose3d: conv_transpose3d,
+}
+
+
+class Swapped:
+    """Marks the classes made here; `original` is the class that `restore` brings back."""
+
+    original: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        _, _, *rest = super().__reduce_ex__(protocol)
+        return (_rebuild, (type(self).original, _mixin(type(self))), *rest)
+
+
+class Layer(Swapped, OnEngine):
+    """A transposed convolution on the engine."""
+
+
+class Chain(Swapped):
+    """A Sequential that takes batch norm and activation into the layer before them, in inference."""
+
+    def forward(self: Any, input: Any) -> Any:
+        modules: list[Any] = list(self)
+        value = input
+        if torch.is_grad_enabled():
+            return _run(modules, input)
+        position = 0
+        while position < len(modules):
+            module: Any = modules[position]
+            if issubclass(type(module), OnEngine) and not has_hooks(module):
+                value, position = _fused(modules, position, value)
+            else:
+                value, position = module(value), position + 1
+        return value
+
+
+class Routed(Swapped):
+    """A module whose own code calls the functions: within it, they are ours."""
+
+    def forward(self, *arguments: Any, **words: Any) -> Any:
+        with Route():
+            parent: Any = super()
+            return parent.forward(*arguments, **words)
+
+
+class Route(TorchFunctionMode):
+    """Where it is active, PyTorch's three functions are ours."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        _ = types
+        function: Any = ROUTES.get(func, func)
+        return function(*args, **(kwargs or {}))
+
+
+def swap(module: nn.Module, mixin: type[Swapped]) -> None:
+    """Give a module the class with another forward; a parametrised one keeps its parametrisations."""
+    _set_base(module, lambda base: swapped_class(base, mixin))
+
+
+def unswap(module: nn.Module) -> bool:
+    """Give a module its class back; whether there was one to give."""
+    if not isinstance(module, Swapped):
+        return False
+    _set_base(module, lambda base: cast("Any", base).original)
+    return True
+
+
+@cache
+def swapped_class(original: type[nn.Module], mixin: type[Swapped]) -> type[nn.Module]:
+    """The class of `original` with the mixin's forward, by the same name."""
+    words: dict[str, Any] = {
+        "original": original,
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__doc__": original.__doc__,
+    }
+    become = getattr(original, "cls_to_become", None)
+    if become is not None:
+        words["cls_to_become"] = swapped_class(become, mixin)
+    return cast("type[nn.Module]", type(original.__name__, (mixin, original), words))
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether it is a Sequential with Sequential's forward."""
+    plain = isinstance(module, nn.Sequential) and not isinstance(module, torch.jit.ScriptModule)
+    return (
+        plain
+        and cast("Any", type(module)).forward is cast("Any", nn.Sequential).forward
+        and "forward" not in vars(module)
+    )
+
+
+def own_forward(module: nn.Module) -> bool:
+    """Whether a transposed convolution's forward is not PyTorch's."""
+    known = (nn.ConvTranspose1d.forward, nn.ConvTranspose2d.forward, nn.ConvTranspose3d.forward)
+    return cast("Any", type(module)).forward not in known or "forward" in vars(module)
+
+
+def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
+    layer, position = modules[position], position + 1
+    weight, bias = layer.weight, layer.bias
+    if unwatched() and position < len(modules) and can_fold(layer, modules[position]):
+        (weight, bias), position = folded(layer, modules[position]), position + 1
+    activation = activation_of(modules[position]) if position < len(modules) else None
+    return layer.computed(input, weight, bias, activation), position + (activation is not None)
+
+
+def _run(modules: list[Any], input: Any) -> Any:
+    value = input
+    for module in modules:
+        value = module(value)
+    return value
+
+
+def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
+    cls = type(module)
+    if not parametrize.is_parametrized(module):
+        module.__class__ = change(cls)
+        return
+    content = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = cast("Any", type(cls.__name__, (change(cls.__bases__[0]),), content))
+
+
+def _mixin(cls: type) -> type[Swapped]:
+    return next(base for base in cls.__mro__ if base in (Layer, Chain, Routed))
+
+
+def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
+    cls = swapped_class(original, mixin)
+    return cls.__new__(cls)
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether it is one of PyTorch's transposed convolutions, lazy ones included."""
+    return isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)

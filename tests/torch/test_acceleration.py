@@ -1,0 +1,272 @@
+"""accelerate: every kind of layer is swapped or refused with a reason, nothing else changes, and restore undoes it."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import re
+from typing import Any, cast
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+parametrize: Any = importlib.import_module("torch.nn.utils.parametrize")
+parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations")
+functional: Any = torch.nn.functional
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
+kernels: Any = importlib.import_module("backstride.torch.kernels")
+swapping: Any = importlib.import_module("backstride.torch.swapping")
+renamed = torch.nn.functional.conv_transpose2d
+
+
+class Inherits(nn.ConvTranspose2d):
+    def __init__(self, channels: int) -> None:
+        nn.ConvTranspose2d.__init__(self, channels, channels, 2, 2)
+
+
+class OwnForward(nn.ConvTranspose2d):
+    def forward(self, input: Any, output_size: Any = None) -> Any:
+        size = [2 * cells for cells in input.shape[2:]] if output_size is None else output_size
+        return nn.ConvTranspose2d.forward(self, input, size) * 2
+
+
+def helper(x: Any, weight: Any) -> Any:
+    return renamed(x, weight, stride=2)
+
+
+class Calls(nn.Module):
+    """Calls the function through a helper, after a branch on data that no tracer can follow."""
+
+    def __init__(self, channels: int) -> None:
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(torch.randn(channels, channels, 2, 2))
+        self.inner = nn.ConvTranspose2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Any) -> Any:
+        return x if x.sum() > 1e9 else self.inner(helper(x, self.weight))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        norm, activation = nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+        first = nn.ConvTranspose2d(4, 8, 3, 2, 1, 1, groups=2, bias=False)
+        self.chain = nn.Sequential(first, norm, activation, Inherits(8), nn.LeakyReLU(0.2))
+        self.calls = Calls(8)
+        self.own = OwnForward(8, 8, 3, 2, 1)
+        self.normed = parametrizations.weight_norm(nn.ConvTranspose2d(8, 4, 2, 2))
+        self.last = nn.ConvTranspose2d(4, 3, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.normed(self.own(self.calls(self.chain(x)))))
+
+
+@pytest.fixture(name="pair")
+def a_model_and_its_copy() -> tuple[Any, Any]:
+    model = Net()
+    nn.init.normal_(model.chain[1].weight)
+    nn.init.normal_(model.chain[1].bias)
+    with torch.no_grad():
+        _ = model(torch.randn(3, 4, 5, 5))
+    stock = copy.deepcopy(model)
+    return bt.accelerate(model).model, stock
+
+
+def x() -> Any:
+    return torch.randn(2, 4, 5, 6)
+
+
+def test_the_report_names_every_layer() -> None:
+    model = Net()
+    model.last.forward = nn.Identity().forward
+    names = [(row.name, row.kind, row.accelerated) for row in bt.accelerate(model).report.rows]
+    assert names == [
+        ("chain", "Sequential", True),
+        ("chain.0", "ConvTranspose2d", True),
+        ("chain.3", "Inherits", True),
+        ("calls", "Calls", True),
+        ("calls.inner", "ConvTranspose2d", True),
+        ("own", "OwnForward", True),
+        ("normed", "ParametrizedConvTranspose2d", True),
+        ("last", "ConvTranspose2d", False),
+    ]
+    assert [row.remark for row in bt.accelerate(model).report.refused] == ["its forward was replaced on the instance"]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_what_cannot_be_swapped_is_refused_with_the_reason() -> None:
+    class ConvTranspose9d(nn.Module):
+        pass
+
+    model = nn.ModuleDict({"script": torch.jit.script(nn.ConvTranspose2d(2, 2, 2)), "other": ConvTranspose9d()})
+    rows = bt.accelerate(model).report.rows
+    assert [(row.name, row.accelerated) for row in rows] == [("script", False), ("other", False)]
+    assert rows[0].remark == "compiled by TorchScript, its code is fixed"
+    assert rows[1].remark.endswith("ConvTranspose9d is no torch.nn.ConvTranspose")
+
+
+def test_half_precision_is_said_to_run_on_pytorchs_kernels() -> None:
+    layer = nn.ConvTranspose2d(4, 3, 2, dtype=torch.bfloat16)
+    ours = copy.deepcopy(layer)
+    (row,) = bt.accelerate(ours).report.rows
+    assert row.remark == "by PyTorch's kernels, while its parameters are bfloat16 on cpu"
+    data = torch.randn(1, 4, 3, 3, dtype=torch.bfloat16)
+    torch.testing.assert_close(ours(data), layer(data))
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^`model` must be a torch.nn.Module, not Tensor$"):
+        _ = bt.accelerate(x())
+
+
+def test_training_goes_on_as_before(pair: tuple[Any, Any]) -> None:
+    ours, stock = pair
+    optimizers = [torch.optim.Adam(model.parameters(), 0.01) for model in pair]
+    for _ in range(3):
+        data = x()
+        for model, optimizer in zip(pair, optimizers, strict=True):
+            optimizer.zero_grad()
+            model(data).square().mean().backward()
+            optimizer.step()
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    for (name, one), two in zip(ours.state_dict().items(), stock.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_inference_is_the_same_to_rounding(pair: tuple[Any, Any]) -> None:
+    data = x()
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        for training in (False, True):
+            with mode():
+                found, expected = (model.train(training)(data) for model in pair)
+            found, expected = found.detach(), expected.detach()
+            assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+def test_fused_layers_run_as_one_call(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, stock = (model.eval().chain for model in pair)
+    calls: list[str | None] = []
+    run = swapping.OnEngine.computed
+
+    def spy(self: Any, input: Any, weight: Any, bias: Any, activation: Any, output_size: Any = None) -> Any:
+        calls.append(activation)
+        return run(self, input, weight, bias, activation, output_size)
+
+    def refuse(*_: Any) -> None:
+        pytest.fail("the norm ran")
+
+    monkeypatch.setattr(swapping.OnEngine, "computed", spy)
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", refuse)
+    with torch.no_grad():
+        found = ours(x())
+    assert calls == ["relu", None]
+    assert found.shape == (2, 8, 20, 24)
+    monkeypatch.undo()
+    seen: list[int] = []
+
+    def listen(*_: Any) -> None:
+        seen.append(1)
+
+    _ = ours[1].register_forward_hook(listen)
+    with torch.no_grad():
+        data = x()
+        torch.testing.assert_close(ours(data), stock(data), rtol=1e-5, atol=1e-5)
+    assert seen == [1]
+
+
+def test_copies_and_pickles_are_accelerated_too(pair: tuple[Any, Any]) -> None:
+    ours, data = pair[0], x()
+    again = copy.deepcopy(ours)
+    torch.testing.assert_close(again(data), ours(data))
+    chain = pickle.loads(pickle.dumps(ours.chain))
+    assert type(chain[0]) is type(ours.chain[0])
+    assert isinstance(chain[0], nn.ConvTranspose2d)
+    torch.testing.assert_close(chain(data), ours.chain(data))
+
+
+def test_restore_brings_every_class_back(pair: tuple[Any, Any]) -> None:
+    ours, stock = pair
+    data = x()
+    restored = bt.restore(ours)
+    assert restored is ours
+    plain = [module for module in ours.modules() if not parametrize.is_parametrized(module)]
+    others = [module for module in stock.modules() if not parametrize.is_parametrized(module)]
+    assert [type(module) for module in plain] == [type(module) for module in others]
+    assert type(ours.normed).__bases__ == (nn.ConvTranspose2d,)
+    torch.testing.assert_close(ours(data), stock(data), rtol=0, atol=0)
+
+
+def test_parametrisations_come_and_go_around_it() -> None:
+    layer = bt.accelerate(nn.ConvTranspose2d(4, 4, 2)).model
+    swapped = cast("Any", type(layer))
+    _ = parametrizations.spectral_norm(layer)
+    parametrize.remove_parametrizations(layer, "weight")
+    assert type(layer) is swapped
+    _ = parametrizations.weight_norm(layer)
+    assert type(bt.restore(layer)).__bases__ == (nn.ConvTranspose2d,)
+    parametrize.remove_parametrizations(layer, "weight")
+    assert type(layer) is nn.ConvTranspose2d
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_a_lazy_module_becomes_an_accelerated_one() -> None:
+    layer = bt.accelerate(nn.LazyConvTranspose2d(3, 3)).model
+    assert layer(x()).shape == (2, 3, 7, 8)
+    assert type(layer).__name__ == "ConvTranspose2d"
+    assert isinstance(layer, swapping.Layer)
+    assert type(bt.restore(layer)) is nn.ConvTranspose2d
+
+
+def test_twice_is_once(pair: tuple[Any, Any]) -> None:
+    classes: list[Any] = [type(module) for module in pair[0].modules()]
+    report = bt.accelerate(pair[0]).report
+    assert all(row.remark == "was accelerated before" for row in report.rows)
+    assert [type(module) for module in pair[0].modules()] == classes
+
+
+def test_verified_layers_say_so_and_a_wrong_one_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Net()
+    data = x()
+    modes = [module.training for module in model.eval().modules()]
+    with torch.no_grad():
+        expected = model(data)
+    report = bt.accelerate(model, verify=data).report
+    assert len(report.accelerated) == 8
+    assert all("; verified, differs by " in row.remark for row in report.rows)
+    assert [module.training for module in model.modules()] == modes
+    _ = bt.restore(model)
+    run = kernels.conv_transpose
+
+    def wrong(x: Any, weight: Any, *rest: Any, **words: Any) -> Any:
+        return run(x, weight, *rest, **words) + (1e-3 if weight is model.last.weight else 0)
+
+    monkeypatch.setattr(kernels, "conv_transpose", wrong)
+    report = bt.accelerate(model, verify=(data,)).report
+    (refused,) = report.refused
+    assert refused.name == "last"
+    assert re.match(r"differs by \d+e-\d+ of the largest value, more than 1e-05$", refused.remark)
+    assert type(model.last) is nn.ConvTranspose2d
+    with torch.no_grad():
+        torch.testing.assert_close(model(data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_an_accelerated_model_compiles_whole(grad: bool) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+            self.weight = nn.Parameter(torch.randn(4, 4, 2, 2))
+
+        def forward(self, x: Any) -> Any:
+            return functional.conv_transpose2d(x, self.weight, stride=2)
+
+    torch._dynamo.reset()
+    model = nn.Sequential(Plain(), nn.ConvTranspose2d(4, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU()).eval()
+    data = x()
+    expected = model(data)
+    compiled = torch.compile(bt.accelerate(model).model, fullgraph=True, backend="aot_eager")
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(compiled(data), expected.detach() if not grad else expected, rtol=1e-4, atol=1e-4)
+    torch._dynamo.reset()

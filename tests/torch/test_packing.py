@@ -1,0 +1,150 @@
+"""Remembered weights are never stale: every way to change a weight is noticed, and hits are hits."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import importlib
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
+kernels: Any = importlib.import_module("backstride.torch.kernels")
+packing: Any = importlib.import_module("backstride.torch.packing")
+
+
+SIZES = [(4, 6, 3), (64, 48, 4)]  # below and above what is compared byte by byte
+
+
+def step(optimizer: Callable[..., Any]) -> Callable[[Any], None]:
+    def change(layer: Any) -> None:
+        for parameter in layer.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer(layer.parameters(), lr=0.1).step()
+
+    return change
+
+
+def load(layer: Any) -> None:
+    state = {name: value * 2 for name, value in layer.state_dict().items()}
+    _ = layer.load_state_dict(state)
+
+
+def assign(layer: Any) -> None:
+    state = {name: value * 2 for name, value in layer.state_dict().items()}
+    _ = layer.load_state_dict(state, assign=True)
+
+
+def replace_data(layer: Any) -> None:
+    layer.weight.data = layer.weight.data * 2
+
+
+def swap_data(layer: Any) -> None:
+    """The old memory is freed and may be given out again at the same address."""
+    twice = (layer.weight.detach() * 2).numpy().copy()
+    layer.weight.data = torch.empty(0)
+    _ = gc.collect()
+    layer.weight.data = torch.tensor(twice)
+
+
+def one_cell(layer: Any) -> None:
+    with torch.no_grad():
+        layer.weight[-1, -1, -1, -1] += 3
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "SGD": step(torch.optim.SGD),
+    "Adam": step(torch.optim.Adam),
+    "fused AdamW": step(functools.partial(torch.optim.AdamW, fused=True)),
+    "load_state_dict": load,
+    "load_state_dict(assign=True)": assign,
+    "init": lambda layer: nn.init.normal_(layer.weight),
+    "one cell": one_cell,
+    ".data.mul_": lambda layer: layer.weight.data.mul_(2),
+    ".data.copy_": lambda layer: layer.weight.data.copy_(layer.weight.data.flip(0)),
+    ".data =": replace_data,
+    ".data = at the same address": swap_data,
+    "NumPy": lambda layer: layer.weight.detach().numpy().__imul__(2),
+    "one tap of every kernel": lambda layer: layer.weight.data[:, :, 1, 1].mul_(5),
+    "a new Parameter": lambda layer: setattr(layer, "weight", nn.Parameter(layer.weight.detach() * 2)),
+    "double and back": lambda layer: layer.double().float(),
+    "swap_tensors": lambda layer: torch.utils.swap_tensors(layer.weight, nn.Parameter(layer.weight.detach() * 2)),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["small", "large"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_of_a_weight_is_noticed(name: str, size: tuple[int, int, int]) -> None:
+    layer = nn.Sequential(nn.ConvTranspose2d(size[0], size[1], size[2], 2), nn.BatchNorm2d(size[1])).eval()
+    ours = bt.accelerate(layer).model
+    x = torch.randn(1, size[0], 5, 5)
+    with torch.no_grad():
+        _ = ours(x)
+        _ = ours(x)
+    CHANGES[name](ours[0])
+    with torch.no_grad():
+        found = ours(x)
+        expected = bt.restore(copy.deepcopy(ours))(x)
+    assert float((found - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
+def test_every_change_of_a_folded_norm_is_noticed(name: str) -> None:
+    ours = bt.accelerate(nn.Sequential(nn.ConvTranspose2d(4, 6, 3), nn.BatchNorm2d(6)).eval()).model
+    x = torch.randn(1, 4, 5, 5)
+    with torch.no_grad():
+        before = ours(x)
+        getattr(ours[1], name).data.add_(0.5)
+        found = ours(x)
+        expected = bt.restore(copy.deepcopy(ours))(x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(found, before, atol=1e-3)
+
+
+def test_a_weight_is_packed_once_and_forgotten_with_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs: list[int] = []
+    implementation = kernels._implementation(torch.float32, None)
+    kind = cast("Any", type(implementation))
+    pack: Any = kind.pack
+
+    def spy(self: Any, *arguments: Any) -> Any:
+        packs.append(1)
+        return pack(self, *arguments)
+
+    monkeypatch.setattr(kind, "pack", spy)
+    layer, x = bt.ConvTranspose2d(4, 6, 3, 2), torch.randn(1, 4, 5, 5)
+    with torch.no_grad():
+        for _ in range(5):
+            _ = layer(x)
+    assert len(packs) == 1
+    bt.forget()
+    with torch.no_grad():
+        _ = layer(x)
+    assert len(packs) == 2
+    entries = len(packing._entries)
+    del layer
+    _ = gc.collect()
+    assert len(packing._entries) == entries - 1
+
+
+def test_training_keeps_no_packed_copies() -> None:
+    bt.forget()
+    layer = bt.ConvTranspose2d(4, 6, 3, 2)
+    layer(torch.randn(1, 4, 5, 5)).sum().backward()
+    assert not packing._entries
+
+
+def test_a_lone_cell_behind_pytorchs_back_is_what_is_trusted() -> None:
+    """The documented limit: one cell of a large weight, written through .data, needs `forget`."""
+    layer, x = bt.ConvTranspose2d(64, 48, 4), torch.ones(1, 64, 2, 2)
+    with torch.no_grad():
+        before = layer(x)
+        layer.weight.data[0, 0, 0, 1] += 100
+        assert torch.equal(layer(x), before)
+        bt.forget()
+        assert not torch.equal(layer(x), before)
