@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from backstride.arrays import to_numpy
 from backstride.geometry import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
 from backstride.surgery.decoder import Decoder, plan_decoder
+from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
 from backstride.surgery.graph import Gate
@@ -21,7 +23,9 @@ DECODERS = ("fcn",)
 INITS = ("bilinear",)
 
 
-def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None = None) -> tuple[Any, Report]:
+def convolutionalize(
+    model: Any, input_shape: Sequence[int], *, se: str | None = None, dense: str = "padded"
+) -> tuple[Any, Report]:
     """Turn a classifier of images of one size into a network that classifies every place of larger ones.
 
     Flattening and dense layers become convolutions, global pooling a sliding one, vectors' batch
@@ -44,8 +48,10 @@ def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None =
     `model`: a torch.nn.Module that takes (N, C, H, W); it is not changed, and the network has its
     own copy of the weights. `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a
     map's channels (squeeze and excitation) is pooled from on a larger image: "global", all of the image,
-    or "local", the window of native size around each cell; None refuses such layers. Returns the network,
-    an nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
+    or "local", the window of native size around each cell; None refuses such layers. `dense`: "padded" keeps
+    the classifier's padding; "valid" leaves out the cells that read any; "shift_and_stitch" gives a cell
+    for every crop, one pixel apart, from a classifier that pads nowhere. Returns the network, an nn.Module
+    for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
 
     Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
     take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.
@@ -53,8 +59,13 @@ def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None =
     """
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
+    _check_option("dense", dense, DENSE)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))
-    return applier.write(reading, rewriting), _report(applier, reading, rewriting)
+    if dense == "padded":
+        return applier.write(reading, rewriting), _report(applier, reading, rewriting)
+    made = (stitched if dense == "shift_and_stitch" else valid)(reading.name, rewriting)
+    network = applier.write(reading, rewriting, made)
+    return network, _report(applier, reading, replace(rewriting, graph=made.graph))
 
 
 def transpose(
@@ -153,13 +164,11 @@ def _check_option(name: str, value: object, legal: tuple[str, ...]) -> None:
         raise ValueError(message)
 
 
-def _gate(se: object) -> Gate | None:
-    match se:
-        case None | "global" | "local":
-            return se
-        case _:
-            message = f'`se` (={se!r}) must be "global", "local" or None'
-            raise ValueError(message)
+def _gate(se: str | None) -> Gate | None:
+    if se is None or se == "global" or se == "local":  # noqa: PLR1714  so that the type narrows
+        return se
+    message = f'`se` (={se!r}) must be "global", "local" or None'
+    raise ValueError(message)
 
 
 def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...], se: Gate | None) -> tuple[Reading, Rewriting]:

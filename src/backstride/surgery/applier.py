@@ -6,6 +6,7 @@ import sys
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoder import Decoder
+from backstride.surgery.dense import Densified
 from backstride.surgery.graph import Graph
 from backstride.surgery.proof import Run
 from backstride.surgery.values import Refusal, Rewriting
@@ -42,8 +43,8 @@ class Applier(Protocol):
         """The model as a graph, with all that `write` needs."""
         ...
 
-    def write(self, reading: Any, rewriting: Rewriting) -> Any:
-        """The fully convolutional network."""
+    def write(self, reading: Any, rewriting: Rewriting, dense: Densified | None = None) -> Any:
+        """The fully convolutional network; `dense` asks for other cells than its own."""
         ...
 
     def segment(self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> Any:

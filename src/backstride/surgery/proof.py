@@ -109,7 +109,11 @@ def compare(
     native = graph.input.shape[1:]
     rows, columns = native
     first = image[None, :, :rows, :columns]
-    whole, wanted = network(first)[..., 0, 0], _vectors(classifier(first))
+    found_first, wanted = network(first), _vectors(classifier(first))
+    if 0 in found_first.shape:
+        message = "`network` gives no cell at native size: every cell there sees padding; prove the padded one"
+        raise ValueError(message)
+    whole = found_first[..., 0, 0]
     if whole.shape != wanted.shape:
         message = (
             f"`network` gives {whole.shape[1]} scores and `classifier` {wanted.shape[1]}; "

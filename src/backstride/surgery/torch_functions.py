@@ -105,9 +105,10 @@ def _cuts_channels(node: fx.Node, results: Results) -> bool:
     source, index = bound(node, results, "input index").values()
     if isinstance(source, tuple | list):
         return True
-    if not isinstance(index, tuple) or len(index) < 2 or not all(isinstance(entry, slice) for entry in index):
+    entries: list[Any] = list(index) if isinstance(index, tuple) else []
+    if len(entries) < 2 or not all(isinstance(entry, slice) for entry in entries):
         return False
-    return all(entry == slice(None) for axis, entry in enumerate(index) if axis != 1)
+    return all(entry == slice(None) for axis, entry in enumerate(entries) if axis != 1)
 
 
 def _conv2d(node: fx.Node, results: Results) -> Operation:
@@ -126,6 +127,8 @@ def _max_pool2d(node: fx.Node, results: Results) -> Operation:
 
 def _avg_pool2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
+    if given.get("divisor_override") is not None:
+        return Operation("other")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
     return Operation("avg_pool", pool_window(*options, ceil_mode=bool(given.get("ceil_mode"))), data=1)
 

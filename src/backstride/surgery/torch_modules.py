@@ -102,6 +102,8 @@ def _max_pool(module: Any, rank: int) -> Operation:
 
 def _avg_pool(module: Any, rank: int) -> Operation:
     _ = rank
+    if module.divisor_override is not None:
+        return Operation("other")
     options = (module.kernel_size, module.stride, module.padding)
     return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
 
