@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from backstride.arrays import to_numpy
 from backstride.geometry import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
-from backstride.surgery.decoder import Decoder, plan_decoder
+from backstride.surgery.decoder import DECODERS, INITS, Decoder, plan_decoder
 from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
@@ -19,8 +19,7 @@ from backstride.surgery.report import Output, Report
 from backstride.surgery.rewrite import rewrite
 from backstride.surgery.values import RefusedError, Rewriting
 
-DECODERS = ("fcn",)
-INITS = ("bilinear",)
+Name = TypeVar("Name", bound=str)
 
 
 def convolutionalize(
@@ -77,6 +76,7 @@ def transpose(
     decoder: str = "fcn",
     init: str = "bilinear",
     se: str | None = None,
+    freeze: bool = False,
 ) -> tuple[Any, Report]:
     """Turn a classifier into a network that labels every pixel of images of any size.
 
@@ -100,8 +100,12 @@ def transpose(
     `model`, `input_shape`: as in `convolutionalize`. `classes`: None keeps the classifier's last
     layer as the score; a number replaces it by one with so many rows, the first of them copied, the
     others zero. `skips`: "auto" taps every stride, a tuple names strides, () taps none (FCN-32s on a
-    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn". `init`:
-    "bilinear". A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
+    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn" adds 1x1 scores of
+    the taps; "unet" and "linknet" lift the features behind the scores too and join them with the taps, by
+    concatenation or sum, and add their scores, zero at first. `init`: how the transposed convolutions start:
+    "bilinear", "nearest", or "icnr", random kernels near the identity that repeat each cell, without
+    checkerboard. `se`: as in `convolutionalize`. `freeze`: the classifier's weights but the score layer's
+    require no gradient. A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
     coarse cells get those cells' scores. Returns the network, (N, C, H, W) to (N, classes, H, W) for
     all H and W from the native size on, and the `Report`.
 
@@ -109,15 +113,14 @@ def transpose(
     a tap. Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
     """
     shape = check_input_shape(input_shape)
-    _check_option("decoder", decoder, DECODERS)
-    _check_option("init", init, INITS)
+    kind, start = _check_option("decoder", decoder, DECODERS), _check_option("init", init, INITS)
     if classes is not None and as_integer("classes", classes) < 1:
         message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
         raise ValueError(message)
     applier = applier_for("model", model)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))
-    plan = plan_decoder(reading.name, rewriting, skips)
-    network = applier.segment(reading, rewriting, plan, classes)
+    plan = plan_decoder(reading.name, rewriting, skips, kind, start)
+    network = applier.segment(reading, rewriting, plan, classes, freeze=freeze)
     return network, _report(applier, reading, rewriting, plan)
 
 
@@ -157,11 +160,13 @@ def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: 
     return compare(run_classifier, run_network, report.graph, pixels, output=output)
 
 
-def _check_option(name: str, value: object, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        shown = " or ".join(f'"{entry}"' for entry in legal)
-        message = f"`{name}` (={value!r}) must be {shown}"
-        raise ValueError(message)
+def _check_option(name: str, value: object, legal: tuple[Name, ...]) -> Name:
+    for entry in legal:
+        if value == entry:
+            return entry
+    shown = " or ".join(f'"{entry}"' for entry in legal)
+    message = f"`{name}` (={value!r}) must be {shown}"
+    raise ValueError(message)
 
 
 def _gate(se: str | None) -> Gate | None:

@@ -47,8 +47,10 @@ class Applier(Protocol):
         """The fully convolutional network; `dense` asks for other cells than its own."""
         ...
 
-    def segment(self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> Any:
-        """The network with a decoder; `classes` replaces the number of scores."""
+    def segment(
+        self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> Any:
+        """The network with a decoder; `classes` replaces the number of scores, `freeze` holds the classifier."""
         ...
 
     def runner(self, model: Any, output: int) -> Run:

@@ -29,9 +29,11 @@ class TorchApplier:
         """The fully convolutional module."""
         return Writer(reading, rewriting, dense=dense).write()
 
-    def segment(self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> nn.Module:
+    def segment(
+        self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> nn.Module:
         """The fully convolutional module with a decoder."""
-        return segmenter(reading, rewriting, decoder, classes)
+        return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
     def runner(self, model: Any, output: int) -> Run:
         """Run a module on NumPy arrays."""

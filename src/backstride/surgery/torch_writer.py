@@ -77,6 +77,10 @@ class Writer:
         _take_order_and_flags(network, self._reading.model)
         return network
 
+    def module_name(self, name: str) -> str:
+        """The name of the layer that the network calls for the classifier's node."""
+        return str(self._written[name].target)
+
     def is_log_softmax(self, name: str) -> bool:
         """Whether the softmax of this name gives logarithms."""
         node = next(node for node in self._reading.traced.nodes if node.name == name)
