@@ -58,6 +58,14 @@ class Applier(Protocol):
         ...
 
 
+def check_torch(name: str, model: object) -> None:
+    """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
+        raise TypeError(message)
+
+
 def applier_for(name: str, model: object) -> Applier:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
     torch: Any = sys.modules.get("torch")

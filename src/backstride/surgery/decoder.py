@@ -192,8 +192,8 @@ def _no_tap(
 
 
 def _is_map(rewriting: Rewriting, node: Node, found: Fields) -> bool:
-    value = rewriting.values[node.name]
-    return node.name in found and value.form == "map" and value.gate is None
+    value = rewriting.values.get(node.name)  # a gate's inner steps have none
+    return node.name in found and value is not None and value.form == "map" and value.gate is None
 
 
 def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:

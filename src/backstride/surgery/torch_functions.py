@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx
 
-from backstride.surgery.torch_modules import Operation, conv_window, pad_window, pool_window, softmax_axis
+from backstride.surgery.torch_modules import (
+    Operation,
+    conv_window,
+    pad_window,
+    pool_window,
+    repeat_window,
+    softmax_axis,
+    transposed_window,
+)
 
 Results = Mapping[fx.Node, Any]
 NAMES: dict[Any, str] = {  # these hide behind a dispatching function without a name
@@ -117,6 +125,19 @@ def _conv2d(node: fx.Node, results: Results) -> Operation:
     return Operation("conv", conv_window(given["weight"].shape[2:], *options), data=1)
 
 
+def _conv_transpose2d(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input weight bias stride padding output_padding groups dilation")
+    options = (given.get("stride", 1), given.get("padding", 0), given.get("output_padding", 0))
+    window = transposed_window(given["weight"].shape[2:], *options, given.get("dilation", 1))
+    return Operation("conv_transpose", window, data=1)
+
+
+def _interpolate(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input size scale_factor mode")
+    window = repeat_window(given.get("size"), given.get("scale_factor"), given.get("mode", "nearest"))
+    return Operation("other") if window is None else Operation("conv_transpose", window, data=1)
+
+
 def _max_pool2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding dilation ceil_mode return_indices")
     if given.get("return_indices"):
@@ -188,6 +209,8 @@ def _cat(node: fx.Node, results: Results) -> Operation:
 
 FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "interpolate": _interpolate,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
     "pad": _pad,
