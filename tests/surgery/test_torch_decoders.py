@@ -58,7 +58,6 @@ def test_every_size_from_32_to_200(name: str, decoder: Any) -> None:
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("decoder", ["unet", "linknet"])
 def test_before_training_features_add_nothing(case: Case, decoder: Any, init: Any) -> None:
-    _ = torch.manual_seed(1)
     plain, _ = transpose(case.build(), case.shape, init=init)
     joined, _ = transpose(case.build(), case.shape, init=init, decoder=decoder)
     image = torch.randn(1, case.shape[0], case.shape[1] + 13, case.shape[2] + 6)

@@ -28,7 +28,8 @@ def exported(network: Any, image: torch.Tensor, path: Path) -> Any:
     dim: Any = torch.export.Dim
     sizes = {2: dim("rows", min=image.shape[2] - 8), 3: dim("columns", min=image.shape[3] - 8)}
     options: dict[str, Any] = {"dynamo": True, "verbose": False}
-    _ = torch.onnx.export(network, (image,), path, dynamic_shapes=(sizes,), **options)
+    onnx: Any = torch.onnx  # torch leaves it untyped
+    onnx.export(network, (image,), path, dynamic_shapes=(sizes,), **options)
     runtime: Any = importlib.import_module("onnxruntime")
     return runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 

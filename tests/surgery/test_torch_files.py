@@ -34,10 +34,10 @@ def test_weights_go_round(tmp_path: Path) -> None:
 
 
 def test_shared_and_turned_weights_go_round(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    model: Any = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
     model[1].weight = nn.Parameter(model[0].weight.detach().T)
     save_weights(model, tmp_path / "it")
-    again = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    again: Any = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
     load_weights(again, tmp_path / "it")
     assert torch.equal(again[1].weight, model[0].weight.T)
 

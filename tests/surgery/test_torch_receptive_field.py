@@ -79,7 +79,7 @@ def test_the_gradient_is_where_the_field_is(drawn: tuple[nn.Sequential, int]) ->
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (4, 2, 1), (3, 1, 1), (5, 3, 1)])
 def test_one_transposed_layer_attains_both_ends_of_its_field(kernel: int, stride: int, pad: int) -> None:
     """No smaller regular description holds: some inner cell reaches its start, some its end."""
-    model = nn.Sequential(nn.ConvTranspose2d(1, 1, kernel, stride, padding=pad, bias=False)).double()
+    model: Any = nn.Sequential(nn.ConvTranspose2d(1, 1, kernel, stride, padding=pad, bias=False)).double()
     _ = model[0].weight.data.fill_(1)
     (output,) = bs.receptive_field(model, (1, 16, 16))
     assert output.stride[0] == Fraction(1, stride)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from backstride.arrays import to_numpy
 from backstride.geometry import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
-from backstride.surgery.decoder import DECODERS, INITS, Decoder, plan_decoder
+from backstride.surgery.decoder import DECODERS, INITS, Decoder, DecoderKind, Init, plan_decoder
 from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
@@ -20,7 +20,7 @@ from backstride.surgery.rewrite import rewrite
 from backstride.surgery.speed import measure_speed
 from backstride.surgery.values import RefusedError, Rewriting
 
-Name = TypeVar("Name", bound=str)
+Name = TypeVar("Name")
 
 
 def convolutionalize(
@@ -59,7 +59,7 @@ def convolutionalize(
     """
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
-    _check_option("dense", dense, DENSE)
+    _ = _check_option("dense", dense, DENSE)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))
     if dense == "padded":
         return applier.write(reading, rewriting), _report(applier, reading, rewriting)
@@ -114,7 +114,8 @@ def transpose(
     a tap. Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
     """
     shape = check_input_shape(input_shape)
-    kind, start = _check_option("decoder", decoder, DECODERS), _check_option("init", init, INITS)
+    kind: DecoderKind = _check_option("decoder", decoder, DECODERS)
+    start: Init = _check_option("init", init, INITS)
     if classes is not None and as_integer("classes", classes) < 1:
         message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
         raise ValueError(message)

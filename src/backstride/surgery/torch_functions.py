@@ -113,7 +113,8 @@ def _cuts_channels(node: fx.Node, results: Results) -> bool:
     source, index = bound(node, results, "input index").values()
     if isinstance(source, tuple | list):
         return True
-    entries: list[Any] = list(index) if isinstance(index, tuple) else []
+    loose: Any = index
+    entries: list[Any] = list(loose) if isinstance(index, tuple) else []
     if len(entries) < 2 or not all(isinstance(entry, slice) for entry in entries):
         return False
     return all(entry == slice(None) for axis, entry in enumerate(entries) if axis != 1)

@@ -8,6 +8,7 @@ first, so that before training the network is the scores, interpolated.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ class Fusion(nn.Module):
 
 def fusion(decoder: Decoder, channels: int, classes: int, like: torch.Tensor) -> Fusion:
     """The decoder's layers for features of `channels`."""
-    options = {"device": like.device, "dtype": like.dtype}
+    options: Any = {"device": like.device, "dtype": like.dtype}
     beside = decoder.kind == "unet"
     tapped = {tap.key: tap.channels for tap in decoder.taps}
     layers: dict[str, dict[str, nn.Module]] = {"narrow": {}, "ups": {}, "taps": {}, "blocks": {}, "head": {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
@@ -50,7 +51,7 @@ def up_features(step: Step, channels: int, init: Init, like: torch.Tensor) -> nn
 
 def _layer(step: Step, channels: int, groups: int, like: torch.Tensor) -> nn.ConvTranspose2d:
     kernel, factor = (step.kernel[0], step.kernel[1]), (step.factor[0], step.factor[1])
-    options = {"device": like.device, "dtype": like.dtype}
+    options: Any = {"device": like.device, "dtype": like.dtype}
     return nn.ConvTranspose2d(channels, channels, kernel, factor, groups=groups, bias=False, **options)
 
 

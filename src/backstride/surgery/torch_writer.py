@@ -155,7 +155,7 @@ class Writer:
         """A pooling by its window."""
         if kind == "avg_pool" and set(window.dilation) != {1}:
             return self._graph.call_function(dilated_mean, (fed, window.kernel, window.dilation))
-        options = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+        options: Any = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
         return self._graph.call_function(POOLS[kind], (fed, window.kernel, window.strides), options)
 
     def _dilate(self, target: str, window: Window, plain: Node) -> None:
