@@ -13,8 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
+from backstride.ops import dense_to_conv
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
 from backstride.surgery.fields import sizes
+from backstride.surgery.graph import Node, Window
+from backstride.surgery.torch_layers import convolution
 
 
 class Calls(nn.Module):
@@ -184,6 +187,17 @@ def test_models_of_many_kinds_convert(name: str) -> None:
     assert proof.holds
     assert proof.deviation.shape > (1, 1)
     assert bool(proof.expected.all()) == (not report.padded)
+
+
+@pytest.mark.parametrize("order", ["channels_first", "channels_last"])
+def test_dense_layers_turn_as_dense_to_conv_does(order: Any) -> None:
+    window = Window((2, 3), (1, 1), ((0, 0), (0, 0)))
+    weight = torch.randn(5, 24)
+    made = convolution(weight, None, Node("it", "conv", (), (5, 1, 1), window=window, order=order))
+    kernel = dense_to_conv(weight.T, (2, 3), data_format=order)
+    wanted = kernel if order == "channels_first" else kernel.permute(3, 2, 0, 1)
+    assert torch.equal(made.weight, wanted)
+    assert made.weight.data_ptr() != weight.data_ptr()
 
 
 def test_weight_norm_stays_and_trains() -> None:

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
-from backstride.ops import dense_to_conv
 from backstride.surgery.graph import Node
 
 
@@ -29,12 +28,17 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> nn.Conv2d:
-    """The convolution that a dense layer `weight` (C_out, C_in), `bias` (C_out,) is, with `step`'s window."""
+    """The convolution that a dense layer `weight` (C_out, C_in), `bias` (C_out,) is, with `step`'s window.
+
+    What `backstride.dense_to_conv` does, in one copy of torch's own layout.
+    """
     assert step.window is not None
     assert step.order is not None
-    kernel: torch.Tensor = dense_to_conv(weight.detach().T, step.window.kernel, data_format=step.order)
-    if step.order == "channels_last":  # (*k, C, C_out) to (C_out, C, *k)
-        kernel = kernel.permute(3, 2, 0, 1).contiguous()
+    size = step.window.kernel
+    if step.order == "channels_first":
+        kernel = weight.detach().unflatten(1, (-1, *size)).clone()
+    else:
+        kernel = weight.detach().unflatten(1, (*size, -1)).movedim(-1, 1).contiguous()
     rows, columns = step.window.kernel
     layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (rows, columns), bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(kernel, weight.requires_grad)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from backstride.survey.row import Entry, Row, measure
 
+BAR = "\\|"
 ROSTERS = {"PyTorch": "backstride.survey.torch_entries"}  # framework: the module whose `entries()` lists its rows
 
 HEAD = """# Architectures
@@ -52,10 +53,11 @@ def _line(row: Row) -> str:
     name = f"{entry.name}, `{entry.options}`" if entry.options else entry.name
     cells = [name, entry.framework, entry.library, "x".join(map(str, entry.shape))]
     if row.refused is None:
-        cells += [str(row.rewrites), f"{row.error:.1e}", f"{row.exact:.0%}", f"{row.speed:.1f}"]
+        error = f"{row.error:.1e}" if row.holds else f"FAILS: {row.error:.1e}"
+        cells += [str(row.rewrites), error, f"{row.exact:.0%}", f"{row.speed:.1f}"]
     else:
-        cells += ["refused", row.refused.replace("|", "\\|"), "", ""]
-    return "| " + " | ".join(cells) + " |\n"
+        cells += [f"refused: {row.refused}", "", "", ""]
+    return "|" + "|".join(f" {cell.replace('|', BAR)} " if cell else " " for cell in cells) + "|\n"
 
 
 def _entries(frameworks: Sequence[str]) -> list[Entry]:
