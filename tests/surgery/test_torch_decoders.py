@@ -128,7 +128,7 @@ def test_the_report_says_what_the_decoder_does() -> None:
             "transposed convolution 2x2, stride 2x2, to stride 2, features beside 4 (ReLU), two 3x3 convolutions; "
             "borders repeated 2 before and 3 after, crop 1"
         ),
-        "transposed convolution 2x2, stride 2x2, to the image; borders repeated 2 before and 3 after, crop 2",
+        "transposed convolution 2x2, stride 2x2, to the image; borders repeated 4 before and 4 after, crop 2",
         "1x1 scores of the features, zero at first, plus the scores",
     )
 

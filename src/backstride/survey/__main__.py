@@ -20,8 +20,14 @@ def main() -> None:
     unknown = [name for name in given.frameworks if name not in ROSTERS]
     if unknown:
         parser.error(f"`frameworks` (={unknown[0]!r}) must be some of {', '.join(ROSTERS)}")
-    rows = run(given.frameworks or None, progress=_show)
-    write_beside(given.out, to_markdown(rows))
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        rows.append(row)
+        write_beside(given.out, to_markdown(rows))  # what is measured stays, should a later row fail
+        _show(row)
+
+    _ = run(given.frameworks or None, progress=keep)
 
 
 def _show(row: Row) -> None:
