@@ -35,12 +35,13 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> 
     assert step.window is not None
     assert step.order is not None
     size = step.window.kernel
+    rows: Any = weight.detach()  # torch leaves unflatten untyped
+    kernel: torch.Tensor
     if step.order == "channels_first":
-        kernel = weight.detach().unflatten(1, (-1, *size)).clone()
+        kernel = rows.unflatten(1, (-1, *size)).clone()
     else:
-        kernel = weight.detach().unflatten(1, (*size, -1)).movedim(-1, 1).contiguous()
-    rows, columns = step.window.kernel
-    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (rows, columns), bias=bias is not None, device="meta")
+        kernel = rows.unflatten(1, (*size, -1)).movedim(-1, 1).contiguous()
+    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(kernel, weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
