@@ -6,7 +6,7 @@ from backstride.native import get_num_threads, set_num_threads
 from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
 from backstride.port import port, port_weights
 from backstride.sizes import LegalCall, sizes
-from backstride.surgery import convolutionalize, prove, transpose
+from backstride.surgery import convolutionalize, prove, receptive_field, transpose
 
 __all__ = [
     "Geometry",
@@ -25,6 +25,7 @@ __all__ = [
     "port",
     "port_weights",
     "prove",
+    "receptive_field",
     "relu",
     "set_num_threads",
     "sizes",

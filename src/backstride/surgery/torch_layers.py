@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
-from backstride.ops import dense_to_conv
 from backstride.surgery.graph import Node
 
 
@@ -27,18 +28,36 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> nn.Conv2d:
-    """The convolution that a dense layer `weight` (C_out, C_in), `bias` (C_out,) is, with `step`'s window."""
+    """The convolution that a dense layer `weight` (C_out, C_in), `bias` (C_out,) is, with `step`'s window.
+
+    What `backstride.dense_to_conv` does, in one copy of torch's own layout.
+    """
     assert step.window is not None
     assert step.order is not None
-    kernel: torch.Tensor = dense_to_conv(weight.detach().T, step.window.kernel, data_format=step.order)
-    if step.order == "channels_last":  # (*k, C, C_out) to (C_out, C, *k)
-        kernel = kernel.permute(3, 2, 0, 1).contiguous()
-    rows, columns = step.window.kernel
-    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (rows, columns), bias=bias is not None, device="meta")
+    size = step.window.kernel
+    rows: Any = weight.detach()  # torch leaves unflatten untyped
+    kernel: torch.Tensor
+    if step.order == "channels_first":
+        kernel = rows.unflatten(1, (-1, *size)).clone()
+    else:
+        kernel = rows.unflatten(1, (*size, -1)).movedim(-1, 1).contiguous()
+    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(kernel, weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     return layer
+
+
+def with_weight_norm(layer: nn.Conv2d, lengths: torch.Tensor, rows: torch.Tensor, step: Node) -> nn.Conv2d:
+    """The convolution, with its weight kept as `lengths` (C_out, 1) times the directions of `rows` (C_out, C_in).
+
+    The norm of a row is that of its kernel, which has the same numbers in another order.
+    """
+    normed: Any = nn.utils.parametrizations.weight_norm(layer)
+    pieces = normed.parametrizations.weight
+    pieces.original0 = nn.Parameter(lengths.detach().clone()[:, :, None, None], lengths.requires_grad)
+    pieces.original1 = nn.Parameter(convolution(rows, None, step).weight.detach(), rows.requires_grad)
+    return normed
 
 
 def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
@@ -53,6 +72,12 @@ def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
         setattr(made, name, nn.Parameter(fresh))
     made.training = layer.training
     return made
+
+
+def dilated_mean(maps: torch.Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> torch.Tensor:
+    """The mean of each window of `kernel` cells that lie `dilation` apart."""
+    weight = maps.new_full((maps.shape[1], 1, *kernel), 1 / math.prod(kernel))
+    return F.conv2d(maps, weight, dilation=dilation, groups=maps.shape[1])
 
 
 def norm_over_map(layer: nn.Module) -> nn.Module:

@@ -52,6 +52,12 @@ def pool_window(kernel: Any, stride: Any, padding: Any, dilation: Any = 1, *, ce
     return Window(pair(kernel), strides, pads, pair(dilation), ceil_mode)
 
 
+def pad_window(cells: Sequence[int]) -> Window:
+    """A window of one cell with torch's padding: left, right, top, bottom."""
+    left, right, top, bottom = cells[:4]
+    return Window((1, 1), (1, 1), ((top, bottom), (left, right)))
+
+
 def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window:
     """The window of a convolution; "same" puts the larger half at the end."""
     spans = [d * (k - 1) for k, d in zip(kernel, pair(dilation), strict=True)]
@@ -64,6 +70,21 @@ def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window
         case _:
             pads = tuple((cells, cells) for cells in pair(padding))
     return Window(tuple(kernel), pair(stride), pads, pair(dilation))
+
+
+def transposed_window(kernel: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Window:
+    """The window of a transposed convolution, with its crop as padding."""
+    crop = tuple((cells, cells - more) for cells, more in zip(pair(padding), pair(output_padding), strict=True))
+    return Window(tuple(kernel), pair(stride), crop, pair(dilation))
+
+
+def repeat_window(size: Any, scale: Any, mode: str) -> Window | None:
+    """Upsampling that repeats each cell a whole number of times, as a transposed convolution; else None."""
+    factors = [scale, scale] if isinstance(scale, int | float) else list(scale or [])
+    if size is not None or mode != "nearest" or len(factors) != 2 or any(int(f) != f or f < 1 for f in factors):
+        return None
+    rows, columns = map(int, factors)
+    return Window((rows, columns), (rows, columns), ((0, 0), (0, 0)))
 
 
 def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
@@ -80,10 +101,13 @@ def _conv(module: Any, rank: int) -> Operation:
 
 def _conv_transpose(module: Any, rank: int) -> Operation:
     _ = rank
-    extra = pair(module.output_padding)
-    crop = tuple((cells, cells - more) for cells, more in zip(pair(module.padding), extra, strict=True))
-    window = Window(tuple(module.kernel_size), pair(module.stride), crop, pair(module.dilation))
-    return Operation("conv_transpose", window)
+    options = (module.kernel_size, module.stride, module.padding, module.output_padding, module.dilation)
+    return Operation("conv_transpose", transposed_window(*options))
+
+
+def _upsample(module: Any, rank: int) -> Operation:
+    window = repeat_window(module.size, module.scale_factor, module.mode) if rank == 4 else None
+    return Operation("other") if window is None else Operation("conv_transpose", window)
 
 
 def _max_pool(module: Any, rank: int) -> Operation:
@@ -96,13 +120,29 @@ def _max_pool(module: Any, rank: int) -> Operation:
 
 def _avg_pool(module: Any, rank: int) -> Operation:
     _ = rank
+    if module.divisor_override is not None:
+        return Operation("other")
     options = (module.kernel_size, module.stride, module.padding)
     return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
 
 
+def _pad(module: Any, rank: int) -> Operation:
+    return Operation("pad" if rank == 4 else "other", pad_window(module.padding))
+
+
 def _linear(module: Any, rank: int) -> Operation:
-    _ = rank  # weight_norm and parametrizations compute the weight anew in every call
-    return Operation("dense" if isinstance(module.weight, nn.Parameter) else "other")
+    _ = rank  # parametrizations compute the weight anew in every call
+    stored = isinstance(module.weight, nn.Parameter) or weight_norm_of(module) is not None
+    return Operation("dense" if stored else "other")
+
+
+def weight_norm_of(module: nn.Module) -> Any:
+    """The parametrization of a layer whose rows are normalised one by one (`weight_norm`), else None."""
+    lists: Any = getattr(module, "parametrizations", {})
+    found = list(lists["weight"]) if "weight" in lists else []
+    if len(found) != 1 or type(found[0]).__name__ != "_WeightNorm" or found[0].dim != 0:
+        return None
+    return lists["weight"]
 
 
 def _layer_norm(module: Any, rank: int) -> Operation:
@@ -142,10 +182,12 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
 MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
     ((nn.Conv2d,), _conv),
     ((nn.ConvTranspose2d,), _conv_transpose),
+    ((nn.Upsample,), _upsample),
     ((nn.MaxPool2d,), _max_pool),
     ((nn.AvgPool2d,), _avg_pool),
     ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),
     ((nn.AdaptiveMaxPool2d,), _plain("adaptive_max_pool")),
+    ((nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d), _pad),
     ((nn.Linear,), _linear),
     ((nn.Flatten, nn.Unflatten), _plain("reshape")),
     ((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _plain("batch_norm")),
@@ -153,7 +195,7 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation
     ((nn.GroupNorm, nn.InstanceNorm2d), _plain("layer_norm")),
     ((nn.PReLU,), _prelu),
     ((nn.Dropout, nn.AlphaDropout), _plain("dropout")),
-    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm), _on_maps),
+    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm, nn.ChannelShuffle), _on_maps),
     ((nn.Softmax, nn.LogSoftmax), _softmax),
     ((nn.Softmax2d,), _softmax_channels),
 )
