@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoder import Decoder
@@ -57,12 +59,26 @@ class Applier(Protocol):
 
 def applier_for(name: str, model: object) -> Applier:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
-    torch: Any = sys.modules.get("torch")
+    suffix = Path(model).suffix if isinstance(model, str | PathLike) else ""
+    onnx: Any = sys.modules.get("onnx")
+    if suffix == ".onnx" or (onnx is not None and isinstance(model, onnx.ModelProto)):
+        from backstride.surgery.onnx_applier import OnnxApplier  # noqa: PLC0415  loads ONNX
+
+        return OnnxApplier()
+    keras: Any = sys.modules.get("keras")
+    if suffix == ".keras" or (keras is not None and isinstance(model, keras.Model)):
+        from backstride.surgery.keras_applier import KerasApplier  # noqa: PLC0415  loads Keras
+
+        return KerasApplier()
+    torch: Any = sys.modules.get("torch")  # after Keras, whose models are torch's, too, on that backend
     if torch is not None and isinstance(model, torch.nn.Module):
         from backstride.surgery.torch_applier import TorchApplier  # noqa: PLC0415  loads torch
 
         return TorchApplier()
     shown = repr(model)
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
-    message = f"`{name}` (={shown}) must be a torch.nn.Module, not {type(model).__name__}"
+    message = (
+        f"`{name}` (={shown}) must be a torch.nn.Module, an onnx.ModelProto, a keras.Model, or the path of "
+        f"an .onnx or .keras file, not {type(model).__name__}"
+    )
     raise TypeError(message)

@@ -30,14 +30,19 @@ class Rule:
 def sliding(node: Node, inputs: Inputs) -> Outcome | None:
     """Convolutions and poolings slide over a map of any size.
 
-    Law: cell i of the output is one function of the cells `i*s - before ... + K - 1` of the input.
+    Law: cell i of the output is one function of the cells `i*s - before ... + K - 1` of the input. Padding
+    "same" at a stride above 1 moves with the map's size; it becomes the numbers that it is at native size.
     """
     if node.kind not in WINDOWED:
         return None
     value = _only(inputs)
     if value is None or value.form != "map" or len(node.shape) != len(value.size) + 1:
         return _refuse(node, inputs, "slides over a map (N, C, h, w) only")
-    return Kept(Value("map", node.shape[0], node.shape[1:]))
+    result = Value("map", node.shape[0], node.shape[1:])
+    if node.window is not None and node.window.same:
+        fixed = replace(node, window=replace(node.window, same=False))
+        return Replaced(result, (fixed,), "padded as at native size on images of every size")
+    return Kept(result)
 
 
 def cellwise(node: Node, inputs: Inputs) -> Outcome | None:
