@@ -26,7 +26,7 @@ from backstride.surgery.fields import IMAGE, Field, Fields, Sizes, fields, sizes
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
-LAST_LAYERS = ("activation", "dropout", "softmax", "avg_pool", "max_pool")
+LAST_LAYERS = ("activation", "dropout", "softmax", "avg_pool", "max_pool", "permute")
 
 
 @dataclass(frozen=True, slots=True)
