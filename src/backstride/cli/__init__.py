@@ -10,7 +10,9 @@ from typer.exceptions import TyperException
 
 from backstride.cli.conform import conform
 from backstride.cli.demo import demo
+from backstride.cli.segment import segment
 from backstride.cli.sizes import sizes
+from backstride.cli.transpose import transpose
 
 app = typer.Typer(
     name="backstride",
@@ -20,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sizes, conform):
+for command in (demo, sizes, conform, transpose, segment):
     _ = app.command()(command)
 
 

@@ -8,7 +8,8 @@ import keras
 
 from backstride.initializers import bilinear
 from backstride.surgery.decoder import Decoder, Step
-from backstride.surgery.keras_layers import CropLike, Padding
+from backstride.surgery.influence import influence
+from backstride.surgery.keras_layers import Coarse, CropLike, Padding
 from backstride.surgery.keras_operations import softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.keras_writer import Writer
@@ -25,7 +26,8 @@ def segmenter(reading: KerasReading, rewriting: Rewriting, decoder: Decoder, cla
     writer = Writer(reading, rewriting, rescored, bare=decoder.softmax or "" if inside else "")
     writer.write_calls()
     count = classes or rewriting.graph[decoder.score].shape[0]
-    scores: Any = keras.layers.Identity(name=COARSE)(writer.find(decoder.top))
+    known = influence(rewriting.graph, decoder.top, count).to_json()
+    scores: Any = Coarse(known, name=COARSE)(writer.find(decoder.top))
     for step, tap in zip(decoder.steps, (*decoder.taps, None), strict=True):
         fine = writer.image if tap is None else writer.find(tap.node)
         scores = _climb(scores, step, count, fine)

@@ -1,4 +1,4 @@
-"""Two layers that Keras lacks, registered, so that a saved network loads wherever this module was imported."""
+"""Layers that Keras lacks, registered, so that a saved network loads wherever this module was imported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Padding(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The padded map's shape."""
         sizes = [
-            None if size is None else size + sum(pair) for size, pair in zip(input_shape[1:3], self.padding, strict=True)
+            None if size is None else size + sum(pair)
+            for size, pair in zip(input_shape[1:3], self.padding, strict=True)
         ]
         return (input_shape[0], *sizes, input_shape[3])
 
@@ -71,3 +72,24 @@ class CropLike(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {**super().get_config(), "start": self.start}
+
+
+@register
+class Coarse(keras.layers.Layer):
+    """Gives the coarse scores on unchanged. `influence`: what tiling needs, as text."""
+
+    def __init__(self, influence: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.influence = influence
+
+    def call(self, inputs: Any) -> Any:
+        """The same."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**super().get_config(), "influence": self.influence}

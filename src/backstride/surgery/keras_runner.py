@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.surgery.influence import Influence, from_json
 from backstride.surgery.keras_decoder import COARSE, RESULT
+from backstride.surgery.keras_file import load
+from backstride.surgery.keras_layers import Coarse
 
 Images = NDArray[Any]
 
@@ -31,3 +35,17 @@ def runner(model: Any, output: int = 0, *, coarse: bool = True) -> Callable[[Ima
         return found.transpose(0, 3, 1, 2) if found.ndim == 4 else found
 
     return run
+
+
+def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influence | None]:
+    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling."""
+    model = load(path)
+    shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4 or shape[3] is None or any(shape[1:3]):
+        message = (
+            f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
+        )
+        raise ValueError(message)
+    found = next((layer for layer in model.layers if isinstance(layer, Coarse)), None)
+    known = from_json(found.influence) if found is not None and found.influence else None
+    return runner(model, coarse=False), int(shape[3]), known

@@ -87,6 +87,8 @@ class Writer:
     def _copy(self, call: Call, changes: Mapping[str, Any] | None = None) -> Any:
         """A layer like the call's, with its weights; one that is called twice stays one."""
         operation = call.operation
+        if call.kind == "PReLU" and len(call.sources[0].shape) == 2:
+            return self._prelu(call)
         key = (id(operation), str(changes))
         if key not in self._copies:
             config = {**operation.get_config(), **(changes or {})}
@@ -131,6 +133,18 @@ class Writer:
             layer: Any = type(operation).from_config({**operation.get_config(), "axis": -1, "name": call.name})
             layer.build((None, None, None, call.sources[0].shape[-1]))
             layer.set_weights(operation.get_weights())
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _prelu(self, call: Call) -> Any:
+        """PReLU of vectors as one of the channels of maps."""
+        key = (id(call.operation), "map")
+        if key not in self._copies:
+            operation = call.operation
+            config = {**operation.get_config(), "shared_axes": [1, 2], "name": call.name}
+            layer: Any = type(operation).from_config(config)
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights([slope.reshape(1, 1, -1) for slope in operation.get_weights()])
             self._copies[key] = layer
         return self._copies[key]
 

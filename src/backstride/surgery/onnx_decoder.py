@@ -14,6 +14,7 @@ from onnx import helper
 
 from backstride.initializers import bilinear
 from backstride.surgery.decoder import Decoder, Step, Tap
+from backstride.surgery.influence import KEY, influence
 from backstride.surgery.onnx_reader import OnnxReading
 from backstride.surgery.onnx_runner import COARSE, RESULT
 from backstride.surgery.onnx_writer import Writer
@@ -39,7 +40,7 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
     sizes = ["N", count, "height", "width"]
     outputs = [helper.make_tensor_value_info(result, dtype, sizes)]
     model = builder.model(reading.model, [writer.input()], outputs)
-    notes = {COARSE: coarse}
+    notes = {COARSE: coarse, KEY: influence(rewriting.graph, decoder.top, count).to_json()}
     if decoder.softmax is not None:
         notes[RESULT] = reading.calls[decoder.softmax].node.op_type
     for key, value in notes.items():

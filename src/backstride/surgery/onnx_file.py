@@ -149,7 +149,9 @@ def _check_bytes(name: str, tensor: onnx.TensorProto) -> None:
         sound = len(tensor.raw_data) == _needed_bytes(tensor)
     if not sound:
         shape = tuple(tensor.dims)
-        message = f"`model` (={name}): {tensor.name!r} claims the shape {shape}, but other than that many numbers follow"
+        message = (
+            f"`model` (={name}): {tensor.name!r} claims the shape {shape}, but other than that many numbers follow"
+        )
         raise ValueError(message)
 
 

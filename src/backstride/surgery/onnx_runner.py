@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from backstride.surgery.influence import KEY, Influence, from_json
+from backstride.surgery.onnx_file import load
 from backstride.surgery.onnx_reader import image_of, is_channels_last
 
 COARSE, RESULT = "backstride.coarse", "backstride.result"
@@ -29,6 +32,22 @@ def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images
     return run
 
 
+def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influence | None]:
+    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling."""
+    model = load(path)
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    image = image_of(model, path.name)
+    sizes = [entry.dim_value for entry in image.type.tensor_type.shape.dim]
+    last = bool(sizes) and sizes[1] == 0 and sizes[3] > 0
+    if not sizes or any(sizes[axis] for axis in ((1, 2) if last else (2, 3))):
+        message = (
+            f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
+        )
+        raise ValueError(message)
+    known = from_json(notes[KEY]) if KEY in notes else None
+    return Session(model, model.graph.output[0].name), sizes[3] if last else sizes[1], known
+
+
 class Session:
     """A loaded model that gives one tensor; images go in as (N, C, H, W), in batches that the model takes."""
 
@@ -42,7 +61,13 @@ class Session:
         runtime: Any = importlib.import_module("onnxruntime")
         options: Any = runtime.SessionOptions()
         options.log_severity_level = 4
-        self._session: Any = runtime.InferenceSession(_with_output(model, result), options, ["CPUExecutionProvider"])
+        try:
+            self._session: Any = runtime.InferenceSession(
+                _with_output(model, result), options, ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises every kind
+            message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
+            raise ValueError(message) from None
 
     def __call__(self, images: Images) -> Images:
         last = is_channels_last(self._model, self._image, images.shape[1:])
@@ -57,7 +82,15 @@ class Session:
         return self._run(np.concatenate([part, np.repeat(part[:1], missing, axis=0)]))[: len(part)]
 
     def _run(self, data: Images) -> Images:
-        return self._session.run([self._result], {self._image.name: data})[0]
+        try:
+            return self._session.run([self._result], {self._image.name: data})[0]
+        except Exception as error:  # the same
+            message = f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
+            raise ValueError(message) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def _with_output(model: onnx.ModelProto, result: str) -> bytes:

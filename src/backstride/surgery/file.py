@@ -1,0 +1,151 @@
+"""Classifier file in, network file and report out: nothing is written unless everything worked."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backstride.files import refuse_folder, write_beside
+from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
+from backstride.surgery.proof import Proof
+from backstride.surgery.report import Report
+
+LARGEST_IMAGE = 2**26  # numbers in a native image
+LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".keras": ("keras",), ".safetensors": ("torch", "safetensors")}
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --line: #d1d9e0; --mark: #2e55d1; --paper: #ffffff }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --line: #3d444d; --mark: #30c9ff; --paper: #0d1117 } }
+body { margin: 0 auto; padding: 1rem; max-width: 70rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif }
+table { border-collapse: collapse; font-size: .9rem } th, td { padding: .2rem .6rem; text-align: left;
+  border-bottom: 1px solid var(--line) } section { overflow-x: auto }
+table.cells td { width: .8rem; height: .8rem; padding: 0; border: 1px solid var(--paper); background: var(--mark) }
+table.cells td.other { background: var(--line) } table.cells td.fails { background: #d1242f }
+"""
+
+
+def convert_file(
+    model: str,
+    input_shape: Sequence[int],
+    output: Path,
+    *,
+    report_path: Path | None = None,
+    classes: int | None = None,
+    skips: str | Sequence[int] = "auto",
+    coarse: bool = False,
+) -> tuple[Report, Proof | None]:
+    """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
+
+    `model`: the path of an .onnx or .keras file, or `package.module:factory`, a function without
+    arguments that gives a torch.nn.Module. `output`: a file of the same kind; of a factory's
+    network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder. The
+    others as in `transpose`.
+
+    Raises `ValueError` in one sentence for what cannot be read, transposed or written; then no file is.
+    """
+    suffix = _suffix(model)
+    if output.suffix != suffix:
+        message = f"`output` (={str(output)!r}) must end in {suffix}, as `model` (={model!r}) asks for"
+        raise ValueError(message)
+    for name, path in (("output", output), ("report", report_path)):
+        if path is not None:
+            refuse_folder(name, path)
+    shape = check_input_shape(input_shape)
+    if np.prod([float(size) for size in shape]) > LARGEST_IMAGE:
+        message = f"`input_shape` (={shape}) has more than {LARGEST_IMAGE} numbers"
+        raise ValueError(message)
+    for library in LIBRARIES[suffix]:
+        if importlib.util.find_spec(library) is None:
+            message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
+            raise ImportError(message)
+    classifier = _loaded(model, suffix)
+    options: dict[str, Any] = {} if coarse else {"classes": classes, "skips": skips}
+    network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
+    proof = None
+    if report_path is not None:
+        compared = network if coarse or classes is None else convolutionalize(classifier, shape)[0]
+        proof = _proved(classifier, compared, report, shape)
+    data = _bytes(network, suffix)
+    write_beside(output, data)
+    if report_path is not None:
+        write_beside(report_path, page(report, proof))
+    return report, proof
+
+
+def page(report: Report, proof: Proof | None) -> str:
+    """The report and the proof as a page that stands alone."""
+    body = report.to_html() + ("" if proof is None else f"<h2>Proof</h2>{proof.to_html()}")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.model)}</title>'
+        f"<style>{STYLE}</style></head><body><h1>{escape(report.model)}, fully convolutional</h1>{body}</body></html>\n"
+    )
+
+
+def _suffix(model: str) -> str:
+    suffix = Path(model).suffix
+    if suffix in (".onnx", ".keras"):
+        if not Path(model).exists():
+            message = f"`model` (={model!r}) does not exist"
+            raise ValueError(message)
+        return suffix
+    module, _, factory = model.partition(":")
+    if factory.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        return ".safetensors"
+    message = f"`model` (={model!r}) must be the path of an .onnx or .keras file, or package.module:factory"
+    raise ValueError(message)
+
+
+def _loaded(model: str, suffix: str) -> Any:
+    if suffix == ".onnx":
+        return model
+    if suffix == ".keras":
+        from backstride.surgery.keras_file import load as load_keras  # noqa: PLC0415  loads Keras
+
+        return load_keras(Path(model))
+    name, _, factory = model.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(name), factory)
+    except ImportError as error:
+        message = f"`model` (={model!r}) cannot be imported: {error}"
+        raise ValueError(message) from None
+    except AttributeError:
+        message = f"`model` (={model!r}): {name} has no {factory}"
+        raise ValueError(message) from None
+    finally:
+        _ = sys.path.pop(0)
+    made = function()
+    import torch  # noqa: PLC0415  a heavy library
+
+    if not isinstance(made, torch.nn.Module):
+        message = f"`model` (={model!r}) gave {type(made).__name__}; it must give a torch.nn.Module"
+        raise TypeError(message)
+    return made.eval()
+
+
+def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...]) -> Proof:
+    """The proof on a random image two strides larger than the native one."""
+    more = 2 * int(max(max(output.stride) for output in report.outputs))
+    size = (shape[0], shape[1] + more, shape[2] + more)
+    return prove(classifier, network, report, np.random.default_rng(0).random(size).astype(np.float32))
+
+
+def _bytes(network: Any, suffix: str) -> bytes:
+    if suffix == ".onnx":
+        return network.SerializeToString()
+    if suffix == ".keras":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.keras"
+            network.save(path)
+            return path.read_bytes()
+    save: Any = importlib.import_module("safetensors.torch").save
+    return save({name: value.detach().clone().contiguous() for name, value in network.state_dict().items()})
