@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance pictures bench sanitize clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance architectures pictures bench sanitize clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ docs: $(STAMPS)/test
 ## make conformance      write docs/conformance.md anew from every framework installed
 conformance: $(STAMPS)/frameworks
 	$(BIN)/backstride conform --out docs/conformance.md
+
+## make architectures    write docs/architectures.md anew: classifiers of others, transposed, proved and timed
+architectures: $(STAMPS)/frameworks
+	$(INSTALL) transformers
+	$(INSTALL) --no-deps pytorchcv
+	$(BIN)/python -m backstride.survey --out docs/architectures.md
 
 ## make bench            time real layers against PyTorch, ONNX Runtime and OpenVINO
 bench: $(STAMPS)/frameworks

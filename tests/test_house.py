@@ -22,7 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"initializers"}),
     frozenset({"jax", "keras", "onnx", "tf1", "torch"}),
     frozenset({"conform", "explain", "surgery"}),
-    frozenset({"demo", "roads", "segment"}),
+    frozenset({"demo", "roads", "segment", "survey"}),
     frozenset({"__init__"}),
     frozenset({"cli", "__main__"}),
 )

@@ -68,26 +68,7 @@ def of_two_sizes(x: Tensor, layers: Any) -> Tensor:
     return torch.cat([layers["left"](x), layers["right"](x)], 1).mean((2, 3))
 
 
-class Computed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(12, 2)
-        self.scale: Tensor
-        self.register_buffer("scale", torch.ones(1, 3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc((x * (self.scale + 1)).flatten(1))
-
-
 REFUSED = {
-    "computed weights": (
-        Computed(),
-        (3, 2, 2),
-        (
-            "`model` (=Computed) cannot become fully convolutional: forward: computes with weights alone, which the "
-            "trace cannot follow"
-        ),
-    ),
     "tokens": (
         Calls(tokens, patch=nn.Conv2d(3, 8, 4, 4), head=nn.Linear(8, 2)),
         (3, 28, 28),
@@ -101,8 +82,8 @@ REFUSED = {
         (3, 9, 9),
         (
             "`model` (=Calls) cannot become fully convolutional: mul: joins a map with one pooled over the whole "
-            "image (squeeze and excitation), of which a larger has many (it meets a map of 8 channels, 7 x 7 and "
-            "a map of 8 channels, 1 x 1)"
+            'image (squeeze and excitation), of which a larger has many; state se="global" or se="local" (it meets '
+            "a map of 8 channels, 7 x 7 and a map of 8 channels, 1 x 1)"
         ),
     ),
     "no classifier": (
@@ -236,8 +217,7 @@ REFUSED = {
         (3, 2, 2),
         (
             "`model` (=Sequential) cannot become fully convolutional: forward: cannot be traced, since what it "
-            "does depends on the image's values or size (symbolically traced variables cannot be used as inputs "
-            "to control flow)"
+            "does depends on the image's values (the values of a tensor decide)"
         ),
     ),
 }

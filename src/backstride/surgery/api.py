@@ -11,6 +11,7 @@ from backstride.surgery.applier import Applier, Reading, applier_for
 from backstride.surgery.decoder import Decoder, plan_decoder
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
+from backstride.surgery.graph import Gate
 from backstride.surgery.proof import Proof, compare
 from backstride.surgery.report import Output, Report
 from backstride.surgery.rewrite import rewrite
@@ -20,7 +21,7 @@ DECODERS = ("fcn",)
 INITS = ("bilinear",)
 
 
-def convolutionalize(model: Any, input_shape: Sequence[int]) -> tuple[Any, Report]:
+def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None = None) -> tuple[Any, Report]:
     """Turn a classifier of images of one size into a network that classifies every place of larger ones.
 
     Flattening and dense layers become convolutions, global pooling a sliding one, vectors' batch
@@ -41,8 +42,10 @@ def convolutionalize(model: Any, input_shape: Sequence[int]) -> tuple[Any, Repor
     ((Fraction(4, 1), Fraction(4, 1)), 'convolution 4x4')
 
     `model`: a torch.nn.Module that takes (N, C, H, W); it is not changed, and the network has its
-    own copy of the weights. `input_shape`: (C, H, W), the native size. Returns the network, an
-    nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
+    own copy of the weights. `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a
+    map's channels (squeeze and excitation) is pooled from on a larger image: "global", all of the image,
+    or "local", the window of native size around each cell; None refuses such layers. Returns the network,
+    an nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
 
     Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
     take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.
@@ -50,7 +53,7 @@ def convolutionalize(model: Any, input_shape: Sequence[int]) -> tuple[Any, Repor
     """
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
-    reading, rewriting = _rewritten(applier, model, shape)
+    reading, rewriting = _rewritten(applier, model, shape, _gate(se))
     return applier.write(reading, rewriting), _report(applier, reading, rewriting)
 
 
@@ -62,6 +65,7 @@ def transpose(
     skips: str | Sequence[int] = "auto",
     decoder: str = "fcn",
     init: str = "bilinear",
+    se: str | None = None,
 ) -> tuple[Any, Report]:
     """Turn a classifier into a network that labels every pixel of images of any size.
 
@@ -100,7 +104,7 @@ def transpose(
         message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
         raise ValueError(message)
     applier = applier_for("model", model)
-    reading, rewriting = _rewritten(applier, model, shape)
+    reading, rewriting = _rewritten(applier, model, shape, _gate(se))
     plan = plan_decoder(reading.name, rewriting, skips)
     network = applier.segment(reading, rewriting, plan, classes)
     return network, _report(applier, reading, rewriting, plan)
@@ -149,9 +153,18 @@ def _check_option(name: str, value: object, legal: tuple[str, ...]) -> None:
         raise ValueError(message)
 
 
-def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...]) -> tuple[Reading, Rewriting]:
+def _gate(se: object) -> Gate | None:
+    match se:
+        case None | "global" | "local":
+            return se
+        case _:
+            message = f'`se` (={se!r}) must be "global", "local" or None'
+            raise ValueError(message)
+
+
+def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...], se: Gate | None) -> tuple[Reading, Rewriting]:
     reading = applier.read(model, shape)
-    rewriting = rewrite(reading.graph)
+    rewriting = rewrite(reading.graph, se=se)
     if rewriting.refusals:
         raise RefusedError(reading.name, rewriting.refusals)
     return reading, rewriting

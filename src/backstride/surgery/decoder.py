@@ -127,7 +127,7 @@ def _taps(rewriting: Rewriting, found: Fields, top: Node) -> tuple[tuple[Tap, ..
     above = graph.ancestors(top.name)
     last: dict[tuple[Fraction, ...], Node] = {}
     for node in graph:
-        if node.name in above and node.kind != "input" and rewriting.values[node.name].form == "map":
+        if node.name in above and node.kind != "input" and _is_map(rewriting, node, found):
             last[tuple(field.stride for field in found[node.name])] = node
     taps: list[Tap] = []
     refusals: list[Refusal] = []
@@ -160,6 +160,11 @@ def _no_tap(
         if (2 * (field.offset - coarse.offset) / stride).denominator != 1:
             return "its cells lie neither on nor halfway between the positions of the finer grid"
     return ""
+
+
+def _is_map(rewriting: Rewriting, node: Node, found: Fields) -> bool:
+    value = rewriting.values[node.name]
+    return node.name in found and value.form == "map" and value.gate is None
 
 
 def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from backstride.geometry import Pair
-from backstride.surgery.graph import WINDOWED, Graph, Node, Window
+from backstride.surgery.graph import GLOBAL, WINDOWED, Graph, Node, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ IMAGE = Field(Fraction(0), Fraction(1), Fraction(1))
 def fields(graph: Graph) -> Fields:
     """The field of every node that is computed from the image, one entry per spatial axis.
 
+    Poolings of the whole image, and what is computed from them alone, have none.
     Raises `ValueError` where branches of different strides meet: their cells have no common field.
     """
     found: dict[str, tuple[Field, ...]] = {}
@@ -67,7 +68,7 @@ def fields(graph: Graph) -> Fields:
             found[node.name] = tuple(
                 field.through(node.window, axis, transposed=transposed) for axis, field in enumerate(sources[0])
             )
-        elif sources and node.kind != "output":
+        elif sources and node.kind != "output" and node.kind not in GLOBAL:
             found[node.name] = tuple(_hull(node, branches) for branches in zip(*sources, strict=True))
     return found
 
@@ -82,8 +83,10 @@ def sizes(graph: Graph, size: tuple[int, ...]) -> Sizes:
         elif sources and node.window is not None and node.kind in WINDOWED:
             rule = node.window.transposed if node.kind == "conv_transpose" else node.window.output
             found[node.name] = tuple(rule(axis, cells) for axis, cells in enumerate(sources[0]))
+        elif sources and node.kind in GLOBAL:
+            found[node.name] = (1,) * len(size)
         elif sources and node.kind != "output":
-            found[node.name] = sources[0]
+            found[node.name] = max(sources)
     return found
 
 
@@ -93,17 +96,23 @@ def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) ->
     Those before 0 or beyond the node's size are padding. For the input they are the exact pixels.
     """
     needed: dict[str, Pair] = {target: (cell, cell)}
+    repeated = {node.inputs[0] for node in graph if node.kind == "edge_pad"}
     for node in reversed(graph.nodes):
         if node.name not in needed or node.kind in ("input", "output"):
             continue
         first, last = needed[node.name]
-        first, last = max(first, 0), min(last, node_sizes[node.name][axis] - 1)
+        end = node_sizes[node.name][axis] - 1
+        first, last = max(first, 0), min(last, end)
+        if node.name in repeated:
+            first, last = min(first, end), max(last, 0)
         if first > last:
             continue  # every cell that is asked for is padding
         if node.window is not None and node.kind in WINDOWED:
             first, last = _inputs_of(node.window, axis, (first, last), transposed=node.kind == "conv_transpose")
         for source in node.inputs:
             if source in node_sizes:
+                if node.kind in GLOBAL:
+                    first, last = 0, node_sizes[source][axis] - 1
                 low, high = needed.get(source, (first, last))
                 needed[source] = (min(low, first), max(high, last))
     return needed

@@ -20,11 +20,20 @@ Kind: TypeAlias = Literal[
     "conv_transpose",
     "max_pool",
     "avg_pool",
+    "pad",
+    "edge_pad",
+    "global_avg_pool",
+    "global_max_pool",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "mean",
     "reshape",
     "permute",
+    "expand",
+    "split",
+    "join",
+    "parts",
+    "part",
     "dense",
     "batch_norm",
     "layer_norm",
@@ -38,7 +47,9 @@ Kind: TypeAlias = Literal[
     "unbatched",
     "other",
 ]
-WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool")
+Gate: TypeAlias = Literal["global", "local"]
+WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad")
+GLOBAL = ("global_avg_pool", "global_max_pool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +95,11 @@ class Window:
 class Node:
     """One operation.
 
-    `label`: its name as the user knows it. `window`: for sliding kinds. `axes`: of a mean, softmax,
-    concat or permute, counted with the batch axis as 0. `features`: length of its per-feature
-    weights. `order`: how a map was flattened before the dense layer that this convolution was.
+    `label`: its name as the user knows it. `window`: for sliding kinds; `pad` and `edge_pad` slide a
+    window of one cell. `axes`: of a mean, softmax, concat, permute or division into parts, counted with
+    the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
+    before the dense layer that this convolution was. `factors`: what the channels split into. `gate`:
+    what becomes of a pooling whose result weighs the channels of a whole map.
     """
 
     name: str
@@ -98,6 +111,8 @@ class Node:
     axes: tuple[int, ...] = ()
     features: int | None = None
     order: Literal["channels_first", "channels_last"] | None = None
+    factors: tuple[int, ...] = ()
+    gate: Gate | None = None
 
     @property
     def pads(self) -> bool:

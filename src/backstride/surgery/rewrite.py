@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backstride.surgery.fields import fields, sizes
-from backstride.surgery.graph import Graph, Node
+from backstride.surgery.gates import gated
+from backstride.surgery.graph import Gate, Graph, Node
 from backstride.surgery.rules import RULES
 from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewriting, Value
 
 SILENT = ("constant", "scalar")
 
 
-def rewrite(graph: Graph) -> Rewriting:
-    """Work out what every node becomes. Nodes behind a refused one are left out: their cause is named already."""
+def rewrite(graph: Graph, *, se: Gate | None = None) -> Rewriting:
+    """Work out what every node becomes. Nodes behind a refused one are left out: their cause is named already.
+
+    `se`: what becomes of the poolings whose result weighs the channels of a map.
+    """
+    if se is not None:
+        graph = gated(graph, se)
     values: dict[str, Value] = {}
     replaced: dict[str, tuple[Node, ...]] = {}
     rewrites: list[Rewrite] = []
@@ -80,7 +86,7 @@ def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[
             continue
         for step in replaced.get(node.name, (node,)):
             inputs = tuple(alias.get(name, name) for name in step.inputs if name in values or name not in graph.by_name)
-            shape = values[step.name].shape if step.name in values else step.shape
+            shape = values[step.name].written if step.name in values else step.shape
             nodes.append(replace(step, inputs=inputs, shape=shape))
     return Graph(tuple(nodes))
 
@@ -92,15 +98,17 @@ def _different_sizes(graph: Graph) -> list[Refusal]:
         return []
     native = graph.input.shape[1:]
     try:
-        strides = [field.stride for node in fields(graph).values() for field in node]
+        known = fields(graph)
+        strides = [field.stride for node in known.values() for field in node]
     except ValueError as error:
         node = next(node for node in joins if f"`{node.name}`" in str(error))
         return [Refusal(node.label, "joins branches of different strides, of which a larger image has different sizes")]
     for extra in range(1, int(max(strides)) + 1):
         found = sizes(graph, tuple(cells + extra for cells in native))
         for node in joins:
-            if len({found[name] for name in node.inputs}) > 1:
-                shown = " and ".join(" x ".join(map(str, found[name])) for name in node.inputs)
+            sources = [name for name in node.inputs if name in known]
+            if len({found[name] for name in sources}) > 1:
+                shown = " and ".join(" x ".join(map(str, found[name])) for name in sources)
                 grown = " x ".join(str(cells + extra) for cells in native)
                 return [Refusal(node.label, f"joins maps of different sizes on an image of {grown}: {shown}")]
     return []
@@ -115,6 +123,12 @@ def _shown(nodes: tuple[Node, ...]) -> str:
         "permute": "channels first",
         "avg_pool": "average pooling",
         "max_pool": "max pooling",
+        "edge_pad": "sliding pooling",
+        "global_avg_pool": "global average pooling",
+        "global_max_pool": "global max pooling",
+        "join": "joined channels",
+        "split": "split channels",
     }.get(node.kind, node.kind)
-    kernel = "" if node.window is None else " " + "x".join(map(str, node.window.kernel))
+    sliding = nodes[0] if node.kind == "edge_pad" else node
+    kernel = "" if sliding.window is None else " " + "x".join(map(str, sliding.window.kernel))
     return name.replace("_", " ") + kernel

@@ -8,15 +8,21 @@ The first rule that answers decides; a node that no rule knows is refused, never
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from backstride.surgery.graph import WINDOWED, Node, Window
+from backstride.surgery.graph import WINDOWED, Kind, Node, Window
 from backstride.surgery.values import Form, Kept, Outcome, Refusal, Replaced, Value
 
 Inputs = Sequence[Value | Node]
 MAPS = ("map", "map_last")
 FLAT = ("flat", "flat_last")
+TURNS: Mapping[tuple[Form, tuple[int, ...]], Form] = {
+    ("map", (0, 1, 2, 3)): "map",
+    ("map_last", (0, 1, 2, 3)): "map_last",
+    ("map", (0, 2, 3, 1)): "map_last",
+    ("map_last", (0, 3, 1, 2)): "map",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,76 @@ def sliding(node: Node, inputs: Inputs) -> Outcome | None:
     value = _only(inputs)
     if value is None or value.form != "map" or len(node.shape) != len(value.size) + 1:
         return _refuse(node, inputs, "slides over a map (N, C, h, w) only")
+    if value.gate is not None:
+        if node.window is None or set(node.window.kernel) != {1} or node.shape[1:] != value.size:
+            return _refuse(node, inputs, "slides over the cell that weighs a whole map (squeeze and excitation)")
+        return Kept(replace(value, channels=node.shape[0]))
     result = Value("map", node.shape[0], node.shape[1:])
     if node.window is not None and node.window.same:
         fixed = replace(node, window=replace(node.window, same=False))
         return Replaced(result, (fixed,), "padded as at native size on images of every size")
     return Kept(result)
+
+
+def whole_pooling(node: Node, inputs: Inputs) -> Outcome | None:
+    """A pooling whose one window covers the map is global pooling, whatever stride and overhang it has.
+
+    Law: there is one window, clipped to the map, of which torch and ONNX count the cells inside alone.
+    """
+    value = _only(inputs)
+    if node.kind not in ("avg_pool", "max_pool") or value is None or value.form != "map" or value.gate is not None:
+        return None
+    window = node.window
+    if window is None or len(node.shape) != len(value.size) + 1 or any(cells != 1 for cells in node.shape[1:]):
+        return None
+    if any(sum(pads) for pads in window.padding) or any(d > 1 for d in window.dilation):
+        return None
+    if any(k < cells for k, cells in zip(window.kernel, value.size, strict=True)):
+        return None
+    result = Value("map", value.channels, node.shape[1:])
+    sliding = _window(value.size)
+    if replace(window, ceil_mode=False) == sliding:
+        return Kept(result)
+    return Replaced(result, (replace(node, window=sliding),), _pool_reason(value.size))
+
+
+def gating(node: Node, inputs: Inputs) -> Outcome | None:
+    """A pooling of the whole map that weighs its channels, by the choice that was made for it.
+
+    Law: at native size both choices are the classifier's vector. `global` pools whatever image comes.
+    `local` pools windows of native size, one for each cell: the window around it, at the border the
+    last one that fits; its map is extended by its own border, h - 1 cells in all.
+    """
+    if node.gate is None:
+        return None
+    value = _only(inputs)
+    if value is None or value.form != "map" or value.gate is not None:
+        return _refuse(node, inputs, "pools what is no map (N, C, h, w)")
+    kind = "max" if "max" in node.kind else "avg"
+    form: Form = "map" if len(node.shape) == 3 else "cells"
+    result = Value(form, value.channels, (1,) * len(value.size), gate=node.gate, over=value.size)
+    if node.gate == "global":
+        reason = "pools the whole image, however large, so every cell depends on all of it"
+        return Replaced(result, (_plain(node, "global_max_pool" if kind == "max" else "global_avg_pool"),), reason)
+    pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
+    pool = replace(_plain(node, "max_pool" if kind == "max" else "avg_pool"), window=_window(value.size))
+    edges = replace(_plain(node, "edge_pad"), window=replace(_window(result.size), padding=pads))
+    return Replaced(result, (pool, edges), "pools the window of native size around each cell")
+
+
+def expansion(node: Node, inputs: Inputs) -> Outcome | None:
+    """A vector that is repeated over a map before it weighs it is not: the product repeats it.
+
+    Law: broadcasting is repetition.
+    """
+    if node.kind != "expand":
+        return None
+    value = next((value for value in inputs if isinstance(value, Value)), None)
+    if value is not None and node.shape == value.shape:
+        return Replaced(value, (), "it has this size already")
+    if value is None or value.gate is None or value.form != "map" or node.shape[1:] != value.over:
+        return _refuse(node, inputs, "repeats a cell over positions of a fixed number")
+    return Replaced(value, (), "the product repeats it")
 
 
 def cellwise(node: Node, inputs: Inputs) -> Outcome | None:
@@ -201,6 +272,8 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:
         return _refuse(node, inputs, "reshapes what is no map or vector")
     if value.form == "map_last" and node.shape == (*value.size, value.channels):
         return Kept(value)
+    if value.form == "split" or (value.form == "map" and node.shape[-len(value.size) :] == value.size):
+        return _regrouping(node, value)
     if node.shape == value.shape and (value.form in ("map", "flat") or value.is_single):
         form: Form = "map"
     elif value.is_single and math.prod(node.shape) == node.shape[0]:
@@ -213,6 +286,39 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:
     )
 
 
+def _regrouping(node: Node, value: Value) -> Outcome:
+    """Channels split into factors, or joined again; the positions stay as they are."""
+    factors = node.shape[: -len(value.size)]
+    if node.shape == value.shape and value.form == "map":
+        return Replaced(value, (), "it has this shape already")
+    if node.shape[-len(value.size) :] != value.size or math.prod(factors) != value.channels:
+        return _refuse(node, (value,), "moves numbers between channels and positions, whose number is fixed")
+    if value.form == "map":
+        step = replace(_plain(node, "split"), factors=factors)
+        return Replaced(replace(value, form="split", factors=factors), (step,), "for maps of any size")
+    if len(factors) > 1:
+        return _refuse(node, (value,), "splits channels that are split already")
+    step = replace(_plain(node, "join"), factors=value.factors)
+    return Replaced(replace(value, form="map", factors=()), (step,), "for maps of any size")
+
+
+def division(node: Node, inputs: Inputs) -> Outcome | None:
+    """Maps cut along the channels, and each of the parts.
+
+    Law: a part's cell is some of the channels of the map's cell.
+    """
+    if node.kind not in ("parts", "part"):
+        return None
+    value = _only(inputs)
+    if value is None or value.form not in ("map", "parts") or node.axes not in ((), (1,)):
+        return _refuse(node, inputs, "cuts positions, whose number is fixed")
+    if node.kind == "parts":
+        return Kept(replace(value, form="parts"))
+    if node.shape[1:] != value.size:
+        return _refuse(node, inputs, "cuts positions, whose number is fixed")
+    return Kept(replace(value, form="map", channels=node.shape[0]))
+
+
 def permutation(node: Node, inputs: Inputs) -> Outcome | None:
     """Moving the channels of a map to the end or back is carried over.
 
@@ -221,13 +327,22 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind != "permute":
         return None
     value = _only(inputs)
-    if value is not None and value.form in MAPS and node.axes == (0, 1, 2, 3):
-        return Kept(value)
-    if value is not None and value.form == "map" and node.axes == (0, 2, 3, 1):
-        return Kept(replace(value, form="map_last"))
-    if value is not None and value.form == "map_last" and node.axes == (0, 3, 1, 2):
-        return Kept(replace(value, form="map"))
-    return _refuse(node, inputs, f"permutes the axes {node.axes}, which mixes rows, columns or tokens with channels")
+    if value is not None and value.form == "split":
+        return _reordering(node, value)
+    turned = None if value is None else TURNS.get((value.form, node.axes))
+    if value is None or turned is None:
+        reason = f"permutes the axes {node.axes}, which mixes rows, columns or tokens with channels"
+        return _refuse(node, inputs, reason)
+    return Kept(replace(value, form=turned))
+
+
+def _reordering(node: Node, value: Value) -> Outcome:
+    """The factors of the channels in another order."""
+    count = len(value.factors)
+    channels, positions = node.axes[1 : count + 1], node.axes[count + 1 :]
+    if sorted(channels) != list(range(1, count + 1)) or list(positions) != sorted(positions):
+        return _refuse(node, (value,), "mixes rows or columns with channels")
+    return Kept(replace(value, factors=tuple(value.factors[axis - 1] for axis in channels)))
 
 
 def softmax(node: Node, inputs: Inputs) -> Outcome | None:
@@ -247,7 +362,7 @@ def softmax(node: Node, inputs: Inputs) -> Outcome | None:
     return Replaced(value, (node,), "over the channels of each cell")
 
 
-def combination(node: Node, inputs: Inputs) -> Outcome | None:
+def combination(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  each return is one refusal
     """Sums, products and the like of maps of one size act cell by cell.
 
     Law: cell i of the result depends on cell i of each input. A map times its own global pooling
@@ -259,11 +374,20 @@ def combination(node: Node, inputs: Inputs) -> Outcome | None:
     constants = [constant for constant in inputs if isinstance(constant, Node)]
     if not values:
         return _refuse(node, inputs, "combines nothing that is computed from the image")
+    gates = [value for value in values if value.gate is not None]
+    maps = [value for value in values if value.gate is None]
+    if maps and gates:
+        values = maps
+        if any(gate.form != "map" or gate.over != maps[0].size for gate in gates) or maps[0].form != "map":
+            return _refuse(node, inputs, "weighs another map than the one that its vector was pooled from")
     first = values[0]
     if any(value.size != first.size for value in values):
-        reason = "joins a map with one pooled over the whole image (squeeze and excitation), of which a larger has many"
+        reason = (
+            "joins a map with one pooled over the whole image (squeeze and excitation), of which a larger has many; "
+            'state se="global" or se="local"'
+        )
         return _refuse(node, inputs, reason)
-    if any(value.form != first.form for value in values):
+    if any((value.form, value.over) != (first.form, first.over) for value in values):
         return _refuse(node, inputs, "joins values of different forms: " + _listed(values))
     for constant in constants:
         if not _broadcasts(constant.shape, first):
@@ -307,12 +431,16 @@ def result(node: Node, inputs: Inputs) -> Outcome | None:
             return _refuse(node, inputs, f"gives {value.described()}: the model is no classifier of whole images")
         if value.form in FLAT:
             return _refuse(node, inputs, f"gives {value.described()}: no dense layer or pooling follows it")
+        if value.gate is not None:
+            return _refuse(node, inputs, "gives a vector that weighs a map, too")
     first = inputs[0]
     assert isinstance(first, Value)
     return Kept(first)
 
 
 RULES = (
+    Rule("squeeze and excitation", gating),
+    Rule("pooling of the whole map", whole_pooling),
     Rule("sliding window", sliding),
     Rule("cell by cell", cellwise),
     Rule("batch normalisation of vectors", normalisation),
@@ -324,6 +452,8 @@ RULES = (
     Rule("flattening", flattening),
     Rule("reshaping", reshaping),
     Rule("permutation", permutation),
+    Rule("repetition", expansion),
+    Rule("parts of the channels", division),
     Rule("softmax over the classes", softmax),
     Rule("combination", combination),
     Rule("concatenation", concatenation),
@@ -349,6 +479,11 @@ def _listed(values: Sequence[Value]) -> str:
 def _window(kernel: tuple[int, ...]) -> Window:
     ones = (1,) * len(kernel)
     return Window(kernel, ones, ((0, 0),) * len(kernel), ones)
+
+
+def _plain(node: Node, kind: Kind) -> Node:
+    """A node of another kind in this one's place, with nothing of it but its names."""
+    return Node(node.name, kind, node.inputs, node.shape, node.label)
 
 
 def _pool_reason(kernel: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,37 +10,61 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx
 
-from backstride.surgery.graph import Kind
-from backstride.surgery.torch_modules import Operation, conv_window, pool_window, softmax_axis
+from backstride.surgery.torch_modules import Operation, conv_window, pad_window, pool_window, softmax_axis
 
 Results = Mapping[fx.Node, Any]
 NAMES: dict[Any, str] = {  # these hide behind a dispatching function without a name
     F.max_pool2d: "max_pool2d",
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
 }
+PARTS = ("chunk", "split", "tensor_split")
 ALIASES = {"log_softmax": "softmax", "concat": "cat", "concatenate": "cat", "iadd": "add", "imul": "mul"}
+CASTS = ("to", "float", "type_as")  # their other arguments say which numbers, not how many
 CELLWISE = (
     *("abs", "celu", "clamp", "clone", "contiguous", "elu", "exp", "gelu", "hardsigmoid", "hardswish", "hardtanh"),
-    *("leaky_relu", "log_sigmoid", "mish", "neg", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign"),
+    *(
+        "leaky_relu",
+        "local_response_norm",
+        "log_sigmoid",
+        "mish",
+        "neg",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "softsign",
+    ),
     *("sqrt", "tanh"),
 )
 BINARY = ("add", "sub", "mul", "truediv", "div", "maximum", "minimum")
 RESHAPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "getitem", "unflatten")
-POOLED: dict[str, Kind] = {"adaptive_avg_pool2d": "adaptive_avg_pool", "adaptive_max_pool2d": "adaptive_max_pool"}
+EXPANDING = ("expand", "expand_as")
+SIMPLE: Mapping[str, Operation] = {
+    **dict.fromkeys(CELLWISE, Operation("activation")),
+    **dict.fromkeys(CASTS, Operation("activation", data=1)),
+    **dict.fromkeys(EXPANDING, Operation("expand", data=1)),
+    **dict.fromkeys(BINARY, Operation("combine")),
+    "adaptive_avg_pool2d": Operation("adaptive_avg_pool", data=1),
+    "adaptive_max_pool2d": Operation("adaptive_max_pool", data=1),
+    "group_norm": Operation("layer_norm", data=1),
+    "instance_norm": Operation("layer_norm", data=1),
+    "batch_norm": Operation("batch_norm", data=1),
+    "dropout": Operation("dropout"),
+}
 
 
 def function_operation(node: fx.Node, results: Results) -> Operation:
     """What a call does; "other" where the dictionary lacks it."""
     name = called(node)
     name = ALIASES.get(name, name)
-    if name in CELLWISE:
-        return Operation("activation")
+    if name == "getitem" and _cuts_channels(node, results):
+        return Operation("part", data=1)
     if name in RESHAPING:
         return Operation("reshape" if results[node].numel() == fed(node, results).numel() else "other")
-    if name in BINARY:
-        return Operation("combine")
-    if name in POOLED:
-        return Operation(POOLED[name], data=1)
+    if name in SIMPLE:
+        return SIMPLE[name]
     build = FUNCTIONS.get(name)
     return Operation("other") if build is None else build(node, results)
 
@@ -68,6 +93,23 @@ def fed(node: fx.Node, results: Results) -> torch.Tensor:
     return next(results[source] for source in node.all_input_nodes if isinstance(results[source], torch.Tensor))
 
 
+def parts_axis(node: fx.Node, results: Results) -> tuple[int, ...] | None:
+    """The axis along which a call cuts its input into parts; None for other calls."""
+    if called(node) not in PARTS:
+        return None
+    return (bound(node, results, "input parts dim").get("dim", 0) % fed(node, results).ndim,)
+
+
+def _cuts_channels(node: fx.Node, results: Results) -> bool:
+    """Whether an index takes a tuple's entry, or a stretch of axis 1 alone."""
+    source, index = bound(node, results, "input index").values()
+    if isinstance(source, tuple | list):
+        return True
+    if not isinstance(index, tuple) or len(index) < 2 or not all(isinstance(entry, slice) for entry in index):
+        return False
+    return all(entry == slice(None) for axis, entry in enumerate(index) if axis != 1)
+
+
 def _conv2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input weight bias stride padding dilation groups")
     options = (given.get("stride", 1), given.get("padding", 0), given.get("dilation", 1))
@@ -86,6 +128,19 @@ def _avg_pool2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
     return Operation("avg_pool", pool_window(*options, ceil_mode=bool(given.get("ceil_mode"))), data=1)
+
+
+def _pad(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input pad mode value")
+    cells = [int(count) for count in given["pad"]]
+    if given.get("mode", "constant") == "circular" or len(cells) < 4 or any(cells[6:]):
+        return Operation("other")
+    return Operation("pad", pad_window(cells), data=1)
+
+
+def _layer_norm(node: fx.Node, results: Results) -> Operation:
+    shape = bound(node, results, "input normalized_shape").get("normalized_shape", ())
+    return Operation("layer_norm", features=math.prod(shape), data=1)
 
 
 def _linear(node: fx.Node, results: Results) -> Operation:
@@ -128,20 +183,16 @@ def _cat(node: fx.Node, results: Results) -> Operation:
     return Operation("concat", axes=(given.get("dim", given.get("axis", 0)) % results[node].ndim,))
 
 
-def _dropout(node: fx.Node, results: Results) -> Operation:
-    _ = node, results
-    return Operation("dropout")
-
-
 FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
+    "pad": _pad,
+    "layer_norm": _layer_norm,
     "linear": _linear,
     "mean": _mean,
     "permute": _permute,
     "transpose": _transpose,
     "softmax": _softmax,
     "cat": _cat,
-    "dropout": _dropout,
 }

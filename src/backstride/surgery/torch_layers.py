@@ -41,6 +41,18 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> 
     return layer
 
 
+def with_weight_norm(layer: nn.Conv2d, lengths: torch.Tensor, rows: torch.Tensor, step: Node) -> nn.Conv2d:
+    """The convolution, with its weight kept as `lengths` (C_out, 1) times the directions of `rows` (C_out, C_in).
+
+    The norm of a row is that of its kernel, which has the same numbers in another order.
+    """
+    normed: Any = nn.utils.parametrizations.weight_norm(layer)
+    pieces = normed.parametrizations.weight
+    pieces.original0 = nn.Parameter(lengths.detach().clone()[:, :, None, None], lengths.requires_grad)
+    pieces.original1 = nn.Parameter(convolution(rows, None, step).weight.detach(), rows.requires_grad)
+    return normed
+
+
 def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
     """The same convolution with other output channels: the first rows as they were, new ones zero."""
     options: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)

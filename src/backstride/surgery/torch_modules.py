@@ -52,6 +52,12 @@ def pool_window(kernel: Any, stride: Any, padding: Any, dilation: Any = 1, *, ce
     return Window(pair(kernel), strides, pads, pair(dilation), ceil_mode)
 
 
+def pad_window(cells: Sequence[int]) -> Window:
+    """A window of one cell with torch's padding: left, right, top, bottom."""
+    left, right, top, bottom = cells[:4]
+    return Window((1, 1), (1, 1), ((top, bottom), (left, right)))
+
+
 def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window:
     """The window of a convolution; "same" puts the larger half at the end."""
     spans = [d * (k - 1) for k, d in zip(kernel, pair(dilation), strict=True)]
@@ -100,9 +106,23 @@ def _avg_pool(module: Any, rank: int) -> Operation:
     return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
 
 
+def _pad(module: Any, rank: int) -> Operation:
+    return Operation("pad" if rank == 4 else "other", pad_window(module.padding))
+
+
 def _linear(module: Any, rank: int) -> Operation:
-    _ = rank  # weight_norm and parametrizations compute the weight anew in every call
-    return Operation("dense" if isinstance(module.weight, nn.Parameter) else "other")
+    _ = rank  # parametrizations compute the weight anew in every call
+    stored = isinstance(module.weight, nn.Parameter) or weight_norm_of(module) is not None
+    return Operation("dense" if stored else "other")
+
+
+def weight_norm_of(module: nn.Module) -> Any:
+    """The parametrization of a layer whose rows are normalised one by one (`weight_norm`), else None."""
+    lists: Any = getattr(module, "parametrizations", {})
+    found = list(lists["weight"]) if "weight" in lists else []
+    if len(found) != 1 or type(found[0]).__name__ != "_WeightNorm" or found[0].dim != 0:
+        return None
+    return lists["weight"]
 
 
 def _layer_norm(module: Any, rank: int) -> Operation:
@@ -146,6 +166,7 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation
     ((nn.AvgPool2d,), _avg_pool),
     ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),
     ((nn.AdaptiveMaxPool2d,), _plain("adaptive_max_pool")),
+    ((nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d), _pad),
     ((nn.Linear,), _linear),
     ((nn.Flatten, nn.Unflatten), _plain("reshape")),
     ((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _plain("batch_norm")),
@@ -153,7 +174,7 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation
     ((nn.GroupNorm, nn.InstanceNorm2d), _plain("layer_norm")),
     ((nn.PReLU,), _prelu),
     ((nn.Dropout, nn.AlphaDropout), _plain("dropout")),
-    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm), _on_maps),
+    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm, nn.ChannelShuffle), _on_maps),
     ((nn.Softmax, nn.LogSoftmax), _softmax),
     ((nn.Softmax2d,), _softmax_channels),
 )

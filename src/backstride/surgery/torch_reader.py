@@ -19,11 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
-from backstride.surgery.torch_functions import called, fed, function_operation
+from backstride.surgery.torch_functions import called, fed, function_operation, parts_axis
 from backstride.surgery.torch_modules import Operation, module_operation
+from backstride.surgery.torch_tracer import BATCH, ShapeTracer
 from backstride.surgery.values import Refusal, RefusedError
-
-BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,17 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
     name = type(model).__name__
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     skeleton = _skeleton(model, mode)
-    options = _forward_defaults(name, skeleton)
-    trained, evaluated = (_trace(name, skeleton.train(training), options) for training in (True, False))
+    _check_inputs(name, skeleton)
+    like = next((tensor for tensor in skeleton.parameters() if tensor.is_floating_point()), torch.empty(0))
+    with mode:
+        image = torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device)
+    trained, evaluated = (
+        _trace(name, skeleton.train(training), ShapeTracer(mode, image)) for training in (True, False)
+    )
     stored = _stored(model, skeleton, evaluated)
     traced = fx.GraphModule(skeleton, evaluated, name)
     with mode:
-        results = _run(name, traced, input_shape)
+        results = _run(name, traced, image)
     switched, same = _compare(trained, evaluated)
     known: dict[str, Node] = {}
     for node in evaluated.nodes:
@@ -99,23 +103,22 @@ def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _forward_defaults(name: str, skeleton: nn.Module) -> dict[str, Any] | None:
-    """The forward pass's optional arguments, which stay at their defaults; one other is the image."""
+def _check_inputs(name: str, skeleton: nn.Module) -> None:
+    """One input is the image; others have defaults."""
     _, *others = inspect.signature(skeleton.forward).parameters.values()
     named = [other for other in others if other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD)]
     required = [other.name for other in named if other.default is other.empty]
     if required:
         reason = f"takes {len(required) + 1} inputs; a classifier takes the image alone"
         raise RefusedError(name, (Refusal("forward", reason),))
-    return {other.name: other.default for other in named} or None
 
 
-def _trace(name: str, skeleton: nn.Module, options: dict[str, Any] | None) -> fx.Graph:
+def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer) -> fx.Graph:
     try:
-        return fx.Tracer().trace(skeleton, options)
+        return tracer.trace(skeleton)
     except Exception as error:  # the model's own code runs here
         cause = str(error).partition("\n")[0]
-        reason = f"cannot be traced, since what it does depends on the image's values or size ({cause})"
+        reason = f"cannot be traced, since what it does depends on the image's values ({cause})"
         raise RefusedError(name, (Refusal("forward", reason),)) from error
 
 
@@ -162,12 +165,11 @@ def dropout_module(node: fx.Node) -> nn.Module:
     return nn.Dropout(_dropout_options(node)[0])
 
 
-def _run(name: str, traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Mapping[fx.Node, Any]:
-    like = next((tensor for tensor in traced.parameters() if tensor.is_floating_point()), torch.empty(0))
+def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> Mapping[fx.Node, Any]:
     shapes = _Shapes(traced)
     try:
         with torch.no_grad():
-            _ = shapes.run(torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device))
+            _ = shapes.run(image)
     except Exception as error:  # the model's own code runs here
         failed = shapes.current
         assert failed is not None
@@ -177,7 +179,7 @@ def _run(name: str, traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Map
             if isinstance(result := shapes.results.get(source), torch.Tensor)
         ]
         message = (
-            f"`input_shape` (={input_shape}) does not fit `model` (={name}): {_label(failed, traced)} "
+            f"`input_shape` (={tuple(image.shape[1:])}) does not fit `model` (={name}): {_label(failed, traced)} "
             f"does not take {' and '.join(met) or 'its input'}"
         )
         raise ValueError(message) from error
@@ -191,18 +193,27 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     if node.op == "output":
         return Node(node.name, "output", inputs, (), "the result")
     if not isinstance(result, torch.Tensor):
-        holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(result))
-        return Node(node.name, "other", inputs, (), label) if holds else Node(node.name, "scalar", (), (), label)
+        return _describe_several(node, label, results)
     if node.op == "get_attr" or (inputs and all(known[name].kind in ("constant", "scalar") for name in inputs)):
         return Node(node.name, "constant", (), tuple(result.shape), label)
     if result.ndim == 0 or result.shape[0] != BATCH:
         return Node(node.name, "unbatched", inputs, tuple(result.shape), label)
     if node.op == "placeholder":
         return Node(node.name, "input", (), tuple(result.shape[1:]), label)
-    given = any(isinstance(results[source], torch.Tensor) for source in node.all_input_nodes)
+    given = any(isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes)
     found = _operation(node, traced, results) if given else Operation("other")
     details = (found.window, found.axes, found.features)
     return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, *details)
+
+
+def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any]) -> Node:
+    """The plain node for a tuple of tensors, or for a number."""
+    inputs = tuple(source.name for source in node.all_input_nodes)
+    axis = parts_axis(node, results)
+    if axis is not None:
+        return Node(node.name, "parts", inputs[:1], tuple(fed(node, results).shape[1:]), label, axes=axis)
+    holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(results[node]))
+    return Node(node.name, "other", inputs, (), label) if holds else Node(node.name, "scalar", (), (), label)
 
 
 def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any]) -> Operation:

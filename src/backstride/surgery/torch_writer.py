@@ -17,11 +17,17 @@ from torch import fx, nn
 
 from backstride.surgery.graph import WINDOWED, Node
 from backstride.surgery.torch_functions import called
-from backstride.surgery.torch_layers import convolution, layers_of, norm_over_map, with_classes
+from backstride.surgery.torch_layers import convolution, layers_of, norm_over_map, with_classes, with_weight_norm
+from backstride.surgery.torch_modules import weight_norm_of
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
-POOLS: Mapping[str, Any] = {"avg_pool": F.avg_pool2d, "max_pool": F.max_pool2d}
+POOLS: Mapping[str, Any] = {
+    "avg_pool": F.avg_pool2d,
+    "max_pool": F.max_pool2d,
+    "global_avg_pool": F.adaptive_avg_pool2d,
+    "global_max_pool": F.adaptive_max_pool2d,
+}
 
 
 class Writer:
@@ -112,18 +118,53 @@ class Writer:
         return sources[0]
 
     def _step(self, node: fx.Node, step: Node, sources: Sequence[fx.Node]) -> fx.Node:
-        graph, fed = self._graph, sources[0]
-        if step.kind in POOLS:
-            assert step.window is not None
-            return graph.call_function(POOLS[step.kind], (fed, step.window.kernel, step.window.strides))
-        if step.kind == "permute":
-            return graph.call_method("permute", (fed, *step.axes))
-        if step.kind == "softmax":
-            call = F.log_softmax if self.is_log_softmax(node.name) else F.softmax
-            return graph.call_function(call, (fed,), {"dim": 1})
-        if step.kind == "concat":
-            return graph.call_function(torch.cat, (list(sources),), {"dim": 1})
-        return graph.call_module(self._turn(node, step), (fed,))
+        if step.kind in ("conv", "batch_norm", "layer_norm"):
+            return self._layer(node, step, sources[0])
+        call, args, options = self._call(node, step)
+        data: Any = list(sources) if step.kind == "concat" else sources[0]
+        if isinstance(call, str):
+            return self._graph.call_method(call, (data, *args), options)
+        return self._graph.call_function(call, (data, *args), options)
+
+    def _call(  # noqa: PLR0911  one return for each kind
+        self, node: fx.Node, step: Node
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The function or method of a step without weights, and its arguments beside the data."""
+        window = step.window
+        match step.kind:
+            case "avg_pool" | "max_pool":
+                assert window is not None
+                return POOLS[step.kind], (window.kernel, window.strides), {}
+            case "global_avg_pool" | "global_max_pool":
+                return POOLS[step.kind], (1,), {}
+            case "edge_pad":
+                assert window is not None
+                (top, bottom), (left, right) = window.padding
+                return F.pad, ((left, right, top, bottom),), {"mode": "replicate"}
+            case "split":
+                return "unflatten", (1, step.factors), {}
+            case "join":
+                return "flatten", (1, len(step.factors)), {}
+            case "permute":
+                return "permute", step.axes, {}
+            case "softmax":
+                return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
+            case _:
+                assert step.kind == "concat"
+                return torch.cat, (), {"dim": 1}
+
+    def _layer(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        if node.op != "call_module" and step.kind != "conv":
+            return self._normalise(node, step, fed)
+        return self._graph.call_module(self._turn(node, step), (fed,))
+
+    def _normalise(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        """A functional normalisation of vectors, on the channels of a map."""
+        last = step.kind == "layer_norm"
+        turned = self._graph.call_method("movedim", (fed, 1, -1)) if last else fed
+        data = node.all_input_nodes[0]
+        made = self._graph.node_copy(node, lambda source: turned if source is data else self._find(source))
+        return self._graph.call_method("movedim", (made, -1, 1)) if last else made
 
     def _turn(self, node: fx.Node, step: Node) -> str:
         """The name of the layer that stands for the node's; one that is called twice alike stays one."""
@@ -144,6 +185,9 @@ class Writer:
             return norm_over_map(layer)
         if isinstance(layer, nn.Linear):
             made = convolution(layer.weight, layer.bias, step)
+            pieces = weight_norm_of(layer)
+            if pieces is not None:
+                made = with_weight_norm(made, pieces.original0, pieces.original1, step)
         else:
             made = convolution(*self._stored(node), step)
         if node.name in self._classes:

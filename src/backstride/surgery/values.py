@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from backstride.surgery.graph import Graph, Node
+from backstride.surgery.graph import Gate, Graph, Node
 
-Form: TypeAlias = Literal["map", "map_last", "flat", "flat_last", "cells", "squeezed"]
+Form: TypeAlias = Literal["map", "map_last", "flat", "flat_last", "cells", "squeezed", "split", "parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,19 +15,28 @@ class Value:
     """What a node gives at native size, and what it stands for once the image may be larger.
 
     `form` is the classifier's: a map (N, C, h, w), the same with the channels last, either of them
-    flattened, one vector per image, or a vector with more axes of length 1. In the rewritten network
-    all but `map_last` are maps (N, channels, h, w); a vector is the map's single cell, and a larger
-    image has more of them.
+    flattened, one vector per image, a vector with more axes of length 1, a map whose channels are split
+    into `factors`, or parts of one. In the rewritten network all but `map_last`, `split` and `parts` are
+    maps (N, channels, h, w); a vector is the map's single cell, and a larger image has more of them.
+    `gate`: the vector weighs the channels of a map of `over` cells; `local` ones have a vector for each.
     """
 
     form: Form
     channels: int
     size: tuple[int, ...]
+    factors: tuple[int, ...] = ()
+    gate: Gate | None = None
+    over: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape in the rewritten network, (C, h, w)."""
+        """The shape in the classifier, as a map (C, h, w)."""
         return (self.channels, *self.size)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The shape in the rewritten network at native size, (C, h, w)."""
+        return (self.channels, *(self.over if self.gate == "local" else self.size))
 
     @property
     def is_single(self) -> bool:

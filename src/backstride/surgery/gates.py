@@ -1,0 +1,51 @@
+"""Which poolings weigh the channels of a map (squeeze and excitation), found by the shapes that meet.
+
+Hu et al., "Squeeze-and-Excitation Networks" (arXiv 1709.01507): a map is multiplied by a vector that was
+pooled from all of it. On a larger image that vector has two meanings, between which only the user can
+choose. `global`: the pooling of the whole larger image, as the layer's text says. `local`: at each cell
+the pooling of the window of native size around it, held inside the image at its borders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backstride.surgery.graph import Gate, Graph, Node
+
+POOLS = ("mean", "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool")
+
+
+def gated(graph: Graph, choice: Gate) -> Graph:
+    """The graph with `choice` on every pooling of this kind."""
+    names = gate_pools(graph)
+    return Graph(tuple(replace(node, gate=choice) if node.name in names else node for node in graph))
+
+
+def gate_pools(graph: Graph) -> frozenset[str]:
+    """The poolings from a map to one cell whose result meets a map of more cells."""
+    found: set[str] = set()
+    todo = [name for node in graph if node.kind in ("combine", "expand") for name in _weighing(graph, node)]
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        node = graph[name]
+        if node.kind in POOLS and not all(_is_single(graph[source]) for source in node.inputs):
+            found.add(name)
+        elif _is_single(node):
+            todo += node.inputs
+    return frozenset(found)
+
+
+def _weighing(graph: Graph, node: Node) -> list[str]:
+    """The inputs of one cell, where the result has more."""
+    inputs = [graph[name] for name in node.inputs]
+    if _is_single(node):
+        return []
+    return [source.name for source in inputs if source.kind not in ("constant", "scalar") and _is_single(source)]
+
+
+def _is_single(node: Node) -> bool:
+    return node.kind != "input" and (len(node.shape) < 3 or all(cells == 1 for cells in node.shape[1:]))

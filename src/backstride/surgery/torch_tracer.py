@@ -1,0 +1,127 @@
+"""torch.fx with shapes: what a model decides by the image's size is decided by the native one.
+
+A cell of the network stands for a crop of native size, so what the classifier computes from the size
+of its image is what it computes from the native size. Sizes that only shape tensors stay open; those
+that Python needs at once (a branch, an integer, a loop) are looked up on fake tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.proxy import Attribute, TraceError
+
+BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
+
+
+class ShapeTracer(fx.Tracer):
+    """Traces a module on one image; `image` is fake, and so are the weights."""
+
+    def __init__(self, mode: FakeTensorMode, image: torch.Tensor) -> None:
+        super().__init__()
+        self.proxy_buffer_attributes = True
+        self._mode = mode
+        self._image = image
+        self._known: dict[fx.Node, Any] = {}
+        self._looking = False
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """The image is the only argument; all others stay at their defaults."""
+        _ = is_module, concrete_args
+        image = next(iter(list(inspect.signature(root_fn).parameters)[1:]), "image")
+        return root_fn, [self.root, self.create_proxy("placeholder", image, (), {})]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Values that know their shapes."""
+        return _Shaped(node, self)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Which way a branch goes at native size."""
+        return bool(self.look_up(obj.node))
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """The entries of a shape, or of a tuple of tensors."""
+        found = self.look_up(obj.node, tensors=True)
+        if isinstance(found, torch.Tensor):
+            message = "it loops over a tensor"
+            raise TraceError(message)
+        return iter([obj[place] for place in range(len(found))])
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A leaf becomes a node, other modules are traced through."""
+        return forward(*args, **kwargs) if self._looking else super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """A weight becomes a node."""
+        return attr_val if self._looking else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def look_up(self, node: fx.Node, *, tensors: bool = False) -> Any:
+        """What a node gives at native size; numbers that count the images of a batch are refused."""
+        found = self._value(node)
+        if isinstance(found, torch.Tensor) and not tensors:
+            message = "the values of a tensor decide"
+            raise TraceError(message)
+        if isinstance(found, int) and not isinstance(found, bool) and found and found % BATCH == 0:
+            message = "the number of images decides"
+            raise TraceError(message)
+        return found
+
+    def _value(self, node: fx.Node) -> Any:
+        if node not in self._known:
+            args, kwargs = fx.map_arg((node.args, node.kwargs), self._value)
+            self._looking = True
+            try:
+                with self._mode, torch.no_grad():
+                    self._known[node] = self._run(node, args, kwargs)
+            finally:
+                self._looking = False
+        return self._known[node]
+
+    def _run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        target: Any = node.target
+        match node.op:
+            case "placeholder":
+                return self._image
+            case "get_attr":
+                owner, _, name = str(target).rpartition(".")
+                return getattr(self.root.get_submodule(owner), name)
+            case "call_module":
+                return self.root.get_submodule(str(target)).forward(*args, **kwargs)
+            case "call_method":
+                return getattr(args[0], target)(*args[1:], **kwargs)
+            case _:
+                return target(*args, **kwargs)
+
+
+class _Shaped(fx.Proxy):
+    """A value whose sizes and counts Python may use."""
+
+    tracer: Any
+
+    def __getattr__(self, k: str) -> Any:
+        return _ShapedAttribute(self, k)
+
+    def __int__(self) -> int:
+        return int(self.tracer.look_up(self.node))
+
+    def __index__(self) -> int:
+        return self.tracer.look_up(self.node).__index__()
+
+    def __float__(self) -> float:
+        return float(self.tracer.look_up(self.node))
+
+    def __len__(self) -> int:
+        return len(self.tracer.look_up(self.node, tensors=True))
+
+
+class _ShapedAttribute(_Shaped, Attribute):
+    """An attribute of such a value, or its method."""

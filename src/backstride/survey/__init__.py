@@ -1,0 +1,6 @@
+"""The table of architectures: classifiers that others wrote, transposed, proved and timed, row by row."""
+
+from backstride.survey.row import Entry, Row, measure
+from backstride.survey.table import run, to_markdown
+
+__all__ = ["Entry", "Row", "measure", "run", "to_markdown"]

@@ -1,0 +1,80 @@
+"""One row: a classifier is built, converted, compared with itself and timed against its sliding window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from backstride.surgery.proof import Run, compare
+from backstride.surgery.report import Report
+from backstride.surgery.speed import measure_speed
+from backstride.surgery.values import RefusedError
+
+STRIDES = 3  # the image is so many strides larger than the native size, on each axis
+
+Converted = tuple[Run, Run, Report]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An architecture. `convert` builds it with random weights and gives (classifier, network, report).
+
+    The two are functions from images (N, C, H, W) to results as NumPy arrays: (N, classes) and
+    (N, classes, h, w). `options`: what was chosen for it, such as `se="local"`.
+    """
+
+    name: str
+    framework: str
+    library: str
+    shape: tuple[int, int, int]
+    convert: Callable[[], Converted]
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured. `error`: the largest difference at native size over the largest score.
+
+    `exact`: the share of compared cells of the larger image that are equal within 1e-5. `speed`: seconds
+    of the classifier on all crops over seconds of the network, on that image. `refused`: why there is
+    no network.
+    """
+
+    entry: Entry
+    rewrites: int = 0
+    seconds: float = 0.0
+    error: float = 0.0
+    holds: bool = False
+    exact: float = 0.0
+    speed: float = 0.0
+    refused: str | None = None
+
+
+def measure(entry: Entry) -> Row:
+    """Build, convert, prove and time one architecture."""
+    start = time.perf_counter()
+    try:
+        classifier, network, report = entry.convert()
+    except RefusedError as refusal:
+        return Row(entry, refused=str(refusal.refusals[0]))
+    seconds = time.perf_counter() - start
+    stride = report.outputs[0].stride
+    channels, *native = entry.shape
+    size = [cells + STRIDES * int(step) for cells, step in zip(native, stride, strict=True)]
+    image = np.random.default_rng(0).normal(size=(channels, *size)).astype(np.float32)
+    proof = compare(classifier, network, report.graph, image)
+    first = image[None, :, : native[0], : native[1]]
+    scale = float(np.max(np.abs(classifier(first))))
+    known = ~np.isnan(proof.deviation)
+    return Row(
+        entry,
+        rewrites=len(report.rewrites),
+        seconds=seconds,
+        error=proof.native_difference / scale,
+        holds=proof.holds,
+        exact=float(np.mean(proof.exact[known])),
+        speed=measure_speed(classifier, network, report.graph, image).ratio,
+    )

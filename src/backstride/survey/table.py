@@ -1,0 +1,62 @@
+"""All rows, and the page of them."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+
+from backstride.survey.row import Entry, Row, measure
+
+ROSTERS = {"PyTorch": "backstride.survey.torch_entries"}  # framework: the module whose `entries()` lists its rows
+
+HEAD = """# Architectures
+
+Classifiers with random weights from libraries that are not ours, made fully convolutional. `make architectures`
+writes this page anew. Error: the largest difference at native size, relative to the largest score. Exact cells: on
+an image three strides larger on each axis, the share of cells that equal the classifier on their crops within 1e-5;
+zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a batch of all those
+crops over the network on the image, on one core.
+
+"""
+COLUMNS = (
+    *("architecture", "framework", "from", "input", "rewrites", "largest error at native size", "exact cells"),
+    "speed-up over the sliding window",
+)
+RULER = "|---|---|---|---|--:|--:|--:|--:|"
+
+
+def run(frameworks: Sequence[str] | None = None, *, progress: Callable[[Row], None] = lambda _: None) -> list[Row]:
+    """Measure every entry of these frameworks, of all by default."""
+    rows: list[Row] = []
+    for entry in _entries(frameworks or tuple(ROSTERS)):
+        rows.append(measure(entry))
+        progress(rows[-1])
+        _ = gc.collect()
+    return rows
+
+
+def to_markdown(rows: Iterable[Row]) -> str:
+    """The page.
+
+    >>> from backstride.survey.row import Entry, Row
+    >>> entry = Entry("LeNet", "PyTorch", "by hand", (1, 28, 28), lambda: None)
+    >>> print(to_markdown([Row(entry, 4, 0.1, 2e-7, True, 1.0, 3.21)]).splitlines()[-1])
+    | LeNet | PyTorch | by hand | 1x28x28 | 4 | 2.0e-07 | 100% | 3.2 |
+    """
+    return HEAD + f"| {' | '.join(COLUMNS)} |\n{RULER}\n" + "".join(_line(row) for row in rows)
+
+
+def _line(row: Row) -> str:
+    entry = row.entry
+    name = f"{entry.name}, `{entry.options}`" if entry.options else entry.name
+    cells = [name, entry.framework, entry.library, "x".join(map(str, entry.shape))]
+    if row.refused is None:
+        cells += [str(row.rewrites), f"{row.error:.1e}", f"{row.exact:.0%}", f"{row.speed:.1f}"]
+    else:
+        cells += ["refused", row.refused.replace("|", "\\|"), "", ""]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _entries(frameworks: Sequence[str]) -> list[Entry]:
+    return [entry for framework in frameworks for entry in importlib.import_module(ROSTERS[framework]).entries()]
