@@ -19,6 +19,7 @@ def transpose(
     report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
     skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
+    se: Annotated[str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")] = None,
     coarse: Annotated[bool, typer.Option("--coarse", help="No decoder: a score for each crop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
@@ -39,6 +40,7 @@ def transpose(
             classes=classes,
             skips=parse.skips(skips),
             coarse=coarse,
+            se=se,
         )
     if as_json:
         data = {

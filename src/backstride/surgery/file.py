@@ -42,6 +42,7 @@ def convert_file(
     classes: int | None = None,
     skips: str | Sequence[int] = "auto",
     coarse: bool = False,
+    se: str | None = None,
 ) -> tuple[Report, Proof | None]:
     """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
 
@@ -68,11 +69,11 @@ def convert_file(
             message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
             raise ImportError(message)
     classifier = _loaded(model, suffix)
-    options: dict[str, Any] = {} if coarse else {"classes": classes, "skips": skips}
+    options: dict[str, Any] = {"se": se} if coarse else {"classes": classes, "skips": skips, "se": se}
     network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
     proof = None
     if report_path is not None:
-        compared = network if coarse or classes is None else convolutionalize(classifier, shape)[0]
+        compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
         proof = _proved(classifier, compared, report, shape)
     data = _bytes(network, suffix)
     write_beside(output, data)

@@ -128,7 +128,7 @@ def _padding(call: Call) -> Meaning:
     if amounts is None:
         amounts = tuple((-before, -after) for before, after in call.operation.cropping)
     pads = tuple((int(before), int(after)) for before, after in amounts)
-    return "max_pool", {"window": Window((1, 1), (1, 1), pads)}
+    return "pad", {"window": Window((1, 1), (1, 1), pads)}
 
 
 def _dense(call: Call) -> Meaning:

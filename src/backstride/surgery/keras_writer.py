@@ -112,6 +112,13 @@ class Writer:
             case "avg_pool" | "max_pool":
                 assert step.window is not None
                 return POOLS[step.kind](step.window.kernel, step.window.strides, name=call.name)(source)
+            case "global_avg_pool":
+                return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
+            case "global_max_pool":
+                return keras.layers.GlobalMaxPooling2D(keepdims=True, name=call.name)(source)
+            case "edge_pad":
+                assert step.window is not None
+                return Padding(step.window.padding, name=f"{call.name}_edges")(source)
             case "softmax":
                 operation = call.operation
                 log = softmax_name(call) == "log_softmax" or type(operation).__name__ == "LogSoftmax"
@@ -160,11 +167,14 @@ class Writer:
             lowest = step.kind == "max_pool"
             layer = Padding(pads, "lowest", name=name) if lowest else keras.layers.ZeroPadding2D(pads, name=name)
             source = layer(source)
-        layer: Any = self._kept_valid(call, node)
+        layer: Any = self._kept_valid(call, node, step)
         return layer(source)
 
-    def _kept_valid(self, call: Call, node: Node) -> Any:
-        changes: dict[str, Any] = {"padding": "valid", **({"activation": None} if self._bare == call.name else {})}
+    def _kept_valid(self, call: Call, node: Node, step: Node) -> Any:
+        window = step.window
+        pools = step.kind in POOLS and window is not None
+        size = {"pool_size": window.kernel, "strides": window.strides} if pools and window is not None else {}
+        changes: dict[str, Any] = {"padding": "valid", **size, **({"activation": None} if self._bare == call.name else {})}
         return self._rescored(call, changes) if node.name in self._classes else self._copy(call, changes)
 
     def _turned(self, call: Call, node: Node, step: Node) -> Any:

@@ -191,7 +191,14 @@ def _pad(call: Call) -> Meaning:
     pairs = {int(axis) % 4: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
     if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
         return OTHER
-    return Meaning("max_pool", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0)))))
+    return Meaning("pad", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0)))))
+
+
+def _slice(call: Call) -> Meaning:
+    """Some of the channels of a map."""
+    known = all(source is None or source.value is not None for source in call.sources[1:])
+    kept = call.result.shape[:1] + call.result.shape[2:] == call.first.shape[:1] + call.first.shape[2:]
+    return Meaning("part", axes=(1,)) if known and kept and call.rank == 4 else OTHER
 
 
 def _reduce(call: Call) -> Meaning:
@@ -259,6 +266,7 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Dropout": _plain("dropout"),
+    "Expand": _plain("expand"),
     "Gemm": _dense,
     "GlobalAveragePool": _plain("adaptive_avg_pool"),
     "GlobalMaxPool": _plain("adaptive_max_pool"),
@@ -274,6 +282,7 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Pad": _pad,
     "ReduceMax": _reduce_max,
     "ReduceMean": _reduce,
+    "Slice": _slice,
     "Softmax": _softmax,
     "Transpose": _permute,
 }

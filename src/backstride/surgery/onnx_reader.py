@@ -158,7 +158,7 @@ def _calls(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> Mapping[str
     found: dict[str, Call] = {}
     for node in reversed(needed):
         sources = tuple(tensors[name] if name else None for name in node.input)
-        for name in filter(None, node.output):
+        for name in (name for name in node.output if name and name in wanted):
             found[name] = Call(node, sources, tensors[name], opset)
     return found
 
@@ -202,6 +202,12 @@ def _graph(
     fused = {before.result.name for before, _ in biases.values()}
     for name, call in calls.items():
         if name not in fused:
+            if call.node.op_type == "Split" and call.result.origin == "image":
+                whole = parts_name(call)
+                nodes.setdefault(whole, _parts(whole, call))
+                shape = call.result.shape[1:]
+                nodes[name] = Node(name, "part", (whole,), shape, label(call.node))
+                continue
             found = _describe(name, call, biases, batch)
             for source in found.inputs:
                 if source not in nodes:
@@ -214,6 +220,16 @@ def _graph(
             nodes[name] = Node(name, "constant", (), tensors[name].shape, name)
     nodes[result] = Node(result, "output", names, (), "the result")
     return Graph(tuple(nodes.values()))
+
+
+def parts_name(call: Call) -> str:
+    """The name of what a Split gives, all parts together."""
+    return f"{next(iter(filter(None, call.node.output)))}/parts"
+
+
+def _parts(name: str, call: Call) -> Node:
+    axis = int(call.option("axis", 0)) % call.rank
+    return Node(name, "parts", (call.first.name,), call.first.shape[1:], label(call.node), axes=(axis,))
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -231,7 +247,7 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
         return Node(name, kind, (), call.result.shape, label(call.node))
     if name in biases:
         before, _ = biases[name]
-        return replace(_describe(name, before, {}, batch), shape=call.result.shape[1:])
+        return replace(_describe(before.result.name, before, {}, batch), name=name, shape=call.result.shape[1:])
     shape = call.result.shape
     first = next(iter(filter(None, call.node.output)))
     inputs = tuple(source.name for source in call.sources if source is not None)

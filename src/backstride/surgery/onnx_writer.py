@@ -67,7 +67,11 @@ class Writer:
         for node in self.reading.graph:
             if node.kind in ("input", "output", "constant", "scalar") or node.name == self.reading.image.name:
                 continue
-            if node.name in self._rewriting.replaced:
+            if node.kind == "parts":
+                self._split(node)
+            elif node.kind == "part" and self.reading.graph[node.inputs[0]].kind == "parts":
+                continue  # written with the others
+            elif node.name in self._rewriting.replaced:
                 self._replace(node)
             else:
                 self._keep(node)
@@ -114,9 +118,18 @@ class Writer:
             if bias is not None:
                 scores = self._rescored(node, self.numbers(bias))
                 inputs[2] = self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores)
+        if (node.features or 1) > 1 and set(self._classes) & self._rewriting.graph.ancestors(node.name):
+            reason = "has a weight for each class behind the scores; `classes` cannot replace them"
+            raise RefusedError(self.reading.name, (Refusal(node.label, reason),))
         if len(call.result.shape) == 2 and node.kind == "activation":
             inputs = [self._over_map(call, place, name) for place, name in enumerate(inputs)]
         self.builder.copy(call.node, inputs)
+
+    def _split(self, node: Node) -> None:
+        """The Split that gives all the parts."""
+        user = next(other for other in self.reading.graph if node.name in other.inputs)
+        call = self.reading.calls[user.name]
+        self.builder.copy(call.node, [self._source(source) for source in call.sources])
 
     def _source(self, source: Tensor | None) -> str:
         if source is None:
@@ -152,6 +165,16 @@ class Writer:
                 assert step.window is not None
                 options = {"kernel_shape": step.window.kernel, "strides": step.window.strides}
                 return builder.add(OPERATORS[step.kind], sources, output, **options)
+            case "global_avg_pool" | "global_max_pool":
+                operator = "GlobalAveragePool" if step.kind == "global_avg_pool" else "GlobalMaxPool"
+                return builder.add(operator, sources, output)
+            case "edge_pad":
+                assert step.window is not None
+                (top, bottom), (left, right) = step.window.padding
+                pads = builder.numbers("edges", [0, 0, top, left, 0, 0, bottom, right])
+                return builder.add("Pad", [sources[0], pads], output, mode="edge")
+            case "split" | "join":
+                return self._regrouped(step, sources[0], output)
             case "permute":
                 return builder.add("Transpose", sources, output, perm=step.axes)
             case "softmax":
@@ -168,14 +191,28 @@ class Writer:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
                 return output
 
+    def _regrouped(self, step: Node, source: str, output: str) -> str:
+        """Channels split into factors or joined again, on a map of any size."""
+        builder = self.builder
+        first = 2 if step.kind == "split" else 1 + len(step.factors)
+        ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
+        size = builder.add("Slice", [builder.add("Shape", [source]), *ends])
+        channels = step.factors if step.kind == "split" else (math.prod(step.factors),)
+        shape = builder.add("Concat", [builder.numbers("channels", [0, *channels]), size], axis=0)
+        return builder.add("Reshape", [source, shape], output)
+
     def _fixed(self, call: Call, step: Node, source: str) -> str:
         """A convolution or pooling with its padding in numbers."""
         assert step.window is not None
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
-        kept = [entry for entry in made.attribute if entry.name not in ("auto_pad", "pads")]
+        gone = ["auto_pad", "pads"] if step.kind == "conv" else ["auto_pad", "pads", "ceil_mode", "kernel_shape", "strides"]
+        kept = [entry for entry in made.attribute if entry.name not in gone]
         del made.attribute[:]
         made.attribute.extend(kept)
+        if step.kind != "conv":
+            made.attribute.append(helper.make_attribute("kernel_shape", step.window.kernel))
+            made.attribute.append(helper.make_attribute("strides", step.window.strides))
         (top, bottom), (left, right) = step.window.padding
         made.attribute.append(helper.make_attribute("pads", [top, left, bottom, right]))
         self.builder.copy(made, [source, *(self._source(entry) for entry in call.sources[1:])])
