@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ class Case:
 
     name: str
     shape: tuple[int, int, int]
-    nodes: tuple[tuple[str, str, str, dict[str, object]], ...]
+    nodes: tuple[tuple[str, str, str, dict[str, Any]], ...]
     weights: Weights
     outputs: dict[str, int]
     exact: bool
@@ -79,9 +80,20 @@ LENET = Case(
         ("Softmax", "z", "y", {"axis": 1}),
     ),
     {
-        **{"k1": (4, 1, 5, 5), "b1": (4,), "k2": (6, 4, 3, 3), "slope": (6, 1, 1)},
-        **{"w1": (12, 6 * 3 * 4), "d1": (12,), "scale": (12,), "shift": (12,), "mean": (12,), "var": (12,)},
-        **{"slopes": (12,), "w2": (12, 5), "d2": (5,), "factors": (5,)},
+        "k1": (4, 1, 5, 5),
+        "b1": (4,),
+        "k2": (6, 4, 3, 3),
+        "slope": (6, 1, 1),
+        "w1": (12, 6 * 3 * 4),
+        "d1": (12,),
+        "scale": (12,),
+        "shift": (12,),
+        "mean": (12,),
+        "var": (12,),
+        "slopes": (12,),
+        "w2": (12, 5),
+        "d2": (5,),
+        "factors": (5,),
     },
     {"y": 5},
     exact=True,

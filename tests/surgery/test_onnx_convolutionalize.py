@@ -19,13 +19,15 @@ from backstride.surgery import RefusedError, convolutionalize, prove, transpose
 from backstride.surgery.fields import sizes
 from surgery.onnx_models import CASES, HEADS, HWC, LENET, POOLED, Case
 
+loose: Any = onnx  # some of it is untyped
+runtime: Any = onnxruntime
 pytestmark = pytest.mark.frameworks
 OPSETS = (11, 12, 13, 17, 18, 22)
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def run(model: onnx.ModelProto, image: Any) -> list[Any]:
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+    return runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
         None, {"x": image}
     )
 
@@ -42,7 +44,7 @@ def image_for(case: Case, batch: int = 1, more: tuple[int, int] = (0, 0)) -> Any
 def test_equals_the_classifier_at_native_size(case: Case, opset: int) -> None:
     model = case.build(opset)
     network, _ = convolutionalize(model, case.shape)
-    onnx.checker.check_model(network, full_check=True)
+    loose.checker.check_model(network, full_check=True)
     image = image_for(case)
     for wanted, got in zip(run(model, image), run(network, image), strict=True):
         assert got.shape == (*wanted.shape, 1, 1)
@@ -77,8 +79,8 @@ def test_a_transposed_network_gives_the_input_s_size_for_every_size(case: Case) 
     model = case.build(13)
     classes = None if case is LENET else 3
     network, _ = transpose(model, case.shape, classes=classes)
-    onnx.checker.check_model(network, full_check=True)
-    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    loose.checker.check_model(network, full_check=True)
+    session = runtime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
     for more in range(17):
         image = image_for(case, 1, (more, 16 - more))
         rows, columns = image.shape[1:3] if case.last else image.shape[2:]
@@ -109,9 +111,7 @@ def test_weights_of_single_classes_behind_the_scores_stay() -> None:
 
 def test_external_data_in_the_folder_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    onnx.save_model(
-        LENET.build(17), path, save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
+    loose.save_model(LENET.build(17), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert (tmp_path / "weights.bin").stat().st_size > 1000
     network, report = convolutionalize(path, LENET.shape)
     assert report.model == "model.onnx"

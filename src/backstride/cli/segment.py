@@ -27,9 +27,9 @@ def segment(
     opacity: Annotated[float, typer.Option(help="Of the colours over the picture, 0 to 1.")] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and nothing else.")] = False,
 ) -> None:
-    """Label every pixel of a picture of any size, and write it with the labels' colours and a legend.
+    r"""Label every pixel of a picture of any size, and write it with the labels' colours and a legend.
 
-    Needs: pip install "backstride\\[onnx]" pillow. Example: backstride segment fcn.onnx photo.jpg --output overlay.png
+    Needs: pip install "backstride\[onnx]" pillow. Example: backstride segment fcn.onnx photo.jpg --output overlay.png
     """
     from backstride import segment as room  # noqa: PLC0415  keeps start-up of the other commands short
 

@@ -19,13 +19,15 @@ def transpose(
     report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
     skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
-    se: Annotated[str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")] = None,
+    se: Annotated[
+        str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")
+    ] = None,
     coarse: Annotated[bool, typer.Option("--coarse", help="No decoder: a score for each crop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
-    """Turn a classifier into a network that labels every pixel of images of any size.
+    r"""Turn a classifier into a network that labels every pixel of images of any size.
 
-    Needs: pip install "backstride\\[onnx]", or keras, or torch.
+    Needs: pip install "backstride\[onnx]", or keras, or torch.
     Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report report.html
     """
     from backstride.surgery import convert_file  # noqa: PLC0415  keeps start-up of the other commands short

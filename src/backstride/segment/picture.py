@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import importlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-LARGEST = 2**28  # pixels
+LARGEST = 2**27  # pixels; Pillow itself stops at a third more
 GOLDEN = 0.618033988749895  # hues in this step never come close to each other soon
 SWATCH, ROW, FONT = 22, 34, 18
 INK, PAPER = "#1f2328", "#ffffff"
@@ -41,12 +42,14 @@ def read_picture(path: Path) -> Pixels:
         warnings.simplefilter("ignore")  # the size is checked here, before anything is decoded
         try:
             opened = image.open(file, formats=FORMATS)
+            width, height = opened.size
+        except image.DecompressionBombError:
+            width = height = LARGEST
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
             message = f"`photo` (={str(path)!r}) is no picture that can be read; legal are {', '.join(FORMATS)}"
             raise ValueError(message) from None
-        width, height = opened.size
         if width * height > LARGEST:
-            message = f"`photo` (={str(path)!r}) has {width} x {height} pixels; at most {LARGEST} in all are read"
+            message = f"`photo` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
             raise ValueError(message)
         try:
             turned = pillow("ImageOps").exif_transpose(opened)
@@ -65,15 +68,15 @@ def as_input(pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence
         if len(values) not in (1, channels):
             message = f"`{name}` (={tuple(values)}) must have 1 or {channels} numbers"
             raise ValueError(message)
-    if not all(np.isfinite([*mean, *std, scale])) or not all(std):
+    if not all(map(math.isfinite, (*mean, *std, scale))) or not all(std):
         message = f"`std` (={tuple(std)}), `mean` and `scale` must be finite, and `std` not zero"
         raise ValueError(message)
     planes = pixels.transpose(2, 0, 1).astype(np.float32)
     if channels == 1:  # ITU-R BT.601, Pillow's own grey
         planes = np.tensordot(np.float32([0.299, 0.587, 0.114]), planes, 1)[None]
     shape = (-1, 1, 1)
-    centred = planes * np.float32(scale) - np.float32(mean).reshape(shape)
-    return centred / np.float32(std).reshape(shape)
+    centred = planes * np.float32(scale) - np.asarray(mean, np.float32).reshape(shape)
+    return centred / np.asarray(std, np.float32).reshape(shape)
 
 
 def palette(classes: int) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -57,9 +56,14 @@ class Applier(Protocol):
         ...
 
 
+def suffix_of(model: object) -> str:
+    """How a path ends; "" for what is no path."""
+    return Path(str(model)).suffix if isinstance(model, str | Path) else ""
+
+
 def applier_for(name: str, model: object) -> Applier:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
-    suffix = Path(model).suffix if isinstance(model, str | PathLike) else ""
+    suffix = suffix_of(model)
     onnx: Any = sys.modules.get("onnx")
     if suffix == ".onnx" or (onnx is not None and isinstance(model, onnx.ModelProto)):
         from backstride.surgery.onnx_applier import OnnxApplier  # noqa: PLC0415  loads ONNX

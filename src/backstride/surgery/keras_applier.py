@@ -1,11 +1,11 @@
-"""The applier for Keras 3, on any backend: read a model or its file, write the network, put a decoder on it, run either."""
+"""The applier for Keras 3, on any backend: read a model or its file, write the network, add a decoder, run either."""
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
+from backstride.surgery.applier import suffix_of
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.keras_decoder import segmenter
 from backstride.surgery.keras_file import load
@@ -39,4 +39,4 @@ class KerasApplier:
 
 
 def _loaded(model: Any) -> Any:
-    return load(Path(model)) if isinstance(model, str | PathLike) else model
+    return load(Path(model)) if suffix_of(model) else model

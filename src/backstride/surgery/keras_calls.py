@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from backstride.surgery.values import Refusal, RefusedError
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 Shape = tuple[int | None, ...]
 
@@ -78,7 +79,11 @@ def calls_of(model: Any, shape: tuple[int, int, int]) -> Calls:
 
 def restored(value: Any, find: Callable[[Ref], Any]) -> Any:
     """Arguments with tensors in place of their names."""
-    return keras.tree.map_structure(lambda entry: find(entry) if isinstance(entry, Ref) else entry, value)
+
+    def found(entry: Any) -> Any:
+        return find(entry) if isinstance(entry, Ref) else entry
+
+    return keras.tree.map_structure(found, value)
 
 
 def _functional(model: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
-
-import keras
 
 from backstride.initializers import bilinear
 from backstride.surgery.decoder import Decoder, Step
@@ -14,6 +13,8 @@ from backstride.surgery.keras_operations import softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.keras_writer import Writer
 from backstride.surgery.values import Rewriting
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 COARSE, RESULT = "backstride_coarse", "backstride_result"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import zipfile
@@ -9,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import keras
-
 from backstride.surgery import keras_layers
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 PARTS = ("config.json", "metadata.json", "model.weights.h5")
 LARGEST = 2**34  # bytes of all parts together
@@ -33,7 +34,7 @@ def load(path: Path) -> Any:
     assert keras_layers.Padding is not None  # registered, so that networks with a decoder load
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises every kind
+    except Exception as error:  # noqa: BLE001  Keras raises every kind
         cause = str(error).strip().partition("\n")[0][:200]
         message = f"`model` (={str(path)!r}) cannot be loaded safely: {cause}"
         raise ValueError(message) from None

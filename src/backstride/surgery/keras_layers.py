@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-import keras
-from keras import ops
+keras: Any = importlib.import_module("keras")  # untyped
+Layer: Any = keras.layers.Layer
 
 register: Any = keras.saving.register_keras_serializable(package="backstride")
 
 
 @register
-class Padding(keras.layers.Layer):
+class Padding(Layer):
     """Adds cells around a map (N, h, w, C): copies of its border (`edge`) or the lowest number (`lowest`).
 
     `padding`: ((top, bottom), (left, right)), as of ZeroPadding2D.
     """
 
     def __init__(self, padding: Any, mode: str = "edge", **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
         self.padding = tuple((int(before), int(after)) for before, after in padding)
         self.mode = mode
 
@@ -33,8 +34,8 @@ class Padding(keras.layers.Layer):
         last = inputs[:, -1:] if axis == 1 else inputs[:, :, -1:]
         if self.mode == "lowest":
             lowest = keras.backend.standardize_dtype(inputs.dtype)
-            first = last = ops.full_like(first, -3.0e4 if lowest == "float16" else -3.0e38)
-        return ops.concatenate([*[first] * before, inputs, *[last] * after], axis=axis)
+            first = last = keras.ops.full_like(first, -3.0e4 if lowest == "float16" else -3.0e38)
+        return keras.ops.concatenate([*[first] * before, inputs, *[last] * after], axis=axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The padded map's shape."""
@@ -46,21 +47,21 @@ class Padding(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
-        return {**super().get_config(), "padding": self.padding, "mode": self.mode}
+        return {**Layer.get_config(self), "padding": self.padding, "mode": self.mode}
 
 
 @register
-class CropLike(keras.layers.Layer):
+class CropLike(Layer):
     """Cuts a map to the rows and columns of another, from cell `start` on: [map, other] to (N, h, w, C)."""
 
     def __init__(self, start: Any, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
         self.start = tuple(int(cell) for cell in start)
 
     def call(self, inputs: Any) -> Any:
         """Slice with the other map's size."""
         full, like = inputs
-        rows, columns = ops.shape(like)[1:3]
+        rows, columns = keras.ops.shape(like)[1:3]
         top, left = self.start
         return full[:, top : top + rows, left : left + columns]
 
@@ -71,15 +72,15 @@ class CropLike(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
-        return {**super().get_config(), "start": self.start}
+        return {**Layer.get_config(self), "start": self.start}
 
 
 @register
-class Coarse(keras.layers.Layer):
+class Coarse(Layer):
     """Gives the coarse scores on unchanged. `influence`: what tiling needs, as text."""
 
     def __init__(self, influence: str = "", **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
         self.influence = influence
 
     def call(self, inputs: Any) -> Any:
@@ -92,4 +93,4 @@ class Coarse(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
-        return {**super().get_config(), "influence": self.influence}
+        return {**Layer.get_config(self), "influence": self.influence}

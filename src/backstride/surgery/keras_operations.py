@@ -69,6 +69,10 @@ def _rank(call: Call) -> int:
     return len(call.sources[0].shape)
 
 
+def _listed(axes: Any) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in axes) if hasattr(axes, "__iter__") else (int(axes),)
+
+
 def _axis(call: Call, axis: int) -> int:
     axis %= _rank(call)
     return AXES[axis] if _rank(call) == 4 else axis
@@ -84,8 +88,7 @@ def _operation(call: Call) -> Meaning:
         return ("combine", {}) if plain else OTHER
     axis = getattr(call.operation, "axis", None)
     if name == "Mean" and axis is not None:
-        axes = axis if isinstance(axis, tuple | list) else (axis,)
-        return "mean", {"axes": tuple(sorted(_axis(call, int(entry)) for entry in axes))}
+        return "mean", {"axes": tuple(sorted(_axis(call, entry) for entry in _listed(axis)))}
     if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
         return "softmax", {"axes": (_axis(call, axis),)}
     if name == "Concatenate":
@@ -145,8 +148,7 @@ def _batch_norm(call: Call) -> Meaning:
 
 def _layer_norm(call: Call) -> Meaning:
     axes = call.operation.axis
-    axes = tuple(axes) if isinstance(axes, list | tuple) else (axes,)
-    if axes not in ((-1,), (_rank(call) - 1,)):
+    if _listed(axes) not in ((-1,), (_rank(call) - 1,)):
         return "layer_norm", {}
     if _rank(call) == 4:
         return "activation", {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +14,8 @@ from backstride.surgery.influence import Influence, from_json
 from backstride.surgery.keras_decoder import COARSE, RESULT
 from backstride.surgery.keras_file import load
 from backstride.surgery.keras_layers import Coarse
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 Images = NDArray[Any]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ from backstride.surgery.keras_layers import Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 POOLS: Mapping[str, Any] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
 
@@ -94,14 +96,16 @@ class Writer:
             config = {**operation.get_config(), **(changes or {})}
             if hasattr(operation, "get_weights"):
                 config["name"] = call.name
-            layer: Any = type(operation).from_config(config)
+            layer: Any = _from_config(operation, config)
             if getattr(operation, "weights", None):
                 layer.build(_build_shape(call))
                 layer.set_weights(operation.get_weights())
             self._copies[key] = layer
         return self._copies[key]
 
-    def _step(self, call: Call, node: Node, step: Node, source: Any) -> Any:
+    def _step(  # noqa: C901, PLR0911  one return for each kind
+        self, call: Call, node: Node, step: Node, source: Any
+    ) -> Any:
         match step.kind:
             case "permute":
                 return source  # maps have their channels last here throughout
@@ -137,7 +141,7 @@ class Writer:
         key = (id(call.operation), "map")
         if key not in self._copies:
             operation = call.operation
-            layer: Any = type(operation).from_config({**operation.get_config(), "axis": -1, "name": call.name})
+            layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
             layer.build((None, None, None, call.sources[0].shape[-1]))
             layer.set_weights(operation.get_weights())
             self._copies[key] = layer
@@ -149,7 +153,7 @@ class Writer:
         if key not in self._copies:
             operation = call.operation
             config = {**operation.get_config(), "shared_axes": [1, 2], "name": call.name}
-            layer: Any = type(operation).from_config(config)
+            layer: Any = _from_config(operation, config)
             layer.build((None, None, None, call.sources[0].shape[-1]))
             layer.set_weights([slope.reshape(1, 1, -1) for slope in operation.get_weights()])
             self._copies[key] = layer
@@ -174,7 +178,11 @@ class Writer:
         window = step.window
         pools = step.kind in POOLS and window is not None
         size = {"pool_size": window.kernel, "strides": window.strides} if pools and window is not None else {}
-        changes: dict[str, Any] = {"padding": "valid", **size, **({"activation": None} if self._bare == call.name else {})}
+        changes: dict[str, Any] = {
+            "padding": "valid",
+            **size,
+            **({"activation": None} if self._bare == call.name else {}),
+        }
         return self._rescored(call, changes) if node.name in self._classes else self._copy(call, changes)
 
     def _turned(self, call: Call, node: Node, step: Node) -> Any:
@@ -193,7 +201,7 @@ class Writer:
         kernel = np.asarray(dense_to_conv(weights[0], step.window.kernel, data_format=layout))
         if layout == "channels_first":  # (C_out, C, *k) to (*k, C, C_out)
             kernel = kernel.transpose(2, 3, 1, 0)
-        units = self._classes.get(node.name, dense.units)
+        units = int(self._classes.get(node.name, 0) or dense.units)
         layer = keras.layers.Conv2D(
             units,
             step.window.kernel,
@@ -217,10 +225,15 @@ class Writer:
         wanted = next(iter(self._classes.values()))
         size = "filters" if call.kind == "Conv2D" else "units"
         config = {**operation.get_config(), **changes, size: wanted, "name": call.name}
-        layer: Any = type(operation).from_config(config)
+        layer: Any = _from_config(operation, config)
         layer.build(_build_shape(call))
         layer.set_weights([_resized(entry, wanted) for entry in operation.get_weights()])
         return layer
+
+
+def _from_config(operation: Any, config: dict[str, Any]) -> Any:
+    kind: Any = operation.__class__
+    return kind.from_config(config)
 
 
 def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:

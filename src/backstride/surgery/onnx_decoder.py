@@ -66,7 +66,7 @@ class _Climb:
         kernel = bilinear(step.kernel, step.factor, 1, data_format="channels_first", dtype="float64")
         weights = np.broadcast_to(kernel, (self._classes, *kernel.shape[1:]))
         up = builder.numbers(f"up_{step.key}", weights, self._dtype)
-        options = {"kernel_shape": step.kernel, "strides": step.factor, "group": self._classes}
+        options: dict[str, Any] = {"kernel_shape": step.kernel, "strides": step.factor, "group": self._classes}
         full = builder.add("ConvTranspose", [extended, up], **options)
         lifted = self._cropped(full, step, self._size(tap))
         if tap is None:

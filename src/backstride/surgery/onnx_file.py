@@ -1,4 +1,4 @@
-"""ONNX models from files that nobody vouches for: external data stays in the file's folder, sizes are those of the bytes.
+"""ONNX models from files that nobody vouches for: external data stays in their folder, sizes are those of the bytes.
 
 Nothing is allocated by what a file claims: a tensor is taken only where the bytes that are there are
 as many as its dimensions need.
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper, inliner
 from onnx.onnx_cpp2py_export.checker import ValidationError
 
+loose: Any = onnx  # some of it is untyped
 LEAST_OPSET = 11
 LARGEST_FILE = 2**31 - 1  # protobuf's own limit
 FOUR_BITS = ("INT4", "UINT4", "FLOAT4E2M1")
@@ -62,7 +63,7 @@ def checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         )
         raise ValueError(message)
     try:
-        onnx.checker.check_model(_without_weights(model))
+        loose.checker.check_model(_without_weights(model))
         return inliner.inline_local_functions(model) if model.functions else model
     except (ValidationError, RuntimeError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]

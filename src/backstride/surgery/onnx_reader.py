@@ -183,7 +183,7 @@ def _biases(model: onnx.ModelProto, calls: Mapping[str, Call]) -> Mapping[str, t
     return found
 
 
-def _graph(
+def _graph(  # noqa: PLR0917  what a reading is made of
     model: onnx.ModelProto,
     calls: Mapping[str, Call],
     biases: Mapping[str, tuple[Call, Tensor]],
@@ -204,7 +204,7 @@ def _graph(
         if name not in fused:
             if call.node.op_type == "Split" and call.result.origin == "image":
                 whole = parts_name(call)
-                nodes.setdefault(whole, _parts(whole, call))
+                nodes[whole] = _parts(whole, call)
                 shape = call.result.shape[1:]
                 nodes[name] = Node(name, "part", (whole,), shape, label(call.node))
                 continue

@@ -65,11 +65,12 @@ class Session:
             self._session: Any = runtime.InferenceSession(
                 _with_output(model, result), options, ["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime raises every kind
+        except Exception as error:  # noqa: BLE001  ONNX Runtime raises every kind
             message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
             raise ValueError(message) from None
 
     def __call__(self, images: Images) -> Images:
+        """Run them."""
         last = is_channels_last(self._model, self._image, images.shape[1:])
         data = np.ascontiguousarray(images.transpose(0, 2, 3, 1) if last else images, self._dtype)
         if not self._batch or self._batch == len(data):
@@ -84,7 +85,7 @@ class Session:
     def _run(self, data: Images) -> Images:
         try:
             return self._session.run([self._result], {self._image.name: data})[0]
-        except Exception as error:  # the same
+        except Exception as error:  # noqa: BLE001  the same
             message = f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
             raise ValueError(message) from None
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from backstride.ops import dense_to_conv
 from backstride.surgery.graph import Node
@@ -37,14 +37,12 @@ class Writer:
     def write(self) -> onnx.ModelProto:
         """The fully convolutional model."""
         self.write_nodes()
-        shapes = {node.name: node.shape for node in self._rewriting.graph}
         outputs: list[onnx.ValueInfoProto] = []
         for entry in self.reading.model.graph.output:
             given = self.find(entry.name)
             if given != entry.name:
                 _ = self.builder.add("Identity", [given], entry.name)
             channels = self._rewriting.values[entry.name].channels
-            assert shapes
             sizes = ("N", channels, f"{entry.name}_rows", f"{entry.name}_columns")
             outputs.append(
                 helper.make_tensor_value_info(entry.name, self.reading.tensors[entry.name].dtype, list(sizes))
@@ -110,10 +108,11 @@ class Writer:
             return
         inputs = [self._source(source) for source in call.sources]
         if node.kind == "conv" and node.name in self._classes:
-            assert call.sources[1] is not None
+            _, weight, *_ = call.sources
+            assert weight is not None
             bias = call.sources[2] if len(call.sources) > 2 else None
             self._check_rescorable(node, call)
-            kernel = self._rescored(node, self.numbers(call.sources[1]))
+            kernel = self._rescored(node, self.numbers(weight))
             inputs[1] = self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)
             if bias is not None:
                 scores = self._rescored(node, self.numbers(bias))
@@ -154,7 +153,9 @@ class Writer:
             sources = [self._step(node, step, sources, output)]
         self._alias[node.name] = sources[0]
 
-    def _step(self, node: Node, step: Node, sources: Sequence[str], output: str) -> str:
+    def _step(  # noqa: C901, PLR0911  one return for each kind
+        self, node: Node, step: Node, sources: Sequence[str], output: str
+    ) -> str:
         call, builder = self.reading.calls[node.name], self.builder
         match step.kind:
             case "conv" if node.kind == "dense":
@@ -184,8 +185,8 @@ class Writer:
             case "layer_norm":
                 turned = builder.add("Transpose", sources, perm=TO_LAST)
                 weights = [self._source(source) for source in call.sources[1:]]
-                options = {"epsilon": float(call.option("epsilon", 1e-5)), "axis": -1}
-                normed = builder.add("LayerNormalization", [turned, *weights], **options)
+                scales: dict[str, Any] = {"epsilon": float(call.option("epsilon", 1e-5)), "axis": -1}
+                normed = builder.add("LayerNormalization", [turned, *weights], **scales)
                 return builder.add("Transpose", [normed], output, perm=TO_FIRST)
             case _:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
@@ -206,7 +207,11 @@ class Writer:
         assert step.window is not None
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
-        gone = ["auto_pad", "pads"] if step.kind == "conv" else ["auto_pad", "pads", "ceil_mode", "kernel_shape", "strides"]
+        gone = (
+            ["auto_pad", "pads"]
+            if step.kind == "conv"
+            else ["auto_pad", "pads", "ceil_mode", "kernel_shape", "strides"]
+        )
         kept = [entry for entry in made.attribute if entry.name not in gone]
         del made.attribute[:]
         made.attribute.extend(kept)
@@ -242,15 +247,15 @@ class Writer:
             matrix = matrix.T
         if call.option("alpha", 1.0) != 1.0:
             matrix = matrix * matrix.dtype.type(call.option("alpha"))
-        bias: NDArray[Any] | None = None
         third = call.sources[2] if len(call.sources) > 2 else None
         terms = [] if third is None else [self.numbers(third) * matrix.dtype.type(call.option("beta", 1.0))]
         terms += [] if added is None else [self.numbers(added)]
         if terms:
-            bias = np.zeros(matrix.shape[1], matrix.dtype)
+            total: Any = np.zeros(matrix.shape[1], matrix.dtype)
             for term in terms:
-                bias = bias + term.reshape(-1)
-        return matrix, bias
+                total += term.reshape(-1)
+            return matrix, total
+        return matrix, None
 
     def _rescored(self, node: Node, weights: NDArray[Any]) -> NDArray[Any]:
         """The weights of the score layer with other rows: the first as they were, new ones zero."""
@@ -265,8 +270,3 @@ class Writer:
         if call.option("group", 1) != 1:
             reason = "gives the scores, and `classes` needs an ungrouped layer there"
             raise RefusedError(self.reading.name, (Refusal(node.label, reason),))
-
-
-def stored(tensor: onnx.TensorProto) -> NDArray[Any]:
-    """A stored tensor's numbers."""
-    return numpy_helper.to_array(tensor)

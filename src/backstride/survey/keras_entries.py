@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any
-
-import keras
 
 from backstride.surgery import convolutionalize
 from backstride.surgery.keras_runner import runner
 from backstride.survey.row import Converted, Entry
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 ZOO: tuple[tuple[str, int, str | None], ...] = (  # keras.applications' name, native size, se
     ("VGG16", 224, None),
