@@ -163,8 +163,8 @@ def _no_tap(
 
 
 def _is_map(rewriting: Rewriting, node: Node, found: Fields) -> bool:
-    value = rewriting.values[node.name]
-    return node.name in found and value.form == "map" and value.gate is None
+    value = rewriting.values.get(node.name)  # None inside a chain that stands for one layer
+    return value is not None and node.name in found and value.form == "map" and value.gate is None
 
 
 def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:
