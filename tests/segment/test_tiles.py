@@ -86,6 +86,11 @@ def test_messages() -> None:
 def test_influence_as_text() -> None:
     known = Influence((32, 30), 8, 40, 77)
     assert from_json(known.to_json()) == known
-    for text in ("", "{}", '{"native": [1], "stride": 1, "margin": 1, "floats": 1}', known.to_json().replace("40", "-1")):
+    for text in (
+        "",
+        "{}",
+        '{"native": [1], "stride": 1, "margin": 1, "floats": 1}',
+        known.to_json().replace("40", "-1"),
+    ):
         with pytest.raises(ValueError, match=r"^`backstride.influence` "):
             _ = from_json(text)

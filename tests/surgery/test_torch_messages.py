@@ -280,14 +280,19 @@ CALLS = {
         "`input_shape` (=28) must be (channels, rows, columns), such as (3, 224, 224)",
     ),
     "decoder": (
-        lambda: transpose(lenet(), (1, 28, 28), decoder="unet"),
+        lambda: transpose(lenet(), (1, 28, 28), decoder="segnet"),
         ValueError,
-        "`decoder` (='unet') must be \"fcn\"",
+        '`decoder` (=\'segnet\') must be "fcn" or "unet" or "linknet"',
     ),
     "init": (
         lambda: transpose(lenet(), (1, 28, 28), init="zeros"),
         ValueError,
-        "`init` (='zeros') must be \"bilinear\"",
+        '`init` (=\'zeros\') must be "bilinear" or "nearest" or "icnr"',
+    ),
+    "gates": (
+        lambda: convolutionalize(lenet(), (1, 28, 28), se="both"),
+        ValueError,
+        '`se` (=\'both\') must be "global", "local" or None',
     ),
     "classes": (
         lambda: transpose(lenet(), (1, 28, 28), classes=0),

@@ -1,10 +1,13 @@
 """Transpose a CNN: a classifier becomes a network that labels every place, with a report and a proof."""
 
-from backstride.surgery.api import convolutionalize, prove, transpose
+from backstride.surgery.api import convolutionalize, prove, receptive_field, transpose
 from backstride.surgery.file import convert_file
+from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
 from backstride.surgery.report import Output, Report
+from backstride.surgery.speed import Speed
 from backstride.surgery.values import Refusal, RefusedError, Rewrite
+from backstride.surgery.weights import load_weights, save_weights
 
 __all__ = [
     "Output",
@@ -13,8 +16,13 @@ __all__ = [
     "RefusedError",
     "Report",
     "Rewrite",
+    "Speed",
     "convert_file",
     "convolutionalize",
+    "load_weights",
+    "page",
     "prove",
+    "receptive_field",
+    "save_weights",
     "transpose",
 ]

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from backstride.arrays import to_numpy
 from backstride.geometry import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
-from backstride.surgery.decoder import Decoder, plan_decoder
+from backstride.surgery.decoder import DECODERS, INITS, Decoder, plan_decoder
+from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
-from backstride.surgery.graph import Gate
+from backstride.surgery.graph import Gate, Graph
 from backstride.surgery.proof import Proof, compare
 from backstride.surgery.report import Output, Report
 from backstride.surgery.rewrite import rewrite
+from backstride.surgery.speed import measure_speed
 from backstride.surgery.values import RefusedError, Rewriting
 
-DECODERS = ("fcn",)
-INITS = ("bilinear",)
+Name = TypeVar("Name", bound=str)
 
 
-def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None = None) -> tuple[Any, Report]:
+def convolutionalize(
+    model: Any, input_shape: Sequence[int], *, se: str | None = None, dense: str = "padded"
+) -> tuple[Any, Report]:
     """Turn a classifier of images of one size into a network that classifies every place of larger ones.
 
     Flattening and dense layers become convolutions, global pooling a sliding one, vectors' batch
@@ -44,8 +48,10 @@ def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None =
     `model`: a torch.nn.Module that takes (N, C, H, W); it is not changed, and the network has its
     own copy of the weights. `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a
     map's channels (squeeze and excitation) is pooled from on a larger image: "global", all of the image,
-    or "local", the window of native size around each cell; None refuses such layers. Returns the network,
-    an nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
+    or "local", the window of native size around each cell; None refuses such layers. `dense`: "padded" keeps
+    the classifier's padding; "valid" leaves out the cells that read any; "shift_and_stitch" gives a cell
+    for every crop, one pixel apart, from a classifier that pads nowhere. Returns the network, an nn.Module
+    for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
 
     Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
     take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.
@@ -53,8 +59,13 @@ def convolutionalize(model: Any, input_shape: Sequence[int], *, se: str | None =
     """
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
+    _check_option("dense", dense, DENSE)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))
-    return applier.write(reading, rewriting), _report(applier, reading, rewriting)
+    if dense == "padded":
+        return applier.write(reading, rewriting), _report(applier, reading, rewriting)
+    made = (stitched if dense == "shift_and_stitch" else valid)(reading.name, rewriting)
+    network = applier.write(reading, rewriting, made)
+    return network, _report(applier, reading, replace(rewriting, graph=made.graph))
 
 
 def transpose(
@@ -66,6 +77,7 @@ def transpose(
     decoder: str = "fcn",
     init: str = "bilinear",
     se: str | None = None,
+    freeze: bool = False,
 ) -> tuple[Any, Report]:
     """Turn a classifier into a network that labels every pixel of images of any size.
 
@@ -89,8 +101,12 @@ def transpose(
     `model`, `input_shape`: as in `convolutionalize`. `classes`: None keeps the classifier's last
     layer as the score; a number replaces it by one with so many rows, the first of them copied, the
     others zero. `skips`: "auto" taps every stride, a tuple names strides, () taps none (FCN-32s on a
-    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn". `init`:
-    "bilinear". A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
+    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn" adds 1x1 scores of
+    the taps; "unet" and "linknet" lift the features behind the scores too and join them with the taps, by
+    concatenation or sum, and add their scores, zero at first. `init`: how the transposed convolutions start:
+    "bilinear", "nearest", or "icnr", random kernels near the identity that repeat each cell, without
+    checkerboard. `se`: as in `convolutionalize`. `freeze`: the classifier's weights but the score layer's
+    require no gradient. A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
     coarse cells get those cells' scores. Returns the network, (N, C, H, W) to (N, classes, H, W) for
     all H and W from the native size on, and the `Report`.
 
@@ -98,19 +114,53 @@ def transpose(
     a tap. Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
     """
     shape = check_input_shape(input_shape)
-    _check_option("decoder", decoder, DECODERS)
-    _check_option("init", init, INITS)
+    kind, start = _check_option("decoder", decoder, DECODERS), _check_option("init", init, INITS)
     if classes is not None and as_integer("classes", classes) < 1:
         message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
         raise ValueError(message)
     applier = applier_for("model", model)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))
-    plan = plan_decoder(reading.name, rewriting, skips)
-    network = applier.segment(reading, rewriting, plan, classes)
+    plan = plan_decoder(reading.name, rewriting, skips, kind, start)
+    network = applier.segment(reading, rewriting, plan, classes, freeze=freeze)
     return network, _report(applier, reading, rewriting, plan)
 
 
-def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: int = 0) -> Proof:
+def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = None) -> tuple[Output, ...]:
+    """Which pixels each cell of a model's results sees: size, stride and offset, exactly.
+
+    >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
+    >>> from torch import nn
+    >>> down = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    >>> (cells,) = receptive_field(down, (1, 32, 32))
+    >>> [str(cells.receptive_field[0]), str(cells.stride[0]), str(cells.offset[0])]
+    ['5', '4', '1']
+
+    Through transposed convolutions strides fall below one, and all three are fractions:
+
+    >>> up = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 1, 3, stride=3))
+    >>> (cells,) = receptive_field(up, (1, 32, 32))
+    >>> [str(cells.receptive_field[0]), str(cells.stride[0]), str(cells.offset[0])]
+    ['13/3', '2/3', '-2/3']
+
+    `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
+    one cell of its fully convolutional form. `input_shape`: (C, H, W). `se`: as in `convolutionalize`;
+    what is pooled from the whole image is left out. Returns an `Output` for each result. Cell i sees at
+    most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has the
+    coordinate p; cells of a transposed convolution see different numbers, all within.
+
+    Raises what `convolutionalize` raises. Araujo, Norris & Sim, "Computing Receptive Fields of
+    Convolutional Neural Networks", Distill 2019, equations 2 to 5.
+    """
+    shape = check_input_shape(input_shape)
+    applier = applier_for("model", model)
+    reading = applier.read(model, shape)
+    rewriting = rewrite(reading.graph, se=_gate(se), maps=True)
+    if rewriting.refusals:
+        raise RefusedError(reading.name, rewriting.refusals)
+    return _outputs(rewriting.graph)
+
+
+def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: int = 0, timed: bool = False) -> Proof:
     """Compare a network with the classifier that it was made from: at native size, and on a larger image.
 
     >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -125,7 +175,8 @@ def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: 
     Each cell of the network's result is compared with the classifier run on that cell's crop.
     `classifier`, `network`, `report`: what `convolutionalize` or `transpose` took and gave (of a
     transposed network, the coarse scores are compared). `image`: (C, H, W), at least the native size,
-    NumPy or PyTorch. `output`: which result, where there are several. Both run in evaluation mode.
+    NumPy or PyTorch. `output`: which result, where there are several. `timed`: measure how much faster
+    the network is than the classifier on all crops (`Proof.speed`). Both run in evaluation mode.
 
     Raises `TypeError` for what is no model or image, `ValueError` where the image does not fit, or
     the network has another number of classes.
@@ -143,23 +194,24 @@ def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: 
             f"W >= {native[1]}, the classifier's size"
         )
         raise ValueError(message)
-    return compare(run_classifier, run_network, report.graph, pixels, output=output)
+    proof = compare(run_classifier, run_network, report.graph, pixels, output=output)
+    return replace(proof, speed=measure_speed(run_classifier, run_network, report.graph, pixels)) if timed else proof
 
 
-def _check_option(name: str, value: object, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        shown = " or ".join(f'"{entry}"' for entry in legal)
-        message = f"`{name}` (={value!r}) must be {shown}"
-        raise ValueError(message)
+def _check_option(name: str, value: object, legal: tuple[Name, ...]) -> Name:
+    for entry in legal:
+        if value == entry:
+            return entry
+    shown = " or ".join(f'"{entry}"' for entry in legal)
+    message = f"`{name}` (={value!r}) must be {shown}"
+    raise ValueError(message)
 
 
-def _gate(se: object) -> Gate | None:
-    match se:
-        case None | "global" | "local":
-            return se
-        case _:
-            message = f'`se` (={se!r}) must be "global", "local" or None'
-            raise ValueError(message)
+def _gate(se: str | None) -> Gate | None:
+    if se is None or se == "global" or se == "local":  # noqa: PLR1714  so that the type narrows
+        return se
+    message = f'`se` (={se!r}) must be "global", "local" or None'
+    raise ValueError(message)
 
 
 def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...], se: Gate | None) -> tuple[Reading, Rewriting]:
@@ -187,10 +239,9 @@ def check_input_shape(input_shape: object) -> tuple[int, ...]:
     return shape
 
 
-def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
-    graph = rewriting.graph
+def _outputs(graph: Graph) -> tuple[Output, ...]:
     found = fields(graph)
-    outputs = tuple(
+    return tuple(
         Output(
             node.label,
             node.shape[1:],
@@ -200,6 +251,10 @@ def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Deco
         )
         for node in graph.outputs
     )
+
+
+def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
+    graph = rewriting.graph
     kept = sum(node.kind not in ("input", "output") and node.name not in rewriting.replaced for node in graph)
     return Report(
         model=reading.name,
@@ -208,7 +263,7 @@ def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Deco
         rewrites=rewriting.rewrites,
         kept=kept,
         padded=padded_layers(graph),
-        outputs=outputs,
+        outputs=_outputs(graph),
         graph=graph,
         decoder=plan,
         refusals=(*reading.notes, *(() if plan is None else plan.refusals)),

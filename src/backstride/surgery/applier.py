@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoder import Decoder
+from backstride.surgery.dense import Densified
 from backstride.surgery.graph import Graph
 from backstride.surgery.proof import Run
 from backstride.surgery.values import Refusal, Rewriting
@@ -43,12 +44,14 @@ class Applier(Protocol):
         """The model as a graph, with all that `write` needs."""
         ...
 
-    def write(self, reading: Any, rewriting: Rewriting) -> Any:
-        """The fully convolutional network."""
+    def write(self, reading: Any, rewriting: Rewriting, dense: Densified | None = None) -> Any:
+        """The fully convolutional network; `dense` asks for other cells than its own."""
         ...
 
-    def segment(self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> Any:
-        """The network with a decoder; `classes` replaces the number of scores."""
+    def segment(
+        self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> Any:
+        """The network with a decoder; `classes` replaces the number of scores, `freeze` holds the classifier."""
         ...
 
     def runner(self, model: Any, output: int) -> Run:
@@ -59,6 +62,14 @@ class Applier(Protocol):
 def suffix_of(model: object) -> str:
     """How a path ends; "" for what is no path."""
     return Path(str(model)).suffix if isinstance(model, str | Path) else ""
+
+
+def check_torch(name: str, model: object) -> None:
+    """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
+        raise TypeError(message)
 
 
 def applier_for(name: str, model: object) -> Applier:

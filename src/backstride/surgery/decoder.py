@@ -7,6 +7,9 @@ so fine cell j is cell `j + crop` of the full output, with
 
     crop = (p - o)/t + (k-1)/2 + f*before        k = 2f where (p-o)/t is a half, 2f - 1 where it is whole
 
+Kernels that repeat cells (nearest, ICNR) have k = f taps; fine cells go to the nearest coarse one, and where
+two are equally near, to the later. U-Net and LinkNet decoders climb the same steps.
+
 The coarse map is extended by `before` and `after` copies of its border cells, so that every fine cell
 lies between two coarse ones: pixels beyond the last coarse cell get its label, at any size of the image.
 Long, Shelhamer & Darrell (arXiv 1411.4038), section 3.3, with the crops of its reference networks
@@ -19,13 +22,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from backstride.geometry import Geometry, Pair
 from backstride.surgery.fields import IMAGE, Field, Fields, Sizes, fields, sizes
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
+DecoderKind: TypeAlias = Literal["fcn", "unet", "linknet"]
+Init: TypeAlias = Literal["bilinear", "nearest", "icnr"]
+DECODERS: tuple[DecoderKind, ...] = ("fcn", "unet", "linknet")
+INITS: tuple[Init, ...] = ("bilinear", "nearest", "icnr")
 LAST_LAYERS = ("activation", "dropout", "softmax", "avg_pool", "max_pool", "permute")
 
 
@@ -53,10 +60,10 @@ class Step:
     extend: tuple[Pair, ...]
     crop: tuple[int, ...]
 
-    def described(self, tap: str | None) -> str:
+    def described(self, tap: str | None, added: str) -> str:
         """The step in words, up to the tap of this label or to the image."""
         kernel, factor = "x".join(map(str, self.kernel)), "x".join(map(str, self.factor))
-        goal = "the image" if tap is None else f"stride {self.key}, plus 1x1 scores of {tap}"
+        goal = "the image" if tap is None else f"stride {self.key}, {added.format(tap)}"
         edges = ", ".join(f"{before} before and {after} after" for before, after in dict.fromkeys(self.extend))
         crop = " x ".join(map(str, dict.fromkeys(self.crop)))
         return f"transposed convolution {kernel}, stride {factor}, to {goal}; borders repeated {edges}, crop {crop}"
@@ -77,7 +84,8 @@ class Step:
 class Decoder:
     """The whole plan: `top` gives the coarse scores, each step but the last ends at the tap of its key.
 
-    `softmax`: the classifier's last softmax, which runs after the decoder instead of before.
+    `softmax`: the classifier's last softmax, which runs after the decoder instead of before. `features`: the
+    map that the scores are computed from, which the decoders `unet` and `linknet` climb with.
     """
 
     top: str
@@ -86,17 +94,29 @@ class Decoder:
     steps: tuple[Step, ...]
     softmax: str | None
     refusals: tuple[Refusal, ...]
+    kind: DecoderKind = "fcn"
+    init: Init = "bilinear"
+    features: str = ""
 
     def described(self, graph: Graph) -> tuple[str, ...]:
         """The plan in words, a line for each step."""
         labels = {tap.key: tap.label for tap in self.taps}
-        lines = [step.described(labels.get(step.key)) for step in self.steps]
+        added = {
+            "fcn": "plus 1x1 scores of {}",
+            "unet": "features beside {}, two 3x3 convolutions",
+            "linknet": "features plus 1x1 of {}, a 3x3 convolution",
+        }[self.kind]
+        lines = [step.described(labels.get(step.key), added) for step in self.steps]
+        if self.kind != "fcn":
+            lines.append("1x1 scores of the features, zero at first, plus the scores")
         if self.softmax:
             lines.append(f"{graph[self.softmax].label}, per pixel instead of per coarse cell")
         return tuple(lines)
 
 
-def plan_decoder(model: str, rewriting: Rewriting, skips: object) -> Decoder:
+def plan_decoder(
+    model: str, rewriting: Rewriting, skips: object, kind: DecoderKind = "fcn", init: Init = "bilinear"
+) -> Decoder:
     """Plan the decoder of a rewritten classifier. `skips`: "auto" or strides of taps.
 
     Raises `RefusedError` where the classifier has several results or no score layer, and
@@ -116,9 +136,18 @@ def plan_decoder(model: str, rewriting: Rewriting, skips: object) -> Decoder:
     steps: list[Step] = []
     source = top.name
     for key, target, name in fine:
-        steps.append(_step(graph, key, (found[source], source), (target, name)))
+        steps.append(_step(graph, key, (found[source], source), (target, name), repeats=init != "bilinear"))
         source = name
-    return Decoder(top.name, _score(model, graph, top), chosen, tuple(steps), softmax, refusals)
+    score = _score(model, graph, top)
+    features = _features(graph, found, score, top.name)
+    return Decoder(top.name, score, chosen, tuple(steps), softmax, refusals, kind, init, features)
+
+
+def _features(graph: Graph, found: Fields, score: str, top: str) -> str:
+    """The map behind the score layer, where its cells are the scores' own; else the scores."""
+    source = graph[score].inputs[0]
+    same = all(a.stride == b.stride and a.offset == b.offset for a, b in zip(found[source], found[top], strict=True))
+    return source if same and graph[source].shape[1:] == graph[top].shape[1:] else top
 
 
 def _taps(rewriting: Rewriting, found: Fields, top: Node) -> tuple[tuple[Tap, ...], tuple[Refusal, ...]]:
@@ -163,8 +192,8 @@ def _no_tap(
 
 
 def _is_map(rewriting: Rewriting, node: Node, found: Fields) -> bool:
-    value = rewriting.values.get(node.name)  # None inside a chain that stands for one layer
-    return value is not None and node.name in found and value.form == "map" and value.gate is None
+    value = rewriting.values.get(node.name)  # a gate's inner steps have none
+    return node.name in found and value is not None and value.form == "map" and value.gate is None
 
 
 def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:
@@ -178,7 +207,14 @@ def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:
     return tuple(tap for tap, stride in zip(taps, legal, strict=True) if stride in given)
 
 
-def _step(graph: Graph, key: str, coarse: tuple[tuple[Field, ...], str], fine: tuple[tuple[Field, ...], str]) -> Step:
+def _step(
+    graph: Graph,
+    key: str,
+    coarse: tuple[tuple[Field, ...], str],
+    fine: tuple[tuple[Field, ...], str],
+    *,
+    repeats: bool,
+) -> Step:
     factors: list[int] = []
     kernels: list[int] = []
     befores: list[int] = []
@@ -188,12 +224,12 @@ def _step(graph: Graph, key: str, coarse: tuple[tuple[Field, ...], str], fine: t
         if factor.denominator != 1 or (2 * distance).denominator != 1:
             message = f"cells of stride {source.stride} at {source.offset} cannot be lifted to stride {target.stride}"
             raise ValueError(message)
-        kernel = 2 * int(factor) - (1 if distance.denominator == 1 else 0)
+        kernel = int(factor) if repeats else 2 * int(factor) - (1 if distance.denominator == 1 else 0)
         before = max(0, math.ceil(-distance / factor))
         factors.append(int(factor))
         kernels.append(kernel)
         befores.append(before)
-        crops.append(int(distance + Fraction(kernel - 1, 2) + factor * before))
+        crops.append(math.floor(distance + Fraction(kernel - 1, 2) + factor * before + Fraction(1, 2)))
     afters = _afters(graph, coarse, fine)
     extend = tuple(zip(befores, afters, strict=True))
     return Step(key, tuple(factors), tuple(kernels), extend, tuple(crops))

@@ -76,8 +76,12 @@ def fields(graph: Graph) -> Fields:
 def sizes(graph: Graph, size: tuple[int, ...]) -> Sizes:
     """The spatial size of every node for an image of this size."""
     found: dict[str, tuple[int, ...]] = {}
+    whole = set[str]()  # what is computed from poolings of the whole image alone
     for node in graph:
-        sources = [found[name] for name in node.inputs if name in found]
+        names = [name for name in node.inputs if name in found]
+        sources = [found[name] for name in names if name not in whole] or [found[name] for name in names]
+        if node.kind in GLOBAL or (names and whole.issuperset(names)):
+            whole.add(node.name)
         if node.kind == "input":
             found[node.name] = size
         elif sources and node.window is not None and node.kind in WINDOWED:
@@ -86,7 +90,7 @@ def sizes(graph: Graph, size: tuple[int, ...]) -> Sizes:
         elif sources and node.kind in GLOBAL:
             found[node.name] = (1,) * len(size)
         elif sources and node.kind != "output":
-            found[node.name] = max(sources)
+            found[node.name] = tuple(min(cells) for cells in zip(*sources, strict=True))
     return found
 
 

@@ -7,7 +7,6 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,13 @@ import numpy as np
 
 from backstride.files import refuse_folder, write_beside
 from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
+from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
 from backstride.surgery.report import Report
+from backstride.surgery.weights import save_weights
 
 LARGEST_IMAGE = 2**26  # numbers in a native image
 LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".keras": ("keras",), ".safetensors": ("torch", "safetensors")}
-STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --line: #d1d9e0; --mark: #2e55d1; --paper: #ffffff }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --line: #3d444d; --mark: #30c9ff; --paper: #0d1117 } }
-body { margin: 0 auto; padding: 1rem; max-width: 70rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif }
-table { border-collapse: collapse; font-size: .9rem } th, td { padding: .2rem .6rem; text-align: left;
-  border-bottom: 1px solid var(--line) } section { overflow-x: auto }
-table.cells td { width: .8rem; height: .8rem; padding: 0; border: 1px solid var(--paper); background: var(--mark) }
-table.cells td.other { background: var(--line) } table.cells td.fails { background: #d1242f }
-"""
 
 
 def convert_file(
@@ -75,20 +65,13 @@ def convert_file(
     if report_path is not None:
         compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
         proof = _proved(classifier, compared, report, shape)
-    data = _bytes(network, suffix)
-    write_beside(output, data)
+    if suffix == ".safetensors":
+        save_weights(network, output)
+    else:
+        write_beside(output, _bytes(network, suffix))
     if report_path is not None:
         write_beside(report_path, page(report, proof))
     return report, proof
-
-
-def page(report: Report, proof: Proof | None) -> str:
-    """The report and the proof as a page that stands alone."""
-    body = report.to_html() + ("" if proof is None else f"<h2>Proof</h2>{proof.to_html()}")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.model)}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{escape(report.model)}, fully convolutional</h1>{body}</body></html>\n"
-    )
 
 
 def _suffix(model: str) -> str:
@@ -143,10 +126,7 @@ def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...
 def _bytes(network: Any, suffix: str) -> bytes:
     if suffix == ".onnx":
         return network.SerializeToString()
-    if suffix == ".keras":
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "network.keras"
-            network.save(path)
-            return path.read_bytes()
-    save: Any = importlib.import_module("safetensors.torch").save
-    return save({name: value.detach().clone().contiguous() for name, value in network.state_dict().items()})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return path.read_bytes()

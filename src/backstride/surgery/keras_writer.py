@@ -51,6 +51,12 @@ class Writer:
         """The network's tensor for a node."""
         return self._tensors[name]
 
+    def freeze(self, score: str) -> None:
+        """Hold the weights of every layer but the score's."""
+        kept = score.removesuffix("/scores")
+        for layer in keras.Model(self.image, list(self._tensors.values())[-1]).layers:
+            layer.trainable = layer.name == kept
+
     def write_calls(self) -> None:
         """Write every call that a result needs."""
         self._tensors[self.reading.calls.image.name] = self.image

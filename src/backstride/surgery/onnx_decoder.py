@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from backstride.initializers import bilinear
+from backstride.initializers import bilinear, nearest
 from backstride.surgery.decoder import Decoder, Step, Tap
 from backstride.surgery.influence import KEY, influence
 from backstride.surgery.onnx_reader import OnnxReading
@@ -29,7 +29,7 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
     count = classes or rewriting.graph[decoder.score].shape[0]
     dtype = reading.tensors[decoder.top].dtype
     coarse = scores = writer.find(decoder.top)
-    climb = _Climb(writer, count, helper.tensor_dtype_to_np_dtype(dtype))
+    climb = _Climb(writer, decoder.init, count, helper.tensor_dtype_to_np_dtype(dtype))
     taps: tuple[Tap | None, ...] = (*decoder.taps, None)
     for step, tap in zip(decoder.steps, taps, strict=True):
         scores = climb.step(scores, step, tap)
@@ -51,7 +51,8 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
 class _Climb:
     """Adds the nodes of one step after the other."""
 
-    def __init__(self, writer: Writer, classes: int, dtype: Any) -> None:
+    def __init__(self, writer: Writer, init: str, classes: int, dtype: Any) -> None:
+        self._init = init
         self._writer = writer
         self._builder = writer.builder
         self._classes = classes
@@ -63,7 +64,8 @@ class _Climb:
         (top, bottom), (left, right) = step.extend
         pads = builder.numbers(f"extend_{step.key}", [0, 0, top, left, 0, 0, bottom, right])
         extended = builder.add("Pad", [scores, pads], mode="edge")
-        kernel = bilinear(step.kernel, step.factor, 1, data_format="channels_first", dtype="float64")
+        make = bilinear if self._init == "bilinear" else nearest
+        kernel = make(step.kernel, step.factor, 1, data_format="channels_first", dtype="float64")
         weights = np.broadcast_to(kernel, (self._classes, *kernel.shape[1:]))
         up = builder.numbers(f"up_{step.key}", weights, self._dtype)
         options: dict[str, Any] = {"kernel_shape": step.kernel, "strides": step.factor, "group": self._classes}

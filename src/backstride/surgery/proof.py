@@ -5,7 +5,7 @@ Which cells must be equal is worked out from the padding alone, before anything 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeAlias
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from backstride.surgery.exactness import exactness
 from backstride.surgery.graph import Graph
 from backstride.surgery.report import listed
+from backstride.surgery.speed import Run, Speed
 
 TOLERANCE = 1e-5
-Run: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 Corner: TypeAlias = tuple[int, int, int, int]
 
 
@@ -30,7 +30,8 @@ class Proof:
     whether it is within 1e-5, relative and absolute. `deviation`: each cell's largest difference to
     the classifier on its crop, NaN where the crop leaves the image. `expected`: cells that read no
     padding otherwise than their crop does, so must be equal. `exact`: cells that are equal, within
-    1e-5. `padded`: the layers that read padding in a crop where the image has pixels.
+    1e-5. `padded`: the layers that read padding in a crop where the image has pixels, or pool all of it.
+    `speed`: against the sliding-window classifier on the same image, where it was measured.
     """
 
     native_difference: float
@@ -39,6 +40,7 @@ class Proof:
     expected: NDArray[np.bool_]
     exact: NDArray[np.bool_]
     padded: tuple[str, ...]
+    speed: Speed | None = None
 
     @property
     def holds(self) -> bool:
@@ -78,10 +80,18 @@ class Proof:
                 f"{others} need not be, since their crops have padding at the borders where the image has pixels "
                 f"({listed(self.padded)}); largest deviation {self.largest_other:.2g}."
             )
+        if self.speed is not None:
+            found.append(str(self.speed))
         return found
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def __rich__(self) -> Any:
+        """The sentences and the map of cells, for a terminal."""
+        from backstride.surgery.console import shown_proof  # noqa: PLC0415  rich is for those who print
+
+        return shown_proof(self)
 
     def to_html(self) -> str:
         """A fragment of HTML with the sentences and the map of cells."""
@@ -109,7 +119,11 @@ def compare(
     native = graph.input.shape[1:]
     rows, columns = native
     first = image[None, :, :rows, :columns]
-    whole, wanted = network(first)[..., 0, 0], _vectors(classifier(first))
+    found_first, wanted = network(first), _vectors(classifier(first))
+    if 0 in found_first.shape:
+        message = "`network` gives no cell at native size: every cell there sees padding; prove the padded one"
+        raise ValueError(message)
+    whole = found_first[..., 0, 0]
     if whole.shape != wanted.shape:
         message = (
             f"`network` gives {whole.shape[1]} scores and `classifier` {wanted.shape[1]}; "

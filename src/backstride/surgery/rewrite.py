@@ -13,10 +13,11 @@ from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewri
 SILENT = ("constant", "scalar")
 
 
-def rewrite(graph: Graph, *, se: Gate | None = None) -> Rewriting:
+def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewriting:
     """Work out what every node becomes. Nodes behind a refused one are left out: their cause is named already.
 
-    `se`: what becomes of the poolings whose result weighs the channels of a map.
+    `se`: what becomes of the poolings whose result weighs the channels of a map. `maps`: results may be
+    maps, and the sizes of branches are not compared beyond the native one.
     """
     if se is not None:
         graph = gated(graph, se)
@@ -29,6 +30,9 @@ def rewrite(graph: Graph, *, se: Gate | None = None) -> Rewriting:
             values[node.name] = Value("map", node.shape[0], node.shape[1:])
         if node.kind == "input" or node.kind in SILENT or not _known(graph, node, values):
             continue
+        if maps and node.kind == "output" and all(source in values for source in node.inputs):
+            values[node.name] = values[node.inputs[0]]
+            continue
         name, outcome = _decide(graph, node, values)
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
@@ -39,7 +43,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None) -> Rewriting:
             replaced[node.name] = _chain(node, outcome, sources)
             rewrites.append(Rewrite(node.label, name, _shown(outcome.nodes), outcome.reason))
     rewritten = _assemble(graph, values, replaced)
-    if not refusals:
+    if not refusals and not maps:
         refusals.extend(_different_sizes(rewritten))
     return Rewriting(rewritten, replaced, values, tuple(rewrites), tuple(refusals))
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from backstride.surgery.decoder import Decoder
+from backstride.surgery.dense import Densified
 from backstride.surgery.proof import Run
 from backstride.surgery.torch_decoder import segmenter
 from backstride.surgery.torch_reader import TorchReading, read
@@ -24,13 +25,15 @@ class TorchApplier:
         """Trace the module."""
         return read(model, input_shape)
 
-    def write(self, reading: TorchReading, rewriting: Rewriting) -> nn.Module:
+    def write(self, reading: TorchReading, rewriting: Rewriting, dense: Densified | None = None) -> nn.Module:
         """The fully convolutional module."""
-        return Writer(reading, rewriting).write()
+        return Writer(reading, rewriting, dense=dense).write()
 
-    def segment(self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> nn.Module:
+    def segment(
+        self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> nn.Module:
         """The fully convolutional module with a decoder."""
-        return segmenter(reading, rewriting, decoder, classes)
+        return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
     def runner(self, model: Any, output: int) -> Run:
         """Run a module on NumPy arrays."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
 
-from backstride.initializers import bilinear
-from backstride.surgery.decoder import Decoder, Step
+from backstride.surgery.decoder import Decoder
+from backstride.surgery.torch_fusion import Fusion, fusion, zero_score
 from backstride.surgery.torch_reader import TorchReading
+from backstride.surgery.torch_ups import climb, up_scores
 from backstride.surgery.torch_writer import Writer
 from backstride.surgery.values import Rewriting
 
@@ -20,7 +20,8 @@ class Segmenter(nn.Module):
 
     `backbone`: the fully convolutional classifier; it gives the coarse scores and the tapped maps.
     `skips`: a 1x1 score layer for each tap, zero at first. `ups`: a transposed convolution for each
-    step, bilinear at first. All are named by the stride they lead to, the last by `image`.
+    step. All are named by the stride they lead to, the last by `image`. `fusion`: the features' way up
+    beside the scores, in the decoders `unet` and `linknet`.
     """
 
     def __init__(self, backbone: fx.GraphModule, decoder: Decoder, native: Sequence[int], classes: int) -> None:
@@ -29,8 +30,10 @@ class Segmenter(nn.Module):
         self.native = tuple(native)
         self.steps = decoder.steps
         like = next(backbone.parameters())
-        self.skips = nn.ModuleDict({tap.key: _zero_score(tap.channels, classes, like) for tap in decoder.taps})
-        self.ups = nn.ModuleDict({step.key: _bilinear(step, classes, like) for step in decoder.steps})
+        taps = decoder.taps if decoder.kind == "fcn" else ()
+        self.skips = nn.ModuleDict({tap.key: zero_score(tap.channels, classes, like) for tap in taps})
+        self.ups = nn.ModuleDict({step.key: up_scores(step, classes, decoder.init, like) for step in decoder.steps})
+        self.fusion: Fusion | None = None
         self.result: nn.Module = nn.Identity()
 
     def coarse(self, image: torch.Tensor) -> torch.Tensor:
@@ -41,11 +44,13 @@ class Segmenter(nn.Module):
         """Scores of every pixel."""
         self._check(image)
         scores, *taps = self.backbone(image)
+        features = taps.pop() if self.fusion is not None else scores
         for step, tap in zip(self.steps, (*taps, None), strict=True):
-            size = (image if tap is None else tap).shape[2:]
-            scores = climb(scores, self.ups[step.key], step, size)
-            if tap is not None:
+            scores = climb(scores, self.ups[step.key], step, (image if tap is None else tap).shape[2:])
+            if tap is not None and step.key in self.skips:
                 scores = scores + self.skips[step.key](tap)
+        if self.fusion is not None:
+            scores = scores + self.fusion(features, taps, image.shape[2:])
         return self.result(scores)
 
     def _check(self, image: torch.Tensor) -> None:
@@ -59,49 +64,35 @@ class Segmenter(nn.Module):
             raise ValueError(message)
 
 
-def climb(scores: torch.Tensor, up: nn.Module, step: Step, size: Sequence[int]) -> torch.Tensor:
-    """Lift scores to `size` cells: repeat the border, transpose-convolve, crop."""
-    (top, bottom), (left, right) = step.extend
-    extended = F.pad(scores, (left, right, top, bottom), mode="replicate")
-    full: torch.Tensor = up(extended)
-    (row, column), (rows, columns) = step.crop, size
-    return full[:, :, row : row + rows, column : column + columns]
-
-
-def segmenter(reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> Segmenter:
-    """Write the backbone and put the decoder on it."""
+def segmenter(
+    reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool = False
+) -> Segmenter:
+    """Write the backbone and put the decoder on it; `freeze` holds all of the classifier but its scores."""
     rescored = {} if classes is None else {decoder.score: classes}
     writer = Writer(reading, rewriting, rescored)
-    backbone = writer.write((decoder.top, *(tap.node for tap in decoder.taps)))
-    native = rewriting.graph.input.shape
-    count = classes or rewriting.graph[decoder.score].shape[0]
-    network = Segmenter(backbone, decoder, native, count)
+    behind = () if decoder.kind == "fcn" else (decoder.features,)
+    backbone = writer.write((decoder.top, *(tap.node for tap in decoder.taps), *behind))
+    graph = rewriting.graph
+    count = classes or graph[decoder.score].shape[0]
+    network = Segmenter(backbone, decoder, graph.input.shape, count)
+    if decoder.kind != "fcn":
+        channels = count if decoder.features == decoder.top else graph[decoder.features].shape[0]
+        network.fusion = fusion(decoder, channels, count, next(backbone.parameters()))
     if decoder.softmax is not None:
         network.result = nn.LogSoftmax(1) if writer.is_log_softmax(decoder.softmax) else nn.Softmax(1)
-    for module in (network, network.result, *network.skips.modules(), *network.ups.modules()):
+    if freeze:
+        _freeze(backbone, writer.module_name(decoder.score))
+    for module in (network, network.result, *_new(network)):
         module.training = reading.model.training
     return network
 
 
-def _zero_score(channels: int, classes: int, like: torch.Tensor) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, classes, 1, device=like.device, dtype=like.dtype)
-    _ = nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    _ = nn.init.zeros_(layer.bias)
-    return layer
+def _new(network: Segmenter) -> list[nn.Module]:
+    parts: list[nn.Module] = [network.skips, network.ups, *([network.fusion] if network.fusion is not None else [])]
+    return [module for part in parts for module in part.modules()]
 
 
-def _bilinear(step: Step, classes: int, like: torch.Tensor) -> nn.ConvTranspose2d:
-    layer = nn.ConvTranspose2d(
-        classes,
-        classes,
-        (step.kernel[0], step.kernel[1]),
-        (step.factor[0], step.factor[1]),
-        bias=False,
-        device=like.device,
-        dtype=like.dtype,
-    )
-    kernel = bilinear(step.kernel, step.factor, classes, data_format="channels_first", dtype="float64")
-    with torch.no_grad():
-        _ = layer.weight.copy_(torch.as_tensor(kernel))
-    return layer
+def _freeze(backbone: nn.Module, score: str) -> None:
+    for name, parameter in backbone.named_parameters():
+        if name.rpartition(".")[0] != score:
+            _ = parameter.requires_grad_(False)

@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx
 
-from backstride.surgery.torch_modules import Operation, conv_window, pad_window, pool_window, softmax_axis
+from backstride.surgery.torch_modules import (
+    Operation,
+    conv_window,
+    pad_window,
+    pool_window,
+    repeat_window,
+    softmax_axis,
+    transposed_window,
+)
 
 Results = Mapping[fx.Node, Any]
 NAMES: dict[Any, str] = {  # these hide behind a dispatching function without a name
@@ -105,15 +113,29 @@ def _cuts_channels(node: fx.Node, results: Results) -> bool:
     source, index = bound(node, results, "input index").values()
     if isinstance(source, tuple | list):
         return True
-    if not isinstance(index, tuple) or len(index) < 2 or not all(isinstance(entry, slice) for entry in index):
+    entries: list[Any] = list(index) if isinstance(index, tuple) else []
+    if len(entries) < 2 or not all(isinstance(entry, slice) for entry in entries):
         return False
-    return all(entry == slice(None) for axis, entry in enumerate(index) if axis != 1)
+    return all(entry == slice(None) for axis, entry in enumerate(entries) if axis != 1)
 
 
 def _conv2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input weight bias stride padding dilation groups")
     options = (given.get("stride", 1), given.get("padding", 0), given.get("dilation", 1))
     return Operation("conv", conv_window(given["weight"].shape[2:], *options), data=1)
+
+
+def _conv_transpose2d(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input weight bias stride padding output_padding groups dilation")
+    options = (given.get("stride", 1), given.get("padding", 0), given.get("output_padding", 0))
+    window = transposed_window(given["weight"].shape[2:], *options, given.get("dilation", 1))
+    return Operation("conv_transpose", window, data=1)
+
+
+def _interpolate(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input size scale_factor mode")
+    window = repeat_window(given.get("size"), given.get("scale_factor"), given.get("mode", "nearest"))
+    return Operation("other") if window is None else Operation("conv_transpose", window, data=1)
 
 
 def _max_pool2d(node: fx.Node, results: Results) -> Operation:
@@ -126,6 +148,8 @@ def _max_pool2d(node: fx.Node, results: Results) -> Operation:
 
 def _avg_pool2d(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
+    if given.get("divisor_override") is not None:
+        return Operation("other")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
     return Operation("avg_pool", pool_window(*options, ceil_mode=bool(given.get("ceil_mode"))), data=1)
 
@@ -185,6 +209,8 @@ def _cat(node: fx.Node, results: Results) -> Operation:
 
 FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "interpolate": _interpolate,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
     "pad": _pad,

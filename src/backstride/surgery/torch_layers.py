@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
 from backstride.ops import dense_to_conv
@@ -65,6 +67,12 @@ def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
         setattr(made, name, nn.Parameter(fresh))
     made.training = layer.training
     return made
+
+
+def dilated_mean(maps: torch.Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> torch.Tensor:
+    """The mean of each window of `kernel` cells that lie `dilation` apart."""
+    weight = maps.new_full((maps.shape[1], 1, *kernel), 1 / math.prod(kernel))
+    return F.conv2d(maps, weight, dilation=dilation, groups=maps.shape[1])
 
 
 def norm_over_map(layer: nn.Module) -> nn.Module:

@@ -72,6 +72,21 @@ def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window
     return Window(tuple(kernel), pair(stride), pads, pair(dilation))
 
 
+def transposed_window(kernel: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Window:
+    """The window of a transposed convolution, with its crop as padding."""
+    crop = tuple((cells, cells - more) for cells, more in zip(pair(padding), pair(output_padding), strict=True))
+    return Window(tuple(kernel), pair(stride), crop, pair(dilation))
+
+
+def repeat_window(size: Any, scale: Any, mode: str) -> Window | None:
+    """Upsampling that repeats each cell a whole number of times, as a transposed convolution; else None."""
+    factors = [scale, scale] if isinstance(scale, int | float) else list(scale or [])
+    if size is not None or mode != "nearest" or len(factors) != 2 or any(int(f) != f or f < 1 for f in factors):
+        return None
+    rows, columns = map(int, factors)
+    return Window((rows, columns), (rows, columns), ((0, 0), (0, 0)))
+
+
 def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
     """The axis of a softmax; torch's own choice where none is named (`nn.functional._get_softmax_dim`)."""
     if dim is None:
@@ -86,10 +101,13 @@ def _conv(module: Any, rank: int) -> Operation:
 
 def _conv_transpose(module: Any, rank: int) -> Operation:
     _ = rank
-    extra = pair(module.output_padding)
-    crop = tuple((cells, cells - more) for cells, more in zip(pair(module.padding), extra, strict=True))
-    window = Window(tuple(module.kernel_size), pair(module.stride), crop, pair(module.dilation))
-    return Operation("conv_transpose", window)
+    options = (module.kernel_size, module.stride, module.padding, module.output_padding, module.dilation)
+    return Operation("conv_transpose", transposed_window(*options))
+
+
+def _upsample(module: Any, rank: int) -> Operation:
+    window = repeat_window(module.size, module.scale_factor, module.mode) if rank == 4 else None
+    return Operation("other") if window is None else Operation("conv_transpose", window)
 
 
 def _max_pool(module: Any, rank: int) -> Operation:
@@ -102,6 +120,8 @@ def _max_pool(module: Any, rank: int) -> Operation:
 
 def _avg_pool(module: Any, rank: int) -> Operation:
     _ = rank
+    if module.divisor_override is not None:
+        return Operation("other")
     options = (module.kernel_size, module.stride, module.padding)
     return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
 
@@ -162,6 +182,7 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
 MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
     ((nn.Conv2d,), _conv),
     ((nn.ConvTranspose2d,), _conv_transpose),
+    ((nn.Upsample,), _upsample),
     ((nn.MaxPool2d,), _max_pool),
     ((nn.AvgPool2d,), _avg_pool),
     ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),

@@ -52,7 +52,8 @@ class ShapeTracer(fx.Tracer):
         if isinstance(found, torch.Tensor):
             message = "it loops over a tensor"
             raise TraceError(message)
-        return iter([obj[place] for place in range(len(found))])
+        entries: Any = obj
+        return iter([entries[place] for place in range(len(found))])
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

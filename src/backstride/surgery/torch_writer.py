@@ -8,16 +8,25 @@ training flags, dtype and device.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
 
-from backstride.surgery.graph import WINDOWED, Node
+from backstride.surgery.dense import NOTHING, Densified
+from backstride.surgery.graph import WINDOWED, Node, Window
 from backstride.surgery.torch_functions import called
-from backstride.surgery.torch_layers import convolution, layers_of, norm_over_map, with_classes, with_weight_norm
+from backstride.surgery.torch_layers import (
+    convolution,
+    dilated_mean,
+    layers_of,
+    norm_over_map,
+    with_classes,
+    with_weight_norm,
+)
 from backstride.surgery.torch_modules import weight_norm_of
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
@@ -33,13 +42,21 @@ POOLS: Mapping[str, Any] = {
 class Writer:
     """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
 
-    def __init__(self, reading: TorchReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        reading: TorchReading,
+        rewriting: Rewriting,
+        classes: Mapping[str, int] | None = None,
+        dense: Densified | None = None,
+    ) -> None:
         self._reading = reading
         self._rewriting = rewriting
+        self._dense = dense or NOTHING
         self._classes = dict(classes or {})
         self._memo: dict[int, Any] = {}
         self._root: dict[str, Any] = {}  # what the network holds, by the names that it has in the classifier
         self._turned: dict[str, tuple[object, str]] = {}
+        self._atrous: dict[str, tuple[int, ...]] = {}
         self._graph = fx.Graph()
         self._written: dict[str, fx.Node] = {}
 
@@ -48,7 +65,7 @@ class Writer:
         for node in self._reading.traced.nodes:
             if node.op == "output":
                 chosen: Any = tuple(self._written[name] for name in outputs or ())
-                _ = self._graph.output(fx.map_arg(node.args[0], self._find) if outputs is None else chosen)
+                _ = self._graph.output(self._results(node) if outputs is None else chosen)
             elif node.name in self._rewriting.replaced:
                 self._written[node.name] = self._replace(node)
             elif all(source.name in self._written for source in node.all_input_nodes):
@@ -60,17 +77,48 @@ class Writer:
         _take_order_and_flags(network, self._reading.model)
         return network
 
+    def module_name(self, name: str) -> str:
+        """The name of the layer that the network calls for the classifier's node."""
+        return str(self._written[name].target)
+
     def is_log_softmax(self, name: str) -> bool:
         """Whether the softmax of this name gives logarithms."""
         node = next(node for node in self._reading.traced.nodes if node.name == name)
         layer = self._module(node)
         return called(node) == "log_softmax" if layer is None else isinstance(layer, nn.LogSoftmax)
 
+    def _results(self, node: fx.Node) -> Any:
+        """What the classifier returns, with the cells that `dense` leaves out cropped off."""
+        names = [output.name for output in self._rewriting.graph.outputs]
+        crops = {source: self._dense.crops.get(name) for source, name in zip(node.all_input_nodes, names, strict=True)}
+        return fx.map_arg(node.args[0], lambda source: self._crop(self._find(source), crops[source]))
+
+    def _crop(self, maps: fx.Node, cells: Sequence[tuple[int, int]] | None) -> fx.Node:
+        if cells is None or not any(map(any, cells)):
+            return maps
+        index = tuple(slice(before, -after or None) for before, after in cells)
+        return self._graph.call_function(operator.getitem, (maps, (slice(None), slice(None), *index)))
+
+    def _trimmed(self, node: fx.Node) -> Callable[[fx.Node], fx.Node]:
+        """The sources of a node, with equal sizes where taking strides out made them unequal."""
+        trims = self._dense.trims
+        data = [source for source in node.all_input_nodes if source.name in self._rewriting.values]
+        names = dict(zip(data, self._rewriting.graph[node.name].inputs, strict=False)) if trims else {}
+
+        def find(source: fx.Node) -> fx.Node:
+            cells = trims.get((node.name, names.get(source, "")))
+            return self._crop(self._find(source), None if cells is None else [(0, after) for after in cells])
+
+        return find
+
     def _find(self, node: fx.Node) -> fx.Node:
         return self._written[node.name]
 
     def _keep(self, node: fx.Node, plain: Node) -> None:
-        find: Any = self._find
+        find: Any = self._trimmed(node)
+        if node.name in self._dense.windows:
+            self._written[node.name] = self._dilated(node, plain)
+            return
         match node.op:
             case "placeholder" if plain.kind != "input":
                 return  # an optional argument, which stays at its default
@@ -88,6 +136,34 @@ class Writer:
                 if plain.kind in WINDOWED:
                     find = self._found_or_native
         self._written[node.name] = self._graph.node_copy(node, find)
+
+    def _dilated(self, node: fx.Node, plain: Node) -> fx.Node:
+        """A kept sliding layer in its atrous form."""
+        window, fed = self._dense.windows[node.name], self._find(node.all_input_nodes[0])
+        if plain.kind != "conv":
+            return self._slide(plain.kind, window, fed)
+        if node.op == "call_module":
+            self._hold(node)
+            self._dilate(str(node.target), window, plain)
+            return self._graph.call_module(str(node.target), (fed,))
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        kept = {name: fx.map_arg(given[name], self._find) for name in ("weight", "bias", "groups") if name in given}
+        return self._graph.call_function(F.conv2d, (fed,), {**kept, "dilation": window.dilation})
+
+    def _slide(self, kind: str, window: Window, fed: fx.Node) -> fx.Node:
+        """A pooling by its window."""
+        if kind == "avg_pool" and set(window.dilation) != {1}:
+            return self._graph.call_function(dilated_mean, (fed, window.kernel, window.dilation))
+        options = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+        return self._graph.call_function(POOLS[kind], (fed, window.kernel, window.strides), options)
+
+    def _dilate(self, target: str, window: Window, plain: Node) -> None:
+        layer = self._root[target]
+        if self._atrous.setdefault(target, window.dilation) != window.dilation:
+            reason = "is called at two strides, which makes different dilations of its kernel"
+            raise RefusedError(self._reading.name, (Refusal(plain.label, reason),))
+        layer.stride, layer.dilation = window.strides, window.dilation
 
     def _hold(self, node: fx.Node) -> None:
         """Copy the layer that a node calls, with other classes where they are asked for."""
@@ -112,7 +188,8 @@ class Writer:
         return self._find(node) if isinstance(value, torch.Tensor) else value
 
     def _replace(self, node: fx.Node) -> fx.Node:
-        sources = [self._find(source) for source in node.all_input_nodes if source.name in self._rewriting.values]
+        find = self._trimmed(node) if self._rewriting.replaced[node.name] else self._find
+        sources = [find(source) for source in node.all_input_nodes if source.name in self._rewriting.values]
         for step in self._rewriting.replaced[node.name]:
             sources = [self._step(node, step, sources)]
         return sources[0]
@@ -120,6 +197,9 @@ class Writer:
     def _step(self, node: fx.Node, step: Node, sources: Sequence[fx.Node]) -> fx.Node:
         if step.kind in ("conv", "batch_norm", "layer_norm"):
             return self._layer(node, step, sources[0])
+        if step.kind in ("avg_pool", "max_pool"):
+            assert step.window is not None
+            return self._slide(step.kind, self._dense.windows.get(step.name, step.window), sources[0])
         call, args, options = self._call(node, step)
         data: Any = list(sources) if step.kind == "concat" else sources[0]
         if isinstance(call, str):
@@ -132,9 +212,6 @@ class Writer:
         """The function or method of a step without weights, and its arguments beside the data."""
         window = step.window
         match step.kind:
-            case "avg_pool" | "max_pool":
-                assert window is not None
-                return POOLS[step.kind], (window.kernel, window.strides), {}
             case "global_avg_pool" | "global_max_pool":
                 return POOLS[step.kind], (1,), {}
             case "edge_pad":
@@ -156,7 +233,10 @@ class Writer:
     def _layer(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         if node.op != "call_module" and step.kind != "conv":
             return self._normalise(node, step, fed)
-        return self._graph.call_module(self._turn(node, step), (fed,))
+        target = self._turn(node, step)
+        if step.name in self._dense.windows:
+            self._dilate(target, self._dense.windows[step.name], step)
+        return self._graph.call_module(target, (fed,))
 
     def _normalise(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A functional normalisation of vectors, on the channels of a map."""

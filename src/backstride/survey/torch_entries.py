@@ -17,7 +17,6 @@ from backstride.survey.row import Converted, Entry
 CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module.function, native size, se
     ("AlexNet", "alexnet.alexnet", 224, None),
     ("ZFNet", "zfnet.zfnet", 224, None),
-    ("VGG-16", "vgg.vgg16", 224, None),
     ("VGG-11 with BatchNorm", "vgg.bn_vgg11", 224, None),
     ("SqueezeNet 1.1", "squeezenet.squeezenet_v1_1", 224, None),
     ("SqueezeResNet 1.1", "squeezenet.squeezeresnet_v1_1", 224, None),
@@ -25,7 +24,6 @@ CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module
     ("ResNet-50", "resnet.resnet50", 224, None),
     ("PreResNet-18", "preresnet.preresnet18", 224, None),
     ("ResNet-20, CIFAR", "resnet_cifar.resnet20_cifar10", 32, None),
-    ("WRN-50-2", "wrn.wrn50_2", 224, None),
     ("ResNeXt-50 32x4d", "resnext.resnext50_32x4d", 224, None),
     ("ResNet-A-18", "resneta.resneta18", 224, None),
     ("SE-ResNet-18", "seresnet.seresnet18", 224, "local"),
@@ -116,6 +114,24 @@ def vgg16(classes: int = 1000) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def settled(model: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+    """The model with the statistics of its batch normalisations taken from two random images.
+
+    With fresh statistics, random weights let the image's signal fade, and every network gives its bias.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not layers:
+        return model
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        _ = model.train()(torch.randn(2, *shape))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    return model
+
+
 def _cv(path: str) -> nn.Module:
     module, _, function = path.partition(".")
     return getattr(importlib.import_module(f"pytorchcv.models.{module}"), function)()
@@ -130,8 +146,9 @@ def _entry(
     name: str, library: str, build: Callable[[], nn.Module], shape: tuple[int, int, int], se: str | None
 ) -> Entry:
     def convert() -> Converted:
-        _ = torch.manual_seed(0)
-        model = build().eval()
+        loose: Any = torch  # torch leaves the seed untyped
+        loose.manual_seed(0)
+        model = settled(build(), shape).eval()
         network, report = convolutionalize(model, shape, se=se)
         return runner(model), runner(network), report
 

@@ -1,0 +1,73 @@
+"""Weights of a network in a safetensors file: numbers and names, nothing that runs."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from backstride.files import refuse_folder, write_beside
+from backstride.surgery.applier import check_torch
+
+HEADER = 16 << 20  # bytes that names and shapes may take
+
+
+def save_weights(network: Any, path: str | Path) -> None:
+    """Write a PyTorch network's weights and statistics to a safetensors file, whole or not at all.
+
+    >>> import pytest; _ = pytest.importorskip("safetensors", reason="safetensors is not installed")
+    >>> import tempfile; from torch import nn
+    >>> path = Path(tempfile.mkdtemp()) / "fcn.safetensors"
+    >>> save_weights(nn.Linear(3, 2), path)
+    >>> load_weights(nn.Linear(3, 2), path)
+
+    Raises `TypeError` for what is no torch.nn.Module, `ValueError` where `path` is a folder.
+    """
+    check_torch("network", network)
+    target = Path(path)
+    refuse_folder("path", target)
+    state = {name: value.detach().clone().contiguous().cpu() for name, value in network.state_dict().items()}
+    write_beside(target, _library().save(state))
+
+
+def load_weights(network: Any, path: str | Path) -> None:
+    """Read a safetensors file into a network that has the same layers; nothing in it is executed.
+
+    See `save_weights` for an example. Raises `ValueError` where the file is missing, is no safetensors
+    file, is larger than the network, or names other weights or shapes; the network is then unchanged.
+    """
+    check_torch("network", network)
+    source = Path(path)
+    expected = network.state_dict()
+    found = _read(source, sum(value.numel() * value.element_size() for value in expected.values()))
+    for name in sorted({*expected, *found}):
+        have, want = found.get(name), expected.get(name)
+        if have is None or want is None or have.shape != want.shape:
+            given = "no weight of this name" if have is None else str(tuple(have.shape))
+            asked = "none" if want is None else str(tuple(want.shape))
+            message = f"`path` (={str(source)!r}) has {given} at {name!r}, where the network has {asked}"
+            raise ValueError(message)
+    _ = network.load_state_dict(found)
+
+
+def _read(path: Path, size: int) -> dict[str, Any]:
+    if not path.is_file():
+        message = f"`path` (={str(path)!r}) is no file"
+        raise ValueError(message)
+    if path.stat().st_size > 8 * size + HEADER:  # a wider dtype is at most 8 times as large
+        message = f"`path` (={str(path)!r}) has {path.stat().st_size} bytes; the network has {size}"
+        raise ValueError(message)
+    library = _library()
+    try:
+        return library.load(path.read_bytes())
+    except (importlib.import_module("safetensors").SafetensorError, ValueError, KeyError) as error:
+        message = f"`path` (={str(path)!r}) is no safetensors file: {error}"
+        raise ValueError(message) from None
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ImportError:
+        message = "safetensors is not installed; run: pip install 'backstride[torch]'"
+        raise ImportError(message) from None
