@@ -1,10 +1,9 @@
-"""backstride transpose and backstride segment as a user meets them: files in, files out, exit codes."""
+"""backstride transpose and backstride segment: files in, files out, exit codes; in this process, to save time."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,81 +16,91 @@ pytest.importorskip("PIL", reason="pictures need Pillow")
 
 from PIL import Image
 
+from backstride.cli import main
 from surgery.onnx_models import HWC, LENET
 
 pytestmark = pytest.mark.frameworks
 
 
-def backstride(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = "from backstride.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        timeout=120,
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands in its folder."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Done:
+        with pytest.raises(SystemExit) as caught:
+            main(list(words))
+        printed = self.capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Done(caught.value.code, printed.out, printed.err)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def backstride(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
     _ = (tmp_path / "classifier.onnx").write_bytes(HWC.build(17).SerializeToString())
     _ = (tmp_path / "grey.onnx").write_bytes(LENET.build(17).SerializeToString())
     rows, columns = np.mgrid[:90, :120]
     waves = 127 + 120 * np.stack([np.sin(rows / 9), np.cos(columns / 7), np.sin((rows + columns) / 11)], -1)
     Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "photo.jpg")
-    return tmp_path
+    return Shell(tmp_path, capsys)
 
 
-def test_a_classifier_becomes_an_overlay(folder: Path) -> None:
+def test_a_classifier_becomes_an_overlay(backstride: Shell) -> None:
     done = backstride(
         *("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx", "--report", "report.html"),
-        folder=folder,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "n6 (MatMul)" in done.stdout
     assert "At native size the network equals the classifier" in done.stdout
-    page = (folder / "report.html").read_text()
+    page = (backstride.folder / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert page.count("backstride-report") == page.count("backstride-proof") == 1
-    done = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "overlay.png", folder=folder)
+    done = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "overlay.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert "90 x 120 pixels; written to overlay.png" in done.stdout
-    with Image.open(folder / "overlay.png") as found:
+    with Image.open(backstride.folder / "overlay.png") as found:
         assert found.size[0] >= 120
         assert found.size[1] > 90
 
 
-def test_tiles_give_the_same_overlay(folder: Path) -> None:
-    _ = backstride("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx", folder=folder)
-    whole = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "a.png", "--json", folder=folder)
-    tiled = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "b.png", "--tile", "64", "--json", folder=folder)
+def test_tiles_give_the_same_overlay(backstride: Shell) -> None:
+    _ = backstride("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx")
+    whole = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "a.png", "--json")
+    tiled = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "b.png", "--tile", "64", "--json")
     first, second = json.loads(whole.stdout), json.loads(tiled.stdout)
     assert len(first["found"]) > 1
     assert (first["tile"], second["tile"]) == (None, 64)
     assert first["found"] == second["found"]
-    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+    assert (backstride.folder / "a.png").read_bytes() == (backstride.folder / "b.png").read_bytes()
 
 
-def test_names_numbers_and_grey(folder: Path) -> None:
-    _ = (folder / "names.txt").write_text("\n".join(["sky", "sea", "sand", "stone", "snow"]))
+def test_names_numbers_and_grey(backstride: Shell) -> None:
+    _ = (backstride.folder / "names.txt").write_text("sky\nsea\nsand\nstone\nsnow")
     done = backstride(
         *("transpose", "grey.onnx", "--input", "1x20x24", "--output", "fcn.onnx", "--skips", "none", "--json"),
-        folder=folder,
     )
     report: dict[str, Any] = json.loads(done.stdout)
     assert len(report["decoder"]) == 2  # one step, and the softmax
     words = ("segment", "fcn.onnx", "photo.jpg", "--names", "names.txt", "--mean", "0.5", "--std", "0.2", "--json")
-    found: list[dict[str, Any]] = json.loads(backstride(*words, folder=folder).stdout)["found"]
+    found: list[dict[str, Any]] = json.loads(backstride(*words).stdout)["found"]
     assert {entry["name"] for entry in found} <= {"sky", "sea", "sand", "stone", "snow"}
     assert sum(entry["share"] for entry in found) == pytest.approx(1)
 
 
-def test_the_weights_of_a_factory_s_network_are_safetensors(folder: Path) -> None:
+def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -> None:
     pytest.importorskip("torch", reason="a factory gives a PyTorch module")
     safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
-    _ = (folder / "mine.py").write_text(
+    _ = (backstride.folder / "mine.py").write_text(
         "from torch import nn\n"
         "def net():\n"
         "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
@@ -99,12 +108,12 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(folder: Path) -> Non
         "    return 3\n"
     )
     words = ("transpose", "mine:net", "--input", "1x8x8", "--output", "fcn.safetensors", "--report", "r.html")
-    done = backstride(*words, folder=folder)
+    done = backstride(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    state = safetensors.load_file(folder / "fcn.safetensors")
+    state = safetensors.load_file(backstride.folder / "fcn.safetensors")
     assert state["backbone.4.weight"].shape == (3, 4, 3, 3)
     for model, said in (("mine:number", "gave int"), ("mine:none", "mine has no none"), ("none:net", "cannot be imp")):
-        done = backstride("transpose", model, "--input", "1x8x8", "--output", "x.safetensors", folder=folder)
+        done = backstride("transpose", model, "--input", "1x8x8", "--output", "x.safetensors")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert said in done.stderr
 
@@ -129,12 +138,12 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(folder: Path) -> Non
         ("segment classifier.onnx photo.jpg --mean a --output x.onnx", "`mean` (='a') must be a number"),
     ],
 )
-def test_bad_input_is_one_line_exit_code_2_and_no_file(words: str, said: str, folder: Path) -> None:
-    _ = (folder / "broken.onnx").write_bytes((folder / "classifier.onnx").read_bytes()[:200])
-    before = set(folder.iterdir())
-    done = backstride(*words.split(), folder=folder)
+def test_bad_input_is_one_line_exit_code_2_and_no_file(words: str, said: str, backstride: Shell) -> None:
+    _ = (backstride.folder / "broken.onnx").write_bytes((backstride.folder / "classifier.onnx").read_bytes()[:200])
+    before = set(backstride.folder.iterdir())
+    done = backstride(*words.split())
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith(f"backstride: {said}"), done.stderr
     assert done.stderr.count("\n") == 1
-    assert set(folder.iterdir()) == before
+    assert set(backstride.folder.iterdir()) == before

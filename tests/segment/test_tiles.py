@@ -79,7 +79,7 @@ def test_messages() -> None:
     known = Influence((32, 32), 8, 40, 1)
     with pytest.raises(ValueError, match=r"^`tile` \(=60\) must be at least 88: this network's labels look 40 pixels"):
         _ = check_tile(60, known)
-    with pytest.raises(ValueError, match="^`network` gives 5 x 8 x 8 scores for an image of 64 x 64, not scores"):
+    with pytest.raises(ValueError, match=r"^`network` gives 5 x 8 x 8 scores for an image of 64 x 64, not scores"):
         _ = labels(lambda _: np.zeros((1, 5, 8, 8)), np.zeros((3, 64, 64)), known, 100)
 
 

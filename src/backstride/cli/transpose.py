@@ -58,7 +58,7 @@ def transpose(
         typer.echo(json.dumps(data, indent=2))
         return
     console = Console()
-    console.print(str(made), markup=False, highlight=False)
+    console.print(made)
     if proof is not None:
-        console.print(str(proof), markup=False, highlight=False)
+        console.print(proof)
     console.print(f"written to {output}", style="dim", markup=False)

@@ -42,21 +42,23 @@ def read_picture(path: Path) -> Pixels:
         warnings.simplefilter("ignore")  # the size is checked here, before anything is decoded
         try:
             opened = image.open(file, formats=FORMATS)
-            width, height = opened.size
         except image.DecompressionBombError:
-            width = height = LARGEST
+            raise ValueError(_too_large(path)) from None
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
             message = f"`photo` (={str(path)!r}) is no picture that can be read; legal are {', '.join(FORMATS)}"
             raise ValueError(message) from None
-        if width * height > LARGEST:
-            message = f"`photo` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
-            raise ValueError(message)
+        if math.prod(opened.size) > LARGEST:
+            raise ValueError(_too_large(path))
         try:
             turned = pillow("ImageOps").exif_transpose(opened)
             return np.asarray(turned.convert("RGB"))
         except Exception:  # noqa: BLE001  the same
             message = f"`photo` (={str(path)!r}) is a damaged or truncated picture"
             raise ValueError(message) from None
+
+
+def _too_large(path: Path) -> str:
+    return f"`photo` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
 
 
 def as_input(pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence[float], scale: float) -> NDArray[Any]:
@@ -68,7 +70,8 @@ def as_input(pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence
         if len(values) not in (1, channels):
             message = f"`{name}` (={tuple(values)}) must have 1 or {channels} numbers"
             raise ValueError(message)
-    if not all(map(math.isfinite, (*mean, *std, scale))) or not all(std):
+    numbers: list[float] = [*mean, *std, scale]
+    if not all(math.isfinite(number) for number in numbers) or not all(std):
         message = f"`std` (={tuple(std)}), `mean` and `scale` must be finite, and `std` not zero"
         raise ValueError(message)
     planes = pixels.transpose(2, 0, 1).astype(np.float32)
