@@ -77,7 +77,7 @@ def segment(
         Found(kind, called.get(kind, str(kind)), count / map_of_labels.size)
         for kind, count in ((int(kinds[at]), int(counts[at])) for at in order)
     )
-    legend = [(entry.label, f"{entry.name} {entry.share:.0%}") for entry in found[:IN_LEGEND]]
+    legend = [(entry.label, f"{entry.name}: {entry.share:.0%}") for entry in found[:IN_LEGEND]]
     write_beside(output, overlay(pixels, map_of_labels, legend, opacity))
     return Segmentation((rows, columns), side if side < max(rows, columns) else None, found)
 
