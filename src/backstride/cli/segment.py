@@ -29,7 +29,7 @@ def segment(
 ) -> None:
     r"""Label every pixel of a picture of any size, and write it with the labels' colours and a legend.
 
-    Needs: pip install "backstride\[onnx]" pillow. Example: backstride segment fcn.onnx photo.jpg --output overlay.png
+    Needs: pip install "backstride\[segment]". Example: backstride segment fcn.onnx photo.jpg --output overlay.png
     """
     from backstride import segment as room  # noqa: PLC0415  keeps start-up of the other commands short
 

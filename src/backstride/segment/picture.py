@@ -28,7 +28,7 @@ def pillow(part: str) -> Any:
     try:
         return importlib.import_module(f"PIL.{part}")
     except ImportError:
-        message = "pictures need Pillow, which is missing; install it with: pip install pillow"
+        message = "pictures need Pillow, which is missing; install it with: pip install 'backstride[segment]'"
         raise ImportError(message) from None
 
 
