@@ -76,7 +76,7 @@ def as_input(pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence
         raise ValueError(message)
     planes = pixels.transpose(2, 0, 1).astype(np.float32)
     if channels == 1:  # ITU-R BT.601, Pillow's own grey
-        planes = np.tensordot(np.float32([0.299, 0.587, 0.114]), planes, 1)[None]
+        planes = np.tensordot(np.asarray([0.299, 0.587, 0.114], np.float32), planes, 1)[None]
     shape = (-1, 1, 1)
     centred = planes * np.float32(scale) - np.asarray(mean, np.float32).reshape(shape)
     return centred / np.asarray(std, np.float32).reshape(shape)
