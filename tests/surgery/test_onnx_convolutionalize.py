@@ -22,7 +22,7 @@ from surgery.onnx_models import CASES, HEADS, HWC, LENET, POOLED, Case
 loose: Any = onnx  # some of it is untyped
 runtime: Any = onnxruntime
 pytestmark = pytest.mark.frameworks
-OPSETS = (11, 12, 13, 17, 18, 22)
+OPSETS = (11, 12, 13, 17, 18, 22, onnx.defs.onnx_opset_version())
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -45,6 +45,9 @@ def test_equals_the_classifier_at_native_size(case: Case, opset: int) -> None:
     model = case.build(opset)
     network, _ = convolutionalize(model, case.shape)
     loose.checker.check_model(network, full_check=True)
+    assert {entry.name for entry in network.graph.initializer} <= {
+        name for node in network.graph.node for name in node.input
+    }
     image = image_for(case)
     for wanted, got in zip(run(model, image), run(network, image), strict=True):
         assert got.shape == (*wanted.shape, 1, 1)

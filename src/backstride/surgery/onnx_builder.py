@@ -83,6 +83,8 @@ class Builder:
         made.graph.input.extend(inputs)
         made.graph.output.extend(outputs)
         made.graph.node.extend(self._nodes)
+        used = {name for node in self._nodes for name in node.input}
+        self._stored = {name: tensor for name, tensor in self._stored.items() if name in used}
         size = sum(len(tensor.raw_data) for tensor in self._stored.values())
         if size > LARGEST:
             message = f"the network's weights are {size / 2**30:.1f} GiB; an ONNX file holds at most 2"
