@@ -40,13 +40,13 @@ def spans(size: int, tile: int, known: Influence, native: int) -> list[Span]:
     step = tile - 2 * known.margin
     found: list[Span] = []
     start = 0
-    while start + tile < size:
+    furthest = (size - max(tile, native)) // known.stride * known.stride  # where a last tile may start
+    while start < furthest:
         last = start + tile - known.margin
         found.append(Span(start, start + tile, found[-1].last if found else 0, last))
         start += step
-    least = max(tile, native)
-    start = min(start, (size - least) // known.stride * known.stride)
-    found.append(Span(start, size, found[-1].last, size))
+    start = min(start, furthest)
+    found.append(Span(start, size, found[-1].last if found else 0, size))
     return found
 
 
