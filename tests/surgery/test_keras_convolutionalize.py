@@ -32,7 +32,7 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         text=True,
         check=False,
         env=environment,
-        timeout=600,
+        timeout=1500,  # JAX compiles each operation of each model by itself
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
