@@ -18,11 +18,12 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"calls", "checks", "implementation", "precision", "_native"}),
     frozenset({"native", "portable"}),
     frozenset({"engine"}),
+    frozenset({"recent"}),
     frozenset({"ops"}),
     frozenset({"initializers"}),
     frozenset({"jax", "keras", "onnx", "tf1", "torch"}),
     frozenset({"conform", "explain", "port", "surgery"}),
-    frozenset({"demo", "explore", "roads", "survey"}),
+    frozenset({"demo", "explore", "roads", "segment", "survey"}),
     frozenset({"__init__"}),
     frozenset({"cli", "__main__"}),
 )

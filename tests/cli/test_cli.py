@@ -63,7 +63,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words: list[str], message: str) -
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["demo", "sizes", "conform", "explain", "explore"])
+@pytest.mark.parametrize("command", ["demo", "transpose", "segment", "sizes", "explain", "explore", "conform"])
 def test_help_has_an_example(command: str) -> None:
     done = backstride(command, "--help")
     assert done.returncode == 0

@@ -244,12 +244,18 @@ CALLS = {
     "no model": (
         lambda: convolutionalize([1, 2], (1, 28, 28)),
         TypeError,
-        "`model` (=[1, 2]) must be a torch.nn.Module, not list",
+        (
+            "`model` (=[1, 2]) must be a torch.nn.Module, an onnx.ModelProto, a keras.Model, or the path of an .onnx "
+            "or .keras file, not list"
+        ),
     ),
     "the class": (
         lambda: convolutionalize(nn.Linear, (1, 28, 28)),
         TypeError,
-        "`model` (=<class 'torch.nn.modules.linear.Linear'>) must be a torch.nn.Module, not type",
+        (
+            "`model` (=<class 'torch.nn.modules.linear.Linear'>) must be a torch.nn.Module, an onnx.ModelProto, a "
+            "keras.Model, or the path of an .onnx or .keras file, not type"
+        ),
     ),
     "channels": (
         lambda: convolutionalize(lenet(), (3, 28, 28)),

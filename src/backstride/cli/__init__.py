@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-COMMANDS = ("demo", "sizes", "explain", "explore", "port", "conform")
+COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform")
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -38,3 +38,44 @@ def padding(text: str | None) -> Padding | None:
     except ValueError:
         message = f"`padding` (={text!r}) must be one of {', '.join(RULES)}, or an integer"
         raise ValueError(message) from None
+
+
+def shape(name: str, text: str) -> tuple[int, ...]:
+    """Read channels, rows and columns joined by x.
+
+    >>> shape("input", "3x224x224")
+    (3, 224, 224)
+    """
+    found = size(name, text)
+    if not isinstance(found, tuple) or len(found) != 3:
+        message = f"`{name}` (={text!r}) must be channels x rows x columns; for example 3x224x224"
+        raise ValueError(message)
+    return found
+
+
+def numbers(name: str, text: str) -> tuple[float, ...]:
+    """Read numbers joined by commas.
+
+    >>> numbers("mean", "0.485,0.456,0.406")
+    (0.485, 0.456, 0.406)
+    """
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        message = f"`{name}` (={text!r}) must be a number, or numbers joined by commas; for example 0.5"
+        raise ValueError(message) from None
+
+
+def skips(text: str) -> str | tuple[int, ...]:
+    """Read "auto", "none" or strides joined by commas.
+
+    >>> skips("auto"), skips("none"), skips("16,8")
+    ('auto', (), (16, 8))
+    """
+    if text == "auto":
+        return text
+    try:
+        return () if text == "none" else tuple(int(word) for word in text.split(","))
+    except ValueError:
+        message = f"`skips` (={text!r}) must be auto, none, or strides joined by commas; for example 16,8"
+        raise ValueError(message) from None

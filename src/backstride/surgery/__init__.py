@@ -1,6 +1,7 @@
 """Transpose a CNN: a classifier becomes a network that labels every place, with a report and a proof."""
 
 from backstride.surgery.api import convolutionalize, prove, receptive_field, transpose
+from backstride.surgery.file import convert_file
 from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
 from backstride.surgery.report import Output, Report
@@ -16,6 +17,7 @@ __all__ = [
     "Report",
     "Rewrite",
     "Speed",
+    "convert_file",
     "convolutionalize",
     "load_weights",
     "page",

@@ -45,13 +45,14 @@ def convolutionalize(
     >>> report.outputs[0].stride, report.rewrites[1].result
     ((Fraction(4, 1), Fraction(4, 1)), 'convolution 4x4')
 
-    `model`: a torch.nn.Module that takes (N, C, H, W); it is not changed, and the network has its
-    own copy of the weights. `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a
-    map's channels (squeeze and excitation) is pooled from on a larger image: "global", all of the image,
-    or "local", the window of native size around each cell; None refuses such layers. `dense`: "padded" keeps
-    the classifier's padding; "valid" leaves out the cells that read any; "shift_and_stitch" gives a cell
-    for every crop, one pixel apart, from a classifier that pads nowhere. Returns the network, an nn.Module
-    for (N, C, H or more, W or more) that gives (N, classes, h, w), and the `Report`.
+    `model`: a torch.nn.Module that takes (N, C, H, W), an onnx.ModelProto, a keras.Model, or the path of an .onnx
+    or .keras file; it is not changed, and the network, of the same kind, has its own copy of the weights.
+    `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a map's channels (squeeze and
+    excitation) is pooled from on a larger image: "global", all of the image, or "local", the window of native size
+    around each cell; None refuses such layers. `dense`: "padded" keeps the classifier's padding; "valid" leaves out
+    the cells that read any; "shift_and_stitch" gives a cell for every crop, one pixel apart, from a classifier that
+    pads nowhere. Returns the network, an nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w),
+    and the `Report`.
 
     Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
     take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.

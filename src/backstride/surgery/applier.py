@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoder import Decoder
@@ -58,6 +59,11 @@ class Applier(Protocol):
         ...
 
 
+def suffix_of(model: object) -> str:
+    """How a path ends; "" for what is no path."""
+    return Path(str(model)).suffix if isinstance(model, str | Path) else ""
+
+
 def check_torch(name: str, model: object) -> None:
     """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
     torch: Any = sys.modules.get("torch")
@@ -68,12 +74,26 @@ def check_torch(name: str, model: object) -> None:
 
 def applier_for(name: str, model: object) -> Applier:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
-    torch: Any = sys.modules.get("torch")
+    suffix = suffix_of(model)
+    onnx: Any = sys.modules.get("onnx")
+    if suffix == ".onnx" or (onnx is not None and isinstance(model, onnx.ModelProto)):
+        from backstride.surgery.onnx_applier import OnnxApplier  # noqa: PLC0415  loads ONNX
+
+        return OnnxApplier()
+    keras: Any = sys.modules.get("keras")
+    if suffix == ".keras" or (keras is not None and isinstance(model, keras.Model)):
+        from backstride.surgery.keras_applier import KerasApplier  # noqa: PLC0415  loads Keras
+
+        return KerasApplier()
+    torch: Any = sys.modules.get("torch")  # after Keras, whose models are torch's, too, on that backend
     if torch is not None and isinstance(model, torch.nn.Module):
         from backstride.surgery.torch_applier import TorchApplier  # noqa: PLC0415  loads torch
 
         return TorchApplier()
     shown = repr(model)
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
-    message = f"`{name}` (={shown}) must be a torch.nn.Module, not {type(model).__name__}"
+    message = (
+        f"`{name}` (={shown}) must be a torch.nn.Module, an onnx.ModelProto, a keras.Model, or the path of "
+        f"an .onnx or .keras file, not {type(model).__name__}"
+    )
     raise TypeError(message)

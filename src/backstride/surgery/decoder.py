@@ -33,7 +33,7 @@ DecoderKind: TypeAlias = Literal["fcn", "unet", "linknet"]
 Init: TypeAlias = Literal["bilinear", "nearest", "icnr"]
 DECODERS: tuple[DecoderKind, ...] = ("fcn", "unet", "linknet")
 INITS: tuple[Init, ...] = ("bilinear", "nearest", "icnr")
-LAST_LAYERS = ("activation", "dropout", "softmax", "avg_pool", "max_pool")
+LAST_LAYERS = ("activation", "dropout", "softmax", "avg_pool", "max_pool", "permute")
 
 
 @dataclass(frozen=True, slots=True)

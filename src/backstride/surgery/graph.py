@@ -56,6 +56,9 @@ GLOBAL = ("global_avg_pool", "global_max_pool")
 class Window:
     """The sliding window of a convolution, a pooling or (with `padding` as its crop) a transposed convolution.
 
+    `same`: its padding is TensorFlow's, which at strides above 1 depends on the size of the map; `padding`
+    has what it is at native size.
+
     >>> Window(kernel=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))).output(0, 28)
     14
     """
@@ -65,6 +68,7 @@ class Window:
     padding: tuple[Pair, ...]
     dilation: tuple[int, ...] = (1, 1)
     ceil_mode: bool = False
+    same: bool = False
 
     def span(self, axis: int) -> int:
         """The cells that one window covers: `d(k-1) + 1`."""

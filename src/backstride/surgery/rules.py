@@ -36,7 +36,8 @@ class Rule:
 def sliding(node: Node, inputs: Inputs) -> Outcome | None:
     """Convolutions and poolings slide over a map of any size.
 
-    Law: cell i of the output is one function of the cells `i*s - before ... + K - 1` of the input.
+    Law: cell i of the output is one function of the cells `i*s - before ... + K - 1` of the input. Padding
+    "same" at a stride above 1 moves with the map's size; it becomes the numbers that it is at native size.
     """
     if node.kind not in WINDOWED:
         return None
@@ -47,7 +48,11 @@ def sliding(node: Node, inputs: Inputs) -> Outcome | None:
         if node.window is None or set(node.window.kernel) != {1} or node.shape[1:] != value.size:
             return _refuse(node, inputs, "slides over the cell that weighs a whole map (squeeze and excitation)")
         return Kept(replace(value, channels=node.shape[0]))
-    return Kept(Value("map", node.shape[0], node.shape[1:]))
+    result = Value("map", node.shape[0], node.shape[1:])
+    if node.window is not None and node.window.same:
+        fixed = replace(node, window=replace(node.window, same=False))
+        return Replaced(result, (fixed,), "padded as at native size on images of every size")
+    return Kept(result)
 
 
 def whole_pooling(node: Node, inputs: Inputs) -> Outcome | None:

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from backstride.survey.row import Entry, Row, measure
 
 BAR = "\\|"
-ROSTERS = {"PyTorch": "backstride.survey.torch_entries"}  # framework: the module whose `entries()` lists its rows
+ROSTERS = {  # framework: the module whose `entries()` lists its rows
+    "PyTorch": "backstride.survey.torch_entries",
+    "ONNX": "backstride.survey.onnx_entries",
+    "Keras": "backstride.survey.keras_entries",
+}
 
 HEAD = """# Architectures
 

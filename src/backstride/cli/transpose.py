@@ -1,0 +1,64 @@
+"""backstride transpose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from backstride.cli import parse
+
+
+def transpose(
+    model: Annotated[str, typer.Argument(help="The classifier: an .onnx or .keras file, or package.module:factory.")],
+    input: Annotated[str, typer.Option(help="Its native size, channels x rows x columns: 3x224x224.")],
+    output: Annotated[Path, typer.Option(help="The network: .onnx, .keras, or .safetensors of a factory's.")],
+    report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
+    skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
+    se: Annotated[
+        str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")
+    ] = None,
+    coarse: Annotated[bool, typer.Option("--coarse", help="No decoder: a score for each crop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+) -> None:
+    r"""Turn a classifier into a network that labels every pixel of images of any size.
+
+    Needs: pip install "backstride\[onnx]", or keras, or torch.
+    Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report report.html
+    """
+    from backstride.surgery import convert_file  # noqa: PLC0415  keeps start-up of the other commands short
+
+    errors = Console(stderr=True, quiet=as_json)
+    with errors.status("transposing"):
+        made, proof = convert_file(
+            model,
+            parse.shape("input", input),
+            output,
+            report_path=report,
+            classes=classes,
+            skips=parse.skips(skips),
+            coarse=coarse,
+            se=se,
+        )
+    if as_json:
+        data = {
+            "model": made.model,
+            "rewrites": [[rewrite.layer, rewrite.result, rewrite.reason] for rewrite in made.rewrites],
+            "kept": made.kept,
+            "outputs": [[out.name, *map(str, (*out.stride, *out.offset))] for out in made.outputs],
+            "padded": made.padded,
+            "decoder": made.steps,
+            "left_out": [str(refusal) for refusal in made.refusals],
+            "proof": None if proof is None else {"holds": proof.holds, "native_difference": proof.native_difference},
+        }
+        typer.echo(json.dumps(data, indent=2))
+        return
+    console = Console()
+    console.print(made)
+    if proof is not None:
+        console.print(proof)
+    console.print(f"written to {output}", style="dim", markup=False)

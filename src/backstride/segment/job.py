@@ -1,0 +1,103 @@
+"""Picture in, overlay out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backstride.files import refuse_folder, write_beside
+from backstride.segment.network import load_network
+from backstride.segment.picture import as_input, overlay, read_picture
+from backstride.segment.tiles import Progress, check_tile, labels
+from backstride.surgery.influence import Influence
+
+IN_LEGEND = 12
+SHARE_OF_MEMORY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One class in the picture. `share`: of its pixels, 0 to 1."""
+
+    label: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What was found, most common first. `size`: (rows, columns). `tile`: the tiles' side, None if none were needed."""
+
+    size: tuple[int, int]
+    tile: int | None
+    found: tuple[Found, ...]
+
+
+def segment(
+    network: Path,
+    photo: Path,
+    output: Path,
+    *,
+    names: Path | None = None,
+    tile: int | None = None,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    scale: float = 1 / 255,
+    opacity: float = 0.5,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Label every pixel of a picture and write it with the labels' colours and a legend, as a PNG.
+
+    `network`: an .onnx or .keras file, as `backstride transpose` writes it. `names`: a text file, a
+    class a line. `tile`: side of the tiles in pixels; None takes the whole picture where memory
+    allows. `mean`, `std`, `scale`: the network gets `(pixel * scale - mean) / std`, pixels from 0 to
+    255. `opacity`: of the colours. Labels of a tiled picture are those of the whole one.
+
+    Raises `ValueError` for files that are no network or picture and for tiles that are too small.
+    """
+    refuse_folder("output", output)
+    if not 0 <= opacity <= 1:
+        message = f"`opacity` (={opacity}) must be from 0 to 1"
+        raise ValueError(message)
+    pixels = read_picture(photo)
+    called = _names(names)
+    loaded = load_network(network)
+    image = as_input(pixels, loaded.channels, mean, std, scale)
+    rows, columns = pixels.shape[:2]
+    side = _side((rows, columns), loaded.known) if tile is None else check_tile(tile, loaded.known)
+    map_of_labels = labels(loaded.run, image, loaded.known, side, progress)
+    kinds, counts = np.unique(map_of_labels, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    found = tuple(
+        Found(kind, called.get(kind, str(kind)), count / map_of_labels.size)
+        for kind, count in ((int(kinds[at]), int(counts[at])) for at in order)
+    )
+    legend = [(entry.label, f"{entry.name}: {entry.share:.0%}") for entry in found[:IN_LEGEND]]
+    write_beside(output, overlay(pixels, map_of_labels, legend, opacity))
+    return Segmentation((rows, columns), side if side < max(rows, columns) else None, found)
+
+
+def _names(path: Path | None) -> dict[int, str]:
+    if path is None:
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        message = f"`names` (={str(path)!r}) is no text file; it has the name of a class in each line"
+        raise ValueError(message) from None
+    return {entry: line.strip()[:40] for entry, line in enumerate(lines[:65536]) if line.strip()}
+
+
+def _side(size: tuple[int, int], known: Influence) -> int:
+    """The side of the largest tile that memory allows, at least the picture's where it fits."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pixels = free * SHARE_OF_MEMORY / (4 * known.floats)
+    if size[0] * size[1] <= pixels:
+        return max(size)
+    least = max(2 * known.margin + known.stride, *known.native)
+    return check_tile(max(math.isqrt(int(pixels)), -(-least // known.stride) * known.stride), known)

@@ -1,0 +1,132 @@
+"""Classifier file in, network file and report out: nothing is written unless everything worked."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backstride.files import refuse_folder, write_beside
+from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
+from backstride.surgery.page import page
+from backstride.surgery.proof import Proof
+from backstride.surgery.report import Report
+from backstride.surgery.weights import save_weights
+
+LARGEST_IMAGE = 2**26  # numbers in a native image
+LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".keras": ("keras",), ".safetensors": ("torch", "safetensors")}
+
+
+def convert_file(
+    model: str,
+    input_shape: Sequence[int],
+    output: Path,
+    *,
+    report_path: Path | None = None,
+    classes: int | None = None,
+    skips: str | Sequence[int] = "auto",
+    coarse: bool = False,
+    se: str | None = None,
+) -> tuple[Report, Proof | None]:
+    """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
+
+    `model`: the path of an .onnx or .keras file, or `package.module:factory`, a function without
+    arguments that gives a torch.nn.Module. `output`: a file of the same kind; of a factory's
+    network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder. The
+    others as in `transpose`.
+
+    Raises `ValueError` in one sentence for what cannot be read, transposed or written; then no file is.
+    """
+    suffix = _suffix(model)
+    if output.suffix != suffix:
+        message = f"`output` (={str(output)!r}) must end in {suffix}, as `model` (={model!r}) asks for"
+        raise ValueError(message)
+    for name, path in (("output", output), ("report", report_path)):
+        if path is not None:
+            refuse_folder(name, path)
+    shape = check_input_shape(input_shape)
+    if np.prod([float(size) for size in shape]) > LARGEST_IMAGE:
+        message = f"`input_shape` (={shape}) has more than {LARGEST_IMAGE} numbers"
+        raise ValueError(message)
+    for library in LIBRARIES[suffix]:
+        if importlib.util.find_spec(library) is None:
+            message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
+            raise ImportError(message)
+    classifier = _loaded(model, suffix)
+    options: dict[str, Any] = {"se": se} if coarse else {"classes": classes, "skips": skips, "se": se}
+    network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
+    proof = None
+    if report_path is not None:
+        compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
+        proof = _proved(classifier, compared, report, shape)
+    if suffix == ".safetensors":
+        save_weights(network, output)
+    else:
+        write_beside(output, _bytes(network, suffix))
+    if report_path is not None:
+        write_beside(report_path, page(report, proof))
+    return report, proof
+
+
+def _suffix(model: str) -> str:
+    suffix = Path(model).suffix
+    if suffix in (".onnx", ".keras"):
+        if not Path(model).exists():
+            message = f"`model` (={model!r}) does not exist"
+            raise ValueError(message)
+        return suffix
+    module, _, factory = model.partition(":")
+    if factory.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        return ".safetensors"
+    message = f"`model` (={model!r}) must be the path of an .onnx or .keras file, or package.module:factory"
+    raise ValueError(message)
+
+
+def _loaded(model: str, suffix: str) -> Any:
+    if suffix == ".onnx":
+        return model
+    if suffix == ".keras":
+        from backstride.surgery.keras_file import load as load_keras  # noqa: PLC0415  loads Keras
+
+        return load_keras(Path(model))
+    name, _, factory = model.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(name), factory)
+    except ImportError as error:
+        message = f"`model` (={model!r}) cannot be imported: {error}"
+        raise ValueError(message) from None
+    except AttributeError:
+        message = f"`model` (={model!r}): {name} has no {factory}"
+        raise ValueError(message) from None
+    finally:
+        _ = sys.path.pop(0)
+    made = function()
+    import torch  # noqa: PLC0415  a heavy library
+
+    if not isinstance(made, torch.nn.Module):
+        message = f"`model` (={model!r}) gave {type(made).__name__}; it must give a torch.nn.Module"
+        raise TypeError(message)
+    return made.eval()
+
+
+def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...]) -> Proof:
+    """The proof on a random image two strides larger than the native one."""
+    more = 2 * int(max(max(output.stride) for output in report.outputs))
+    size = (shape[0], shape[1] + more, shape[2] + more)
+    return prove(classifier, network, report, np.random.default_rng(0).random(size).astype(np.float32))
+
+
+def _bytes(network: Any, suffix: str) -> bytes:
+    if suffix == ".onnx":
+        return network.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return path.read_bytes()

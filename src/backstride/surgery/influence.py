@@ -1,0 +1,59 @@
+"""How far a pixel's label looks, and what a network holds while it runs: what tiling needs to know."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+from backstride.surgery.fields import fields
+from backstride.surgery.graph import Graph
+
+KEY = "backstride.influence"
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """Of a network with a decoder. `native`: the least image (rows, columns).
+
+    `stride`: tiles that start at its multiples give the same coarse cells. `margin`: pixels farther
+    than this from a tile's border see nothing beyond it. `floats`: numbers held at once, per pixel.
+    """
+
+    native: tuple[int, int]
+    stride: int
+    margin: int
+    floats: int
+
+    def to_json(self) -> str:
+        """The influence as text, for a model's metadata."""
+        return json.dumps(asdict(self))
+
+
+def from_json(text: str) -> Influence:
+    """Read what `to_json` wrote; raises `ValueError` for anything else."""
+    try:
+        data = json.loads(text)
+        rows, columns = data["native"]
+        numbers = (rows, columns, data["stride"], data["margin"], data["floats"])
+    except (ValueError, KeyError, TypeError):
+        numbers = ()
+    if len(numbers) != 5 or not all(isinstance(number, int) and 0 < number < 2**31 for number in numbers):
+        message = f"`{KEY}` (={text[:40]!r}) in the model's metadata is not what backstride writes"
+        raise ValueError(message)
+    return Influence((numbers[0], numbers[1]), *numbers[2:])
+
+
+def influence(graph: Graph, top: str, classes: int) -> Influence:
+    """Work it out for a decoder on the coarse scores `top`.
+
+    A pixel lies between two coarse cells, at most two strides away from either, and a cell sees half
+    its receptive field to each side.
+    """
+    found = fields(graph)[top]
+    stride = math.lcm(*(math.ceil(field.stride) for field in found))
+    reach = max(math.ceil(field.size / 2) for field in found) + 2 * stride
+    rows, columns = graph.input.shape[1:]
+    shapes = {node.name: math.prod(node.shape) for node in graph}
+    most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
+    return Influence((rows, columns), stride, -(-reach // stride) * stride, -(-most // (rows * columns)) + 3 * classes)

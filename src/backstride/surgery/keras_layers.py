@@ -1,0 +1,96 @@
+"""Layers that Keras lacks, registered, so that a saved network loads wherever this module was imported."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+keras: Any = importlib.import_module("keras")  # untyped
+Layer: Any = keras.layers.Layer
+
+register: Any = keras.saving.register_keras_serializable(package="backstride")
+
+
+@register
+class Padding(Layer):
+    """Adds cells around a map (N, h, w, C): copies of its border (`edge`) or the lowest number (`lowest`).
+
+    `padding`: ((top, bottom), (left, right)), as of ZeroPadding2D.
+    """
+
+    def __init__(self, padding: Any, mode: str = "edge", **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.padding = tuple((int(before), int(after)) for before, after in padding)
+        self.mode = mode
+
+    def call(self, inputs: Any) -> Any:
+        """Pad the rows, then the columns."""
+        for axis, (before, after) in enumerate(self.padding, 1):
+            inputs = self._along(inputs, axis, before, after)
+        return inputs
+
+    def _along(self, inputs: Any, axis: int, before: int, after: int) -> Any:
+        first = inputs[:, :1] if axis == 1 else inputs[:, :, :1]
+        last = inputs[:, -1:] if axis == 1 else inputs[:, :, -1:]
+        if self.mode == "lowest":
+            lowest = keras.backend.standardize_dtype(inputs.dtype)
+            first = last = keras.ops.full_like(first, -3.0e4 if lowest == "float16" else -3.0e38)
+        return keras.ops.concatenate([*[first] * before, inputs, *[last] * after], axis=axis)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The padded map's shape."""
+        sizes = [
+            None if size is None else size + sum(pair)
+            for size, pair in zip(input_shape[1:3], self.padding, strict=True)
+        ]
+        return (input_shape[0], *sizes, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "padding": self.padding, "mode": self.mode}
+
+
+@register
+class CropLike(Layer):
+    """Cuts a map to the rows and columns of another, from cell `start` on: [map, other] to (N, h, w, C)."""
+
+    def __init__(self, start: Any, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.start = tuple(int(cell) for cell in start)
+
+    def call(self, inputs: Any) -> Any:
+        """Slice with the other map's size."""
+        full, like = inputs
+        rows, columns = keras.ops.shape(like)[1:3]
+        top, left = self.start
+        return full[:, top : top + rows, left : left + columns]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The other map's rows and columns, the map's channels."""
+        full, like = input_shape
+        return (full[0], *like[1:3], full[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "start": self.start}
+
+
+@register
+class Coarse(Layer):
+    """Gives the coarse scores on unchanged. `influence`: what tiling needs, as text."""
+
+    def __init__(self, influence: str = "", **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.influence = influence
+
+    def call(self, inputs: Any) -> Any:
+        """The same."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "influence": self.influence}

@@ -1,0 +1,250 @@
+"""What each Keras layer and operation is in a `Graph`: the reader's dictionary.
+
+Maps are (N, h, w, C) in Keras and (C, h, w) in a `Graph`: axes are renamed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from backstride.geometry import Pair
+from backstride.surgery.graph import Kind, Node, Window
+from backstride.surgery.keras_calls import Call
+
+AXES = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map
+CELLWISE = (
+    *("ActivityRegularization", "AlphaDropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU"),
+    *("ReLU", "Rescaling", "StochasticDepth"),
+)
+CELLWISE_OPERATIONS = (
+    *("Abs", "Absolute", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSilu", "HardSwish"),
+    *("HardTanh", "LeakyRelu", "Log", "LogSigmoid", "Negative", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softplus"),
+    *("Softsign", "Sqrt", "Square", "Tanh"),
+)
+COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multiply", "Subtract")
+COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
+Meaning: TypeAlias = tuple[Kind, dict[str, Any]]
+OTHER: Meaning = ("other", {})
+
+
+def meaning(call: Call) -> Meaning:
+    """The kind of node and its details; "other" where the dictionary lacks it."""
+    layer, name = call.operation, call.kind
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        return OTHER
+    if _is_operation(layer):
+        return _operation(call)
+    if name in CELLWISE:
+        return "activation", {}
+    if name in COMBINING:
+        return "combine", {}
+    build = LAYERS.get(name)
+    return OTHER if build is None else build(call)
+
+
+def softmax_name(call: Call) -> str:
+    """The activation of a layer where it is a softmax over the last axis, else ""."""
+    function = getattr(call.operation, "activation", None)
+    name = str(getattr(function, "__name__", ""))
+    return name if name in ("softmax", "log_softmax") else ""
+
+
+def labelled(call: Call) -> str:
+    """How the user knows a call."""
+    return f"{call.name} ({call.kind})"
+
+
+def plain_shape(shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    """A shape without its batch axis, the channels of a map first."""
+    sizes = tuple(size or 0 for size in shape[1:])
+    return (sizes[2], *sizes[:2]) if len(sizes) == 3 else sizes
+
+
+def _is_operation(layer: Any) -> bool:
+    return type(layer).__module__.startswith("keras.src.ops.")
+
+
+def _rank(call: Call) -> int:
+    return len(call.sources[0].shape)
+
+
+def _listed(axes: Any) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in axes) if hasattr(axes, "__iter__") else (int(axes),)
+
+
+def _axis(call: Call, axis: int) -> int:
+    axis %= _rank(call)
+    return AXES[axis] if _rank(call) == 4 else axis
+
+
+def _operation(call: Call) -> Meaning:
+    name = call.kind
+    if name in CELLWISE_OPERATIONS:
+        return "activation", {}
+    if name in COMBINING_OPERATIONS:
+        arguments = [entry for entry in (*call.args, *call.kwargs.values()) if entry is not None]
+        plain = all(isinstance(entry, int | float) or entry in call.sources for entry in arguments)
+        return ("combine", {}) if plain else OTHER
+    axis = getattr(call.operation, "axis", None)
+    if name == "Mean" and axis is not None:
+        return "mean", {"axes": tuple(sorted(_axis(call, entry) for entry in _listed(axis)))}
+    if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
+        return "softmax", {"axes": (_axis(call, axis),)}
+    if name == "Concatenate":
+        return "concat", {"axes": (_axis(call, int(axis or 0)),)}
+    return ("reshape", {}) if name in ("Reshape", "Squeeze", "ExpandDims") else OTHER
+
+
+def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any = (1, 1)) -> Window:
+    """The window of a layer at native size, padded by TensorFlow's rules."""
+    sizes = call.sources[0].shape[1:3]
+    pads: tuple[Pair, ...] = ((0, 0), (0, 0))
+    if padding == "same":
+        found: list[Pair] = []
+        for size, taps, step, spread in zip(sizes, kernel, strides, dilation, strict=True):
+            span = spread * (taps - 1) + 1
+            total = max((-(-(size or 0) // step) - 1) * step + span - (size or 0), 0)
+            found.append((total // 2, total - total // 2))
+        pads = tuple(found)
+    moving = padding == "same" and any(step > 1 for step in strides)
+    return Window(tuple(kernel), tuple(strides), pads, tuple(dilation), same=moving)
+
+
+def _conv(call: Call) -> Meaning:
+    layer = call.operation
+    options = (layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    return "conv", {"window": _window(call, *options)}
+
+
+def _pool(kind: Kind) -> Callable[[Call], Meaning]:
+    def build(call: Call) -> Meaning:
+        layer = call.operation
+        return kind, {"window": _window(call, layer.pool_size, layer.strides, layer.padding)}
+
+    return build
+
+
+def _padding(call: Call) -> Meaning:
+    """Padding and cropping: a window of one cell."""
+    amounts = getattr(call.operation, "padding", None)
+    if amounts is None:
+        amounts = tuple((-before, -after) for before, after in call.operation.cropping)
+    pads = tuple((int(before), int(after)) for before, after in amounts)
+    return "pad", {"window": Window((1, 1), (1, 1), pads)}
+
+
+def _dense(call: Call) -> Meaning:
+    if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
+        return OTHER
+    if _rank(call) == 4:
+        return "conv", {"window": Window((1, 1), (1, 1), ((0, 0), (0, 0)))}
+    return "dense", {}
+
+
+def _batch_norm(call: Call) -> Meaning:
+    return ("batch_norm", {}) if call.operation.axis in (-1, _rank(call) - 1) else OTHER
+
+
+def _layer_norm(call: Call) -> Meaning:
+    axes = call.operation.axis
+    if _listed(axes) not in ((-1,), (_rank(call) - 1,)):
+        return "layer_norm", {}
+    if _rank(call) == 4:
+        return "activation", {}
+    return "layer_norm", {"features": call.sources[0].shape[-1]}
+
+
+def _per_channel(call: Call) -> Meaning:
+    """Weights on the last axis of a map."""
+    return ("activation", {}) if _rank(call) == 4 else OTHER
+
+
+def _normalization(call: Call) -> Meaning:
+    axis = getattr(call.operation, "axis", None)
+    channels = not axis or tuple(axis) in ((-1,), (3,))
+    return ("activation", {}) if _rank(call) == 4 and channels else OTHER
+
+
+def _prelu(call: Call) -> Meaning:
+    shared = tuple(call.operation.shared_axes or ())
+    if _rank(call) == 4:
+        return ("activation", {}) if shared == (1, 2) else OTHER
+    return "activation", {"features": call.sources[0].shape[-1]}
+
+
+def _activation(call: Call) -> Meaning:
+    return ("softmax", {"axes": (_axis(call, -1),)}) if softmax_name(call) else ("activation", {})
+
+
+def _softmax(call: Call) -> Meaning:
+    axis = call.operation.axis
+    return ("softmax", {"axes": (_axis(call, axis),)}) if isinstance(axis, int) else OTHER
+
+
+def _concat(call: Call) -> Meaning:
+    return "concat", {"axes": (_axis(call, call.operation.axis),)}
+
+
+def _mean(call: Call) -> Meaning:
+    _ = call
+    return "mean", {"axes": (2, 3)}
+
+
+def _plain(kind: Kind) -> Callable[[Call], Meaning]:
+    return lambda _: (kind, {})
+
+
+LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
+    "Activation": _activation,
+    "AveragePooling2D": _pool("avg_pool"),
+    "BatchNormalization": _batch_norm,
+    "Concatenate": _concat,
+    "Conv2D": _conv,
+    "Cropping2D": _padding,
+    "Dense": _dense,
+    "DepthwiseConv2D": _conv,
+    "Dropout": _plain("dropout"),
+    "Flatten": _plain("reshape"),
+    "GlobalAveragePooling2D": _mean,
+    "GlobalMaxPooling2D": _plain("adaptive_max_pool"),
+    "LayerNormalization": _layer_norm,
+    "LayerScale": _per_channel,
+    "MaxPooling2D": _pool("max_pool"),
+    "Normalization": _normalization,
+    "PReLU": _prelu,
+    "Reshape": _plain("reshape"),
+    "SeparableConv2D": _conv,
+    "Softmax": _softmax,
+    "SpatialDropout2D": _per_channel,
+    "ZeroPadding2D": _padding,
+}
+
+
+def nodes_of(call: Call) -> tuple[Node, ...]:
+    """The plain nodes that a call is; the last has its name.
+
+    A flattened map is turned to channels last first; a softmax inside a layer stands behind it; a
+    pooling of the maximum that drops the axes of the map reshapes.
+    """
+    kind, details = meaning(call)
+    shape, label = plain_shape(call.result.shape), labelled(call)
+    sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
+    first = call.sources[0].shape if call.sources else ()
+    if kind == "reshape" and len(first) == 4 and first[1:3] != (1, 1):
+        turned = Node(f"{call.name}/last", "permute", sources, tuple(size or 0 for size in first[1:]), label)
+        turned = _with(turned, axes=(0, 2, 3, 1))
+        return turned, Node(call.name, "reshape", (turned.name,), shape, label)
+    if kind in ("conv", "dense") and softmax_name(call):
+        inner = _with(Node(f"{call.name}/scores", kind, sources, shape, label), **details)
+        axes = (1,) if len(shape) in (1, 3) else (len(shape),)
+        return inner, Node(call.name, "softmax", (inner.name,), shape, label, axes=axes)
+    if kind == "adaptive_max_pool" and len(shape) == 1:
+        inner = Node(f"{call.name}/map", kind, sources, (*shape, 1, 1), label)
+        return inner, Node(call.name, "reshape", (inner.name,), shape, label)
+    return (_with(Node(call.name, kind, sources, shape, label), **details),)
+
+
+def _with(node: Node, **details: Any) -> Node:
+    fields = {name: getattr(node, name) for name in ("name", "kind", "inputs", "shape", "label")}
+    return Node(**{**fields, **details})

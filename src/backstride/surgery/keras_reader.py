@@ -1,0 +1,48 @@
+"""A Keras model becomes a `Graph`: its calls, with shapes at native size; no weight copied or run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backstride.surgery.graph import Graph, Node
+from backstride.surgery.keras_calls import Calls, calls_of
+from backstride.surgery.keras_operations import nodes_of, plain_shape
+from backstride.surgery.values import Refusal
+
+
+@dataclass(frozen=True)
+class KerasReading:
+    """A model that was read: the given `model`, its calls, and the plain graph."""
+
+    model: Any
+    calls: Calls
+    graph: Graph
+    notes: tuple[Refusal, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model.name)
+
+
+def read(model: Any, input_shape: tuple[int, ...]) -> KerasReading:
+    """Read a model for images of `input_shape` (C, H, W), which it takes as (H, W, C).
+
+    Raises `RefusedError` for models whose calls are not known, and `ValueError` where a layer does
+    not take images of this shape.
+    """
+    channels, rows, columns = input_shape
+    calls = calls_of(model, (rows, columns, channels))
+    nodes = [Node(calls.image.name, "input", (), plain_shape(calls.image.shape), "image")]
+    for call in calls.calls:
+        nodes.extend(nodes_of(call))
+    names = tuple(ref.name for ref in calls.results)
+    nodes.append(Node("the result", "output", names, (), "the result"))
+    return KerasReading(model, calls, _needed(Graph(tuple(nodes))))
+
+
+def _needed(graph: Graph) -> Graph:
+    """The graph without calls that no result needs."""
+    kept = graph.ancestors("the result")
+    return Graph(tuple(node for node in graph if node.name in kept or node.kind == "input"))

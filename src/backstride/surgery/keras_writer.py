@@ -1,0 +1,258 @@
+"""A rewritten graph becomes a functional Keras model: layers copied, dense layers turned, any height and width."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.ops import dense_to_conv
+from backstride.surgery.graph import Node
+from backstride.surgery.keras_calls import Call, Ref, restored
+from backstride.surgery.keras_layers import Padding
+from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
+from backstride.surgery.keras_reader import KerasReading
+from backstride.surgery.values import Refusal, RefusedError, Rewriting
+
+keras: Any = importlib.import_module("keras")  # untyped
+
+POOLS: Mapping[str, Any] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
+
+
+class Writer:
+    """Writes one network. `classes` maps the name of a convolution to a new number of filters.
+
+    `bare`: calls that give their scores without the softmax inside them.
+    """
+
+    def __init__(
+        self, reading: KerasReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None, bare: str = ""
+    ) -> None:
+        self.reading = reading
+        self._rewriting = rewriting
+        self._classes = dict(classes or {})
+        self._bare = bare
+        self._copies: dict[tuple[int, Any], Any] = {}
+        self._tensors: dict[str, Any] = {}
+        channels = reading.graph.input.shape[0]
+        given = reading.model.inputs[0]
+        self.image: Any = keras.Input((None, None, channels), dtype=given.dtype, name=given.name)
+
+    def write(self) -> Any:
+        """The fully convolutional model."""
+        self.write_calls()
+        results = restored(self.reading.calls.packed, lambda ref: self._tensors[ref.name])
+        return keras.Model(self.image, results, name=self.reading.model.name)
+
+    def find(self, name: str) -> Any:
+        """The network's tensor for a node."""
+        return self._tensors[name]
+
+    def freeze(self, score: str) -> None:
+        """Hold the weights of every layer but the score's."""
+        kept = score.removesuffix("/scores")
+        for layer in keras.Model(self.image, list(self._tensors.values())[-1]).layers:
+            layer.trainable = layer.name == kept
+
+    def write_calls(self) -> None:
+        """Write every call that a result needs."""
+        self._tensors[self.reading.calls.image.name] = self.image
+        for call in self.reading.calls.calls:
+            if call.name in self.reading.graph.by_name:
+                self._write(call)
+
+    def _write(self, call: Call) -> None:
+        nodes = nodes_of(call)
+        inner = nodes[0]
+        if inner.kind in ("permute", "reshape"):
+            result = self._tensors[call.sources[0].name]
+        elif inner.name in self._rewriting.replaced:
+            result = self._tensors[call.sources[0].name]
+            for step in self._rewriting.replaced[inner.name]:
+                result = self._step(call, inner, step, result)
+            if not self._rewriting.replaced[inner.name]:
+                result = self._tensors[call.sources[0].name]
+        else:
+            result = self._called(call, self._kept(call, inner))
+        for node in nodes:
+            self._tensors[node.name] = result
+
+    def _called(self, call: Call, layer: Any) -> Any:
+        def find(ref: Ref) -> Any:
+            return self._tensors[ref.name]
+
+        return layer(*restored(call.args, find), **restored(call.kwargs, find))
+
+    def _kept(self, call: Call, node: Node) -> Any:
+        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+        if node.name in self._classes:
+            return self._rescored(call, changes)
+        return self._copy(call, changes)
+
+    def _copy(self, call: Call, changes: Mapping[str, Any] | None = None) -> Any:
+        """A layer like the call's, with its weights; one that is called twice stays one."""
+        operation = call.operation
+        if call.kind == "PReLU" and len(call.sources[0].shape) == 2:
+            return self._prelu(call)
+        key = (id(operation), str(changes))
+        if key not in self._copies:
+            config = {**operation.get_config(), **(changes or {})}
+            if hasattr(operation, "get_weights"):
+                config["name"] = call.name
+            layer: Any = _from_config(operation, config)
+            if getattr(operation, "weights", None):
+                layer.build(_build_shape(call))
+                layer.set_weights(operation.get_weights())
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _step(  # noqa: C901, PLR0911  one return for each kind
+        self, call: Call, node: Node, step: Node, source: Any
+    ) -> Any:
+        match step.kind:
+            case "permute":
+                return source  # maps have their channels last here throughout
+            case "conv" if node.kind == "dense":
+                return self._turned(call, node, step)(source)
+            case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
+                return self._fixed(call, node, step, source)
+            case "avg_pool" | "max_pool":
+                assert step.window is not None
+                return POOLS[step.kind](step.window.kernel, step.window.strides, name=call.name)(source)
+            case "global_avg_pool":
+                return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
+            case "global_max_pool":
+                return keras.layers.GlobalMaxPooling2D(keepdims=True, name=call.name)(source)
+            case "edge_pad":
+                assert step.window is not None
+                return Padding(step.window.padding, name=f"{call.name}_edges")(source)
+            case "softmax":
+                operation = call.operation
+                log = softmax_name(call) == "log_softmax" or type(operation).__name__ == "LogSoftmax"
+                name = "log_softmax" if log else "softmax"
+                return keras.layers.Activation(name, name=call.name)(source)
+            case "concat":
+                sources = [self._tensors[ref.name] for ref in call.sources]
+                return keras.layers.Concatenate(axis=-1, name=call.name)(sources)
+            case "batch_norm" | "layer_norm":
+                return self._norm(call)(source)
+            case _:
+                return self._copy(call)(source)
+
+    def _norm(self, call: Call) -> Any:
+        """Normalisation of vectors as one of the channels of maps, with the same numbers."""
+        key = (id(call.operation), "map")
+        if key not in self._copies:
+            operation = call.operation
+            layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights(operation.get_weights())
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _prelu(self, call: Call) -> Any:
+        """PReLU of vectors as one of the channels of maps."""
+        key = (id(call.operation), "map")
+        if key not in self._copies:
+            operation = call.operation
+            config = {**operation.get_config(), "shared_axes": [1, 2], "name": call.name}
+            layer: Any = _from_config(operation, config)
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights([slope.reshape(1, 1, -1) for slope in operation.get_weights()])
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _fixed(self, call: Call, node: Node, step: Node, source: Any) -> Any:
+        """A convolution or pooling with its padding in numbers."""
+        assert step.window is not None
+        pads = step.window.padding
+        if step.kind == "avg_pool" and any(map(any, pads)):
+            reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
+            raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        if any(map(any, pads)):
+            name = f"{call.name}_padding"
+            lowest = step.kind == "max_pool"
+            layer = Padding(pads, "lowest", name=name) if lowest else keras.layers.ZeroPadding2D(pads, name=name)
+            source = layer(source)
+        layer: Any = self._kept_valid(call, node, step)
+        return layer(source)
+
+    def _kept_valid(self, call: Call, node: Node, step: Node) -> Any:
+        window = step.window
+        pools = step.kind in POOLS and window is not None
+        size = {"pool_size": window.kernel, "strides": window.strides} if pools and window is not None else {}
+        changes: dict[str, Any] = {
+            "padding": "valid",
+            **size,
+            **({"activation": None} if self._bare == call.name else {}),
+        }
+        return self._rescored(call, changes) if node.name in self._classes else self._copy(call, changes)
+
+    def _turned(self, call: Call, node: Node, step: Node) -> Any:
+        """The convolution that a dense layer is."""
+        assert step.window is not None
+        key = (id(call.operation), "turned")
+        if key in self._copies:
+            layer, window = self._copies[key]
+            if window != (step.window, step.order):
+                reason = "is called on maps of different sizes, which makes different convolutions of its weights"
+                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+            return layer
+        dense = call.operation
+        weights: list[NDArray[Any]] = dense.get_weights()
+        layout = step.order or "channels_last"
+        kernel = np.asarray(dense_to_conv(weights[0], step.window.kernel, data_format=layout))
+        if layout == "channels_first":  # (C_out, C, *k) to (*k, C, C_out)
+            kernel = kernel.transpose(2, 3, 1, 0)
+        units = int(self._classes.get(node.name, 0) or dense.units)
+        layer = keras.layers.Conv2D(
+            units,
+            step.window.kernel,
+            use_bias=dense.use_bias,
+            activation=None if self._bare == call.name else dense.activation,
+            name=call.name,
+            dtype=dense.dtype_policy,
+            trainable=dense.trainable,
+        )
+        layer.build((None, None, None, kernel.shape[2]))
+        layer.set_weights([_resized(entry, units) for entry in (kernel, *weights[1:])])
+        self._copies[key] = (layer, (step.window, step.order))
+        return layer
+
+    def _rescored(self, call: Call, changes: Mapping[str, Any]) -> Any:
+        """The score layer with other filters: the first as they were, new ones zero."""
+        operation = call.operation
+        if call.kind not in ("Conv2D", "Dense") or getattr(operation, "groups", 1) != 1:
+            reason = "gives the scores, and `classes` needs an ungrouped layer there"
+            raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        wanted = next(iter(self._classes.values()))
+        size = "filters" if call.kind == "Conv2D" else "units"
+        config = {**operation.get_config(), **changes, size: wanted, "name": call.name}
+        layer: Any = _from_config(operation, config)
+        layer.build(_build_shape(call))
+        layer.set_weights([_resized(entry, wanted) for entry in operation.get_weights()])
+        return layer
+
+
+def _from_config(operation: Any, config: dict[str, Any]) -> Any:
+    kind: Any = operation.__class__
+    return kind.from_config(config)
+
+
+def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Weights with other last entries: the first as they were, new ones zero."""
+    if weights.shape[-1] == classes:
+        return weights
+    fresh = np.zeros((*weights.shape[:-1], classes), weights.dtype)
+    kept = min(classes, weights.shape[-1])
+    fresh[..., :kept] = weights[..., :kept]
+    return fresh
+
+
+def _build_shape(call: Call) -> Any:
+    """What the layer is built for: any rows and columns where it takes one map."""
+    shapes = [(None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape for ref in call.sources]
+    return shapes[0] if len(shapes) == 1 else shapes

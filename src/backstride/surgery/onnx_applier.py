@@ -1,0 +1,59 @@
+"""The applier for ONNX: read a model or its file, write the network, put a decoder on it, run either."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+import onnx
+
+from backstride.surgery.decoder import Decoder
+from backstride.surgery.dense import Densified
+from backstride.surgery.onnx_decoder import segmenter
+from backstride.surgery.onnx_file import checked, load
+from backstride.surgery.onnx_reader import OnnxReading, read
+from backstride.surgery.onnx_runner import runner
+from backstride.surgery.onnx_writer import Writer
+from backstride.surgery.plain import check_decoder, check_dense
+from backstride.surgery.proof import Run
+from backstride.surgery.values import Rewriting
+
+Model = onnx.ModelProto | str | PathLike[str]
+
+
+class OnnxApplier:
+    """What `surgery.applier.Applier` asks for, for onnx.ModelProto and files of one."""
+
+    framework: ClassVar[str] = "ONNX"
+
+    def read(self, model: Model, input_shape: tuple[int, ...]) -> OnnxReading:
+        """Work out the shapes of the graph."""
+        return read(_loaded(model), _name(model), input_shape)
+
+    def write(self, reading: OnnxReading, rewriting: Rewriting, dense: Densified | None = None) -> onnx.ModelProto:
+        """The fully convolutional model."""
+        check_dense(self.framework, dense)
+        return Writer(reading, rewriting).write()
+
+    def segment(
+        self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> onnx.ModelProto:
+        """The fully convolutional model with a decoder; there is no training here to freeze weights in."""
+        check_decoder(self.framework, decoder)
+        if freeze:
+            message = "`freeze` (=True) must be False for ONNX models, which hold no gradients"
+            raise ValueError(message)
+        return segmenter(reading, rewriting, decoder, classes)
+
+    def runner(self, model: Model, output: int) -> Run:
+        """Run a model on NumPy arrays."""
+        return runner(_loaded(model), output)
+
+
+def _loaded(model: Model) -> onnx.ModelProto:
+    return checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(Path(model))
+
+
+def _name(model: Model) -> str:
+    return (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else Path(model).name

@@ -1,0 +1,94 @@
+"""A new ONNX graph, node by node: fresh names, stored numbers, dynamic sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+LEAST_IR_VERSION = 4  # from here on, initializers need not be inputs
+LARGEST = 2**31 - 1
+
+
+class Builder:
+    """Collects the nodes and stored tensors of one graph."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._nodes: list[onnx.NodeProto] = []
+        self._stored: dict[str, onnx.TensorProto] = {}
+
+    def fresh(self, name: str) -> str:
+        """A name that nothing has."""
+        wanted, count = name, 0
+        while wanted in self._taken:
+            count += 1
+            wanted = f"{name}_{count}"
+        self._taken.add(wanted)
+        return wanted
+
+    def add(self, operator: str, inputs: Sequence[str], output: str = "", **options: Any) -> str:
+        """Add a node; returns the name of its result, a fresh one unless `output` is given."""
+        output = output or self.fresh(operator.lower())
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=self.fresh(output), **options))
+        return output
+
+    def copy(self, node: onnx.NodeProto, inputs: Sequence[str]) -> None:
+        """Add a copy of a node with other inputs."""
+        made = onnx.NodeProto()
+        made.CopyFrom(node)
+        del made.input[:]
+        made.input.extend(inputs)
+        self._nodes.append(made)
+
+    def store(self, name: str, tensor: onnx.TensorProto | NDArray[Any]) -> str:
+        """Keep a tensor under its own name, once."""
+        if name not in self._stored:
+            if isinstance(tensor, onnx.TensorProto):
+                kept = onnx.TensorProto()
+                kept.CopyFrom(tensor)
+            else:
+                kept = numpy_helper.from_array(np.ascontiguousarray(tensor))
+            kept.name = name
+            self._stored[name] = kept
+        return name
+
+    def numbers(self, name: str, values: Any, dtype: Any = np.int64) -> str:
+        """Keep new numbers under a fresh name."""
+        return self.store(self.fresh(name), np.asarray(values, dtype))
+
+    def has(self, name: str) -> bool:
+        """Whether a tensor is stored under this name."""
+        return name in self._stored
+
+    def model(
+        self, like: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
+        """The graph as a model with the operator sets of another. Raises `ValueError` where no file could hold it."""
+        made = onnx.ModelProto(
+            ir_version=max(like.ir_version, LEAST_IR_VERSION),
+            producer_name=like.producer_name,
+            producer_version=like.producer_version,
+            domain=like.domain,
+            model_version=like.model_version,
+            doc_string=like.doc_string,
+        )
+        made.opset_import.extend(like.opset_import)
+        made.metadata_props.extend(like.metadata_props)
+        made.graph.name = like.graph.name or "network"
+        made.graph.input.extend(inputs)
+        made.graph.output.extend(outputs)
+        made.graph.node.extend(self._nodes)
+        used = {name for node in self._nodes for name in node.input}
+        self._stored = {name: tensor for name, tensor in self._stored.items() if name in used}
+        size = sum(len(tensor.raw_data) for tensor in self._stored.values())
+        if size > LARGEST:
+            message = f"the network's weights are {size / 2**30:.1f} GiB; an ONNX file holds at most 2"
+            raise ValueError(message)
+        for name in tuple(self._stored):  # moved one by one: the weights are never there twice
+            made.graph.initializer.append(self._stored.pop(name))
+        return made

@@ -1,0 +1,288 @@
+"""What each ONNX operator is in a `Graph`: the reader's dictionary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from backstride.surgery.graph import WINDOWED, Kind, Window
+from backstride.surgery.onnx_shapes import Tensor
+
+CELLWISE = (
+    *("Abs", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
+    *(
+        "Identity",
+        "LeakyRelu",
+        "Log",
+        "Mish",
+        "Neg",
+        "Reciprocal",
+        "Relu",
+        "Round",
+        "Selu",
+        "Shrink",
+        "Sigmoid",
+        "Sign",
+    ),
+    *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"),
+)
+BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Pow", "Sum")
+RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node of the graph with its tensors at native size. `sources`: by position, None where one is left out."""
+
+    node: onnx.NodeProto
+    sources: tuple[Tensor | None, ...]
+    result: Tensor
+    opset: int
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """An attribute, or an input of the same meaning in newer operator sets."""
+        for entry in self.node.attribute:
+            if entry.name == name:
+                return onnx.helper.get_attribute_value(entry)
+        return default
+
+    @property
+    def first(self) -> Tensor:
+        """The first input."""
+        assert self.sources[0] is not None
+        return self.sources[0]
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the first input."""
+        return len(self.first.shape)
+
+    def axes(self) -> tuple[int, ...] | None:
+        """The `axes` of a reduction, attribute or second input, counted from the front; None if not known."""
+        given = self.option("axes")
+        if given is None and len(self.sources) > 1 and self.sources[1] is not None:
+            if self.sources[1].value is None:
+                return None
+            given = self.sources[1].value.flatten().tolist()
+        if not given:
+            given = range(0 if self.option("noop_with_empty_axes", 0) == 0 else self.rank, self.rank)
+        return tuple(sorted(int(axis) % self.rank for axis in given))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a node is in a `Graph`; `data` counts the leading inputs that are data, all of them if None."""
+
+    kind: Kind
+    window: Window | None = None
+    axes: tuple[int, ...] = ()
+    features: int | None = None
+    data: int | None = field(default=1)
+
+
+OTHER = Meaning("other", data=None)
+
+
+def meaning(call: Call) -> Meaning:
+    """What a node does; "other" where the dictionary lacks it."""
+    name = call.node.op_type
+    if call.node.domain not in ("", "ai.onnx") or call.option("training_mode", 0):
+        return OTHER
+    if name in CELLWISE:
+        return Meaning("activation")
+    if name in RESHAPING:
+        kept = math.prod(call.result.shape) == math.prod(call.first.shape)
+        return Meaning("reshape") if kept else OTHER
+    if name in BINARY:
+        return _binary(call)
+    build = OPERATORS.get(name)
+    found = OTHER if build is None else build(call)
+    if found.window is not None and not _fits(found, call):
+        return OTHER
+    return found
+
+
+def window_of(call: Call, kernel: tuple[int, ...]) -> Window:
+    """The window that a convolution or pooling has at native size."""
+    ones = (1,) * len(kernel)
+    strides, dilation = tuple(call.option("strides", ones)), tuple(call.option("dilations", ones))
+    mode = call.option("auto_pad", b"NOTSET").decode()
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        totals = [
+            max((-(-cells // step) - 1) * step + span - cells, 0)
+            for cells, step, span in zip(call.first.shape[2:], strides, spans, strict=True)
+        ]
+        smaller = [(total // 2, total - total // 2) for total in totals]
+        pads = tuple(smaller if mode == "SAME_UPPER" else [(after, before) for before, after in smaller])
+        fixed = all(step == 1 for step in strides)
+        return Window(kernel, strides, pads, dilation, same=not fixed)
+    given = [0] * (2 * len(kernel)) if mode == "VALID" else list(call.option("pads", [0] * (2 * len(kernel))))
+    pads = tuple(zip(given[: len(kernel)], given[len(kernel) :], strict=True))
+    return Window(kernel, strides, pads, dilation, bool(call.option("ceil_mode", 0)))
+
+
+def per_feature(call: Call) -> Tensor | None:
+    """The weights of a node that has one for each feature of a vector (N, F), or None."""
+    stored = [source for source in call.sources if source is not None and source.origin == "constant"]
+    if len(call.sources) != 2 or len(stored) != 1 or len(call.result.shape) != 2:
+        return None
+    shape = stored[0].shape
+    wide = len(shape) in (1, 2) and math.prod(shape) == shape[-1] == call.result.shape[1] > 1
+    return stored[0] if wide else None
+
+
+def _fits(found: Meaning, call: Call) -> bool:
+    """Whether the window gives the sizes that ONNX infers."""
+    assert found.window is not None
+    if found.kind not in WINDOWED or call.rank != 4 or len(call.result.shape) != 4:
+        return False
+    rule = found.window.transposed if found.kind == "conv_transpose" else found.window.output
+    return all(rule(axis, call.first.shape[2 + axis]) == call.result.shape[2 + axis] for axis in range(2))
+
+
+def _binary(call: Call) -> Meaning:
+    weights = per_feature(call)
+    if weights is not None:
+        return Meaning("activation", features=call.result.shape[1], data=None)
+    return Meaning("combine", data=None)
+
+
+def _conv(call: Call) -> Meaning:
+    weight = call.sources[1]
+    if weight is None or weight.origin != "constant":
+        return OTHER
+    return Meaning("conv", window_of(call, weight.shape[2:]))
+
+
+def _conv_transpose(call: Call) -> Meaning:
+    weight = call.sources[1]
+    plain = call.option("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and call.option("output_shape") is None
+    if weight is None or weight.origin != "constant" or not plain:
+        return OTHER
+    window = window_of(call, weight.shape[2:])
+    extra = call.option("output_padding", [0] * len(window.kernel))
+    crop = tuple((before, after - more) for (before, after), more in zip(window.padding, extra, strict=True))
+    return Meaning("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
+
+
+def _pool(kind: Kind) -> Callable[[Call], Meaning]:
+    def build(call: Call) -> Meaning:
+        single = len([name for name in call.node.output if name]) == 1
+        return Meaning(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
+
+    return build
+
+
+def _pad(call: Call) -> Meaning:
+    """Padding of a map's rows and columns: a window of one cell that reads beyond the border."""
+    amounts = call.sources[1] if len(call.sources) > 1 else None
+    if call.rank != 4 or amounts is None or amounts.value is None:
+        return OTHER
+    axes = call.sources[3].value if len(call.sources) > 3 and call.sources[3] is not None else range(4)
+    if axes is None:
+        return OTHER
+    counts = amounts.value.tolist()
+    half = len(counts) // 2
+    pairs = {int(axis) % 4: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
+    if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
+        return OTHER
+    return Meaning("pad", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0)))))
+
+
+def _slice(call: Call) -> Meaning:
+    """Some of the channels of a map."""
+    known = all(source is None or source.value is not None for source in call.sources[1:])
+    kept = call.result.shape[:1] + call.result.shape[2:] == call.first.shape[:1] + call.first.shape[2:]
+    return Meaning("part", axes=(1,)) if known and kept and call.rank == 4 else OTHER
+
+
+def _reduce(call: Call) -> Meaning:
+    axes = call.axes()
+    return OTHER if axes is None else Meaning("mean", axes=axes)
+
+
+def _reduce_max(call: Call) -> Meaning:
+    whole = call.axes() == (2, 3) and call.rank == 4 and len(call.result.shape) == 4
+    return Meaning("adaptive_max_pool") if whole else OTHER
+
+
+def _plain(kind: Kind, data: int | None = 1) -> Callable[[Call], Meaning]:
+    return lambda _: Meaning(kind, data=data)
+
+
+def _dense(call: Call) -> Meaning:
+    weight = call.sources[1]
+    stored = weight is not None and weight.origin == "constant" and len(weight.shape) == 2
+    transposed = bool(call.option("transA", 0))
+    bias = call.sources[2] if len(call.sources) > 2 else None
+    plain = bias is None or (bias.origin == "constant" and math.prod(bias.shape) in (1, call.result.shape[-1]))
+    return Meaning("dense") if stored and plain and not transposed else OTHER
+
+
+def _permute(call: Call) -> Meaning:
+    axes = call.option("perm", range(call.rank - 1, -1, -1))
+    return Meaning("permute", axes=tuple(axes))
+
+
+def _softmax(call: Call) -> Meaning:
+    """Before operator set 13 a softmax runs over `axis` and all axes behind it."""
+    axis = int(call.option("axis", 1 if call.opset < 13 else -1)) % call.rank
+    if call.opset >= 13 or math.prod(call.first.shape[axis + 1 :]) == 1:
+        return Meaning("softmax", axes=(axis,))
+    return Meaning("softmax", axes=tuple(range(axis, call.rank)))
+
+
+def _layer_norm(call: Call) -> Meaning:
+    axis = int(call.option("axis", -1)) % call.rank
+    return Meaning("layer_norm", features=math.prod(call.first.shape[axis:]))
+
+
+def _concat(call: Call) -> Meaning:
+    return Meaning("concat", axes=(int(call.option("axis")) % call.rank,), data=None)
+
+
+def _prelu(call: Call) -> Meaning:
+    slope = call.sources[1]
+    if slope is None or slope.origin != "constant":
+        return OTHER
+    if call.rank == 4 and math.prod(slope.shape) > 1 and (len(slope.shape) < 3 or math.prod(slope.shape[-2:]) > 1):
+        return OTHER
+    return Meaning("activation", features=math.prod(slope.shape))
+
+
+def _lrn(call: Call) -> Meaning:
+    return Meaning("activation") if call.rank == 4 else OTHER
+
+
+OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
+    "AveragePool": _pool("avg_pool"),
+    "BatchNormalization": _plain("batch_norm"),
+    "Concat": _concat,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Dropout": _plain("dropout"),
+    "Expand": _plain("expand"),
+    "Gemm": _dense,
+    "GlobalAveragePool": _plain("adaptive_avg_pool"),
+    "GlobalMaxPool": _plain("adaptive_max_pool"),
+    "GroupNormalization": _plain("layer_norm"),
+    "InstanceNormalization": _plain("layer_norm"),
+    "LRN": _lrn,
+    "LayerNormalization": _layer_norm,
+    "LogSoftmax": _softmax,
+    "LpPool": _pool("avg_pool"),
+    "MatMul": _dense,
+    "MaxPool": _pool("max_pool"),
+    "PRelu": _prelu,
+    "Pad": _pad,
+    "ReduceMax": _reduce_max,
+    "ReduceMean": _reduce,
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Transpose": _permute,
+}

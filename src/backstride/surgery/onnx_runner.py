@@ -1,0 +1,114 @@
+"""Run an ONNX model on NumPy arrays (N, C, H, W) with ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from backstride.surgery.influence import KEY, Influence, from_json
+from backstride.surgery.onnx_file import load
+from backstride.surgery.onnx_reader import image_of, is_channels_last
+
+COARSE, RESULT = "backstride.coarse", "backstride.result"
+Images = NDArray[Any]
+
+
+def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images]:
+    """A function from a batch of images to result number `output`; of a transposed network, its coarse scores."""
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    made = Session(model, notes.get(COARSE) or model.graph.output[output].name)
+    last = {"Softmax": _softmax, "LogSoftmax": _log_softmax}.get(notes.get(RESULT, ""))
+
+    def run(images: Images) -> Images:
+        scores = made(images).astype(np.float64)
+        return scores if last is None else last(scores)
+
+    return run
+
+
+def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influence | None]:
+    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling."""
+    model = load(path)
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    image = image_of(model, path.name)
+    sizes = [entry.dim_value for entry in image.type.tensor_type.shape.dim]
+    last = bool(sizes) and sizes[1] == 0 and sizes[3] > 0
+    if not sizes or any(sizes[axis] for axis in ((1, 2) if last else (2, 3))):
+        message = (
+            f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
+        )
+        raise ValueError(message)
+    known = from_json(notes[KEY]) if KEY in notes else None
+    return Session(model, model.graph.output[0].name), sizes[3] if last else sizes[1], known
+
+
+class Session:
+    """A loaded model that gives one tensor; images go in as (N, C, H, W), in batches that the model takes."""
+
+    def __init__(self, model: onnx.ModelProto, result: str) -> None:
+        self._model = model
+        self._image = image_of(model, "model")
+        self._result = result
+        self._dtype = onnx.helper.tensor_dtype_to_np_dtype(self._image.type.tensor_type.elem_type)
+        dims = self._image.type.tensor_type.shape.dim
+        self._batch = dims[0].dim_value if dims else 0
+        runtime: Any = importlib.import_module("onnxruntime")
+        options: Any = runtime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            self._session: Any = runtime.InferenceSession(
+                _with_output(model, result), options, ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001  ONNX Runtime raises every kind
+            message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
+            raise ValueError(message) from None
+
+    def __call__(self, images: Images) -> Images:
+        """Run them."""
+        last = is_channels_last(self._model, self._image, images.shape[1:])
+        data = np.ascontiguousarray(images.transpose(0, 2, 3, 1) if last else images, self._dtype)
+        if not self._batch or self._batch == len(data):
+            return self._run(data)
+        parts = [self._padded(data[at : at + self._batch]) for at in range(0, len(data), self._batch)]
+        return np.concatenate(parts)
+
+    def _padded(self, part: Images) -> Images:
+        missing = self._batch - len(part)
+        return self._run(np.concatenate([part, np.repeat(part[:1], missing, axis=0)]))[: len(part)]
+
+    def _run(self, data: Images) -> Images:
+        try:
+            return self._session.run([self._result], {self._image.name: data})[0]
+        except Exception as error:  # noqa: BLE001  the same
+            message = f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
+            raise ValueError(message) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _with_output(model: onnx.ModelProto, result: str) -> bytes:
+    """The model, with this tensor among its results."""
+    if any(entry.name == result for entry in model.graph.output):
+        return model.SerializeToString()
+    model.graph.output.append(onnx.ValueInfoProto(name=result))
+    try:
+        return model.SerializeToString()
+    finally:
+        del model.graph.output[-1]
+
+
+def _softmax(scores: Images) -> Images:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _log_softmax(scores: Images) -> Images:
+    return np.log(_softmax(scores))

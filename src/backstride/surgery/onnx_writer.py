@@ -1,0 +1,272 @@
+"""A rewritten graph becomes an ONNX model: kept nodes copied, dense layers turned, height and width dynamic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from backstride.ops import dense_to_conv
+from backstride.surgery.graph import Node
+from backstride.surgery.onnx_builder import Builder
+from backstride.surgery.onnx_operations import Call, per_feature
+from backstride.surgery.onnx_reader import OnnxReading
+from backstride.surgery.onnx_shapes import Tensor, evaluated
+from backstride.surgery.values import Refusal, RefusedError, Rewriting
+
+OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
+TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad")
+
+
+class Writer:
+    """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
+
+    def __init__(self, reading: OnnxReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None) -> None:
+        self.reading = reading
+        self.builder = Builder((*reading.tensors, *(node.name for node in reading.model.graph.node)))
+        self._rewriting = rewriting
+        self._classes = dict(classes or {})
+        self._alias: dict[str, str] = {}
+
+    def write(self) -> onnx.ModelProto:
+        """The fully convolutional model."""
+        self.write_nodes()
+        outputs: list[onnx.ValueInfoProto] = []
+        for entry in self.reading.model.graph.output:
+            given = self.find(entry.name)
+            if given != entry.name:
+                _ = self.builder.add("Identity", [given], entry.name)
+            channels = self._rewriting.values[entry.name].channels
+            sizes = ("N", channels, f"{entry.name}_rows", f"{entry.name}_columns")
+            outputs.append(
+                helper.make_tensor_value_info(entry.name, self.reading.tensors[entry.name].dtype, list(sizes))
+            )
+        return self.builder.model(self.reading.model, [self.input()], outputs)
+
+    def input(self) -> onnx.ValueInfoProto:
+        """The image, of any height and width."""
+        channels = self._rewriting.graph.input.shape[0]
+        sizes = ["N", "height", "width", channels] if self.reading.last else ["N", channels, "height", "width"]
+        image = self.reading.image
+        return helper.make_tensor_value_info(image.name, image.type.tensor_type.elem_type, sizes)
+
+    def find(self, name: str) -> str:
+        """What a tensor of the classifier is called in the network."""
+        return self._alias.get(name, name)
+
+    def write_nodes(self) -> None:
+        """Write every node of the classifier, or what stands for it."""
+        for node in self.reading.graph:
+            if node.kind in ("input", "output", "constant", "scalar") or node.name == self.reading.image.name:
+                continue
+            if node.kind == "parts":
+                self._split(node)
+            elif node.kind == "part" and self.reading.graph[node.inputs[0]].kind == "parts":
+                continue  # written with the others
+            elif node.name in self._rewriting.replaced:
+                self._replace(node)
+            else:
+                self._keep(node)
+
+    def constant(self, tensor: Tensor) -> str:
+        """Store a tensor that is computed from constants alone; sizes stay those of the native size."""
+        if not self.builder.has(tensor.name):
+            _ = self.builder.store(tensor.name, self.numbers(tensor) if tensor.stored is None else tensor.stored)
+        return tensor.name
+
+    def numbers(self, tensor: Tensor) -> NDArray[Any]:
+        """The numbers of a stored tensor, or of one that is computed from such."""
+        if tensor.value is not None:
+            return tensor.value
+        call = self.reading.calls[tensor.name]
+        sources = [source for source in call.sources if source is not None]
+        known = [Tensor(s.name, s.shape, s.dtype, s.origin, None, self.numbers(s)) for s in sources]
+        names = [name for name in call.node.output if name]
+        return evaluated(call.node, known, self.reading.model.opset_import)[names.index(tensor.name)]
+
+    def softmax(self, operator: str, source: str, axis: int, output: str = "") -> str:
+        """A softmax over one axis of a map; before operator set 13 it runs over all axes behind its own, too."""
+        if self.reading.calls and next(iter(self.reading.calls.values())).opset < 13 and axis != 3:
+            turned = self.builder.add("Transpose", [source], perm=TO_LAST)
+            turned = self.builder.add(operator, [turned], axis=3)
+            return self.builder.add("Transpose", [turned], output, perm=TO_FIRST)
+        return self.builder.add(operator, [source], output, axis=axis)
+
+    def _keep(self, node: Node) -> None:
+        call = self.reading.calls[node.name]
+        if node.kind == "reshape":
+            self._alias[node.name] = self.find(node.inputs[0])
+            return
+        if node.kind == "softmax":
+            _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
+            return
+        inputs = [self._source(source) for source in call.sources]
+        if node.kind == "conv" and node.name in self._classes:
+            _, weight, *_ = call.sources
+            assert weight is not None
+            bias = call.sources[2] if len(call.sources) > 2 else None
+            self._check_rescorable(node, call)
+            kernel = self._rescored(node, self.numbers(weight))
+            inputs[1] = self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)
+            if bias is not None:
+                scores = self._rescored(node, self.numbers(bias))
+                inputs[2] = self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores)
+        if (node.features or 1) > 1 and set(self._classes) & self._rewriting.graph.ancestors(node.name):
+            reason = "has a weight for each class behind the scores; `classes` cannot replace them"
+            raise RefusedError(self.reading.name, (Refusal(node.label, reason),))
+        if len(call.result.shape) == 2 and node.kind == "activation":
+            inputs = [self._over_map(call, place, name) for place, name in enumerate(inputs)]
+        self.builder.copy(call.node, inputs)
+
+    def _split(self, node: Node) -> None:
+        """The Split that gives all the parts."""
+        user = next(other for other in self.reading.graph if node.name in other.inputs)
+        call = self.reading.calls[user.name]
+        self.builder.copy(call.node, [self._source(source) for source in call.sources])
+
+    def _source(self, source: Tensor | None) -> str:
+        if source is None:
+            return ""
+        return self.find(source.name) if source.origin == "image" else self.constant(source)
+
+    def _over_map(self, call: Call, place: int, name: str) -> str:
+        """Weights per feature of a vector, turned into weights per channel of a map."""
+        source = call.sources[place]
+        weights = per_feature(call)
+        if weights is None and call.node.op_type == "PRelu" and place == 1:
+            weights = source
+        if weights is None or source is None or source.name != weights.name or math.prod(source.shape) == 1:
+            return name
+        return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
+
+    def _replace(self, node: Node) -> None:
+        sources = [self.find(name) for name in node.inputs if name in self._rewriting.values]
+        steps = self._rewriting.replaced[node.name]
+        for place, step in enumerate(steps):
+            output = node.name if place == len(steps) - 1 else self.builder.fresh(f"{node.name}_{step.kind}")
+            sources = [self._step(node, step, sources, output)]
+        self._alias[node.name] = sources[0]
+
+    def _step(  # noqa: C901, PLR0911  one return for each kind
+        self, node: Node, step: Node, sources: Sequence[str], output: str
+    ) -> str:
+        call, builder = self.reading.calls[node.name], self.builder
+        match step.kind:
+            case "conv" if node.kind == "dense":
+                return self._turned(node, step, sources[0], output)
+            case "conv" | "avg_pool" | "max_pool" | "conv_transpose" if node.kind == step.kind:
+                return self._fixed(call, step, sources[0])
+            case "avg_pool" | "max_pool":
+                assert step.window is not None
+                options = {"kernel_shape": step.window.kernel, "strides": step.window.strides}
+                return builder.add(OPERATORS[step.kind], sources, output, **options)
+            case "global_avg_pool" | "global_max_pool":
+                operator = "GlobalAveragePool" if step.kind == "global_avg_pool" else "GlobalMaxPool"
+                return builder.add(operator, sources, output)
+            case "edge_pad":
+                assert step.window is not None
+                (top, bottom), (left, right) = step.window.padding
+                pads = builder.numbers("edges", [0, 0, top, left, 0, 0, bottom, right])
+                return builder.add("Pad", [sources[0], pads], output, mode="edge")
+            case "split" | "join":
+                return self._regrouped(step, sources[0], output)
+            case "permute":
+                return builder.add("Transpose", sources, output, perm=step.axes)
+            case "softmax":
+                return self.softmax(call.node.op_type, sources[0], 1, output)
+            case "concat":
+                return builder.add("Concat", sources, output, axis=1)
+            case "layer_norm":
+                turned = builder.add("Transpose", sources, perm=TO_LAST)
+                weights = [self._source(source) for source in call.sources[1:]]
+                scales: dict[str, Any] = {"epsilon": float(call.option("epsilon", 1e-5)), "axis": -1}
+                normed = builder.add("LayerNormalization", [turned, *weights], **scales)
+                return builder.add("Transpose", [normed], output, perm=TO_FIRST)
+            case _:
+                builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
+                return output
+
+    def _regrouped(self, step: Node, source: str, output: str) -> str:
+        """Channels split into factors or joined again, on a map of any size."""
+        builder = self.builder
+        first = 2 if step.kind == "split" else 1 + len(step.factors)
+        ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
+        size = builder.add("Slice", [builder.add("Shape", [source]), *ends])
+        channels = step.factors if step.kind == "split" else (math.prod(step.factors),)
+        shape = builder.add("Concat", [builder.numbers("channels", [0, *channels]), size], axis=0)
+        return builder.add("Reshape", [source, shape], output)
+
+    def _fixed(self, call: Call, step: Node, source: str) -> str:
+        """A convolution or pooling with its padding in numbers."""
+        assert step.window is not None
+        made = onnx.NodeProto()
+        made.CopyFrom(call.node)
+        gone = (
+            ["auto_pad", "pads"]
+            if step.kind == "conv"
+            else ["auto_pad", "pads", "ceil_mode", "kernel_shape", "strides"]
+        )
+        kept = [entry for entry in made.attribute if entry.name not in gone]
+        del made.attribute[:]
+        made.attribute.extend(kept)
+        if step.kind != "conv":
+            made.attribute.append(helper.make_attribute("kernel_shape", step.window.kernel))
+            made.attribute.append(helper.make_attribute("strides", step.window.strides))
+        (top, bottom), (left, right) = step.window.padding
+        made.attribute.append(helper.make_attribute("pads", [top, left, bottom, right]))
+        self.builder.copy(made, [source, *(self._source(entry) for entry in call.sources[1:])])
+        return step.name
+
+    def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
+        """The convolution that a dense layer is."""
+        assert step.window is not None
+        assert step.order is not None
+        matrix, bias = self._dense(node)
+        kernel: NDArray[Any] = dense_to_conv(matrix, step.window.kernel, data_format=step.order)
+        if step.order == "channels_last":  # (*k, C, C_out) to (C_out, C, *k)
+            kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        kernel = self._rescored(node, kernel)
+        inputs = [source, self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)]
+        if bias is not None:
+            scores = self._rescored(node, bias)
+            inputs.append(self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores))
+        return self.builder.add("Conv", inputs, output, kernel_shape=step.window.kernel)
+
+    def _dense(self, node: Node) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The matrix (C_in, C_out) and the bias (C_out,) of a dense layer, its scales multiplied in."""
+        call, added = self.reading.biases.get(node.name, (self.reading.calls[node.name], None))
+        assert call.sources[1] is not None
+        matrix = self.numbers(call.sources[1])
+        if call.option("transB", 0):
+            matrix = matrix.T
+        if call.option("alpha", 1.0) != 1.0:
+            matrix = matrix * matrix.dtype.type(call.option("alpha"))
+        third = call.sources[2] if len(call.sources) > 2 else None
+        terms = [] if third is None else [self.numbers(third) * matrix.dtype.type(call.option("beta", 1.0))]
+        terms += [] if added is None else [self.numbers(added)]
+        if terms:
+            total: Any = np.zeros(matrix.shape[1], matrix.dtype)
+            for term in terms:
+                total += term.reshape(-1)
+            return matrix, total
+        return matrix, None
+
+    def _rescored(self, node: Node, weights: NDArray[Any]) -> NDArray[Any]:
+        """The weights of the score layer with other rows: the first as they were, new ones zero."""
+        if node.name not in self._classes:
+            return weights
+        fresh = np.zeros((self._classes[node.name], *weights.shape[1:]), weights.dtype)
+        kept = min(len(fresh), len(weights))
+        fresh[:kept] = weights[:kept]
+        return fresh
+
+    def _check_rescorable(self, node: Node, call: Call) -> None:
+        if call.option("group", 1) != 1:
+            reason = "gives the scores, and `classes` needs an ungrouped layer there"
+            raise RefusedError(self.reading.name, (Refusal(node.label, reason),))

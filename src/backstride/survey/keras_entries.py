@@ -1,0 +1,53 @@
+"""Keras classifiers: keras.applications with random weights, on the backend that Keras is set to."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import Any
+
+from backstride.surgery import convolutionalize
+from backstride.surgery.keras_runner import runner
+from backstride.survey.row import Converted, Entry
+
+keras: Any = importlib.import_module("keras")  # untyped
+
+ZOO: tuple[tuple[str, int, str | None], ...] = (  # keras.applications' name, native size, se
+    ("VGG16", 224, None),
+    ("VGG19", 224, None),
+    ("ResNet50", 224, None),
+    ("ResNet50V2", 224, None),
+    ("DenseNet121", 224, None),
+    ("MobileNet", 224, None),
+    ("MobileNetV2", 224, None),
+    ("MobileNetV3Small", 224, "local"),
+    ("EfficientNetB0", 224, "local"),
+    ("EfficientNetB0", 224, "global"),
+    ("EfficientNetV2B0", 224, "local"),
+    ("InceptionV3", 299, None),
+    ("InceptionResNetV2", 299, None),
+    ("Xception", 299, None),
+    ("NASNetMobile", 224, None),
+    ("ConvNeXtTiny", 224, None),
+)
+
+
+def entries() -> list[Entry]:
+    """All rows of Keras."""
+    return [
+        Entry(name, "Keras", "keras.applications", (3, size, size), partial(convert, name, size, se), _chosen(se))
+        for name, size, se in ZOO
+    ]
+
+
+def convert(name: str, size: int, se: str | None) -> Converted:
+    """Build one with random weights and make it fully convolutional."""
+    keras.utils.set_random_seed(0)
+    build: Any = getattr(keras.applications, name)
+    model = build(weights=None, input_shape=(size, size, 3))
+    network, report = convolutionalize(model, (3, size, size), se=se)
+    return runner(model), runner(network), report
+
+
+def _chosen(se: str | None) -> str:
+    return f'se="{se}"' if se else ""

@@ -1,0 +1,149 @@
+"""backstride transpose and backstride segment: files in, files out, exit codes; in this process, to save time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the commands are shown on ONNX files")
+pytest.importorskip("onnxruntime", reason="they run in ONNX Runtime")
+pytest.importorskip("PIL", reason="pictures need Pillow")
+
+from PIL import Image
+
+from backstride.cli import main
+from surgery.onnx_models import HWC, LENET
+
+pytestmark = pytest.mark.frameworks
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands in its folder."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Done:
+        with pytest.raises(SystemExit) as caught:
+            main(list(words))
+        printed = self.capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Done(caught.value.code, printed.out, printed.err)
+
+
+@pytest.fixture
+def backstride(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    _ = (tmp_path / "classifier.onnx").write_bytes(HWC.build(17).SerializeToString())
+    _ = (tmp_path / "grey.onnx").write_bytes(LENET.build(17).SerializeToString())
+    rows, columns = np.mgrid[:90, :120]
+    waves = 127 + 120 * np.stack([np.sin(rows / 9), np.cos(columns / 7), np.sin((rows + columns) / 11)], -1)
+    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "photo.jpg")
+    return Shell(tmp_path, capsys)
+
+
+def test_a_classifier_becomes_an_overlay(backstride: Shell) -> None:
+    done = backstride(
+        *("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx", "--report", "report.html"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "n6 (MatMul)" in done.stdout
+    assert "At native size the network equals the classifier" in done.stdout
+    page = (backstride.folder / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.count("backstride-report") == page.count("backstride-proof") == 1
+    done = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "overlay.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "90 x 120 pixels; written to overlay.png" in done.stdout
+    with Image.open(backstride.folder / "overlay.png") as found:
+        assert found.size[0] >= 120
+        assert found.size[1] > 90
+
+
+def test_tiles_give_the_same_overlay(backstride: Shell) -> None:
+    _ = backstride("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx")
+    whole = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "a.png", "--json")
+    tiled = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "b.png", "--tile", "64", "--json")
+    first, second = json.loads(whole.stdout), json.loads(tiled.stdout)
+    assert len(first["found"]) > 1
+    assert (first["tile"], second["tile"]) == (None, 64)
+    assert first["found"] == second["found"]
+    assert (backstride.folder / "a.png").read_bytes() == (backstride.folder / "b.png").read_bytes()
+
+
+def test_names_numbers_and_grey(backstride: Shell) -> None:
+    _ = (backstride.folder / "names.txt").write_text("sky\nsea\nsand\nstone\nsnow")
+    done = backstride(
+        *("transpose", "grey.onnx", "--input", "1x20x24", "--output", "fcn.onnx", "--skips", "none", "--json"),
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert len(report["decoder"]) == 2  # one step, and the softmax
+    words = ("segment", "fcn.onnx", "photo.jpg", "--names", "names.txt", "--mean", "0.5", "--std", "0.2", "--json")
+    found: list[dict[str, Any]] = json.loads(backstride(*words).stdout)["found"]
+    assert {entry["name"] for entry in found} <= {"sky", "sea", "sand", "stone", "snow"}
+    assert sum(entry["share"] for entry in found) == pytest.approx(1)
+
+
+def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -> None:
+    pytest.importorskip("torch", reason="a factory gives a PyTorch module")
+    safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
+    _ = (backstride.folder / "mine.py").write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
+        "def number():\n"
+        "    return 3\n"
+    )
+    words = ("transpose", "mine:net", "--input", "1x8x8", "--output", "fcn.safetensors", "--report", "r.html")
+    done = backstride(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    state = safetensors.load_file(backstride.folder / "fcn.safetensors")
+    assert state["backbone.4.weight"].shape == (3, 4, 3, 3)
+    for model, said in (("mine:number", "gave int"), ("mine:none", "mine has no none"), ("none:net", "cannot be imp")):
+        done = backstride("transpose", model, "--input", "1x8x8", "--output", "x.safetensors")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("transpose none.onnx --input 3x18x14 --output x.onnx", "`model` (='none.onnx') does not exist"),
+        ("transpose photo.jpg --input 3x18x14 --output x.onnx", "`model` (='photo.jpg') must be the path of an .onnx"),
+        ("transpose broken.onnx --input 3x18x14 --output x.onnx", "`model` (='broken.onnx') is no ONNX model"),
+        ("transpose classifier.onnx --input 3x18 --output x.onnx", "`input` (='3x18') must be channels x rows x col"),
+        ("transpose classifier.onnx --input 3x19x14 --output x.onnx", "`input_shape` (=(3, 19, 14)) does not fit"),
+        ("transpose classifier.onnx --input 3x18x14 --output x.keras", "`output` (='x.keras') must end in .onnx"),
+        ("transpose classifier.onnx --input 3x99999x99999 --output x.onnx", "`input_shape` (=(3, 99999, 99999)) has"),
+        ("transpose classifier.onnx --input 3x18x14 --output x.onnx --skips 3", "`skips` (=(3,)) must be"),
+        ("transpose classifier.onnx --input 3x18x14 --output x.onnx --report .", "`report` (='.') is a folder"),
+        ("segment classifier.onnx photo.jpg --output x.onnx", "`network` (='classifier.onnx') takes images of one si"),
+        ("segment broken.onnx photo.jpg --output x.onnx", "`model` (='broken.onnx') is no ONNX model"),
+        ("segment photo.jpg photo.jpg --output x.onnx", "`network` (='photo.jpg') must be the path of an .onnx or"),
+        ("segment classifier.onnx broken.onnx --output x.onnx", "`photo` (='broken.onnx') is no picture"),
+        ("segment classifier.onnx none.jpg --output x.onnx", "[Errno 2] No such file or directory: 'none.jpg'"),
+        ("segment classifier.onnx photo.jpg --mean a --output x.onnx", "`mean` (='a') must be a number"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_no_file(words: str, said: str, backstride: Shell) -> None:
+    _ = (backstride.folder / "broken.onnx").write_bytes((backstride.folder / "classifier.onnx").read_bytes()[:200])
+    before = set(backstride.folder.iterdir())
+    done = backstride(*words.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"backstride: {said}"), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert set(backstride.folder.iterdir()) == before

@@ -1,0 +1,133 @@
+"""Every Keras check on one backend, in a process of its own: `python keras_worker.py FOLDER`; prints one JSON line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backstride.surgery import RefusedError, convolutionalize, prove, transpose
+from backstride.surgery.keras_file import load
+
+keras: Any = importlib.import_module("keras")
+layers: Any = keras.layers
+
+
+def lenet() -> Any:
+    """Flatten and dense, in HWC order; a batch normalisation of vectors; a softmax inside the last layer."""
+    return keras.Sequential(
+        [
+            *(keras.Input((20, 24, 1)), layers.Conv2D(4, 5, activation="relu"), layers.MaxPooling2D()),
+            *(layers.Conv2D(6, 3), layers.PReLU(shared_axes=[1, 2]), layers.AveragePooling2D(2), layers.Flatten()),
+            *(layers.Dense(12), layers.PReLU(), layers.BatchNormalization(), layers.Dropout(0.5)),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+
+
+def same() -> Any:
+    """Padding "same" at strides above 1, a residual sum, operations, a mean that keeps its axes."""
+    image = keras.Input((18, 14, 3))
+    x = layers.Conv2D(6, 3, 2, padding="same", activation="relu")(image)
+    x = layers.BatchNormalization()(layers.MaxPooling2D(3, 2, padding="same")(x))
+    x = layers.Add()([layers.SeparableConv2D(6, 3, padding="same")(x), x])
+    x = keras.ops.relu(x) * 0.5 + 0.1
+    x = layers.Conv2D(5, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    return keras.Model(image, layers.Activation("softmax")(layers.Reshape((5,))(x)))
+
+
+def nested() -> Any:
+    """A model in a model, two results, a layer norm of vectors."""
+    inner = keras.Input((None, None, 3))
+    body = keras.Model(inner, layers.LeakyReLU()(layers.Conv2D(4, 3)(layers.Rescaling(0.5)(inner))))
+    image = keras.Input((12, 10, 3))
+    x = layers.Flatten()(layers.MaxPooling2D(2)(body(image, training=False)))
+    x = layers.LayerNormalization()(layers.Dense(6)(x))
+    return keras.Model(image, {"kind": layers.Dense(3)(x), "colour": layers.Dense(2, use_bias=False)(x)})
+
+
+def excited() -> Any:
+    """Squeeze and excitation."""
+    image = keras.Input((12, 12, 2))
+    x = layers.Conv2D(4, 3, activation="relu")(image)
+    y = layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(x))
+    x = layers.Multiply()([x, layers.Conv2D(4, 1, activation="sigmoid")(y)])
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
+    "lenet": (lenet, (1, 20, 24), None),
+    "same": (same, (3, 18, 14), None),
+    "nested": (nested, (3, 12, 10), None),
+    "local": (excited, (2, 12, 12), "local"),
+    "global": (excited, (2, 12, 12), "global"),
+}
+
+
+def drawn(model: Any) -> Any:
+    """The model with random statistics."""
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        if "variance" in weight.path:
+            weight.assign(generator.uniform(0.5, 1.5, weight.shape))
+        elif "kernel" not in weight.path:
+            weight.assign(generator.normal(0.1, 0.3, weight.shape))
+    return model
+
+
+def check(name: str, folder: Path) -> dict[str, Any]:
+    """What is measured of one model."""
+    make, shape, se = CASES[name]
+    model = drawn(make())
+    network, report = convolutionalize(model, shape, se=se)
+    image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
+    proofs = [prove(model, network, report, image, output=output) for output in range(len(report.outputs))]
+    found: dict[str, Any] = {
+        "holds": [proof.holds for proof in proofs],
+        "difference": max(proof.native_difference for proof in proofs),
+        "exact": [int(proof.exact.sum()) for proof in proofs],
+        "expected": [int(proof.expected.sum()) for proof in proofs],
+        "cells": [int(np.sum(~np.isnan(proof.deviation))) for proof in proofs],
+        "framework": report.framework,
+    }
+    if len(proofs) == 1:
+        path = folder / f"{name}.keras"
+        model.save(path)
+        made, _ = transpose(path, shape, se=se)
+        found["coarse"] = prove(model, made, report, image).holds
+        made.save(folder / "network.keras")
+        again = load(folder / "network.keras")
+        data = image.transpose(1, 2, 0)[None]
+        first, second = (keras.ops.convert_to_numpy(entry(data)) for entry in (made, again))
+        found["shape"], found["size"] = first.shape[1:3], data.shape[1:3]
+        found["saved"] = bool(np.array_equal(first, second))
+        found["classes"] = transpose(model, shape, se=se, classes=2)[0].output_shape[-1]
+    return found
+
+
+def refusals() -> dict[str, str]:
+    """What models without a rule get."""
+    image = keras.Input((8, 8, 2))
+    tokens = layers.Reshape((36, 4))(layers.Conv2D(4, 3)(image))
+    said: dict[str, str] = {}
+    for name, model in {
+        "tokens": keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling1D()(tokens)), name="tokens"),
+        "excited": excited(),
+    }.items():
+        try:
+            _ = convolutionalize(model, tuple(model.input_shape[axis] for axis in (3, 1, 2)))
+        except RefusedError as refusal:
+            said[name] = str(refusal)
+    return said
+
+
+if __name__ == "__main__":
+    keras.utils.set_random_seed(0)
+    place = Path(sys.argv[1])
+    results = {name: check(name, place) for name in CASES}
+    print(json.dumps({"cases": results, "refusals": refusals(), "backend": keras.backend.backend()}))

@@ -1,0 +1,67 @@
+"""Keras classifiers and their networks give the same numbers on every backend, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("keras", reason="these are Keras models")
+
+pytestmark = pytest.mark.frameworks
+WORKER = Path(__file__).with_name("keras_worker.py")
+CASES = ("lenet", "same", "nested", "local", "global")
+EXACT = ("lenet", "nested")  # the others pad, or pool the whole image
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    backend: str = request.param
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, str(WORKER), str(tmp_path_factory.mktemp(backend))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=1500,  # JAX compiles each operation of each model by itself
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found["backend"] == backend
+    return found
+
+
+def test_networks_equal_their_classifiers(measured: dict[str, Any]) -> None:
+    assert set(measured["cases"]) == set(CASES)
+    for name, found in measured["cases"].items():
+        assert all(found["holds"]), name
+        assert found["difference"] < 1e-5, name
+        assert found["framework"] == "Keras"
+        assert min(found["cells"]) > 1, name
+        if name in EXACT:
+            assert found["exact"] == found["expected"] == found["cells"], name
+
+
+def test_transposed_networks_label_every_pixel_and_survive_a_file(measured: dict[str, Any]) -> None:
+    for name, found in measured["cases"].items():
+        if name == "nested":
+            continue  # two results have no decoder
+        assert found["coarse"], name
+        assert found["shape"] == found["size"], name
+        assert found["saved"], name
+        assert found["classes"] == 2, name
+
+
+def test_refusals(measured: dict[str, Any]) -> None:
+    said = measured["refusals"]
+    assert "makes (N, 36, 4) of it, whose positions are tokens of a fixed number" in said["tokens"]
+    assert 'state se="global" or se="local"' in said["excited"]
