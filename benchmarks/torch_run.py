@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from run import spread
+from timing import spread
 from torch import Tensor, nn
 from torch_models import MODELS, Entry
 

@@ -201,4 +201,4 @@ def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
         lambda: run(source=x[0]),
     ):
         with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive|algorithm|spatial"):
-            wrong()
+            _ = wrong()

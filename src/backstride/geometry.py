@@ -243,7 +243,7 @@ def geometry(
         span = dilations[axis] * (kernels[axis] - 1) + 1
         low, default, length = output_range(inputs[axis], span, steps[axis], pads[axis])
         size = default + extra[axis] if wanted is None else wanted[axis]
-        if low + steps[axis] <= 1 or (wanted is None and size < 1):
+        if size < 1 if wanted is None else low + steps[axis] <= 1:
             _refuse_crop(
                 axis, padding, pads[axis], length + extra[axis], leave=None if wanted is None else max(size, 1)
             )

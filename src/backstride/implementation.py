@@ -67,7 +67,7 @@ class Implementation(ABC):
         `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
         """
 
-    def algorithm_of(self, packed: Any) -> str:
+    def algorithm_of(self, packed: Any) -> str:  # noqa: ARG002  an implementation with a choice reads it
         """The algorithm that runs with a packed kernel."""
         return self.algorithm
 
@@ -78,9 +78,10 @@ class Implementation(ABC):
         """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
 
     def repeat(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> Callable[[Any], Any]:
-        """A function of x alone, for arrays of the shape and dtype of this one."""
+        """A function of x alone, for arrays of this shape, in the kernel's dtype."""
+        _ = shape
         return lambda x: self.conv_transpose(x, packed, bias, activation, call)
 
     @abstractmethod

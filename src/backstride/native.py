@@ -130,20 +130,21 @@ class Compiled(Implementation):
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
-        _run(packed, x, bias, activation, y, call)
+        first = call.data_format == "channels_first"
+        packed.run(x, bias, CODES[activation], y, first, call.before, True)
         return y
 
     def repeat(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> Callable[[Any], Any]:
-        shape, dtype = _shape(x.shape[0], call.geometry.output, packed.outputs, call.data_format), x.dtype
-        if math.prod(shape) * dtype.itemsize >= LEAST_KEPT:
-            return super().repeat(x, packed, bias, activation, call)
+        result, dtype = _shape(shape[0], call.geometry.output, packed.outputs, call.data_format), np.dtype(packed.dtype)
+        if math.prod(result) * dtype.itemsize >= LEAST_KEPT:
+            return super().repeat(shape, packed, bias, activation, call)
         code, before = CODES[activation], call.before
         run, empty, first = packed.run, np.empty, call.data_format == "channels_first"
 
         def again(x: Any) -> Any:
-            y = empty(shape, dtype)
+            y = empty(result, dtype)
             run(x, bias, code, y, first, before, True)
             return y
 
@@ -221,18 +222,6 @@ def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
-
-
-def _run(
-    packed: Any,
-    source: AnyArray,
-    bias: AnyArray | None,
-    activation: str | None,
-    target: AnyArray,
-    call: Call,
-) -> None:
-    first = call.data_format == "channels_first"
-    packed.run(source, bias, CODES[activation], target, first, call.before, True)
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:

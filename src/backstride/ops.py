@@ -106,7 +106,7 @@ class Plan:
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
         result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
         if data.dtype is self._plain:
-            ready = self._implementation.repeat(source, packed, bias, self._activation, call)
+            ready = self._implementation.repeat(data.shape, packed, bias, self._activation, call)
             _remember(self._ready, data.shape, ready)
         return narrow(result, x, data.dtype)
 
@@ -221,7 +221,7 @@ def conv_transpose(
     if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.dtype.char in "fd":
         found = recent.find(kernel, bias, options)
         if found is not None:
-            return cast("Any", found(cast("Any", x)))
+            return found(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     call = plan(kernel, bias, **options)
     recent.add(kernel, bias, options, call)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,8 +59,9 @@ def _key(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    kind = type(value)
-    return kind is int or kind is str or value is None or (kind is tuple and all(_plain(entry) for entry in value))
+    if isinstance(value, tuple):
+        return all(_plain(entry) for entry in cast("tuple[Any, ...]", value))
+    return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _same(bias: Any, offset: Any) -> bool:
