@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize clean
+.PHONY: help demo test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -42,11 +42,11 @@ lint: $(STAMPS)/test
 
 ## make test             lint, types, documentation and the tests that need no heavy framework
 test: lint docs
-	$(BIN)/python -m pytest -m 'not frameworks and not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not frameworks and not slow'
 
 ## make test-frameworks  compare with TensorFlow, Keras, JAX, Flax, Equinox, ONNX, ONNX Runtime, OpenVINO
 test-frameworks: $(STAMPS)/frameworks
-	$(BIN)/python -m pytest -m 'frameworks and not slow' tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'frameworks and not slow' tests
 
 ## make test-slow        the long suites: installs without the compiled part, many random calls, the whole demo
 test-slow: $(STAMPS)/test
@@ -81,6 +81,13 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 		$(filter-out native/bindings.cpp,$(wildcard native/*.cpp)) -o build/fuzz -lpthread
 	build/fuzz $(or $(PROBLEMS),2000) $(or $(SEED),0)
+
+## make neon             the same problems through the NEON kernels under QEMU (packages g++-aarch64-linux-gnu and qemu-user)
+neon:
+	mkdir -p build
+	aarch64-linux-gnu-g++ -std=c++17 -O2 -ffp-contract=fast -static \
+		$(filter-out native/bindings.cpp native/target_avx%,$(wildcard native/*.cpp)) -o build/fuzz-neon -lpthread
+	qemu-aarch64 build/fuzz-neon $(or $(PROBLEMS),300) $(or $(SEED),0)
 
 ## make pictures         make the pictures of the documentation anew
 pictures: $(STAMPS)/demo

@@ -37,7 +37,12 @@ const Target targets[] = {
     {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
      &avx2::single_precision, &avx2::double_precision},
 #endif
-    {"baseline", [] { return true; }, &baseline::single_precision, &baseline::double_precision},
+#if defined(__aarch64__)
+    {"neon",
+#else
+    {"baseline",
+#endif
+     [] { return true; }, &baseline::single_precision, &baseline::double_precision},
 };
 
 const Target& target_of(const std::string& name) {

@@ -4,12 +4,14 @@
 #define BACKSTRIDE_BYTES 16
 #if defined(__aarch64__)
 #define BACKSTRIDE_REGISTERS 32
+#define BACKSTRIDE_NAME "neon"
 #else
 #define BACKSTRIDE_REGISTERS 16
+#define BACKSTRIDE_NAME "baseline"
 #endif
 
 namespace backstride::baseline {
 #include "tiles.inl"
-extern const Kernels<float> single_precision = kernels<float>("baseline");
-extern const Kernels<double> double_precision = kernels<double>("baseline");
+extern const Kernels<float> single_precision = kernels<float>(BACKSTRIDE_NAME);
+extern const Kernels<double> double_precision = kernels<double>(BACKSTRIDE_NAME);
 }  // namespace backstride::baseline

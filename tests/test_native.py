@@ -16,7 +16,9 @@ from backstride import native, reference
 from backstride.engine import VARIABLE
 from backstride.layout import AnyArray
 
-COMPILED = [row.name for row in bs.implementations() if row.usable and row.name in ("avx512", "avx2", "baseline")]
+COMPILED = [
+    row.name for row in bs.implementations() if row.usable and row.name in ("avx512", "avx2", "baseline", "neon")
+]
 pytestmark = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
 
 
@@ -182,7 +184,9 @@ def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
     x, w, y = np.ones((1, 2, 4)), np.ones((1, 1, 2, 6, 4)), np.ones((1, 4, 6))
     ones, zeros = (1, 1, 1), (0, 0, 0)
 
-    def make(kernel: AnyArray = w, target: str = "baseline", strides: Any = (1, 1, 2), name: str = "automatic") -> Any:
+    def make(
+        kernel: AnyArray = w, target: str = COMPILED[-1], strides: Any = (1, 1, 2), name: str = "automatic"
+    ) -> Any:
         return module.Weights64(kernel, target, True, strides, ones, 1, name, True)
 
     def run(source: AnyArray = x, bias: Any = None, code: int = 0, into: AnyArray = y) -> None:

@@ -68,6 +68,7 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = (
     Compiled("avx512"),
     Compiled("avx2"),
     Compiled("baseline"),
+    Compiled("neon"),
     Portable(),
     DIRECT,
     Reference(),
@@ -88,7 +89,7 @@ def implementations() -> tuple[Status, ...]:
     """List the implementations, best first: which are usable here, which one runs, and why others cannot.
 
     >>> [row.name for row in implementations()]
-    ['avx512', 'avx2', 'baseline', 'numpy', 'direct', 'reference']
+    ['avx512', 'avx2', 'baseline', 'neon', 'numpy', 'direct', 'reference']
 
     Raises `ValueError` or `RuntimeError` where BACKSTRIDE_IMPLEMENTATION names none of the usable ones.
     """
