@@ -46,7 +46,7 @@ test: lint docs
 
 ## make test-frameworks  compare with TensorFlow, Keras, JAX, Flax, Equinox, ONNX, ONNX Runtime, OpenVINO
 test-frameworks: $(STAMPS)/frameworks
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'frameworks and not slow' tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'frameworks and not slow' tests
 
 ## make test-slow        the long suites: installs without the compiled part, many random calls, the whole demo
 test-slow: $(STAMPS)/test

@@ -14,13 +14,13 @@ import pytest
 
 pytest.importorskip("keras", reason="these are Keras models")
 
-pytestmark = pytest.mark.frameworks
+pytestmark = [pytest.mark.frameworks, pytest.mark.xdist_group("keras")]
 WORKER = Path(__file__).with_name("keras_worker.py")
 CASES = ("lenet", "same", "nested", "local", "global")
 EXACT = ("lenet", "nested")  # the others pad, or pool the whole image
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+@pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])
 def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     backend: str = request.param
     if importlib.util.find_spec(backend) is None:
