@@ -209,6 +209,9 @@ def _first(row: dict[str, Any]) -> tuple[str, str, str]:
     return f"{first:.3g}", f"{again:.3g}", f"{first / again:.2f}"
 
 
+PASS = {"input-gradient": " input", "kernel-gradient": " kernel"}  # after the layer's number in causes.toml
+
+
 def _shortfalls(records: Records) -> Iterable[str]:
     yield "## What is slower than the best peer\n"
     causes = tomllib.loads(CAUSES.read_text(encoding="utf-8"))["layers"]
@@ -222,7 +225,11 @@ def _shortfalls(records: Records) -> Iterable[str]:
     rows = [
         (
             *(str(cell.layer.number), cell.layer.name, VARIANTS[cell.variant].title, str(cell.threads)),
-            *(_ratio(cell), cell.best(ours=False) or "", causes.get(str(cell.layer.number), "")),
+            *(
+                _ratio(cell),
+                cell.best(ours=False) or "",
+                causes.get(f"{cell.layer.number}{PASS.get(cell.variant, '')}", ""),
+            ),
         )
         for cell in below
     ]
