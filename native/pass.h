@@ -94,6 +94,10 @@ Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
 template <typename Scalar>
 void run_rows(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 template <typename Scalar>
+Index line_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
+template <typename Scalar>
+void run_lines(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+template <typename Scalar>
 Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
 void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);

@@ -137,8 +137,7 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     static thread_local Scratch<Scalar> edges;
     point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills,
           side.merged > 1 ? edges.get(rows * taps * side.depth) : nullptr);
-    const auto run = side.depthwise ? pass.kernels.depthwise : pass.kernels.gather;
-    run({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
+    pass.kernels.gather({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
          pass.zeros.data(), targets.data(),
          pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
          side.columns, first, last, pass.activation, scratch.data(), true});

@@ -28,6 +28,19 @@ struct Block {
     bool streams = false;  // whether rows and targets are met for the first time, in memory
 };
 
+// Depthwise, cells of one line that meet the same taps: cell n is the sum over taps of sources[tap][n*source_step + c]
+// times weights[tap][c], plus bias, activated, written to target + n*target_step.
+template <typename Scalar>
+struct DepthwiseLine {
+    const Scalar* const* sources;
+    const Scalar* const* weights;
+    Index taps, count, source_step, target_step;
+    Scalar* target;
+    const Scalar* bias;  // or null
+    Index columns;       // of the panel
+    Activation activation;
+};
+
 // Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].
 struct Run {
     Index large, small, count;  // offsets of the first cells of a run, and its length
@@ -109,7 +122,7 @@ struct Kernels {
     Index panel_vectors;  // vectors in a full panel
     Index most_rows;      // rows that a table is padded by
     void (*gather)(const Block<Scalar>&);
-    void (*depthwise)(const Block<Scalar>&);  // depth 1: every column has its own source channel
+    void (*depthwise_line)(const DepthwiseLine<Scalar>&);
     void (*correlate)(const Correlation<Scalar>&);
     void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
     // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.

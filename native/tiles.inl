@@ -285,61 +285,57 @@ void gather(const Block<Scalar>& block) {
     }
 }
 
-// Rows that meet a tap together share its weights.
-template <typename Scalar, int Rows, int Vectors, bool Whole>
-[[gnu::always_inline]] inline void depthwise_rows(const Block<Scalar>& block, const Scalar* panel, Index row, Index column) {
-    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
-    const Index left = block.columns - column;
-    Vector<Scalar> acc[Rows][Vectors] = {};
-    for (Index tap = 0; tap < block.taps; ++tap) {
-        const Scalar* source[Rows];
-        bool meets = false;
-        for (int r = 0; r < Rows; ++r) {
-            source[r] = block.rows[tap * block.row_stride + row + r];
-            meets |= source[r] != block.zero;
-            source[r] += block.source_offset + column;
-        }
-        if (!meets) continue;
-        const Scalar* weights = panel + tap * width;
+// Cells that meet a tap together share its weights.
+template <typename Scalar, int Cells, int Vectors, bool Whole>
+[[gnu::always_inline]] inline void depthwise_cells(const DepthwiseLine<Scalar>& job, Index cell) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Vector<Scalar> acc[Cells][Vectors] = {};
+    for (Index tap = 0; tap < job.taps; ++tap) {
+        const Scalar* source = job.sources[tap] + cell * job.source_step;
+        const Scalar* weights = job.weights[tap];
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             const Vector<Scalar> b = *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
 #pragma GCC unroll 4
-            for (int r = 0; r < Rows; ++r)
-                acc[r][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source[r] + v * lanes))
-                                    : some(source[r] + v * lanes, left - v * lanes)) * b;
+            for (int n = 0; n < Cells; ++n)
+                acc[n][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + n * job.source_step + v * lanes))
+                                    : some(source + n * job.source_step + v * lanes, job.columns - v * lanes)) * b;
         }
     }
-    finish<Scalar, Rows, Vectors>(block, row, column, acc);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+        Vector<Scalar> bias{};
+        if (job.bias) bias = *reinterpret_cast<const Loose<Scalar>*>(job.bias + v * lanes);
+#pragma GCC unroll 4
+        for (int n = 0; n < Cells; ++n) {
+            Scalar* to = job.target + (cell + n) * job.target_step + v * lanes;
+            const Vector<Scalar> value = activate<Scalar>(acc[n][v] + bias, job.activation);
+            if (Whole) *reinterpret_cast<Loose<Scalar>*>(to) = value;
+            else store_some<Scalar>(to, value, job.columns - v * lanes);
+        }
+    }
 }
 
 template <typename Scalar, int Vectors, bool Whole>
-void depthwise_panel(const Block<Scalar>& block, const Scalar* panel, Index column) {
-    constexpr int Rows = BACKSTRIDE_REGISTERS == 32 ? 4 : 2;
-    Index row = 0;
-    for (; row + Rows <= block.row_count; row += Rows) depthwise_rows<Scalar, Rows, Vectors, Whole>(block, panel, row, column);
-    for (; row < block.row_count; ++row) depthwise_rows<Scalar, 1, Vectors, Whole>(block, panel, row, column);
+void depthwise_vectors(const DepthwiseLine<Scalar>& job) {
+    constexpr int Cells = BACKSTRIDE_REGISTERS == 32 ? 4 : 2;
+    Index cell = 0;
+    for (; cell + Cells <= job.count; cell += Cells) depthwise_cells<Scalar, Cells, Vectors, Whole>(job, cell);
+    for (; cell < job.count; ++cell) depthwise_cells<Scalar, 1, Vectors, Whole>(job, cell);
 }
 
 template <typename Scalar>
-void depthwise(const Block<Scalar>& block) {
-    constexpr Index lanes = Lanes<Scalar>::count, full = panel_vectors * lanes;
-    for (Index number = block.first_panel; number < block.last_panel; ++number) {
-        const Index column = number * full, left = block.columns - column;
-        const Scalar* panel = block.weights + block.taps * column;
-        if (left >= full) {
-            depthwise_panel<Scalar, panel_vectors, true>(block, panel, column);
-            continue;
-        }
-        switch ((left + lanes - 1) / lanes) {
-            case 1: depthwise_panel<Scalar, 1, false>(block, panel, column); break;
-            case 2: depthwise_panel<Scalar, 2, false>(block, panel, column); break;
+void depthwise_line(const DepthwiseLine<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    if (job.columns == panel_vectors * lanes) return depthwise_vectors<Scalar, panel_vectors, true>(job);
+    switch ((job.columns + lanes - 1) / lanes) {
+        case 1: return depthwise_vectors<Scalar, 1, false>(job);
+        case 2: return depthwise_vectors<Scalar, 2, false>(job);
 #if BACKSTRIDE_REGISTERS == 32
-            case 3: depthwise_panel<Scalar, 3, false>(block, panel, column); break;
-            case 4: depthwise_panel<Scalar, 4, false>(block, panel, column); break;
+        case 3: return depthwise_vectors<Scalar, 3, false>(job);
+        case 4: return depthwise_vectors<Scalar, 4, false>(job);
 #endif
-            default: break;
-        }
+        default: return;
     }
 }
 
@@ -746,6 +742,6 @@ bool all_finite(const Scalar* x, Index count) {
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, tile_rows(1), gather<Scalar>,
-            depthwise<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>,
+            depthwise_line<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>,
             transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>, all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
 }

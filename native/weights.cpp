@@ -57,9 +57,8 @@ void fill(const Pass<Scalar>& pass) {
     std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * pass.panel_width()));
     const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
     Scalar* target = cell.data();
-    const auto run = side.depthwise ? pass.kernels.depthwise : pass.kernels.gather;
     for (Index group = 0; group < side.groups; ++group)
-        run({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
+        pass.kernels.gather({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
              pass.bias_of(group), side.channels, 0, panels, pass.activation, scratch.data()});
     const Index count = pass.problem.batch * cells(side.target);
     const Index each = std::max<Index>(1, 65536 / side.target_channels);
@@ -91,7 +90,9 @@ void run_all(const Pass<Scalar>& pass) {
     for (Index n = 0; n < count; ++n) {
         const auto at = static_cast<std::size_t>(n);
         const bool tiled = pass.forms[at].tiled();
-        blocks.push_back(tiled ? tile_blocks(pass, pass.sweeps[at], pass.forms[at]) : row_blocks(pass, pass.sweeps[at]));
+        blocks.push_back(pass.side.depthwise ? line_blocks(pass, pass.sweeps[at])
+                         : tiled             ? tile_blocks(pass, pass.sweeps[at], pass.forms[at])
+                                             : row_blocks(pass, pass.sweeps[at]));
         most = std::max(most, blocks.back());
         total += blocks.back();
     }
@@ -104,7 +105,8 @@ void run_all(const Pass<Scalar>& pass) {
         if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
         const Index first = piece * each, last = std::min(panels, first + each);
         if (first >= last) return;
-        const auto run = pass.forms[static_cast<std::size_t>(sweep)].tiled() ? run_tiles<Scalar> : run_rows<Scalar>;
+        const bool tiled = pass.forms[static_cast<std::size_t>(sweep)].tiled();
+        const auto run = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
         run(pass, sweep, block, group, first, last);
     });
 }
@@ -117,7 +119,7 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
     std::vector<Scalar> bias(static_cast<std::size_t>(padded(channels, kernels.lanes)), Scalar(0));
     for (Index at = 0; at < count; ++at, target += channels) {
         for (Index c = 0; c < channels; ++c) bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
-        kernels.depthwise({nullptr, 0, 1, 0, 1, 0, 0, nullptr, &target, nullptr, bias.data(), channels, 0,
+        kernels.gather({nullptr, 0, 1, 0, 1, 0, 0, nullptr, &target, nullptr, bias.data(), channels, 0,
                            (channels + panel - 1) / panel, epilogue.activation, nullptr});
     }
 }
