@@ -120,7 +120,6 @@ struct Kernels {
     const char* name;
     Index lanes;          // numbers in a vector
     Index panel_vectors;  // vectors in a full panel
-    Index most_rows;      // rows that a table is padded by
     void (*gather)(const Block<Scalar>&);
     void (*depthwise_line)(const DepthwiseLine<Scalar>&);
     void (*correlate)(const Correlation<Scalar>&);

@@ -18,7 +18,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"calls", "checks", "implementation", "precision", "_native"}),
     frozenset({"native", "portable"}),
     frozenset({"engine"}),
-    frozenset({"recent"}),
+    frozenset({"plans", "recent"}),
     frozenset({"ops"}),
     frozenset({"initializers"}),
     frozenset({"jax", "keras", "onnx", "tf1", "torch"}),

@@ -8,7 +8,7 @@ channels_first (torch, ONNX): `(C_small, C_big // groups, *k)`. `conv` maps C_bi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -20,152 +20,25 @@ from backstride.checks import (
     channels_of,
     check_data,
     check_matrix,
-    check_options,
     check_result,
     entries,
     kernel_channels,
-    require_library,
     same_kind,
     spatial_of,
 )
 from backstride.engine import select
 from backstride.geometry import (
-    Geometry,
     Padding,
     Size,
-    as_sizes,
     convolution,
-    geometry,
 )
 from backstride.implementation import Call
 from backstride.layout import DataFormat, check_data_format
+from backstride.plans import plan
 from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
 MOST_SIZES = 64  # whose geometry a plan remembers
-
-
-class Plan:
-    """A transposed convolution with its kernel packed: call it with `x`. Made by `plan`."""
-
-    def __init__(self, kernel: Any, bias: Any, options: dict[str, Any]) -> None:
-        self._library = arrays.same_library(kernel=kernel, bias=bias)
-        self._data_format: DataFormat = check_data_format(options.pop("data_format"))
-        self._kind = arrays.dtype_name("kernel", kernel)
-        same_kind(self._kind, "kernel", bias=bias)
-        weights = arrays.to_numpy("kernel", kernel)
-        self._groups, self._big, self._small = kernel_channels(weights, options.pop("groups"), self._data_format)
-        self._spatial = spatial_of(weights.shape, self._data_format, kernel=True)
-        self._activation = check_activation(options.pop("activation"), weights.dtype)
-        self._implementation = select(weights.dtype)
-        self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy(order="C")
-        algorithm, winograd = options.pop("algorithm"), bool(options.pop("winograd"))
-        self._options = options
-        steps, dilation = check_options(self._spatial, **options)
-        pack = self._implementation.pack
-        self._packed = pack(
-            widen(weights), self._groups, self._data_format, steps, dilation, algorithm=algorithm, winograd=winograd
-        )
-        self._largest = largest(weights)
-        self._known: dict[tuple[int, ...], Call] = {}
-        self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}
-        self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
-
-    @property
-    def algorithm(self) -> str:
-        """How the result is computed: the names and the rule are those of `backstride.native.Compiled`."""
-        return self._implementation.algorithm_of(self._packed)
-
-    def geometry(self, input: Size) -> Geometry:
-        """The geometry of this plan for an input of the given spatial size."""
-        return self._call(as_sizes("input", input, len(self._spatial))).geometry
-
-    def _call(self, sizes: tuple[int, ...]) -> Call:
-        found = self._known.get(sizes)
-        if found is None:
-            found = Call(geometry(sizes, self._spatial, **self._options), self._groups, self._data_format)
-            _remember(self._known, sizes, found)
-        return found
-
-    def __call__(self, x: Array, /) -> Array:
-        """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
-        if type(x) is np.ndarray and x.dtype is self._plain and x.flags.aligned:
-            ready = self._ready.get(x.shape)
-            if ready is not None:  # a shape that passed the checks before
-                return ready(x)
-        return self._checked(x)
-
-    def _checked(self, x: Array) -> Array:
-        require_library("x", x, self._library)
-        same_kind(self._kind, "kernel", x=x)
-        data = arrays.to_numpy("x", x)
-        check_data("x", data.shape, len(self._spatial), self._small, self._data_format)
-        call = self._call(spatial_of(data.shape, self._data_format))
-        check_result("output", data.shape[0], call.geometry.output, self._big)
-        terms = math.prod(self._spatial) * self._small // self._groups
-        source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
-        result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
-        if data.dtype is self._plain:
-            ready = self._implementation.repeat(data.shape, packed, bias, self._activation, call)
-            _remember(self._ready, data.shape, ready)
-        return narrow(result, x, data.dtype)
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self._options.items() if value is not None)
-        return f"<plan {self._small} -> {self._big} channels, kernel {self._spatial}, {settings}>"
-
-
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(known) >= MOST_SIZES:
-        known.clear()
-    known[key] = value
-
-
-def plan(
-    kernel: Any,
-    bias: Any = None,
-    /,
-    *,
-    strides: Size = 1,
-    padding: Padding = "valid",
-    output_padding: Size | None = None,
-    output_shape: Size | None = None,
-    dilation: Size = 1,
-    groups: int = 1,
-    data_format: DataFormat = "channels_last",
-    activation: str | None = None,
-    algorithm: str | None = None,
-    winograd: bool = True,
-) -> Plan:
-    """Pack the weights of a transposed convolution once, to call it many times.
-
-    >>> import numpy as np
-    >>> up = plan(np.ones((2, 2, 1, 1)), strides=2)
-    >>> up(np.ones((1, 3, 5, 1))).shape
-    (1, 6, 10, 1)
-
-    The kernel is copied: later changes to it do not reach the plan. Parameters, errors and the
-    result are those of `conv_transpose`. `plan.algorithm` says how it is computed; `algorithm` forces one by name,
-    `winograd=False` keeps to sums of the products themselves (direct sums are within 4 units in the last place
-    times sqrt(terms) of sum |x||w|, Winograd's within 1e-6 of it):
-
-    >>> kernel = np.ones((4, 4, 64, 64), np.float32)
-    >>> plan(kernel, strides=2, algorithm="phases").algorithm
-    'phases'
-    """
-    options: dict[str, Any] = {
-        "strides": strides,
-        "padding": padding,
-        "output_padding": output_padding,
-        "output_shape": output_shape,
-        "dilation": dilation,
-        "groups": groups,
-        "data_format": data_format,
-        "activation": activation,
-        "algorithm": algorithm,
-        "winograd": winograd,
-    }
-    return Plan(kernel, bias, options)
 
 
 def conv_transpose(

@@ -105,9 +105,13 @@ def test_an_input_may_come_with_channels_and_batch() -> None:
     assert keras.at((7, 8, 256)).input == torch.at((256, 7, 8)).input == torch.at((7, 8)).input == (7, 8)
     assert torch.at(7).input == (7, 7)
     with pytest.raises(
-        ValueError, match=r"^`input` \(=\(7, 8, 256\)\) has 7 channels; torch.nn.ConvTranspose2d takes 256$"
+        ValueError,
+        match=r"^`input` \(=\(7, 8, 256\)\) has 7 channels; torch.nn.ConvTranspose2d takes 256; "
+        r"the nearest legal value is 256x7x8$",
     ):
         _ = torch.at((7, 8, 256))
+    with pytest.raises(ValueError, match=r"the nearest legal value is 256x7x8$"):
+        _ = torch.at((3, 7, 8))
 
 
 def test_nothing_in_the_text_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,13 @@ class SourceCall:
         first = self.data_format == "channels_first"
         channels, spatial = (checked[0], checked[1:]) if first else (checked[-1], checked[:-1])
         if self.small not in {None, channels}:
-            message = f"`input` (={sizes}) has {channels} channels; {self.function} takes {self.small}"
+            swapped = checked[:-1] if first else checked[1:]  # sizes given in the other order of axes
+            around = swapped if self.small == (checked[-1] if first else checked[0]) else spatial
+            nearest = (self.small, *around) if first else (*around, self.small)
+            message = (
+                f"`input` (={sizes}) has {channels} channels; {self.function} takes {self.small}; "
+                f"the nearest legal value is {'x'.join(map(str, nearest))}"
+            )
             raise ValueError(message)
         return replace(self, input=spatial, small=channels)
 

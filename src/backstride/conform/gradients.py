@@ -13,7 +13,7 @@ import numpy as np
 
 from backstride import reference
 from backstride.conform.calls import Call, integers
-from backstride.conform.runtimes import Run, Runtime, laid_out
+from backstride.conform.runtimes import Run, Runtime, laid_out, tensorflow_function
 from backstride.conventions import CONVENTIONS, convert_kernel
 from backstride.geometry import Geometry
 from backstride.layout import AnyArray, DataFormat, data_unview
@@ -70,17 +70,13 @@ def tensorflow() -> Runtime:
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("tensorflow", call, x, kernel)
-        options = dict(call.arguments)
-        shape = [call.batch, *options.pop("output_shape"), call.big]
-        if not isinstance(options["padding"], str):
-            options["padding"] = [[0, 0], *map(list, options["padding"]), [0, 0]]
-        function = getattr(lib.nn, f"conv{call.rank}d_transpose")
+        function = tensorflow_function(lib, call)
 
         def run() -> AnyArray:
             source, taps = lib.constant(data), lib.constant(weight)
             with lib.GradientTape() as tape:
                 tape.watch([source, taps])
-                y = function(source, taps, shape, **options)
+                y = function(source, taps)
             if 0 in y.shape:
                 return np.empty(0, np.float32)
             given = upstream(tuple(y.shape), "channels_last")

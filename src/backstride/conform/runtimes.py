@@ -49,26 +49,29 @@ def torch() -> Runtime:
     return f"torch {lib.__version__}", prepare
 
 
+def tensorflow_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
+    """`tf.nn.conv*d_transpose` of x and the kernel, in TensorFlow's words."""
+    options = dict(call.arguments)
+    shape = [call.batch, *options.pop("output_shape"), call.big]
+    if not isinstance(options["padding"], str):
+        options["padding"] = [[0, 0], *map(list, options["padding"]), [0, 0]]
+    function = getattr(lib.nn, f"conv{call.rank}d_transpose")
+    return lambda source, taps: function(source, taps, shape, **options)
+
+
 def tensorflow(*, compiled: bool = False) -> Runtime:
     """`tf.nn.conv*d_transpose` on the CPU: its own kernels, or `compiled` by XLA."""
     lib: Any = importlib.import_module("tensorflow")
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("tensorflow", call, x, kernel)
-        options = dict(call.arguments)
-        shape = [call.batch, *options.pop("output_shape"), call.big]
-        if not isinstance(options["padding"], str):
-            options["padding"] = [[0, 0], *map(list, options["padding"]), [0, 0]]
-        function = getattr(lib.nn, f"conv{call.rank}d_transpose")
+        function = tensorflow_function(lib, call)
 
         def run() -> AnyArray:
             if not compiled:
-                return function(data, weight, shape, **options).numpy()
+                return function(data, weight).numpy()
 
-            def call_it(source: Any, taps: Any) -> Any:
-                return function(source, taps, shape, **options)
-
-            return lib.function(call_it, jit_compile=True)(data, weight).numpy()
+            return lib.function(function, jit_compile=True)(data, weight).numpy()
 
         return run
 

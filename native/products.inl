@@ -1,0 +1,165 @@
+// Blocks of rows against panels of packed weights.
+
+// acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
+                                              Index to, const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index width = Vectors * Lanes<Scalar>::count;
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    for (Index tap = first_tap; tap < last_tap; ++tap) {
+        const Scalar* source[Rows];
+        bool meets = false;
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r) {
+            source[r] = block.rows[tap * block.row_stride + row + r];
+            meets |= source[r] != block.zero;
+            source[r] += block.source_offset;
+        }
+        if (!meets) continue;
+        const Scalar* weights = panel + tap * block.depth * width;
+        const auto run = [&](Index start, Index end) __attribute__((always_inline)) {
+            for (Index c = start; c < end; ++c) {
+                Vector<Scalar> b[Vectors];
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; ++v)
+                    b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
+#pragma GCC unroll 16
+                for (int r = 0; r < Rows; ++r) {
+                    const Scalar a = source[r][c];
+#pragma GCC unroll 4
+                    for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+                }
+            }
+        };
+        if (!block.streams) {
+            run(from, to);
+            continue;
+        }
+        // Rows are too short for the hardware to see the next ones coming.
+        const Scalar* const* next = block.rows + tap * block.row_stride + (row + 2 * Rows <= block.row_count ? row + Rows : row);
+        for (Index start = from; start < to; start += line) {
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) __builtin_prefetch(next[r] + block.source_offset + start, 0, 2);
+            run(start, start + line < to ? start + line : to);
+        }
+    }
+}
+
+// Bias, activation and store of whole vectors, for the activations that are one instruction.
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void finish_whole(const Block<Scalar>& block, Index row, Index column,
+                                                Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    if (block.bias) {
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+            const Vector<Scalar> bias = *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r) acc[r][v] += bias;
+        }
+    }
+    if (block.activation == Activation::relu) {
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) acc[r][v] = acc[r][v] < Scalar(0) ? Vector<Scalar>{} : acc[r][v];
+    }
+    const Index rows = block.row_count - row;
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+        if (r >= rows) break;
+        Scalar* target = block.targets[row + r] + block.target_offset + column;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
+    }
+}
+
+// The same for the last vectors of a row, and for every activation.
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::noinline]] void finish_partly(const Block<Scalar>& block, Index row, Index column,
+                                     const Vector<Scalar> (&acc)[Rows][Vectors]) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    const Index left = block.columns - column;
+    for (int r = 0; r < Rows && row + r < block.row_count; ++r) {
+        Scalar* target = block.targets[row + r] + block.target_offset + column;
+        for (int v = 0; v < Vectors; ++v) {
+            Vector<Scalar> value = acc[r][v];
+            if (block.bias) value += *reinterpret_cast<const Loose<Scalar>*>(block.bias + column + v * lanes);
+            store_some<Scalar>(target + v * lanes, activate<Scalar>(value, block.activation), left - v * lanes);
+        }
+    }
+}
+
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void finish(const Block<Scalar>& block, Index row, Index column,
+                                          Vector<Scalar> (&acc)[Rows][Vectors]) {
+    if (block.columns - column >= Vectors * Lanes<Scalar>::count && block.activation <= Activation::relu)
+        finish_whole<Scalar, Rows, Vectors>(block, row, column, acc);
+    else
+        finish_partly<Scalar, Rows, Vectors>(block, row, column, acc);
+}
+
+template <typename Scalar, int Vectors>
+void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column) {
+    constexpr int Rows = tile_rows(Vectors);
+    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
+    // Pieces of the panel that stay in the cache while all rows pass: whole taps, or parts of the depth of one.
+    const Index bytes = block.depth * width * static_cast<Index>(sizeof(Scalar));
+    Index taps = block.taps, depth = block.depth;
+    if (block.row_count > Rows && bytes * taps > weights_in_cache) {
+        if (bytes <= weights_in_cache) {
+            taps = weights_in_cache / bytes;
+        } else {
+            const Index pieces = (bytes + weights_in_cache - 1) / weights_in_cache;
+            taps = 1;
+            depth = (depth + pieces - 1) / pieces;
+        }
+    }
+    Index tap = 0, from = 0;
+    for (;;) {
+        const Index to = from + depth < block.depth ? from + depth : block.depth;
+        const Index last_tap = tap + taps < block.taps ? tap + taps : block.taps;
+        const bool first = tap == 0 && from == 0, last = last_tap == block.taps && to == block.depth;
+        for (Index row = 0; row < block.row_count; row += Rows) {
+            Vector<Scalar> acc[Rows][Vectors] = {};
+            Scalar* saved = block.scratch + row * width;
+            if (!first)
+                for (int r = 0; r < Rows; ++r)
+                    for (int v = 0; v < Vectors; ++v)
+                        acc[r][v] = *reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes);
+            if (last && block.streams)
+                for (int r = 0; r < Rows && row + r < block.row_count; ++r)
+                    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
+            accumulate<Scalar, Rows, Vectors>(block, row, tap, last_tap, from, to, panel, acc);
+            if (last) {
+                finish<Scalar, Rows, Vectors>(block, row, column, acc);
+            } else {
+                for (int r = 0; r < Rows; ++r)
+                    for (int v = 0; v < Vectors; ++v)
+                        *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
+            }
+        }
+        if (last) return;
+        from = to < block.depth ? to : 0;
+        if (from == 0) tap = last_tap;
+    }
+}
+
+template <typename Scalar>
+void gather(const Block<Scalar>& block) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index number = block.first_panel; number < block.last_panel; ++number) {
+        const Index column = number * panel_vectors * lanes;
+        const Index left = (block.columns - column + lanes - 1) / lanes;
+        const Scalar* panel = block.weights + block.taps * block.depth * column;
+        switch (left < panel_vectors ? left : panel_vectors) {
+            case 1: panel_times_rows<Scalar, 1>(block, panel, column); break;
+            case 2: panel_times_rows<Scalar, 2>(block, panel, column); break;
+#if BACKSTRIDE_REGISTERS == 32
+            case 3: panel_times_rows<Scalar, 3>(block, panel, column); break;
+            case 4: panel_times_rows<Scalar, 4>(block, panel, column); break;
+#endif
+            default: break;
+        }
+    }
+}
