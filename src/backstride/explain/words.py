@@ -39,7 +39,8 @@ def headline(explanation: Explanation) -> str:
     geometry, (small, big) = explanation.geometry, explanation.channels
     ends = ((geometry.input, small), (geometry.output, big))
     left, right = (
-        " x ".join(map(str, size)) + (f", {channels} channels" if channels else "") for size, channels in ends
+        " x ".join(map(str, size)) + (f", {channels} channel{'s' if channels > 1 else ''}" if channels else "")
+        for size, channels in ends
     )
     return f"{left}  ->  {right}"
 

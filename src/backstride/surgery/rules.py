@@ -2,7 +2,8 @@
 
 A rule takes a node and the values of its inputs, and answers with what becomes of it, a refusal, or
 None where its pattern does not fit. The law that makes the rewrite right stands in its docstring.
-The first rule that answers decides; a node that no rule knows is refused, never guessed.
+The first rule that answers decides; a node that no rule knows is refused, never guessed. All rules stand in this one
+file, each with its law: their order is part of what they say.
 """
 
 from __future__ import annotations
