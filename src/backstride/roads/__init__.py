@@ -1,1 +1,1 @@
-"""Road segmentation: photographs in, a road map of every pixel, trained, measured and drawn. Names load when they are used."""
+"""Road segmentation: photographs in, the road of every pixel, trained, measured and drawn."""

@@ -30,16 +30,17 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """Photographs with masks, read one at a time.
-
-    `samples`: in a fixed order. `classes`: names by label; ("background", "road") for roads.
-    """
+    """Photographs with masks, read one at a time."""
 
     @property
-    def samples(self) -> tuple[Sample, ...]: ...
+    def samples(self) -> tuple[Sample, ...]:
+        """In a fixed order."""
+        ...
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names by label; ("background", "road") for roads."""
+        ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The photograph, (rows, columns, 3), RGB, 0 to 255."""
