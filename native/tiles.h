@@ -55,6 +55,7 @@ struct Correlation {
     Index rows, columns;   // b < rows, c < columns
     Scalar* weights;       // [rows][weights_stride]
     Index weights_stride;
+    const Scalar* small_end;  // behind the last number that may be read
 };
 
 // One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
