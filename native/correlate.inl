@@ -108,6 +108,7 @@ inline void correlate_channels(const Correlation<Scalar>& job, Index column) {
             small += job.small_step;
         }
     }
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(job.weights + column + v * lanes) += acc[v];
 }
 
