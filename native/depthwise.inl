@@ -50,6 +50,8 @@ void depthwise_vectors(const DepthwiseLine<Scalar>& job) {
     constexpr int Cells = BACKSTRIDE_REGISTERS == 32 ? 4 : 2;
     Index cell = 0;
     for (; cell + Cells <= job.count; cell += Cells) depthwise_cells<Scalar, Cells, Vectors, Whole>(job, cell);
+    if constexpr (Cells > 2)
+        for (; cell + 2 <= job.count; cell += 2) depthwise_cells<Scalar, 2, Vectors, Whole>(job, cell);
     for (; cell < job.count; ++cell) depthwise_cells<Scalar, 1, Vectors, Whole>(job, cell);
 }
 
