@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from backstride.conform.calls import Call
-from backstride.conform.faults import Kind, Outcome, explain
+from backstride.conform.faults import Kind, Outcome, by_chance, explain
 from backstride.conform.runtimes import Prepare
 from backstride.geometry import Geometry
 
@@ -58,7 +58,7 @@ def compare(
     groups: dict[tuple[Kind, str], list[Outcome]] = {}
     for done, call in enumerate(calls, 1):
         outcome = _outcome(call, rule, prepare, convention if gradient else "")
-        kind = judge(outcome)
+        kind = judge(outcome) or ("differs" if by_chance(row, outcome) else None)
         if kind is None:
             agreeing += 1
             refused += outcome.geometry is None
