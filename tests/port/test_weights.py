@@ -12,7 +12,7 @@ import pytest
 
 import backstride as bs
 from backstride.conventions import convert_kernel
-from backstride.port import convert_file, port, port_weights, weights
+from backstride.port import convert_file, port, port_weights, weight_files
 from backstride.port.targets import TARGETS
 
 
@@ -112,7 +112,7 @@ def test_files_that_do_not_fit(saved: tuple[Path, Any, Any], monkeypatch: pytest
     _ = two.write_bytes(b"\xff" * 100)
     with pytest.raises(ValueError, match=r"is no safetensors file: "):
         _ = convert_file(result, two)
-    monkeypatch.setattr(weights, "LARGEST_FILE", 10)
+    monkeypatch.setattr(weight_files, "LARGEST_FILE", 10)
     with pytest.raises(ValueError, match=r"bytes; at most 10 are read$"):
         _ = convert_file(result, path)
     with pytest.raises(ValueError, match=r"is no file; give a .safetensors file$"):
