@@ -8,13 +8,11 @@ import textwrap
 
 from backstride.calls.arguments import read_call
 from backstride.calls.kernels import Hints
-from backstride.calls.onnx_node import read_node
+from backstride.calls.onnx_node import file_and_node, read_node
 from backstride.calls.own_calls import plain
 from backstride.calls.record import SourceCall
 from backstride.calls.signatures import BY_NAME
 from backstride.geometry import Size
-
-_ONNX = re.compile(r"(?P<path>[^\n(]*\.onnx)(?::(?P<node>[^\n]*))?")
 
 
 def parse(text: str, *, kernel: Size | None = None) -> SourceCall:
@@ -45,9 +43,9 @@ keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DT
     if not stripped:
         message = "`call` is empty; expected one such as k=4 s=2 p=1"
         raise ValueError(message)
-    file = _ONNX.fullmatch(stripped)
-    if file is not None:
-        return read_node(file["path"], file["node"])
+    node = file_and_node(stripped)
+    if node is not None:
+        return read_node(*node)
     if "(" not in stripped.partition("=")[0] and not re.search(r"=\s*[\w.]+\(", stripped):
         return plain(Hints(stripped, kernel))
     written, applied = read_call(stripped)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from backstride.calls.arguments import nearest
+from backstride.calls.onnx_node import file_and_node, read_tensors
 from backstride.conventions import convert_kernel
 from backstride.files import write_beside
 from backstride.layout import AnyArray
@@ -21,11 +22,16 @@ LARGEST_FILE = 8 * 2**30
 def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, out: Path | None = None) -> Port:
     """The same program on weights of a file: they are converted, written beside it, and loaded by the program.
 
-    `tensor`: the kernel's name in the file, where several have its shape. `out`: the file to write;
-    model.safetensors becomes model.torch.safetensors without it. A bias that the call has and the file has not is 0.
+    `weights`: a safetensors file, or an ONNX file with the node that the call is. `tensor`: the kernel's name in a
+    safetensors file, where several have its shape. `out`: the file to write; model.safetensors becomes
+    model.torch.safetensors without it. A bias that the call has and the file has not is 0.
     """
     problem, call = result.problem, result.call
-    found = read_file(weights, kernel_shape(problem, call.convention), problem.big, tensor)
+    shape = kernel_shape(problem, call.convention)
+    if weights.suffix == ".onnx":
+        found = _of_node(weights, result, shape)
+    else:
+        found = read_file(weights, shape, problem.big, tensor)
     ours = to_ours(found["kernel"], call.convention, problem.groups)
     arrays = {"kernel": convert_kernel(ours, result.convention, groups=problem.groups)}
     if problem.bias:
@@ -33,6 +39,19 @@ def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, o
     path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out
     write_file(path, arrays)
     return port(result.call.at(result.geometry.input), to=result.target.name, weights=path)
+
+
+def _of_node(path: Path, result: Port, shape: tuple[int, ...]) -> dict[str, AnyArray]:
+    node = file_and_node(result.call.text)
+    if node is None:
+        message = f"`weights` (={str(path)!r}) is an ONNX file, and the call none of its nodes; call it {path}:node"
+        raise ValueError(message)
+    found = read_tensors(path, node[1])
+    if found["kernel"].shape != shape:
+        there = found["kernel"].shape
+        message = f"`weights` (={str(path)!r}) has a kernel of shape {there} in that node; the call has {shape}"
+        raise ValueError(message)
+    return found
 
 
 def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None = None) -> dict[str, AnyArray]:

@@ -11,6 +11,7 @@ from backstride import arrays
 from backstride.calls import parse
 from backstride.calls.arguments import nearest
 from backstride.calls.kernels import from_shape
+from backstride.calls.onnx_node import file_and_node
 from backstride.calls.record import OWN, convention_of
 from backstride.conventions import CONVENTIONS, Convention, convert_kernel
 from backstride.layout import AnyArray
@@ -27,7 +28,8 @@ def port_weights(kernel: Any, source: str, to: str, /, *, groups: int = 1) -> An
     True
 
     `kernel`: an array of any library, in the layout of `source`. `source`, `to`: torch, keras, tf, jax, flax,
-    equinox, onnx, openvino, coreml, tflite or mlx; a call stands for its framework and its own layout.
+    equinox, onnx, openvino, coreml, tflite or mlx; a call, or a node as model.onnx:name, stands for its framework and
+    its own layout.
     With `groups` > 1 a target without groups gets the kernel of the program that `backstride port` prints.
     Returns the same kind of array. Raises `ValueError` for unknown names and for shapes that do not fit.
     """
@@ -65,7 +67,7 @@ def _convention(name: str, value: str, groups: int) -> tuple[Convention, int]:
         return TARGETS[value].ability.convention, groups
     if value in CONVENTIONS or value == OWN.name:
         return convention_of(value), groups
-    if "(" not in value and "=" not in value:
+    if "(" not in value and "=" not in value and file_and_node(value) is None:
         message = (
             f"`{name}` (={value!r}) is not known; {nearest(value, dict.fromkeys([*TARGETS, *CONVENTIONS, OWN.name]))}"
         )
