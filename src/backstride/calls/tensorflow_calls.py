@@ -18,6 +18,7 @@ KERAS = f"filters kernel_size strides padding output_padding data_format dilatio
 KERAS_1D = KERAS
 KERAS_3D = KERAS.replace("output_padding data_format", "data_format output_padding")
 KERAS_ONLY = "name dtype trainable input_shape autocast"
+OPS = "inputs kernel strides padding output_padding data_format dilation_rate"
 NN = "input filters output_shape strides padding data_format dilations name"
 NN_V1 = "value filter output_shape strides padding data_format name input filters dilations"
 LAYERS = f"inputs filters kernel_size strides padding data_format {_INITIALIZERS} {_REGULARIZERS} trainable name reuse"
@@ -47,6 +48,32 @@ def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
         "channels_last" if layout is None else check_data_format(layout),
         arguments.flag("use_bias", default=True),
         None if activation == "linear" else activation,
+    )
+
+
+def ops(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
+    """`keras.ops.conv_transpose`, by the layer's rule."""
+    names = ("strides", "padding", "output_padding", "dilation_rate")
+    options = {name: arguments.literal(name) for name in names}
+    written = next((len(value) for value in options.values() if is_tuple(value)), None)
+    convention = convention_of("keras")
+    kernel = from_array(arguments, "kernel", hints, convention, rank=written)
+    rank = written or kernel.rank
+    layout = arguments.literal("data_format")
+    data_format: DataFormat = "channels_last" if layout is None else check_data_format(layout)
+    return SourceCall(
+        hints.text,
+        "keras",
+        arguments.function,
+        convention,
+        options,
+        rank,
+        kernel.size,
+        kernel.small,
+        kernel.big,
+        1,
+        data_format,
+        input=spatial_input(arguments, "inputs", rank, first=data_format == "channels_first"),
     )
 
 
