@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS
-from backstride.calls.torch_calls import spatial_input
 from backstride.conventions import Convention
 from backstride.geometry import as_sizes
 from backstride.layout import DataFormat, check_data_format
@@ -61,20 +61,8 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         "rhs_dilation": arguments.literal("rhs_dilation"),
         "use_consistent_padding": arguments.literal("use_consistent_padding"),
     }
-    first = data_format == "channels_first"
-    return SourceCall(
-        hints.text,
-        name,
-        arguments.function,
-        convention,
-        options,
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        1,
-        data_format,
-        input=spatial_input(arguments, "lhs", rank, first=first),
+    return function_call(
+        arguments, hints, convention, options, kernel, source="lhs", rank=rank, data_format=data_format
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, Kernel, from_array, from_shape
 from backstride.calls.record import SourceCall, convention_of
-from backstride.calls.torch_calls import spatial_input
 from backstride.conventions import Convention
 from backstride.geometry import as_sizes
 
@@ -43,18 +43,16 @@ def _rank(arguments: Arguments) -> int:
 
 
 def _call(arguments: Arguments, hints: Hints, convention: Convention, kernel: Kernel, groups: int = 1) -> SourceCall:
+    options = {name: arguments.literal(name) for name in OPTIONS}
     rank = _rank(arguments)
-    return SourceCall(
-        hints.text,
-        "openvino",
-        arguments.function,
+    return function_call(
+        arguments,
+        hints,
         convention,
-        {name: arguments.literal(name) for name in OPTIONS},
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        groups,
-        "channels_first",
-        input=spatial_input(arguments, "data", rank, first=True),
+        options,
+        kernel,
+        source="data",
+        rank=rank,
+        data_format="channels_first",
+        groups=groups,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from backstride.calls.arguments import Arguments, Opaque, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
-from backstride.calls.torch_calls import spatial_input
 from backstride.geometry import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
@@ -61,19 +62,8 @@ def ops(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     rank = written or kernel.rank
     layout = arguments.literal("data_format")
     data_format: DataFormat = "channels_last" if layout is None else check_data_format(layout)
-    return SourceCall(
-        hints.text,
-        "keras",
-        arguments.function,
-        convention,
-        options,
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        1,
-        data_format,
-        input=spatial_input(arguments, "inputs", rank, first=data_format == "channels_first"),
+    return function_call(
+        arguments, hints, convention, options, kernel, source="inputs", rank=rank, data_format=data_format
     )
 
 
@@ -104,19 +94,10 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         message = f"`output_shape` (={shape}) has {big} channels; the kernel has {kernel.big}"
         raise ValueError(message)
     source = "value" if "value" in arguments else "input"
-    return SourceCall(
-        hints.text,
-        "tensorflow",
-        arguments.function,
-        convention,
-        options,
-        rank,
-        kernel.size,
-        kernel.small,
-        big if isinstance(big, int) else kernel.big,
-        1,
-        data_format,
-        input=spatial_input(arguments, source, rank, first=data_format == "channels_first"),
+    if isinstance(big, int):
+        kernel = replace(kernel, big=big)
+    return function_call(
+        arguments, hints, convention, options, kernel, source=source, rank=rank, data_format=data_format
     )
 
 
