@@ -82,6 +82,11 @@ def by_chance(row: str, outcome: Outcome) -> bool:
     return ran and any(fault.chance and fault.applies(outcome) for fault in FAULTS[row])
 
 
+def chances(row: str) -> set[str]:
+    """The reasons whose results depend on what memory holds."""
+    return {fault.reason for fault in FAULTS[row] if fault.chance}
+
+
 def explain(row: str, kind: Kind, outcome: Outcome) -> str | None:
     """The reason of the first fault that explains the outcome, or None."""
     return next((fault.reason for fault in FAULTS[row] if fault.kind == kind and fault.explains(outcome)), None)
