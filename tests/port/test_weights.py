@@ -115,7 +115,7 @@ def test_files_that_do_not_fit(saved: tuple[Path, Any, Any], monkeypatch: pytest
     monkeypatch.setattr(weight_files, "LARGEST_FILE", 10)
     with pytest.raises(ValueError, match=r"bytes; at most 10 are read$"):
         _ = convert_file(result, path)
-    with pytest.raises(ValueError, match=r"is no file; give a .safetensors file$"):
+    with pytest.raises(ValueError, match=r"is no file; give a .safetensors or .onnx file$"):
         _ = convert_file(result, path.parent)
 
 

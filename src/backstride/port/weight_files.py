@@ -62,7 +62,7 @@ def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None =
     `ImportError` where safetensors is not installed.
     """
     if not path.is_file():
-        message = f"`weights` (={str(path)!r}) is no file; give a .safetensors file"
+        message = f"`weights` (={str(path)!r}) is no file; give a .safetensors or .onnx file"
         raise ValueError(message)
     if path.stat().st_size > LARGEST_FILE:
         message = f"`weights` (={str(path)!r}) has {path.stat().st_size} bytes; at most {LARGEST_FILE} are read"
