@@ -43,6 +43,15 @@ SOURCES: tuple[tuple[str, tuple[int, ...], tuple[int, ...] | None], ...] = (
     ('tf.layers.conv2d_transpose(x, 3, 3, strides=2, padding="same")', (4, 5, 2), None),
     # JAX and Flax: padding of the dilated input, flips, either kernel layout
     ('jax.lax.conv_transpose(x, w, (2, 2), "SAME")', (4, 5), (3, 3, 2, 3)),
+    ("hk.Conv2DTranspose(3, 3, stride=2)", (4, 5, 2), None),
+    ("haiku.Conv2DTranspose(3, (3, 2), (2, 1), padding=[(1, 2), (0, 1)], with_bias=False)", (4, 5, 2), None),
+    ('keras.ops.conv_transpose(x, w, 2, "same")', (4, 5), (3, 3, 3, 2)),
+    ("ov.opset8.convolution_backprop_data(x, w, [2, 2], None, [1, 0], [1, 1])", (4, 5), (2, 3, 3, 3)),
+    (
+        "opset.group_convolution_backprop_data(x, w, [2, 2], pads_begin=[0, 1], pads_end=[0, 0])",
+        (4, 5),
+        (2, 1, 2, 3, 2),
+    ),
     ('jax.lax.conv_transpose(x, w, (3, 2), "VALID")', (3, 4), (2, 3, 2, 3)),
     ("jax.lax.conv_transpose(x, w, (2, 2), [(1, 2), (0, 1)])", (4, 5), (3, 3, 2, 3)),
     ("jax.lax.conv_transpose(x, w, (2,), [(3, 3)])", (4,), (3, 2, 3)),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import doctest
 import inspect
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import backstride as bs
 
+MECHANISM = {"TYPE_CHECKING", "annotations", "attach"}
 CONTRACT = {
     "Geometry",
     "conv",
@@ -30,19 +34,66 @@ def test_all_names_what_is_there_in_order() -> None:
     assert bs.__all__ == sorted(bs.__all__, key=lambda name: (name.islower(), name))
     public = {
         name
-        for name, value in vars(bs).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+        for name in dir(bs)
+        if not name.startswith("_") and not inspect.ismodule(getattr(bs, name)) and name not in MECHANISM
     }
     assert public == set(bs.__all__)
     assert set(bs.__all__) >= CONTRACT
 
 
-def test_the_front_door_is_a_table_of_contents() -> None:
-    tree = ast.parse(Path(str(bs.__file__)).read_text(encoding="utf-8"))
-    for node in tree.body:
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        names = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
-        assert docstring or names or isinstance(node, ast.ImportFrom)
+@pytest.mark.parametrize("package", ["__init__.py", "port/__init__.py"])
+def test_a_front_door_is_a_table_of_contents(package: str) -> None:
+    """What type checkers see, what loads and `__all__` are one list; nothing else stands there."""
+    seen: dict[str, tuple[str, ...]] = {}
+    loaded: dict[str, tuple[str, ...]] = {}
+    public: list[str] = []
+    for node in ast.parse((Path(str(bs.__file__)).parent / package).read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                pass
+            case ast.ImportFrom(module="typing" | "backstride.lazy"):
+                pass
+            case ast.Assign(targets=[ast.Name("__all__")], value=listed):
+                public = ast.literal_eval(listed)
+            case ast.If(test=ast.Name("TYPE_CHECKING"), body=imports, orelse=[ast.Assign(value=ast.Call() as call)]):
+                seen = {
+                    (entry.module or "").rpartition(".")[2]: tuple(alias.name for alias in entry.names)
+                    for entry in imports
+                    if isinstance(entry, ast.ImportFrom)
+                }
+                assert len(seen) == len(imports)
+                loaded = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+            case _:
+                pytest.fail(ast.unparse(node))
+    assert seen == loaded
+    assert sorted(name for names in seen.values() for name in names) == sorted(public)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import backstride.geometry, backstride.port.api, backstride.sizes, backstride as bs",
+        "import backstride as bs; bs.geometry, bs.port, bs.sizes; import backstride.geometry, backstride.port.api",
+        "import backstride as bs; from backstride.port.api import Port; from backstride import sizes",
+    ],
+)
+def test_a_name_is_its_function_whatever_was_imported_before(code: str) -> None:
+    check = (
+        "\nfor name in bs.__all__: assert callable(getattr(bs, name)) and getattr(bs, name) is getattr(bs, name), name"
+    )
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+
+
+def test_an_unknown_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match=r"^module .backstride. has no attribute .deconv.$"):
+        _ = getattr(bs, "deconv")  # noqa: B009  the type checker knows that there is none
+
+
+@pytest.mark.parametrize("name", bs.__all__)
+def test_public_names_travel_between_processes(name: str) -> None:
+    value = getattr(bs, name)
+    assert pickle.loads(pickle.dumps(value)) is value
 
 
 @pytest.mark.parametrize("name", bs.__all__)

@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstride.explain import Answer, Request, answer
+from backstride.explain import Answer, Request, answer, matrix_text
+from backstride.geometry import geometry
 
 HERE = Path(__file__).parent
 NUMBERS = {
@@ -20,11 +21,15 @@ NUMBERS = {
 }
 PAGE = """# Gallery
 
-Every figure about convolutions and transposed convolutions of Dumoulin and Visin's *A guide to convolution arithmetic
-for deep learning* ([arXiv 1603.07285](https://arxiv.org/abs/1603.07285)), drawn from one command each; figures 1.5 and
-1.6 are about pooling. The pictures move, unless the reader asked for less motion, and are dark where the page is. `make
-gallery` makes them anew; `--gif`, `--mp4` and `--html` in place of `--svg` give the same in other forms.
+The figures of Dumoulin and Visin's *A guide to convolution arithmetic for deep learning*
+([arXiv 1603.07285](https://arxiv.org/abs/1603.07285)), drawn from one command each. The guide has 24: 22 with numbers,
+one of them, 2.8, in two parts, and the kernel before 1.1, which has no number. 23 of them are here. The one that is not
+is 1.6: max pooling is no convolution. Average pooling, 1.5, is one. The matrix of the guide's section 4.1 is the last
+entry.
+The pictures move, unless the reader asked for less motion, and are dark where the page is. `make gallery` makes them
+anew; `--gif`, `--mp4` and `--html` in place of `--svg` give the same in other forms.
 """
+NINTH = " ".join(["0.1111111111"] * 3)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def transposed(options: str, size: int) -> Request:
 
 
 FIGURES = (
+    Figure("1.0", "The kernel: what a single 1 becomes", Request("k=3", (1, 1), x="1", w=NUMBERS["w"])),
     Figure("1.1", "The values of a convolution", convolved("k=3", 5, numbers=True)),
     Figure("1.2", "The values with stride 2 and padding 1", convolved("k=3 s=2 p=1", 5, numbers=True)),
     Figure(
@@ -76,6 +82,11 @@ FIGURES = (
         Request("k=3 cin=2 cout=3", (5, 5), convolution=True, view="channels"),
     ),
     Figure("1.4", "Stride 2 as stride 1 and taking every other cell", convolved("k=3 s=2", 5, "subsampling")),
+    Figure(
+        "1.5",
+        "Average pooling: a convolution with ninths",
+        Request("k=3", (5, 5), convolution=True, x=NUMBERS["x"], w="; ".join([NINTH] * 3)),
+    ),
     Figure("2.1", "No padding, unit strides", convolved("k=3", 4)),
     Figure("2.2", "Arbitrary padding, unit strides", convolved("k=4 p=2", 5)),
     Figure("2.3", "Half padding, unit strides", convolved("k=3 p=1", 5)),
@@ -98,7 +109,14 @@ FIGURES = (
 
 def page() -> str:
     """The gallery's page, with the command below each picture."""
-    return "\n".join([PAGE, *map(section, FIGURES)])
+    return "\n".join([PAGE, *map(section, FIGURES), matrix()])
+
+
+def matrix() -> str:
+    """The matrix of section 4.1, which the guide writes as an equation."""
+    text = matrix_text(geometry((2, 2), 3))
+    command = "backstride explain k=3 --input 2x2 --matrix"
+    return f"## The matrix of figure 2.1, and its transpose\n\n```sh\n{command}\n```\n\n```text\n{text}\n```\n"
 
 
 def section(figure: Figure) -> str:

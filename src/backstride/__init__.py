@@ -1,12 +1,28 @@
 """Backstride: the transposed convolution, exact, fast, whole, visible and used."""
 
-from backstride.engine import implementations
-from backstride.geometry import Geometry, geometry
-from backstride.native import get_num_threads, set_num_threads
-from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
-from backstride.port import port, port_weights
-from backstride.sizes import LegalCall, sizes
-from backstride.surgery import convolutionalize, prove, receptive_field, transpose
+from typing import TYPE_CHECKING
+
+from backstride.lazy import attach
+
+if TYPE_CHECKING:
+    from backstride.engine import implementations
+    from backstride.geometry import Geometry, geometry
+    from backstride.native import get_num_threads, set_num_threads
+    from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
+    from backstride.port import port, port_weights
+    from backstride.sizes import LegalCall, sizes
+    from backstride.surgery import convolutionalize, prove, receptive_field, transpose
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        engine=("implementations",),
+        geometry=("Geometry", "geometry"),
+        native=("get_num_threads", "set_num_threads"),
+        ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "plan", "relu"),
+        port=("port", "port_weights"),
+        sizes=("LegalCall", "sizes"),
+        surgery=("convolutionalize", "prove", "receptive_field", "transpose"),
+    )
 
 __all__ = [
     "Geometry",

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
-AnyArray: TypeAlias = NDArray[Any]
+AnyArray: TypeAlias = "NDArray[Any]"
 FORMATS: tuple[object, ...] = ("channels_last", "channels_first")
 
 
@@ -30,19 +30,19 @@ def check_data_format(data_format: object) -> DataFormat:
 
 def data_view(x: AnyArray, data_format: DataFormat) -> AnyArray:
     """(N, *size, C) view of data in either layout."""
-    return x if data_format == "channels_last" else np.moveaxis(x, 1, -1)
+    return x if data_format == "channels_last" else x.transpose(0, *range(2, x.ndim), 1)
 
 
 def data_unview(x: AnyArray, data_format: DataFormat) -> AnyArray:
     """Undo `data_view`."""
-    return x if data_format == "channels_last" else np.moveaxis(x, -1, 1)
+    return x if data_format == "channels_last" else x.transpose(0, -1, *range(1, x.ndim - 1))
 
 
 def kernel_view(kernel: AnyArray, data_format: DataFormat) -> AnyArray:
     """(*k, C_big/groups, C_small) view of a kernel in either layout."""
-    return kernel if data_format == "channels_last" else np.moveaxis(kernel, (0, 1), (-1, -2))
+    return kernel if data_format == "channels_last" else kernel.transpose(*range(2, kernel.ndim), 1, 0)
 
 
 def kernel_unview(kernel: AnyArray, data_format: DataFormat) -> AnyArray:
     """Undo `kernel_view`."""
-    return kernel if data_format == "channels_last" else np.moveaxis(kernel, (-1, -2), (0, 1))
+    return kernel if data_format == "channels_last" else kernel.transpose(-1, -2, *range(kernel.ndim - 2))

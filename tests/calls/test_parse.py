@@ -82,6 +82,53 @@ def test_whole_shapes_give_the_channels() -> None:
     assert parse("bs.conv_transpose(x, np.ones((3, 8, 4)), strides=2)").small == 4
 
 
+def test_haiku_is_jax_with_its_channels_the_other_way_around() -> None:
+    haiku = parse("hk.Conv2DTranspose(8, (3, 2), stride=2, data_format='NCHW')").at((4, 7, 9))
+    assert (haiku.framework, haiku.small, haiku.big, haiku.data_format) == ("jax", 4, 8, "channels_first")
+    assert (haiku.convention.weight_layout, haiku.convention.flips) == (("*k", "C_big", "C_small"), True)
+    jax = parse("jax.lax.conv_transpose(x, w, (2, 2), 'SAME')", kernel=(3, 2)).at((7, 9))
+    assert haiku.geometry() == jax.geometry()
+    assert parse("hk.ConvNDTranspose(1, 8, 3, padding='VALID')").geometry(5).output == (7,)
+    assert parse("Conv2DTranspose(8, 3)").framework == "keras"
+    for text, words in (
+        (
+            "hk.Conv2DTranspose(8, 3, output_shape=[14, 14])",
+            r"^`output_shape` .* the nearest legal call has output_shape",
+        ),
+        (
+            "hk.Conv2DTranspose(8, 3, data_format='CHWN')",
+            r"^`data_format` .* the nearest legal call has data_format=\"NHWC",
+        ),
+        ("hk.Conv2DTranspose(8, 3, mask=m)", r"^`mask` .* must be None: multiply the kernel by it instead"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            _ = parse(text)
+
+
+def test_openvino_in_any_opset() -> None:
+    for module in ("openvino.opset1", "ov.opset15", "opset", "opset13", "ops"):
+        call = parse(f"{module}.convolution_backprop_data(x, w, [2, 1], pads_begin=[1, 0])", kernel=(4, 8, 3, 3))
+        assert (call.framework, call.small, call.big, call.groups) == ("openvino", 4, 8, 1)
+        assert call.geometry((5, 5)).crop == ((1, 0), (0, 0))
+    name = "opset.group_convolution_backprop_data(x, w, [2, 2])"
+    grouped = parse(name, kernel=(3, 2, 4, 3, 3))
+    assert (grouped.small, grouped.big, grouped.groups, grouped.kernel) == (6, 12, 3, (3, 3))
+    one = parse(name, kernel=(1, 2, 4, 3, 3))
+    assert (one.small, one.big, one.groups) == (2, 4, 1)
+    with pytest.raises(ValueError, match=r"^`kernel` \(=\(3, 3\)\) must be the whole shape \(groups, C_small/groups"):
+        _ = parse(name, kernel=(3, 3))
+    with pytest.raises(ValueError, match=r"^`strides` \(=2\) at column \d+ must be a list with one entry for each"):
+        _ = parse("opset.convolution_backprop_data(x, w, 2)")
+
+
+def test_keras_ops_take_the_kernel() -> None:
+    call = parse("keras.ops.conv_transpose(x, w, 2, 'same')", kernel=(3, 3, 8, 4)).at((7, 9))
+    assert (call.framework, call.small, call.big) == ("keras", 4, 8)
+    assert call.geometry() == parse("Conv2DTranspose(8, 3, 2, 'same')").geometry((7, 9))
+    made = parse("ops.conv_transpose(ops.ones((1, 7, 4)), ops.ones((3, 8, 4)), strides=2)")
+    assert (made.input, made.small, made.big) == ((7,), 4, 8)
+
+
 def test_a_layer_called_at_once_gives_its_output_size() -> None:
     call = parse(
         "nn.ConvTranspose2d(16, 16, 3, stride=2, padding=1)(h, output_size=torch_size)".replace(

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from backstride import conform
-from backstride.conform.rows import ROWS, SLOW
+from backstride.conform.rows import ROWS, SLOW, SLOWEST
 
 ROWS_AND_MARKS = [
     name if name in {"torch", "torch-gradient"} else pytest.param(name, marks=pytest.mark.frameworks) for name in ROWS
@@ -27,7 +27,9 @@ def test_every_disagreement_has_a_name(name: str) -> None:
     (result,) = conform.run([name])
     assert result.absent is None
     row = ROWS[name]
-    least = SLOW if name in {"tensorflow-xla", "keras-jax", "litert"} or row.gradient else 2000
+    slow = row.gradient or name in {"tensorflow-xla", "keras-jax", "litert"}
+    compiled = name in {"keras-jax-gradient", "jax-gradient", "flax-gradient", "equinox-gradient"}
+    least = SLOWEST if compiled else SLOW if slow else 2000
     if row.legal:
         # Calls that the rule refuses are left out: this runtime checks nothing.
         assert row.calls * 0.75 < result.compared < row.calls

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from backstride import conform, reference
+from backstride.conform import gradients
 from backstride.conform.calls import Call
 from backstride.conform.faults import Fault, Outcome, explain
 from backstride.conform.grid import grid
 from backstride.conform.runtimes import Run
 from backstride.conform.table import UNEXPLAINED, compare
 from backstride.conform.worker import shifted
-from backstride.conventions import torch
+from backstride.conventions import jax, torch
 from backstride.geometry import Geometry
 from backstride.layout import AnyArray
 
@@ -35,6 +36,26 @@ def test_an_honest_runtime_agrees() -> None:
     assert (result.compared, result.agreeing, result.disagreements) == (60, 60, ())
     assert 0 < result.refused < 30
     assert seen == list(range(1, 61))
+
+
+def test_what_memory_decides_never_agrees() -> None:
+    """Right or not by chance, the row says the same on every machine."""
+
+    def right(call: Call, _x: AnyArray, _kernel: AnyArray) -> Run:
+        return lambda: gradients.expected(call, jax(call.input, call.kernel, **call.arguments), "jax")
+
+    def wrong(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        return lambda: right(call, x, kernel)() + 1
+
+    calls = grid("jax", 120)
+    for prepare in (right, wrong):
+        result = compare("jax-gradient", "jax", jax, prepare, calls, gradient=True)
+        (entry,) = [entry for entry in result.disagreements if entry.reason != UNEXPLAINED]
+        assert (entry.kind, entry.reason.partition(" reads")[0]) == ("differs", "XLA's convolution")
+        assert entry.count >= 10
+        assert entry.example.endswith("the framework says what memory holds")
+        assert (result.unexplained == 0) == (prepare is right)
+        assert (result.agreeing == result.refused) == (prepare is wrong)
 
 
 def test_one_wrong_value_is_seen() -> None:

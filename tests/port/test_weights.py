@@ -12,7 +12,7 @@ import pytest
 
 import backstride as bs
 from backstride.conventions import convert_kernel
-from backstride.port import convert_file, port, port_weights, weights
+from backstride.port import convert_file, port, port_weights, weight_files
 from backstride.port.targets import TARGETS
 
 
@@ -112,8 +112,80 @@ def test_files_that_do_not_fit(saved: tuple[Path, Any, Any], monkeypatch: pytest
     _ = two.write_bytes(b"\xff" * 100)
     with pytest.raises(ValueError, match=r"is no safetensors file: "):
         _ = convert_file(result, two)
-    monkeypatch.setattr(weights, "LARGEST_FILE", 10)
+    monkeypatch.setattr(weight_files, "LARGEST_FILE", 10)
     with pytest.raises(ValueError, match=r"bytes; at most 10 are read$"):
         _ = convert_file(result, path)
-    with pytest.raises(ValueError, match=r"is no file; give a .safetensors file$"):
+    with pytest.raises(ValueError, match=r"is no file; give a .safetensors or .onnx file$"):
         _ = convert_file(result, path.parent)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> tuple[Path, Any, Any]:
+    """A file with two ConvTranspose nodes whose kernels have one shape."""
+    onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
+    helper: Any = importlib.import_module("onnx.helper")
+    rng = np.random.default_rng(1)
+    kernel, bias = rng.standard_normal((4, 2, 3, 2), np.float32), rng.standard_normal(4, np.float32)
+    arrays = {"w": kernel, "b": bias, "v": rng.standard_normal((4, 2, 3, 2), np.float32)}
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w", "b"], ["h"], "up", strides=[2, 2], pads=[1, 0, 0, 0], group=2),
+        helper.make_node("ConvTranspose", ["h", "v"], ["y"], "up2", group=2),
+        helper.make_node("ConvTranspose", ["h", "x"], ["z"], "computed", kernel_shape=[3, 3]),
+    ]
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xyz"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], tensors)
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), str(path))
+    return path, kernel, bias
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("to", ["torch", "equinox"])
+def test_the_weights_of_an_onnx_node(model: tuple[Path, Any, Any], to: str) -> None:
+    path, kernel, bias = model
+    library: Any = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    result = convert_file(port(f"{path}:up", to=to, input=(3, 4)), path)
+    found = library.load_file(str(path.with_suffix(f".{to}.safetensors")))
+    assert np.array_equal(found["bias"], bias)
+    assert np.array_equal(found["kernel"], port_weights(kernel, f"{path}:up", to))
+    assert np.array_equal(port_weights(found["kernel"], to, "onnx", groups=2), kernel)
+    space: dict[str, Any] = {}
+    exec(result.code, space)  # noqa: S102  the printed program, as a user runs it
+    expected = run_onnx(path, space["x"])
+    assert space["y"].shape == expected.shape
+    assert np.allclose(space["y"], expected, rtol=0, atol=1e-5)
+
+
+def run_onnx(path: Path, x: Any) -> Any:
+    runtime: Any = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    onnx: Any = importlib.import_module("onnx")
+    graph = onnx.load(str(path))
+    del graph.graph.node[1:]
+    del graph.graph.output[:]
+    graph.graph.output.append(onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, None))
+    session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+@pytest.mark.frameworks
+def test_onnx_files_without_the_weights(model: tuple[Path, Any, Any]) -> None:
+    path, _, _ = model
+    onnx: Any = importlib.import_module("onnx")
+    with pytest.raises(
+        ValueError, match=r"is an ONNX file, and the call none of its nodes; call it .*model.onnx:node$"
+    ):
+        _ = convert_file(port("nn.ConvTranspose2d(4, 4, (3, 2))", to="keras"), path)
+    with pytest.raises(ValueError, match=r"^`weights` has no stored tensor 'x': it is an input of the graph, or comp"):
+        _ = convert_file(port(f"{path}:computed", to="keras"), path)
+    outside = path.with_name("outside.onnx")
+    loaded = onnx.load(str(path))
+    onnx.save_model(loaded, str(outside), save_as_external_data=True, size_threshold=0, location="passwd.bin")
+    with pytest.raises(ValueError, match=r"^`weights` has the numbers of 'w' outside the file, and other files are n"):
+        _ = convert_file(port(f"{outside}:up", to="keras"), outside)
+    lying = path.with_name("lying.onnx")
+    loaded = onnx.load(str(path))
+    loaded.graph.initializer[0].raw_data = b"123"
+    _ = lying.write_bytes(loaded.SerializeToString())
+    with pytest.raises(ValueError, match=r"^`weights` has a tensor 'w' that cannot be read: "):
+        _ = convert_file(port(f"{lying}:up", to="keras"), lying)

@@ -1,4 +1,4 @@
-"""JAX's function, and the layers of Flax and Equinox over it."""
+"""JAX's function, and the layers of Flax, Haiku and Equinox over it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
-from backstride.calls.torch_calls import spatial_input
+from backstride.calls.tensorflow_calls import FORMATS
 from backstride.conventions import Convention
 from backstride.geometry import as_sizes
-from backstride.layout import DataFormat
+from backstride.layout import DataFormat, check_data_format
 
 JAX = (
     "lhs rhs strides padding rhs_dilation dimension_numbers transpose_kernel precision preferred_element_type "
@@ -26,6 +27,11 @@ NNX_ONLY = (
     "padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init bias_init transpose_kernel "
     "promote_dtype preferred_element_type rngs kernel_metadata bias_metadata"
 )
+HAIKU = (
+    "num_spatial_dims output_channels kernel_shape stride output_shape padding with_bias w_init b_init data_format "
+    "mask name"
+)
+HAIKU_RANKED = HAIKU.removeprefix("num_spatial_dims ")
 EQUINOX = (
     "num_spatial_dims in_channels out_channels kernel_size stride padding output_padding dilation groups use_bias "
     "padding_mode dtype"
@@ -55,20 +61,8 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         "rhs_dilation": arguments.literal("rhs_dilation"),
         "use_consistent_padding": arguments.literal("use_consistent_padding"),
     }
-    first = data_format == "channels_first"
-    return SourceCall(
-        hints.text,
-        name,
-        arguments.function,
-        convention,
-        options,
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        1,
-        data_format,
-        input=spatial_input(arguments, "lhs", rank, first=first),
+    return function_call(
+        arguments, hints, convention, options, kernel, source="lhs", rank=rank, data_format=data_format
     )
 
 
@@ -137,12 +131,47 @@ def _kernel_size(value: Any) -> tuple[int, ...]:
     return as_sizes("kernel_size", sizes, len(sizes))
 
 
+def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
+    """`haiku.ConvNDTranspose` and its 1D, 2D and 3D: `jax.lax.conv_transpose` on a kernel (*k, C_big, C_small)."""
+    rank = rank or _rank(arguments)
+    size = as_sizes("kernel_shape", arguments.required("kernel_shape", "3"), rank)
+    if "mask" in arguments:
+        arguments.refuse("mask", "None: multiply the kernel by it instead", "None")
+    if "output_shape" in arguments:
+        arguments.refuse("output_shape", "None: the size follows from `padding`, a name or pairs", "None")
+    layout = arguments.literal("data_format", "channels_last")
+    if layout not in {*FORMATS, "channels_first", "channels_last"}:
+        arguments.refuse("data_format", f"one of {', '.join(FORMATS)}", f'"{list(FORMATS)[rank - 1]}"')
+    return SourceCall(
+        hints.text,
+        "jax",
+        arguments.function,
+        convention_of("jax", weight_layout=("*k", "C_big", "C_small")),
+        {
+            "strides": as_sizes("stride", arguments.literal("stride", 1), rank),
+            "padding": arguments.literal("padding", "SAME"),
+        },
+        rank,
+        same_kernel(arguments, size, hints),
+        None,
+        arguments.count("output_channels"),
+        1,
+        check_data_format(FORMATS.get(layout, layout)),
+        arguments.flag("with_bias", default=True),
+    )
+
+
+def _rank(arguments: Arguments) -> int:
+    """Equinox's and Haiku's number of axes, as both name it."""
+    rank = arguments.required("num_spatial_dims", "2")
+    if rank not in {1, 2, 3}:
+        arguments.refuse("num_spatial_dims", "1, 2 or 3", "2")
+    return rank
+
+
 def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`equinox.nn.ConvTranspose` and its 1d, 2d and 3d."""
-    if rank is None:
-        rank = arguments.required("num_spatial_dims", "2")
-        if rank not in {1, 2, 3}:
-            arguments.refuse("num_spatial_dims", "1, 2 or 3", "2")
+    rank = rank or _rank(arguments)
     size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
     names = ("stride", "padding", "output_padding", "dilation", "padding_mode")
     return SourceCall(

@@ -1,22 +1,48 @@
-"""A ConvTranspose node of an ONNX file, which is bounded in size. Only the graph is read, not the tensors' data."""
+"""A ConvTranspose node of an ONNX file, which is bounded in size: the call from the graph alone, and its tensors."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backstride.calls.kernels import Kernel, from_shape
 from backstride.calls.record import SourceCall, convention_of
 from backstride.geometry import as_sizes
+
+if TYPE_CHECKING:
+    from backstride.layout import AnyArray
 
 LARGEST_FILE = 512 * 2**20
 MOST_NODES = 100_000
 # Before opset 11 the text of the standard had the two SAME rules the other way around.
 FIRST_OPSET = 11
 SIZES = ("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides")
+_TEXT = re.compile(r"(?P<path>[^\n(]*\.onnx)(?::(?P<node>[^\n]*))?")
 ATTRIBUTES = ("auto_pad", "dilations", "output_padding", "output_shape", "pads", "strides")
+
+
+def file_and_node(text: str) -> tuple[str, str | None] | None:
+    """Split "model.onnx:node", or "model.onnx"; None for any other text.
+
+    >>> file_and_node("models/m.onnx:decoder/up"), file_and_node("k=3")
+    (('models/m.onnx', 'decoder/up'), None)
+    """
+    found = _TEXT.fullmatch(text)
+    return None if found is None else (found["path"], found["node"])
+
+
+def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
+    """The arrays "kernel" and, where the node has one, "bias" of a node, as float32.
+
+    Raises `ValueError` where there is no such node, and where a tensor is computed or stands outside the file.
+    """
+    graph = _load(path).graph
+    node = _find(graph, name, str(path))
+    names = zip(("kernel", "bias"), node.input[1:], strict=False)
+    return {role: _array(graph, tensor) for role, tensor in names if tensor}
 
 
 def read_node(path: str, name: str | None) -> SourceCall:
@@ -120,14 +146,42 @@ def _find(graph: Any, name: str | None, path: str) -> Any:
     raise ValueError(message)
 
 
-def _shape(graph: Any, name: str) -> tuple[int, ...] | None:
-    """The shape that the graph states for a tensor; unknown sizes are 0."""
+def _array(graph: Any, name: str) -> AnyArray:
+    """The numbers of a stored tensor."""
+    stored = _stored(graph, name)
+    if stored is None:
+        message = f"`weights` has no stored tensor {name!r}: it is an input of the graph, or computed in it"
+        raise ValueError(message)
+    library: Any = importlib.import_module("onnx")
+    if library.external_data_helper.uses_external_data(stored):
+        message = (
+            f"`weights` has the numbers of {name!r} outside the file, and other files are not opened; write one file "
+            "with onnx.save_model(model, path, save_as_external_data=False)"
+        )
+        raise ValueError(message)
+    try:
+        return library.numpy_helper.to_array(stored).astype("float32")
+    except Exception as error:  # noqa: BLE001  what a tensor that lies about its size raises differs by version
+        message = f"`weights` has a tensor {name!r} that cannot be read: {error}"
+        raise ValueError(message) from None
+
+
+def _stored(graph: Any, name: str) -> Any:
+    """An initializer, or the value of a Constant node; None without either."""
     for tensor in graph.initializer:
         if tensor.name == name:
-            return tuple(tensor.dims)
+            return tensor
     for node in graph.node:
         if node.op_type == "Constant" and name in node.output:
-            return next((tuple(entry.t.dims) for entry in node.attribute if entry.name == "value"), None)
+            return next((entry.t for entry in node.attribute if entry.name == "value"), None)
+    return None
+
+
+def _shape(graph: Any, name: str) -> tuple[int, ...] | None:
+    """The shape that the graph states for a tensor; unknown sizes are 0."""
+    stored = _stored(graph, name)
+    if stored is not None:
+        return tuple(stored.dims)
     for value in (*graph.input, *graph.value_info):
         kind = value.type.tensor_type
         if value.name == name and kind.HasField("shape"):

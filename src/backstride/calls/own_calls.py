@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from backstride.calls.arguments import LONGEST, Argument, Arguments, Opaque, is_tuple, nearest, read_value
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, Kernel, from_array
 from backstride.calls.record import SourceCall, convention_of
-from backstride.calls.torch_calls import spatial_input
 from backstride.geometry import Size, as_sizes
 from backstride.layout import check_data_format
 
@@ -46,22 +47,19 @@ def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     convention = convention_of("backstride", **changes)
     kernel = from_array(arguments, "kernel", hints, convention, rank=_rank(arguments), groups=groups)
     rank = _rank(arguments) or kernel.rank
-    return SourceCall(
-        hints.text,
-        "backstride",
-        arguments.function,
+    call = function_call(
+        arguments,
+        hints,
         convention,
         {name: arguments.literal(name) for name in RULE},
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        groups,
-        data_format,
-        "bias" in arguments,
-        arguments.word("activation"),
-        input=spatial_input(arguments, "x", rank, first=data_format == "channels_first"),
+        kernel,
+        source="x",
+        rank=rank,
+        data_format=data_format,
+        groups=groups,
+        has_bias="bias" in arguments,
     )
+    return replace(call, activation=arguments.word("activation"))
 
 
 def geometry(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:

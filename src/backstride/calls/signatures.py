@@ -6,13 +6,18 @@ tests/calls/test_signatures.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from backstride.calls import jax_calls, own_calls, tensorflow_calls, torch_calls
+from backstride.calls import jax_calls, openvino_calls, own_calls, tensorflow_calls, torch_calls
 from backstride.calls.arguments import Arguments
 from backstride.calls.kernels import Hints
 from backstride.calls.record import SourceCall
+
+# Every opset of OpenVINO that has the two operations has them with the same parameters.
+OPSET = "opset13"
+_ANY_OPSET = re.compile(r"\bopset[0-9]+(?=\.)")
 
 Reader = Callable[[Arguments, Hints, int | None], SourceCall]
 
@@ -33,6 +38,15 @@ class Signature:
         return self.reader(arguments, hints, self.rank)
 
 
+def find(name: str) -> Signature | None:
+    """The function of a name as written, or None.
+
+    >>> find("ov.opset8.convolution_backprop_data").name
+    'openvino.opset13.convolution_backprop_data'
+    """
+    return BY_NAME.get(_ANY_OPSET.sub("opset", name)) or BY_NAME.get(name)
+
+
 def _signatures() -> Iterator[Signature]:
     for rank in (1, 2, 3):
         aliases = (f"F.conv_transpose{rank}d", f"torch.conv_transpose{rank}d")
@@ -44,6 +58,8 @@ def _signatures() -> Iterator[Signature]:
         order = tensorflow_calls.KERAS_3D if rank == 3 else tensorflow_calls.KERAS
         name = f"keras.layers.Conv{rank}DTranspose"
         yield Signature(name, tensorflow_calls.keras, order, tensorflow_calls.KERAS_ONLY, rank, aliases)
+    name = "keras.ops.conv_transpose"
+    yield Signature(name, tensorflow_calls.ops, tensorflow_calls.OPS, aliases=("tf.keras.ops.conv_transpose",))
     for rank in (1, 2, 3):
         name = f"conv{rank}d_transpose"
         aliases = (f"tensorflow.nn.{name}",)
@@ -59,6 +75,10 @@ def _signatures() -> Iterator[Signature]:
         yield Signature(name, tensorflow_calls.keras, tensorflow_calls.LAYERS, "", rank, aliases)
     yield Signature("flax.linen.ConvTranspose", jax_calls.linen, jax_calls.LINEN, aliases=("nn.ConvTranspose",))
     yield Signature("flax.nnx.ConvTranspose", jax_calls.nnx, jax_calls.NNX, jax_calls.NNX_ONLY)
+    yield Signature("haiku.ConvNDTranspose", jax_calls.haiku, jax_calls.HAIKU, aliases=("hk.ConvNDTranspose",))
+    for rank in (1, 2, 3):
+        name = f"Conv{rank}DTranspose"
+        yield Signature(f"haiku.{name}", jax_calls.haiku, jax_calls.HAIKU_RANKED, "", rank, (f"hk.{name}",))
     yield Signature("equinox.nn.ConvTranspose", jax_calls.equinox, jax_calls.EQUINOX, "key", aliases=_eqx(""))
     for rank in (1, 2, 3):
         name = f"equinox.nn.ConvTranspose{rank}d"
@@ -70,6 +90,13 @@ def _signatures() -> Iterator[Signature]:
     sizes = " ".join(own_calls.RULE)
     yield Signature("backstride.geometry", own_calls.geometry, "input kernel", sizes, aliases=("bs.geometry",))
     yield Signature("jax.lax.conv_transpose", jax_calls.jax, jax_calls.JAX)
+    readers = {
+        "convolution_backprop_data": openvino_calls.plain,
+        "group_convolution_backprop_data": openvino_calls.grouped,
+    }
+    for name, reader in readers.items():
+        aliases = tuple(f"{module}.{name}" for module in ("openvino.opset", "ov.opset", "opset", "ops"))
+        yield Signature(f"openvino.{OPSET}.{name}", reader, openvino_calls.PARAMETERS, aliases=aliases)
 
 
 def _eqx(rank: str) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from backstride.calls.arguments import Arguments, Opaque, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
-from backstride.calls.torch_calls import spatial_input
 from backstride.geometry import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
@@ -18,6 +19,7 @@ KERAS = f"filters kernel_size strides padding output_padding data_format dilatio
 KERAS_1D = KERAS
 KERAS_3D = KERAS.replace("output_padding data_format", "data_format output_padding")
 KERAS_ONLY = "name dtype trainable input_shape autocast"
+OPS = "inputs kernel strides padding output_padding data_format dilation_rate"
 NN = "input filters output_shape strides padding data_format dilations name"
 NN_V1 = "value filter output_shape strides padding data_format name input filters dilations"
 LAYERS = f"inputs filters kernel_size strides padding data_format {_INITIALIZERS} {_REGULARIZERS} trainable name reuse"
@@ -50,6 +52,21 @@ def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     )
 
 
+def ops(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
+    """`keras.ops.conv_transpose`, by the layer's rule."""
+    names = ("strides", "padding", "output_padding", "dilation_rate")
+    options = {name: arguments.literal(name) for name in names}
+    written = next((len(value) for value in options.values() if is_tuple(value)), None)
+    convention = convention_of("keras")
+    kernel = from_array(arguments, "kernel", hints, convention, rank=written)
+    rank = written or kernel.rank
+    layout = arguments.literal("data_format")
+    data_format: DataFormat = "channels_last" if layout is None else check_data_format(layout)
+    return function_call(
+        arguments, hints, convention, options, kernel, source="inputs", rank=rank, data_format=data_format
+    )
+
+
 def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`tf.nn.conv1d_transpose`, `conv2d_transpose`, `conv3d_transpose`, `conv_transpose`, and their `tf.compat.v1`."""
     weight = "filter" if "filter" in arguments else "filters"
@@ -77,19 +94,10 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         message = f"`output_shape` (={shape}) has {big} channels; the kernel has {kernel.big}"
         raise ValueError(message)
     source = "value" if "value" in arguments else "input"
-    return SourceCall(
-        hints.text,
-        "tensorflow",
-        arguments.function,
-        convention,
-        options,
-        rank,
-        kernel.size,
-        kernel.small,
-        big if isinstance(big, int) else kernel.big,
-        1,
-        data_format,
-        input=spatial_input(arguments, source, rank, first=data_format == "channels_first"),
+    if isinstance(big, int):
+        kernel = replace(kernel, big=big)
+    return function_call(
+        arguments, hints, convention, options, kernel, source=source, rank=rank, data_format=data_format
     )
 
 

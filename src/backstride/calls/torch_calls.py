@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backstride.calls.arguments import Arguments, is_tuple
+from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.geometry import as_sizes
@@ -43,26 +44,16 @@ def function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     """`torch.nn.functional.conv_transpose1d/2d/3d`."""
     convention, groups = convention_of("torch"), arguments.count("groups", 1) or 1
     kernel = from_array(arguments, "weight", hints, convention, rank=rank, groups=groups)
-    return SourceCall(
-        hints.text,
-        "torch",
-        arguments.function,
+    options = {name: arguments.literal(name) for name in OPTIONS}
+    return function_call(
+        arguments,
+        hints,
         convention,
-        {name: arguments.literal(name) for name in OPTIONS},
-        rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
-        groups,
-        "channels_first",
-        "bias" in arguments,
-        input=spatial_input(arguments, "input", rank, first=True),
+        options,
+        kernel,
+        source="input",
+        rank=rank,
+        data_format="channels_first",
+        groups=groups,
+        has_bias="bias" in arguments,
     )
-
-
-def spatial_input(arguments: Arguments, name: str, rank: int | None, *, first: bool) -> tuple[int, ...] | None:
-    """The spatial sizes of a tensor that the text makes in place."""
-    shape = arguments.shape(name)
-    if shape is None or rank is None or len(shape) != rank + 2:
-        return None
-    return shape[2:] if first else shape[1:-1]

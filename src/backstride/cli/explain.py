@@ -69,7 +69,7 @@ def explain(
             data["matrix"] = room.matrix_data(answer.explanation.geometry)
         typer.echo(json.dumps(data))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     _print(console, answer.explanation)
     if matrix:
         console.print(room.matrix_text(answer.explanation.geometry), markup=False, soft_wrap=True)

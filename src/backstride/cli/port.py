@@ -23,7 +23,8 @@ def port(
         str | None, typer.Option(help="For calls that take the kernel as an array: 3x3, or its shape 3x3x128x256.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A safetensors file with the call's kernel, to convert for the program.")
+        Path | None,
+        typer.Option(help="A safetensors file with the call's kernel, or the ONNX file of its node, to convert."),
     ] = None,
     tensor: Annotated[str | None, typer.Option(help="The kernel's name in that file, where several fit.")] = None,
     out: Annotated[

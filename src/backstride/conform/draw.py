@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from backstride.conform.calls import Call
+from backstride.conventions.frame import Frame
 
 LARGEST_INPUT = (6, 5, 3)
 LARGEST_KERNEL = (5, 4, 3)
@@ -46,12 +47,12 @@ class Draw:
     @property
     def spans(self) -> tuple[int, ...]:
         """K per axis."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return Frame(self.input, self.kernel, self.strides, self.dilation).spans
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """L per axis."""
-        return tuple((i - 1) * s + span for i, s, span in zip(self.input, self.strides, self.spans, strict=True))
+        return Frame(self.input, self.kernel, self.strides, self.dilation).lengths
 
     def often(self, chance: float) -> bool:
         """True with this chance."""

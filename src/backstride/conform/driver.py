@@ -30,7 +30,8 @@ def run(
         ...
     ValueError: `frameworks` (=['nonesuch']) must be of torch, tensorflow, tensorflow-xla, keras, keras-jax, \
 keras-torch, jax, flax, equinox, onnxruntime, onnx-onnxruntime, onnx-reference, openvino, \
-torch-gradient, tensorflow-gradient, litert, ncnn; unknown is 'nonesuch'
+torch-gradient, tensorflow-gradient, keras-gradient, keras-jax-gradient, keras-torch-gradient, jax-gradient, \
+flax-gradient, equinox-gradient, litert, ncnn; unknown is 'nonesuch'
 
     `progress(row, done, total)` is called now and then. `limit` runs fewer calls of each. `shift` puts every
     rule that many cells off on purpose: with 1, most calls must disagree, or the comparison is worth nothing.

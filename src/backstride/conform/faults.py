@@ -49,12 +49,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A reason, when it applies, and with which geometry a differing result would be right."""
+    """A reason, when it applies, and with which geometry a differing result would be right.
+
+    `chance`: what comes out is whatever memory holds, so a call counts as differing even where the bits are right.
+    """
 
     kind: Kind
     reason: str
     applies: Callable[[Outcome], bool]
     instead: Callable[[Call, Geometry], Geometry] | None = None
+    chance: bool = False
 
     def explains(self, outcome: Outcome) -> bool:
         """Whether this is why; a differing result must be bit-equal to the one it claims."""
@@ -70,6 +74,17 @@ def equals(array: AnyArray, call: Call, geometry: Geometry) -> bool:
     x, kernel = (operand.astype(np.int64) for operand in call.operands())
     expected = reference.conv_transpose(x, kernel, geometry, groups=call.groups)
     return array.shape == expected.shape and np.array_equal(array, expected.astype(np.float32))
+
+
+def by_chance(row: str, outcome: Outcome) -> bool:
+    """Whether the result is known to depend on what memory holds."""
+    ran = outcome.geometry is not None and outcome.array is not None
+    return ran and any(fault.chance and fault.applies(outcome) for fault in FAULTS[row])
+
+
+def chances(row: str) -> set[str]:
+    """The reasons whose results depend on what memory holds."""
+    return {fault.reason for fault in FAULTS[row] if fault.chance}
 
 
 def explain(row: str, kind: Kind, outcome: Outcome) -> str | None:
@@ -183,6 +198,17 @@ def _narrow_gradient(outcome: Outcome) -> bool:
     return columns == 1 < rows and down == 1 < across and width % across != 0
 
 
+def _crop_then_zeros(outcome: Outcome) -> bool:
+    """The gradient by x is a convolution that leaves out front cells and reads zeros behind the last, on one axis."""
+    return outcome.geometry is not None and any(before < 0 < after for before, after in outcome.geometry.crop)
+
+
+def _permuted(outcome: Outcome) -> bool:
+    """PyTorch's own 1-D and 2-D kernels, which run for one sample, beside a kernel that Keras has permuted."""
+    call = outcome.call
+    return call.rank < 3 and call.batch == call.small == 1 < min(call.big, math.prod(call.kernel))
+
+
 def _uncropped(_: Call, geometry: Geometry) -> Geometry:
     """The same size with nothing cut off the front."""
     return _cut(geometry, (0,) * len(geometry.input))
@@ -255,5 +281,14 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 }
 
 NARROW = Fault("differs", "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide", _narrow_gradient)
+FOREIGN = Fault(
+    "differs", "XLA's convolution reads foreign memory for zeros behind a cropped front", _crop_then_zeros, chance=True
+)
+PERMUTED = Fault("refuses", "no gradient by a permuted kernel of one input channel, for one sample", _permuted)
 FAULTS["torch-gradient"] = FAULTS["torch"]
 FAULTS["tensorflow-gradient"] = (*(fault for fault in FAULTS["tensorflow"] if fault.applies is not _spare_size), NARROW)
+FAULTS["keras-gradient"] = FAULTS["keras"]
+FAULTS["keras-jax-gradient"] = FAULTS["keras-jax"]
+FAULTS["keras-torch-gradient"] = (*FAULTS["keras-torch"], PERMUTED)
+for _row in ("jax", "flax", "equinox"):
+    FAULTS[f"{_row}-gradient"] = (*FAULTS[_row], FOREIGN)

@@ -7,13 +7,23 @@ framework's own layout, for the upstream gradient `upstream`. `expected` is the 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from backstride import reference
 from backstride.conform.calls import Call, integers
-from backstride.conform.runtimes import Run, Runtime, laid_out, tensorflow_function
+from backstride.conform.runtimes import (
+    Run,
+    Runtime,
+    equinox_function,
+    flax_function,
+    jax_function,
+    keras_layer,
+    laid_out,
+    tensorflow_function,
+)
 from backstride.conventions import CONVENTIONS, convert_kernel
 from backstride.geometry import Geometry
 from backstride.layout import AnyArray, DataFormat, data_unview
@@ -55,9 +65,7 @@ def torch() -> Runtime:
                 make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
                 layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
                 y = lib.func.functional_call(layer, {"weight": taps}, (source, list(size)))
-            if 0 in y.shape:
-                return np.empty(0, np.float32)
-            return _flat(lib.autograd.grad(y, (source, taps), lib.from_numpy(upstream(y.shape, "channels_first"))))
+            return _autograd(lib, y, source, taps, "channels_first")
 
         return run
 
@@ -73,18 +81,106 @@ def tensorflow() -> Runtime:
         function = tensorflow_function(lib, call)
 
         def run() -> AnyArray:
-            source, taps = lib.constant(data), lib.constant(weight)
-            with lib.GradientTape() as tape:
-                tape.watch([source, taps])
-                y = function(source, taps)
-            if 0 in y.shape:
-                return np.empty(0, np.float32)
-            given = upstream(tuple(y.shape), "channels_last")
-            return _flat(tape.gradient(y, [source, taps], output_gradients=lib.constant(given)))
+            return _tape(lib, function, lib.constant(data), lib.constant(weight))
 
         return run
 
     return f"tensorflow {lib.__version__}", prepare
+
+
+def jax() -> Runtime:
+    """`jax.vjp` of `jax.lax.conv_transpose`."""
+    lib: Any = importlib.import_module("jax")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("jax", call, x, kernel)
+        return lambda: _vjp(lib, jax_function(lib, call), data, weight, "channels_last")
+
+    return f"jax {lib.__version__}", prepare
+
+
+def flax() -> Runtime:
+    """`jax.vjp` of `flax.nnx.ConvTranspose`."""
+    lib: Any = importlib.import_module("flax")
+    nnx: Any = importlib.import_module("flax.nnx")
+    base: Any = importlib.import_module("jax")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("flax", call, x, kernel)
+        return lambda: _vjp(base, flax_function(nnx, call), data, weight, "channels_last")
+
+    return f"flax {lib.__version__}, jax {base.__version__}", prepare
+
+
+def equinox() -> Runtime:
+    """`jax.vjp` of `equinox.nn.ConvTranspose` under `jax.vmap`."""
+    lib: Any = importlib.import_module("equinox")
+    base: Any = importlib.import_module("jax")
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("equinox", call, x, kernel)
+        return lambda: _vjp(base, equinox_function(lib, base, call), data, weight, "channels_first")
+
+    return f"equinox {lib.__version__}, jax {base.__version__}", prepare
+
+
+def keras(backend: str) -> Runtime:
+    """The backend's own differentiation of `keras.layers.Conv*DTranspose`."""
+    lib: Any = importlib.import_module("keras")
+    base: Any = importlib.import_module(backend)
+
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out("keras", call, x, kernel)
+
+        def run() -> AnyArray:
+            layer = keras_layer(lib, call, data.shape, weight)
+            if backend == "jax":
+                return _vjp(
+                    base,
+                    lambda source, taps: layer.stateless_call([taps], [], source)[0],
+                    data,
+                    weight,
+                    "channels_last",
+                )
+            source, taps = lib.ops.convert_to_tensor(data), layer.kernel.value
+            if backend == "tensorflow":
+                return _tape(base, lambda source, _: layer(source), source, taps)
+            y = layer(source.requires_grad_())
+            return _autograd(base, y, source, taps, "channels_last")
+
+        return run
+
+    return f"keras {lib.__version__}, {backend} {base.__version__}", prepare
+
+
+def _autograd(lib: Any, y: Any, source: Any, taps: Any, data_format: DataFormat) -> AnyArray:
+    if 0 in y.shape:
+        return np.empty(0, np.float32)
+    return _flat(lib.autograd.grad(y, (source, taps), lib.from_numpy(upstream(y.shape, data_format))))
+
+
+def _tape(lib: Any, function: Callable[[Any, Any], Any], source: Any, taps: Any) -> AnyArray:
+    with lib.GradientTape() as tape:
+        tape.watch([source, taps])
+        y = function(source, taps)
+    if 0 in y.shape:
+        return np.empty(0, np.float32)
+    given = upstream(tuple(y.shape), "channels_last")
+    return _flat(tape.gradient(y, [source, taps], output_gradients=lib.constant(given)))
+
+
+def _vjp(
+    lib: Any, function: Callable[[Any, Any], Any], data: AnyArray, weight: AnyArray, data_format: DataFormat
+) -> AnyArray:
+    shape = lib.eval_shape(function, data, weight).shape
+    if 0 in shape:
+        return np.empty(0, np.float32)
+
+    # One compilation for both gradients.
+    def both(source: Any, taps: Any, given: Any) -> Any:
+        return lib.vjp(function, source, taps)[1](given)
+
+    return _flat(lib.jit(both)(data, weight, upstream(shape, data_format)))
 
 
 def _flat(parts: Any) -> AnyArray:

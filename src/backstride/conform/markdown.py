@@ -11,8 +11,9 @@ HEADER = """# Conformance
 
 Each row holds one framework against its rule in `backstride.conventions`: calls drawn from a fixed seed, 1-D to 3-D,
 legal and not, run by the framework and by the exact scatter of `backstride.reference`. A call agrees where both
-refuse it, or the output has the size and every bit that the rule says. Every disagreement has a name; an unexplained
-one fails the tests. [findings.md](findings.md) tells what is behind each name.
+refuse it, or the output, in the rows of gradients the gradients by input and kernel, has the size and every bit that
+the rule says. Every disagreement has a name; an unexplained one fails the tests. [findings.md](findings.md) tells what
+is behind each name.
 
 | framework | version | rule | calls compared | agreeing | of these refused by both | disagreeing |
 |---|---|---|--:|--:|--:|---|

@@ -30,8 +30,21 @@ class Row:
     gradient: bool = False
 
 
-def _gradient(title: str, convention: str, runtime: Callable[[], Runtime], *needs: str) -> Row:
-    return Row(f"{title}, gradients", convention, runtime, needs, calls=SLOW, gradient=True)
+# Rows that stand beside a full row of the same framework: gradients, and those that compile every call; both at once.
+SLOW = 600
+SLOWEST = 200
+
+
+def _gradient(
+    title: str, convention: str, runtime: Callable[[], Runtime], *needs: str, calls: int = SLOW, **environment: str
+) -> Row:
+    return Row(f"{title}, gradients", convention, runtime, needs, environment, calls, gradient=True)
+
+
+def _keras_gradient(backend: str, module: str, calls: int = SLOW, **environment: str) -> Row:
+    settings = {"KERAS_BACKEND": module, **environment}
+    runtime = partial(gradients.keras, module)
+    return _gradient(f"Keras on {backend}", "keras", runtime, "keras", module, calls=calls, **settings)
 
 
 def _keras(backend: str, module: str, calls: int = SIZE, **environment: str) -> Row:
@@ -41,9 +54,6 @@ def _keras(backend: str, module: str, calls: int = SIZE, **environment: str) -> 
 
 # XLA's algebraic simplifier aborts the process on some legal calls of this row: docs/findings.md.
 WITHOUT_ABORT = "--xla_disable_hlo_passes=algsimp"
-
-# Rows that compile every call and stand beside a full row of the same framework.
-SLOW = 600
 
 ROWS = {
     "torch": Row("PyTorch", "torch", runtimes.torch, ("torch",)),
@@ -63,6 +73,12 @@ ROWS = {
     "openvino": Row("OpenVINO", "openvino", runtimes.openvino, ("openvino",)),
     "torch-gradient": _gradient("PyTorch", "torch", gradients.torch, "torch"),
     "tensorflow-gradient": _gradient("TensorFlow, CPU kernels", "tensorflow", gradients.tensorflow, "tensorflow"),
+    "keras-gradient": _keras_gradient("TensorFlow", "tensorflow"),
+    "keras-jax-gradient": _keras_gradient("JAX", "jax", SLOWEST, XLA_FLAGS=WITHOUT_ABORT),
+    "keras-torch-gradient": _keras_gradient("PyTorch", "torch"),
+    "jax-gradient": _gradient("JAX", "jax", gradients.jax, "jax", calls=SLOWEST),
+    "flax-gradient": _gradient("Flax", "flax", gradients.flax, "flax", "jax", calls=SLOWEST),
+    "equinox-gradient": _gradient("Equinox", "equinox", gradients.equinox, "equinox", "jax", calls=SLOWEST),
     "litert": Row(
         "LiteRT", "tensorflow", edge.litert, ("ai_edge_litert", "flatbuffers"), grid="litert", legal=True, calls=SLOW
     ),

@@ -78,6 +78,16 @@ def tensorflow(*, compiled: bool = False) -> Runtime:
     return f"tensorflow {lib.__version__}", prepare
 
 
+def keras_layer(lib: Any, call: Call, shape: tuple[int, ...], weight: AnyArray) -> Any:
+    """`keras.layers.Conv*DTranspose` with this kernel, built for x of `shape`."""
+    make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
+    options = {"use_bias": False, "data_format": "channels_last", "kernel_initializer": "zeros", **call.arguments}
+    layer = make(call.big, call.kernel, **options)
+    layer.build(shape)
+    layer.kernel.assign(weight)
+    return layer
+
+
 def keras() -> Runtime:
     """`keras.layers.Conv*DTranspose` on the backend that KERAS_BACKEND names."""
     lib: Any = importlib.import_module("keras")
@@ -86,21 +96,21 @@ def keras() -> Runtime:
         data, weight = laid_out("keras", call, x, kernel)
 
         def run() -> AnyArray:
-            make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
-            options = {
-                "use_bias": False,
-                "data_format": "channels_last",
-                "kernel_initializer": "zeros",
-                **call.arguments,
-            }
-            layer = make(call.big, call.kernel, **options)
-            layer.build(data.shape)
-            layer.kernel.assign(weight)
+            layer = keras_layer(lib, call, data.shape, weight)
             return np.asarray(lib.ops.convert_to_numpy(layer(lib.ops.convert_to_tensor(data))))
 
         return run
 
     return f"keras {lib.__version__}", prepare
+
+
+def jax_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
+    """`jax.lax.conv_transpose` of x and the kernel."""
+    # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
+    axes = "DHW"[-call.rank :]
+    numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+    options = {"dimension_numbers": numbers, "transpose_kernel": call.transpose_kernel, **call.arguments}
+    return lambda source, taps: lib.lax.conv_transpose(source, taps, **options)
 
 
 def jax() -> Runtime:
@@ -109,17 +119,24 @@ def jax() -> Runtime:
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("jax", call, x, kernel)
-        # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
-        axes = "DHW"[-call.rank :]
-        numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
-
-        def run() -> AnyArray:
-            options = {"dimension_numbers": numbers, "transpose_kernel": call.transpose_kernel, **call.arguments}
-            return np.asarray(lib.lax.conv_transpose(data, weight, **options))
-
-        return run
+        function = jax_function(lib, call)
+        return lambda: np.asarray(function(data, weight))
 
     return f"jax {lib.__version__}", prepare
+
+
+def flax_function(nnx: Any, call: Call) -> Callable[[Any, Any], Any]:
+    """`flax.nnx.ConvTranspose` of x and the kernel, made where it is called."""
+
+    def function(source: Any, taps: Any) -> Any:
+        def kernel_init(*_: Any) -> Any:
+            return taps
+
+        options = {"use_bias": False, "kernel_init": kernel_init, "rngs": nnx.Rngs(0), **call.arguments}
+        layer = nnx.ConvTranspose(call.small, call.big, call.kernel, transpose_kernel=call.transpose_kernel, **options)
+        return layer(source)
+
+    return function
 
 
 def flax() -> Runtime:
@@ -127,50 +144,41 @@ def flax() -> Runtime:
     lib: Any = importlib.import_module("flax")
     nnx: Any = importlib.import_module("flax.nnx")
     base: Any = importlib.import_module("jax")
-    rngs = nnx.Rngs(0)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("flax", call, x, kernel)
-
-        def kernel_init(*_: Any) -> Any:
-            return base.numpy.asarray(weight)
-
-        def run() -> AnyArray:
-            options = {"use_bias": False, "kernel_init": kernel_init, "rngs": rngs, **call.arguments}
-            layer = nnx.ConvTranspose(
-                call.small, call.big, call.kernel, transpose_kernel=call.transpose_kernel, **options
-            )
-            return np.asarray(base.jit(layer)(data))
-
-        return run
+        function = flax_function(nnx, call)
+        return lambda: np.asarray(base.jit(function)(data, weight))
 
     return f"flax {lib.__version__}, jax {base.__version__}", prepare
 
 
-def equinox() -> Runtime:
-    """`equinox.nn.ConvTranspose`, which takes one sample, under `jax.vmap`."""
-    lib: Any = importlib.import_module("equinox")
-    base: Any = importlib.import_module("jax")
+def equinox_function(lib: Any, base: Any, call: Call) -> Callable[[Any, Any], Any]:
+    """`equinox.nn.ConvTranspose` of x and the kernel: it takes one sample, and users batch it with `jax.vmap`."""
     key = base.random.PRNGKey(0)
 
     def weight_of(layer: Any) -> Any:
         return layer.weight
 
+    def function(source: Any, taps: Any) -> Any:
+        options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
+        # Shapes only: drawing weights to throw away would cost a compilation per call.
+        layer = lib.filter_eval_shape(lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options)
+        return base.vmap(lib.tree_at(weight_of, layer, taps))(source)
+
+    return function
+
+
+def equinox() -> Runtime:
+    """`equinox.nn.ConvTranspose`."""
+    lib: Any = importlib.import_module("equinox")
+    base: Any = importlib.import_module("jax")
+
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("equinox", call, x, kernel)
-
-        def run() -> AnyArray:
-            options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
-            # Shapes only: drawing weights to throw away would cost a compilation per call.
-            layer = lib.filter_eval_shape(lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options)
-
-            # One compilation for all that the layer does beside the convolution; users batch it with vmap.
-            def batched(taps: Any, batch: Any) -> Any:
-                return base.vmap(lib.tree_at(weight_of, layer, taps))(batch)
-
-            return _channels_last(np.asarray(base.jit(batched)(weight, data)))
-
-        return run
+        function = equinox_function(lib, base, call)
+        # One compilation for all that the layer does beside the convolution.
+        return lambda: _channels_last(np.asarray(base.jit(function)(data, weight)))
 
     return f"equinox {lib.__version__}, jax {base.__version__}", prepare
 

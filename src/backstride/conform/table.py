@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from backstride.conform.calls import Call
-from backstride.conform.faults import Kind, Outcome, explain
+from backstride.conform.faults import Kind, Outcome, by_chance, chances, explain
 from backstride.conform.runtimes import Prepare
 from backstride.geometry import Geometry
 
@@ -58,7 +58,7 @@ def compare(
     groups: dict[tuple[Kind, str], list[Outcome]] = {}
     for done, call in enumerate(calls, 1):
         outcome = _outcome(call, rule, prepare, convention if gradient else "")
-        kind = judge(outcome)
+        kind = judge(outcome) or ("differs" if by_chance(row, outcome) else None)
         if kind is None:
             agreeing += 1
             refused += outcome.geometry is None
@@ -71,7 +71,10 @@ def compare(
         compared=len(calls),
         agreeing=agreeing,
         refused=refused,
-        disagreements=tuple(_summary(kind, reason, outcomes) for (kind, reason), outcomes in sorted(groups.items())),
+        disagreements=tuple(
+            _summary(kind, reason, outcomes, chance=reason in chances(row))
+            for (kind, reason), outcomes in sorted(groups.items())
+        ),
     )
 
 
@@ -98,7 +101,7 @@ def _outcome(call: Call, rule: Callable[..., Geometry], prepare: Prepare, gradie
     return Outcome(call, geometry, refusal, array, message, gradient)
 
 
-def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome]) -> Disagreement:
+def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome], *, chance: bool) -> Disagreement:
     entries = list(outcomes)
     simplest = min(entries, key=lambda outcome: outcome.call.weight)
     ours = (
@@ -106,7 +109,7 @@ def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome]) -> Disagreeme
     )
     theirs = simplest.message if simplest.array is None else f"{simplest.array.shape[1:-1]}"
     if simplest.gradient and simplest.array is not None:
-        theirs = "other gradients"
+        theirs = "what memory holds" if chance else "other gradients"
     elif kind == "differs" and simplest.array is not None and simplest.array.size <= 24:
         theirs += f" {simplest.array.ravel().astype(int).tolist()}"
     example = f"{simplest.call}: the rule says {_short(ours)}; the framework says {_short(theirs)}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from backstride.conventions.records import Convention
 from backstride.layout import AnyArray
 
@@ -12,12 +10,15 @@ def convert_kernel(kernel: AnyArray, convention: Convention, *, groups: int = 1)
     """Lay a kernel (*k, C_big/groups, C_small) out as the framework takes it, flipped where it flips.
 
     >>> from backstride.conventions.records import CONVENTIONS
+    >>> import numpy as np
     >>> kernel = np.arange(12).reshape(3, 2, 2)
     >>> convert_kernel(kernel, CONVENTIONS["jax"])[:, 0, 1]
     array([10,  6,  2])
 
     With `groups` > 1 the result has the framework's grouped layout. Raises `ValueError` where it has none.
     """
+    import numpy as np  # noqa: PLC0415  most users of the records need no arrays
+
     layout = convention.weight_layout if groups == 1 else convention.grouped_layout
     if layout is None:
         message = f"`groups` (={groups}) must be 1: {convention.name} takes no groups in its transposed convolution"

@@ -42,53 +42,51 @@ def _heat(name: str, low: str, high: str, line: str, texts: tuple[str, str]) -> 
     return styles
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A style in both themes, light first."""
+
+    fill: tuple[str, str] | None
+    stroke: tuple[str, str] | None = None
+    width: float = 1
+    dashed: bool = False
+
+    def style(self, theme: int) -> Style:
+        """The style on a light page (0) or a dark one (1)."""
+        fill, stroke = (NONE if pair is None else pair[theme] for pair in (self.fill, self.stroke))
+        return Style(fill, stroke, self.width, self.dashed)
+
+
+PAIRS = {
+    "paper": _Pair(("#ffffff", "#0d1117")),
+    "title": _Pair(("#1f2328", "#e6edf3"), width=600),
+    "ink": _Pair(("#1f2328", "#e6edf3")),
+    "soft": _Pair(("#59636e", "#9198a1")),
+    "blank": _Pair(("#ffffff", "#0d1117"), ("#8c959f", "#656c76")),
+    "zero": _Pair(("#ffffff", "#0d1117"), ("#8c959f", "#656c76"), dashed=True),
+    "cut": _Pair(("#e6e8eb", "#2a3038"), ("#8c959f", "#656c76"), dashed=True),
+    "input": _Pair(("#cfe5f6", "#0f3a57"), ("#0072b2", "#56b4e9")),
+    "input-on": _Pair(("#0072b2", "#56b4e9"), ("#004b76", "#c6e6fa"), width=2),
+    "kernel": _Pair(("#fdebc8", "#4a3408"), ("#b97700", "#e69f00")),
+    "kernel-on": _Pair(("#e69f00", "#f0b429"), ("#8a5a00", "#ffe3a3"), width=2),
+    "output": _Pair(("#d6f0e6", "#0b3b2d"), ("#00805d", "#2fbf95")),
+    "output-on": _Pair(("#00805d", "#2fbf95"), ("#004d38", "#b5f0dc"), width=2),
+    "on-dark": _Pair(("#ffffff", "#0d1117")),
+    "on-bright": _Pair(("#1f2328", "#0d1117")),
+    "on-tap": _Pair(("#1f2328", "#e6edf3")),
+    "faint": _Pair(("#7a838c", "#7d8590")),
+    "window": _Pair(None, ("#b97700", "#f0b429"), width=3),
+    "frame": _Pair(None, ("#004d38", "#b5f0dc"), width=3),
+    "ray": _Pair(None, ("#b97700", "#f0b429"), width=2),
+    "ink-line": _Pair(None, ("#59636e", "#9198a1"), width=1.5),
+}
 STYLES: dict[Theme, dict[str, Style]] = {
     "light": {
-        "paper": Style("#ffffff"),
-        "title": Style("#1f2328", width=600),
-        "ink": Style("#1f2328"),
-        "soft": Style("#59636e"),
-        "blank": Style("#ffffff", "#8c959f"),
-        "zero": Style("#ffffff", "#8c959f", dashed=True),
-        "cut": Style("#e6e8eb", "#8c959f", dashed=True),
-        "input": Style("#cfe5f6", "#0072b2"),
-        "input-on": Style("#0072b2", "#004b76", 2),
-        "kernel": Style("#fdebc8", "#b97700"),
-        "kernel-on": Style("#e69f00", "#8a5a00", 2),
-        "output": Style("#d6f0e6", "#00805d"),
-        "output-on": Style("#00805d", "#004d38", 2),
-        "on-dark": Style("#ffffff"),
-        "on-bright": Style("#1f2328"),
-        "on-tap": Style("#1f2328"),
-        "faint": Style("#7a838c"),
-        "window": Style(NONE, "#b97700", 3),
-        "frame": Style(NONE, "#004d38", 3),
-        "ray": Style(NONE, "#b97700", 2),
-        "ink-line": Style(NONE, "#59636e", 1.5),
+        **{name: pair.style(0) for name, pair in PAIRS.items()},
         **_heat("sum", "#d6f0e6", "#00664a", "#00805d", ("#1f2328", "#ffffff")),
     },
     "dark": {
-        "paper": Style("#0d1117"),
-        "title": Style("#e6edf3", width=600),
-        "ink": Style("#e6edf3"),
-        "soft": Style("#9198a1"),
-        "blank": Style("#0d1117", "#656c76"),
-        "zero": Style("#0d1117", "#656c76", dashed=True),
-        "cut": Style("#2a3038", "#656c76", dashed=True),
-        "input": Style("#0f3a57", "#56b4e9"),
-        "input-on": Style("#56b4e9", "#c6e6fa", 2),
-        "kernel": Style("#4a3408", "#e69f00"),
-        "kernel-on": Style("#f0b429", "#ffe3a3", 2),
-        "output": Style("#0b3b2d", "#2fbf95"),
-        "output-on": Style("#2fbf95", "#b5f0dc", 2),
-        "on-dark": Style("#0d1117"),
-        "on-bright": Style("#0d1117"),
-        "on-tap": Style("#e6edf3"),
-        "faint": Style("#7d8590"),
-        "window": Style(NONE, "#f0b429", 3),
-        "frame": Style(NONE, "#b5f0dc", 3),
-        "ray": Style(NONE, "#f0b429", 2),
-        "ink-line": Style(NONE, "#9198a1", 1.5),
+        **{name: pair.style(1) for name, pair in PAIRS.items()},
         **_heat("sum", "#0b3b2d", "#4be0b3", "#2fbf95", ("#e6edf3", "#0d1117")),
     },
 }

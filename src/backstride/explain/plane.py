@@ -5,12 +5,12 @@ from __future__ import annotations
 from backstride.explain.drawing import Drawing
 from backstride.explain.stage import (
     Panel,
-    draw_cell,
     draw_label,
     outline,
     plane,
     times,
 )
+from backstride.explain.sums import finished
 from backstride.explain.trace import Index, Meeting, Trace, cells
 from backstride.explain.values import Values, show
 
@@ -32,10 +32,7 @@ def result(
     """Fill one output cell in its frame, and keep it filled."""
     frame, meetings = step
     text = show(sum(values.product(meeting) for meeting in meetings)) if values else str(len(meetings))
-    draw_cell(drawing, target, plane(cell), "output", frames=(frame + 1, None))
-    draw_cell(drawing, target, plane(cell), "output-on", frames=(frame, frame + 1))
-    draw_label(drawing, target, plane(cell), text, "on-dark", frames=(frame, frame + 1))
-    draw_label(drawing, target, plane(cell), text, "ink", frames=(frame + 1, None))
+    finished(drawing, target, plane(cell), text, frame)
 
 
 def blink(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from backstride.explain.drawing import Drawing
 from backstride.explain.facts import odd_cell
-from backstride.explain.palette import heat
 from backstride.explain.plane import each, extent, window
 from backstride.explain.stage import (
     Panel,
@@ -22,7 +21,8 @@ from backstride.explain.stage import (
     show_index,
     times,
 )
-from backstride.explain.trace import Index, Meeting, Trace, cells, flat
+from backstride.explain.sums import added_up
+from backstride.explain.trace import Index, Trace, cells, flat
 from backstride.explain.values import Values, show
 
 
@@ -56,7 +56,7 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
     arrow(drawing, source, kernel)
     arrow(drawing, kernel, full)
     _ground(drawing, trace, full)
-    _stack(drawing, trace, full, values)
+    added_up(drawing, trace, full, values)
     for cell in cells(geometry.input):
         draw_cell(drawing, source, plane(cell), "input", name=flat(cell, geometry.input))
     for tap in cells(geometry.kernel):
@@ -99,25 +99,6 @@ def _ground(drawing: Drawing, trace: Trace, full: Panel) -> None:
             draw_cell(drawing, full, cell, "blank" if cell in whole else "zero", name=name, kind="output")
         elif cell in whole:
             draw_cell(drawing, full, cell, "cut")
-
-
-def _stack(drawing: Drawing, trace: Trace, full: Panel, values: Values | None) -> None:
-    """What has been added up in each cell of the full output, as the stamps come down."""
-    arrivals: dict[Index, list[Meeting]] = {}
-    for meeting in trace.meetings:
-        arrivals.setdefault(meeting.full, []).append(meeting)
-    most = max(map(len, arrivals.values()))
-    for place, meetings in arrivals.items():
-        frames = [flat(meeting.input, trace.geometry.input) for meeting in meetings]
-        total: int | float = 0
-        for count, (meeting, frame) in enumerate(zip(meetings, frames, strict=True), 1):
-            total += values.product(meeting) if values else 1
-            seen = (frame, frames[count] if count < len(frames) else drawing.frames)
-            step = heat(count, most)
-            if meeting.output is not None:
-                draw_cell(drawing, full, plane(place), f"sum{step}", frames=seen)
-            style = "faint" if meeting.output is None else f"on-sum{step}"
-            draw_label(drawing, full, plane(place), show(total), style, frames=seen)
 
 
 def _cropped(trace: Trace) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from backstride.explain.drawing import Drawing, Line, Text
 from backstride.explain.facts import odd_cell
-from backstride.explain.palette import heat
 from backstride.explain.stage import (
     CAPTION,
     CELL,
@@ -18,6 +17,7 @@ from backstride.explain.stage import (
     panel,
     say,
 )
+from backstride.explain.sums import added_up, finished
 from backstride.explain.trace import Meeting, Trace
 from backstride.explain.values import Values, show
 
@@ -72,7 +72,7 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
             draw_cell(drawing, target, (0, position), "blank" if inside else "zero", name=cell, kind="output")
         elif inside:
             draw_cell(drawing, target, (0, position), "cut")
-    _sums(drawing, trace, target, values)
+    added_up(drawing, trace, target, values)
     outline(drawing, target, ((0, before), (1, geometry.output[0])), "frame")
     say(drawing, odd_cell(before, after), drawing.still)
     drawing.fit(MARGIN)
@@ -123,7 +123,7 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
                 _light(drawing, source, at, label, seen=seen)
                 _ray(drawing, window, target, (at[1], place[1]), seen)
         text = show(sum(map(values.product, meetings))) if values else str(len(meetings))
-        _result(drawing, target, place, text, frame)
+        finished(drawing, target, place, text, frame)
         say(drawing, _sentence(frame, meetings, values), *seen)
     drawing.fit(MARGIN)
     return drawing
@@ -175,7 +175,7 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
             label = show(values.at_x(meeting.output)) if values else f"x{meeting.output[0]}"
             draw_label(drawing, source, at, label, "on-dark", frames=seen)
             _ray(drawing, window, target, (at[1], place[1]), seen)
-        _result(drawing, target, place, show(total), frame)
+        finished(drawing, target, place, show(total), frame)
         say(
             drawing,
             f"output [{frame}] sums {inside} products" if inside != 1 else f"output [{frame}] is 1 product",
@@ -197,24 +197,6 @@ def _name(drawing: Drawing, row: Panel, text: str, first: int = 0) -> None:
     drawing.add(Text(MARGIN, row.y + CELL / 2, text, "soft", CAPTION, "start"), first)
 
 
-def _sums(drawing: Drawing, trace: Trace, target: Panel, values: Values | None) -> None:
-    arrivals: dict[int, list[Meeting]] = {}
-    for meeting in trace.meetings:
-        arrivals.setdefault(meeting.full[0], []).append(meeting)
-    most = max(map(len, arrivals.values()))
-    for position, meetings in arrivals.items():
-        frames = [meeting.input[0] for meeting in meetings]
-        total: int | float = 0
-        for count, (meeting, frame) in enumerate(zip(meetings, frames, strict=True), 1):
-            total += values.product(meeting) if values else 1
-            seen = (frame, frames[count] if count < len(frames) else drawing.frames)
-            step = heat(count, most)
-            if meeting.output is not None:
-                draw_cell(drawing, target, (0, position), f"sum{step}", frames=seen)
-            style = "faint" if meeting.output is None else f"on-sum{step}"
-            draw_label(drawing, target, (0, position), show(total), style, frames=seen)
-
-
 def _light(drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, seen: tuple[int, int]) -> None:
     draw_cell(drawing, source, at, "input-on", frames=seen)
     draw_label(drawing, source, at, text, "on-dark", frames=seen)
@@ -223,13 +205,6 @@ def _light(drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, s
 def _ray(drawing: Drawing, window: Panel, target: Panel, ends: tuple[int, int], seen: tuple[int, int]) -> None:
     (x1, y1), (x2, y2) = (row.place((0, end)) for row, end in zip((window, target), ends, strict=True))
     drawing.add(Line(x1 + CELL / 2, y1 + CELL, x2 + CELL / 2, y2, "ray"), *seen)
-
-
-def _result(drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int) -> None:
-    draw_cell(drawing, target, place, "output", frames=(frame + 1, None))
-    draw_cell(drawing, target, place, "output-on", frames=(frame, frame + 1))
-    draw_label(drawing, target, place, text, "on-dark", frames=(frame, frame + 1))
-    draw_label(drawing, target, place, text, "ink", frames=(frame + 1, None))
 
 
 def _sentence(cell: int, meetings: tuple[Meeting, ...], values: Values | None) -> str:

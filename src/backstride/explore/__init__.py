@@ -1,5 +1,5 @@
 """Move it: a local page with sliders over `backstride.explain`, served on the loopback interface only."""
 
-from backstride.explore.server import application, serve
+from backstride.explore.server import application, check, listen, serve
 
-__all__ = ["application", "serve"]
+__all__ = ["application", "check", "listen", "serve"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,34 @@ def application() -> Starlette:
     )
 
 
-def serve(port: int = 8765, *, log: bool = False) -> None:
-    """Serve the page on the loopback interface until interrupted; needs Starlette and uvicorn."""
+def check(query: Mapping[str, str]) -> None:
+    """Refuse a query that the page could not show, with `ValueError` or `TypeError`."""
+    _ = _explained(query)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that listens on the loopback interface; 0 takes a free port.
+
+    Raises `ValueError` where the port cannot be had.
+    """
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((ADDRESS, port))
+    except OSError as problem:
+        listening.close()
+        message = f"`port` (={port}) cannot be had on {ADDRESS}: {problem.strerror}; port=0 takes a free one"
+        raise ValueError(message) from None
+    listening.listen()
+    return listening
+
+
+def serve(listening: socket.socket, *, log: bool = False) -> None:
+    """Serve the page on a socket of `listen` until interrupted; needs Starlette and uvicorn."""
     _need("uvicorn")
     uvicorn: Any = importlib.import_module("uvicorn")
-    uvicorn.run(application(), host=ADDRESS, port=port, log_level="info" if log else "warning", access_log=log)
+    config = uvicorn.Config(application(), log_level="info" if log else "warning", access_log=log)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _page(request: Request) -> Response:

@@ -5,7 +5,17 @@ lines of code; `rule` decides between candidates by what `backstride.conventions
 call and program side by side.
 """
 
-from backstride.port.api import Port, convert_file, port
-from backstride.port.weights import port_weights
+from typing import TYPE_CHECKING
+
+from backstride.lazy import attach
+
+if TYPE_CHECKING:
+    from backstride.port.api import Port, port
+    from backstride.port.weight_files import convert_file
+    from backstride.port.weights import port_weights
+else:
+    __getattr__, __dir__ = attach(
+        __name__, api=("Port", "port"), weight_files=("convert_file",), weights=("port_weights",)
+    )
 
 __all__ = ["Port", "convert_file", "port", "port_weights"]

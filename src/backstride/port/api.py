@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from backstride.calls import SourceCall, parse
 from backstride.calls.arguments import nearest
-from backstride.conventions import Convention, convert_kernel
+from backstride.conventions import Convention
 from backstride.geometry import Geometry, Size
 from backstride.port.problem import ACTIVATIONS, Problem, problem_of
 from backstride.port.rule import Fit, Verdict, fit
 from backstride.port.targets import TARGETS, Target
 from backstride.port.text import Body
-from backstride.port.weights import read_file, to_ours, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +107,6 @@ def port(
     layout = target.ability.convention.data_format
     code = body.program(header, operands(problem, target, weights), problem.result(layout))
     return Port(source, problem, target, found, body, notes, code)
-
-
-def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, out: Path | None = None) -> Port:
-    """The same program on weights of a file: they are converted, written beside it, and loaded by the program.
-
-    `tensor`: the kernel's name in the file, where several have its shape. `out`: the file to write;
-    model.safetensors becomes model.torch.safetensors without it. A bias that the call has and the file has not is 0.
-    """
-    problem, call = result.problem, result.call
-    found = read_file(weights, kernel_shape(problem, call.convention), problem.big, tensor)
-    ours = to_ours(found["kernel"], call.convention, problem.groups)
-    arrays = {"kernel": convert_kernel(ours, result.convention, groups=problem.groups)}
-    if problem.bias:
-        arrays["bias"] = found.get("bias", np.zeros(problem.big, np.float32))
-    path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out
-    write_file(path, arrays)
-    return port(result.call.at(result.geometry.input), to=result.target.name, weights=path)
 
 
 def operands(problem: Problem, target: Target, weights: Path | str | None) -> list[str]:

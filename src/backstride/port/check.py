@@ -34,6 +34,7 @@ SOURCES = {
     "flax": (runtimes.flax, ("flax", "jax")),
     "equinox": (runtimes.equinox, ("equinox", "jax")),
     "onnx": (runtimes.onnxruntime, ("onnxruntime", "onnx")),
+    "openvino": (runtimes.openvino, ("openvino",)),
 }
 
 

@@ -1,10 +1,8 @@
-"""Kernels from one framework's layout to another's, and the file they come in."""
+"""Kernels from one framework's layout to another's."""
 
 from __future__ import annotations
 
-import importlib
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,11 @@ from backstride import arrays
 from backstride.calls import parse
 from backstride.calls.arguments import nearest
 from backstride.calls.kernels import from_shape
+from backstride.calls.onnx_node import file_and_node
 from backstride.calls.record import OWN, convention_of
 from backstride.conventions import CONVENTIONS, Convention, convert_kernel
-from backstride.files import write_beside
 from backstride.layout import AnyArray
 from backstride.port.targets import TARGETS
-
-LARGEST_FILE = 8 * 2**30
 
 
 def port_weights(kernel: Any, source: str, to: str, /, *, groups: int = 1) -> Any:
@@ -32,7 +28,8 @@ def port_weights(kernel: Any, source: str, to: str, /, *, groups: int = 1) -> An
     True
 
     `kernel`: an array of any library, in the layout of `source`. `source`, `to`: torch, keras, tf, jax, flax,
-    equinox, onnx, openvino, coreml, tflite or mlx; a call stands for its framework and its own layout.
+    equinox, onnx, openvino, coreml, tflite or mlx; a call, or a node as model.onnx:name, stands for its framework and
+    its own layout.
     With `groups` > 1 a target without groups gets the kernel of the program that `backstride port` prints.
     Returns the same kind of array. Raises `ValueError` for unknown names and for shapes that do not fit.
     """
@@ -64,66 +61,13 @@ def to_ours(kernel: AnyArray, convention: Convention, groups: int = 1) -> AnyArr
     return ours.reshape(shape)
 
 
-def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None = None) -> dict[str, AnyArray]:
-    """The kernel of a call, and its bias if there is one, from a safetensors file.
-
-    `shape` is the kernel's in the call's own layout. Without `tensor` the file must hold one such array. The bias
-    is the array of `big` numbers whose name begins alike. Raises `ValueError` for what does not fit, and
-    `ImportError` where safetensors is not installed.
-    """
-    if not path.is_file():
-        message = f"`weights` (={str(path)!r}) is no file; give a .safetensors file"
-        raise ValueError(message)
-    if path.stat().st_size > LARGEST_FILE:
-        message = f"`weights` (={str(path)!r}) has {path.stat().st_size} bytes; at most {LARGEST_FILE} are read"
-        raise ValueError(message)
-    library: Any = importlib.import_module("safetensors")
-    try:
-        with library.safe_open(str(path), framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
-            name = _pick(shapes, shape, tensor, path)
-            found = {"kernel": file.get_tensor(name)}
-            bias = f"{name.rpartition('.')[0]}.bias".removeprefix(".")
-            if shapes.get(bias) == (big,):
-                found["bias"] = file.get_tensor(bias)
-    except library.SafetensorError as error:
-        message = f"`weights` (={str(path)!r}) is no safetensors file: {error}"
-        raise ValueError(message) from None
-    return {name: np.asarray(array, np.float32) for name, array in found.items()}
-
-
-def write_file(path: Path, found: dict[str, AnyArray]) -> None:
-    """Write arrays as safetensors, whole or not at all."""
-    library: Any = importlib.import_module("safetensors.numpy")
-    write_beside(path, library.save({name: np.ascontiguousarray(array) for name, array in found.items()}))
-
-
-def _pick(shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...], tensor: str | None, path: Path) -> str:
-    if tensor is not None and tensor not in shapes:
-        message = f"`tensor` (={tensor!r}) is not in {str(path)!r}; {nearest(tensor, list(shapes)[:50])}"
-        raise ValueError(message)
-    fitting = [name for name in ([tensor] if tensor else shapes) if shapes[name] == shape]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        sizes = [f"{name} {found}" for name, found in shapes.items() if len(found) == len(shape)][:5]
-        message = (
-            f"`weights` (={str(path)!r}) has no array of shape {shape}, the call's kernel; it has {', '.join(sizes)}"
-        )
-    else:
-        message = (
-            f"`weights` (={str(path)!r}) has several kernels of shape {shape}; name one with tensor={fitting[0]!r}"
-        )
-    raise ValueError(message)
-
-
 def _convention(name: str, value: str, groups: int) -> tuple[Convention, int]:
     """The record of a target's or a rule's name, or of a call."""
     if value in TARGETS:
         return TARGETS[value].ability.convention, groups
     if value in CONVENTIONS or value == OWN.name:
         return convention_of(value), groups
-    if "(" not in value and "=" not in value:
+    if "(" not in value and "=" not in value and file_and_node(value) is None:
         message = (
             f"`{name}` (={value!r}) is not known; {nearest(value, dict.fromkeys([*TARGETS, *CONVENTIONS, OWN.name]))}"
         )

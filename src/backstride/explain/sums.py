@@ -1,0 +1,36 @@
+"""Output cells as they fill, on one axis or two: sums that grow, and results that come whole."""
+
+from __future__ import annotations
+
+from backstride.explain.drawing import Drawing
+from backstride.explain.palette import heat
+from backstride.explain.stage import Panel, draw_cell, draw_label, plane
+from backstride.explain.trace import Index, Meeting, Trace, flat
+from backstride.explain.values import Values, show
+
+
+def added_up(drawing: Drawing, trace: Trace, full: Panel, values: Values | None) -> None:
+    """What has been added up in each cell of the full output, as the stamps come down."""
+    arrivals: dict[Index, list[Meeting]] = {}
+    for meeting in trace.meetings:
+        arrivals.setdefault(meeting.full, []).append(meeting)
+    most = max(map(len, arrivals.values()))
+    for place, meetings in arrivals.items():
+        frames = [flat(meeting.input, trace.geometry.input) for meeting in meetings]
+        total: int | float = 0
+        for count, (meeting, frame) in enumerate(zip(meetings, frames, strict=True), 1):
+            total += values.product(meeting) if values else 1
+            seen = (frame, frames[count] if count < len(frames) else drawing.frames)
+            step = heat(count, most)
+            if meeting.output is not None:
+                draw_cell(drawing, full, plane(place), f"sum{step}", frames=seen)
+            style = "faint" if meeting.output is None else f"on-sum{step}"
+            draw_label(drawing, full, plane(place), show(total), style, frames=seen)
+
+
+def finished(drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int) -> None:
+    """Fill one output cell in its frame, and keep it filled."""
+    draw_cell(drawing, target, place, "output", frames=(frame + 1, None))
+    draw_cell(drawing, target, place, "output-on", frames=(frame, frame + 1))
+    draw_label(drawing, target, place, text, "on-dark", frames=(frame, frame + 1))
+    draw_label(drawing, target, place, text, "ink", frames=(frame + 1, None))
