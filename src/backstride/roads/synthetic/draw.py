@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from backstride.roads.camera import Camera
-from backstride.roads.synthetic import scenery
 from backstride.roads.synthetic.dice import Dice
+from backstride.roads.synthetic.scenery import Roadside, ridges
+from backstride.roads.synthetic.traffic import traffic
 from backstride.roads.synthetic.world import Course, Lens, Light, Mark, Surface, World, Zone
 
 WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
@@ -22,7 +23,7 @@ def world_of(seed: int, rows: int, columns: int) -> World:
     kind = dice.choose(KINDS, SHARES)
     lanes, left, right = _lanes(dice, kind)
     light = _light(dice, kind)
-    place = scenery.beside(dice, kind, left, right, light)
+    place = Roadside(dice, kind, (left, right), light)
     return World(
         seed=seed,
         category={"motorway": "umm", "country": "um", "street": "um" if len(lanes) < 4 else "umm", "lane": "uu"}[kind],
@@ -34,13 +35,13 @@ def world_of(seed: int, rows: int, columns: int) -> World:
         lanes=lanes,
         surface=_surface(dice, lanes, left, right, light),
         terrain=place.terrain,
-        zones=place.zones,
-        marks=() if kind == "lane" else _marks(dice, kind, lanes, left, right),
-        walls=place.walls,
-        things=scenery.things(dice, kind, lanes, left, right, place),
+        zones=tuple(place.zones),
+        marks=() if kind == "lane" else _marks(dice, kind, lanes),
+        walls=tuple(place.walls),
+        things=(*place.things, *traffic(dice, kind, lanes, (left, right), place.other)),
         light=light,
         lens=_lens(dice, light),
-        ridges=scenery.ridges(dice, light),
+        ridges=ridges(dice, light),
         mirrored=dice.chance(0.35),
     )
 
@@ -91,9 +92,8 @@ def _lanes(dice: Dice, kind: str) -> tuple[tuple[float, ...], float, float]:
     return lanes, lanes[0] - left - 0.15, lanes[-1] + right + 0.15
 
 
-def _marks(dice: Dice, kind: str, lanes: tuple[float, ...], left: float, right: float) -> tuple[Mark, ...]:
+def _marks(dice: Dice, kind: str, lanes: tuple[float, ...]) -> tuple[Mark, ...]:
     """Lines between lanes and at the edges, of the styles in use in America and Europe."""
-    del left, right
     width = dice.uniform(0.10, 0.22)
     period = dice.uniform(6, 16)
     dash = period * dice.uniform(0.2, 0.6)
@@ -198,8 +198,15 @@ def _light(dice: Dice, kind: str) -> Light:
 
 def _lens(dice: Dice, light: Light) -> Lens:
     """A dash camera's faults."""
-    bonnet = dice.choose(
-        ((0.40, 0.06, 0.06), (0.07, 0.07, 0.08), (0.75, 0.75, 0.76), (0.35, 0.37, 0.40), (0.1, 0.15, 0.35)), (1,) * 5
+    bonnet = dice.any(
+        (
+            (0.30, 0.16, 0.16),
+            (0.40, 0.06, 0.06),
+            (0.07, 0.07, 0.08),
+            (0.75, 0.75, 0.76),
+            (0.35, 0.37, 0.40),
+            (0.1, 0.15, 0.3),
+        )
     )
     shine = dice.uniform(0.7, 1.2)
     return Lens(
