@@ -14,6 +14,14 @@ from backstride.roads.synthetic.world import Course, Lens, Light, Mark, Surface,
 
 WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
 KINDS = ("motorway", "country", "street", "lane")
+BONNETS = (
+    (0.30, 0.16, 0.16),
+    (0.40, 0.06, 0.06),
+    (0.07, 0.07, 0.08),
+    (0.75, 0.75, 0.76),
+    (0.35, 0.37, 0.40),
+    (0.10, 0.15, 0.30),
+)
 SHARES = (0.38, 0.34, 0.18, 0.10)
 
 
@@ -169,7 +177,7 @@ def _light(dice: Dice, kind: str) -> Light:
     woods = kind in {"country", "lane"} and dice.chance(0.6)
     hue = dice.uniform(-0.05, 0.08)
     blue = dice.uniform(0.45, 0.9)
-    sky = (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue) if sunny or weather == "night" else (blue,) * 3
+    sky = (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue) if sunny or weather == "night" else (blue, blue, blue)
     pale = dice.uniform(0.6, 0.98)
     horizon = (pale * dice.uniform(0.78, 1.0), pale * dice.uniform(0.88, 1.0), pale)
     if weather == "dusk":
@@ -198,16 +206,7 @@ def _light(dice: Dice, kind: str) -> Light:
 
 def _lens(dice: Dice, light: Light) -> Lens:
     """A dash camera's faults."""
-    bonnet = dice.any(
-        (
-            (0.30, 0.16, 0.16),
-            (0.40, 0.06, 0.06),
-            (0.07, 0.07, 0.08),
-            (0.75, 0.75, 0.76),
-            (0.35, 0.37, 0.40),
-            (0.1, 0.15, 0.3),
-        )
-    )
+    bonnet = dice.any(BONNETS)
     shine = dice.uniform(0.7, 1.2)
     return Lens(
         exposure=dice.log(0.7, 1.6) * (1 + 0.6 * light.night),

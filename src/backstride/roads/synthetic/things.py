@@ -76,7 +76,7 @@ class Box:
             self.canvas.polygon(self.points(corners), (0.02, 0.02, 0.025), self.depth, opacity=share, shadow=True)
 
 
-def quad(left: float, right: float, low: float, high: float, along: float = 0.0, inset: float = 0.0) -> Corners:
+def quad(left: float, right: float, low: float, high: float, along: float = 0.0, *, inset: float = 0.0) -> Corners:
     """A face across the road, its top narrower by `inset` on each side."""
     return [(left, low, along), (right, low, along), (right - inset, high, along), (left + inset, high, along)]
 
@@ -102,7 +102,7 @@ def _vehicle(box: Box) -> None:
     box.shadow()
     if box.pixels < 6:
         box.face(quad(-1, 1, 0.12, 0.6), colour, 0.9)
-        box.face(quad(-0.9, 0.9, 0.6, 1.0, 0.0, 0.2), colour if box.thing.kind == "truck" else GLASS)
+        box.face(quad(-0.9, 0.9, 0.6, 1.0, inset=0.2), colour if box.thing.kind == "truck" else GLASS)
     else:
         belt, foot = (0.55, 0.16) if car else (0.6, 0.12)
         _side(box, belt, foot)
@@ -112,7 +112,7 @@ def _vehicle(box: Box) -> None:
         glow: Colour = (1.0, 0.95, 0.8) if box.thing.oncoming else (1.0, 0.12, 0.08)
         for u, v in box.points([(-0.8, 0.45, 0.0), (0.8, 0.45, 0.0)]):
             radius = 0.35 * box.world.camera.focal / box.depth * (2.5 if box.thing.oncoming else 1.2)
-            _glow(box.canvas, u, v, radius, glow, night)
+            _glow(box.canvas, u, v, radius, (night * glow[0], night * glow[1], night * glow[2]))
 
 
 def _side(box: Box, belt: float, foot: float) -> None:
@@ -143,10 +143,10 @@ def _near_face(box: Box, belt: float, foot: float) -> None:
     box.face(quad(-0.9, 0.9, 0.0, foot + 0.05), TYRE)
     if car:
         box.face([(-0.82, 1.0, 0.2), (0.82, 1.0, 0.2), (0.8, 0.98, 0.7), (-0.8, 0.98, 0.7)], colour, 1.1)
-    box.face(quad(-0.97, 0.97, belt - 0.02, 1.0, cabin, inset), colour, 0.9)
+    box.face(quad(-0.97, 0.97, belt - 0.02, 1.0, cabin, inset=inset), colour, 0.9)
     box.face(quad(-1, 1, foot, belt), colour, 0.95)
     if thing.kind != "truck" or thing.oncoming:
-        box.face(quad(-0.85, 0.85, belt + 0.03, 0.93, cabin, inset), GLASS, 1.3)
+        box.face(quad(-0.85, 0.85, belt + 0.03, 0.93, cabin, inset=inset), GLASS, 1.3)
     lamp: Colour = (0.95, 0.93, 0.85) if thing.oncoming else (0.55, 0.05, 0.05)
     for left in (-0.95, 0.65):
         box.face(quad(left, left + 0.3, belt - 0.16, belt - 0.02), lamp)
@@ -155,27 +155,27 @@ def _near_face(box: Box, belt: float, foot: float) -> None:
         box.face(quad(-0.25, 0.25, belt - 0.25, belt - 0.12), (0.8, 0.8, 0.75))
 
 
-def _glow(canvas: Canvas, u: float, v: float, radius: float, colour: Colour, strength: float) -> None:
+def _glow(canvas: Canvas, u: float, v: float, radius: float, light: Colour) -> None:
     found = canvas.window(u - radius, v - radius, u + radius, v + radius)
     if found is not None:
         top, left, across, down = found
-        spot = np.float32(strength) * np.clip(1 - across * across - down * down, 0, 1) ** 2
+        spot = np.clip(1 - across * across - down * down, 0, 1) ** 2
         rows, columns = spot.shape
-        canvas.image[:, top : top + rows, left : left + columns] += spot * rgb(colour)
+        canvas.image[:, top : top + rows, left : left + columns] += spot * rgb(light)
 
 
 def _upright(box: Box) -> None:
     """A person, or one on a motorcycle."""
     box.shadow()
     if box.thing.kind == "bike":
-        box.face(quad(-0.25, 0.25, 0.0, 0.42), TYRE)
-        box.face(quad(-0.9, 0.9, 0.32, 0.5, 0.0, 0.2), (0.12, 0.12, 0.13))
-        box.face(quad(-0.6, 0.6, 0.4, 0.82, 0.0, 0.1), box.thing.colour)
+        box.face(quad(-0.25, 0.25, inset=0.42), TYRE)
+        box.face(quad(-0.9, 0.9, 0.32, 0.5, inset=0.2), (0.12, 0.12, 0.13))
+        box.face(quad(-0.6, 0.6, 0.4, 0.82, inset=0.1), box.thing.colour)
     else:
-        box.face(quad(-0.5, -0.05, 0.0, 0.5), (0.12, 0.13, 0.2))
-        box.face(quad(0.05, 0.5, 0.0, 0.5), (0.12, 0.13, 0.2))
-        box.face(quad(-0.8, 0.8, 0.45, 0.85, 0.0, 0.1), box.thing.colour)
-    box.face(quad(-0.3, 0.3, 0.84, 1.0, 0.0, 0.08), (0.45, 0.33, 0.27) if box.thing.kind == "person" else TYRE)
+        box.face(quad(-0.5, -0.05, inset=0.5), (0.12, 0.13, 0.2))
+        box.face(quad(0.05, 0.5, inset=0.5), (0.12, 0.13, 0.2))
+        box.face(quad(-0.8, 0.8, 0.45, 0.85, inset=0.1), box.thing.colour)
+    box.face(quad(-0.3, 0.3, 0.84, 1.0, inset=0.08), (0.45, 0.33, 0.27) if box.thing.kind == "person" else TYRE)
 
 
 def _post(box: Box) -> None:
@@ -184,7 +184,7 @@ def _post(box: Box) -> None:
         box.face(quad(-1, 1, 0.0, 1.0), box.thing.colour)
         return
     thin = min(0.12 / box.width, 0.5)
-    box.face(quad(-thin, thin, 0.0, 0.7), (0.45, 0.45, 0.46))
+    box.face(quad(-thin, thin, inset=0.7), (0.45, 0.45, 0.46))
     box.face(quad(-1, 1, 0.62, 1.0), (0.9, 0.9, 0.88))
     box.face(quad(-0.94, 0.94, 0.635, 0.985), box.thing.colour)
 
