@@ -168,12 +168,12 @@ def _upright(box: Box) -> None:
     """A person, or one on a motorcycle."""
     box.shadow()
     if box.thing.kind == "bike":
-        box.face(quad(-0.25, 0.25, inset=0.42), TYRE)
+        box.face(quad(-0.25, 0.25, 0.0, 0.42), TYRE)
         box.face(quad(-0.9, 0.9, 0.32, 0.5, inset=0.2), (0.12, 0.12, 0.13))
         box.face(quad(-0.6, 0.6, 0.4, 0.82, inset=0.1), box.thing.colour)
     else:
-        box.face(quad(-0.5, -0.05, inset=0.5), (0.12, 0.13, 0.2))
-        box.face(quad(0.05, 0.5, inset=0.5), (0.12, 0.13, 0.2))
+        box.face(quad(-0.5, -0.05, 0.0, 0.5), (0.12, 0.13, 0.2))
+        box.face(quad(0.05, 0.5, 0.0, 0.5), (0.12, 0.13, 0.2))
         box.face(quad(-0.8, 0.8, 0.45, 0.85, inset=0.1), box.thing.colour)
     box.face(quad(-0.3, 0.3, 0.84, 1.0, inset=0.08), (0.45, 0.33, 0.27) if box.thing.kind == "person" else TYRE)
 
@@ -184,7 +184,7 @@ def _post(box: Box) -> None:
         box.face(quad(-1, 1, 0.0, 1.0), box.thing.colour)
         return
     thin = min(0.12 / box.width, 0.5)
-    box.face(quad(-thin, thin, inset=0.7), (0.45, 0.45, 0.46))
+    box.face(quad(-thin, thin, 0.0, 0.7), (0.45, 0.45, 0.46))
     box.face(quad(-1, 1, 0.62, 1.0), (0.9, 0.9, 0.88))
     box.face(quad(-0.94, 0.94, 0.635, 0.985), box.thing.colour)
 
