@@ -27,14 +27,13 @@ SHARES = (0.38, 0.34, 0.18, 0.10)
 
 def world_of(seed: int, rows: int, columns: int) -> World:
     """The world of a seed, for pictures of this size."""
-    dice = Dice(np.random.default_rng([seed, 0]))
-    kind = dice.choose(KINDS, SHARES)
+    dice, kind = _kind(seed)
     lanes, left, right = _lanes(dice, kind)
     light = _light(dice, kind)
     place = Roadside(dice, kind, (left, right), light)
     return World(
         seed=seed,
-        category={"motorway": "umm", "country": "um", "street": "um" if len(lanes) < 4 else "umm", "lane": "uu"}[kind],
+        category=_category(kind, lanes),
         camera=_camera(dice, rows, columns),
         course=_course(dice, kind),
         left=left,
@@ -52,6 +51,24 @@ def world_of(seed: int, rows: int, columns: int) -> World:
         ridges=ridges(dice, light),
         mirrored=dice.chance(0.35),
     )
+
+
+def category_of(seed: int) -> str:
+    """The category of a seed's scene, without the rest of it."""
+    dice, kind = _kind(seed)
+    return _category(kind, _lanes(dice, kind)[0])
+
+
+def _kind(seed: int) -> tuple[Dice, str]:
+    dice = Dice(np.random.default_rng([seed, 0]))
+    return dice, dice.choose(KINDS, SHARES)
+
+
+def _category(kind: str, lanes: tuple[float, ...]) -> str:
+    """As in KITTI Road: marked in two directions, marked with many lanes, unmarked."""
+    if kind == "lane":
+        return "uu"
+    return "umm" if kind == "motorway" or len(lanes) > 3 else "um"
 
 
 def _camera(dice: Dice, rows: int, columns: int) -> Camera:
