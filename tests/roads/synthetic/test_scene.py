@@ -77,7 +77,7 @@ def test_what_stands_there_only_takes_road_away(seed: int) -> None:
 
 def test_a_car_is_no_road_and_its_shadow_is() -> None:
     world = straight(bare(1), 0.0)
-    world = replace(world, light=replace(world.light, night=0.0, fog=1e6, shadow=0.8, rain=0.0))
+    world = replace(world, light=replace(world.light, night=0.0, fog=1e6, shadow=0.8, shade=0.0, bridge=0.0, rain=0.0))
     world = replace(world, lens=replace(world.lens, contrast=0.0, exposure=1.0, noise=0.0, blocks=0.0, saturation=1.0))
     grey = replace(world.surface, colour=(0.6, 0.6, 0.6), patches=(), patch_ranges=(), wet=0.0)
     world = replace(world, surface=grey)
