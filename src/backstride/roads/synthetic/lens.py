@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, crop, line
 from backstride.roads.synthetic.world import World
 
+STARTS = 2**16
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -32,8 +35,8 @@ def paint_bonnet(world: World, image: Floats, road: Floats) -> None:
     road[first:] *= 1 - share
 
 
-def develop(world: World, image: Floats) -> Floats:
-    """The picture as the camera would write it, 0 to 1."""
+def develop(world: World, image: Floats) -> NDArray[np.uint8]:
+    """The picture as the camera would write it, (rows, columns, 3)."""
     lens, rng = world.lens, np.random.default_rng([world.seed, 2])
     _, rows, columns = image.shape
     if world.light.rain:
@@ -50,22 +53,29 @@ def develop(world: World, image: Floats) -> Floats:
         v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
         gain = gain * (1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5))
     image *= gain
-    _ = np.clip(image, 0, 1, out=image)
-    if abs(lens.contrast) > 0.02:  # an S, x + c x (1 - x) (2 x - 1), steeper where c is positive
-        curve = image * (np.float32(3) - 2 * image)
-        curve -= 1
-        curve *= image
-        curve *= np.float32(lens.contrast)
-        image += curve
     if lens.blur > 0.05:
         image = _blurred(image, lens.blur)
     if lens.noise:
-        for channel in range(3):
-            grain = crop("grain", rows, columns, *rng.integers(0, 512, 2).tolist())
-            image[channel] += np.float32(lens.noise) * grain
+        start = int(rng.integers(STARTS))
+        image += np.float32(lens.noise) * _grain(image.size)[start : start + image.size].reshape(image.shape)
     if lens.blocks:
         _compress(image, lens.blocks)
-    return np.clip(image, 0, 1, out=image)
+    image *= 255
+    image += 0.5
+    pixels = np.clip(image, 0, 255, out=image).astype(np.uint8).transpose(1, 2, 0)
+    return _curve(lens.contrast).take(pixels)
+
+
+def _curve(contrast: float) -> NDArray[np.uint8]:
+    """What the camera makes of each value x: x + c x (1 - x) (2 x - 1), an S where c is positive."""
+    x = np.arange(256) / 255
+    return np.rint(255 * np.clip(x + contrast * x * (1 - x) * (2 * x - 1), 0, 1)).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _grain(count: int) -> Floats:
+    """White noise, from which each scene takes `count` numbers at a place of its own."""
+    return np.random.default_rng(STARTS).standard_normal(count + STARTS, np.float32)
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:

@@ -69,7 +69,7 @@ def render(world: World, size: tuple[int, int]) -> Scene:
         else:
             things.paint_thing(canvas, world, path, thing)
     lens.paint_bonnet(world, image, road)
-    pixels = np.rint(lens.develop(world, image) * 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels = lens.develop(world, image)
     mask = np.where(road >= 0.5, ROAD, BACKGROUND).astype(np.uint8)
     camera = world.camera
     if world.mirrored:

@@ -125,7 +125,7 @@ def _foliage(strip: Strip, v: Floats, kind: str, cells: float) -> Floats:
 
 def _leaves(strip: Strip, high: Floats, v: Floats) -> Painted:
     light = strip.world.light
-    leaf = np.float32(0.22) * _foliage(strip, v, "rough", 14) + np.float32(0.10) * _foliage(strip, v, "grain", 40)
+    leaf = np.float32(0.25) * _foliage(strip, v, "rough", 16)
     clump = np.float32(0.3) * _foliage(strip, v, "cloud", 14) + np.float32(0.2) * _foliage(strip, v, "smooth", 16)
     shade = np.clip(0.70 + 0.2 * high + leaf + clump * (0.5 + light.shadow * 0.8), 0.10, 1.9)
     holes = np.clip(1.5 - 2.0 * (high - 0.7) + 2.5 * (leaf + clump), 0, 1)
