@@ -7,7 +7,7 @@ import numpy as np
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Below
-from backstride.roads.synthetic.world import Light, Mark, Surface, World
+from backstride.roads.synthetic.world import Colour, Light, Mark, Surface, World
 
 # amplitudes of three textures shared by all that lies on the ground
 TEXTURES = {
@@ -142,11 +142,15 @@ class Ground:
         """The painted lines, worn in places."""
         surface = self.world.surface
         worn = np.clip(1 - np.float32(surface.wear) * (0.6 + 0.8 * self.noise("rough", 12.0, 5.0)), 0, 1)
+        worn *= self.road
+        shares: dict[Colour, Floats] = {}
         for mark in self.world.marks:
-            share = self._stripe(mark.at, mark.width) * worn
+            share = self._stripe(mark.at, mark.width)
             if mark.period:
                 share *= self._dashes(mark)
-            mix(self.image, share * self.road, rgb(mark.colour))
+            shares[mark.colour] = np.maximum(shares[mark.colour], share) if mark.colour in shares else share
+        for colour, share in shares.items():
+            mix(self.image, share * worn, rgb(colour))
 
     def _dashes(self, mark: Mark) -> Floats:
         """1 on dashes, 0 between them, the mean where a pixel covers both."""

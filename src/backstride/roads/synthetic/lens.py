@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, crop, line
-from backstride.roads.synthetic.world import World
+from backstride.roads.synthetic.world import Lens, World
 
 STARTS = 2**16
 LUMA = (0.299, 0.587, 0.114)
@@ -43,27 +43,27 @@ def develop(world: World, image: Floats) -> NDArray[np.uint8]:
         image = _rain(world, image, rng)
     if lens.veil or lens.dirt:
         image = _windscreen(world, image, rng)
-    luma = LUMA[0] * image[0] + LUMA[1] * image[1] + LUMA[2] * image[2]
-    image -= luma
-    image *= np.float32(lens.saturation)
-    image += luma
-    gain = rgb(lens.cast) * np.float32(lens.exposure)
+    image = (_colours(lens) @ image.reshape(3, -1)).reshape(image.shape)
     if lens.vignette:
         u = np.linspace(-1, 1, columns, dtype=np.float32)
         v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
-        gain = gain * (1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5))
-    image *= gain
+        image *= 1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5)
     if lens.blur > 0.05:
         image = _blurred(image, lens.blur)
     if lens.noise:
         start = int(rng.integers(STARTS))
-        image += np.float32(lens.noise) * _grain(image.size)[start : start + image.size].reshape(image.shape)
+        image += np.float32(255 * lens.noise) * _grain(image.size)[start : start + image.size].reshape(image.shape)
     if lens.blocks:
         _compress(image, lens.blocks)
-    image *= 255
     image += 0.5
     pixels = np.clip(image, 0, 255, out=image).astype(np.uint8).transpose(1, 2, 0)
     return _curve(lens.contrast).take(pixels)
+
+
+def _colours(lens: Lens) -> Floats:
+    """The matrix of saturation, exposure and colour cast, from 1 to 255."""
+    saturation = lens.saturation * np.eye(3) + (1 - lens.saturation) * np.asarray(LUMA)
+    return (255 * lens.exposure * np.asarray(lens.cast)[:, None] * saturation).astype(np.float32)
 
 
 def _curve(contrast: float) -> NDArray[np.uint8]:
@@ -132,7 +132,7 @@ def _compress(image: Floats, strength: float) -> None:
     basis = np.cos(np.pi * (2 * place[None] + 1) * place[:, None] / 16) / 2
     basis[0] /= math.sqrt(2)
     basis = basis.astype(np.float32)
-    step = ((1 + place[:, None] + place[None]) * strength / 255).astype(np.float32)
+    step = ((1 + place[:, None] + place[None]) * strength).astype(np.float32)
     blocks = image[:, :rows, :columns].reshape(3, rows // 8, 8, columns // 8, 8).transpose(0, 1, 3, 2, 4)
     coded = basis @ blocks @ basis.T
     coded = np.rint(coded / step) * step
