@@ -148,6 +148,15 @@ def test_the_same_bytes_in_another_process() -> None:
     assert done.stdout.strip() == digest()
 
 
+def test_clear_scenes_are_by_day_and_dry() -> None:
+    worlds = [world_of(seed, *SIZE, clear=True) for seed in range(300)]
+    assert {(world.light.night, world.light.rain, world.lens.veil, world.lens.dirt) for world in worlds} == {
+        (0, 0, 0, 0)
+    }
+    assert min(world.light.fog for world in worlds) > 300
+    assert any(world_of(seed, *SIZE).light.night for seed in range(300))
+
+
 def test_scenes_differ_as_roads_do() -> None:
     found = [scene(seed, (45, 80)) for seed in range(150)]
     assert {one.category for one in found} == {"um", "umm", "uu"}
@@ -155,7 +164,7 @@ def test_scenes_differ_as_roads_do() -> None:
     assert np.mean(shares > 0.05) > 0.95
     assert np.std(shares) > 0.08
     brightness = np.array([one.image.mean() for one in found])
-    assert brightness.min() < 30
+    assert brightness.min() < 45
     assert brightness.max() > 150
     road = np.array([one.image[one.mask == 1].mean() for one in found if one.mask.any()])
     assert np.std(road) > 30

@@ -27,7 +27,7 @@ class Scene:
     category: str
 
 
-def scene(seed: int, size: tuple[int, int] = (180, 320)) -> Scene:
+def scene(seed: int, size: tuple[int, int] = (180, 320), *, clear: bool = False) -> Scene:
     """Render the driving scene of a seed.
 
     >>> found = scene(7, (90, 160))
@@ -36,8 +36,9 @@ def scene(seed: int, size: tuple[int, int] = (180, 320)) -> Scene:
     >>> bool((found.image == scene(7, (90, 160)).image).all())
     True
 
-    `size` is (rows, columns), each from 32 to 4096. The mask is 1 where at least half of a pixel shows the
-    own carriageway with its paved shoulders and markings; vehicles on it and the camera's own bonnet are 0.
+    `size` is (rows, columns), each from 32 to 4096. `clear`: by day, in dry weather, through clean glass. The
+    mask is 1 where at least half of a pixel shows the own carriageway with its paved shoulders and markings;
+    vehicles on it and the camera's own bonnet are 0.
     """
     rows, columns = size
     for name, value in (("rows", rows), ("columns", columns)):
@@ -47,7 +48,7 @@ def scene(seed: int, size: tuple[int, int] = (180, 320)) -> Scene:
     if seed < 0:
         message = f"`seed` (={seed}) must be at least 0"
         raise ValueError(message)
-    return render(world_of(seed, rows, columns), size)
+    return render(world_of(seed, rows, columns, clear=clear), size)
 
 
 def render(world: World, size: tuple[int, int]) -> Scene:

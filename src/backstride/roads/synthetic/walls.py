@@ -118,7 +118,7 @@ def _rail(strip: Strip, high: Floats, v: Floats) -> Painted:
 def _foliage(strip: Strip, v: Floats, kind: str, cells: float) -> Floats:
     """Texture of leaves: alike from every side, so it lies in the picture's plane, finer with distance."""
     scale = cells * strip.depth / np.float32(strip.world.camera.focal)
-    scale = np.exp2(np.rint(2 * np.log2(np.clip(scale, 0.4, 0.9))) / 2).astype(np.float32)
+    scale = np.exp2(np.rint(2 * np.log2(np.clip(scale, 0.6, 0.9))) / 2).astype(np.float32)
     u = strip.left + np.arange(strip.depth.size, dtype=np.float32)[None]
     return sample(kind, v * scale + np.float32(row_of(strip.wall, strip.world)), u * scale)
 
