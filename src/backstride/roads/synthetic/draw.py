@@ -17,6 +17,7 @@ WEATHER = ("sun", "cloudy", "rain", "fog", "dusk", "night")
 KINDS = ("motorway", "country", "street", "lane")
 BONNETS = (
     (0.30, 0.16, 0.16),
+    (0.48, 0.36, 0.37),
     (0.40, 0.06, 0.06),
     (0.07, 0.07, 0.08),
     (0.75, 0.75, 0.76),
@@ -222,8 +223,6 @@ def _light(dice: Dice, kind: str, *, clear: bool) -> Light:
 
 def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
     """A dash camera's faults."""
-    bonnet = dice.any(BONNETS)
-    shine = dice.uniform(0.7, 1.2)
     return Lens(
         exposure=dice.log(0.75, 1.5) * (1 + 0.6 * light.night),
         contrast=dice.normal(0.2, 0.35, -0.5, 1.0),
@@ -233,8 +232,8 @@ def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
         blur=dice.uniform(0.2, 0.75) if dice.chance(0.6) else dice.uniform(0, 1.3) if dice.chance(0.3) else 0.0,
         noise=dice.log(0.002, 0.012 if clear else 0.03) * (1 + light.night),
         blocks=dice.uniform(2, 12) if dice.chance(0.3) and not clear else 0.0,
-        veil=dice.uniform(0.05, 0.45) if dice.chance(0.25) and not clear else 0.0,
+        veil=dice.uniform(0.05, 0.5) if dice.chance(0.3) and not clear else 0.0,
         dirt=dice.unit() if dice.chance(0.25) and not clear else 0.0,
-        bonnet=dice.uniform(0.02, 0.13) if dice.chance(0.45) else 0.0,
-        bonnet_colour=(bonnet[0] * shine, bonnet[1] * shine, bonnet[2] * shine),
+        bonnet=dice.uniform(0.02, 0.14) if dice.chance(0.6) else 0.0,
+        bonnet_colour=dice.colour(dice.any(BONNETS), 0.3),
     )

@@ -28,8 +28,13 @@ def paint_bonnet(world: World, image: Floats, road: Floats) -> None:
     first = max(int(top.min()) - 1, 0)
     v = np.arange(first, rows, dtype=np.float32)[:, None]
     share = np.clip(v - top + 0.5, 0, 1)
-    shine = 0.75 + 0.5 * np.clip(1 - (v - top) / np.float32(rows * lens.bonnet), 0, 1)
-    shine = shine + 0.12 * crop("cloud", rows - first, columns, world.seed % 511, 7)
+    deep = np.clip((v - top) / np.float32(rows * lens.bonnet), 0, 1)
+    sign = 1 if world.seed % 3 else -1  # the far edge shines, or is dark
+    shine = 0.9 + sign * (0.3 - 0.6 * deep) * np.float32(0.2 + 0.8 * (world.seed % 7) / 6)
+    shine = shine + 0.10 * crop("cloud", rows - first, columns, world.seed % 511, 7)
+    if world.seed % 2:  # trees and sky mirrored in it, drawn out across
+        mirrored = line("cloud", across * 40 + 90, world.seed % 251)
+        shine = shine + 0.16 * (1 - deep) * np.clip(mirrored, -1.5, 1.5)
     colour = rgb(lens.bonnet_colour) * shine * np.float32(1 - 0.9 * world.light.night)
     image[:, first:] += share * (colour - image[:, first:])
     road[first:] *= 1 - share
@@ -113,10 +118,14 @@ def _windscreen(world: World, image: Floats, rng: np.random.Generator) -> Floats
     side = float(rng.uniform(-1, 1))
     u = np.linspace(-1, 1, columns, dtype=np.float32)
     veil = np.float32(lens.veil) * np.clip(0.6 + 0.4 * side * u + 0.4 * (v - 0.5), 0, 1)
-    if rng.random() < 0.5:  # a reflected edge of the dashboard
-        edge = float(rng.uniform(0.6, 0.9))
-        veil = veil * np.where(v > edge, 0.55, 1.0).astype(np.float32)
-        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120))
+    if lens.veil and rng.random() < 0.6:  # the edge of the dashboard, reflected, and its grain below
+        edge, reach = float(rng.uniform(0.55, 0.9)), float(rng.uniform(-0.6, 1.5))
+        above = np.clip((edge - v) * rows + 0.5, 0, 1)
+        beside = np.clip((side * u - reach) * 12, 0, 1) if rng.random() < 0.6 else np.float32(0)
+        dark = float(rng.uniform(0.2, 0.8))
+        dashboard = dark + 0.15 * dark * crop("rough", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
+        veil = veil * (dashboard + np.maximum(above, beside) * (1 - dashboard))
+        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120)) * (1 - beside)
     smear = crop("smooth", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
     veil = veil + np.float32(lens.dirt) * np.clip(smear, 0, 2) * 0.08
     return image + veil * (rgb((0.85, 0.87, 0.9)) * np.float32(1 - 0.8 * world.light.night) - image)

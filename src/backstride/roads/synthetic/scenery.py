@@ -64,7 +64,7 @@ class Roadside:
     def ground(self, materials: Sequence[Material]) -> tuple[Material, Colour]:
         """One of these materials, in one of its colours."""
         material = self.dice.any(materials)
-        return material, self.dice.colour(GROUNDS[material], 0.2)
+        return material, self.dice.colour(GROUNDS[material], 0.3)
 
     def strip(self, sign: int, start: float, width: float, materials: Sequence[Material]) -> float:
         """Lay a strip of this width outwards from `start`; where it ends."""
