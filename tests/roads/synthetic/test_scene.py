@@ -41,7 +41,8 @@ def test_the_mask_is_the_strip_of_ground_that_the_camera_sees(seed: int, yaw: fl
     lateral = (x - np.tan(yaw) * z) * np.cos(yaw)
     away = np.minimum(lateral - world.left, world.right - lateral)  # from the nearer edge, positive on the road
     pixel = z / world.camera.focal
-    clear = (z > 2) & (z < 150) & (np.abs(away) > 0.15 * pixel * (1 + np.abs(u - world.camera.cx) / world.camera.focal))
+    row = pixel * z / world.camera.height  # along the road
+    clear = (z > 2) & (z < 150) & (np.abs(away) > 0.1 * pixel + 0.05 * row * np.abs(x / z))
     np.testing.assert_array_equal(found.mask[clear], (away > 0)[clear])
     assert not found.mask[np.isnan(z) & (v < SIZE[0] - 1)].any()
 

@@ -109,7 +109,8 @@ def below(world: World, path: Path, rows: int, columns: int) -> Below:
     height = (down * cos - path.z * sin) / depth
     seen = np.minimum.accumulate(height) >= height
     table, depth_of = height[seen][::-1], depth[seen][::-1]
-    lowest = math.hypot(max(camera.cx, columns - camera.cx), max(rows - camera.cy, 1)) / camera.focal
+    widest = max(camera.cx, columns - camera.cx) * abs(math.sin(camera.roll))
+    lowest = (max(rows - camera.cy, 1) + widest) / camera.focal
     low, high = float(table[0]), min(float(table[-1]), lowest)
     levels = np.linspace(low, high, LEVELS)
     place = np.interp(levels, table, np.arange(len(table), dtype=np.float64))
