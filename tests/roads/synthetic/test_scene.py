@@ -155,6 +155,8 @@ def test_clear_scenes_are_by_day_and_dry() -> None:
     assert {(world.light.night, world.light.rain, world.lens.veil, world.lens.dirt) for world in worlds} == {
         (0, 0, 0, 0)
     }
+    assert {world.category for world in worlds} == {"um", "umm", "uu"}
+    assert not any(world.surface.patches or world.light.shade for world in worlds)
     assert min(world.light.fog for world in worlds) > 300
     assert any(world_of(seed, *SIZE).light.night for seed in range(300))
 

@@ -30,7 +30,7 @@ class SyntheticDataset:
     >>> len(found.samples), found.image(2).shape, found.mask(2).shape
     (3, (90, 160, 3), (90, 160))
 
-    `size`: (rows, columns). `clear`: by day, in dry weather, through clean glass only. No scene of one `seed`
+    `size`: (rows, columns). `clear`: easy ones only, by day and without shade. No scene of one `seed`
     is in the data set of another. The last few scenes are kept, so that an image and its mask are rendered
     once.
     """
@@ -51,7 +51,7 @@ class SyntheticDataset:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """Named by category and number, as KITTI's are; their paths lead nowhere."""
-        return _samples(self.count, self.seed)
+        return _samples(self.count, self.seed, self.clear)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -79,8 +79,8 @@ class SyntheticDataset:
 
 
 @lru_cache(maxsize=8)
-def _samples(count: int, seed: int) -> tuple[Sample, ...]:
-    names = (f"{category_of(seed * MOST + index)}_{index:06d}" for index in range(count))
+def _samples(count: int, seed: int, clear: bool) -> tuple[Sample, ...]:
+    names = (f"{category_of(seed * MOST + index, clear=clear)}_{index:06d}" for index in range(count))
     return tuple(Sample(name, Path(f"{name}.png"), category=name.partition("_")[0], group=name) for name in names)
 
 

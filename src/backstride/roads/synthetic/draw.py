@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from backstride.roads.camera import Camera
 from backstride.roads.synthetic.dice import Dice
-from backstride.roads.synthetic.scenery import Roadside, ridges
+from backstride.roads.synthetic.scenery import GROUNDS, Roadside, ridges
 from backstride.roads.synthetic.traffic import traffic
 from backstride.roads.synthetic.world import Course, Lens, Light, Mark, Surface, World, Zone
 
 WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
+EASY = frozenset({"grass", "straw", "soil", "leaves", "rock", "snow"})
 WEATHER = ("sun", "cloudy", "rain", "fog", "dusk", "night")
 KINDS = ("motorway", "country", "street", "lane")
 BONNETS = (
@@ -28,12 +30,12 @@ SHARES = (0.38, 0.34, 0.18, 0.10)
 
 
 def world_of(seed: int, rows: int, columns: int, *, clear: bool = False) -> World:
-    """The world of a seed, for pictures of this size; `clear`: by day, in dry weather, through clean glass."""
-    dice, kind = _kind(seed)
+    """The world of a seed, for pictures of this size; `clear`: an easy one."""
+    dice, kind = _kind(seed, clear=clear)
     lanes, left, right = _lanes(dice, kind)
     light = _light(dice, kind, clear=clear)
     place = Roadside(dice, kind, (left, right), light)
-    return World(
+    world = World(
         seed=seed,
         category=_category(kind, lanes),
         camera=_camera(dice, rows, columns),
@@ -53,17 +55,32 @@ def world_of(seed: int, rows: int, columns: int, *, clear: bool = False) -> Worl
         ridges=ridges(dice, light),
         mirrored=dice.chance(0.35),
     )
+    return _cleared(world) if clear else world
 
 
-def category_of(seed: int) -> str:
+def _cleared(world: World) -> World:
+    """Without what makes roads hard to tell: patches, shade, and strips that look like pavement."""
+    green = GROUNDS["grass"]
+    return replace(
+        world,
+        surface=replace(world.surface, patches=(), patch_ranges=(), joints=0.0, wet=0.0),
+        light=replace(world.light, shade=0.0, bridge=0.0),
+        zones=tuple(
+            zone if zone.material in EASY else replace(zone, material="grass", colour=green) for zone in world.zones
+        ),
+        things=tuple(thing for thing in world.things if thing.distance > 10 or thing.kind in {"tree", "bush", "pole"}),
+    )
+
+
+def category_of(seed: int, *, clear: bool = False) -> str:
     """The category of a seed's scene, without the rest of it."""
-    dice, kind = _kind(seed)
+    dice, kind = _kind(seed, clear=clear)
     return _category(kind, _lanes(dice, kind)[0])
 
 
-def _kind(seed: int) -> tuple[Dice, str]:
+def _kind(seed: int, *, clear: bool) -> tuple[Dice, str]:
     dice = Dice(np.random.default_rng([seed, 0]))
-    return dice, dice.choose(KINDS, SHARES)
+    return dice, dice.choose(KINDS, (0.5, 0.4, 0.0, 0.1) if clear else SHARES)
 
 
 def _category(kind: str, lanes: tuple[float, ...]) -> str:
@@ -224,7 +241,7 @@ def _light(dice: Dice, kind: str, *, clear: bool) -> Light:
 def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
     """A dash camera's faults."""
     return Lens(
-        exposure=dice.log(0.75, 1.5) * (1 + 0.6 * light.night),
+        exposure=(dice.log(0.9, 1.25) if clear else dice.log(0.75, 1.5)) * (1 + 0.6 * light.night),
         contrast=dice.normal(0.2, 0.35, -0.5, 1.0),
         saturation=dice.uniform(0.4, 1.25),
         cast=(dice.normal(1, 0.05), 1.0, dice.normal(1, 0.06)),
@@ -234,6 +251,6 @@ def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
         blocks=dice.uniform(2, 12) if dice.chance(0.3) and not clear else 0.0,
         veil=dice.uniform(0.05, 0.5) if dice.chance(0.3) and not clear else 0.0,
         dirt=dice.unit() if dice.chance(0.25) and not clear else 0.0,
-        bonnet=dice.uniform(0.02, 0.14) if dice.chance(0.6) else 0.0,
+        bonnet=dice.uniform(0.02, 0.14) if dice.chance(0.3 if clear else 0.6) else 0.0,
         bonnet_colour=dice.colour(dice.any(BONNETS), 0.3),
     )

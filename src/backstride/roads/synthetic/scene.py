@@ -36,7 +36,7 @@ def scene(seed: int, size: tuple[int, int] = (180, 320), *, clear: bool = False)
     >>> bool((found.image == scene(7, (90, 160)).image).all())
     True
 
-    `size` is (rows, columns), each from 32 to 4096. `clear`: by day, in dry weather, through clean glass. The
+    `size` is (rows, columns), each from 32 to 4096. `clear`: an easy one, by day and without shade. The
     mask is 1 where at least half of a pixel shows the own carriageway with its paved shoulders and markings;
     vehicles on it and the camera's own bonnet are 0.
     """
