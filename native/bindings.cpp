@@ -158,12 +158,10 @@ struct Face {
     }
 };
 
-template <typename Scalar>
-void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
-         const Strided<Scalar>& target, bool channels_first, Axes before, bool transpose) {
+// What a call is, by its arrays.
+template <typename Scalar, typename Stored>
+Problem problem_of(const Weights<Scalar>& self, const Face<const Stored>& from, const Face<Stored>& to, Axes before, bool transpose) {
     const Problem& own = self.problem();
-    const Face<const Scalar> from(source, channels_first);
-    const Face<Scalar> to(target, channels_first);
     const Index small = transpose ? from.channels : to.channels, big = transpose ? to.channels : from.channels;
     if (from.batch != to.batch || small != own.groups * own.small || big != own.groups * own.big)
         throw nb::value_error("the arrays do not fit the weights");
@@ -172,8 +170,28 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
     p.input = transpose ? from.size : to.size;
     p.output = transpose ? to.size : from.size;
     p.before = before;
+    return p;
+}
+
+template <typename Scalar>
+void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
+         const Strided<Scalar>& target, bool channels_first, Axes before, bool transpose) {
+    const Face<const Scalar> from(source, channels_first);
+    const Face<Scalar> to(target, channels_first);
+    const Problem p = problem_of(self, from, to, before, transpose);
     const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
     unlocked([&] { self.run(p, from.view, end, to.view); });
+}
+
+// The same for the bits of half precision.
+template <typename Scalar>
+void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
+              const Strided<Half>& target, bool channels_first, Axes before, bool transpose, bool brain) {
+    const Face<const Half> from(source, channels_first);
+    const Face<Half> to(target, channels_first);
+    const Problem p = problem_of(self, from, to, before, transpose);
+    const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
+    unlocked([&] { self.run(p, from.view, end, to.view, brain ? Storage::bfloat16 : Storage::float16); });
 }
 
 // One convolution with weights that are packed for it alone.
@@ -206,7 +224,9 @@ void define(nb::module_& module, const char* name) {
         .def_prop_ro("dtype", [](const Weights<Scalar>&) { return sizeof(Scalar) == 4 ? "float32" : "float64"; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
-             "channels_first"_a, "before"_a, "transpose"_a);
+             "channels_first"_a, "before"_a, "transpose"_a)
+        .def("run_half", run_half<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
+             "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);

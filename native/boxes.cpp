@@ -51,41 +51,67 @@ void for_each_run(const View<Scalar>& view, Index image, Index images, const std
                 visit(view.at(image + n, i0, i1, box[2].from), even ? width * height : width);
 }
 
+constexpr Index cells_at_once = 64;  // that are turned from channels first to last, or back
+
 template <typename Scalar>
-void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, Index image, Index images,
-          const std::array<Span, 3>& box, Scalar* to) {
-    for_each_run(view, image, images, box, [&](const Scalar* from, Index count) {
-        if (view.cell == 1) {
-            kernels.transpose(from, view.channel, channels, count, to, channels, false);
-        } else {
-            for (Index n = 0; n < count; ++n)
-                if (view.channel == 1) std::copy_n(from + n * view.cell, channels, to + n * channels);
-                else for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
-        }
-        to += count * channels;
-    });
+void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
+    if (view.cell == 1) return kernels.transpose(from, view.channel, channels, count, to, channels, false);
+    for (Index n = 0; n < count; ++n)
+        if (view.channel == 1) std::copy_n(from + n * view.cell, channels, to + n * channels);
+        else for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
 }
 
 template <typename Scalar>
-void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, Index image, Index images,
-           const std::array<Span, 3>& box, const Scalar* from) {
-    for_each_run(view, image, images, box, [&](Scalar* to, Index count) {
+void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
+    if (view.cell == 1) return kernels.transpose(from, channels, count, channels, to, view.channel, false);
+    for (Index n = 0; n < count; ++n)
+        if (view.channel == 1) std::copy_n(from + n * channels, channels, to + n * view.cell);
+        else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
+}
+
+template <typename Scalar>
+void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index channels, const Half* from, Index count, Scalar* to, Storage storage) {
+    static thread_local Scratch<Scalar> turned;
+    if (view.channel == 1 && view.cell == channels) return kernels.widen(from, count * channels, to, storage);
+    for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * channels) {
+        const Index some = std::min(cells_at_once, count - n);
+        const Half* at = from + n * view.cell;
         if (view.cell == 1) {
-            kernels.transpose(from, channels, count, channels, to, view.channel, false);
-        } else {
-            for (Index n = 0; n < count; ++n)
-                if (view.channel == 1) std::copy_n(from + n * channels, channels, to + n * view.cell);
-                else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
+            Scalar* wide = turned.get(channels * some);
+            for (Index c = 0; c < channels; ++c) kernels.widen(at + c * view.channel, some, wide + c * some, storage);
+            kernels.transpose(wide, some, channels, some, to, channels, false);
+            continue;
         }
-        from += count * channels;
-    });
+        for (Index m = 0; m < some; ++m)
+            if (view.channel == 1) kernels.widen(at + m * view.cell, channels, to + m * channels, storage);
+            else for (Index c = 0; c < channels; ++c) kernels.widen(at + m * view.cell + c * view.channel, 1, to + m * channels + c, storage);
+    }
+}
+
+template <typename Scalar>
+void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channels, const Scalar* from, Index count, Half* to, Storage storage) {
+    static thread_local Scratch<Scalar> turned;
+    if (view.channel == 1 && view.cell == channels) return kernels.narrow(from, count * channels, to, storage);
+    for (Index n = 0; n < count; n += cells_at_once, from += cells_at_once * channels) {
+        const Index some = std::min(cells_at_once, count - n);
+        Half* at = to + n * view.cell;
+        if (view.cell == 1) {
+            Scalar* wide = turned.get(channels * some);
+            kernels.transpose(from, channels, some, channels, wide, some, false);
+            for (Index c = 0; c < channels; ++c) kernels.narrow(wide + c * some, some, at + c * view.channel, storage);
+            continue;
+        }
+        for (Index m = 0; m < some; ++m)
+            if (view.channel == 1) kernels.narrow(from + m * channels, channels, at + m * view.cell, storage);
+            else for (Index c = 0; c < channels; ++c) kernels.narrow(from + m * channels + c, 1, at + m * view.cell + c * view.channel, storage);
+    }
 }
 
 }  // namespace
 
-template <typename Scalar>
-void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const View<const Scalar>& source,
-               const View<Scalar>& target, const DenseRun<Scalar>& run) {
+template <typename Scalar, typename Stored>
+void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
+               const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage) {
     const Axes& size = transpose ? p.output : p.input;
     const Index source_channels = p.groups * (transpose ? p.small : p.big);
     const Index target_channels = p.groups * (transpose ? p.big : p.small);
@@ -122,18 +148,30 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
         const Problem part = part_of(p, transpose, count, to, from);
         Scalar* in = sources.get(count * cells(transpose ? part.input : part.output) * source_channels);
         Scalar* out = targets.get(count * cells(transpose ? part.output : part.input) * target_channels);
-        load(kernels, source, source_channels, image, count, from, in);
+        Scalar* at = in;
+        for_each_run(source, image, count, from, [&](const Stored* first, Index cells) {
+            load(kernels, source, source_channels, first, cells, at, storage);
+            at += cells * source_channels;
+        });
         run(part, in, out);
-        store(kernels, target, target_channels, image, count, to, out);
+        at = out;
+        for_each_run(target, image, count, to, [&](Stored* first, Index cells) {
+            store(kernels, target, target_channels, at, cells, first, storage);
+            at += cells * target_channels;
+        });
     };
     const Index tasks = batches * cells(counts);
     if (tasks == 1) one(0);  // the product itself runs on all threads
     else parallel(tasks, one);
 }
 
-template void run_boxes<float>(const Problem&, const Kernels<float>&, bool, const View<const float>&, const View<float>&,
-                               const DenseRun<float>&);
-template void run_boxes<double>(const Problem&, const Kernels<double>&, bool, const View<const double>&, const View<double>&,
-                                const DenseRun<double>&);
+#define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                            \
+    template void run_boxes<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, bool, const View<const Stored>&, \
+                                            const View<Stored>&, const DenseRun<Scalar>&, Storage);
+BACKSTRIDE_INSTANTIATE(float, float)
+BACKSTRIDE_INSTANTIATE(float, Half)
+BACKSTRIDE_INSTANTIATE(double, double)
+BACKSTRIDE_INSTANTIATE(double, Half)
+#undef BACKSTRIDE_INSTANTIATE
 
 }  // namespace backstride

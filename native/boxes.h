@@ -11,8 +11,9 @@ namespace backstride {
 template <typename Scalar>
 using DenseRun = std::function<void(const Problem&, const Scalar*, Scalar*)>;
 
-template <typename Scalar>
-void run_boxes(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const View<const Scalar>& source,
-               const View<Scalar>& target, const DenseRun<Scalar>& run);
+// Stored is Scalar, or Half, whose boxes are widened and rounded by `storage`.
+template <typename Scalar, typename Stored>
+void run_boxes(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
+               const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage = Storage::float16);
 
 }  // namespace backstride

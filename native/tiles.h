@@ -8,6 +8,10 @@ namespace backstride {
 
 using Index = std::ptrdiff_t;
 
+// Half precision in memory; computed in single.
+using Half = unsigned short;
+enum class Storage : int { float16, bfloat16 };
+
 enum class Activation : int { none, relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu };
 
 // Rows of an implicit matrix product: row r is the sum over taps of rows[tap*stride + r] (`depth`
@@ -136,6 +140,8 @@ struct Kernels {
     bool (*all_finite)(const Scalar*, Index);
     void (*tile_input)(const TileInput<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);
+    void (*widen)(const Half* from, Index count, Scalar* to, Storage);
+    void (*narrow)(const Scalar* from, Index count, Half* to, Storage);
 };
 
 }  // namespace backstride

@@ -10,10 +10,11 @@
 #include "correlate.inl"
 #include "winograd.inl"
 #include "lines.inl"
+#include "storage.inl"
 
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, correlate<Scalar>,
             correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
-            all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>};
+            all_finite<Scalar>, tile_input<Scalar>, tile_output<Scalar>, widen<Scalar>, narrow<Scalar>};
 }

@@ -204,6 +204,17 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
 }
 
 template <typename Scalar>
+void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, const Epilogue<Scalar>& epilogue,
+                          const View<Half>& target, Storage storage) const {
+    if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
+    const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to) {
+        const Side side(part, stack_, transpose_);
+        run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
+    };
+    run_boxes(p, kernels_, transpose_, source, target, each, storage);
+}
+
+template <typename Scalar>
 void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
     const Side side(p, stack_, transpose_);
     const std::vector<Sweep> all = sweeps(p, transpose_, stack_);

@@ -55,6 +55,10 @@ public:
     void run(const Problem& problem, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
              const View<Scalar>& target) const;
 
+    // The same for half precision in memory.
+    void run(const Problem& problem, const View<const Half>& source, const Epilogue<Scalar>& epilogue, const View<Half>& target,
+             Storage storage) const;
+
 private:
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
 

@@ -298,3 +298,36 @@ def test_results_too_large_for_the_caches_have_the_same_bits(
     whole = plan(x)
     assert whole.nbytes > 12 << 20, target  # beyond the limit with 64 channels, below it with 40
     assert all(np.array_equal(whole[n : n + 1], plan(x[n : n + 1])) for n in range(len(x)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_every_half_precision_number_is_read_and_rounded_as_numpy_does(dtype: Any, target: str) -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(dtype)
+    for factor in (1.0, 1.5, 0.375):  # the last two round, and reach infinity and the subnormal numbers
+        got = bs.conv_transpose(every.reshape(1, -1, 1), np.full((1, 1, 1), factor, dtype))[0, :, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected = (np.float32(0) + every.astype(np.float32) * np.float32(factor)).astype(dtype)
+        nan = np.isnan(expected)
+        assert np.array_equal(got[~nan].view(np.uint16), expected[~nan].view(np.uint16)), target
+        assert np.isnan(got[nan]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("channels", [1, 5, 40])
+def test_half_precision_is_single_precision_rounded_once(
+    dtype: Any, data_format: Any, channels: int, target: str
+) -> None:
+    rng = np.random.default_rng(channels)
+    first = data_format == "channels_first"
+    x = rng.standard_normal((2, 12, 70, 66) if first else (2, 70, 66, 12)).astype(dtype)
+    kernel = rng.standard_normal((12, channels, 4, 3) if first else (4, 3, channels, 12)).astype(dtype)
+    bias = rng.standard_normal(channels).astype(dtype)
+    options: dict[str, Any] = {"strides": (2, 1), "padding": 1, "data_format": data_format, "activation": "silu"}
+    single = bs.plan(kernel.astype(np.float32), bias.astype(np.float32), winograd=False, **options)
+    half = bs.plan(kernel, bias, winograd=False, **options)
+    for view in (x, x[:, ::-1, ::2], x.swapaxes(1, 3).copy().swapaxes(1, 3)):
+        if view.shape[1 if first else -1] != 12:
+            continue
+        expected = single(view.astype(np.float32)).astype(dtype)
+        assert np.array_equal(half(view).view(np.uint16), expected.view(np.uint16)), target

@@ -104,6 +104,30 @@ def to_numpy(name: str, array: Any) -> AnyArray:
     return result.astype(np.float32) if kind == "bfloat16" else result
 
 
+def bits(name: str, array: Any) -> AnyArray | None:
+    """Half precision of NumPy, or of PyTorch on the CPU, as the uint16 that it shares memory with; None for others.
+
+    >>> bits("x", np.ones(2, np.float16))
+    array([15360, 15360], dtype=uint16)
+    """
+    match library_of(name, array):
+        case "numpy":
+            shared = np.asarray(array)
+            return shared.view(np.uint16) if shared.dtype.isnative and shared.flags.aligned else None
+        case "torch" if array.device.type == "cpu":
+            integers = sys.modules["torch"].int16
+            return _torch_dense(name, array).view(integers).numpy().view(np.uint16)
+        case _:
+            return None
+
+
+def from_bits(result: AnyArray, model: Any) -> Any:
+    """What `bits` takes apart, put together: bits as an array of the library and dtype of `model`."""
+    if library_of("x", model) == "numpy":
+        return result.view(model.dtype)
+    return sys.modules["torch"].from_numpy(result.view(np.int16)).view(model.dtype)
+
+
 def back(result: AnyArray, model: Any) -> Any:
     """A NumPy result as an array of the library, dtype and device of `model`."""
     match library_of("x", model):
@@ -126,6 +150,11 @@ def back(result: AnyArray, model: Any) -> Any:
 
 
 def _torch_to_numpy(name: str, tensor: Any, kind: str) -> AnyArray:
+    dense = _torch_dense(name, tensor)
+    return (dense.float() if kind == "bfloat16" else dense).numpy()
+
+
+def _torch_dense(name: str, tensor: Any) -> Any:
     if tensor.requires_grad:
         message = (
             f"`{name}` requires grad, which this function would lose; the nearest legal call is {name}.detach(), "
@@ -138,8 +167,7 @@ def _torch_to_numpy(name: str, tensor: Any, kind: str) -> AnyArray:
     if str(tensor.layout) != "torch.strided":
         message = f"`{name}` has layout {tensor.layout}; the nearest legal call is {name}.to_dense()"
         raise TypeError(message)
-    dense = tensor.resolve_conj().resolve_neg().cpu()
-    return (dense.float() if kind == "bfloat16" else dense).numpy()
+    return tensor.resolve_conj().resolve_neg().cpu()
 
 
 def _elsewhere(array: Any) -> bool:

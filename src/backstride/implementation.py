@@ -41,6 +41,8 @@ class Implementation(ABC):
     name: str
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
+    halves: bool = False
+    """Whether it has `conv_transpose_half`."""
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -76,6 +78,12 @@ class Implementation(ABC):
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
+
+    def conv_transpose_half(
+        self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
+    ) -> AnyArray:
+        """The same for half precision, float16 or (`brain`) bfloat16: bits to bits, as uint16; computed in float32."""
+        raise NotImplementedError
 
     def repeat(
         self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call

@@ -94,6 +94,8 @@ class Compiled(Implementation):
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
     """
 
+    halves = True
+
     def __init__(self, target: str) -> None:
         self.name = target
 
@@ -132,6 +134,14 @@ class Compiled(Implementation):
         y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
         first = call.data_format == "channels_first"
         packed.run(x, bias, CODES[activation], y, first, call.before, True)
+        return y
+
+    def conv_transpose_half(
+        self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
+    ) -> AnyArray:
+        shape = _shape(bits.shape[0], call.geometry.output, packed.outputs, call.data_format)
+        y, first = np.empty(shape, np.uint16), call.data_format == "channels_first"
+        packed.run_half(bits, bias, CODES[activation], y, first, call.before, True, brain)
         return y
 
     def repeat(
