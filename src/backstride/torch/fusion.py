@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_plain
-from backstride.torch.packing import Stamp, clear, stamp
+from backstride.torch.packing import Snapshot, clear, keep_private, snapshot, unchanged
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -78,7 +78,7 @@ def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
 
 class _Fold(NamedTuple):
     norm: weakref.ref[nn.Module]
-    stamps: tuple[Stamp | None, ...]
+    snapshots: tuple[Snapshot | None, ...]
     settings: tuple[float, int]
     weight: Tensor
     bias: Tensor
@@ -90,22 +90,31 @@ _folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary(
 def folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
     sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    stamps = tuple(None if source is None else stamp(source) for source in sources)
     settings = (norm.eps, layer.groups)
     found = _folds.get(layer)
-    if found is None or found.stamps != stamps or found.settings != settings or found.norm() is not norm:
+    if found is None or found.settings != settings or found.norm() is not norm or not _same(sources, found.snapshots):
+        snapshots = tuple(None if source is None else snapshot(source) for source in sources)
         with torch.no_grad():
-            found = _Fold(weakref.ref(norm), stamps, settings, *_folded(layer, norm))
+            weight, bias = _folded(layer, norm)
+        found = _Fold(weakref.ref(norm), snapshots, settings, keep_private(weight), bias)
         _folds[layer] = found
     return found.weight, found.bias
 
 
-def forget() -> None:
-    """Drop all packed and folded weights; the next call of each layer makes them anew.
+def _same(sources: tuple[Tensor | None, ...], snapshots: tuple[Snapshot | None, ...]) -> bool:
+    for source, then in zip(sources, snapshots, strict=True):
+        if source is None or then is None:
+            if source is not then:
+                return False
+        elif not unchanged(source, then):
+            return False
+    return True
 
-    Needed only after an edit of single cells of a large weight that PyTorch does not track, such as
-    `weight.data[0, 0] = 1` or a write through `weight.numpy()`. Optimizer steps, `load_state_dict`,
-    in-place operations, and updates of whole tensors by any way are noticed without it.
+
+def forget() -> None:
+    """Drop all packed and folded weights, to give their memory back; the next call of each layer makes them anew.
+
+    Never needed for right results: a packed weight is used only while the weight is the same to the byte.
     """
     clear()
     _folds.clear()
