@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from backstride.torch.convolutions import pays
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
 from backstride.torch.modules import TransposedModule
 from backstride.torch.report import Report, Row
-from backstride.torch.swapping import Chain, Layer, Routed, Swapped, is_chain, is_transposed, own_forward, swap, unswap
+from backstride.torch.swapping import Chain, Layer, Ordinary, Routed, Swapped, is_chain, is_transposed, own_forward, swap, unswap
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
@@ -27,7 +28,7 @@ class Accelerated(NamedTuple):
     report: Report
 
 
-def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
+def accelerate(model: nn.Module, *, verify: Any = None, convolutions: bool = True) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
     >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
@@ -40,9 +41,10 @@ def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
     Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
-    before them while gradients are off. Only classes change, so training, state dicts, hooks,
+    before them while gradients are off. With `convolutions`, so are, in inference, the ordinary
+    convolutions that the engine computes faster: stride 1, and 3x3 or few output channels. Only classes change, so training, state dicts, hooks,
     optimizers and parametrisations go on as before. Packed weights are remembered
-    for inference and made anew when a weight changes (see `backstride.torch.forget` for what is trusted).
+    for inference and made anew when a weight changes by whatever way: all its bytes are compared at each call.
 
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
     and a module whose result differs by more than 1e-5 of its largest value gets its class back.
@@ -56,7 +58,7 @@ def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
     recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
     rows: list[Row] = []
     for name, module in _modules(model):
-        row = _treat(name, module)
+        row = _treat(name, module, convolutions=convolutions)
         if row is not None:
             rows.append(row)
     if verify is not None:
@@ -81,7 +83,7 @@ def _modules(model: Any) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
-def _treat(name: str, module: nn.Module) -> Row | None:
+def _treat(name: str, module: nn.Module, *, convolutions: bool) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -97,7 +99,10 @@ def _treat(name: str, module: nn.Module) -> Row | None:
     if is_transposed(module) or calls_functions(module):
         swap(module, Routed)
         return row(True, "the calls of conv_transpose in its own code are routed to the engine")
-    if is_chain(module) and any(is_transposed(child) for child in module.children()):
+    if convolutions and pays(module):
+        swap(module, Ordinary)
+        return row(True, "on the engine, in inference: stride 1, a transposed convolution turned around")
+    if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):
         swap(module, Chain)
         return row(True, "takes batch norm and activation into the layer before them, in inference")
     return None
@@ -148,7 +153,7 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         )
 
     for name, module in _modules(model):
-        if is_transposed(module) or calls_functions(module) or is_chain(module):
+        if is_transposed(module) or calls_functions(module) or is_chain(module) or pays(module):
             listen(name, module)
     try:
         with _evaluation(model):

@@ -16,6 +16,7 @@ from backstride.torch.packing import Snapshot, clear, keep_private, snapshot, un
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Foldable = Transposed | nn.Conv1d | nn.Conv2d | nn.Conv3d
 Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -87,7 +88,7 @@ class _Fold(NamedTuple):
 _folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
 
 
-def folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+def folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
     sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     settings = (norm.eps, layer.groups)
@@ -120,16 +121,20 @@ def forget() -> None:
     _folds.clear()
 
 
-def _folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+def _folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
-    return fuse_conv_bn_weights(
-        layer.weight.detach(), layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, layer.groups
-    )
+    weight = layer.weight.detach()
+    transposed = isinstance(layer, Transposed)
+    if not transposed:  # one group: the channels exchanged, it is a transposed one
+        weight = weight.transpose(0, 1)
+    groups = layer.groups if transposed else 1
+    fused, offset = fuse_conv_bn_weights(weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, groups)
+    return (fused if transposed else fused.transpose(0, 1)), offset
 
 
-def can_fold(layer: Transposed, norm: nn.Module) -> bool:
+def can_fold(layer: Foldable, norm: nn.Module) -> bool:
     """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
     return (
         takes(layer.weight)

@@ -39,8 +39,7 @@ def conv_transpose(
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
     call = _call(meet("y", x.shape, weight.shape, integers), last)
-    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    options = Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
+    implementation, options = _setting(x, call, integers)
     ready = find(weight, options)
     if ready is None:
         passing = not remember or changes(weight)
@@ -49,6 +48,35 @@ def conv_transpose(
         ready = make(weight, implementation, options, remember=not passing)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, crop: tuple[int, ...], activation: str = ""
+) -> Tensor | None:
+    """Map x (N, C_in, *input) and weight (C_out, C_in, *k) by a convolution of stride 1, with a packed weight.
+
+    It is a transposed convolution of stride 1 whose kernel is turned around, and which crops k - 1 cells where the
+    convolution pads none. None where the weight keeps changing, so that packing it would not pay.
+    """
+    unit = (1,) * (x.dim() - 2)
+    integers = (unit, crop, unit, 1)
+    last = keeps_channels_last(x, weight)
+    shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
+    call = _call(meet("y", x.shape, shape, integers), last)
+    implementation, options = _setting(x, call, integers)
+    options = options._replace(turned=True)
+    ready = find(weight, options)
+    if ready is None:
+        if changes(weight):
+            return None
+        ready = make(weight, implementation, options, remember=True)
+    offset = None if bias is None else array_of(bias)
+    return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+
+
+def _setting(x: Tensor, call: Call, integers: Integers) -> tuple[Implementation, Options]:
+    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
+    return implementation, Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
 
 
 def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from backstride.torch.convolutions import Convolution
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
 from backstride.torch.modules import OnEngine
@@ -41,6 +42,10 @@ class Layer(Swapped, OnEngine):
     """A transposed convolution on the engine."""
 
 
+class Ordinary(Swapped, Convolution):
+    """A convolution on the engine, in inference."""
+
+
 class Chain(Swapped):
     """A Sequential that takes batch norm and activation into the layer before them, in inference."""
 
@@ -52,7 +57,7 @@ class Chain(Swapped):
         position = 0
         while position < len(modules):
             module: Any = modules[position]
-            if issubclass(type(module), OnEngine) and not has_hooks(module):
+            if issubclass(type(module), (OnEngine, Ordinary)) and not has_hooks(module):
                 value, position = _fused(modules, position, value)
             else:
                 value, position = module(value), position + 1
@@ -122,12 +127,15 @@ def own_forward(module: nn.Module) -> bool:
 
 
 def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
-    layer, position = modules[position], position + 1
+    layer, rest = modules[position], position + 1
     weight, bias = layer.weight, layer.bias
-    if unwatched() and position < len(modules) and can_fold(layer, modules[position]):
-        (weight, bias), position = folded(layer, modules[position]), position + 1
-    activation = activation_of(modules[position]) if position < len(modules) else None
-    return layer.computed(input, weight, bias, activation), position + (activation is not None)
+    if isinstance(layer, Ordinary) and not layer.engine_takes(input, weight, bias):
+        return layer(input), rest
+    if unwatched() and rest < len(modules) and can_fold(layer, modules[rest]):
+        (weight, bias), rest = folded(layer, modules[rest]), rest + 1
+    activation = activation_of(modules[rest]) if rest < len(modules) else None
+    result = layer.computed(input, weight, bias, activation)
+    return (layer(input), position + 1) if result is None else (result, rest + (activation is not None))
 
 
 def _run(modules: list[Any], input: Any) -> Any:
@@ -147,7 +155,7 @@ def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mod
 
 
 def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Chain, Routed))
+    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Chain, Routed))
 
 
 def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
