@@ -42,7 +42,7 @@ def test_every_swapped_convolution_computes_what_torch_does(data: Any) -> None:
     if rank == 2 and data.draw(st.booleans()):
         kernel, channels = (3, 3), (data.draw(st.integers(24, 40)), data.draw(st.integers(24, 40)))
     else:
-        kernel = tuple(data.draw(st.integers(1, 4)) for _ in range(rank - 1)) + (data.draw(st.integers(7, 9)),)
+        kernel = (*(data.draw(st.integers(1, 4)) for _ in range(rank - 1)), data.draw(st.integers(7, 9)))
         channels = (data.draw(st.integers(1, 9)), data.draw(st.integers(1, 8)))
     mode = data.draw(st.sampled_from(["zeros", "reflect", "circular", "replicate"]))
     names = ["same", "valid"]
@@ -130,3 +130,29 @@ def test_on_request_only_transposed_convolutions_are_swapped() -> None:
     assert [row.name for row in bt.accelerate(model, convolutions=False).report.rows] == ["", "1"]
     assert [row.name for row in bt.accelerate(model).report.accelerated] == ["", "0", "1"]
     assert type(bt.restore(model)[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any) -> None:
+    layer = nn.Conv2d(256, 128, 4, 2, 1)
+    stock = copy.deepcopy(layer)
+    (row,) = bt.accelerate(layer).report.rows
+    assert row.remark == "oneDNN's order of its large weight is remembered, in inference"
+    few, many = (torch.randn(1, 256, *size).contiguous(memory_format=form) for size in ((8, 7), (60, 60)))
+    with torch.no_grad():
+        for x in (few, few, many, few[:, :, :5].contiguous(memory_format=form)):
+            found, expected = layer(x), stock(x)
+            assert found.is_contiguous(memory_format=form)
+            close(found, expected)
+        layer.weight.data[3, 5, 1, 2] += 100
+        stock.load_state_dict(layer.state_dict())
+        close(layer(few), stock(few))
+        for _ in range(3):
+            for module in (layer, stock):
+                _ = module.weight.mul_(1.5)
+            close(layer(few), stock(few))
+        close(layer(few), stock(few))
+        with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+            _ = layer(few[:, :, :1, :1])
+    torch.testing.assert_close(layer(few), stock(few))
+    assert type(bt.restore(layer)) is nn.Conv2d

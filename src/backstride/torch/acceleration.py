@@ -14,8 +14,21 @@ from backstride.torch.convolutions import pays
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
 from backstride.torch.modules import TransposedModule
+from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
-from backstride.torch.swapping import Chain, Layer, Ordinary, Routed, Swapped, is_chain, is_transposed, own_forward, swap, unswap
+from backstride.torch.swapping import (
+    Chain,
+    Large,
+    Layer,
+    Ordinary,
+    Routed,
+    Swapped,
+    is_chain,
+    is_transposed,
+    own_forward,
+    swap,
+    unswap,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
@@ -41,10 +54,12 @@ def accelerate(model: nn.Module, *, verify: Any = None, convolutions: bool = Tru
     Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
-    before them while gradients are off. With `convolutions`, so are, in inference, the ordinary
-    convolutions that the engine computes faster: stride 1, and 3x3 or few output channels. Only classes change, so training, state dicts, hooks,
-    optimizers and parametrisations go on as before. Packed weights are remembered
-    for inference and made anew when a weight changes by whatever way: all its bytes are compared at each call.
+    before them while gradients are off. With `convolutions`, the ordinary convolutions that the engine
+    computes faster (stride 1, and 3x3 or few output channels) are on the engine in inference, too,
+    and those with large weights remember oneDNN's order of them. Only classes
+    change, so training, state dicts, hooks, optimizers and parametrisations go on as before. Packed weights
+    are remembered for inference, and made anew when a weight changes in whatever way: all its bytes are compared
+    at each call.
 
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
     and a module whose result differs by more than 1e-5 of its largest value gets its class back.
@@ -93,18 +108,26 @@ def _treat(name: str, module: nn.Module, *, convolutions: bool) -> Row | None:
     verdict = _kept(module)
     if verdict is not None:
         return row(*verdict)
+    found = _mixin(module, convolutions=convolutions)
+    if found is None:
+        return None
+    mixin, remark = found
+    swap(module, mixin)
+    return row(True, remark or _where(module))
+
+
+def _mixin(module: nn.Module, *, convolutions: bool) -> tuple[type[Swapped], str] | None:
+    """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
-        swap(module, Layer)
-        return row(True, _where(module))
+        return Layer, ""
     if is_transposed(module) or calls_functions(module):
-        swap(module, Routed)
-        return row(True, "the calls of conv_transpose in its own code are routed to the engine")
+        return Routed, "the calls of conv_transpose in its own code are routed to the engine"
     if convolutions and pays(module):
-        swap(module, Ordinary)
-        return row(True, "on the engine, in inference: stride 1, a transposed convolution turned around")
+        return Ordinary, "on the engine, in inference: stride 1, a transposed convolution turned around"
+    if convolutions and has_large_weight(module):
+        return Large, "oneDNN's order of its large weight is remembered, in inference"
     if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):
-        swap(module, Chain)
-        return row(True, "takes batch norm and activation into the layer before them, in inference")
+        return Chain, "takes batch norm and activation into the layer before them, in inference"
     return None
 
 
@@ -153,7 +176,13 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         )
 
     for name, module in _modules(model):
-        if is_transposed(module) or calls_functions(module) or is_chain(module) or pays(module):
+        if (
+            is_transposed(module)
+            or calls_functions(module)
+            or is_chain(module)
+            or pays(module)
+            or has_large_weight(module)
+        ):
             listen(name, module)
     try:
         with _evaluation(model):

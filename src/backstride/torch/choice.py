@@ -3,8 +3,8 @@
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (forward, and the gradient by the input) fewer than 512 cells share a weight of more than 64 KiB: reading the
-  weight is most of the work; or, for that gradient, fewer than 8 channels are read: they fill no vector;
+- (forward) fewer than 512 cells share a weight of more than 64 KiB: reading the weight is most of the work;
+- (the gradient by the input) the same with 4096 cells; or fewer than 8 channels are read: they fill no vector;
 - (the gradient by the weight) the data is channels first, or has fewer than 64 channels, and the kernel
   fewer than 64 taps.
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from backstride.torch.shapes import Integers, Slot, third_shape
 
-FEW_CELLS = 512
+FEW_CELLS = {"y": 512, "x": 4096}
 SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
 FEW_CHANNELS = 8
 MANY_CHANNELS = 64
@@ -48,5 +48,4 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
         return taps >= MANY_TAPS or (last and a.shape[1] >= MANY_CHANNELS)
     cells = a.shape[0] * math.prod(a.shape[2:]) // (1 if slot == "y" else math.prod(stride))
     few = slot == "x" and b.shape[1] < FEW_CHANNELS
-    return not few and (cells >= FEW_CELLS or b.numel() <= SMALL_WEIGHT)
-
+    return not few and (cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT)

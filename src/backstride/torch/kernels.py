@@ -6,6 +6,7 @@ The memory format of the data is kept. Channels-last data goes to the engine as 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -45,7 +46,7 @@ def conv_transpose(
         passing = not remember or changes(weight)
         if passing and not _engine("y", x, weight, integers, last):
             return _formed(fallback.conv_transpose(x, weight, bias, integers, activation), last)
-        ready = make(weight, implementation, options, remember=not passing)
+        ready = make(weight, options, _packer(implementation, options), remember=not passing)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
 
@@ -69,7 +70,7 @@ def convolution(
     if ready is None:
         if changes(weight):
             return None
-        ready = make(weight, implementation, options, remember=True)
+        ready = make(weight, options, _packer(implementation, options), remember=True)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
 
@@ -77,6 +78,17 @@ def convolution(
 def _setting(x: Tensor, call: Call, integers: Integers) -> tuple[Implementation, Options]:
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     return implementation, Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
+
+
+def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
+    """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
+    form, groups, strides, dilation = options.data_format, options.groups, options.strides, options.dilation
+
+    def pack(weight: Tensor) -> Any:
+        kernel = kernel_of(array_of(weight), form, turned=options.turned)
+        return implementation.pack(kernel, groups, form, strides, dilation)
+
+    return pack
 
 
 def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:

@@ -15,12 +15,12 @@ that never meets the same weight twice can go another way.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from backstride.implementation import Implementation
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import same_bytes
 
@@ -100,13 +100,10 @@ def changes(weight: Tensor) -> bool:
     return True
 
 
-def make(weight: Tensor, implementation: Implementation, options: Options, *, remember: bool) -> Any:
-    """Pack a weight (C_small, C_big // groups, *k)."""
+def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, remember: bool) -> Any:
+    """Pack a weight, and remember the result for as long as the weight holds what it does."""
     then = snapshot(weight) if remember else None
-    kernel = kernel_of(array_of(weight), options.data_format, turned=options.turned)
-    result = implementation.pack(
-        kernel, options.groups, options.data_format, options.strides, options.dilation
-    )  # fmt: skip
+    result = pack(weight)
     if then is not None:
         key = id(weight)
         _entries[key] = _Entry(weakref.ref(weight, lambda _: _entries.pop(key, None)), then, options, result)

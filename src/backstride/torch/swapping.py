@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from backstride.torch.convolutions import Convolution
+from backstride.torch.convolutions import Convolution, is_inference
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import unwatched
+from backstride.torch.prepacked import Prepacked
 
 ROUTES: dict[Any, Callable[..., Tensor]] = {
     torch.conv_transpose1d: conv_transpose1d,
@@ -44,6 +45,10 @@ class Layer(Swapped, OnEngine):
 
 class Ordinary(Swapped, Convolution):
     """A convolution on the engine, in inference."""
+
+
+class Large(Swapped, Prepacked):
+    """A convolution with a large weight whose order is remembered, in inference."""
 
 
 class Chain(Swapped):
@@ -129,7 +134,7 @@ def own_forward(module: nn.Module) -> bool:
 def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
     layer, rest = modules[position], position + 1
     weight, bias = layer.weight, layer.bias
-    if isinstance(layer, Ordinary) and not layer.engine_takes(input, weight, bias):
+    if issubclass(type(layer), Ordinary) and not is_inference(input, weight, bias):
         return layer(input), rest
     if unwatched() and rest < len(modules) and can_fold(layer, modules[rest]):
         (weight, bias), rest = folded(layer, modules[rest]), rest + 1
@@ -155,7 +160,7 @@ def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mod
 
 
 def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Chain, Routed))
+    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Chain, Routed))
 
 
 def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
