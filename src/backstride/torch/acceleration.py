@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from backstride.torch.convolutions import pays
+from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
 from backstride.torch.modules import TransposedModule
+from backstride.torch.packing import keep_private, make_public
 from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
 from backstride.torch.swapping import (
@@ -41,7 +43,9 @@ class Accelerated(NamedTuple):
     report: Report
 
 
-def accelerate(model: nn.Module, *, verify: Any = None, convolutions: bool = True) -> Accelerated:
+def accelerate(
+    model: nn.Module, *, verify: Any = None, convolutions: bool = True, fuse: bool = True, trust: bool = False
+) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
     >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
@@ -61,6 +65,11 @@ def accelerate(model: nn.Module, *, verify: Any = None, convolutions: bool = Tru
     are remembered for inference, and made anew when a weight changes in whatever way: all its bytes are compared
     at each call.
 
+    `fuse`: trace the model by `torch.fx`, and let layers take in the batch norm and the activation that a
+    `forward` written by hand calls after them, in inference. Models that cannot be traced run as they are.
+    `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
+    their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
+    counts is noticed as before.
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
     and a module whose result differs by more than 1e-5 of its largest value gets its class back.
     Returns the same model and a `Report`. `restore(model)` undoes everything.
@@ -76,6 +85,14 @@ def accelerate(model: nn.Module, *, verify: Any = None, convolutions: bool = Tru
         row = _treat(name, module, convolutions=convolutions)
         if row is not None:
             rows.append(row)
+    layers = {module for module in model.modules() if isinstance(module, Layer)}
+    if fuse and layers:
+        waiting = set(advise(model, layers))
+        names = {name for name, module in _modules(model) if module in waiting}
+        rows = [_followed(row) if row.name in names and row.accelerated else row for row in rows]
+    if trust:
+        for tensor in _tensors(model):
+            _ = keep_private(tensor)
     if verify is not None:
         modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
@@ -91,7 +108,17 @@ def restore(model: Model) -> Model:
     """
     for module in model.modules():
         _ = unswap(module)
+    for tensor in _tensors(model):
+        make_public(tensor)
     return model
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _followed(row: Row) -> Row:
+    return dataclasses.replace(row, remark=f"{row.remark}; takes in what follows, in inference")
 
 
 def _modules(model: Any) -> list[tuple[str, nn.Module]]:

@@ -78,6 +78,12 @@ def keep_private(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def make_public(tensor: Tensor) -> None:
+    """Undo `keep_private`."""
+    _ = _private.pop(id(tensor), None)
+    _ = _entries.pop(id(tensor), None)
+
+
 def find(weight: Tensor, options: Options) -> Any:
     """The packed form of a weight, where there is one that is right; else None."""
     found = _entries.get(id(weight))

@@ -6,6 +6,7 @@ bottom of a U-Net, that is most of the time. The reordered weight is remembered 
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -19,7 +20,7 @@ from backstride.torch.packing import Options, changes, find, make
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
 FEW_CELLS = 512
 ONEDNN: Any = torch.ops.mkldnn
-REORDER: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
+REORDER: Any = getattr(importlib.import_module("torch._C")._nn, "mkldnn_reorder_conv2d_weight", None)
 
 
 def has_large_weight(module: nn.Module) -> bool:

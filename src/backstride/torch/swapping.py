@@ -6,7 +6,7 @@ optimizers, state dicts and whatever else refers to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from backstride.torch.convolutions import Convolution, is_inference
+from backstride.torch.deferred import Deferred, advice, defers
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
 from backstride.torch.modules import OnEngine
@@ -40,7 +41,12 @@ class Swapped:
 
 
 class Layer(Swapped, OnEngine):
-    """A transposed convolution on the engine."""
+    """A transposed convolution on the engine, which takes in what follows it where a trace showed what that is."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        if output_size is None and defers(self, input):
+            return Deferred.of(self, input)
+        return super().forward(input, output_size)
 
 
 class Ordinary(Swapped, Convolution):
@@ -97,6 +103,7 @@ def unswap(module: nn.Module) -> bool:
     if not isinstance(module, Swapped):
         return False
     _set_base(module, lambda base: cast("Any", base).original)
+    _ = advice.pop(module, None)
     return True
 
 
