@@ -13,7 +13,13 @@ from torch_models import MODELS
 
 FOLDER = Path(__file__).parent
 TIMES, PAGE = FOLDER / "torch_times.csv", FOLDER / "torch_results.md"
-OURS = ("accelerate", "accelerate + compile")
+OURS = (
+    "accelerate",
+    "accelerate, trust",
+    "accelerate, trust, channels last",
+    "accelerate, channels last",
+    "accelerate + compile",
+)
 PARTS = {
     "inference": "Inference, whole models",
     "layers": "Inference, their transposed convolutions alone",
@@ -23,8 +29,9 @@ HEAD = """# Whole PyTorch models
 
 Written by `make bench-torch` from torch_times.csv; nothing here is entered by hand. Models with their sources:
 torch_models.py. Milliseconds, medians of interleaved runs; the ratio is the time of the fastest other runner
-divided by ours, the faster of the two columns on the right. The transposed convolutions alone are timed one by one,
-each on the input that it gets in the model, and summed.
+divided by ours, the fastest of the columns on the right; `trust` is `accelerate(model, trust=True)`. The transposed
+convolutions alone are timed one by one, each on the input that it gets in the model, and summed. A dash: the
+runner was left out or cannot run the model.
 """
 
 

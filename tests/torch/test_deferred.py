@@ -97,7 +97,8 @@ def test_what_follows_is_taken_in_where_it_can_be(name: str, monkeypatch: pytest
     assert calls == [activation] * 2
     assert row.remark.endswith("; takes in what follows, in inference") == (name != "norm of its own")
     monkeypatch.undo()
-    ours.eval(), stock.eval()
+    for net in (ours, stock):
+        _ = net.eval()
     torch.testing.assert_close(ours(x), stock(x))
     with torch.inference_mode():
         torch.testing.assert_close(ours(x), stock(x), rtol=1e-5, atol=1e-5)

@@ -3,7 +3,7 @@
 In a Sequential, what follows a layer is known. In a `forward` written by hand it is known only once it is called. So
 where a trace of the model by `torch.fx` shows that the result of a layer goes straight into a batch norm or an
 activation, and nowhere else, the layer returns a `Deferred`: a tensor that is computed at its first use, in one call
-with the batch norm (in evaluation) and the activation if these are the first to use it, and as it is if anything else is.
+with the batch norm (in evaluation) and the activation if these come first, and as it is if anything else does.
 
 The trace is advice only. Code that runs otherwise than it did in the trace uses the tensor for something else, or
 again, and gets the same values. A `Deferred` whose input was changed in place before the first use refuses.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -48,21 +48,21 @@ MOST_ARGUMENTS: dict[str, int] = {"leaky_relu": 2}
 
 
 class Deferred(Tensor):
-    """The result of `layer` for an input, computed at its first use."""
+    """The result of `layer` for an input, and of the norm that `followed`, computed at its first use."""
 
     layer: Any
     source: Tensor
     then: tuple[int, int]
-    norm: nn.Module | None
+    followed: Any
     value: Tensor | None
 
     @staticmethod
-    def of(layer: Any, source: Tensor, norm: nn.Module | None = None) -> Deferred:
+    def of(layer: Any, source: Tensor, norm: Any = None) -> Deferred:
         """Defer a layer; `source` is its input."""
         maker: Any = Tensor
         size = (0,) * source.dim()  # only the rank is true: whoever asks for the size gets that of the value
         made: Deferred = maker._make_wrapper_subclass(Deferred, size, dtype=source.dtype, device=source.device)
-        made.layer, made.source, made.norm, made.value = layer, source, norm, None
+        made.layer, made.source, made.followed, made.value = layer, source, norm, None
         made.then = (source._version, layer.weight._version)
         return made
 
@@ -79,8 +79,8 @@ class Deferred(Tensor):
         layer = self.layer
         weight, bias = layer.weight, layer.bias
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            if self.norm is not None:
-                weight, bias = folded(layer, self.norm)
+            if self.followed is not None:
+                weight, bias = folded(layer, self.followed)
             result = layer.computed(self.source, weight, bias, activation)
         if activation is None:
             self.value = result
@@ -92,7 +92,7 @@ class Deferred(Tensor):
         words: dict[str, Any] = kwargs or {}
         first = args[0] if args else None
         if isinstance(first, Deferred):
-            if func in (Tensor.dim, Tensor.ndim.__get__):
+            if func is Tensor.dim:
                 return first.source.dim()
             if first.value is None:
                 found = _fused(func, first, args[1:], words)
@@ -115,7 +115,7 @@ def _values(given: object) -> Any:
         return {name: _values(value) for name, value in arguments.items()}
     if isinstance(given, list | tuple):
         values: Any = [_values(value) for value in arguments]
-        kind: Any = type(arguments)
+        kind: Any = type(cast("Any", given))
         return kind(*values) if hasattr(kind, "_fields") else kind(values)
     return arguments
 
@@ -150,7 +150,7 @@ def _normed(first: Deferred, rest: tuple[Any, ...], words: dict[str, Any]) -> De
     names = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
     given = {**dict(zip(names, rest, strict=False)), **words}
     norm = advice.get(first.layer)
-    if norm is None or first.norm is not None or given.get("training"):
+    if norm is None or first.followed is not None or given.get("training"):
         return None
     module: Any = norm()
     if module is None:

@@ -6,6 +6,7 @@ optimizers, state dicts and whatever else refers to it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
@@ -38,6 +39,12 @@ class Swapped:
     def __reduce_ex__(self, protocol: Any) -> Any:
         _, _, *rest = super().__reduce_ex__(protocol)
         return (_rebuild, (type(self).original, _mixin(type(self))), *rest)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles: the same module with the class that it had."""
+        module: Any = copy.copy(self)
+        module.__class__ = type(self).original
+        return module
 
 
 class Layer(Swapped, OnEngine):
