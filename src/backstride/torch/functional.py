@@ -120,7 +120,9 @@ def _call(
         return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
     check_tensors(rank, input, weight)
     given = (stride, padding, output_padding, dilation)
-    kernel = weight.shape[2:]
+    kernel = tuple(weight.shape[2:])
+    if torch.jit.is_tracing():  # there, sizes are tensors; those of a weight are fixed
+        kernel = tuple(int(taps) for taps in kernel)
     if torch.compiler.is_compiling():
         resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
     else:
