@@ -132,11 +132,11 @@ RUNNERS: dict[str, Callable[[nn.Module, Inputs], Run | None]] = {
     "ONNX Runtime": onnxruntime,
     "OpenVINO": openvino,
     "accelerate": accelerated,
-    "accelerate, trust": trusting,
-    "accelerate, trust, channels last": trusting_last,
+    "accelerate + trust": trusting,
+    "accelerate + trust + channels last": trusting_last,
     "accelerate + compile": accelerated_compiled,
 }
-TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate, channels last", "accelerate + compile")
+TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + channels last", "accelerate + compile")
 
 
 def inference(model: Any, inputs: Inputs) -> Run:

@@ -15,9 +15,9 @@ FOLDER = Path(__file__).parent
 TIMES, PAGE = FOLDER / "torch_times.csv", FOLDER / "torch_results.md"
 OURS = (
     "accelerate",
-    "accelerate, trust",
-    "accelerate, trust, channels last",
-    "accelerate, channels last",
+    "accelerate + trust",
+    "accelerate + trust + channels last",
+    "accelerate + channels last",
     "accelerate + compile",
 )
 PARTS = {

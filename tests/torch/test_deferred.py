@@ -217,3 +217,13 @@ def test_trusted_weights_are_not_compared_but_counted(monkeypatch: pytest.Monkey
         ours = bt.accelerate(bt.restore(ours)).model
         _ = ours(x), ours(x)
     assert compared
+
+
+def test_a_model_with_waiting_layers_compiles_whole() -> None:
+    torch._dynamo.reset()
+    stock = Net(FUSED["norm, module"][0]).eval()
+    ours = torch.compile(bt.accelerate(copy.deepcopy(stock)).model, fullgraph=True, backend="aot_eager")
+    x = torch.randn(1, 4, 5, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), stock(x), rtol=1e-5, atol=1e-5)
+    torch._dynamo.reset()

@@ -85,7 +85,8 @@ def accelerate(
         row = _treat(name, module, convolutions=convolutions)
         if row is not None:
             rows.append(row)
-    layers = {module for module in model.modules() if isinstance(module, Layer)}
+    chained = {child for module in model.modules() if isinstance(module, Chain) for child in module.children()}
+    layers = {module for module in model.modules() if isinstance(module, Layer)} - chained
     if fuse and layers:
         waiting = set(advise(model, layers))
         names = {name for name, module in _modules(model) if module in waiting}

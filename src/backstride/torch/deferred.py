@@ -115,7 +115,7 @@ def _values(given: object) -> Any:
         return {name: _values(value) for name, value in arguments.items()}
     if isinstance(given, list | tuple):
         values: Any = [_values(value) for value in arguments]
-        kind: Any = type(cast("Any", given))
+        kind = cast("Any", type(arguments))
         return kind(*values) if hasattr(kind, "_fields") else kind(values)
     return arguments
 
@@ -168,7 +168,8 @@ advice: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module] | None] = we
 def defers(layer: Any, input: Tensor) -> bool:
     """Whether a layer's result for an input is to wait for what follows it."""
     return (
-        layer in advice
+        not torch.compiler.is_compiling()
+        and layer in advice
         and not torch.is_grad_enabled()
         and unwatched()
         and type(input) is Tensor
