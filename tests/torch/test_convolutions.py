@@ -48,7 +48,7 @@ def test_every_swapped_convolution_computes_what_torch_does(data: Any) -> None:
     names = ["same", "valid"]
     padding = data.draw(st.sampled_from(names) | st.tuples(*(st.integers(0, (k + 1) // 2) for k in kernel)))
     layer = KINDS[rank](*channels, kernel, padding=padding, padding_mode=mode, bias=data.draw(st.booleans()))
-    x = torch.randn(data.draw(st.integers(1, 2)), channels[0], *(k + data.draw(st.integers(0, 9)) for k in kernel))
+    x = torch.randn(data.draw(st.integers(1, 2)), channels[0], *(k + data.draw(st.integers(1, 9)) for k in kernel))
     form = FORMATS[rank] if data.draw(st.booleans()) else torch.contiguous_format
     x = x.contiguous(memory_format=form)
     with torch.no_grad():
