@@ -71,9 +71,9 @@ architectures: $(STAMPS)/frameworks
 bench: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/run.py --results
 
-## make bench-torch      time whole PyTorch models before and after accelerate, against every other way to run them
+## make bench-torch      time whole PyTorch models before and after accelerate; writes benchmarks/torch_results.md
 bench-torch: $(STAMPS)/frameworks
-	$(BIN)/python benchmarks/torch_run.py
+	$(BIN)/python benchmarks/torch_run.py --results
 
 ## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize:

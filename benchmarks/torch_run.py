@@ -3,6 +3,7 @@
     python benchmarks/torch_run.py                              all models, inference and one training step
     python benchmarks/torch_run.py --models 0,4 --threads 1     some of them
     python benchmarks/torch_run.py --without compile,OpenVINO   without some runners
+    python benchmarks/torch_run.py --parts training --results   part of it; written to torch_results.md
 
 Three tables: inference of whole models; their transposed convolutions alone, each timed on the input that it gets
 in the model and summed; and one training step (forward, backward, SGD). Median of interleaved runs in
@@ -16,7 +17,6 @@ import copy
 import importlib
 import importlib.util
 import io
-import math
 import statistics
 import sys
 import time
@@ -30,31 +30,36 @@ from rich.progress import track
 from timing import spread
 from torch import Tensor, nn
 from torch_models import MODELS, Entry
+from torch_table import OURS, PARTS, Time, geomean, keep, ratio
 
 import backstride as bs
 import backstride.torch as bt
 
 Run = Callable[[], Any]
 Inputs = tuple[Tensor, ...]
-OURS = ("accelerate", "accelerate + compile")
+SLOW = 0.3  # seconds of a run from which on the one before it does not matter
+LEAST_ROUNDS, LEAST_SLOW_ROUNDS = 5, 3
 
 
 def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Run all of them in turn until the time is spent, at least 5 rounds after one to warm up.
+    """Run all of them in turn until the time is spent, at least 5 rounds (3 of slow ones) after one to warm up.
 
-    Each timed run follows an untimed one of the same runner, so that the threads of the one before, which spin
-    for a while, do not count against it.
+    Each timed run of a fast one follows an untimed one of the same runner, so that the threads of the one before,
+    which spin for a while, do not count against it.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
-        _ = run()
+        _ = run(), run()
     started = time.perf_counter()
-    while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < 5:
+    rounds = LEAST_ROUNDS
+    while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < rounds:
         for name, run in runs.items():
-            _ = run()
+            if not times[name] or times[name][-1] < SLOW:
+                _ = run()
             before = time.perf_counter()
             _ = run()
             times[name].append(time.perf_counter() - before)
+        rounds = LEAST_SLOW_ROUNDS if min(seen[-1] for seen in times.values()) > SLOW else LEAST_ROUNDS
     return times
 
 
@@ -77,6 +82,17 @@ def compiled(model: nn.Module, inputs: Inputs) -> Run:
 def accelerated(model: nn.Module, inputs: Inputs) -> Run:
     """Ours."""
     return inference(bt.accelerate(model).model, inputs)
+
+
+def trusting(model: nn.Module, inputs: Inputs) -> Run:
+    """Ours, which compares no bytes of weights: as the runtimes that hold weights fixed."""
+    return inference(bt.accelerate(model, trust=True).model, inputs)
+
+
+def trusting_last(model: nn.Module, inputs: Inputs) -> Run | None:
+    """The same with model and data in channels-last memory format, where the rank has one."""
+    changed = last(model, inputs)
+    return None if changed is None else trusting(*changed)
 
 
 def accelerated_compiled(model: nn.Module, inputs: Inputs) -> Run:
@@ -116,9 +132,11 @@ RUNNERS: dict[str, Callable[[nn.Module, Inputs], Run | None]] = {
     "ONNX Runtime": onnxruntime,
     "OpenVINO": openvino,
     "accelerate": accelerated,
+    "accelerate + trust": trusting,
+    "accelerate + trust + channels last": trusting_last,
     "accelerate + compile": accelerated_compiled,
 }
-TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + compile")
+TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + channels last", "accelerate + compile")
 
 
 def inference(model: Any, inputs: Inputs) -> Run:
@@ -133,7 +151,7 @@ def inference(model: Any, inputs: Inputs) -> Run:
 
 def training(name: str, model: nn.Module, inputs: Inputs) -> Run | None:
     """One step of SGD on the mean square of the result."""
-    if name == "channels last":
+    if name.endswith("channels last"):
         changed = last(model, inputs)
         if changed is None:
             return None
@@ -217,64 +235,77 @@ def time_training(entry: Entry, names: list[str], seconds: float, *, small: bool
     return measure({name: run for name, run in made.items() if run is not None}, seconds)
 
 
-def row(name: str, times: dict[str, list[float]]) -> float:
+def row(threads: int, part: str, name: str, times: dict[str, list[float]]) -> list[Time]:
     """Print one row; the ratio of the fastest other runner to ours."""
     medians = {runner: statistics.median(values) for runner, values in times.items()}
-    peer = min((runner for runner in medians if runner not in OURS), key=lambda runner: medians[runner])
-    ratio = medians[peer] / min(medians[runner] for runner in OURS if runner in medians)
+    peer, factor = ratio(medians)
     shown = "  ".join(f"{runner} {1e3 * medians[runner]:.2f}±{spread(times[runner]):.0f}%" for runner in medians)
-    print(f"{name:27} x{ratio:5.2f} of {peer:13} {shown}", flush=True)
-    return ratio
+    print(f"{name:27} x{factor:5.2f} of {peer:13} {shown}", flush=True)
+    return [Time(threads, part, name, runner, 1e3 * medians[runner], spread(times[runner])) for runner in medians]
 
 
-def summary(ratios: list[float], what: str) -> None:
+def summary(times: list[Time], what: str) -> None:
     """The geometric mean and the worst."""
-    mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
-    print(
-        f"{what}: geomean {mean:.2f}, min {min(ratios):.2f}, below 1.0: {sum(r < 1 for r in ratios)} of {len(ratios)}\n"
-    )
+    models = dict.fromkeys(entry.model for entry in times)
+    tables = ({entry.runner: entry.milliseconds for entry in times if entry.model == model} for model in models)
+    ratios = [ratio(table)[1] for table in tables]
+    below = sum(factor < 1 for factor in ratios)
+    print(f"{what}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: {below} of {len(ratios)}\n")
 
 
-def main() -> None:
-    """Print the three tables."""
+def timed(part: str, entry: Entry, names: list[str], seconds: float, *, small: bool) -> dict[str, list[float]]:
+    """The times of one part of one model."""
+    if part == "training":
+        return time_training(
+            entry, [name for name in TRAINED if name in names or name not in RUNNERS], seconds, small=small
+        )
+    time_part = time_inference if part == "inference" else time_layers
+    return time_part(*build(entry, small=small), names, seconds)
+
+
+def arguments() -> tuple[argparse.Namespace, list[Entry], list[str], list[str]]:
+    """The words of the command line; the models, parts and runners that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _ = parser.add_argument("--models", help="numbers joined by commas; all by default")
+    _ = parser.add_argument("--parts", default=",".join(PARTS), help="of inference, layers, training")
     _ = parser.add_argument("--without", default="", help="runners to leave out, joined by commas")
     _ = parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of every runner")
     _ = parser.add_argument("--seconds", type=float, default=2.0, help="for each runner of each model")
     _ = parser.add_argument("--small", action="store_true", help="tiny versions, to see that everything runs")
+    _ = parser.add_argument("--results", action="store_true", help="keep the times, write torch_results.md")
     words = parser.parse_args()
     left_out = {name for name in words.without.split(",") if name}
     if unknown := sorted(left_out - set(RUNNERS)):
         parser.error(f"`--without` (={words.without}) names no runner {unknown[0]!r}; legal are {', '.join(RUNNERS)}")
+    parts = words.parts.split(",")
+    if not set(parts) <= set(PARTS):
+        parser.error(f"`--parts` (={words.parts}) must be some of {', '.join(PARTS)}, joined by commas")
     numbers = range(len(MODELS)) if words.models is None else [int(n) for n in words.models.split(",") if n.isdigit()]
     chosen = [MODELS[number] for number in numbers if number < len(MODELS)]
     if not chosen or set(OURS) <= left_out:
         parser.error(f"`--models` (={words.models}) must name some of 0 to {len(MODELS) - 1}, and one of ours must run")
+    return words, chosen, parts, [name for name in RUNNERS if name not in left_out]
+
+
+def main() -> None:
+    """Print the tables."""
+    words, chosen, parts, names = arguments()
     torch.set_num_threads(words.threads)
     bs.set_num_threads(words.threads)
-    names = [name for name in RUNNERS if name not in left_out]
-
-    def bar(what: str) -> Any:
-        hidden = not sys.stderr.isatty()
-        return track(chosen, what, console=Console(stderr=True), transient=True, disable=hidden)
-
     print(f"threads {words.threads}: milliseconds, median ± half the distance of the quartiles")
-    print("inference, whole models")
-    pairs = ((entry, build(entry, small=words.small)) for entry in bar("inference"))
-    summary([row(entry.name, time_inference(*made, names, words.seconds)) for entry, made in pairs], "inference")
-    print("inference, their transposed convolutions alone")
-    pairs = ((entry, build(entry, small=words.small)) for entry in bar("layers"))
-    summary([row(entry.name, time_layers(*made, names, words.seconds)) for entry, made in pairs], "layers")
-    print("one training step")
-    trained = [name for name in names if name in TRAINED]
-    ratios: dict[str, float] = {}
-    for entry in bar("training"):
-        ratios[entry.name] = row(entry.name, time_training(entry, trained, words.seconds, small=words.small))
-    summary(list(ratios.values()), "training")
-    heavy = [ratios[entry.name] for entry in chosen if entry.decoder_heavy]
-    if heavy:
-        summary(heavy, "training, decoder-heavy models")
+    for part in parts:
+        print(PARTS[part])
+        found: list[Time] = []
+        hidden = not sys.stderr.isatty()
+        for entry in track(chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
+            times = timed(part, entry, names, words.seconds, small=words.small)
+            found += row(words.threads, part, entry.name, times)
+            if words.results and not words.small:
+                keep(found)
+        summary(found, part)
+        heavy = {entry.name for entry in chosen if entry.decoder_heavy}
+        if part == "training" and heavy:
+            summary([time for time in found if time.model in heavy], "training, decoder-heavy models")
 
 
 if __name__ == "__main__":

@@ -31,11 +31,10 @@ def channels_last_gradient(problem: Problem) -> Runner | None:
 
 def frozen(problem: Problem) -> Runner | None:
     """Inductor's frozen operation: weights in oneDNN's layout for this input, channels last, bias and ReLU fused."""
-    torch, layer = _torch(problem), flat(problem.layer)
-    said = symmetric(layer)
-    if torch is None or said is None or len(layer.input) != 2 or not problem.variant.packed:
+    given = _given(problem, channels_last=True)
+    if given is None or len(given[1].input) != 2 or not problem.variant.packed:
         return None
-    pads, extra, cuts = said
+    torch, layer, pads, extra, cuts = given
     x, weight = _arrays(torch, problem, channels_last=True)
     integers = [list(pads), list(extra), list(layer.strides), [1, 1], layer.groups]
     operations = torch.ops.mkldnn
@@ -53,11 +52,10 @@ def frozen(problem: Problem) -> Runner | None:
 
 
 def _eager(problem: Problem, *, channels_last: bool) -> Runner | None:
-    torch, layer = _torch(problem), flat(problem.layer) if channels_last else problem.layer
-    said = symmetric(layer)
-    if torch is None or said is None:
+    given = _given(problem, channels_last=channels_last)
+    if given is None:
         return None
-    pads, extra, cuts = said
+    torch, layer, pads, extra, cuts = given
     x, weight = _arrays(torch, problem, channels_last=channels_last)
     bias = None if problem.bias is None else torch.from_numpy(problem.bias)
     run = getattr(torch.nn.functional, f"conv_transpose{len(layer.input)}d")
@@ -73,11 +71,10 @@ def _eager(problem: Problem, *, channels_last: bool) -> Runner | None:
 
 
 def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
-    torch, layer = _torch(problem), flat(problem.layer) if channels_last else problem.layer
-    said = symmetric(layer)
-    if torch is None or said is None:
+    given = _given(problem, channels_last=channels_last)
+    if given is None:
         return None
-    pads, extra, cuts = said
+    torch, layer, pads, extra, cuts = given
     x, weight = _arrays(torch, problem, channels_last=channels_last)
     image = torch.from_numpy(problem.image).movedim(-1, 1)
     image = image.unsqueeze(2) if channels_last and len(problem.layer.input) == 1 else image
@@ -93,6 +90,13 @@ def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
     rest = (None, layer.strides, pads, ones, True, extra, layer.groups, mask)
     index = mask.index(True)
     return Runner(lambda: run(image, x, weight, *rest)[index], lambda y: _gradient(problem, y))
+
+
+def _given(problem: Problem, *, channels_last: bool) -> Any:
+    """The library, the layer, and its paddings and cuts in PyTorch's words; None where one of them is not to be had."""
+    torch, layer = _torch(problem), flat(problem.layer) if channels_last else problem.layer
+    said = symmetric(layer)
+    return None if torch is None or said is None else (torch, layer, *said)
 
 
 def _torch(problem: Problem) -> Any:

@@ -139,12 +139,45 @@ def test_training_keeps_no_packed_copies() -> None:
     assert not packing._entries
 
 
-def test_a_lone_cell_behind_pytorchs_back_is_what_is_trusted() -> None:
-    """The documented limit: one cell of a large weight, written through .data, needs `forget`."""
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("write", ["data", "numpy", "dlpack"])
+def test_one_cell_of_a_large_weight_behind_pytorchs_back_is_noticed(write: str, form: Any) -> None:
+    layer, x = bt.ConvTranspose2d(64, 48, 4).to(memory_format=form), torch.ones(1, 64, 2, 2)
+    views: dict[str, Callable[[], Any]] = {
+        "data": lambda: layer.weight.data,
+        "numpy": lambda: layer.weight.detach().numpy(),
+        "dlpack": lambda: torch.from_dlpack(layer.weight.detach().numpy()),
+    }
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(20):
+            before, version = layer(x), layer.weight._version
+            cell = tuple(int(torch.randint(size, (), generator=generator)) for size in layer.weight.shape)
+            views[write]()[cell] += 100
+            assert layer.weight._version == version
+            assert not torch.equal(layer(x), before)
+            torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x), rtol=1e-5, atol=1e-3)
+
+
+def test_a_weight_that_keeps_changing_is_not_packed_until_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs: list[int] = []
+    implementation = kernels._implementation(torch.float32, None)
+    kind = cast("Any", type(implementation))
+    pack: Any = kind.pack
+
+    def spy(self: Any, *arguments: Any) -> Any:
+        packs.append(1)
+        return pack(self, *arguments)
+
+    monkeypatch.setattr(kind, "pack", spy)
     layer, x = bt.ConvTranspose2d(64, 48, 4), torch.ones(1, 64, 2, 2)
     with torch.no_grad():
-        before = layer(x)
-        layer.weight.data[0, 0, 0, 1] += 100
-        assert torch.equal(layer(x), before)
-        bt.forget()
-        assert not torch.equal(layer(x), before)
+        _ = layer(x)
+        assert len(packs) == 1
+        for _ in range(3):
+            _ = layer.weight.mul_(2)
+            torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x))
+        assert len(packs) == 1
+        for _ in range(3):
+            torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x))
+        assert len(packs) == 2

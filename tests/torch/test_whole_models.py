@@ -25,7 +25,7 @@ LAYERS = (5, 5, 2, 4, 3, 4, 3, 1)
 def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     yield importlib.import_module("torch_run")
-    for name in ("torch_run", "torch_models", "run", "layers", "peers"):
+    for name in ("torch_run", "torch_models", "torch_table", "machine", "timing", "run", "layers", "peers"):
         _ = sys.modules.pop(name, None)
 
 

@@ -10,11 +10,27 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from backstride.torch.convolutions import pays
+from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
 from backstride.torch.modules import TransposedModule
+from backstride.torch.packing import keep_private, make_public
+from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
-from backstride.torch.swapping import Chain, Layer, Routed, Swapped, is_chain, is_transposed, own_forward, swap, unswap
+from backstride.torch.swapping import (
+    Chain,
+    Large,
+    Layer,
+    Ordinary,
+    Routed,
+    Swapped,
+    is_chain,
+    is_transposed,
+    own_forward,
+    swap,
+    unswap,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
@@ -27,7 +43,9 @@ class Accelerated(NamedTuple):
     report: Report
 
 
-def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
+def accelerate(
+    model: nn.Module, *, verify: Any = None, convolutions: bool = True, fuse: bool = True, trust: bool = False
+) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
     >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
@@ -40,10 +58,18 @@ def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
     Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
-    before them while gradients are off. Only classes change, so training, state dicts, hooks,
-    optimizers and parametrisations go on as before. Packed weights are remembered
-    for inference and made anew when a weight changes (see `backstride.torch.forget` for what is trusted).
+    before them while gradients are off. With `convolutions`, the ordinary convolutions that the engine
+    computes faster (stride 1, and 3x3 or few output channels) are on the engine in inference, too,
+    and those with large weights remember oneDNN's order of them. Only classes
+    change, so training, state dicts, hooks, optimizers and parametrisations go on as before. Packed weights
+    are remembered for inference, and made anew when a weight changes in whatever way: all its bytes are compared
+    at each call.
 
+    `fuse`: trace the model by `torch.fx`, and let layers take in the batch norm and the activation that a
+    `forward` written by hand calls after them, in inference. Models that cannot be traced run as they are.
+    `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
+    their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
+    counts is noticed as before.
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
     and a module whose result differs by more than 1e-5 of its largest value gets its class back.
     Returns the same model and a `Report`. `restore(model)` undoes everything.
@@ -56,9 +82,18 @@ def accelerate(model: nn.Module, *, verify: Any = None) -> Accelerated:
     recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
     rows: list[Row] = []
     for name, module in _modules(model):
-        row = _treat(name, module)
+        row = _treat(name, module, convolutions=convolutions)
         if row is not None:
             rows.append(row)
+    chained = {child for module in model.modules() if isinstance(module, Chain) for child in module.children()}
+    layers = {module for module in model.modules() if isinstance(module, Layer)} - chained
+    if fuse and layers:
+        waiting = set(advise(model, layers))
+        names = {name for name, module in _modules(model) if module in waiting}
+        rows = [_followed(row) if row.name in names and row.accelerated else row for row in rows]
+    if trust:
+        for tensor in _tensors(model):
+            _ = keep_private(tensor)
     if verify is not None:
         modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
@@ -74,14 +109,24 @@ def restore(model: Model) -> Model:
     """
     for module in model.modules():
         _ = unswap(module)
+    for tensor in _tensors(model):
+        make_public(tensor)
     return model
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _followed(row: Row) -> Row:
+    return dataclasses.replace(row, remark=f"{row.remark}; takes in what follows, in inference")
 
 
 def _modules(model: Any) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
-def _treat(name: str, module: nn.Module) -> Row | None:
+def _treat(name: str, module: nn.Module, *, convolutions: bool) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -91,15 +136,26 @@ def _treat(name: str, module: nn.Module) -> Row | None:
     verdict = _kept(module)
     if verdict is not None:
         return row(*verdict)
+    found = _mixin(module, convolutions=convolutions)
+    if found is None:
+        return None
+    mixin, remark = found
+    swap(module, mixin)
+    return row(True, remark or _where(module))
+
+
+def _mixin(module: nn.Module, *, convolutions: bool) -> tuple[type[Swapped], str] | None:
+    """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
-        swap(module, Layer)
-        return row(True, _where(module))
+        return Layer, ""
     if is_transposed(module) or calls_functions(module):
-        swap(module, Routed)
-        return row(True, "the calls of conv_transpose in its own code are routed to the engine")
-    if is_chain(module) and any(is_transposed(child) for child in module.children()):
-        swap(module, Chain)
-        return row(True, "takes batch norm and activation into the layer before them, in inference")
+        return Routed, "the calls of conv_transpose in its own code are routed to the engine"
+    if convolutions and pays(module):
+        return Ordinary, "on the engine, in inference: stride 1, a transposed convolution turned around"
+    if convolutions and has_large_weight(module):
+        return Large, "oneDNN's order of its large weight is remembered, in inference"
+    if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):
+        return Chain, "takes batch norm and activation into the layer before them, in inference"
     return None
 
 
@@ -148,7 +204,13 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         )
 
     for name, module in _modules(model):
-        if is_transposed(module) or calls_functions(module) or is_chain(module):
+        if (
+            is_transposed(module)
+            or calls_functions(module)
+            or is_chain(module)
+            or pays(module)
+            or has_large_weight(module)
+        ):
             listen(name, module)
     try:
         with _evaluation(model):

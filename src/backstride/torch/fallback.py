@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backstride.torch.shapes import Integers, third_shape
+from backstride.torch.shapes import Integers, Shape, third_shape
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": functional.relu,
@@ -59,7 +59,8 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
 def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
     """Map y and weight to x: a strided convolution that pads what `conv_transpose` crops."""
     stride, _, dilation, groups = integers
-    return FORWARD[len(stride)](_padded(y, integers), weight, None, stride, 0, dilation, groups)
+    y, padding = _padded(y, weight.shape, integers)
+    return FORWARD[len(stride)](y, weight, None, stride, padding, dilation, groups)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
@@ -67,19 +68,30 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     stride, _, dilation, groups = integers
     if x.is_complex():
         return _by_parts(x, y, integers)
-    rank = len(stride)
     shape = third_shape("weight", x.shape, y.shape, integers)
     weight = x.new_empty(1).expand(shape)
     mask = (False, True, False)
-    none = [0] * rank
+    y, padding = _padded(y, shape, integers)
     gradient: Any = torch.ops.aten.convolution_backward
     return gradient(
-        x, _padded(y, integers), weight, None, stride, none, dilation, False, none, groups, mask
+        x, y, weight, None, stride, padding, dilation, False, [0] * len(stride), groups, mask
     )[1]  # fmt: skip
 
 
-def _padded(y: Tensor, integers: Integers) -> Tensor:
-    return _cropped(y, [-cells for cells in integers[1]])
+def _padded(y: Tensor, weight: Shape, integers: Integers) -> tuple[Tensor, list[int]]:
+    """Data, and the padding for a convolution of it, which does as much of the padding as it can.
+
+    A convolution pads both sides by the same. That is right, too, where the cells too many do not make another step.
+    """
+    stride, crop, dilation, _ = integers
+    padding: list[int] = []
+    rest: list[int] = []
+    for axis, (before, after) in enumerate(zip(crop[::2], crop[1::2], strict=True)):
+        spare = y.shape[axis + 2] + before + after - dilation[axis] * (weight[axis + 2] - 1) - 1
+        enough = 0 <= before - after <= before and (spare + before - after) // stride[axis] == spare // stride[axis]
+        padding.append(before if enough else max(0, min(before, after)))
+        rest += [0, 0] if enough else [padding[axis] - before, padding[axis] - after]
+    return _cropped(y, rest), padding
 
 
 def _cropped(y: Tensor, crop: list[int]) -> Tensor:

@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from backstride.torch import fallback, kernels
 from backstride.torch.fallback import ACTIVATIONS
-from backstride.torch.operators import apply
+from backstride.torch.operators import C, apply
 from backstride.torch.options import default_crop, hashable, resolve, target_crop
 from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
 
@@ -120,7 +120,9 @@ def _call(
         return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
     check_tensors(rank, input, weight)
     given = (stride, padding, output_padding, dilation)
-    kernel = weight.shape[2:]
+    kernel = tuple(weight.shape[2:])
+    if not torch.compiler.is_compiling() and C._get_tracing_state():  # there, sizes are tensors; those of a weight are fixed
+        kernel = tuple(int(taps) for taps in kernel)
     if torch.compiler.is_compiling():
         resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
     else:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_plain
-from backstride.torch.packing import Stamp, clear, stamp
+from backstride.torch.packing import Snapshot, clear, keep_private, snapshot, unchanged
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Foldable = Transposed | nn.Conv1d | nn.Conv2d | nn.Conv3d
 Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -78,7 +79,7 @@ def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
 
 class _Fold(NamedTuple):
     norm: weakref.ref[nn.Module]
-    stamps: tuple[Stamp | None, ...]
+    snapshots: tuple[Snapshot | None, ...]
     settings: tuple[float, int]
     weight: Tensor
     bias: Tensor
@@ -87,40 +88,53 @@ class _Fold(NamedTuple):
 _folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
 
 
-def folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+def folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
     sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    stamps = tuple(None if source is None else stamp(source) for source in sources)
     settings = (norm.eps, layer.groups)
     found = _folds.get(layer)
-    if found is None or found.stamps != stamps or found.settings != settings or found.norm() is not norm:
+    if found is None or found.settings != settings or found.norm() is not norm or not _same(sources, found.snapshots):
+        snapshots = tuple(None if source is None else snapshot(source) for source in sources)
         with torch.no_grad():
-            found = _Fold(weakref.ref(norm), stamps, settings, *_folded(layer, norm))
+            weight, bias = _folded(layer, norm)
+        found = _Fold(weakref.ref(norm), snapshots, settings, keep_private(weight), bias)
         _folds[layer] = found
     return found.weight, found.bias
 
 
-def forget() -> None:
-    """Drop all packed and folded weights; the next call of each layer makes them anew.
+def _same(sources: tuple[Tensor | None, ...], snapshots: tuple[Snapshot | None, ...]) -> bool:
+    for source, then in zip(sources, snapshots, strict=True):
+        if source is None or then is None:
+            if source is not then:
+                return False
+        elif not unchanged(source, then):
+            return False
+    return True
 
-    Needed only after an edit of single cells of a large weight that PyTorch does not track, such as
-    `weight.data[0, 0] = 1` or a write through `weight.numpy()`. Optimizer steps, `load_state_dict`,
-    in-place operations, and updates of whole tensors by any way are noticed without it.
+
+def forget() -> None:
+    """Drop all packed and folded weights, to give their memory back; the next call of each layer makes them anew.
+
+    Never needed for right results: a packed weight is used only while the weight is the same to the byte.
     """
     clear()
     _folds.clear()
 
 
-def _folded(layer: Transposed, norm: Norm) -> tuple[Tensor, Tensor]:
+def _folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
-    return fuse_conv_bn_weights(
-        layer.weight.detach(), layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, layer.groups
-    )
+    weight = layer.weight.detach()
+    transposed = isinstance(layer, Transposed)
+    if not transposed:  # one group: the channels exchanged, it is a transposed one
+        weight = weight.transpose(0, 1)
+    groups = layer.groups if transposed else 1
+    fused, offset = fuse_conv_bn_weights(weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, groups)
+    return (fused if transposed else fused.transpose(0, 1)), offset
 
 
-def can_fold(layer: Transposed, norm: nn.Module) -> bool:
+def can_fold(layer: Foldable, norm: nn.Module) -> bool:
     """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
     return (
         takes(layer.weight)

@@ -6,6 +6,7 @@ The memory format of the data is kept. Channels-last data goes to the engine as 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +18,9 @@ from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation
 from backstride.layout import AnyArray
 from backstride.torch import fallback
-from backstride.torch.packing import array_of, kernel_of, packed
-from backstride.torch.shapes import Integers, Meeting, meet
+from backstride.torch.choice import engine_is_faster
+from backstride.torch.packing import Options, array_of, changes, find, kernel_of, make
+from backstride.torch.shapes import Integers, Meeting, Slot, meet
 
 DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
@@ -38,11 +40,55 @@ def conv_transpose(
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
     call = _call(meet("y", x.shape, weight.shape, integers), last)
-    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    options = (implementation.name, call.data_format, integers[0], integers[2], integers[3])
-    ready = packed(weight, implementation, options, remember=remember)
+    implementation, options = _setting(x, call, integers)
+    ready = find(weight, options)
+    if ready is None:
+        passing = not remember or changes(weight)
+        if passing and not _engine("y", x, weight, integers, last):
+            return _formed(fallback.conv_transpose(x, weight, bias, integers, activation), last)
+        ready = make(weight, options, _packer(implementation, options), remember=not passing)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, crop: tuple[int, ...], activation: str = ""
+) -> Tensor | None:
+    """Map x (N, C_in, *input) and weight (C_out, C_in, *k) by a convolution of stride 1, with a packed weight.
+
+    It is a transposed convolution of stride 1 whose kernel is turned around, and which crops k - 1 cells where the
+    convolution pads none. None where the weight keeps changing, so that packing it would not pay.
+    """
+    unit = (1,) * (x.dim() - 2)
+    integers = (unit, crop, unit, 1)
+    last = keeps_channels_last(x, weight)
+    shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
+    call = _call(meet("y", x.shape, shape, integers), last)
+    implementation, options = _setting(x, call, integers)
+    options = options._replace(turned=True)
+    ready = find(weight, options)
+    if ready is None:
+        if changes(weight):
+            return None
+        ready = make(weight, options, _packer(implementation, options), remember=True)
+    offset = None if bias is None else array_of(bias)
+    return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+
+
+def _setting(x: Tensor, call: Call, integers: Integers) -> tuple[Implementation, Options]:
+    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
+    return implementation, Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
+
+
+def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
+    """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
+    form, groups, strides, dilation = options.data_format, options.groups, options.strides, options.dilation
+
+    def pack(weight: Tensor) -> Any:
+        kernel = kernel_of(array_of(weight), form, turned=options.turned)
+        return implementation.pack(kernel, groups, form, strides, dilation)
+
+    return pack
 
 
 def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
@@ -50,6 +96,8 @@ def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
     if not (takes(y) and y.numel() and weight.numel()):
         return fallback.conv(y, weight, integers).contiguous()
     last = keeps_channels_last(y, weight)
+    if not _engine("x", y, weight, integers, last):
+        return _formed(fallback.conv(y, weight, integers), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     kernel = kernel_of(array_of(weight), call.data_format)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
@@ -61,12 +109,19 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     if not (takes(x) and x.numel() and y.numel()):
         return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     last = keeps_channels_last(x, y)
+    if not _engine("weight", x, y, integers, last):
+        return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     kernel = implementation.conv_kernel_gradient(_array(x, last), _array(y, last), call)
     if last:
         kernel = np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
     return _contiguous(kernel)
+
+
+def _engine(slot: Slot, a: Tensor, b: Tensor, integers: Integers, last: bool) -> bool:
+    """Whether the engine computes a face that packs its weight anew: where it is faster, or forced."""
+    return bool(os.environ.get(VARIABLE)) or engine_is_faster(slot, a, b, integers, last=last)
 
 
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
@@ -97,6 +152,11 @@ def _array(tensor: Tensor, last: bool) -> AnyArray:
 def _tensor(array: AnyArray, last: bool) -> Tensor:
     tensor = _contiguous(array)
     return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
+
+
+def _formed(tensor: Tensor, last: bool) -> Tensor:
+    """A result of PyTorch's in the memory format that it is promised in."""
+    return tensor.contiguous(memory_format=FORMATS[tensor.dim()] if last else torch.contiguous_format)
 
 
 def _contiguous(array: AnyArray) -> Tensor:

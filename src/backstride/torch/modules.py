@@ -6,6 +6,7 @@ weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance` w
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from backstride.torch.functional import Ints, Padding, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.options import padding_rules
 
+KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
 
@@ -97,6 +99,20 @@ class TransposedModule(OnEngine):
         if not plain:
             self.padding = padding if isinstance(padding, str) else rules
         self.padding_mode = padding_mode
+
+    def __prepare_scriptable__(self: Any) -> nn.Module:
+        """What `torch.jit.script` compiles: PyTorch's layer, where it can do the same."""
+        plain = self.padding_mode == "zeros" and all(isinstance(size, int) for size in self.padding)
+        reach = [max(pair) for pair in zip(self.stride, self.dilation, strict=True)]
+        if not plain or any(cells >= most for cells, most in zip(self.output_padding, reach, strict=True)):
+            message = (
+                f"`obj` (={self!r}) has options that PyTorch's own layer, which torch.jit.script compiles, lacks; "
+                "the nearest legal calls are torch.jit.trace and torch.export"
+            )
+            raise RuntimeError(message)
+        module: Any = copy.copy(self)
+        module.__class__ = KINDS[self.rank]
+        return module
 
 
 class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):

@@ -1,70 +1,118 @@
 """Packed weights, remembered for as long as they are right.
 
-The engine reads a kernel in an order of its own. Packing costs about as much as reading the weights twice, so
-the packed form of a weight is kept beside it, in one table for modules, functions and compiled graphs alike.
+The engine reads a kernel in an order of its own. Packing costs about as much as reading the weights several times,
+so the packed form of a weight is kept beside it, in one table for modules, functions and compiled graphs alike.
 
-An entry is used only for the very tensor it was made from, at the same address, with the same version counter:
-that is proof against everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`, every in-place
-operation). Writes that PyTorch does not track, through `.data`, NumPy views or another process, leave the counter
-as it is. Against those the bytes are compared: all of them up to 16 KiB, above that 512 cells spread over every
-tap and channel, which an update of the whole tensor cannot miss. What is trusted, then, is that nobody edits a
-few single cells of a large weight behind PyTorch's back; whoever does calls `forget`.
+An entry is used only for the very tensor that it was made from, at the same address, with the same version counter
+and the same contents. The counter tells of everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`,
+every in-place operation). Writes that it does not track, through `.data`, NumPy views or another process, leave the
+counter as it is; against those all bytes are compared with a copy, at each call. Nothing is trusted.
+
+A weight whose contents changed since the last call is not packed at once: `changed` tells, so that a training loop
+that never meets the same weight twice can go another way.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from backstride.implementation import Implementation
 from backstride.layout import AnyArray, DataFormat
+from backstride.native import same_bytes
 
-EXACT_BYTES = 16384
-CELLS = 512
+Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
-Stamp = tuple[int, int, bytes]
-Options = tuple[str, DataFormat, tuple[int, ...], tuple[int, ...], int]
+
+class Options(NamedTuple):
+    """What a packed form depends on beside the weight."""
+
+    implementation: str
+    data_format: DataFormat
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    turned: bool = False
+    """Whether the weight is that of a convolution: to be turned around, with its channels exchanged."""
+
+
+class Snapshot(NamedTuple):
+    """A tensor at one moment: where it is, and what it holds; no contents where nobody else can write to it."""
+
+    place: Place
+    contents: AnyArray | None
 
 
 class _Entry(NamedTuple):
     owner: weakref.ref[Tensor]
-    stamp: Stamp
+    snapshot: Snapshot
     options: Options
-    packed: Any
+    packed: Any  # None while the weight changes from call to call
 
 
 _entries: dict[int, _Entry] = {}
+_private: dict[int, weakref.ref[Tensor]] = {}
 
 
-def stamp(tensor: Tensor) -> Stamp:
-    """What changes when a tensor's contents do: its address, its version, and bytes of it."""
-    version = -1 if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), version, sample(array_of(tensor))
+def snapshot(tensor: Tensor) -> Snapshot:
+    """What `unchanged` compares with: the tensor's place and a copy of its memory."""
+    found = _private.get(id(tensor))
+    private = found is not None and found() is tensor
+    return Snapshot(_place(tensor), None if private else _memory(tensor).copy())
 
 
-def sample(array: AnyArray) -> bytes:
-    """All bytes of a small array; of a large one, cells at an odd distance, so that every tap has its turn."""
-    if not array.flags.c_contiguous:
-        array = array.transpose(np.argsort(array.strides)[::-1])
-    flat = array.reshape(-1)
-    return flat.tobytes() if flat.nbytes <= EXACT_BYTES else flat[:: flat.size // CELLS | 1].tobytes()
+def unchanged(tensor: Tensor, then: Snapshot) -> bool:
+    """Whether a tensor holds what it held, to the byte."""
+    if then.place != _place(tensor):
+        return False
+    return then.contents is None or same_bytes(_memory(tensor), then.contents)
 
 
-def packed(weight: Tensor, implementation: Implementation, options: Options, *, remember: bool) -> Any:
-    """The packed form of a weight (C_small, C_big // groups, *k), from the table where it is still right."""
-    now = stamp(weight)
+def keep_private(tensor: Tensor) -> Tensor:
+    """Say that nobody but this package writes to a tensor, so that its bytes need no comparison."""
+    key = id(tensor)
+    _private[key] = weakref.ref(tensor, lambda _: _private.pop(key, None))
+    return tensor
+
+
+def make_public(tensor: Tensor) -> None:
+    """Undo `keep_private`."""
+    _ = _private.pop(id(tensor), None)
+    _ = _entries.pop(id(tensor), None)
+
+
+def find(weight: Tensor, options: Options) -> Any:
+    """The packed form of a weight, where there is one that is right; else None."""
     found = _entries.get(id(weight))
-    if found is not None and found.stamp == now and found.options == options and found.owner() is weight:
-        return found.packed
-    _, data_format, strides, dilation, groups = options
-    kernel = kernel_of(array_of(weight), data_format)
-    result = implementation.pack(kernel, groups, data_format, strides, dilation)
-    if remember:
+    if found is None or found.packed is None or found.options != options or found.owner() is not weight:
+        return None
+    return found.packed if unchanged(weight, found.snapshot) else None
+
+
+def changes(weight: Tensor) -> bool:
+    """Whether a weight that `find` did not find changed since it was last asked for; to be asked once a call."""
+    found = _entries.get(id(weight))
+    if found is None or found.owner() is not weight:
+        return False
+    place = _place(weight)
+    if found.packed is None and found.snapshot.place == place:
+        return False
+    if found.packed is not None and unchanged(weight, found.snapshot):
+        return False  # it is asked for with other options
+    _entries[id(weight)] = found._replace(snapshot=Snapshot(place, None), packed=None)
+    return True
+
+
+def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, remember: bool) -> Any:
+    """Pack a weight, and remember the result for as long as the weight holds what it does."""
+    then = snapshot(weight) if remember else None
+    result = pack(weight)
+    if then is not None:
         key = id(weight)
-        _entries[key] = _Entry(weakref.ref(weight, lambda _: _entries.pop(key, None)), now, options, result)
+        _entries[key] = _Entry(weakref.ref(weight, lambda _: _entries.pop(key, None)), then, options, result)
     return result
 
 
@@ -78,6 +126,21 @@ def array_of(tensor: Tensor) -> AnyArray:
     return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
-def kernel_of(array: AnyArray, data_format: DataFormat) -> AnyArray:
+def kernel_of(array: AnyArray, data_format: DataFormat, *, turned: bool = False) -> AnyArray:
     """(C_small, C_big // groups, *k) as a view in the engine's order for the format."""
+    if turned:
+        array = np.flip(array.swapaxes(0, 1), tuple(range(2, array.ndim)))
     return array if data_format == "channels_first" else array.transpose(*range(2, array.ndim), 1, 0)
+
+
+def _place(tensor: Tensor) -> Place:
+    version = -1 if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
+
+
+def _memory(tensor: Tensor) -> AnyArray:
+    """The values in the order of their addresses; a copy where they do not lie side by side."""
+    array = array_of(tensor)
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array.transpose(np.argsort(array.strides, kind="stable")[::-1]))
+    return array

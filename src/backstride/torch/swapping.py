@@ -6,7 +6,8 @@ optimizers, state dicts and whatever else refers to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from backstride.torch.convolutions import Convolution, is_inference
+from backstride.torch.deferred import Deferred, advice, defers
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import unwatched
+from backstride.torch.prepacked import Prepacked
 
 ROUTES: dict[Any, Callable[..., Tensor]] = {
     torch.conv_transpose1d: conv_transpose1d,
@@ -36,9 +40,28 @@ class Swapped:
         _, _, *rest = super().__reduce_ex__(protocol)
         return (_rebuild, (type(self).original, _mixin(type(self))), *rest)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles: the same module with the class that it had."""
+        module: Any = copy.copy(self)
+        module.__class__ = type(self).original
+        return module
+
 
 class Layer(Swapped, OnEngine):
-    """A transposed convolution on the engine."""
+    """A transposed convolution on the engine, which takes in what follows it where a trace showed what that is."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        if output_size is None and defers(self, input):
+            return Deferred.of(self, input)
+        return super().forward(input, output_size)
+
+
+class Ordinary(Swapped, Convolution):
+    """A convolution on the engine, in inference."""
+
+
+class Large(Swapped, Prepacked):
+    """A convolution with a large weight whose order is remembered, in inference."""
 
 
 class Chain(Swapped):
@@ -52,7 +75,7 @@ class Chain(Swapped):
         position = 0
         while position < len(modules):
             module: Any = modules[position]
-            if issubclass(type(module), OnEngine) and not has_hooks(module):
+            if issubclass(type(module), (OnEngine, Ordinary)) and not has_hooks(module):
                 value, position = _fused(modules, position, value)
             else:
                 value, position = module(value), position + 1
@@ -87,6 +110,7 @@ def unswap(module: nn.Module) -> bool:
     if not isinstance(module, Swapped):
         return False
     _set_base(module, lambda base: cast("Any", base).original)
+    _ = advice.pop(module, None)
     return True
 
 
@@ -122,12 +146,15 @@ def own_forward(module: nn.Module) -> bool:
 
 
 def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
-    layer, position = modules[position], position + 1
+    layer, rest = modules[position], position + 1
     weight, bias = layer.weight, layer.bias
-    if unwatched() and position < len(modules) and can_fold(layer, modules[position]):
-        (weight, bias), position = folded(layer, modules[position]), position + 1
-    activation = activation_of(modules[position]) if position < len(modules) else None
-    return layer.computed(input, weight, bias, activation), position + (activation is not None)
+    if issubclass(type(layer), Ordinary) and not is_inference(input, weight, bias):
+        return layer(input), rest
+    if unwatched() and rest < len(modules) and can_fold(layer, modules[rest]):
+        (weight, bias), rest = folded(layer, modules[rest]), rest + 1
+    activation = activation_of(modules[rest]) if rest < len(modules) else None
+    result = layer.computed(input, weight, bias, activation)
+    return (layer(input), position + 1) if result is None else (result, rest + (activation is not None))
 
 
 def _run(modules: list[Any], input: Any) -> Any:
@@ -147,7 +174,7 @@ def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mod
 
 
 def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Chain, Routed))
+    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Chain, Routed))
 
 
 def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:

@@ -1,0 +1,51 @@
+"""Whether the engine or PyTorch's own kernel computes a face where weights change from call to call.
+
+In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
+packing counts, and for plain float32 layers oneDNN is the faster one where
+
+- (forward) fewer than 512 cells share a weight of more than 64 KiB: reading the weight is most of the work;
+- (the gradient by the input) the same with 4096 cells; or fewer than 8 channels are read: they fill no vector;
+- (the gradient by the weight) the data is channels first, or has fewer than 64 channels, and the kernel
+  fewer than 64 taps.
+
+Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
+The numbers come from `benchmarks/torch_models.py`, layer by layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from backstride.torch.shapes import Integers, Slot, third_shape
+
+FEW_CELLS = {"y": 512, "x": 4096}
+SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
+FEW_CHANNELS = 8
+MANY_CHANNELS = 64
+MANY_TAPS = 64
+
+
+def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
+    """Whether the engine is the faster one for a face of `a` and `b` that packs its weight anew.
+
+    >>> plain = ((2, 2), (1, 1, 1, 1), (1, 1), 1)
+    >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4, device="meta")
+    >>> engine_is_faster("y", x, weight, plain, last=False)
+    True
+    >>> engine_is_faster("y", x[:, :, :4, :4], weight, plain, last=False)
+    False
+    """
+    stride, crop, dilation, groups = integers
+    ordinary = groups == 1 and all(step == 1 for step in dilation) and a.dtype == torch.float32
+    pairs = zip(crop[::2], crop[1::2], stride, strict=True)
+    if not ordinary or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs):
+        return True
+    if slot == "weight":
+        taps = math.prod(third_shape("weight", a.shape, b.shape, integers)[2:])
+        return taps >= MANY_TAPS or (last and a.shape[1] >= MANY_CHANNELS)
+    cells = a.shape[0] * math.prod(a.shape[2:]) // (1 if slot == "y" else math.prod(stride))
+    few = slot == "x" and b.shape[1] < FEW_CHANNELS
+    return not few and (cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT)
