@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Entry:
     convert: Callable[[], Converted]
     options: str = ""
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return " | ".join(filter(None, (self.framework, self.library, self.name, self.options)))
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -43,7 +48,7 @@ class Row:
 
     `exact`: the share of compared cells of the larger image that are equal within 1e-5. `speed`: seconds
     of the classifier on all crops over seconds of the network, on that image. `refused`: why there is
-    no network.
+    no network. `failed`: what else than a refusal ended it, which is a fault.
     """
 
     entry: Entry
@@ -54,15 +59,23 @@ class Row:
     exact: float = 0.0
     speed: float = 0.0
     refused: str | None = None
+    failed: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it converts and the proof holds, or is refused."""
+        return self.failed is None and (self.refused is not None or self.holds)
 
 
 def measure(entry: Entry) -> Row:
-    """Build, convert, prove and time one architecture."""
+    """Build, convert, prove and time one architecture; the two are timed in turn, in this process."""
     start = time.perf_counter()
     try:
         plain, whole, report = entry.convert()
     except RefusedError as refusal:
         return Row(entry, refused=str(refusal.refusals[0]))
+    except Exception as error:  # noqa: BLE001  other people's models raise every kind, and the table goes on
+        return Row(entry, failed=first_line(f"{type(error).__name__}: {error}"))
     seconds = time.perf_counter() - start
     classifier, network = _Timed(plain), _Timed(whole)  # compared at native size first, then on the image
     stride = report.outputs[0].stride
@@ -84,6 +97,16 @@ def measure(entry: Entry) -> Row:
         exact=float(np.mean(proof.exact[known])),
         speed=ratio,
     )
+
+
+def numbers_of(row: Row) -> dict[str, Any]:
+    """The row without its entry."""
+    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != "entry"}
+
+
+def first_line(text: str) -> str:
+    """The first line, of bounded length."""
+    return text.strip().partition("\n")[0][:200]
 
 
 class _Timed:
