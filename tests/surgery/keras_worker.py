@@ -60,10 +60,19 @@ def excited() -> Any:
     return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+def uneven() -> Any:
+    """Every second cell beside means of pairs: on images of odd sizes the first branch has a cell more."""
+    image = keras.Input((6, 8, 2))
+    x = layers.Concatenate()([layers.Conv2D(3, 1, 2)(image), layers.AveragePooling2D(2)(image)])
+    x = layers.Add()([x, layers.LeakyReLU()(x)])
+    return keras.Model(image, layers.Dense(4)(layers.Flatten()(x)))
+
+
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "lenet": (lenet, (1, 20, 24), None),
     "same": (same, (3, 18, 14), None),
     "nested": (nested, (3, 12, 10), None),
+    "uneven": (uneven, (2, 6, 8), None),
     "local": (excited, (2, 12, 12), "local"),
     "global": (excited, (2, 12, 12), "global"),
 }

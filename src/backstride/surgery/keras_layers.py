@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -9,6 +10,11 @@ keras: Any = importlib.import_module("keras")  # untyped
 Layer: Any = keras.layers.Layer
 
 register: Any = keras.saving.register_keras_serializable(package="backstride")
+
+
+def _least(sizes: list[Any]) -> Any:
+    """The smallest of sizes that are numbers, or tensors where the graph leaves them open."""
+    return min(sizes) if all(isinstance(size, int) for size in sizes) else functools.reduce(keras.ops.minimum, sizes)
 
 
 @register
@@ -73,6 +79,23 @@ class CropLike(Layer):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {**Layer.get_config(self), "start": self.start}
+
+
+@register
+class CutToSmallest(Layer):
+    """Cuts maps (N, h, w, C) at their ends to as many rows and columns as the smallest has: a list to a list."""
+
+    def call(self, inputs: Any) -> Any:
+        """Slice all of them."""
+        rows, columns = (_least([keras.ops.shape(part)[axis] for part in inputs]) for axis in (1, 2))
+        return [part[:, :rows, :columns] for part in inputs]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many rows and columns as the smallest has, where they are known."""
+        known = [
+            None if None in sizes else min(sizes) for sizes in zip(*(shape[1:3] for shape in input_shape), strict=True)
+        ]
+        return [(shape[0], *known, shape[3]) for shape in input_shape]
 
 
 @register

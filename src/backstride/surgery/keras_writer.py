@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backstride.ops import dense_to_conv
 from backstride.surgery.graph import Node
 from backstride.surgery.keras_calls import Call, Ref, restored
-from backstride.surgery.keras_layers import Padding
+from backstride.surgery.keras_layers import CutToSmallest, Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
@@ -76,15 +76,23 @@ class Writer:
             if not self._rewriting.replaced[inner.name]:
                 result = self._tensors[call.sources[0].name]
         else:
-            result = self._called(call, self._kept(call, inner))
+            result = self._called(call, self._kept(call, inner), self._cut(call, inner))
         for node in nodes:
             self._tensors[node.name] = result
 
-    def _called(self, call: Call, layer: Any) -> Any:
+    def _called(self, call: Call, layer: Any, cut: Mapping[str, Any]) -> Any:
         def find(ref: Ref) -> Any:
-            return self._tensors[ref.name]
+            return cut.get(ref.name, self._tensors[ref.name])
 
         return layer(*restored(call.args, find), **restored(call.kwargs, find))
+
+    def _cut(self, call: Call, node: Node) -> dict[str, Any]:
+        """The inputs that must be cut to the smallest of them, by name, and what they then are."""
+        fits = self._rewriting.fitted(node)
+        if not fits:
+            return {}
+        layer: Any = CutToSmallest(name=f"{call.name}_cut")
+        return dict(zip(fits, layer([self._tensors[name] for name in fits]), strict=True))
 
     def _kept(self, call: Call, node: Node) -> Any:
         changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
@@ -135,7 +143,8 @@ class Writer:
                 name = "log_softmax" if log else "softmax"
                 return keras.layers.Activation(name, name=call.name)(source)
             case "concat":
-                sources = [self._tensors[ref.name] for ref in call.sources]
+                cut = self._cut(call, node)
+                sources = [cut.get(ref.name, self._tensors[ref.name]) for ref in call.sources]
                 return keras.layers.Concatenate(axis=-1, name=call.name)(sources)
             case "batch_norm" | "layer_norm":
                 return self._norm(call)(source)

@@ -106,7 +106,8 @@ class Writer:
         if node.kind == "softmax":
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
             return
-        inputs = [self._source(source) for source in call.sources]
+        cut = self._cut(node)
+        inputs = [cut.get(source.name if source else "", self._source(source)) for source in call.sources]
         if node.kind == "conv" and node.name in self._classes:
             _, weight, *_ = call.sources
             assert weight is not None
@@ -130,6 +131,25 @@ class Writer:
         call = self.reading.calls[user.name]
         self.builder.copy(call.node, [self._source(source) for source in call.sources])
 
+    def _cut(self, node: Node) -> dict[str, str]:
+        """The inputs that must be cut to the smallest of them, by name, and what they then are."""
+        fits = self._rewriting.fitted(node)
+        if not fits:
+            return {}
+        builder = self.builder
+        first = (
+            1
+            if self._rewriting.values[node.name].form == "map_last"
+            else len(self.reading.tensors[node.name].shape) - 2
+        )
+        ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
+        sizes = [builder.add("Slice", [builder.add("Shape", [self.find(name)]), *ends]) for name in fits]
+        zeros, (least, *others) = builder.numbers("zeros", [0, 0]), sizes
+        for other in others:  # Min takes whole numbers from opset 12 on only
+            least = builder.add("Where", [builder.add("Less", [other, least]), other, least])
+        axes = builder.numbers("axes", [first, first + 1])
+        return {name: builder.add("Slice", [self.find(name), zeros, least, axes]) for name in fits}
+
     def _source(self, source: Tensor | None) -> str:
         if source is None:
             return ""
@@ -146,7 +166,8 @@ class Writer:
         return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
 
     def _replace(self, node: Node) -> None:
-        sources = [self.find(name) for name in node.inputs if name in self._rewriting.values]
+        cut = self._cut(node)
+        sources = [cut.get(name, self.find(name)) for name in node.inputs if name in self._rewriting.values]
         steps = self._rewriting.replaced[node.name]
         for place, step in enumerate(steps):
             output = node.name if place == len(steps) - 1 else self.builder.fresh(f"{node.name}_{step.kind}")
