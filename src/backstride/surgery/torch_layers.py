@@ -13,6 +13,9 @@ from torch import nn
 
 from backstride.surgery.graph import Node
 
+loose: Any = torch  # some of it is untyped
+LEAST: Any = loose.sym_min  # min() would fix the sizes of an export
+
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     """All modules by name, the model itself as ""."""
@@ -78,7 +81,7 @@ def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
 def cut_to_smallest(first: int, *maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Maps with as many rows (axis `first`) and columns (the next) as the smallest has, cut at their ends."""
     for axis in (first, first + 1):
-        cells: Any = reduce(torch.sym_min, [part.shape[axis] for part in maps])  # min() would fix it in an export
+        cells: int = reduce(LEAST, [part.shape[axis] for part in maps])
         if torch.compiler.is_exporting():  # where a slice would be held to the sizes that it has there
             places = torch.arange(cells, device=maps[0].device)
             maps = tuple(part.index_select(axis, places) for part in maps)

@@ -47,7 +47,7 @@ class Row:
     """What was measured. `error`: the largest difference at native size over the largest score.
 
     `exact`: the share of compared cells of the larger image that are equal within 1e-5. `speed`: seconds
-    of the classifier on all crops over seconds of the network, on that image. `refused`: why there is
+    of the classifier on all crops over seconds of the network, on that image, on one core. `refused`: why there is
     no network. `failed`: what else than a refusal ended it, which is a fault.
     """
 
@@ -86,7 +86,7 @@ def measure(entry: Entry) -> Row:
     scale = float(np.max(np.abs(classifier.first)))
     ratio = sum(classifier.seconds[1:]) / network.seconds[-1]
     if network.seconds[-1] < LEAST:
-        ratio = measure_speed(plain, whole, report.graph, image, rounds=5).ratio
+        ratio = measure_speed(plain, whole, report.graph, image, rounds=5, clock=time.process_time).ratio
     known = ~np.isnan(proof.deviation)
     return Row(
         entry,
@@ -110,7 +110,7 @@ def first_line(text: str) -> str:
 
 
 class _Timed:
-    """A function on arrays that keeps the seconds of each call and the first result."""
+    """A function on arrays that keeps the processor's seconds of each call and the first result."""
 
     def __init__(self, call: Run) -> None:
         self.seconds: list[float] = []
@@ -118,9 +118,9 @@ class _Timed:
         self._call = call
 
     def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
-        start = time.perf_counter()
+        start = time.process_time()
         found = self._call(images)
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(time.process_time() - start)
         if len(self.seconds) == 1:
             self.first = found
         return found
