@@ -45,6 +45,16 @@ class Builder:
         made.input.extend(inputs)
         self._nodes.append(made)
 
+    def renamed(self, name: str) -> str:
+        """Give what the nodes so far call `name` a fresh name, so that another may have it."""
+        fresh = self.fresh(name)
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                kept = [fresh if entry == name else entry for entry in names]
+                del names[:]
+                names.extend(kept)
+        return fresh
+
     def store(self, name: str, tensor: onnx.TensorProto | NDArray[Any]) -> str:
         """Keep a tensor under its own name, once."""
         if name not in self._stored:
