@@ -61,6 +61,32 @@ def test_transposed_networks_label_every_pixel_and_survive_a_file(measured: dict
         assert found["classes"] == 2, name
 
 
+def test_stitched_cells_are_the_sliding_window(measured: dict[str, Any]) -> None:
+    assert set(measured["densified"]) == set(EXACT)
+    for name, found in measured["densified"].items():
+        assert all(found["holds"]), name
+        assert found["cells"] == [6, 7], name
+        assert set(found["expected"]) == {42}, name
+
+
+def test_valid_cells_do_not_change_with_what_surrounds_the_image(measured: dict[str, Any]) -> None:
+    assert measured["valid"]["cells"] > 3
+    assert measured["valid"]["difference"] < 1e-5
+
+
+def test_features_add_nothing_before_training_and_reach_every_pixel(measured: dict[str, Any]) -> None:
+    assert len(measured["joined"]) == 4
+    for found in measured["joined"]:
+        assert found["adds"] == 0
+        assert found["saved"]
+        assert found["size"]
+        assert found["reach"] > 0
+
+
+def test_icnr_starts_near_repetition(measured: dict[str, Any]) -> None:
+    assert 0 < measured["icnr"] < 0.2
+
+
 def test_refusals(measured: dict[str, Any]) -> None:
     said = measured["refusals"]
     assert "makes (N, 36, 4) of it, whose positions are tokens of a fixed number" in said["tokens"]

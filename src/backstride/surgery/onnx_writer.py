@@ -47,12 +47,13 @@ class Writer:
         """The fully convolutional model."""
         self.write_nodes()
         outputs: list[onnx.ValueInfoProto] = []
-        results = zip(self.reading.model.graph.output, self._rewriting.graph.outputs, strict=True)
-        for entry, node in results:
-            given, crops = self.find(entry.name), self._densified.crops.get(node.name, ())
-            if given == entry.name and any(map(any, crops)):
-                given = self.builder.renamed(given)
-            given = self._cropped(given, crops)
+        entries, crops = list(self.reading.model.graph.output), self._densified.crops
+        found = [self.find(entry.name) for entry in entries]
+        for name in {entry.name for entry in entries} & set(found) if crops else ():
+            fresh = self.builder.renamed(name)
+            found = [fresh if given == name else given for given in found]
+        for entry, node, given in zip(entries, self._rewriting.graph.outputs, found, strict=True):
+            given = self._cropped(given, crops.get(node.name, ()))  # noqa: PLW2901
             if given != entry.name:
                 _ = self.builder.add("Identity", [given], entry.name)
             channels = self._rewriting.values[entry.name].channels
