@@ -151,7 +151,7 @@ class Writer:
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
                 return self._slid(call, step, source)
             case "avg_pool" | "max_pool":
-                return pooling(step.kind, self._window(step), call.name)(source)
+                return pooling(step.kind, self._window(step), step.name)(source)
             case "global_avg_pool":
                 return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
             case "global_max_pool":

@@ -111,6 +111,6 @@ def _shown(nodes: tuple[Node, ...]) -> str:
         "join": "joined channels",
         "split": "split channels",
     }.get(node.kind, node.kind)
-    sliding = nodes[0] if node.kind == "edge_pad" else node
-    kernel = "" if sliding.window is None else " " + "x".join(map(str, sliding.window.kernel))
+    windows = [step.window.kernel for step in nodes if step.window is not None] if node.window is not None else []
+    kernel = " " + "x".join(map(str, map(max, zip(*windows, strict=True)))) if windows else ""
     return name.replace("_", " ") + kernel
