@@ -46,9 +46,9 @@ class Entry:
 class Row:
     """What was measured. `error`: the largest difference at native size over the largest score.
 
-    `exact`: the share of compared cells of the larger image that are equal within 1e-5. `speed`: seconds
-    of the classifier on all crops over seconds of the network, on that image, on one core. `refused`: why there is
-    no network. `failed`: what else than a refusal ended it, which is a fault.
+    `exact`: the share of compared cells of the larger image that are equal within 1e-5 of the largest score.
+    `speed`: seconds of the classifier on all crops over seconds of the network, on that image, on one core.
+    `refused`: why there is no network. `failed`: what else than a refusal ended it, which is a fault.
     """
 
     entry: Entry

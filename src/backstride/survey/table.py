@@ -12,9 +12,9 @@ HEAD = """# Architectures
 
 Classifiers with random weights from libraries that are not ours, made fully convolutional. `make architectures`
 writes this page anew. Error: the largest difference at native size, relative to the largest score. Exact cells: on
-an image three strides larger on each axis, the share of cells that equal the classifier on their crops within 1e-5;
-zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a batch of all those
-crops over the network on the image, in the time of one core, one after the other in one process.
+an image three strides larger on each axis, the share of cells that equal the classifier on their crops, within 1e-5
+of the largest score; zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a
+batch of all those crops over the network on the image, in the time of one core, one after the other in one process.
 
 """
 COLUMNS = (
