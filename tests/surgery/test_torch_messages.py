@@ -102,8 +102,9 @@ REFUSED = {
         Calls(lambda x, layers: layers["a"](x[:, 0], x[:, 0], x[:, 0])[0], a=nn.MultiheadAttention(4, 2)),
         (2, 4, 4),
         (
-            "`model` (=Calls) cannot become fully convolutional: getitem: no rule knows this operation; "
-            "getitem_1: no rule knows this operation; getitem_2: no rule knows this operation"
+            "`model` (=Calls) cannot become fully convolutional: getitem: no rule knows this operation; attention "
+            "behind it (layers.a (MultiheadAttention)) makes every place depend on the whole image; getitem_1: no "
+            "rule knows this operation; getitem_2: no rule knows this operation"
         ),
     ),
     "norm of positions": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from backstride.surgery.attention import attention_behind
 from backstride.surgery.branches import fitted
 from backstride.surgery.gates import gated
 from backstride.surgery.graph import Gate, Graph, Node
@@ -35,7 +36,8 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
             continue
         name, outcome = _decide(graph, node, values)
         if isinstance(outcome, Refusal):
-            refusals.append(outcome)
+            more = "" if refusals else attention_behind(graph, node)
+            refusals.append(replace(outcome, reason=outcome.reason + more))
             continue
         values[node.name] = outcome.value
         if isinstance(outcome, Replaced):
