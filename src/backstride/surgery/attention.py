@@ -23,7 +23,7 @@ def attention_behind(graph: Graph, node: Node) -> str:
         weighed = not weights.isdisjoint(other.inputs)
         if _is_named(other, NAMED) or (weighed and _is_named(other, PRODUCTS)):
             return f"; attention behind it ({other.label}) makes every place depend on the whole image"
-        if _is_named(other, ("softmax",)) or (weighed and _is_named(other, PASSING)):
+        if other.kind == "softmax" or _is_named(other, ("softmax",)) or (weighed and _is_named(other, PASSING)):
             weights.add(other.name)
     return ""
 

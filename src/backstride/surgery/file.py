@@ -65,10 +65,7 @@ def convert_file(
     if report_path is not None:
         compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
         proof = _proved(classifier, compared, report, shape)
-    if suffix == ".safetensors":
-        save_weights(network, output)
-    else:
-        write_beside(output, _bytes(network, suffix))
+    _save(network, output)
     if report_path is not None:
         write_beside(report_path, page(report, proof))
     return report, proof
@@ -123,10 +120,16 @@ def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...
     return prove(classifier, network, report, np.random.default_rng(0).random(size).astype(np.float32))
 
 
-def _bytes(network: Any, suffix: str) -> bytes:
-    if suffix == ".onnx":
-        return network.SerializeToString()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        network.save(path)
-        return path.read_bytes()
+def _save(network: Any, output: Path) -> None:
+    match output.suffix:
+        case ".safetensors":
+            save_weights(network, output)
+        case ".onnx":
+            from backstride.surgery.onnx_save import save  # noqa: PLC0415  loads ONNX
+
+            save(network, output)
+        case _:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "network.keras"
+                network.save(path)
+                write_beside(output, path.read_bytes())

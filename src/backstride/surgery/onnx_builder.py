@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 LEAST_IR_VERSION = 4  # from here on, initializers need not be inputs
-LARGEST = 2**31 - 1
 
 
 class Builder:
@@ -78,7 +77,7 @@ class Builder:
     def model(
         self, like: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
     ) -> onnx.ModelProto:
-        """The graph as a model with the operator sets of another. Raises `ValueError` where no file could hold it."""
+        """The graph as a model with the operator sets of another."""
         made = onnx.ModelProto(
             ir_version=max(like.ir_version, LEAST_IR_VERSION),
             producer_name=like.producer_name,
@@ -95,10 +94,6 @@ class Builder:
         made.graph.node.extend(self._nodes)
         used = {name for node in self._nodes for name in node.input}
         self._stored = {name: tensor for name, tensor in self._stored.items() if name in used}
-        size = sum(len(tensor.raw_data) for tensor in self._stored.values())
-        if size > LARGEST:
-            message = f"the network's weights are {size / 2**30:.1f} GiB; an ONNX file holds at most 2"
-            raise ValueError(message)
         for name in tuple(self._stored):  # moved one by one: the weights are never there twice
             made.graph.initializer.append(self._stored.pop(name))
         return made
