@@ -10,6 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from backstride.surgery.names import free_name
+
 LEAST_IR_VERSION = 4  # from here on, initializers need not be inputs
 
 
@@ -23,12 +25,7 @@ class Builder:
 
     def fresh(self, name: str) -> str:
         """A name that nothing has."""
-        wanted, count = name, 0
-        while wanted in self._taken:
-            count += 1
-            wanted = f"{name}_{count}"
-        self._taken.add(wanted)
-        return wanted
+        return free_name(name, self._taken)
 
     def add(self, operator: str, inputs: Sequence[str], output: str = "", **options: Any) -> str:
         """Add a node; returns the name of its result, a fresh one unless `output` is given."""

@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         return dict(json.loads(path.read_bytes()))
-    except ValueError:
+    except (ValueError, TypeError):
         message = f"`kept` (={str(path)!r}) is not what this wrote; delete it to measure all rows anew"
         raise ValueError(message) from None
 
