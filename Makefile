@@ -65,7 +65,7 @@ conformance: $(STAMPS)/frameworks
 architectures: $(STAMPS)/frameworks
 	$(INSTALL) transformers
 	$(INSTALL) --no-deps pytorchcv
-	$(BIN)/python -m backstride.survey --out docs/architectures.md
+	$(BIN)/python -m backstride.survey --out docs/architectures.md --kept build/architectures.json
 
 ## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (25 minutes)
 bench: $(STAMPS)/frameworks

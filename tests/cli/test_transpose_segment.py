@@ -97,6 +97,29 @@ def test_names_numbers_and_grey(backstride: Shell) -> None:
     assert sum(entry["share"] for entry in found) == pytest.approx(1)
 
 
+OTHERS = (
+    ("none:net", "cannot be imported"),
+    ("mine:failing", "fails with AttributeError: 'function' object has no attribute 'nothing'"),
+)
+
+
+def test_decoders_and_cells_are_chosen(backstride: Shell) -> None:
+    pytest.importorskip("torch", reason="a factory gives a PyTorch module")
+    safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
+    _ = (backstride.folder / "chosen.py").write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
+    )
+    words = ("transpose", "chosen:net", "--input", "1x8x8", "--output", "u.safetensors")
+    assert backstride(*words, "--decoder", "unet", "--init", "icnr").returncode == 0
+    assert "fusion.head.weight" in safetensors.load_file(backstride.folder / "u.safetensors")
+    done = backstride(*words, "--dense", "valid")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = backstride(*words, "--coarse", "--dense", "shift_and_stitch", "--json")
+    assert json.loads(done.stdout)["outputs"][0][1:3] == ["1", "1"]
+
+
 def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -> None:
     pytest.importorskip("torch", reason="a factory gives a PyTorch module")
     safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
@@ -106,13 +129,15 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -
         "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
         "def number():\n"
         "    return 3\n"
+        "def failing():\n"
+        "    return number.nothing\n"
     )
     words = ("transpose", "mine:net", "--input", "1x8x8", "--output", "fcn.safetensors", "--report", "r.html")
     done = backstride(*words)
     assert (done.returncode, done.stderr) == (0, "")
     state = safetensors.load_file(backstride.folder / "fcn.safetensors")
     assert state["backbone.4.weight"].shape == (3, 4, 3, 3)
-    for model, said in (("mine:number", "gave int"), ("mine:none", "mine has no none"), ("none:net", "cannot be imp")):
+    for model, said in (("mine:number", "gave int"), ("mine:none", "mine has no none"), *OTHERS):
         done = backstride("transpose", model, "--input", "1x8x8", "--output", "x.safetensors")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert said in done.stderr

@@ -13,6 +13,7 @@ import numpy as np
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
 from backstride.surgery.keras_file import load
+from backstride.surgery.keras_runner import runner
 
 keras: Any = importlib.import_module("keras")
 layers: Any = keras.layers
@@ -60,10 +61,19 @@ def excited() -> Any:
     return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+def uneven() -> Any:
+    """Every second cell beside means of pairs: on images of odd sizes the first branch has a cell more."""
+    image = keras.Input((6, 8, 2))
+    x = layers.Concatenate()([layers.Conv2D(3, 1, 2)(image), layers.AveragePooling2D(2)(image)])
+    x = layers.Add()([x, layers.LeakyReLU()(x)])
+    return keras.Model(image, layers.Dense(4)(layers.Flatten()(x)))
+
+
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "lenet": (lenet, (1, 20, 24), None),
     "same": (same, (3, 18, 14), None),
     "nested": (nested, (3, 12, 10), None),
+    "uneven": (uneven, (2, 6, 8), None),
     "local": (excited, (2, 12, 12), "local"),
     "global": (excited, (2, 12, 12), "global"),
 }
@@ -110,6 +120,63 @@ def check(name: str, folder: Path) -> dict[str, Any]:
     return found
 
 
+def densified(name: str) -> dict[str, Any]:
+    """Cells without padding, at every pixel where the model pads nowhere."""
+    make, shape, se = CASES[name]
+    model = drawn(make())
+    image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
+    network, report = convolutionalize(model, shape, se=se, dense="shift_and_stitch")
+    proofs = [prove(model, network, report, image, output=output) for output in range(len(report.outputs))]
+    return {
+        "holds": [proof.holds for proof in proofs],
+        "expected": [int(proof.expected.sum()) for proof in proofs],
+        "cells": proofs[0].deviation.shape,
+    }
+
+
+def valid() -> dict[str, Any]:
+    """Valid cells of an image, alone and inside a larger one."""
+    make, shape, se = CASES["same"]
+    network, report = convolutionalize(drawn(make()), shape, se=se, dense="valid")
+    call = runner(network)
+    world = np.random.default_rng(1).normal(size=(1, 3, 80, 80)).astype(np.float32)
+    inside, alone = call(world), call(world[:, :, 16:-16, 16:-16])
+    rows, columns = alone.shape[2:]
+    at = 16 // int(report.outputs[0].stride[0])
+    part = inside[:, :, at : at + rows, at : at + columns]
+    return {"cells": min(rows, columns), "difference": float(np.abs(part - alone).max())}
+
+
+def joined(name: str, decoder: str, folder: Path) -> dict[str, Any]:
+    """A decoder that lifts features beside the scores, before training."""
+    make, shape, se = CASES[name]
+    model = drawn(make())
+    image = np.random.default_rng(1).normal(size=(1, shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
+    plain, made = (transpose(model, shape, se=se, decoder=kind)[0] for kind in ("fcn", decoder))
+    before, after = (runner(network, coarse=False)(image) for network in (plain, made))
+    made.save(folder / "joined.keras")
+    again = runner(load(folder / "joined.keras"), coarse=False)(image)
+    head = made.get_layer("features_scores")
+    generator = np.random.default_rng(0)
+    head.set_weights([generator.normal(size=weight.shape) for weight in head.get_weights()])
+    trained = runner(made, coarse=False)(image)
+    return {
+        "adds": float(np.abs(after - before).max()),
+        "saved": bool(np.array_equal(after, again)),
+        "size": after.shape[2:] == image.shape[2:],
+        "reach": float(np.abs(trained - after).min()),
+    }
+
+
+def icnr() -> float:
+    """How far the start near repetition is from repetition."""
+    image = np.random.default_rng(1).normal(size=(1, 1, 24, 30)).astype(np.float32)
+    model = lenet()
+    made = [transpose(model, (1, 20, 24), init=init)[0] for init in ("icnr", "nearest")]
+    first, second = (runner(network, coarse=False)(image) for network in made)
+    return float(np.abs(first - second).max())
+
+
 def refusals() -> dict[str, str]:
     """What models without a rule get."""
     image = keras.Input((8, 8, 2))
@@ -130,4 +197,10 @@ if __name__ == "__main__":
     keras.utils.set_random_seed(0)
     place = Path(sys.argv[1])
     results = {name: check(name, place) for name in CASES}
-    print(json.dumps({"cases": results, "refusals": refusals(), "backend": keras.backend.backend()}))
+    more = {
+        "densified": {name: densified(name) for name in ("lenet", "nested", "uneven")},
+        "valid": valid(),
+        "joined": [joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")],
+        "icnr": icnr(),
+    }
+    print(json.dumps({**more, "cases": results, "refusals": refusals(), "backend": keras.backend.backend()}))

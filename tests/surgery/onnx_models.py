@@ -176,4 +176,18 @@ SHUFFLED = Case(
         *(("first", (2,)), ("last", (8,)), ("axes", (1,))),
     ),
 )
-CASES = (LENET, HWC, POOLED, HEADS, SHUFFLED)
+UNEVEN = Case(  # every second cell beside means of pairs: on images of odd sizes the first branch has a cell more
+    "uneven",
+    (2, 6, 8),
+    (
+        ("Conv", "x k1", "a", {"strides": [2, 2]}),
+        ("AveragePool", "x", "b", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Concat", "a b", "c", {"axis": 1}),
+        ("Flatten", "c", "f", {}),
+        ("Gemm", "f w", "y", {}),
+    ),
+    {"k1": (3, 2, 1, 1), "w": (60, 4)},
+    {"y": 4},
+    exact=True,
+)
+CASES = (LENET, HWC, POOLED, HEADS, SHUFFLED, UNEVEN)

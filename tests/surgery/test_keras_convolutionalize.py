@@ -16,8 +16,8 @@ pytest.importorskip("keras", reason="these are Keras models")
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.xdist_group("keras")]
 WORKER = Path(__file__).with_name("keras_worker.py")
-CASES = ("lenet", "same", "nested", "local", "global")
-EXACT = ("lenet", "nested")  # the others pad, or pool the whole image
+CASES = ("lenet", "same", "nested", "uneven", "local", "global")
+EXACT = ("lenet", "nested", "uneven")  # the others pad, or pool the whole image
 
 
 @pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])
@@ -59,6 +59,32 @@ def test_transposed_networks_label_every_pixel_and_survive_a_file(measured: dict
         assert found["shape"] == found["size"], name
         assert found["saved"], name
         assert found["classes"] == 2, name
+
+
+def test_stitched_cells_are_the_sliding_window(measured: dict[str, Any]) -> None:
+    assert set(measured["densified"]) == set(EXACT)
+    for name, found in measured["densified"].items():
+        assert all(found["holds"]), name
+        assert found["cells"] == [6, 7], name
+        assert set(found["expected"]) == {42}, name
+
+
+def test_valid_cells_do_not_change_with_what_surrounds_the_image(measured: dict[str, Any]) -> None:
+    assert measured["valid"]["cells"] > 3
+    assert measured["valid"]["difference"] < 1e-5
+
+
+def test_features_add_nothing_before_training_and_reach_every_pixel(measured: dict[str, Any]) -> None:
+    assert len(measured["joined"]) == 4
+    for found in measured["joined"]:
+        assert found["adds"] == 0
+        assert found["saved"]
+        assert found["size"]
+        assert found["reach"] > 0
+
+
+def test_icnr_starts_near_repetition(measured: dict[str, Any]) -> None:
+    assert 0 < measured["icnr"] < 0.2
 
 
 def test_refusals(measured: dict[str, Any]) -> None:

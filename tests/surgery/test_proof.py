@@ -45,7 +45,7 @@ def test_without_padding_every_cell_is_exact() -> None:
     assert str(proof).splitlines()[1:] == [
         (
             "On the larger image, 12 of 4 x 3 cells were compared with the classifier on their crops; "
-            "12 are equal within 1e-05."
+            "12 are equal within 1e-05 of the largest score."
         ),
         (
             "12 must be equal: they read no padding that their crops read otherwise; "

@@ -64,10 +64,6 @@ def of_two_strides(x: Tensor, layers: Any) -> Tensor:
     return layers["first"](x.flatten(1)) + layers["second"](F.max_pool2d(x, 2).flatten(1))
 
 
-def of_two_sizes(x: Tensor, layers: Any) -> Tensor:
-    return torch.cat([layers["left"](x), layers["right"](x)], 1).mean((2, 3))
-
-
 REFUSED = {
     "tokens": (
         Calls(tokens, patch=nn.Conv2d(3, 8, 4, 4), head=nn.Linear(8, 2)),
@@ -106,8 +102,9 @@ REFUSED = {
         Calls(lambda x, layers: layers["a"](x[:, 0], x[:, 0], x[:, 0])[0], a=nn.MultiheadAttention(4, 2)),
         (2, 4, 4),
         (
-            "`model` (=Calls) cannot become fully convolutional: getitem: no rule knows this operation; "
-            "getitem_1: no rule knows this operation; getitem_2: no rule knows this operation"
+            "`model` (=Calls) cannot become fully convolutional: getitem: no rule knows this operation; attention "
+            "behind it (layers.a (MultiheadAttention)) makes every place depend on the whole image; getitem_1: no "
+            "rule knows this operation; getitem_2: no rule knows this operation"
         ),
     ),
     "norm of positions": (
@@ -181,14 +178,6 @@ REFUSED = {
         (
             "`model` (=Calls) cannot become fully convolutional: add: joins branches of different strides, of "
             "which a larger image has different sizes"
-        ),
-    ),
-    "two sizes": (
-        Calls(of_two_sizes, left=nn.MaxPool2d(2, 2), right=nn.MaxPool2d(2, 2, ceil_mode=True)),
-        (2, 4, 4),
-        (
-            "`model` (=Calls) cannot become fully convolutional: cat: joins maps of different sizes on an image "
-            "of 5 x 5: 2 x 2 and 3 x 3"
         ),
     ),
     "lazy layers": (

@@ -19,10 +19,15 @@ def transpose(
     report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
     skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="fcn; or unet or linknet, which lift features too.")] = "fcn",
+    init: Annotated[str, typer.Option(help="How the decoder starts: bilinear, nearest or icnr.")] = "bilinear",
     se: Annotated[
         str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")
     ] = None,
     coarse: Annotated[bool, typer.Option("--coarse", help="No decoder: a score for each crop.")] = False,
+    dense: Annotated[
+        str, typer.Option(help="With --coarse: padded, valid (no padding seen) or shift_and_stitch (every pixel).")
+    ] = "padded",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Turn a classifier into a network that labels every pixel of images of any size.
@@ -41,6 +46,9 @@ def transpose(
             report_path=report,
             classes=classes,
             skips=parse.skips(skips),
+            decoder=decoder,
+            init=init,
+            dense=dense,
             coarse=coarse,
             se=se,
         )

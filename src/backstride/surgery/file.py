@@ -31,15 +31,18 @@ def convert_file(
     report_path: Path | None = None,
     classes: int | None = None,
     skips: str | Sequence[int] = "auto",
+    decoder: str = "fcn",
+    init: str = "bilinear",
     coarse: bool = False,
+    dense: str = "padded",
     se: str | None = None,
 ) -> tuple[Report, Proof | None]:
     """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
 
     `model`: the path of an .onnx or .keras file, or `package.module:factory`, a function without
     arguments that gives a torch.nn.Module. `output`: a file of the same kind; of a factory's
-    network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder. The
-    others as in `transpose`.
+    network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder; `dense`
+    then chooses the cells, as in `convolutionalize`. The others as in `transpose`.
 
     Raises `ValueError` in one sentence for what cannot be read, transposed or written; then no file is.
     """
@@ -59,19 +62,25 @@ def convert_file(
             message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
             raise ImportError(message)
     classifier = _loaded(model, suffix)
-    options: dict[str, Any] = {"se": se} if coarse else {"classes": classes, "skips": skips, "se": se}
+    options: dict[str, Any] = {"se": se, "dense": dense}
+    if not coarse:
+        _refuse_dense(dense)
+        options = {"se": se, "classes": classes, "skips": skips, "decoder": decoder, "init": init}
     network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
     proof = None
     if report_path is not None:
         compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
         proof = _proved(classifier, compared, report, shape)
-    if suffix == ".safetensors":
-        save_weights(network, output)
-    else:
-        write_beside(output, _bytes(network, suffix))
+    _save(network, output)
     if report_path is not None:
         write_beside(report_path, page(report, proof))
     return report, proof
+
+
+def _refuse_dense(dense: str) -> None:
+    if dense != "padded":
+        message = f'`dense` (={dense!r}) must be "padded" with a decoder; the nearest legal call has `coarse` (=True)'
+        raise ValueError(message)
 
 
 def _suffix(model: str) -> str:
@@ -98,16 +107,18 @@ def _loaded(model: str, suffix: str) -> Any:
     name, _, factory = model.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        function = getattr(importlib.import_module(name), factory)
+        made = getattr(importlib.import_module(name), factory)()
     except ImportError as error:
         message = f"`model` (={model!r}) cannot be imported: {error}"
         raise ValueError(message) from None
-    except AttributeError:
-        message = f"`model` (={model!r}): {name} has no {factory}"
+    except Exception as error:  # noqa: BLE001  the user's own code runs here
+        if isinstance(error, AttributeError) and error.obj is sys.modules.get(name) and error.name == factory:
+            message = f"`model` (={model!r}): {name} has no {factory}"
+        else:
+            message = f"`model` (={model!r}) fails with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(message) from None
     finally:
         _ = sys.path.pop(0)
-    made = function()
     import torch  # noqa: PLC0415  a heavy library
 
     if not isinstance(made, torch.nn.Module):
@@ -123,10 +134,16 @@ def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...
     return prove(classifier, network, report, np.random.default_rng(0).random(size).astype(np.float32))
 
 
-def _bytes(network: Any, suffix: str) -> bytes:
-    if suffix == ".onnx":
-        return network.SerializeToString()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        network.save(path)
-        return path.read_bytes()
+def _save(network: Any, output: Path) -> None:
+    match output.suffix:
+        case ".safetensors":
+            save_weights(network, output)
+        case ".onnx":
+            from backstride.surgery.onnx_save import save  # noqa: PLC0415  loads ONNX
+
+            save(network, output)
+        case _:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "network.keras"
+                network.save(path)
+                write_beside(output, path.read_bytes())

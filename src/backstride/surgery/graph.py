@@ -99,7 +99,8 @@ class Node:
     window of one cell. `axes`: of a mean, softmax, concat, permute or division into parts, counted with
     the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
     before the dense layer that this convolution was. `factors`: what the channels split into. `gate`:
-    what becomes of a pooling whose result weighs the channels of a whole map.
+    what becomes of a pooling whose result weighs the channels of a whole map. `fits`: inputs that have a
+    cell more than others on some images, which is left out at the end.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Node:
     order: Literal["channels_first", "channels_last"] | None = None
     factors: tuple[int, ...] = ()
     gate: Gate | None = None
+    fits: tuple[str, ...] = ()
 
     @property
     def pads(self) -> bool:

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from backstride.surgery.fields import fields
+from backstride.surgery.fusion import Lift
 from backstride.surgery.graph import Graph
 
 KEY = "backstride.influence"
@@ -44,16 +45,23 @@ def from_json(text: str) -> Influence:
     return Influence((numbers[0], numbers[1]), *numbers[2:])
 
 
-def influence(graph: Graph, top: str, classes: int) -> Influence:
-    """Work it out for a decoder on the coarse scores `top`.
+def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ()) -> Influence:
+    """Work it out for a decoder on the coarse scores `top`; `ways`: the features' steps beside them.
 
     A pixel lies between two coarse cells, at most two strides away from either, and a cell sees half
-    its receptive field to each side.
+    its receptive field to each side. Features climb step by step, two strides of each, and every 3x3
+    convolution sees a cell farther at its own stride.
     """
     found = fields(graph)[top]
     stride = math.lcm(*(math.ceil(field.stride) for field in found))
     reach = max(math.ceil(field.size / 2) for field in found) + 2 * stride
+    held, coarse = 3 * classes, stride
+    for lift in ways:
+        fine = -(-coarse // min(lift.step.factor))
+        reach += 2 * coarse + len(lift.blocks) * fine
+        held = max(held, 3 * (classes + max(lift.blocks)) // fine**2)
+        coarse = fine
     rows, columns = graph.input.shape[1:]
     shapes = {node.name: math.prod(node.shape) for node in graph}
     most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
-    return Influence((rows, columns), stride, -(-reach // stride) * stride, -(-most // (rows * columns)) + 3 * classes)
+    return Influence((rows, columns), stride, -(-reach // stride) * stride, -(-most // (rows * columns)) + held)

@@ -13,7 +13,6 @@ from backstride.surgery.keras_file import load
 from backstride.surgery.keras_reader import KerasReading, read
 from backstride.surgery.keras_runner import runner
 from backstride.surgery.keras_writer import Writer
-from backstride.surgery.plain import check_decoder, check_dense
 from backstride.surgery.proof import Run
 from backstride.surgery.values import Rewriting
 
@@ -29,14 +28,12 @@ class KerasApplier:
 
     def write(self, reading: KerasReading, rewriting: Rewriting, dense: Densified | None = None) -> Any:
         """The fully convolutional model."""
-        check_dense(self.framework, dense)
-        return Writer(reading, rewriting).write()
+        return Writer(reading, rewriting, dense=dense).write()
 
     def segment(
         self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
     ) -> Any:
         """The fully convolutional model with a decoder."""
-        check_decoder(self.framework, decoder)
         return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
     def runner(self, model: Any, output: int) -> Run:

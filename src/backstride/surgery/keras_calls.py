@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from backstride.surgery.names import free_name
 from backstride.surgery.values import Refusal, RefusedError
 
 keras: Any = importlib.import_module("keras")  # untyped
@@ -116,7 +117,7 @@ class _Walk:
         return [known[id(entry)] for entry in functional.outputs]
 
     def _call(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Ref:
-        name = self._free(operation.name)
+        name = free_name(operation.name, self._names)
 
         def symbolic(ref: Ref) -> Any:
             return keras.KerasTensor(ref.shape, dtype=getattr(operation, "compute_dtype", None) or "float32")
@@ -138,14 +139,6 @@ class _Walk:
         result = Ref(name, tuple(spec.shape))
         self.calls.append(Call(name, operation, args, kwargs, result))
         return result
-
-    def _free(self, name: str) -> str:
-        wanted, count = name, 0
-        while wanted in self._names:
-            count += 1
-            wanted = f"{name}_{count}"
-        self._names.add(wanted)
-        return wanted
 
 
 def _nodes(functional: Any) -> Iterator[Any]:

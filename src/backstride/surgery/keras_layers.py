@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import math
 from typing import Any
 
 keras: Any = importlib.import_module("keras")  # untyped
 Layer: Any = keras.layers.Layer
 
 register: Any = keras.saving.register_keras_serializable(package="backstride")
+
+
+def _least(sizes: list[Any]) -> Any:
+    """The smallest of sizes that are numbers, or tensors where the graph leaves them open."""
+    return min(sizes) if all(isinstance(size, int) for size in sizes) else functools.reduce(keras.ops.minimum, sizes)
 
 
 @register
@@ -73,6 +80,58 @@ class CropLike(Layer):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {**Layer.get_config(self), "start": self.start}
+
+
+@register
+class AtrousPooling(Layer):
+    """The maximum (`max_pool`) or mean (`avg_pool`) of windows of cells that lie `dilation` apart, at every cell.
+
+    `kernel`, `dilation`: (rows, columns).
+    """
+
+    def __init__(self, kernel: Any, dilation: Any, kind: str, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel = tuple(int(taps) for taps in kernel)
+        self.dilation = tuple(int(cells) for cells in dilation)
+        self.kind = kind
+
+    def call(self, inputs: Any) -> Any:
+        """Rows, then columns: both maxima and means of a window are those of its rows'."""
+        join = keras.ops.maximum if self.kind == "max_pool" else keras.ops.add
+        for axis, (taps, apart) in enumerate(zip(self.kernel, self.dilation, strict=True), 1):
+            span = apart * (taps - 1)
+            views = [inputs[:, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+            if axis == 2:
+                views = [inputs[:, :, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+            inputs = functools.reduce(join, views)
+        return inputs if self.kind == "max_pool" else inputs / math.prod(self.kernel)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many cells fewer as the window spans beyond one."""
+        spans = (apart * (taps - 1) for taps, apart in zip(self.kernel, self.dilation, strict=True))
+        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
+        return (input_shape[0], *sizes, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "kernel": self.kernel, "dilation": self.dilation, "kind": self.kind}
+
+
+@register
+class CutToSmallest(Layer):
+    """Cuts maps (N, h, w, C) at their ends to as many rows and columns as the smallest has: a list to a list."""
+
+    def call(self, inputs: Any) -> Any:
+        """Slice all of them."""
+        rows, columns = (_least([keras.ops.shape(part)[axis] for part in inputs]) for axis in (1, 2))
+        return [part[:, :rows, :columns] for part in inputs]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many rows and columns as the smallest has, where they are known."""
+        known = [
+            None if None in sizes else min(sizes) for sizes in zip(*(shape[1:3] for shape in input_shape), strict=True)
+        ]
+        return [(shape[0], *known, shape[3]) for shape in input_shape]
 
 
 @register

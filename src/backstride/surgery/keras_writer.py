@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backstride.ops import dense_to_conv
-from backstride.surgery.graph import Node
+from backstride.surgery.dense import NOTHING, Densified
+from backstride.surgery.graph import Node, Window
 from backstride.surgery.keras_calls import Call, Ref, restored
-from backstride.surgery.keras_layers import Padding
+from backstride.surgery.keras_layers import AtrousPooling, CutToSmallest, Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
@@ -29,9 +30,16 @@ class Writer:
     """
 
     def __init__(
-        self, reading: KerasReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None, bare: str = ""
+        self,
+        reading: KerasReading,
+        rewriting: Rewriting,
+        classes: Mapping[str, int] | None = None,
+        bare: str = "",
+        dense: Densified | None = None,
     ) -> None:
         self.reading = reading
+        self._dense = dense or NOTHING
+        self._dilations: dict[int, tuple[int, ...]] = {}
         self._rewriting = rewriting
         self._classes = dict(classes or {})
         self._bare = bare
@@ -44,7 +52,13 @@ class Writer:
     def write(self) -> Any:
         """The fully convolutional model."""
         self.write_calls()
-        results = restored(self.reading.calls.packed, lambda ref: self._tensors[ref.name])
+        crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.graph.outputs, strict=True))
+
+        def result(ref: Ref) -> Any:
+            cells = self._dense.crops.get(crops[ref.name].name, ())
+            return cropped(self._tensors[ref.name], cells, f"{ref.name}_valid")
+
+        results = restored(self.reading.calls.packed, result)
         return keras.Model(self.image, results, name=self.reading.model.name)
 
     def find(self, name: str) -> Any:
@@ -75,16 +89,33 @@ class Writer:
                 result = self._step(call, inner, step, result)
             if not self._rewriting.replaced[inner.name]:
                 result = self._tensors[call.sources[0].name]
+        elif inner.name in self._dense.windows:
+            result = self._slid(call, inner, self._tensors[call.sources[0].name])
         else:
-            result = self._called(call, self._kept(call, inner))
+            result = self._called(call, self._kept(call, inner), self._cut(call, inner))
         for node in nodes:
             self._tensors[node.name] = result
 
-    def _called(self, call: Call, layer: Any) -> Any:
+    def _called(self, call: Call, layer: Any, cut: Mapping[str, Any]) -> Any:
         def find(ref: Ref) -> Any:
-            return self._tensors[ref.name]
+            return cut.get(ref.name, self._tensors[ref.name])
 
         return layer(*restored(call.args, find), **restored(call.kwargs, find))
+
+    def _cut(self, call: Call, node: Node) -> dict[str, Any]:
+        """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
+        if self._dense.trims:
+            given = self._rewriting.written(node).items()
+            cells = {name: self._dense.trims.get((node.name, written), ()) for name, written in given}
+            return {
+                name: cropped(self._tensors[name], [(0, after) for after in cells[name]], f"{call.name}_cut_{place}")
+                for place, name in enumerate(cells)
+            }
+        fits = self._rewriting.fitted(node)
+        if not fits:
+            return {}
+        layer: Any = CutToSmallest(name=f"{call.name}_cut")
+        return dict(zip(fits, layer([self._tensors[name] for name in fits]), strict=True))
 
     def _kept(self, call: Call, node: Node) -> Any:
         changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
@@ -118,10 +149,9 @@ class Writer:
             case "conv" if node.kind == "dense":
                 return self._turned(call, node, step)(source)
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
-                return self._fixed(call, node, step, source)
+                return self._slid(call, step, source)
             case "avg_pool" | "max_pool":
-                assert step.window is not None
-                return POOLS[step.kind](step.window.kernel, step.window.strides, name=call.name)(source)
+                return pooling(step.kind, self._window(step), step.name)(source)
             case "global_avg_pool":
                 return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
             case "global_max_pool":
@@ -135,7 +165,8 @@ class Writer:
                 name = "log_softmax" if log else "softmax"
                 return keras.layers.Activation(name, name=call.name)(source)
             case "concat":
-                sources = [self._tensors[ref.name] for ref in call.sources]
+                cut = self._cut(call, node)
+                sources = [cut.get(ref.name, self._tensors[ref.name]) for ref in call.sources]
                 return keras.layers.Concatenate(axis=-1, name=call.name)(sources)
             case "batch_norm" | "layer_norm":
                 return self._norm(call)(source)
@@ -165,10 +196,18 @@ class Writer:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _fixed(self, call: Call, node: Node, step: Node, source: Any) -> Any:
-        """A convolution or pooling with its padding in numbers."""
-        assert step.window is not None
-        pads = step.window.padding
+    def _window(self, step: Node) -> Window:
+        """The window that a step slides, without its strides where they are taken out."""
+        window = self._dense.windows.get(step.name, step.window)
+        assert window is not None
+        return window
+
+    def _slid(self, call: Call, step: Node, source: Any) -> Any:
+        """A convolution or pooling with its window in numbers."""
+        window = self._window(step)
+        pads = window.padding
+        if step.kind == "pad":  # by nothing: what pads has no stitched form
+            return source
         if step.kind == "avg_pool" and any(map(any, pads)):
             reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
             raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
@@ -177,19 +216,21 @@ class Writer:
             lowest = step.kind == "max_pool"
             layer = Padding(pads, "lowest", name=name) if lowest else keras.layers.ZeroPadding2D(pads, name=name)
             source = layer(source)
-        layer: Any = self._kept_valid(call, node, step)
+        if step.kind in POOLS:
+            return pooling(step.kind, window, call.name)(source)
+        layer: Any = self._convolution(call, step, window)
         return layer(source)
 
-    def _kept_valid(self, call: Call, node: Node, step: Node) -> Any:
-        window = step.window
-        pools = step.kind in POOLS and window is not None
-        size = {"pool_size": window.kernel, "strides": window.strides} if pools and window is not None else {}
-        changes: dict[str, Any] = {
-            "padding": "valid",
-            **size,
-            **({"activation": None} if self._bare == call.name else {}),
-        }
-        return self._rescored(call, changes) if node.name in self._classes else self._copy(call, changes)
+    def _convolution(self, call: Call, step: Node, window: Window) -> Any:
+        """The call's layer with these strides and dilation, and no padding of its own."""
+        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+        if call.kind != "Dense":  # which, on a map, is a convolution of one tap
+            dilation = tuple(d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True))
+            changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
+            if self._dilations.setdefault(id(call.operation), dilation) != dilation:
+                reason = "is called at two strides, which makes different dilations of its kernel"
+                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        return self._rescored(call, changes) if step.name in self._classes else self._copy(call, changes)
 
     def _turned(self, call: Call, node: Node, step: Node) -> Any:
         """The convolution that a dense layer is."""
@@ -211,6 +252,7 @@ class Writer:
         layer = keras.layers.Conv2D(
             units,
             step.window.kernel,
+            dilation_rate=self._window(step).dilation,
             use_bias=dense.use_bias,
             activation=None if self._bare == call.name else dense.activation,
             name=call.name,
@@ -235,6 +277,18 @@ class Writer:
         layer.build(_build_shape(call))
         layer.set_weights([_resized(entry, wanted) for entry in operation.get_weights()])
         return layer
+
+
+def pooling(kind: str, window: Window, name: str) -> Any:
+    """The layer that pools a window, wherever its cells lie."""
+    if set(window.dilation) == {1}:
+        return POOLS[kind](window.kernel, window.strides, name=name)
+    return AtrousPooling(window.kernel, window.dilation, kind, name=name)
+
+
+def cropped(maps: Any, cells: Sequence[tuple[int, int]], name: str) -> Any:
+    """Maps (N, h, w, C) with so many cells taken off, before and after, on each axis."""
+    return keras.layers.Cropping2D(cells, name=name)(maps) if any(map(any, cells)) else maps
 
 
 def _from_config(operation: Any, config: dict[str, Any]) -> Any:

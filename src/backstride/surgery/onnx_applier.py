@@ -15,7 +15,6 @@ from backstride.surgery.onnx_file import checked, load
 from backstride.surgery.onnx_reader import OnnxReading, read
 from backstride.surgery.onnx_runner import runner
 from backstride.surgery.onnx_writer import Writer
-from backstride.surgery.plain import check_decoder, check_dense
 from backstride.surgery.proof import Run
 from backstride.surgery.values import Rewriting
 
@@ -33,14 +32,12 @@ class OnnxApplier:
 
     def write(self, reading: OnnxReading, rewriting: Rewriting, dense: Densified | None = None) -> onnx.ModelProto:
         """The fully convolutional model."""
-        check_dense(self.framework, dense)
-        return Writer(reading, rewriting).write()
+        return Writer(reading, rewriting, dense=dense).write()
 
     def segment(
         self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
     ) -> onnx.ModelProto:
         """The fully convolutional model with a decoder; there is no training here to freeze weights in."""
-        check_decoder(self.framework, decoder)
         if freeze:
             message = "`freeze` (=True) must be False for ONNX models, which hold no gradients"
             raise ValueError(message)

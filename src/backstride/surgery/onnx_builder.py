@@ -10,8 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from backstride.surgery.names import free_name
+
 LEAST_IR_VERSION = 4  # from here on, initializers need not be inputs
-LARGEST = 2**31 - 1
 
 
 class Builder:
@@ -24,12 +25,7 @@ class Builder:
 
     def fresh(self, name: str) -> str:
         """A name that nothing has."""
-        wanted, count = name, 0
-        while wanted in self._taken:
-            count += 1
-            wanted = f"{name}_{count}"
-        self._taken.add(wanted)
-        return wanted
+        return free_name(name, self._taken)
 
     def add(self, operator: str, inputs: Sequence[str], output: str = "", **options: Any) -> str:
         """Add a node; returns the name of its result, a fresh one unless `output` is given."""
@@ -44,6 +40,16 @@ class Builder:
         del made.input[:]
         made.input.extend(inputs)
         self._nodes.append(made)
+
+    def renamed(self, name: str) -> str:
+        """Give what the nodes so far call `name` a fresh name, so that another may have it."""
+        fresh = self.fresh(name)
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                kept = [fresh if entry == name else entry for entry in names]
+                del names[:]
+                names.extend(kept)
+        return fresh
 
     def store(self, name: str, tensor: onnx.TensorProto | NDArray[Any]) -> str:
         """Keep a tensor under its own name, once."""
@@ -68,7 +74,7 @@ class Builder:
     def model(
         self, like: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
     ) -> onnx.ModelProto:
-        """The graph as a model with the operator sets of another. Raises `ValueError` where no file could hold it."""
+        """The graph as a model with the operator sets of another."""
         made = onnx.ModelProto(
             ir_version=max(like.ir_version, LEAST_IR_VERSION),
             producer_name=like.producer_name,
@@ -85,10 +91,6 @@ class Builder:
         made.graph.node.extend(self._nodes)
         used = {name for node in self._nodes for name in node.input}
         self._stored = {name: tensor for name, tensor in self._stored.items() if name in used}
-        size = sum(len(tensor.raw_data) for tensor in self._stored.values())
-        if size > LARGEST:
-            message = f"the network's weights are {size / 2**30:.1f} GiB; an ONNX file holds at most 2"
-            raise ValueError(message)
         for name in tuple(self._stored):  # moved one by one: the weights are never there twice
             made.graph.initializer.append(self._stored.pop(name))
         return made

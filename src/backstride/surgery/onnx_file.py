@@ -135,7 +135,7 @@ def _take_external(path: Path, tensor: onnx.TensorProto) -> None:
     with place.open("rb") as file:
         _ = file.seek(offset)
         tensor.raw_data = file.read(length)
-    tensor.data_location = onnx.TensorProto.DEFAULT
+    tensor.ClearField("data_location")
     del tensor.external_data[:]
 
 

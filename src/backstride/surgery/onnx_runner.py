@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from backstride.surgery.influence import KEY, Influence, from_json
 from backstride.surgery.onnx_file import load
 from backstride.surgery.onnx_reader import image_of, is_channels_last
+from backstride.surgery.onnx_save import is_large, save
 
 COARSE, RESULT = "backstride.coarse", "backstride.result"
 Images = NDArray[Any]
@@ -62,9 +65,8 @@ class Session:
         options: Any = runtime.SessionOptions()
         options.log_severity_level = 4
         try:
-            self._session: Any = runtime.InferenceSession(
-                _with_output(model, result), options, ["CPUExecutionProvider"]
-            )
+            with _with_output(model, result) as given:
+                self._session: Any = runtime.InferenceSession(given, options, ["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001  ONNX Runtime raises every kind
             message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
             raise ValueError(message) from None
@@ -94,15 +96,23 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-def _with_output(model: onnx.ModelProto, result: str) -> bytes:
-    """The model, with this tensor among its results."""
-    if any(entry.name == result for entry in model.graph.output):
-        return model.SerializeToString()
-    model.graph.output.append(onnx.ValueInfoProto(name=result))
+@contextmanager
+def _with_output(model: onnx.ModelProto, result: str) -> Generator[bytes | str]:
+    """The model with this tensor among its results: its bytes, or where they are too many, the path of a file."""
+    added = not any(entry.name == result for entry in model.graph.output)
+    if added:
+        model.graph.output.append(onnx.ValueInfoProto(name=result))
     try:
-        return model.SerializeToString()
+        if not is_large(model):
+            yield model.SerializeToString()
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            save(model, path)
+            yield str(path)
     finally:
-        del model.graph.output[-1]
+        if added:
+            del model.graph.output[-1]
 
 
 def _softmax(scores: Images) -> Images:

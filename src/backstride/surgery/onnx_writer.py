@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from backstride.ops import dense_to_conv
-from backstride.surgery.graph import Node
+from backstride.surgery.dense import NOTHING, Densified
+from backstride.surgery.graph import Node, Window
 from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_operations import Call, per_feature
 from backstride.surgery.onnx_reader import OnnxReading
@@ -21,14 +22,22 @@ from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad")
+END = 2**63 - 1  # of any axis
+PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
 
 
 class Writer:
     """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
 
-    def __init__(self, reading: OnnxReading, rewriting: Rewriting, classes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        reading: OnnxReading,
+        rewriting: Rewriting,
+        classes: Mapping[str, int] | None = None,
+        dense: Densified | None = None,
+    ) -> None:
         self.reading = reading
+        self._densified = dense or NOTHING
         self.builder = Builder((*reading.tensors, *(node.name for node in reading.model.graph.node)))
         self._rewriting = rewriting
         self._classes = dict(classes or {})
@@ -38,8 +47,13 @@ class Writer:
         """The fully convolutional model."""
         self.write_nodes()
         outputs: list[onnx.ValueInfoProto] = []
-        for entry in self.reading.model.graph.output:
-            given = self.find(entry.name)
+        entries, crops = list(self.reading.model.graph.output), self._densified.crops
+        found = [self.find(entry.name) for entry in entries]
+        for name in {entry.name for entry in entries} & set(found) if crops else ():
+            fresh = self.builder.renamed(name)
+            found = [fresh if given == name else given for given in found]
+        for entry, node, given in zip(entries, self._rewriting.graph.outputs, found, strict=True):
+            given = self._cropped(given, crops.get(node.name, ()))  # noqa: PLW2901
             if given != entry.name:
                 _ = self.builder.add("Identity", [given], entry.name)
             channels = self._rewriting.values[entry.name].channels
@@ -106,7 +120,11 @@ class Writer:
         if node.kind == "softmax":
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
             return
-        inputs = [self._source(source) for source in call.sources]
+        if node.name in self._densified.windows:
+            self._alias[node.name] = self._slid(call, node, self.find(node.inputs[0]))
+            return
+        cut = self._cut(node)
+        inputs = [cut.get(source.name if source else "", self._source(source)) for source in call.sources]
         if node.kind == "conv" and node.name in self._classes:
             _, weight, *_ = call.sources
             assert weight is not None
@@ -130,6 +148,34 @@ class Writer:
         call = self.reading.calls[user.name]
         self.builder.copy(call.node, [self._source(source) for source in call.sources])
 
+    def _cut(self, node: Node) -> dict[str, str]:
+        """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
+        if self._densified.trims:
+            given = self._rewriting.written(node).items()
+            cells = {name: self._densified.trims.get((node.name, written), ()) for name, written in given}
+            return {name: self._cropped(self.find(name), [(0, after) for after in cells[name]]) for name in cells}
+        fits = self._rewriting.fitted(node)
+        if not fits:
+            return {}
+        builder, value = self.builder, self._rewriting.values[node.name]
+        first = 1 if value.form == "map_last" else 1 + max(1, len(value.factors))
+        ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
+        sizes = [builder.add("Slice", [builder.add("Shape", [self.find(name)]), *ends]) for name in fits]
+        zeros, (least, *others) = builder.numbers("zeros", [0, 0]), sizes
+        for other in others:  # Min takes whole numbers from opset 12 on only
+            least = builder.add("Where", [builder.add("Less", [other, least]), other, least])
+        axes = builder.numbers("axes", [first, first + 1])
+        return {name: builder.add("Slice", [self.find(name), zeros, least, axes]) for name in fits}
+
+    def _cropped(self, maps: str, cells: Sequence[tuple[int, int]]) -> str:
+        """Maps (N, C, h, w) with so many cells taken off, before and after, on each axis."""
+        if not any(map(any, cells)):
+            return maps
+        builder = self.builder
+        starts = builder.numbers("starts", [before for before, _ in cells])
+        ends = builder.numbers("ends", [-after or END for _, after in cells])
+        return builder.add("Slice", [maps, starts, ends, builder.numbers("axes", [2, 3])])
+
     def _source(self, source: Tensor | None) -> str:
         if source is None:
             return ""
@@ -146,7 +192,8 @@ class Writer:
         return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
 
     def _replace(self, node: Node) -> None:
-        sources = [self.find(name) for name in node.inputs if name in self._rewriting.values]
+        cut = self._cut(node)
+        sources = [cut.get(name, self.find(name)) for name in node.inputs if name in self._rewriting.values]
         steps = self._rewriting.replaced[node.name]
         for place, step in enumerate(steps):
             output = node.name if place == len(steps) - 1 else self.builder.fresh(f"{node.name}_{step.kind}")
@@ -161,11 +208,9 @@ class Writer:
             case "conv" if node.kind == "dense":
                 return self._turned(node, step, sources[0], output)
             case "conv" | "avg_pool" | "max_pool" | "conv_transpose" if node.kind == step.kind:
-                return self._fixed(call, step, sources[0])
+                return self._slid(call, step, sources[0])
             case "avg_pool" | "max_pool":
-                assert step.window is not None
-                options = {"kernel_shape": step.window.kernel, "strides": step.window.strides}
-                return builder.add(OPERATORS[step.kind], sources, output, **options)
+                return self._pooled(step, sources[0], output)
             case "global_avg_pool" | "global_max_pool":
                 operator = "GlobalAveragePool" if step.kind == "global_avg_pool" else "GlobalMaxPool"
                 return builder.add(operator, sources, output)
@@ -202,26 +247,51 @@ class Writer:
         shape = builder.add("Concat", [builder.numbers("channels", [0, *channels]), size], axis=0)
         return builder.add("Reshape", [source, shape], output)
 
-    def _fixed(self, call: Call, step: Node, source: str) -> str:
-        """A convolution or pooling with its padding in numbers."""
-        assert step.window is not None
+    def _window(self, step: Node) -> Window:
+        """The window that a step slides, without its strides where they are taken out."""
+        window = self._densified.windows.get(step.name, step.window)
+        assert window is not None
+        return window
+
+    def _slid(self, call: Call, step: Node, source: str) -> str:
+        """A convolution or pooling with its window in numbers."""
+        window = self._window(step)
+        if step.kind == "pad":  # by nothing: what pads has no stitched form
+            return source
+        if step.kind == "avg_pool" and set(window.dilation) != {1}:
+            return self._dilated_mean(step, source, step.name)
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
-        gone = (
-            ["auto_pad", "pads"]
-            if step.kind == "conv"
-            else ["auto_pad", "pads", "ceil_mode", "kernel_shape", "strides"]
-        )
-        kept = [entry for entry in made.attribute if entry.name not in gone]
+        kept = [entry for entry in made.attribute if entry.name not in PLACES]
         del made.attribute[:]
         made.attribute.extend(kept)
-        if step.kind != "conv":
-            made.attribute.append(helper.make_attribute("kernel_shape", step.window.kernel))
-            made.attribute.append(helper.make_attribute("strides", step.window.strides))
-        (top, bottom), (left, right) = step.window.padding
-        made.attribute.append(helper.make_attribute("pads", [top, left, bottom, right]))
+        (top, bottom), (left, right) = window.padding
+        options = {
+            "kernel_shape": window.kernel,
+            "strides": window.strides,
+            "pads": [top, left, bottom, right],
+            **({} if step.kind == "avg_pool" else {"dilations": window.dilation}),
+        }
+        made.attribute.extend(helper.make_attribute(name, value) for name, value in options.items())
         self.builder.copy(made, [source, *(self._source(entry) for entry in call.sources[1:])])
         return step.name
+
+    def _pooled(self, step: Node, source: str, output: str) -> str:
+        """A pooling that the classifier has no node of."""
+        window = self._window(step)
+        if step.kind == "avg_pool" and set(window.dilation) != {1}:
+            return self._dilated_mean(step, source, output)
+        options: dict[str, Any] = {"kernel_shape": window.kernel, "strides": window.strides}
+        dilation = {} if step.kind == "avg_pool" else {"dilations": window.dilation}
+        return self.builder.add(OPERATORS[step.kind], [source], output, **options, **dilation)
+
+    def _dilated_mean(self, step: Node, source: str, output: str) -> str:
+        """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
+        window, channels = self._window(step), step.shape[0]
+        dtype = helper.tensor_dtype_to_np_dtype(self.reading.tensors[self.reading.image.name].dtype)
+        mean = self.builder.numbers("mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype)
+        options: dict[str, Any] = {"kernel_shape": window.kernel, "dilations": window.dilation, "group": channels}
+        return self.builder.add("Conv", [source, mean], output, **options)
 
     def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""
@@ -236,7 +306,8 @@ class Writer:
         if bias is not None:
             scores = self._rescored(node, bias)
             inputs.append(self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores))
-        return self.builder.add("Conv", inputs, output, kernel_shape=step.window.kernel)
+        window = self._window(step)
+        return self.builder.add("Conv", inputs, output, kernel_shape=window.kernel, dilations=window.dilation)
 
     def _dense(self, node: Node) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """The matrix (C_in, C_out) and the bias (C_out,) of a dense layer, its scales multiplied in."""

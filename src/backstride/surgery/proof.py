@@ -27,10 +27,11 @@ class Proof:
     """What was compared, cell by cell; the arrays are (h, w), one entry per cell of the network on the image.
 
     `native_difference`: largest difference on the image's first crop of native size; `native_equal`:
-    whether it is within 1e-5, relative and absolute. `deviation`: each cell's largest difference to
+    whether it is within 1e-5 of the largest score. `deviation`: each cell's largest difference to
     the classifier on its crop, NaN where the crop leaves the image. `expected`: cells that read no
-    padding otherwise than their crop does, so must be equal. `exact`: cells that are equal, within
-    1e-5. `padded`: the layers that read padding in a crop where the image has pixels, or pool all of it.
+    padding otherwise than their crop does, so must be equal. `exact`: cells that are equal, within 1e-5 of
+    the largest score that the classifier gives on the image. `padded`: the layers that read padding in a crop
+    where the image has pixels, or pool all of it.
     `speed`: against the sliding-window classifier on the same image, where it was measured.
     """
 
@@ -68,7 +69,7 @@ class Proof:
         rows, columns = self.deviation.shape
         found.append(
             f"On the larger image, {compared} of {rows} x {columns} cells were compared with the classifier on their "
-            f"crops; {int(np.sum(self.exact))} are equal within {TOLERANCE:g}."
+            f"crops; {int(np.sum(self.exact))} are equal within {TOLERANCE:g} of the largest score."
         )
         if compared > others:
             found.append(
@@ -141,13 +142,16 @@ def compare(
         for column, left in enumerate(found.starts[1])
         if top is not None and left is not None
     ]
+    found_crops: list[NDArray[Any]] = []
     for part in _parts(corners, batch):
         crops = np.stack([image[:, top : top + rows, left : left + columns] for _, _, top, left in part])
-        for (row, column, _, _), result in zip(part, _vectors(classifier(crops)), strict=True):
-            deviation[row, column] = np.max(np.abs(cells[:, row, column] - result))
-            exact[row, column] = np.allclose(cells[:, row, column], result, rtol=TOLERANCE, atol=TOLERANCE)
-    equal = np.allclose(whole, wanted, rtol=TOLERANCE, atol=TOLERANCE)
-    return Proof(float(np.max(np.abs(whole - wanted))), bool(equal), deviation, expected, exact, found.padded)
+        found_crops.extend(_vectors(classifier(crops)))
+    scale = max(float(np.max(np.abs(result))) for result in (wanted, *found_crops))
+    for (row, column, _, _), result in zip(corners, found_crops, strict=True):
+        deviation[row, column] = np.max(np.abs(cells[:, row, column] - result))
+        exact[row, column] = deviation[row, column] <= TOLERANCE * scale
+    difference = float(np.max(np.abs(whole - wanted)))
+    return Proof(difference, difference <= TOLERANCE * scale, deviation, expected, exact, found.padded)
 
 
 def _parts(corners: list[Corner], batch: int) -> Iterator[list[Corner]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backstride.surgery.fields import fields, sizes
+from backstride.surgery.attention import attention_behind
+from backstride.surgery.branches import fitted
 from backstride.surgery.gates import gated
 from backstride.surgery.graph import Gate, Graph, Node
 from backstride.surgery.rules import RULES
@@ -35,7 +36,8 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
             continue
         name, outcome = _decide(graph, node, values)
         if isinstance(outcome, Refusal):
-            refusals.append(outcome)
+            more = "" if refusals else attention_behind(graph, node)
+            refusals.append(replace(outcome, reason=outcome.reason + more))
             continue
         values[node.name] = outcome.value
         if isinstance(outcome, Replaced):
@@ -44,7 +46,8 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
             rewrites.append(Rewrite(node.label, name, _shown(outcome.nodes), outcome.reason))
     rewritten = _assemble(graph, values, replaced)
     if not refusals and not maps:
-        refusals.extend(_different_sizes(rewritten))
+        rewritten, cut, refusals = fitted(rewritten)
+        rewrites += cut
     return Rewriting(rewritten, replaced, values, tuple(rewrites), tuple(refusals))
 
 
@@ -95,29 +98,6 @@ def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[
     return Graph(tuple(nodes))
 
 
-def _different_sizes(graph: Graph) -> list[Refusal]:
-    """Branches that meet with equal sizes at native size must do so at every larger one, too."""
-    joins = [node for node in graph if len(node.inputs) > 1 and node.kind in ("combine", "concat")]
-    if not joins:
-        return []
-    native = graph.input.shape[1:]
-    try:
-        known = fields(graph)
-        strides = [field.stride for node in known.values() for field in node]
-    except ValueError as error:
-        node = next(node for node in joins if f"`{node.name}`" in str(error))
-        return [Refusal(node.label, "joins branches of different strides, of which a larger image has different sizes")]
-    for extra in range(1, int(max(strides)) + 1):
-        found = sizes(graph, tuple(cells + extra for cells in native))
-        for node in joins:
-            sources = [name for name in node.inputs if name in known]
-            if len({found[name] for name in sources}) > 1:
-                shown = " and ".join(" x ".join(map(str, found[name])) for name in sources)
-                grown = " x ".join(str(cells + extra) for cells in native)
-                return [Refusal(node.label, f"joins maps of different sizes on an image of {grown}: {shown}")]
-    return []
-
-
 def _shown(nodes: tuple[Node, ...]) -> str:
     if not nodes:
         return "nothing"
@@ -133,6 +113,6 @@ def _shown(nodes: tuple[Node, ...]) -> str:
         "join": "joined channels",
         "split": "split channels",
     }.get(node.kind, node.kind)
-    sliding = nodes[0] if node.kind == "edge_pad" else node
-    kernel = "" if sliding.window is None else " " + "x".join(map(str, sliding.window.kernel))
+    windows = [step.window.kernel for step in nodes if step.window is not None] if node.window is not None else []
+    kernel = " " + "x".join(map(str, map(max, zip(*windows, strict=True)))) if windows else ""
     return name.replace("_", " ") + kernel

@@ -83,7 +83,8 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
 
     Law: at native size both choices are the classifier's vector. `global` pools whatever image comes.
     `local` pools windows of native size, one for each cell: the window around it, at the border the
-    last one that fits; its map is extended by its own border, h - 1 cells in all.
+    last one that fits; its map is extended by its own border, h - 1 cells in all. A window's mean is that of its
+    rows' means, its maximum that of their maxima: h + w numbers for each cell, not h * w, and less rounding.
     """
     if node.gate is None:
         return None
@@ -97,9 +98,11 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
         reason = "pools the whole image, however large, so every cell depends on all of it"
         return Replaced(result, (_plain(node, "global_max_pool" if kind == "max" else "global_avg_pool"),), reason)
     pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
-    pool = replace(_plain(node, "max_pool" if kind == "max" else "avg_pool"), window=_window(value.size))
+    rows, columns = value.size
+    pool = _plain(node, "max_pool" if kind == "max" else "avg_pool")
+    pools = tuple(replace(pool, window=_window(kernel)) for kernel in ((rows, 1), (1, columns)))
     edges = replace(_plain(node, "edge_pad"), window=replace(_window(result.size), padding=pads))
-    return Replaced(result, (pool, edges), "pools the window of native size around each cell")
+    return Replaced(result, (*pools, edges), "pools the window of native size around each cell")
 
 
 def expansion(node: Node, inputs: Inputs) -> Outcome | None:

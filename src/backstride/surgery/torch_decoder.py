@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 
 from backstride.surgery.decoder import Decoder
+from backstride.surgery.fusion import lifts
 from backstride.surgery.torch_fusion import Fusion, fusion, zero_score
 from backstride.surgery.torch_reader import TorchReading
 from backstride.surgery.torch_ups import climb, up_scores
@@ -75,9 +76,9 @@ def segmenter(
     graph = rewriting.graph
     count = classes or graph[decoder.score].shape[0]
     network = Segmenter(backbone, decoder, graph.input.shape, count)
-    if decoder.kind != "fcn":
-        channels = count if decoder.features == decoder.top else graph[decoder.features].shape[0]
-        network.fusion = fusion(decoder, channels, count, next(backbone.parameters()))
+    ways = lifts(decoder, graph, count)
+    if ways:
+        network.fusion = fusion(ways, decoder.init, count, next(backbone.parameters()))
     if decoder.softmax is not None:
         network.result = nn.LogSoftmax(1) if writer.is_log_softmax(decoder.softmax) else nn.Softmax(1)
     if freeze:

@@ -168,6 +168,13 @@ def _layer_norm(node: fx.Node, results: Results) -> Operation:
     return Operation("layer_norm", features=math.prod(shape), data=1)
 
 
+def _norm(node: fx.Node, results: Results) -> Operation:
+    """A length; over the positions of a map it is a normalisation's."""
+    axes: Any = bound(node, results, "input ord dim").get("dim")
+    spatial = isinstance(axes, tuple | list) and sorted(map(int, axes)) in ([1, 2], [2, 3])  # pyright: ignore[reportUnknownArgumentType]
+    return Operation("layer_norm" if spatial else "other", data=1)
+
+
 def _linear(node: fx.Node, results: Results) -> Operation:
     _ = results
     stored = all(source.op == "get_attr" for source in node.all_input_nodes[1:])
@@ -216,6 +223,7 @@ FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "avg_pool2d": _avg_pool2d,
     "pad": _pad,
     "layer_norm": _layer_norm,
+    "linalg_vector_norm": _norm,
     "linear": _linear,
     "mean": _mean,
     "permute": _permute,

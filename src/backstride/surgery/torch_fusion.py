@@ -1,9 +1,4 @@
-"""The features' way up beside the scores: U-Net (arXiv 1505.04597) and LinkNet (arXiv 1707.03718) decoders.
-
-At each step the features are narrowed, lifted and joined with the tap: beside it, then two 3x3
-convolutions (U-Net); or added to a 1x1 of it, then one (LinkNet). The last map's 1x1 scores are zero at
-first, so that before training the network is the scores, interpolated.
-"""
+"""The features' way up beside the scores (see `fusion`) as a PyTorch module."""
 
 from __future__ import annotations
 
@@ -13,10 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from backstride.surgery.decoder import Decoder, Step
+from backstride.surgery.decoder import Init, Step
+from backstride.surgery.fusion import Lift
 from backstride.surgery.torch_ups import climb, up_features
-
-WIDEST, NARROWEST = 256, 16
 
 
 class Fusion(nn.Module):
@@ -44,26 +38,23 @@ class Fusion(nn.Module):
         return self.head(features)
 
 
-def fusion(decoder: Decoder, channels: int, classes: int, like: torch.Tensor) -> Fusion:
-    """The decoder's layers for features of `channels`."""
+def fusion(ways: tuple[Lift, ...], init: Init, classes: int, like: torch.Tensor) -> Fusion:
+    """The layers of these steps."""
     options: Any = {"device": like.device, "dtype": like.dtype}
-    beside = decoder.kind == "unet"
-    tapped = {tap.key: tap.channels for tap in decoder.taps}
+    beside = len(ways[0].blocks) > 1
     layers: dict[str, dict[str, nn.Module]] = {"narrow": {}, "ups": {}, "taps": {}, "blocks": {}, "head": {}}
-    for step in decoder.steps:
-        width = max(NARROWEST, min(WIDEST, tapped.get(step.key, NARROWEST)))
-        layers["narrow"][step.key] = nn.Conv2d(channels, width, 1, **options)
-        layers["ups"][step.key] = up_features(step, width, decoder.init, like)
-        if step.key in tapped:
-            layers["taps"][step.key] = nn.Identity() if beside else nn.Conv2d(tapped[step.key], width, 1, **options)
-        inner = width + (tapped.get(step.key, 0) if beside else 0)
-        block: list[nn.Module] = [nn.Conv2d(inner, width, 3, padding=1, **options), nn.ReLU()]
-        if beside:
-            block += [nn.Conv2d(width, width, 3, padding=1, **options), nn.ReLU()]
-        layers["blocks"][step.key] = nn.Sequential(*block)
-        channels = width
-    layers["head"]["image"] = zero_score(channels, classes, like)
-    return Fusion(decoder.steps, beside, layers)
+    for lift in ways:
+        key, width = lift.step.key, lift.width
+        layers["narrow"][key] = nn.Conv2d(lift.channels, width, 1, **options)
+        layers["ups"][key] = up_features(lift.step, width, init, like)
+        if lift.tap is not None:
+            layers["taps"][key] = nn.Identity() if beside else nn.Conv2d(lift.tap, width, 1, **options)
+        block: list[nn.Module] = []
+        for inner in lift.blocks:
+            block += [nn.Conv2d(inner, width, 3, padding=1, **options), nn.ReLU()]
+        layers["blocks"][key] = nn.Sequential(*block)
+    layers["head"]["image"] = zero_score(ways[-1].width, classes, like)
+    return Fusion(tuple(lift.step for lift in ways), beside, layers)
 
 
 def zero_score(channels: int, classes: int, like: torch.Tensor) -> nn.Conv2d:

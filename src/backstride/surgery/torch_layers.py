@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
 from backstride.surgery.graph import Node
+
+loose: Any = torch  # some of it is untyped
+LEAST: Any = loose.sym_min  # min() would fix the sizes of an export
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -72,6 +76,18 @@ def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
         setattr(made, name, nn.Parameter(fresh))
     made.training = layer.training
     return made
+
+
+def cut_to_smallest(first: int, *maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Maps with as many rows (axis `first`) and columns (the next) as the smallest has, cut at their ends."""
+    for axis in (first, first + 1):
+        cells: int = reduce(LEAST, [part.shape[axis] for part in maps])
+        if torch.compiler.is_exporting():  # where a slice would be held to the sizes that it has there
+            places = torch.arange(cells, device=maps[0].device)
+            maps = tuple(part.index_select(axis, places) for part in maps)
+        else:
+            maps = tuple(part.narrow(axis, 0, cells) for part in maps)
+    return maps
 
 
 def dilated_mean(maps: torch.Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> torch.Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
@@ -116,10 +117,16 @@ def _check_inputs(name: str, skeleton: nn.Module) -> None:
 def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer) -> fx.Graph:
     try:
         return tracer.trace(skeleton)
-    except Exception as error:  # the model's own code runs here
-        cause = str(error).partition("\n")[0]
-        reason = f"cannot be traced, since what it does depends on the image's values ({cause})"
+    except TraceError as error:
+        reason = f"cannot be traced, since what it does depends on the image's values ({_cause(error)})"
         raise RefusedError(name, (Refusal("forward", reason),)) from error
+    except Exception as error:  # the model's own code runs here
+        reason = f"cannot be traced, since it fails on what stands for the image ({_cause(error)})"
+        raise RefusedError(name, (Refusal("forward", reason),)) from error
+
+
+def _cause(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _stored(model: nn.Module, skeleton: nn.Module, graph: fx.Graph) -> Mapping[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from backstride.surgery.graph import WINDOWED, Node, Window
 from backstride.surgery.torch_functions import called
 from backstride.surgery.torch_layers import (
     convolution,
+    cut_to_smallest,
     dilated_mean,
     layers_of,
     norm_over_map,
@@ -100,16 +101,26 @@ class Writer:
         return self._graph.call_function(operator.getitem, (maps, (slice(None), slice(None), *index)))
 
     def _trimmed(self, node: fx.Node) -> Callable[[fx.Node], fx.Node]:
-        """The sources of a node, with equal sizes where taking strides out made them unequal."""
-        trims = self._dense.trims
-        data = [source for source in node.all_input_nodes if source.name in self._rewriting.values]
-        names = dict(zip(data, self._rewriting.graph[node.name].inputs, strict=False)) if trims else {}
+        """The sources of a node, with equal sizes where the image or taking strides out made them unequal."""
+        plain = self._reading.graph[node.name]
+        fits = self._rewriting.fitted(plain)
+        if self._dense.trims:
+            names = self._rewriting.written(plain)
+            return lambda source: self._shortened(
+                source, self._dense.trims.get((node.name, names.get(source.name, "")))
+            )
+        if not fits:
+            return self._find
+        first = 1 if self._rewriting.values[node.name].form == "map_last" else -2
+        meeting = [source for source in node.all_input_nodes if source.name in fits]
+        cut = self._graph.call_function(cut_to_smallest, (first, *map(self._find, meeting)))
+        parts = {
+            source: self._graph.call_function(operator.getitem, (cut, place)) for place, source in enumerate(meeting)
+        }
+        return lambda source: parts.get(source) or self._find(source)
 
-        def find(source: fx.Node) -> fx.Node:
-            cells = trims.get((node.name, names.get(source, "")))
-            return self._crop(self._find(source), None if cells is None else [(0, after) for after in cells])
-
-        return find
+    def _shortened(self, source: fx.Node, cells: Sequence[int] | None) -> fx.Node:
+        return self._crop(self._find(source), None if cells is None else [(0, after) for after in cells])
 
     def _find(self, node: fx.Node) -> fx.Node:
         return self._written[node.name]

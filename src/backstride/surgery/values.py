@@ -113,6 +113,16 @@ class Rewriting:
     rewrites: tuple[Rewrite, ...]
     refusals: tuple[Refusal, ...] = field(default=())
 
+    def written(self, node: Node) -> dict[str, str]:
+        """The data that a node of the classifier takes, by name, and what each is called in the rewritten graph."""
+        plain = self.graph.by_name.get(node.name)
+        own = [name for name in node.inputs if name in self.values]
+        return {} if plain is None else dict(zip(own, plain.inputs, strict=False))
+
+    def fitted(self, node: Node) -> tuple[str, ...]:
+        """The inputs of a node of the classifier that are cut to the smallest of them."""
+        return tuple(name for name, written in self.written(node).items() if written in self.graph[node.name].fits)
+
 
 class RefusedError(ValueError):
     """The model cannot become fully convolutional; `refusals` says which layers and why."""

@@ -1,6 +1,7 @@
 """The table of architectures: classifiers that others wrote, transposed, proved and timed, row by row."""
 
+from backstride.survey.driver import run
 from backstride.survey.row import Entry, Row, measure
-from backstride.survey.table import run, to_markdown
+from backstride.survey.table import to_markdown
 
 __all__ = ["Entry", "Row", "measure", "run", "to_markdown"]

@@ -44,9 +44,24 @@ def convert(name: str, size: int, se: str | None) -> Converted:
     """Build one with random weights and make it fully convolutional."""
     keras.utils.set_random_seed(0)
     build: Any = getattr(keras.applications, name)
-    model = build(weights=None, input_shape=(size, size, 3))
+    model = settled(build(weights=None, input_shape=(size, size, 3), classifier_activation=None), size)
     network, report = convolutionalize(model, (3, size, size), se=se)
     return runner(model), runner(network), report
+
+
+def settled(model: Any, size: int) -> Any:
+    """The model with the statistics of its batch normalisations taken from two random images.
+
+    With fresh statistics, random weights let the image's signal fade, and every network gives its bias.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    _ = model(keras.random.normal((2, size, size, 3), seed=0), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    return model
 
 
 def _chosen(se: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,19 @@ class Entry:
     convert: Callable[[], Converted]
     options: str = ""
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return " | ".join(filter(None, (self.framework, self.library, self.name, self.options)))
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What was measured. `error`: the largest difference at native size over the largest score.
 
-    `exact`: the share of compared cells of the larger image that are equal within 1e-5. `speed`: seconds
-    of the classifier on all crops over seconds of the network, on that image. `refused`: why there is
-    no network.
+    `exact`: the share of compared cells of the larger image that are equal within 1e-5 of the largest score.
+    `speed`: seconds of the classifier on all crops over seconds of the network, on that image, on one core.
+    `refused`: why there is no network. `failed`: what else than a refusal ended it, which is a fault.
     """
 
     entry: Entry
@@ -54,15 +59,23 @@ class Row:
     exact: float = 0.0
     speed: float = 0.0
     refused: str | None = None
+    failed: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it converts and the proof holds, or is refused."""
+        return self.failed is None and (self.refused is not None or self.holds)
 
 
 def measure(entry: Entry) -> Row:
-    """Build, convert, prove and time one architecture."""
+    """Build, convert, prove and time one architecture; the two are timed in turn, in this process."""
     start = time.perf_counter()
     try:
         plain, whole, report = entry.convert()
     except RefusedError as refusal:
         return Row(entry, refused=str(refusal.refusals[0]))
+    except Exception as error:  # noqa: BLE001  other people's models raise every kind, and the table goes on
+        return Row(entry, failed=first_line(f"{type(error).__name__}: {error}"))
     seconds = time.perf_counter() - start
     classifier, network = _Timed(plain), _Timed(whole)  # compared at native size first, then on the image
     stride = report.outputs[0].stride
@@ -73,7 +86,7 @@ def measure(entry: Entry) -> Row:
     scale = float(np.max(np.abs(classifier.first)))
     ratio = sum(classifier.seconds[1:]) / network.seconds[-1]
     if network.seconds[-1] < LEAST:
-        ratio = measure_speed(plain, whole, report.graph, image, rounds=5).ratio
+        ratio = measure_speed(plain, whole, report.graph, image, rounds=5, clock=time.process_time).ratio
     known = ~np.isnan(proof.deviation)
     return Row(
         entry,
@@ -86,8 +99,18 @@ def measure(entry: Entry) -> Row:
     )
 
 
+def numbers_of(row: Row) -> dict[str, Any]:
+    """The row without its entry."""
+    return {field.name: getattr(row, field.name) for field in fields(row) if field.name != "entry"}
+
+
+def first_line(text: str) -> str:
+    """The first line, of bounded length."""
+    return text.strip().partition("\n")[0][:200]
+
+
 class _Timed:
-    """A function on arrays that keeps the seconds of each call and the first result."""
+    """A function on arrays that keeps the processor's seconds of each call and the first result."""
 
     def __init__(self, call: Run) -> None:
         self.seconds: list[float] = []
@@ -95,9 +118,9 @@ class _Timed:
         self._call = call
 
     def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
-        start = time.perf_counter()
+        start = time.process_time()
         found = self._call(images)
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(time.process_time() - start)
         if len(self.seconds) == 1:
             self.first = found
         return found

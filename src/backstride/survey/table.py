@@ -1,27 +1,20 @@
-"""All rows, and the page of them."""
+"""The page of all rows."""
 
 from __future__ import annotations
 
-import gc
-import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
-from backstride.survey.row import Entry, Row, measure
+from backstride.survey.row import Row
 
 BAR = "\\|"
-ROSTERS = {  # framework: the module whose `entries()` lists its rows
-    "PyTorch": "backstride.survey.torch_entries",
-    "ONNX": "backstride.survey.onnx_entries",
-    "Keras": "backstride.survey.keras_entries",
-}
 
 HEAD = """# Architectures
 
 Classifiers with random weights from libraries that are not ours, made fully convolutional. `make architectures`
 writes this page anew. Error: the largest difference at native size, relative to the largest score. Exact cells: on
-an image three strides larger on each axis, the share of cells that equal the classifier on their crops within 1e-5;
-zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a batch of all those
-crops over the network on the image, on one core.
+an image three strides larger on each axis, the share of cells that equal the classifier on their crops, within 1e-5
+of the largest score; zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a
+batch of all those crops over the network on the image, in the time of one core, one after the other in one process.
 
 """
 COLUMNS = (
@@ -29,16 +22,6 @@ COLUMNS = (
     "speed-up over the sliding window",
 )
 RULER = "|---|---|---|---|--:|--:|--:|--:|"
-
-
-def run(frameworks: Sequence[str] | None = None, *, progress: Callable[[Row], None] = lambda _: None) -> list[Row]:
-    """Measure every entry of these frameworks, of all by default."""
-    rows: list[Row] = []
-    for entry in _entries(frameworks or tuple(ROSTERS)):
-        rows.append(measure(entry))
-        progress(rows[-1])
-        _ = gc.collect()
-    return rows
 
 
 def to_markdown(rows: Iterable[Row]) -> str:
@@ -56,13 +39,11 @@ def _line(row: Row) -> str:
     entry = row.entry
     name = f"{entry.name}, `{entry.options}`" if entry.options else entry.name
     cells = [name, entry.framework, entry.library, "x".join(map(str, entry.shape))]
-    if row.refused is None:
+    if row.failed is not None:
+        cells += [f"FAILS: {row.failed}", "", "", ""]
+    elif row.refused is None:
         error = f"{row.error:.1e}" if row.holds else f"FAILS: {row.error:.1e}"
         cells += [str(row.rewrites), error, f"{row.exact:.0%}", f"{row.speed:.1f}"]
     else:
         cells += [f"refused: {row.refused}", "", "", ""]
     return "|" + "|".join(f" {cell.replace('|', BAR)} " if cell else " " for cell in cells) + "|\n"
-
-
-def _entries(frameworks: Sequence[str]) -> list[Entry]:
-    return [entry for framework in frameworks for entry in importlib.import_module(ROSTERS[framework]).entries()]

@@ -1,0 +1,18 @@
+"""Names that nothing has yet."""
+
+from __future__ import annotations
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """The name itself or, where it is taken, the first of name_1, name_2 and so on; it is taken from then on.
+
+    >>> taken = {"conv", "conv_1"}
+    >>> free_name("conv", taken), free_name("conv", taken), free_name("pool", taken)
+    ('conv_2', 'conv_3', 'pool')
+    """
+    wanted, count = name, 0
+    while wanted in taken:
+        count += 1
+        wanted = f"{name}_{count}"
+    taken.add(wanted)
+    return wanted
