@@ -20,7 +20,7 @@ class ModelConfig:
     """The network: FCN-8s on an encoder.
 
     `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or package.module:factory.
-    `weights`: a safetensors file of the encoder's weights, "" for none. `skips`: strides of the taps. `head`,
+    `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in training, the data's. `skips`: strides of the taps. `head`,
     `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3).
     `se`: what squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's
     engine instead of PyTorch's kernels.

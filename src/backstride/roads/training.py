@@ -22,7 +22,7 @@ from rich.console import Console
 from backstride.files import make_folder, write_beside
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
-from backstride.roads.config import RunConfig, TrainConfig, read_config, to_toml
+from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
 from backstride.roads.feed import Feed, Order, loader
 from backstride.roads.keeper import STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
@@ -78,6 +78,7 @@ def train(
     _check(config.train)
     chosen = split or open_split(config.data, config.train.seed)
     _check_split(config, chosen)
+    config = changed(config, model__classes=len(chosen.train.classes))
     hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.held_out)}
     if config.model.weights and Path(config.model.weights).is_file():
         hashes["weights"] = file_hash(Path(config.model.weights))
@@ -252,10 +253,6 @@ def _check_split(config: RunConfig, split: Split) -> None:
         if not pictures.samples:
             message = f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change the split"
             raise ValueError(message)
-    names = len(split.train.classes)
-    if names != config.model.classes:
-        message = f"`classes` (={config.model.classes}) must be the data's, {names}"
-        raise ValueError(message)
     size = config.data.size
     if size and (len(size) != 2 or min(size) < 32):
         message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
