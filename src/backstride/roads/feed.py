@@ -54,7 +54,7 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         image, mask = self.pictures.image(index), self.pictures.mask(index)
         if self.augment is not None:
             image, mask = self.augment(image, mask, _drawn(self.seed, epoch, index))
-        labels = torch.tensor(mask).long()
+        labels = torch.from_numpy(np.array(mask, order="C")).long()
         if place < 0:
             labels = torch.full_like(labels, IGNORE)
         return scaled(image, self.size), labels if self.native else scaled_labels(labels, self.size), index
@@ -112,7 +112,7 @@ def collated(items: Sequence[tuple[Tensor, Tensor, int]]) -> Batch:
 
 def scaled(image: NDArray[np.uint8], size: Sequence[int]) -> Tensor:
     """(H, W, 3) from 0 to 255 as (3, rows, columns) from 0 to 1, each pixel a mean of what it covers."""
-    tensor = torch.tensor(image).movedim(-1, 0).float() / 255
+    tensor = torch.from_numpy(np.array(image, order="C")).movedim(-1, 0).float() / 255
     if not size or tuple(tensor.shape[1:]) == tuple(size):
         return tensor.contiguous()
     return F.interpolate(tensor[None], tuple(size), mode="bilinear", antialias=True)[0].clamp(0, 1)
