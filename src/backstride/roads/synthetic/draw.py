@@ -203,9 +203,9 @@ def _lens(dice: Dice, light: Light) -> Lens:
     )
     shine = dice.uniform(0.7, 1.2)
     return Lens(
-        exposure=dice.log(0.6, 1.45) * (1 + 0.6 * light.night),
-        contrast=dice.normal(0.45, 0.5, -0.6, 1.4),
-        saturation=dice.uniform(0.5, 1.4),
+        exposure=dice.log(0.7, 1.6) * (1 + 0.6 * light.night),
+        contrast=dice.normal(0.25, 0.4, -0.6, 1.2),
+        saturation=dice.uniform(0.4, 1.25),
         cast=(dice.normal(1, 0.05), 1.0, dice.normal(1, 0.06)),
         vignette=dice.uniform(0, 0.35) if dice.chance(0.4) else 0.0,
         blur=dice.uniform(0.2, 0.75) if dice.chance(0.6) else dice.uniform(0, 1.3) if dice.chance(0.3) else 0.0,

@@ -172,7 +172,7 @@ class Ground:
         scale = 40 / light.shade_scale
         crowns = self.noise("smooth", scale * 0.7, scale * 0.5, float(rng.uniform(-0.6, 0.6)) * scale)
         crowns += 0.45 * self.noise("cloud", scale * 1.5, scale * 1.0, float(rng.uniform(-0.6, 0.6)) * scale)
-        crowns += 0.3 * self.noise("rough", 14.0, 9.0) * faded(9, below.coarse)
+        crowns += 0.2 * self.noise("rough", 14.0, 9.0) * faded(9, below.coarse)
         level = 2.6 * light.shade - 1.3 + np.float32(light.shade_side * 0.12) * below.lateral
         return np.clip((crowns + level) * 2.5 + 0.5, 0, 1)
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 512
+SIDE = 256
 AHEAD = 1 << 15  # added before truncation, so that it rounds the same way on both sides of 0
-KINDS = {"smooth": (3.2, 1 / 24), "cloud": (2.0, 1.0), "rough": (1.1, 1.0), "grain": (0.0, 1.0)}
+KINDS = {"smooth": (3.2, 1 / 16), "cloud": (2.0, 1.0), "rough": (1.1, 1.0), "grain": (0.0, 1.0)}
 
 Floats = NDArray[np.float32]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from backstride.roads.synthetic.canvas import Canvas, Points
 from backstride.roads.synthetic.ground import rgb
 from backstride.roads.synthetic.noise import SIDE, Floats, crop, tile
-from backstride.roads.synthetic.view import Path, project
+from backstride.roads.synthetic.view import Path
 from backstride.roads.synthetic.world import Colour, Thing, World
 
 Corners = list[tuple[float, float, float]]
 
+OCTAGON = [(math.cos(step * math.pi / 4), math.sin(step * math.pi / 4)) for step in range(8)]
 GLASS: Colour = (0.10, 0.12, 0.15)
 TYRE: Colour = (0.05, 0.05, 0.055)
 
@@ -22,26 +25,34 @@ class Box:
     def __init__(self, canvas: Canvas, world: World, path: Path, thing: Thing) -> None:
         self.canvas, self.world, self.thing = canvas, world, thing
         self.width, self.height, self.length = thing.size
-        z = thing.distance
+        self.depth = z = thing.distance
         self.cosine = float(np.interp(z, path.z, path.cosine))
-        slant = np.sqrt(max(1 - self.cosine**2, 0.0))
         turn = float(np.interp(z * 1.02, path.z, path.x)) - float(np.interp(z, path.z, path.x))
-        self.forward = (float(np.copysign(slant, turn)), self.cosine)
+        self.sine = math.copysign(math.sqrt(max(1 - self.cosine**2, 0.0)), turn)
         self.x = float(np.interp(z, path.z, path.x)) + thing.at / self.cosine
         self.rise = float(np.interp(z, path.z, path.rise))
-        self.depth = z
+        self.rotation: list[list[float]] = world.camera.rotation.tolist()
         dim = 1 - 0.80 * world.light.night
         self.light = np.float32(dim * (1 - 0.25 * world.light.shadow * (world.light.shade > 0.6)))
 
+    @property
+    def pixels(self) -> float:
+        """How many pixels high it appears."""
+        return self.height * self.world.camera.focal / self.depth
+
     def points(self, corners: Corners) -> Points:
         """Pixels of corners: across in half widths, up in heights, along in lengths from the near face."""
-        across = np.array([corner[0] for corner in corners]) * (self.width / 2)
-        along = np.array([corner[2] for corner in corners]) * self.length
-        x = self.x + across * self.forward[1] + along * self.forward[0]
-        z = self.depth - across * self.forward[0] + along * self.forward[1]
-        up = self.rise + np.array([corner[1] for corner in corners]) * self.height
-        u, v, _ = project(self.world, x, up, z)
-        return list(zip(u.tolist(), v.tolist(), strict=True))
+        camera = self.world.camera
+        found: Points = []
+        for across, up, along in corners:
+            aside, ahead = across * self.width / 2, along * self.length
+            x = self.x + aside * self.cosine + ahead * self.sine
+            y = camera.height - self.rise - up * self.height
+            z = self.depth - aside * self.sine + ahead * self.cosine
+            u, v, depth = (row[0] * x + row[1] * y + row[2] * z for row in self.rotation)
+            depth = max(depth, 0.1)
+            found.append((camera.cx + camera.focal * u / depth, camera.cy + camera.focal * v / depth))
+        return found
 
     def face(self, corners: Corners, colour: Colour, shade: float = 1.0) -> None:
         """Paint one convex face."""
@@ -66,6 +77,8 @@ def paint_thing(canvas: Canvas, world: World, path: Path, thing: Thing) -> None:
         _tree(canvas, world, path, thing)
         return
     box = Box(canvas, world, path, thing)
+    if box.pixels < 1.5:
+        return
     if thing.kind in {"car", "van", "truck"}:
         _vehicle(box)
     elif thing.kind in {"bike", "person"}:
@@ -76,13 +89,19 @@ def paint_thing(canvas: Canvas, world: World, path: Path, thing: Thing) -> None:
 
 def _side(box: Box) -> float:
     """Which side of a thing faces the camera, as the sign of its place: -1 where we see its right side."""
-    away = box.x * box.forward[1] - box.depth * box.forward[0]
+    away = box.x * box.cosine - box.depth * box.sine
     return 1.0 if away < -box.width / 2 else -1.0 if away > box.width / 2 else 0.0
 
 
 def _vehicle(box: Box) -> None:
     thing = box.thing
     colour, side = thing.colour, _side(box)
+    if box.pixels < 7:  # too far to tell its parts
+        box.shadow()
+        box.face(quad(-1, 1, 0.12, 0.6, 0.0), colour, 0.9)
+        box.face(quad(-0.9, 0.9, 0.6, 1.0, 0.0, 0.2), colour if thing.kind == "truck" else GLASS)
+        _shine(box, 0.5)
+        return
     tall = thing.kind != "car"
     belt = 0.55 if thing.kind == "car" else 0.6
     foot = 0.16 if thing.kind == "car" else 0.12
@@ -102,11 +121,8 @@ def _vehicle(box: Box) -> None:
         if thing.kind != "truck":
             box.face([(side, belt, 0.1), (side, belt, 0.82), (top, 0.94, 0.66), (top, 0.94, 0.22)], GLASS)
         for along in (0.2, 0.8):
-            wheel = [
-                (side, 0.21 + 0.21 * float(np.sin(angle)), along + 0.32 / box.length * float(np.cos(angle)))
-                for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False)
-            ]
-            box.face(wheel, TYRE)
+            tyre = 0.33 / box.height, 0.33 / box.length
+            box.face([(side, tyre[0] * (1 + b), along + tyre[1] * a) for a, b in OCTAGON], TYRE)
     for wheel in (-0.8, 0.8):
         box.face(quad(wheel - 0.15, wheel + 0.15, 0.0, 0.3, 0.02), TYRE)
     inset = 0.03 if tall else 0.18
@@ -122,11 +138,16 @@ def _vehicle(box: Box) -> None:
 
 
 def _lights(box: Box, belt: float) -> None:
-    """Lamps and plate, and the glow of lamps at night."""
+    """Lamps and plate."""
     lamp: Colour = (0.95, 0.93, 0.85) if box.thing.oncoming else (0.55, 0.05, 0.05)
     for left in (-0.95, 0.65):
         box.face(quad(left, left + 0.3, belt - 0.16, belt - 0.02, -0.01), lamp)
     box.face(quad(-0.25, 0.25, belt - 0.25, belt - 0.12, -0.01), (0.8, 0.8, 0.75))
+    _shine(box, belt)
+
+
+def _shine(box: Box, belt: float) -> None:
+    """The glow of lamps at night."""
     night = box.world.light.night
     if night > 0.3:
         glow: Colour = (1.0, 0.95, 0.8) if box.thing.oncoming else (1.0, 0.12, 0.08)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backstride.roads.synthetic.canvas import Canvas
 from backstride.roads.synthetic.ground import rgb
@@ -43,14 +46,15 @@ def stretches(wall: Wall, world: World, path: Path, columns: int) -> Iterator[St
     x, foot = path.x[use] + wall.at / path.cosine[use], path.rise[use]
     height = np.full_like(z, wall.height)
     if wall.rough:
-        wave = line("cloud", (along * (2.0 if wall.height > 3 else 6.0)).astype(np.float32), row_of(wall, world))
-        height = height * np.maximum(1 + wall.rough * wave, 0.05)
+        at = (along * (2.0 if wall.height > 3 else 6.0)).astype(np.float32)
+        wave = line("smooth", at, row_of(wall, world)) + 0.25 * line("cloud", at, row_of(wall, world) + 9)
+        height = height * np.maximum(1 + wall.rough * np.clip(wave, -1.6, 1.6), 0.05)
     u, bottom, depth = project(world, x, foot, z)
     _, top, _ = project(world, x, foot + height, z)
     seen = depth > 0.5
     turns = np.flatnonzero(np.diff(np.sign(np.diff(u))) != 0) + 1
     cuts = [0, *turns[:FOLDS].tolist(), len(u) - 1]
-    for first, last in reversed(list(zip(cuts[:-1], cuts[1:], strict=True))):
+    for first, last in reversed(list(itertools.pairwise(cuts))):
         piece = slice(first, last + 1)
         if seen[piece].all() and last - first >= 1:
             strip = Strip(wall, world, columns, (u[piece], top[piece], bottom[piece], along[piece], depth[piece]))
@@ -69,8 +73,9 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
     for strip in stretches(wall, world, path, columns):
         if wall.kind in {"leaves", "trunks"}:  # the outline of crowns
             pixels = strip.bottom - strip.top
-            jitter = line("rough", strip.left + np.arange(pixels.size, dtype=np.float32) * 1.0, row_of(wall, world))
-            strip.top = strip.top - pixels * 0.06 * jitter[None]
+            at = strip.left + np.arange(pixels.size, dtype=np.float32)
+            jitter = line("rough", at, row_of(wall, world)) + line("cloud", at * 2, row_of(wall, world) + 5)
+            strip.top = strip.top - np.float32(0.03) * pixels * jitter[None]
         above = int(np.clip(np.floor(strip.top.min()) - 1, 0, rows))
         under = int(np.clip(np.ceil(strip.bottom.max()) + 2, 0, rows))
         if above >= under:
@@ -82,7 +87,7 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
         canvas.put(above, strip.left, share if holes is None else share * holes, colour, strip.depth)
 
 
-Painted = tuple[Floats, Floats | None]
+Painted = tuple[NDArray[Any], NDArray[Any] | None]
 
 
 def _speckle(strip: Strip, high: Floats, kind: str, cells: float, amplitude: float) -> Floats:
@@ -110,22 +115,28 @@ def _rail(strip: Strip, high: Floats, v: Floats) -> Painted:
     return rgb(strip.wall.colour) * shade, np.maximum(beam, post.astype(np.float32) * 0.9)
 
 
+def _foliage(strip: Strip, v: Floats, kind: str, cells: float) -> Floats:
+    """Texture of leaves: alike from every side, so it lies in the picture's plane, finer with distance."""
+    scale = cells * strip.depth / np.float32(strip.world.camera.focal)
+    scale = np.exp2(np.rint(2 * np.log2(np.clip(scale, 0.02, 0.9))) / 2).astype(np.float32)
+    u = strip.left + np.arange(strip.depth.size, dtype=np.float32)[None]
+    return sample(kind, v * scale + np.float32(row_of(strip.wall, strip.world)), u * scale)
+
+
 def _leaves(strip: Strip, high: Floats, v: Floats) -> Painted:
     light = strip.world.light
-    leaf = _speckle(strip, high, "rough", 10, 0.30) + _speckle(strip, high, "grain", 30, 0.14)
-    clump = _speckle(strip, high, "cloud", 3, 0.4)
-    shade = np.clip(0.62 + 0.25 * high + leaf + clump * (0.4 + light.shadow * 0.6), 0.08, 1.9)
-    holes = np.clip(1.4 - 2.2 * (high - 0.75) + 3.0 * (leaf + 0.5 * clump), 0, 1)
-    del v
+    leaf = np.float32(0.22) * _foliage(strip, v, "rough", 14) + np.float32(0.10) * _foliage(strip, v, "grain", 40)
+    clump = np.float32(0.3) * _foliage(strip, v, "cloud", 14) + np.float32(0.2) * _foliage(strip, v, "smooth", 16)
+    shade = np.clip(0.70 + 0.2 * high + leaf + clump * (0.5 + light.shadow * 0.8), 0.10, 1.9)
+    holes = np.clip(1.5 - 2.0 * (high - 0.7) + 2.5 * (leaf + clump), 0, 1)
     warm = np.stack([1 + 0.25 * clump, np.ones_like(clump), 1 - 0.25 * clump])
     return rgb(strip.wall.colour) * warm * shade, holes
 
 
 def _trunks(strip: Strip, high: Floats, v: Floats) -> Painted:
-    del v
     stems = line("rough", (strip.along * 1.6).astype(np.float32)[0], row_of(strip.wall, strip.world))[None]
     stem = np.clip((stems - 0.55) * 6, 0, 1)
-    dark = np.clip(0.35 + _speckle(strip, high, "rough", 8, 0.35), 0.02, 1.6)
+    dark = np.clip(0.4 + 0.3 * _foliage(strip, v, "rough", 10) + 0.2 * _foliage(strip, v, "smooth", 12), 0.03, 1.6)
     colour = rgb(strip.wall.colour) * dark
     colour = colour + stem * (rgb((0.20, 0.16, 0.13)) * (0.7 + _speckle(strip, high, "grain", 20, 0.2)) - colour)
     return colour, None
