@@ -43,18 +43,23 @@ class ModelConfig:
 class DataConfig:
     """Which pictures.
 
-    `folder`: where they are, "" for synthetic scenes. `size`: rows and columns that pictures are scaled to, () for
-    none. `scenes`, `held_out_scenes`: how many synthetic ones. `folds`, `fold`: with folds > 1 the fold that is held
-    out; else the data set's own split. `extra`: synthetic scenes that are trained beside the folder's pictures.
-    `augment`: change pictures at random in training.
+    `folder`: where they are, "" for synthetic scenes. `table`: a table of classes in TOML. `size`: rows and columns
+    that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
+    The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
+    or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random.
     """
 
     folder: str = ""
+    table: str = ""
     size: tuple[int, ...] = ()
-    scenes: int = 512
-    held_out_scenes: int = 64
+    group: str = "name"
+    held_out: tuple[str, ...] = ()
     folds: int = 0
     fold: int = 0
+    share: float = 0.2
+    scenes: int = 512
+    held_out_scenes: int = 64
     extra: int = 0
     augment: bool = True
 

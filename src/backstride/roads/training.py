@@ -18,11 +18,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import Progress
 
 from backstride.files import make_folder, write_beside
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
+from backstride.roads.data import require_sound
 from backstride.roads.feed import Feed, Order, loader
 from backstride.roads.keeper import STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
@@ -30,6 +32,7 @@ from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
 from backstride.roads.record import file_hash, hash_of, versions
 from backstride.roads.sources import Split, open_split
+from backstride.roads.synthetic import SyntheticDataset
 
 CHOICES = {
     "schedule": ("poly", "cosine", "constant"),
@@ -74,6 +77,7 @@ def train(
     Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another run; `OSError`
     where the disk is full: what was written stays valid, and `resume` goes on from there.
     """
+    console = console or Console()
     config = _begun(config, out, resume=resume)
     _check(config.train)
     chosen = split or open_split(config.data, config.train.seed)
@@ -84,13 +88,14 @@ def train(
         hashes["weights"] = file_hash(Path(config.model.weights))
     text = to_toml(config, {"versions": versions(), "hashes": hashes})
     if _first_process():
+        _check_pictures(chosen, console)
         _check_hashes(out, hashes)
         make_folder(out)
         if not (out / checkpoint.CONFIG).exists():
             write_beside(out / checkpoint.CONFIG, text)
     started = time.perf_counter()
     try:
-        keeper, epochs = _fit(config, chosen, out, text, resume=resume, console=console or Console())
+        keeper, epochs = _fit(config, chosen, out, text, resume=resume, console=console)
     except OSError as error:
         message = (
             f"`out` (={str(out)!r}) cannot be written to: {(error.strerror or str(error)).lower()}; what was finished "
@@ -257,6 +262,16 @@ def _check_split(config: RunConfig, split: Split) -> None:
     if size and (len(size) != 2 or min(size) < 32):
         message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
         raise ValueError(message)
+
+
+def _check_pictures(split: Split, console: Console) -> None:
+    """Open every picture and mask before hours of work begin on them."""
+    with Progress(console=console, transient=True) as progress:
+        for name, pictures in (("pictures to train on", split.train), ("held out", split.held_out)):
+            if isinstance(pictures, SyntheticDataset):
+                continue
+            task = progress.add_task(name, total=len(pictures.samples))
+            require_sound(pictures, lambda done, _, task=task: progress.update(task, completed=done))
 
 
 def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
