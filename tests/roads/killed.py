@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
+from torch import Tensor
 from toy import Toy
 
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig
@@ -16,9 +16,9 @@ from backstride.roads.sources import Split
 from backstride.roads.training import train
 
 
-def flipped(image: NDArray[np.uint8], mask: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A mirror image, half of the time."""
-    return (image[:, ::-1], mask[:, ::-1]) if np.random.default_rng(seed).random() < 0.5 else (image, mask)
+def flipped(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Mirror images, half of the time."""
+    return (images.flip(-1), labels.flip(-1)) if np.random.default_rng(seed).random() < 0.5 else (images, labels)
 
 
 def run(out: Path, *, resume: bool, epochs: int, devices: int = 1) -> None:

@@ -11,9 +11,7 @@ GREEN, RED, BLUE = (40, 190, 80), (230, 50, 40), (50, 90, 240)
 SHARE = 0.5
 
 
-def errors_over(
-    image: NDArray[np.uint8], found: NDArray[np.bool_], mask: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def errors_over(image: NDArray[np.uint8], found: NDArray[np.bool_], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Green: road that was found; red: road that was missed; blue: what is none. Ignored pixels are darker.
 
     >>> grey = np.full((1, 3, 3), 100, np.uint8)

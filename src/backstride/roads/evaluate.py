@@ -160,7 +160,9 @@ def _pooled(seen: list[_Seen]) -> dict[str, dict[str, Counts]]:
         if not parts:
             continue
         names = sorted({category for category, _ in parts if category})
-        found[view] = {name: total(counts for category, counts in parts if category == name and counts) for name in names}
+        found[view] = {
+            name: total(counts for category, counts in parts if category == name and counts) for name in names
+        }
         found[view][ALL] = total(counts for _, counts in parts if counts)
     return found
 

@@ -18,15 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from backstride.roads.sample import IGNORE
 from backstride.roads.sample import Dataset as Pictures
 
-Augmentation = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+Augmentation = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 Batch = tuple[Tensor, Tensor, list[int]]
 
 
 class Feed(Dataset[tuple[Tensor, Tensor, int]]):
     """Pictures of a data set as tensors: (3, H, W) from 0 to 1, labels (H, W), and the place in the data set.
 
-    `size`: rows and columns that pictures are scaled to, () for none. `augment`: changes image and mask by a
-    seed. `native`: masks keep their own size, as evaluation needs it.
+    `size`: rows and columns that pictures are scaled to, () for none. `augment`: changes images (N, 3, H, W)
+    and labels (N, H, W) by a seed, after they were scaled.
     """
 
     def __init__(
@@ -36,13 +36,11 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         *,
         augment: Augmentation | None = None,
         seed: int = 0,
-        native: bool = False,
     ) -> None:
         self.pictures = pictures
         self.size = tuple(size)
         self.augment = augment
         self.seed = seed
-        self.native = native
 
     def __len__(self) -> int:
         return len(self.pictures.samples)
@@ -52,12 +50,15 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         epoch, place = key if isinstance(key, tuple) else (0, key)
         index = place if place >= 0 else -1 - place
         image, mask = self.pictures.image(index), self.pictures.mask(index)
-        if self.augment is not None:
-            image, mask = self.augment(image, mask, _drawn(self.seed, epoch, index))
-        labels = torch.from_numpy(np.array(mask, order="C")).long()
+        labels = scaled_labels(torch.from_numpy(np.array(mask, order="C")).long(), self.size)
+        pixels = scaled(image, self.size)
         if place < 0:
             labels = torch.full_like(labels, IGNORE)
-        return scaled(image, self.size), labels if self.native else scaled_labels(labels, self.size), index
+        if self.augment is not None:
+            pixels, labels = (
+                found[0] for found in self.augment(pixels[None], labels[None], _drawn(self.seed, epoch, index))
+            )
+        return pixels, labels, index
 
 
 class Order(Sampler[tuple[int, int]]):

@@ -96,7 +96,9 @@ def _check(config: ModelConfig) -> None:
         message = f"`classes` (={config.classes}) must be at least 2, background and road"
         raise ValueError(message)
     if config.head_kernel % 2 == 0:
-        message = f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        message = (
+            f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        )
         raise ValueError(message)
     if not 0 <= config.dropout < 1:
         message = f"`dropout` (={config.dropout}) must be at least 0 and below 1"

@@ -93,7 +93,7 @@ def class_weights(balance: str, pictures: Dataset) -> tuple[float, ...] | None:
     if len(weights) != classes or min(weights) < 0 or not all(map(math.isfinite, weights)) or not sum(weights):
         message = (
             f'`balance` (={balance!r}) must be "none", "median" or {classes} weights joined by commas, none of them '
-            f'negative; for example {",".join(["1"] * classes)}'
+            f"negative; for example {','.join(['1'] * classes)}"
         )
         raise ValueError(message)
     return weights
@@ -110,7 +110,9 @@ def frozen(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     layers: dict[str, nn.Module] = {name: layer for name, layer in backbone.named_modules() if name}
     held: list[nn.Module] = []
     for start in names:
-        chosen = [layer for name, layer in layers.items() if name == start or name.startswith((f"{start}.", f"{start}_"))]
+        chosen = [
+            layer for name, layer in layers.items() if name == start or name.startswith((f"{start}.", f"{start}_"))
+        ]
         if not chosen:
             legal = list(dict.fromkeys(name.partition("_")[0].partition(".")[0] for name in layers))
             message = f"`freeze` (={start!r}) begins the name of no layer of the encoder; legal are {', '.join(legal)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads import splits
+from backstride.roads.augment import Augment
 from backstride.roads.camera import Ground
 from backstride.roads.config import DataConfig, RunConfig
 from backstride.roads.data import open_data
@@ -44,10 +45,11 @@ class Chosen:
                 message = f"the classes {', '.join(source.classes)} cannot be trained beside {', '.join(self.classes)}"
                 raise ValueError(message)
 
-    @property
+    @cached_property
     def samples(self) -> tuple[Sample, ...]:
-        """In the order of the places."""
-        return tuple(self.sources[source].samples[place] for source, place in self.places)
+        """In the order of the places; those of later data sets have names of their own."""
+        found = ((source, self.sources[source].samples[place]) for source, place in self.places)
+        return tuple(replace(sample, name=f"{at}:{sample.name}") if at else sample for at, sample in found)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The photograph."""
@@ -72,11 +74,11 @@ def open_split(data: DataConfig, seed: int) -> Split:
     Without a rule, the published split where the folder has all of KITTI Road's frames, or else a share of
     the groups. The synthetic scenes that are held out have another seed than those to train on.
     """
+    augment = Augment() if data.augment else None
     if not data.folder:
         size = scene_size(data)
-        return Split(
-            SyntheticDataset(data.scenes, size, 2 * seed), SyntheticDataset(data.held_out_scenes, size, 2 * seed + 1)
-        )
+        train = SyntheticDataset(data.scenes, size, 2 * seed)
+        return Split(train, SyntheticDataset(data.held_out_scenes, size, 2 * seed + 1), augment)
     pictures = open_pictures(data)
     found = _rule(data, pictures.samples)
     train = chosen(pictures, found.train)
@@ -85,7 +87,7 @@ def open_split(data: DataConfig, seed: int) -> Split:
         scenes = SyntheticDataset(data.extra, (first[0], first[1]), 2 * seed)
         both = [(0, place) for place in found.train] + [(1, place) for place in range(data.extra)]
         train = Chosen((pictures, scenes), both)
-    return Split(train, chosen(pictures, found.validation))
+    return Split(train, chosen(pictures, found.validation), augment)
 
 
 def open_pictures(data: DataConfig) -> Dataset:
@@ -97,7 +99,9 @@ def open_pictures(data: DataConfig) -> Dataset:
         message = f"`group` (={data.group!r}) must be one of {', '.join(GROUPS)}"
         raise ValueError(message)
     pictures = open_data(Path(data.folder), classes=Path(data.table) if data.table else None, group=groups[0])
-    labelled = [place for place, sample in enumerate(pictures.samples) if sample.mask is not None or _polygons(pictures)]
+    labelled = [
+        place for place, sample in enumerate(pictures.samples) if sample.mask is not None or _polygons(pictures)
+    ]
     if not labelled:
         message = f"`data` (={data.folder!r}) has pictures but no masks"
         raise ValueError(message)
@@ -110,7 +114,7 @@ def open_part(config: RunConfig, folder: str | None, part: str) -> Dataset:
         message = f"`part` (={part!r}) must be one of {', '.join(PARTS)}"
         raise ValueError(message)
     other = folder is not None and folder != config.data.folder
-    data = dataclasses.replace(config.data, folder=cast("str", folder), extra=0) if other else config.data
+    data = replace(config.data, folder=cast("str", folder), extra=0) if other else config.data
     if (part or ("all" if other else "held-out")) == "all":
         return open_pictures(data)
     split = open_split(data, config.train.seed)

@@ -18,7 +18,9 @@ SHOWN = ("maxf", "ap", "pre", "rec", "fpr", "fnr", "iou")
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or the folder of a run.")],
     out: Annotated[Path, typer.Option(help="Folder for the figures, the curve and the worst pictures.")],
-    data: Annotated[str | None, typer.Option(help="Folder of pictures with masks; that of the training if left out.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder of pictures with masks; that of the training if left out.")
+    ] = None,
     part: Annotated[str, typer.Option(help="held-out, train or all of the pictures; all where --data is new.")] = "",
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst pictures are drawn.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -40,7 +40,9 @@ def train(
     balance: Annotated[str | None, typer.Option(help="Weights of the classes: none, median, or 1,2.5.")] = None,
     freeze: Annotated[list[str] | None, typer.Option(help="Layers of the encoder to hold: block1. Repeatable.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, or 16-mixed on a GPU.")] = None,
-    patience: Annotated[int | None, typer.Option(min=0, help="Stop after so many epochs without a better MaxF.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=0, help="Stop after so many epochs without a better MaxF.")
+    ] = None,
     skips: Annotated[str | None, typer.Option(help="Strides to tap: 16,8 is FCN-8s.")] = None,
     head: Annotated[int | None, typer.Option(min=1, help="Channels of vgg16's layers 6 and 7.")] = None,
     engine: Annotated[
