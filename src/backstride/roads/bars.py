@@ -55,7 +55,7 @@ class Bars(callbacks.Callback):
             total = sum(trainer.num_val_batches)
             self.progress.reset(self.batches, total=total, description="held out", note="")
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # noqa: PLR0917  Lightning calls it so
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """One more."""

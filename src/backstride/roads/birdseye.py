@@ -35,10 +35,10 @@ class View:
     def cells(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(x, z) of the middle of each cell."""
         rows, columns = self.shape
-        x = self.x[0] + (np.arange(columns) + 0.5) * self.cell
-        z = self.z[1] - (np.arange(rows) + 0.5) * self.cell
-        grid = np.meshgrid(x, z)
-        return grid[0], grid[1]
+        x = self.x[0] + (np.arange(columns, dtype=np.float64) + 0.5) * self.cell
+        z = self.z[1] - (np.arange(rows, dtype=np.float64) + 0.5) * self.cell
+        shape = self.shape
+        return np.broadcast_to(x, shape), np.broadcast_to(z[:, None], shape)
 
 
 KITTI = View()

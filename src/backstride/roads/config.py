@@ -20,10 +20,10 @@ class ModelConfig:
     """The network: FCN-8s on an encoder.
 
     `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or package.module:factory.
-    `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in training, the data's. `skips`: strides of the taps. `head`,
-    `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3).
-    `se`: what squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's
-    engine instead of PyTorch's kernels.
+    `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in training, the
+    data's. `skips`: strides of the taps. `head`, `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and
+    7 of vgg16 (dropout also of mobilenetv3). `se`: what squeeze and excitation pools, "global" or "local". `engine`:
+    transposed convolutions on Backstride's engine instead of PyTorch's kernels.
     """
 
     encoder: str = "mobilenetv3"
@@ -121,9 +121,9 @@ def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -
 
 
 def from_toml(text: str, source: str = "config") -> RunConfig:
-    """The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
+    r"""The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
 
-    >>> from_toml("[train]\\nepochs = 3").train.epochs
+    >>> from_toml("[train]\nepochs = 3").train.epochs
     3
 
     Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a value of another type.

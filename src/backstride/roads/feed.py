@@ -50,7 +50,7 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         epoch, place = key if isinstance(key, tuple) else (0, key)
         index = place if place >= 0 else -1 - place
         image, mask = self.pictures.image(index), self.pictures.mask(index)
-        labels = scaled_labels(torch.from_numpy(np.array(mask, order="C")).long(), self.size)
+        labels = scaled_labels(as_tensor(mask).long(), self.size)
         pixels = scaled(image, self.size)
         if place < 0:
             labels = torch.full_like(labels, IGNORE)
@@ -78,7 +78,7 @@ class Order(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.count // self.processes)
+        return (self.count + self.processes - 1) // self.processes
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         size = len(self) * self.processes
@@ -113,10 +113,16 @@ def collated(items: Sequence[tuple[Tensor, Tensor, int]]) -> Batch:
 
 def scaled(image: NDArray[np.uint8], size: Sequence[int]) -> Tensor:
     """(H, W, 3) from 0 to 255 as (3, rows, columns) from 0 to 1, each pixel a mean of what it covers."""
-    tensor = torch.from_numpy(np.array(image, order="C")).movedim(-1, 0).float() / 255
+    tensor = as_tensor(image).movedim(-1, 0).float() / 255
     if not size or tuple(tensor.shape[1:]) == tuple(size):
         return tensor.contiguous()
     return F.interpolate(tensor[None], tuple(size), mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+
+def as_tensor(array: NDArray[np.uint8]) -> Tensor:
+    """A copy, whatever the array's strides and flags."""
+    loose: Any = torch  # partly untyped
+    return loose.from_numpy(np.array(array, order="C"))
 
 
 def scaled_labels(labels: Tensor, size: Sequence[int]) -> Tensor:

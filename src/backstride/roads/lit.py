@@ -26,7 +26,8 @@ class Training(lightning.LightningModule):
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, weight: tuple[float, ...] | None, steps: int) -> None:
-        super().__init__()
+        parent: Any = super()
+        parent.__init__()
         self.network = network
         self.config = config
         self.steps = steps
@@ -34,6 +35,7 @@ class Training(lightning.LightningModule):
         self.measures: Measures | None = None
         self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
         # levels by truth, added up over the validation; a tensor so that processes can add theirs
+        self.table: Any
         self.register_buffer("table", torch.zeros(2, LEVELS, dtype=torch.int64), persistent=False)
 
     def configure_optimizers(self) -> Any:
@@ -51,7 +53,8 @@ class Training(lightning.LightningModule):
         """Seed what this step draws."""
         _ = batch
         entropy = [self.config.seed, 3, self.current_epoch, batch_idx, self.global_rank]
-        _ = torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        stream: Any = torch.random  # partly untyped
+        _ = stream.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -65,7 +68,7 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""
-        self.table.zero_()
+        _ = self.table.zero_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch."""

@@ -82,7 +82,7 @@ class InvertedResidual(nn.Module):
 
 
 def unit(
-    channels: int, wide: int, kernel: int, stride: int, act: type[nn.Module] | None, groups: int = 1
+    channels: int, wide: int, kernel: int, stride: int, act: type[nn.Module] | None, *, groups: int = 1
 ) -> nn.Sequential:
     """Convolution, batch norm, activation."""
     layers: list[nn.Module] = [

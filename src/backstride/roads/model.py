@@ -57,10 +57,9 @@ def build(config: ModelConfig) -> nn.Module:
     if config.weights:
         load_encoder(made.classifier, Path(config.weights))
     network, report = _transposed(made, config)
-    road = Network(network, report, made).to(memory_format=torch.channels_last)
-    if config.engine:
-        road = accelerate(road).model
-    return road
+    road: Any = Network(network, report, made)
+    _ = road.to(memory_format=torch.channels_last)
+    return accelerate(road).model if config.engine else road
 
 
 def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:

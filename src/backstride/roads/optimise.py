@@ -106,15 +106,13 @@ def frozen(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     begins none.
     """
     loose: Any = network
-    backbone: nn.Module = loose.segmenter.backbone
-    layers: dict[str, nn.Module] = {name: layer for name, layer in backbone.named_modules() if name}
+    layers: dict[str, nn.Module] = dict(loose.segmenter.backbone.named_modules())
     held: list[nn.Module] = []
     for start in names:
-        chosen = [
-            layer for name, layer in layers.items() if name == start or name.startswith((f"{start}.", f"{start}_"))
-        ]
+        begun = (f"{start}.", f"{start}_")
+        chosen = [layer for name, layer in layers.items() if name == start or name.startswith(begun)]
         if not chosen:
-            legal = list(dict.fromkeys(name.partition("_")[0].partition(".")[0] for name in layers))
+            legal = list(dict.fromkeys(name.partition("_")[0].partition(".")[0] for name in layers if name))
             message = f"`freeze` (={start!r}) begins the name of no layer of the encoder; legal are {', '.join(legal)}"
             raise ValueError(message)
         held += chosen

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from backstride.roads.synthetic import SyntheticDataset
 
 SCENE_SIZE = (180, 320)
 PARTS = ("held-out", "train", "all")
-GROUPS: tuple[Literal["name", "clip", "folder"], ...] = ("name", "clip", "folder")
+GROUPS = ("name", "clip", "folder")
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,13 @@ class Chosen:
     def __init__(self, sources: Sequence[Dataset], places: Sequence[tuple[int, int]]) -> None:
         self.sources, self.places = tuple(sources), tuple(places)
         self.classes = self.sources[0].classes
+        found = ((source, self.sources[source].samples[place]) for source, place in self.places)
+        # those of later data sets get names of their own
+        self.samples = tuple(replace(sample, name=f"{at}:{sample.name}") if at else sample for at, sample in found)
         for source in self.sources:
             if source.classes != self.classes:
                 message = f"the classes {', '.join(source.classes)} cannot be trained beside {', '.join(self.classes)}"
                 raise ValueError(message)
-
-    @cached_property
-    def samples(self) -> tuple[Sample, ...]:
-        """In the order of the places; those of later data sets have names of their own."""
-        found = ((source, self.sources[source].samples[place]) for source, place in self.places)
-        return tuple(replace(sample, name=f"{at}:{sample.name}") if at else sample for at, sample in found)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The photograph."""
@@ -77,14 +73,14 @@ def open_split(data: DataConfig, seed: int) -> Split:
     augment = Augment() if data.augment else None
     if not data.folder:
         size = scene_size(data)
-        train = SyntheticDataset(data.scenes, size, 2 * seed)
-        return Split(train, SyntheticDataset(data.held_out_scenes, size, 2 * seed + 1), augment)
+        train, held_out = (data.scenes, size, 2 * seed), (data.held_out_scenes, size, 2 * seed + 1)
+        return Split(_scenes(*train), _scenes(*held_out), augment)
     pictures = open_pictures(data)
     found = _rule(data, pictures.samples)
     train = chosen(pictures, found.train)
     if data.extra:
         first = pictures.image(0).shape if not data.size else data.size
-        scenes = SyntheticDataset(data.extra, (first[0], first[1]), 2 * seed)
+        scenes = _scenes(data.extra, (first[0], first[1]), 2 * seed)
         both = [(0, place) for place in found.train] + [(1, place) for place in range(data.extra)]
         train = Chosen((pictures, scenes), both)
     return Split(train, chosen(pictures, found.validation), augment)
@@ -93,15 +89,13 @@ def open_split(data: DataConfig, seed: int) -> Split:
 def open_pictures(data: DataConfig) -> Dataset:
     """All pictures with masks that a config names."""
     if not data.folder:
-        return SyntheticDataset(data.scenes, scene_size(data))
-    groups = [name for name in GROUPS if name == data.group]
-    if not groups:
+        return _scenes(data.scenes, scene_size(data), 0)
+    if data.group not in GROUPS:
         message = f"`group` (={data.group!r}) must be one of {', '.join(GROUPS)}"
         raise ValueError(message)
-    pictures = open_data(Path(data.folder), classes=Path(data.table) if data.table else None, group=groups[0])
-    labelled = [
-        place for place, sample in enumerate(pictures.samples) if sample.mask is not None or _polygons(pictures)
-    ]
+    table, group = Path(data.table) if data.table else None, data.group
+    pictures = open_data(Path(data.folder), classes=table, group=group)
+    labelled = [place for place, sample in enumerate(pictures.samples) if sample.mask is not None]
     if not labelled:
         message = f"`data` (={data.folder!r}) has pictures but no masks"
         raise ValueError(message)
@@ -109,7 +103,7 @@ def open_pictures(data: DataConfig) -> Dataset:
 
 
 def open_part(config: RunConfig, folder: str | None, part: str) -> Dataset:
-    """Pictures to measure on: of the training's data those held out, of another folder all, or the `part` that is named."""
+    """What to measure on: of the training's data those held out, of another folder all, or the `part` of that name."""
     if part and part not in PARTS:
         message = f"`part` (={part!r}) must be one of {', '.join(PARTS)}"
         raise ValueError(message)
@@ -145,6 +139,6 @@ def _rule(data: DataConfig, samples: Sequence[Sample]) -> splits.Split:
     return splits.by_group(samples, data.share)
 
 
-def _polygons(pictures: Dataset) -> bool:
-    """Whether masks are drawn from polygons instead of read from files."""
-    return any(sample.mask is not None and sample.mask.suffix == ".json" for sample in pictures.samples)
+def _scenes(count: int, size: tuple[int, int], seed: int) -> Dataset:
+    made: Any = SyntheticDataset(count, size, seed)  # its cached `samples` is what the protocol's property gives
+    return made

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+import tomllib
 import types
 import warnings
 from collections.abc import Generator
@@ -117,8 +118,7 @@ def _fit(
     config: RunConfig, split: Split, out: Path, text: str, *, resume: bool, console: Console
 ) -> tuple[Keeper, int]:
     settings = config.train
-    with _quiet(), torch.random.fork_rng(devices=[]):
-        _ = torch.manual_seed(settings.seed)
+    with _quiet(), _seeded(settings.seed):
         network = build(config.model)
         feeds, processes = _feeds(config, split), settings.devices * settings.nodes
         rank = _rank()
@@ -186,7 +186,7 @@ def _stopping(settings: TrainConfig) -> list[Any]:
 
 
 def _teller(console: Console, epochs: int) -> Any:
-    def tell(row: Row, better: bool) -> None:  # noqa: FBT001  called by the keeper alone
+    def tell(row: Row, better: bool) -> None:
         mark = "  [bold]best[/bold]" if better else ""
         console.print(
             f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  held out {row['val_loss']:.4f}  "
@@ -281,8 +281,6 @@ def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
     path = out / checkpoint.CONFIG
     if not path.is_file():
         return
-    import tomllib  # noqa: PLC0415  only here
-
     saved = tomllib.loads(path.read_text(encoding="utf-8")).get("hashes", {})
     for name, value in hashes.items():
         if saved.get(name, value) != value:
@@ -310,6 +308,15 @@ def _rank() -> int:
 
 def _first_process() -> bool:
     return _rank() == 0
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """Torch's global stream from a seed, afterwards as before."""
+    stream: Any = torch.random  # partly untyped
+    with stream.fork_rng(devices=[]):
+        _ = stream.manual_seed(seed)
+        yield
 
 
 @contextmanager
