@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -22,12 +22,16 @@ $(STAMPS)/demo: $(STAMPS)/venv $(BUILT_FROM)
 	$(INSTALL) --editable '.[demo]'
 	touch $@
 
+$(STAMPS)/roads: $(STAMPS)/venv $(BUILT_FROM)
+	$(INSTALL) --editable '.[roads]'
+	touch $@
+
 $(STAMPS)/test: $(STAMPS)/demo
-	$(INSTALL) --editable '.[demo,dev,docs]'
+	$(INSTALL) --editable '.[demo,dev,docs,roads]'
 	touch $@
 
 $(STAMPS)/frameworks: $(STAMPS)/test
-	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx,bench,port]'
+	$(INSTALL) --editable '.[demo,dev,docs,roads,jax,keras,onnx,bench,port]'
 	touch $@
 
 ## make demo             run the main job on real digits; writes demo/report.html
