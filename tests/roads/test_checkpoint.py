@@ -57,7 +57,9 @@ def test_refuses_what_is_none(tmp_path: Path) -> None:
     )
     assert message(tmp_path / "none") == "`checkpoint` (='PATH') does not exist"
     save_file({"a": torch.zeros(1)}, tmp_path / "plain")
-    assert message(tmp_path / "plain") == "`checkpoint` (='PATH') is no checkpoint of backstride roads: it has no config"
+    assert (
+        message(tmp_path / "plain") == "`checkpoint` (='PATH') is no checkpoint of backstride roads: it has no config"
+    )
 
 
 def test_unpickles_nothing(tmp_path: Path) -> None:
@@ -78,7 +80,9 @@ def test_unpickles_nothing(tmp_path: Path) -> None:
 def test_another_architecture_is_one_sentence(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", classes=3)))
     text = message(path)
-    assert text.startswith("`checkpoint` (='PATH') belongs to another architecture: its segmenter.backbone.classifier.3")
+    assert text.startswith(
+        "`checkpoint` (='PATH') belongs to another architecture: its segmenter.backbone.classifier.3"
+    )
     assert text.endswith("has shape (2,), the network's has shape (3,)")
     path = checkpoint.save(tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", skips=(16,))))
     assert message(path).endswith("its segmenter.skips.8.bias has shape (2,), the network's is missing")

@@ -184,7 +184,9 @@ def test_takes_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     network: Any = build(ModelConfig("own_encoder:make", skips=(2,)))
     assert network(torch.rand(1, 3, 50, 70)).shape == (1, 2, 50, 70)
-    with pytest.raises(TypeError, match=r"^`encoder` \(='own_encoder:number'\) gave int; it must give a torch.nn.Module$"):
+    with pytest.raises(
+        TypeError, match=r"^`encoder` \(='own_encoder:number'\) gave int; it must give a torch.nn.Module$"
+    ):
         _ = build(ModelConfig("own_encoder:number"))
 
 
@@ -223,5 +225,3 @@ def test_is_what_transpose_gives() -> None:
     fed = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         assert torch.allclose(network.segmenter(fed), segmenter(fed), atol=1e-6)
-
-

@@ -23,6 +23,7 @@ callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
 
 STATE, TABLE, CURVES = "resume.ckpt", "epochs.csv", "curves.png"
+FILES = (BEST, LAST, TABLE, CURVES, STATE)
 COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "rate")
 Row = dict[str, float]
 

@@ -27,7 +27,7 @@ from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
 from backstride.roads.data import require_sound
 from backstride.roads.feed import Feed, Order, loader
-from backstride.roads.keeper import STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.keeper import FILES, STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
 from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
@@ -42,7 +42,7 @@ CHOICES = {
     "accelerator": ("auto", "cpu", "cuda"),
 }
 POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
-RUN_FILES = (checkpoint.CONFIG, checkpoint.BEST, checkpoint.LAST, STATE)
+RUN_FILES = (checkpoint.CONFIG, *FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ def train(
         _check_pictures(chosen, console)
         _check_hashes(out, hashes)
         make_folder(out)
+        _sweep(out)
         if not (out / checkpoint.CONFIG).exists():
             write_beside(out / checkpoint.CONFIG, text)
     started = time.perf_counter()
@@ -274,6 +275,13 @@ def _check_pictures(split: Split, console: Console) -> None:
                 continue
             task = progress.add_task(name, total=len(pictures.samples))
             require_sound(pictures, lambda done, _, task=task: progress.update(task, completed=done))
+
+
+def _sweep(out: Path) -> None:
+    """Remove what writers left that were killed before they put their file in its place."""
+    for name in (checkpoint.CONFIG, *FILES):
+        for left in out.glob(f".{name}.*"):
+            left.unlink(missing_ok=True)
 
 
 def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
