@@ -215,9 +215,7 @@ def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:
         raise ValueError(message)
     held = [name for name in RUN_FILES if (out / name).exists()]
     if held and _first_process():
-        message = (
-            f"`out` (={str(out)!r}) holds a run ({held[0]}); add --resume to go on with it, or name another folder"
-        )
+        message = f"`out` (={str(out)!r}) holds a run; add --resume to go on with it, or name another folder"
         raise ValueError(message)
     return config
 
@@ -292,9 +290,8 @@ def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
     saved = tomllib.loads(path.read_text(encoding="utf-8")).get("hashes", {})
     for name, value in hashes.items():
         if saved.get(name, value) != value:
-            message = (
-                f"the {name.replace('_', ' ')} data changed since the run in {str(out)!r} began; name another folder"
-            )
+            what = {"train": "pictures to train on", "held_out": "pictures held out", "weights": "weights"}[name]
+            message = f"the {what} changed since the run in {str(out)!r} began; name another folder"
             raise ValueError(message)
 
 
