@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from backstride.roads import keeper
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from backstride.roads.feed import Feed
 from backstride.roads.sources import Split
@@ -64,8 +66,6 @@ def die_at(moment: str) -> None:
     elif kind == "within":
         Path.replace = wrapped(Path.replace, first=True)
     else:
-        import backstride.roads.keeper as keeper  # noqa: PLC0415  the place where it is called
-
         keeper.write_beside = wrapped(keeper.write_beside, first=kind == "before")
 
 
@@ -77,6 +77,9 @@ def child(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

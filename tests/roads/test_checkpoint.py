@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,6 @@ from typing import Any
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
-
-from safetensors.torch import save_file  # noqa: E402
 
 from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig, to_toml  # noqa: E402
@@ -56,7 +55,7 @@ def test_refuses_what_is_none(tmp_path: Path) -> None:
         "`checkpoint` (='PATH') is a folder without best.safetensors and last.safetensors; train there first"
     )
     assert message(tmp_path / "none") == "`checkpoint` (='PATH') does not exist"
-    save_file({"a": torch.zeros(1)}, tmp_path / "plain")
+    _ = importlib.import_module("safetensors.torch").save_file({"a": torch.zeros(1)}, tmp_path / "plain")
     assert (
         message(tmp_path / "plain") == "`checkpoint` (='PATH') is no checkpoint of backstride roads: it has no config"
     )

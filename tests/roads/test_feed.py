@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from roads.toy import Toy
 
 torch: Any = pytest.importorskip("torch", reason="feeds give tensors")
@@ -96,8 +97,8 @@ def test_scaling_keeps_means_and_mixes_no_labels() -> None:
     assert half.shape == (3, 30, 40)
     assert float(half.mean()) == pytest.approx(image.mean() / 255, abs=1e-3)
     labels = torch.tensor([[0, 0, 1, 1, 255, 255], [0, 0, 1, 1, 255, 255]])
-    assert scaled_labels(labels, (1, 3)).tolist() == [[0, 1, 255]]
-    assert scaled_labels(labels, (4, 12))[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 255, 255, 255, 255]
+    assert scaled_labels(labels, (1, 3)).numpy().tolist() == [[0, 1, 255]]
+    assert scaled_labels(labels, (4, 12))[0].numpy().tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 255, 255, 255, 255]
 
 
 def test_batches_of_different_sizes_are_filled_with_ignore() -> None:

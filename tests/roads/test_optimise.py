@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from roads.toy import Toy
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
@@ -96,7 +98,7 @@ def test_the_loss_is_the_mean_over_valid_pixels() -> None:
     assert torch.allclose(loss_of(logits, labels, None), wanted)
     weight = torch.tensor([1.0, 3.0])
     wanted = torch.nn.functional.cross_entropy(logits, labels, weight, ignore_index=255)
-    found = loss_of(logits, labels, weight)
+    found: Any = loss_of(logits, labels, weight)
     assert torch.allclose(found, wanted)
     found.backward()
     assert not logits.grad[0, :, :2].any()
@@ -105,7 +107,7 @@ def test_the_loss_is_the_mean_over_valid_pixels() -> None:
 
 def test_nothing_to_learn_from_is_no_loss() -> None:
     logits = torch.randn(1, 2, 3, 3, requires_grad=True)
-    loss = loss_of(logits, torch.full((1, 3, 3), 255), None)
+    loss: Any = loss_of(logits, torch.full((1, 3, 3), 255), None)
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
@@ -125,6 +127,7 @@ def test_balances_by_median_frequency() -> None:
 
     class Rare(Counted):
         def mask(self, index: int) -> NDArray[np.uint8]:
+            _ = index
             return np.array([[0, 0, 0, 0, 0, 0, 0, 1]], np.uint8)
 
     assert class_weights("median", Rare(2)) == pytest.approx((0.5 / 0.875, 0.5 / 0.125))
@@ -145,6 +148,7 @@ def test_refuses_other_weights(balance: str) -> None:
 def test_cannot_balance_a_class_that_is_nowhere() -> None:
     class Empty(Counted):
         def mask(self, index: int) -> NDArray[np.uint8]:
+            _ = index
             return np.zeros((2, 2), np.uint8)
 
     with pytest.raises(ValueError, match=r"^`balance` \(=\"median\"\) needs .*; no mask has any of 'road'$"):
@@ -157,7 +161,7 @@ def test_rates_warm_up_and_fall(schedule: str) -> None:
     rates = [share(step) for step in range(201)]
     assert rates[0] == 1 / 20
     assert max(rates) == rates[20] == 1
-    assert all(a >= b for a, b in zip(rates[20:], rates[21:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[20:]))
     assert rates[200] == (1 if schedule == "constant" else pytest.approx(0, abs=1e-12))
     if schedule == "poly":
         assert rates[110] == pytest.approx(0.5**0.9)

@@ -267,7 +267,7 @@ def _check_split(config: RunConfig, split: Split) -> None:
 
 def _check_pictures(split: Split, console: Console) -> None:
     """Open every picture and mask before hours of work begin on them."""
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for name, pictures in (("pictures to train on", split.train), ("held out", split.held_out)):
             if isinstance(pictures, SyntheticDataset):
                 continue
