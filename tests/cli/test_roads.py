@@ -9,7 +9,7 @@ from backstride import cli
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
-TRAIN = "--scenes 4 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu --no-augment"
+TRAIN = "--scenes 4 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu --augment none"
 
 
 def run(*words: str) -> int:

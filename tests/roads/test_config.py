@@ -23,7 +23,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 
 @given(
     st.builds(ModelConfig, encoder=TEXTS, weights=TEXTS, skips=st.lists(st.integers(1, 32)).map(tuple)),
-    st.builds(DataConfig, folder=TEXTS, held_out=st.lists(TEXTS).map(tuple), augment=st.booleans()),
+    st.builds(DataConfig, folder=TEXTS, held_out=st.lists(TEXTS).map(tuple), augment=TEXTS),
     st.builds(TrainConfig, rate=st.floats(0, 1), decay=st.floats(0, 1e-9), epochs=st.integers(1, 10**9)),
 )
 def test_comes_back_from_its_text(model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def test_scenes_of_both_sides_differ() -> None:
     split = open_split(SCENES, 0)
     assert (len(split.train.samples), len(split.held_out.samples)) == (6, 3)
     assert split.augment is not None
-    assert open_split(replace(SCENES, augment=False), 0).augment is None
+    assert open_split(replace(SCENES, augment="none"), 0).augment is None
     pictures = [pictures.image(index).tobytes() for pictures in (split.train, split.held_out) for index in range(3)]
     assert len(set(pictures)) == 6
     assert hash_of(open_split(SCENES, 0).train) == hash_of(split.train)
@@ -85,6 +86,23 @@ def test_refuses_other_classes_beside() -> None:
 
     with pytest.raises(ValueError, match=r"^the classes background, street cannot be trained beside background, road$"):
         _ = Chosen((Toy(1), Other(1)), [(0, 0)])
+
+
+def test_mirrors_alone() -> None:
+    torch: Any = importlib.import_module("torch")
+    flip = open_split(replace(SCENES, augment="flip"), 0).augment
+    assert flip is not None
+    image, labels = torch.rand(1, 3, 8, 6), torch.randint(0, 2, (1, 8, 6))
+    seen: set[bool] = set()
+    for seed in range(12):
+        found, moved = flip(image, labels, seed)
+        turned = torch.allclose(found, image.flip(-1))
+        assert turned or torch.allclose(found, image)
+        assert torch.equal(moved, labels.flip(-1) if turned else labels)
+        seen.add(turned)
+    assert seen == {True, False}
+    with pytest.raises(ValueError, match=r"^`augment` \(='much'\) must be one of full, flip, none$"):
+        _ = open_split(replace(SCENES, augment="much"), 0)
 
 
 def test_refuses(folder: str, tmp_path: Path) -> None:
