@@ -38,6 +38,18 @@ $(STAMPS)/frameworks: $(STAMPS)/test
 demo: $(STAMPS)/demo
 	$(BIN)/backstride demo --out demo
 
+## make roads-quick      train a road network on synthetic scenes, measure it, draw what it gets wrong; writes roads-quick/
+roads-quick: $(STAMPS)/roads
+	$(BIN)/backstride roads train --config examples/roads/quick.toml --resume --out roads-quick
+	$(BIN)/backstride roads evaluate --checkpoint roads-quick --out roads-quick/evaluation
+
+## make roads-docs       the pictures of docs/roads.md anew, from the quick run, and its table of times
+roads-docs: roads-quick
+	cp roads-quick/curves.png docs/pictures/roads-curves.png
+	cp roads-quick/evaluation/precision_recall.png docs/pictures/roads-precision-recall.png
+	$(BIN)/python docs/roads_sheet.py roads-quick/evaluation/worst docs/pictures/roads-worst.png
+	$(BIN)/python benchmarks/roads_run.py
+
 ## make lint             formatting, lint and strict types
 lint: $(STAMPS)/test
 	$(BIN)/ruff format --check .
