@@ -10,6 +10,8 @@ import numpy as np
 from backstride.roads.synthetic.noise import Floats
 from backstride.roads.synthetic.world import Colour, Light
 
+PLACES = np.arange(4100, dtype=np.float32)
+
 Points = list[tuple[float, float]]
 
 
@@ -57,18 +59,21 @@ class Canvas:
         us, vs = [point[0] for point in points], [point[1] for point in points]
         left, right = max(int(min(us)) - 1, 0), min(int(max(us)) + 2, columns)
         top, bottom = max(int(min(vs)) - 1, 0), min(int(max(vs)) + 2, rows)
-        if left >= right or top >= bottom:
+        if left >= right or top >= bottom or max(us) - min(us) + max(vs) - min(vs) < 1e-3:
             return
-        u = np.arange(left, right, dtype=np.float32)
-        v = np.arange(top, bottom, dtype=np.float32)[:, None]
         turn = 1.0 if area(points) > 0 else -1.0
-        inside = np.full((bottom - top, right - left), 1, np.float32)
+        lines: list[tuple[float, float, float]] = []  # distance from each side, times v and u, and the rest
         for (u1, v1), (u2, v2) in zip(points, [*points[1:], points[0]], strict=True):
             length = math.hypot(u2 - u1, v2 - v1)
             if length > 1e-6:
                 first, second = turn * (u2 - u1) / length, turn * (v2 - v1) / length
                 # half a pixel inside the border counts as covered
-                _ = np.minimum(inside, (v * first) + (u * -second + (second * u1 - first * v1 + 0.5)), out=inside)
+                lines.append((first, -second, second * (u1 - left) - first * (v1 - top) + 0.5))
+        sides = np.array(lines, np.float32)
+        down = sides[:, 0, None] * PLACES[: bottom - top]
+        along = sides[:, 1, None] * PLACES[: right - left] + sides[:, 2, None]
+        inside = np.minimum.reduce(down[:, :, None] + along[:, None])
+        _ = np.minimum(inside, 1, out=inside)
         _ = np.maximum(inside, 0, out=inside)
         if opacity < 1:
             inside *= np.float32(opacity)

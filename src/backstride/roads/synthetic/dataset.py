@@ -30,13 +30,15 @@ class SyntheticDataset:
     >>> len(found.samples), found.image(2).shape, found.mask(2).shape
     (3, (90, 160, 3), (90, 160))
 
-    `size`: (rows, columns). No scene of one `seed` is in the data set of another. The last few scenes are
-    kept, so that an image and its mask are rendered once.
+    `size`: (rows, columns). `clear`: easy ones only, by day and without shade. No scene of one `seed`
+    is in the data set of another. The last few scenes are kept, so that an image and its mask are rendered
+    once.
     """
 
     count: int
     size: tuple[int, int] = (180, 320)
     seed: int = 0
+    clear: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST:
@@ -49,7 +51,7 @@ class SyntheticDataset:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """Named by category and number, as KITTI's are; their paths lead nowhere."""
-        return _samples(self.count, self.seed)
+        return _samples(self.count, self.seed, self.clear)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class SyntheticDataset:
         if not 0 <= index < self.count:
             message = f"`index` (={index}) must be from 0 to {self.count - 1}"
             raise IndexError(message)
-        return _scene(self.seed * MOST + index, self.size)
+        return _scene(self.seed * MOST + index, self.size, self.clear)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The picture, (rows, columns, 3)."""
@@ -77,14 +79,14 @@ class SyntheticDataset:
 
 
 @lru_cache(maxsize=8)
-def _samples(count: int, seed: int) -> tuple[Sample, ...]:
-    names = (f"{category_of(seed * MOST + index)}_{index:06d}" for index in range(count))
+def _samples(count: int, seed: int, clear: bool) -> tuple[Sample, ...]:
+    names = (f"{category_of(seed * MOST + index, clear=clear)}_{index:06d}" for index in range(count))
     return tuple(Sample(name, Path(f"{name}.png"), category=name.partition("_")[0], group=name) for name in names)
 
 
 @lru_cache(maxsize=8)
-def _scene(seed: int, size: tuple[int, int]) -> Scene:
-    found = scene(seed, size)
+def _scene(seed: int, size: tuple[int, int], clear: bool) -> Scene:
+    found = scene(seed, size, clear=clear)
     found.image.flags.writeable = False
     found.mask.flags.writeable = False
     return found
@@ -96,13 +98,15 @@ def write(
     size: tuple[int, int] = (180, 320),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    clear: bool = False,
 ) -> None:
     """Write `count` scenes as `folder`/training/image_2, gt_image_2 and calib, in KITTI Road's layout.
 
     Masks have KITTI's colours: red where valid, blue also where road. `progress` is called with how many
     are written, and of how many. Each file appears whole; scenes already there are written anew.
     """
-    found = SyntheticDataset(count, size, seed)
+    found = SyntheticDataset(count, size, seed, clear)
     for index, sample in enumerate(found.samples):
         one = found.scene(index)
         training = folder / "training"

@@ -16,10 +16,14 @@ class Dice:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
+        self.units: list[float] = []
+        self.normals: list[float] = []
 
     def unit(self) -> float:
         """Between 0 and 1."""
-        return float(self.rng.random())
+        if not self.units:
+            self.units = self.rng.random(256).tolist()
+        return self.units.pop()
 
     def chance(self, share: float) -> bool:
         """True so often."""
@@ -35,7 +39,9 @@ class Dice:
 
     def normal(self, mean: float, deviation: float, low: float = -math.inf, high: float = math.inf) -> float:
         """About `mean`, at most 2.5 deviations away."""
-        away = min(max(float(self.rng.standard_normal()), -2.5), 2.5)
+        if not self.normals:
+            self.normals = np.clip(self.rng.standard_normal(128), -2.5, 2.5).tolist()
+        away = self.normals.pop()
         return min(max(mean + deviation * away, low), high)
 
     def integer(self, low: int, high: int) -> int:

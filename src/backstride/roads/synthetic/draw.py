@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from backstride.roads.camera import Camera
 from backstride.roads.synthetic.dice import Dice
-from backstride.roads.synthetic.scenery import Roadside, ridges
+from backstride.roads.synthetic.scenery import GROUNDS, Roadside, ridges
 from backstride.roads.synthetic.traffic import traffic
 from backstride.roads.synthetic.world import Course, Lens, Light, Mark, Surface, World, Zone
 
 WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
+EASY = frozenset({"grass", "straw", "soil", "leaves", "rock", "snow"})
+WEATHER = ("sun", "cloudy", "rain", "fog", "dusk", "night")
 KINDS = ("motorway", "country", "street", "lane")
 BONNETS = (
     (0.30, 0.16, 0.16),
+    (0.48, 0.36, 0.37),
     (0.40, 0.06, 0.06),
     (0.07, 0.07, 0.08),
     (0.75, 0.75, 0.76),
@@ -25,13 +29,13 @@ BONNETS = (
 SHARES = (0.38, 0.34, 0.18, 0.10)
 
 
-def world_of(seed: int, rows: int, columns: int) -> World:
-    """The world of a seed, for pictures of this size."""
-    dice, kind = _kind(seed)
+def world_of(seed: int, rows: int, columns: int, *, clear: bool = False) -> World:
+    """The world of a seed, for pictures of this size; `clear`: an easy one."""
+    dice, kind = _kind(seed, clear=clear)
     lanes, left, right = _lanes(dice, kind)
-    light = _light(dice, kind)
+    light = _light(dice, kind, clear=clear)
     place = Roadside(dice, kind, (left, right), light)
-    return World(
+    world = World(
         seed=seed,
         category=_category(kind, lanes),
         camera=_camera(dice, rows, columns),
@@ -47,21 +51,36 @@ def world_of(seed: int, rows: int, columns: int) -> World:
         walls=tuple(place.walls),
         things=(*place.things, *traffic(dice, kind, lanes, (left, right), place.other)),
         light=light,
-        lens=_lens(dice, light),
+        lens=_lens(dice, light, clear=clear),
         ridges=ridges(dice, light),
         mirrored=dice.chance(0.35),
     )
+    return _cleared(world) if clear else world
 
 
-def category_of(seed: int) -> str:
+def _cleared(world: World) -> World:
+    """Without what makes roads hard to tell: patches, shade, and strips that look like pavement."""
+    green = GROUNDS["grass"]
+    return replace(
+        world,
+        surface=replace(world.surface, patches=(), patch_ranges=(), joints=0.0, wet=0.0),
+        light=replace(world.light, shade=0.0, bridge=0.0),
+        zones=tuple(
+            zone if zone.material in EASY else replace(zone, material="grass", colour=green) for zone in world.zones
+        ),
+        things=tuple(thing for thing in world.things if thing.distance > 10 or thing.kind in {"tree", "bush", "pole"}),
+    )
+
+
+def category_of(seed: int, *, clear: bool = False) -> str:
     """The category of a seed's scene, without the rest of it."""
-    dice, kind = _kind(seed)
+    dice, kind = _kind(seed, clear=clear)
     return _category(kind, _lanes(dice, kind)[0])
 
 
-def _kind(seed: int) -> tuple[Dice, str]:
+def _kind(seed: int, *, clear: bool) -> tuple[Dice, str]:
     dice = Dice(np.random.default_rng([seed, 0]))
-    return dice, dice.choose(KINDS, SHARES)
+    return dice, dice.choose(KINDS, (0.5, 0.4, 0.0, 0.1) if clear else SHARES)
 
 
 def _category(kind: str, lanes: tuple[float, ...]) -> str:
@@ -164,9 +183,9 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
         first = dice.integer(0, len(lanes) - 1)
         patch(lanes[first], lanes[first + 1], 0, 500, dice.log(0.15, 0.65))
     if dice.chance(0.3) and left < lanes[0] - 0.3:
-        patch(left - 1, lanes[0] - 0.1, 0, 500, grey * dice.log(0.6, 1.7))
+        patch(left - 1, lanes[0] - 0.1, 0, 500, grey * dice.log(0.65, 1.5))
     if dice.chance(0.3) and right > lanes[-1] + 0.3:
-        patch(lanes[-1] + 0.1, right + 1, 0, 500, grey * dice.log(0.6, 1.7))
+        patch(lanes[-1] + 0.1, right + 1, 0, 500, grey * dice.log(0.65, 1.5))
     for _ in range(dice.integer(0, 4) if dice.chance(0.4) else 0):
         at, near = dice.uniform(left, right), dice.log(4, 60)
         patch(at, at + dice.uniform(0.4, 3), near, near + dice.log(0.5, 15), grey * dice.log(0.65, 1.5))
@@ -176,7 +195,7 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
         grain=dice.uniform(0, 0.08),
         tracks=dice.normal(0, 0.05) if dice.chance(0.7) else 0.0,
         sheen=dice.uniform(0, 0.4),
-        wet=dice.uniform(0.2, 0.8) if light.rain or dice.chance(0.04) else 0.0,
+        wet=dice.uniform(0.2, 0.8) if light.rain or dice.chance(0.03) else 0.0,
         patches=tuple(patches),
         patch_ranges=tuple(ranges),
         cracks=tuple((dice.uniform(left, right), dice.uniform(-0.25, 0.6)) for _ in range(dice.integer(0, 5)))
@@ -187,9 +206,9 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
     )
 
 
-def _light(dice: Dice, kind: str) -> Light:
+def _light(dice: Dice, kind: str, *, clear: bool) -> Light:
     """Sun, overcast, rain, fog, dusk and night."""
-    weather = dice.choose(("sun", "cloudy", "rain", "fog", "dusk", "night"), (0.55, 0.19, 0.08, 0.06, 0.06, 0.06))
+    weather = dice.choose(WEATHER, (0.75, 0.25, 0, 0, 0, 0) if clear else (0.60, 0.20, 0.06, 0.05, 0.045, 0.045))
     sunny = weather in {"sun", "dusk"}
     woods = kind in {"country", "lane"} and dice.chance(0.6)
     hue = dice.uniform(-0.05, 0.08)
@@ -200,8 +219,6 @@ def _light(dice: Dice, kind: str) -> Light:
     if weather == "dusk":
         horizon = (pale, pale * dice.uniform(0.6, 0.85), pale * dice.uniform(0.4, 0.8))
     return Light(
-        ambient=1.0,
-        tint=(1.0, 1.0, 1.0),
         shadow=dice.uniform(0.45, 0.85) if sunny else dice.uniform(0, 0.25),
         shade=dice.uniform(0.2, 1.0) if woods else dice.uniform(0.05, 0.7) if dice.chance(0.25) else 0.0,
         shade_side=dice.uniform(-1, 1) * (2.5 if dice.chance(0.5) else 0),
@@ -221,21 +238,19 @@ def _light(dice: Dice, kind: str) -> Light:
     )
 
 
-def _lens(dice: Dice, light: Light) -> Lens:
+def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
     """A dash camera's faults."""
-    bonnet = dice.any(BONNETS)
-    shine = dice.uniform(0.7, 1.2)
     return Lens(
-        exposure=dice.log(0.7, 1.6) * (1 + 0.6 * light.night),
-        contrast=dice.normal(0.25, 0.4, -0.6, 1.2),
+        exposure=(dice.log(0.9, 1.25) if clear else dice.log(0.75, 1.5)) * (1 + 0.6 * light.night),
+        contrast=dice.normal(0.2, 0.35, -0.5, 1.0),
         saturation=dice.uniform(0.4, 1.25),
         cast=(dice.normal(1, 0.05), 1.0, dice.normal(1, 0.06)),
         vignette=dice.uniform(0, 0.35) if dice.chance(0.4) else 0.0,
         blur=dice.uniform(0.2, 0.75) if dice.chance(0.6) else dice.uniform(0, 1.3) if dice.chance(0.3) else 0.0,
-        noise=dice.uniform(0.003, 0.03) * (1 + light.night),
-        blocks=dice.uniform(2, 12) if dice.chance(0.35) else 0.0,
-        veil=dice.uniform(0.05, 0.45) if dice.chance(0.25) else 0.0,
-        dirt=dice.unit() if dice.chance(0.25) else 0.0,
-        bonnet=dice.uniform(0.02, 0.13) if dice.chance(0.45) else 0.0,
-        bonnet_colour=(bonnet[0] * shine, bonnet[1] * shine, bonnet[2] * shine),
+        noise=dice.log(0.002, 0.012 if clear else 0.03) * (1 + light.night),
+        blocks=dice.uniform(2, 12) if dice.chance(0.3) and not clear else 0.0,
+        veil=dice.uniform(0.05, 0.5) if dice.chance(0.3) and not clear else 0.0,
+        dirt=dice.unit() if dice.chance(0.25) and not clear else 0.0,
+        bonnet=dice.uniform(0.02, 0.14) if dice.chance(0.3 if clear else 0.6) else 0.0,
+        bonnet_colour=dice.colour(dice.any(BONNETS), 0.3),
     )

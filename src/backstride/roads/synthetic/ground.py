@@ -7,21 +7,22 @@ import numpy as np
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Below
-from backstride.roads.synthetic.world import Light, Mark, Surface, World
+from backstride.roads.synthetic.world import Colour, Light, Mark, Surface, World
 
-# amplitude and cells per metre of a coarse and of a fine texture
+# amplitudes of three textures shared by all that lies on the ground
 TEXTURES = {
-    "asphalt": ("rough", 0.03, 6.0, "grain", 0.05, 40.0),
-    "concrete": ("cloud", 0.06, 8.0, "grain", 0.04, 40.0),
-    "grass": ("rough", 0.18, 10.0, "grain", 0.14, 25.0),
-    "straw": ("rough", 0.16, 12.0, "grain", 0.15, 30.0),
-    "soil": ("cloud", 0.16, 14.0, "grain", 0.09, 30.0),
-    "gravel": ("rough", 0.10, 14.0, "grain", 0.14, 35.0),
-    "paving": ("cloud", 0.05, 10.0, "grain", 0.03, 30.0),
-    "leaves": ("rough", 0.28, 14.0, "grain", 0.20, 25.0),
-    "rock": ("cloud", 0.22, 10.0, "rough", 0.10, 30.0),
-    "snow": ("smooth", 0.03, 20.0, "grain", 0.02, 25.0),
+    "asphalt": {"rough": 0.03, "grain": 0.05},
+    "concrete": {"cloud": 0.06, "grain": 0.04},
+    "grass": {"rough": 0.18, "grain": 0.14},
+    "straw": {"rough": 0.16, "grain": 0.15},
+    "soil": {"cloud": 0.16, "grain": 0.09},
+    "gravel": {"rough": 0.10, "grain": 0.14},
+    "paving": {"cloud": 0.05, "grain": 0.03},
+    "leaves": {"rough": 0.28, "grain": 0.20},
+    "rock": {"cloud": 0.22, "rough": 0.10},
+    "snow": {"cloud": 0.03, "grain": 0.02},
 }
+CELLS = {"rough": 12.0, "cloud": 11.0, "grain": 32.0}  # to a metre
 
 
 def cover(lateral: Floats, left: Floats | float, right: Floats | float, fine: Floats) -> Floats:
@@ -50,6 +51,7 @@ class Ground:
         self.rng = np.random.default_rng([world.seed, 1])
         self.road = cover(below.lateral, below.left, below.right, below.fine)
         self.image = np.empty((3, *below.depth.shape), np.float32)
+        self.fields: dict[str, Floats] = {}
 
     def noise(self, kind: str, across: float, along: float, shear: float = 0.0) -> Floats:
         """Noise fixed to the ground, in cells a metre."""
@@ -60,12 +62,19 @@ class Ground:
             columns += self.below.along * np.float32(shear)
         return sample(kind, rows, columns)
 
+    def field(self, kind: str) -> Floats:
+        """A texture of the whole ground, fading where pixels become coarser than it."""
+        if kind not in self.fields:
+            cells = CELLS[kind]
+            self.fields[kind] = self.noise(kind, cells, cells) * faded(cells, self.below.coarse)
+        return self.fields[kind]
+
     def texture(self, material: str) -> Floats:
         """A factor about 1."""
-        coarse, amplitude, cells, fine, other, more = TEXTURES[material]
-        below = self.below
-        first = self.noise(coarse, cells, cells) * (np.float32(amplitude) * faded(cells, below.coarse))
-        return 1 + first + self.noise(fine, more, more) * (np.float32(other) * faded(more, below.coarse))
+        found: Floats = np.ones((1, 1), np.float32)
+        for kind, amplitude in TEXTURES[material].items():
+            found = found + np.float32(amplitude) * self.field(kind)
+        return found
 
     def terrain(self) -> None:
         """What lies beside the road: the terrain, then each strip over it."""
@@ -80,7 +89,7 @@ class Ground:
         """The road: its colour, wheel tracks, patches, joints and cracks."""
         surface, below = self.world.surface, self.below
         shade = self.texture("concrete" if surface.joints else "asphalt")
-        shade += np.float32(surface.grain) * self.noise("grain", 30, 30) * faded(30, below.coarse)
+        shade += np.float32(surface.grain) * self.field("grain")
         shade += np.float32(surface.cloud) * self.noise("cloud", 9.0, 2.5)
         if surface.tracks:
             shade += np.float32(surface.tracks) * self._tracks()
@@ -133,11 +142,15 @@ class Ground:
         """The painted lines, worn in places."""
         surface = self.world.surface
         worn = np.clip(1 - np.float32(surface.wear) * (0.6 + 0.8 * self.noise("rough", 12.0, 5.0)), 0, 1)
+        worn *= self.road
+        shares: dict[Colour, Floats] = {}
         for mark in self.world.marks:
-            share = self._stripe(mark.at, mark.width) * worn
+            share = self._stripe(mark.at, mark.width)
             if mark.period:
                 share *= self._dashes(mark)
-            mix(self.image, share * self.road, rgb(mark.colour))
+            shares[mark.colour] = np.maximum(shares[mark.colour], share) if mark.colour in shares else share
+        for colour, share in shares.items():
+            mix(self.image, share * worn, rgb(colour))
 
     def _dashes(self, mark: Mark) -> Floats:
         """1 on dashes, 0 between them, the mean where a pixel covers both."""

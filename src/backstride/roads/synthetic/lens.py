@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, crop, line
-from backstride.roads.synthetic.world import World
+from backstride.roads.synthetic.world import Lens, World
 
+STARTS = 2**16
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -25,47 +28,59 @@ def paint_bonnet(world: World, image: Floats, road: Floats) -> None:
     first = max(int(top.min()) - 1, 0)
     v = np.arange(first, rows, dtype=np.float32)[:, None]
     share = np.clip(v - top + 0.5, 0, 1)
-    shine = 0.75 + 0.5 * np.clip(1 - (v - top) / np.float32(rows * lens.bonnet), 0, 1)
-    shine = shine + 0.12 * crop("cloud", rows - first, columns, world.seed % 511, 7)
+    deep = np.clip((v - top) / np.float32(rows * lens.bonnet), 0, 1)
+    sign = 1 if world.seed % 3 else -1  # the far edge shines, or is dark
+    shine = 0.9 + sign * (0.3 - 0.6 * deep) * np.float32(0.2 + 0.8 * (world.seed % 7) / 6)
+    shine = shine + 0.10 * crop("cloud", rows - first, columns, world.seed % 511, 7)
+    if world.seed % 2:  # trees and sky mirrored in it, drawn out across
+        mirrored = line("cloud", across * 40 + 90, world.seed % 251)
+        shine = shine + 0.16 * (1 - deep) * np.clip(mirrored, -1.5, 1.5)
     colour = rgb(lens.bonnet_colour) * shine * np.float32(1 - 0.9 * world.light.night)
     image[:, first:] += share * (colour - image[:, first:])
     road[first:] *= 1 - share
 
 
-def develop(world: World, image: Floats) -> Floats:
-    """The picture as the camera would write it, 0 to 1."""
+def develop(world: World, image: Floats) -> NDArray[np.uint8]:
+    """The picture as the camera would write it, (rows, columns, 3)."""
     lens, rng = world.lens, np.random.default_rng([world.seed, 2])
     _, rows, columns = image.shape
     if world.light.rain:
         image = _rain(world, image, rng)
     if lens.veil or lens.dirt:
         image = _windscreen(world, image, rng)
-    luma = LUMA[0] * image[0] + LUMA[1] * image[1] + LUMA[2] * image[2]
-    image -= luma
-    image *= np.float32(lens.saturation)
-    image += luma
-    gain = rgb(lens.cast) * np.float32(lens.exposure)
+    image = (_colours(lens) @ image.reshape(3, -1)).reshape(image.shape)
     if lens.vignette:
         u = np.linspace(-1, 1, columns, dtype=np.float32)
         v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
-        gain = gain * (1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5))
-    image *= gain
-    _ = np.clip(image, 0, 1, out=image)
-    if abs(lens.contrast) > 0.02:  # an S, x + c x (1 - x) (2 x - 1), steeper where c is positive
-        curve = image * (np.float32(3) - 2 * image)
-        curve -= 1
-        curve *= image
-        curve *= np.float32(lens.contrast)
-        image += curve
+        image *= 1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5)
     if lens.blur > 0.05:
         image = _blurred(image, lens.blur)
     if lens.noise:
-        for channel in range(3):
-            grain = crop("grain", rows, columns, *rng.integers(0, 512, 2).tolist())
-            image[channel] += np.float32(lens.noise) * grain
+        start = int(rng.integers(STARTS))
+        image += np.float32(255 * lens.noise) * _grain(image.size)[start : start + image.size].reshape(image.shape)
     if lens.blocks:
         _compress(image, lens.blocks)
-    return np.clip(image, 0, 1, out=image)
+    image += 0.5
+    pixels = np.clip(image, 0, 255, out=image).astype(np.uint8).transpose(1, 2, 0)
+    return _curve(lens.contrast).take(pixels)
+
+
+def _colours(lens: Lens) -> Floats:
+    """The matrix of saturation, exposure and colour cast, from 1 to 255."""
+    saturation = lens.saturation * np.eye(3) + (1 - lens.saturation) * np.asarray(LUMA)
+    return (255 * lens.exposure * np.asarray(lens.cast)[:, None] * saturation).astype(np.float32)
+
+
+def _curve(contrast: float) -> NDArray[np.uint8]:
+    """What the camera makes of each value x: x + c x (1 - x) (2 x - 1), an S where c is positive."""
+    x = np.arange(256) / 255
+    return np.rint(255 * np.clip(x + contrast * x * (1 - x) * (2 * x - 1), 0, 1)).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _grain(count: int) -> Floats:
+    """White noise, from which each scene takes `count` numbers at a place of its own."""
+    return np.random.default_rng(STARTS).standard_normal(count + STARTS, np.float32)
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:
@@ -103,10 +118,14 @@ def _windscreen(world: World, image: Floats, rng: np.random.Generator) -> Floats
     side = float(rng.uniform(-1, 1))
     u = np.linspace(-1, 1, columns, dtype=np.float32)
     veil = np.float32(lens.veil) * np.clip(0.6 + 0.4 * side * u + 0.4 * (v - 0.5), 0, 1)
-    if rng.random() < 0.5:  # a reflected edge of the dashboard
-        edge = float(rng.uniform(0.6, 0.9))
-        veil = veil * np.where(v > edge, 0.55, 1.0).astype(np.float32)
-        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120))
+    if lens.veil and rng.random() < 0.6:  # the edge of the dashboard, reflected, and its grain below
+        edge, reach = float(rng.uniform(0.55, 0.9)), float(rng.uniform(-0.6, 1.5))
+        above = np.clip((edge - v) * rows + 0.5, 0, 1)
+        beside = np.clip((side * u - reach) * 12, 0, 1) if rng.random() < 0.6 else np.float32(0)
+        dark = float(rng.uniform(0.2, 0.8))
+        dashboard = dark + 0.15 * dark * crop("rough", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
+        veil = veil * (dashboard + np.maximum(above, beside) * (1 - dashboard))
+        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120)) * (1 - beside)
     smear = crop("smooth", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
     veil = veil + np.float32(lens.dirt) * np.clip(smear, 0, 2) * 0.08
     return image + veil * (rgb((0.85, 0.87, 0.9)) * np.float32(1 - 0.8 * world.light.night) - image)
@@ -122,7 +141,7 @@ def _compress(image: Floats, strength: float) -> None:
     basis = np.cos(np.pi * (2 * place[None] + 1) * place[:, None] / 16) / 2
     basis[0] /= math.sqrt(2)
     basis = basis.astype(np.float32)
-    step = ((1 + place[:, None] + place[None]) * strength / 255).astype(np.float32)
+    step = ((1 + place[:, None] + place[None]) * strength).astype(np.float32)
     blocks = image[:, :rows, :columns].reshape(3, rows // 8, 8, columns // 8, 8).transpose(0, 1, 3, 2, 4)
     coded = basis @ blocks @ basis.T
     coded = np.rint(coded / step) * step

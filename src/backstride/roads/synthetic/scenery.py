@@ -64,7 +64,7 @@ class Roadside:
     def ground(self, materials: Sequence[Material]) -> tuple[Material, Colour]:
         """One of these materials, in one of its colours."""
         material = self.dice.any(materials)
-        return material, self.dice.colour(GROUNDS[material], 0.2)
+        return material, self.dice.colour(GROUNDS[material], 0.3)
 
     def strip(self, sign: int, start: float, width: float, materials: Sequence[Material]) -> float:
         """Lay a strip of this width outwards from `start`; where it ends."""
@@ -155,12 +155,12 @@ class Roadside:
         """Undergrowth or whole crowns in front, stems in the dark or more crowns behind."""
         dice = self.dice
         leaf, high = dice.colour(dice.any(LEAVES), 0.3), dice.log(5, 30)
-        if dice.chance(0.5):
-            dark = dice.colour((0.14, 0.16, 0.10), 0.4)
-            self.wall("trunks", at + sign * dice.log(2, 8), high * 1.3, dark, 0.3)
-        if dice.chance(0.6):
-            self.wall("leaves", at + sign * dice.log(2, 8), high * 1.2, dice.colour(leaf, 0.3), dice.uniform(0.2, 0.6))
-        low = dice.chance(0.5)
+        low = dice.chance(0.55)
+        behind, choice = at + sign * dice.log(2, 8), dice.unit()
+        if low and choice < 0.5:
+            self.wall("trunks", behind, high * 1.3, dice.colour((0.14, 0.16, 0.10), 0.4), 0.3)
+        elif low and choice < 0.9:
+            self.wall("leaves", behind, high * 1.2, dice.colour(leaf, 0.3), dice.uniform(0.2, 0.6))
         self.wall("leaves", at, dice.uniform(0.4, 3) if low else high, leaf, dice.uniform(0.2, 0.6))
 
     def scatter(self, sign: int, start: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from backstride.roads.synthetic.canvas import Canvas, Points, rgb
 from backstride.roads.synthetic.noise import SIDE, Floats, crop, tile
-from backstride.roads.synthetic.view import Path
+from backstride.roads.synthetic.view import Path, rotation_of
 from backstride.roads.synthetic.world import Colour, Thing, World
 
 Corners = list[tuple[float, float, float]]
@@ -26,12 +26,10 @@ class Box:
         self.canvas, self.world, self.thing = canvas, world, thing
         self.width, self.height, self.length = thing.size
         self.depth = z = thing.distance
-        self.cosine = float(np.interp(z, path.z, path.cosine))
-        turn = float(np.interp(z * 1.02, path.z, path.x)) - float(np.interp(z, path.z, path.x))
-        self.sine = math.copysign(math.sqrt(max(1 - self.cosine**2, 0.0)), turn)
-        self.x = float(np.interp(z, path.z, path.x)) + thing.at / self.cosine
-        self.rise = float(np.interp(z, path.z, path.rise))
-        self.rotation: list[list[float]] = world.camera.rotation.tolist()
+        x, self.cosine, self.rise = path.at(z)
+        self.sine = math.copysign(math.sqrt(max(1 - self.cosine**2, 0.0)), path.at(z * 1.02)[0] - x)
+        self.x = x + thing.at / self.cosine
+        self.rotation: list[list[float]] = rotation_of(world.camera).tolist()
         shaded = world.light.shade > 0.6
         self.light = (1 - 0.80 * world.light.night) * (1 - 0.25 * world.light.shadow * shaded)
         self.pixels = self.height * world.camera.focal / z  # how high it appears

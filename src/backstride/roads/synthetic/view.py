@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.roads.camera import Camera
 from backstride.roads.synthetic.noise import Floats, line
 from backstride.roads.synthetic.world import World
 
 STEEPEST = 1.2  # radians that the road may turn away from the camera's axis
 NEAREST, FARTHEST, STEPS = 0.6, 450.0, 400
+STEP = math.log(FARTHEST / NEAREST) / (STEPS - 1)
 LEVELS = 2048
 
 Doubles = NDArray[np.float64]
@@ -27,6 +30,17 @@ class Path:
     cosine: Doubles  # of the angle between the road and the camera's axis
     along: Doubles  # arc length
     rise: Doubles  # height over the plane under the camera
+
+    def at(self, z: float) -> tuple[float, float, float]:
+        """x, cosine and rise at a distance."""
+        place = min(max(math.log(max(z, NEAREST) / NEAREST) / STEP, 0.0), STEPS - 1.001)
+        index = int(place)
+        share = place - index
+        x, cosine, rise = (
+            float(values[index]) * (1 - share) + float(values[index + 1]) * share
+            for values in (self.x, self.cosine, self.rise)
+        )
+        return x, cosine, rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +75,16 @@ def path_of(world: World) -> Path:
     )
 
 
+@lru_cache(maxsize=2)
+def rotation_of(camera: Camera) -> Doubles:
+    """The camera's rotation, computed once a scene."""
+    return camera.rotation
+
+
 def project(world: World, x: Doubles, up: Doubles, z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Pixels (u, v) and depth of points in metres: x to the right, `up` over the plane under the camera, z ahead."""
     camera = world.camera
-    turned = camera.rotation @ np.stack([x, camera.height - up, z])
+    turned = rotation_of(camera) @ np.stack([x, camera.height - up, z])
     depth = np.maximum(turned[2], 0.1)
     return camera.cx + camera.focal * turned[0] / depth, camera.cy + camera.focal * turned[1] / depth, depth
 
@@ -89,7 +109,8 @@ def below(world: World, path: Path, rows: int, columns: int) -> Below:
     height = (down * cos - path.z * sin) / depth
     seen = np.minimum.accumulate(height) >= height
     table, depth_of = height[seen][::-1], depth[seen][::-1]
-    lowest = math.hypot(max(camera.cx, columns - camera.cx), max(rows - camera.cy, 1)) / camera.focal
+    widest = max(camera.cx, columns - camera.cx) * abs(math.sin(camera.roll))
+    lowest = (max(rows - camera.cy, 1) + widest) / camera.focal
     low, high = float(table[0]), min(float(table[-1]), lowest)
     levels = np.linspace(low, high, LEVELS)
     place = np.interp(levels, table, np.arange(len(table), dtype=np.float64))

@@ -118,14 +118,14 @@ def _rail(strip: Strip, high: Floats, v: Floats) -> Painted:
 def _foliage(strip: Strip, v: Floats, kind: str, cells: float) -> Floats:
     """Texture of leaves: alike from every side, so it lies in the picture's plane, finer with distance."""
     scale = cells * strip.depth / np.float32(strip.world.camera.focal)
-    scale = np.exp2(np.rint(2 * np.log2(np.clip(scale, 0.02, 0.9))) / 2).astype(np.float32)
+    scale = np.exp2(np.rint(2 * np.log2(np.clip(scale, 0.6, 0.9))) / 2).astype(np.float32)
     u = strip.left + np.arange(strip.depth.size, dtype=np.float32)[None]
     return sample(kind, v * scale + np.float32(row_of(strip.wall, strip.world)), u * scale)
 
 
 def _leaves(strip: Strip, high: Floats, v: Floats) -> Painted:
     light = strip.world.light
-    leaf = np.float32(0.22) * _foliage(strip, v, "rough", 14) + np.float32(0.10) * _foliage(strip, v, "grain", 40)
+    leaf = np.float32(0.25) * _foliage(strip, v, "rough", 16)
     clump = np.float32(0.3) * _foliage(strip, v, "cloud", 14) + np.float32(0.2) * _foliage(strip, v, "smooth", 16)
     shade = np.clip(0.70 + 0.2 * high + leaf + clump * (0.5 + light.shadow * 0.8), 0.10, 1.9)
     holes = np.clip(1.5 - 2.0 * (high - 0.7) + 2.5 * (leaf + clump), 0, 1)

@@ -98,8 +98,6 @@ class Surface:
 class Light:
     """Daylight, shadows and what is between camera and scene."""
 
-    ambient: float
-    tint: Colour
     shadow: float  # strength of shadows, 0 to 1
     shade: float  # how much of the ground they cover, 0 to 1
     shade_side: float  # which side, -1 to 1
