@@ -107,7 +107,8 @@ def turns(runs: tuple[Run, Run], seconds: float) -> tuple[list[float], list[floa
     times: tuple[list[float], list[float]] = ([], [])
     started = time.perf_counter()
     while time.perf_counter() - started < 2 * seconds or len(times[0]) < 5:
-        for run, values in zip(runs, times, strict=True):
+        order = list(zip(runs, times, strict=True))
+        for run, values in order if len(times[0]) % 2 else reversed(order):  # neither always comes second
             before = time.perf_counter()
             run()
             values.append(time.perf_counter() - before)
