@@ -6,10 +6,12 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
+from backstride.surgery.decoder import DecoderKind
 from backstride.surgery.fields import fields
-from backstride.surgery.graph import Graph
+from backstride.surgery.graph import GLOBAL, Graph
 
 KEY = "backstride.influence"
+BLOCKS: dict[DecoderKind, int] = {"fcn": 0, "linknet": 1, "unet": 2}  # 3x3 convolutions at each step of the decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +20,14 @@ class Influence:
 
     `stride`: tiles that start at its multiples give the same coarse cells. `margin`: pixels farther
     than this from a tile's border see nothing beyond it. `floats`: numbers held at once, per pixel.
+    `pooled`: some layer pools the whole image, so that every pixel sees all of it.
     """
 
     native: tuple[int, int]
     stride: int
     margin: int
     floats: int
+    pooled: bool = False
 
     def to_json(self) -> str:
         """The influence as text, for a model's metadata."""
@@ -36,24 +40,29 @@ def from_json(text: str) -> Influence:
         data = json.loads(text)
         rows, columns = data["native"]
         numbers = (rows, columns, data["stride"], data["margin"], data["floats"])
+        pooled = data.get("pooled", False) is True
     except (ValueError, KeyError, TypeError):
-        numbers = ()
+        numbers, pooled = (), False
     if len(numbers) != 5 or not all(isinstance(number, int) and 0 < number < 2**31 for number in numbers):
         message = f"`{KEY}` (={text[:40]!r}) in the model's metadata is not what backstride writes"
         raise ValueError(message)
-    return Influence((numbers[0], numbers[1]), *numbers[2:])
+    return Influence((numbers[0], numbers[1]), *numbers[2:], pooled)
 
 
-def influence(graph: Graph, top: str, classes: int) -> Influence:
+def influence(graph: Graph, top: str, classes: int, kind: DecoderKind = "fcn") -> Influence:
     """Work it out for a decoder on the coarse scores `top`.
 
     A pixel lies between two coarse cells, at most two strides away from either, and a cell sees half
-    its receptive field to each side.
+    its receptive field to each side. Each 3x3 convolution of the steps' blocks adds a cell of its map:
+    half a stride, a quarter, and so on, together less than one stride.
     """
     found = fields(graph)[top]
     stride = math.lcm(*(math.ceil(field.stride) for field in found))
-    reach = max(math.ceil(field.size / 2) for field in found) + 2 * stride
+    reach = max(math.ceil(field.size / 2) for field in found) + (2 + BLOCKS[kind]) * stride
     rows, columns = graph.input.shape[1:]
     shapes = {node.name: math.prod(node.shape) for node in graph}
     most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
-    return Influence((rows, columns), stride, -(-reach // stride) * stride, -(-most // (rows * columns)) + 3 * classes)
+    floats = -(-most // (rows * columns)) + 3 * classes
+    above = graph.ancestors(top)
+    pooled = any(node.kind in GLOBAL for node in graph if node.name in above)
+    return Influence((rows, columns), stride, -(-reach // stride) * stride, floats, pooled)
