@@ -56,9 +56,14 @@ def test_a_library_writes_beside_and_a_failure_leaves_nothing(tmp_path: Path) ->
         assert leftovers(tmp_path) == [part]
         assert not target.exists()
     assert target.read_bytes() == b"all of it"
-    with pytest.raises(OSError, match="full"), beside(target) as part:
+    with pytest.raises(OSError, match="full"):
+        fill(target)
+    assert [path.name for path in target.parent.iterdir()] == ["film.mp4"]
+    assert target.read_bytes() == b"all of it"
+
+
+def fill(target: Path) -> None:
+    with beside(target) as part:
         _ = part.write_bytes(b"half")
         message = "full"
         raise OSError(message)
-    assert [path.name for path in target.parent.iterdir()] == ["film.mp4"]
-    assert target.read_bytes() == b"all of it"
