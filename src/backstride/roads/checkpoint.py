@@ -1,0 +1,88 @@
+"""Trained networks as files: safetensors for the numbers, TOML in its metadata for what they belong to; no code."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backstride.files import write_beside
+from backstride.roads.config import RunConfig, changed, from_toml, to_toml
+from backstride.roads.model import build
+from backstride.roads.weights import read_tensors
+
+KEY = "backstride.roads"
+BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.toml"
+
+
+def save(
+    folder: Path,
+    module: nn.Module,
+    config: RunConfig,
+    *,
+    name: str = BEST,
+    extra: dict[str, dict[str, str]] | None = None,
+) -> Path:
+    """Write `folder/name` whole, and the config beside it as `config.toml`. `extra`: further tables of the TOML."""
+    text = to_toml(config, extra)
+    path = folder / name
+    write_beside(path, packed(module.state_dict(), text))
+    if not (folder / CONFIG).exists():
+        write_beside(folder / CONFIG, text)
+    return path
+
+
+def packed(state: dict[str, Tensor], text: str) -> bytes:
+    """A state dict and the text of its config as the bytes of a safetensors file."""
+    write: Any = importlib.import_module("safetensors.torch").save
+    return write({key: value.detach().cpu().contiguous() for key, value in state.items()}, {KEY: text})
+
+
+def load(path: Path) -> tuple[nn.Module, RunConfig]:
+    """The network of a checkpoint, in evaluation, and the config that it was trained with.
+
+    `path`: a file, or a run's folder, whose best (or else last) checkpoint is taken. Nothing is unpickled;
+    an encoder of the kind `package.module:factory` is imported from there.
+
+    Raises `ValueError` naming the file where there is none, or it holds another architecture than it says.
+    """
+    file = found(path)
+    tensors, metadata = read_tensors(file, "checkpoint")
+    if KEY not in metadata:
+        message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
+        raise ValueError(message)
+    config = from_toml(metadata[KEY], str(file))
+    with torch.random.fork_rng(devices=[]):
+        module = build(changed(config, model__weights="").model)
+    fill(module, tensors, file)
+    return module.eval(), config
+
+
+def found(path: Path) -> Path:
+    """The checkpoint's file: of a run's folder the best, or else the last."""
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).is_file():
+            return path / name
+    message = f"`checkpoint` (={str(path)!r}) is a folder without {BEST} and {LAST}; train there first"
+    raise ValueError(message)
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    """Put a checkpoint's numbers into a network; raises `ValueError` where they belong to another architecture."""
+    own: dict[str, Tensor] = module.state_dict()
+    for key in sorted(own.keys() | tensors.keys()):
+        have = tuple(own[key].shape) if key in own else None
+        given = tuple(tensors[key].shape) if key in tensors else None
+        if have != given:
+            message = (
+                f"`checkpoint` (={str(source)!r}) belongs to another architecture: its {key} "
+                f"{'is missing' if given is None else f'has shape {given}'}, the network's "
+                f"{'is missing' if have is None else f'has shape {have}'}"
+            )
+            raise ValueError(message)
+    _ = module.load_state_dict(tensors)

@@ -1,0 +1,210 @@
+"""What a run is made of, as frozen dataclasses and as TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+Section = TypeVar("Section")
+LARGEST_FILE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The network: FCN-8s on an encoder.
+
+    `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or package.module:factory.
+    `weights`: a safetensors file of the encoder's weights, "" for none. `skips`: strides of the taps. `head`,
+    `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3).
+    `se`: what squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's
+    engine instead of PyTorch's kernels.
+    """
+
+    encoder: str = "mobilenetv3"
+    weights: str = ""
+    classes: int = 2
+    skips: tuple[int, ...] = (16, 8)
+    decoder: str = "fcn"
+    init: str = "bilinear"
+    head: int = 512
+    head_kernel: int = 7
+    dropout: float = 0.2
+    se: str = "global"
+    engine: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which pictures.
+
+    `folder`: where they are, "" for synthetic scenes. `size`: rows and columns that pictures are scaled to, () for
+    none. `scenes`, `held_out_scenes`: how many synthetic ones. `folds`, `fold`: with folds > 1 the fold that is held
+    out; else the data set's own split. `extra`: synthetic scenes that are trained beside the folder's pictures.
+    `augment`: change pictures at random in training.
+    """
+
+    folder: str = ""
+    size: tuple[int, ...] = ()
+    scenes: int = 512
+    held_out_scenes: int = 64
+    folds: int = 0
+    fold: int = 0
+    extra: int = 0
+    augment: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How it is trained.
+
+    `epochs`: passes over the data. `batch`: pictures a step, on each process; `accumulate`: batches before the
+    weights change. `rate`: learning rate of the decoder; the encoder's is `rate * encoder_rate`. `schedule`: "poly"
+    ((1 - t)^0.9), "cosine" or "constant", after `warmup`, a share of all steps. `optimizer`: "adamw" or "sgd" (momentum
+    0.9). `decay`: L2 on kernels, decoupled with adamw. `balance`: "none", "median" (median frequency of the classes) or
+    weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch norms, too.
+    `precision`: "32-true", "bf16-mixed" or "16-mixed" (GPU). `patience`: epochs without a better MaxF before it
+    stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
+    "cuda". `workers`: processes that read pictures, on each device.
+    """
+
+    epochs: int = 20
+    batch: int = 4
+    accumulate: int = 1
+    rate: float = 1e-3
+    encoder_rate: float = 1.0
+    schedule: str = "poly"
+    warmup: float = 0.05
+    optimizer: str = "adamw"
+    decay: float = 1e-3
+    clip: float = 1.0
+    balance: str = "none"
+    freeze: tuple[str, ...] = ()
+    precision: str = "32-true"
+    patience: int = 0
+    seed: int = 0
+    devices: int = 1
+    nodes: int = 1
+    accelerator: str = "auto"
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A whole run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -> str:
+    """The text of a config; `extra`: further tables, such as versions.
+
+    >>> print(to_toml(RunConfig()).splitlines()[:3])
+    ['[model]', 'encoder = "mobilenetv3"', 'weights = ""']
+    """
+    tables: dict[str, dict[str, object]] = {**dataclasses.asdict(config)}
+    for name, entries in (extra or {}).items():
+        tables[name] = dict(entries)
+    return "\n".join(_table(name, entries) for name, entries in tables.items())
+
+
+def from_toml(text: str, source: str = "config") -> RunConfig:
+    """The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
+
+    >>> from_toml("[train]\\nepochs = 3").train.epochs
+    3
+
+    Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a value of another type.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"`{source}` is no TOML: {error}"
+        raise ValueError(message) from None
+    tables = {name: table for name, table in tables.items() if name not in ("versions", "hashes")}
+    return _section(RunConfig, tables, source)
+
+
+def read_config(path: Path) -> RunConfig:
+    """The config in a file; raises `ValueError` naming the file."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            message = f"`config` (={str(path)!r}) has more than {LARGEST_FILE} bytes"
+            raise ValueError(message)
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = f"`config` (={str(path)!r}) does not exist"
+        raise ValueError(message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"`config` (={str(path)!r}) cannot be read: {error}"
+        raise ValueError(message) from None
+    return from_toml(text, str(path))
+
+
+def changed(config: RunConfig, **values: object) -> RunConfig:
+    """The config with other values, given as `section__key=value`; None leaves a value as it is.
+
+    >>> changed(RunConfig(), train__epochs=3, model__encoder=None).train.epochs
+    3
+    """
+    sections: dict[str, dict[str, object]] = {}
+    for name, value in values.items():
+        section, _, key = name.partition("__")
+        if value is not None:
+            sections.setdefault(section, {})[key] = value
+    made = {name: dataclasses.replace(getattr(config, name), **cast("Any", new)) for name, new in sections.items()}
+    return dataclasses.replace(config, **cast("Any", made))
+
+
+def _table(name: str, entries: dict[str, object]) -> str:
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in entries.items()]
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_value(entry) for entry in cast('tuple[object, ...]', value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's strings are TOML's, but for the delete character
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
+
+
+def _section(kind: type[Section], entries: dict[str, Any], source: str) -> Section:
+    hints = get_type_hints(kind)
+    for key in entries:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1, 0)
+            message = f"`{key}` in {source} is no key there; the nearest is `{(near or list(hints))[0]}`"
+            raise ValueError(message)
+    values = {key: _typed(f"{source}: {key}", hints[key], value) for key, value in entries.items()}
+    return kind(**values)
+
+
+def _typed(source: str, kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _section(cast("type[Any]", kind), cast("dict[str, Any]", value), source.rpartition(": ")[2])
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        entry = get_args(kind)[0]
+        return tuple(_typed(source, entry, item) for item in cast("list[Any]", value))
+    if kind is float and type(value) is int:
+        return float(value)
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if type(value) in kinds:
+        return value
+    wanted = "a table" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
+    message = f"`{source}` (={value!r}) must be {wanted}"
+    raise ValueError(message)

@@ -1,0 +1,103 @@
+"""The road network: an encoder, transposed by `backstride.transpose` into FCN-8s, fed as the encoder was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backstride.roads.config import ModelConfig
+from backstride.roads.encoders import Encoder, encoder
+from backstride.roads.weights import load_encoder
+from backstride.surgery import Report, transpose
+from backstride.torch import accelerate
+
+
+class Network(nn.Module):
+    """(N, 3, H, W), RGB from 0 to 1, to logits (N, classes, H, W), for H and W from `native` on.
+
+    `segmenter`: what `backstride.transpose` gave. `report`: its report. `mean`, `std`: of what the encoder
+    was trained on; `caffe`: BGR from 0 to 255 instead of RGB from 0 to 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, segmenter: nn.Module, report: Report, fed: Encoder) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.report = report
+        self.native = report.input_shape
+        self.caffe = fed.caffe
+        self.register_buffer("mean", torch.tensor(fed.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(fed.std)[:, None, None], persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of every pixel."""
+        if self.caffe:
+            image = image.flip(1) * 255
+        fed = (image - self.mean) / self.std
+        return self.segmenter(fed.contiguous(memory_format=torch.channels_last))
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """The network of a config; its weights come from `config.weights` where that names a file, or else at random.
+
+    >>> network = build(ModelConfig("mobilenetv3-minimal"))
+    >>> network(torch.zeros(1, 3, 48, 96)).shape
+    torch.Size([1, 2, 48, 96])
+
+    Draws from torch's global stream. Before training, each step of the decoder is bilinear interpolation.
+    Raises `ValueError` for what no encoder has, `ImportError` where its library is missing.
+    """
+    _check(config)
+    made = encoder(config)
+    if config.weights:
+        load_encoder(made.classifier, Path(config.weights))
+    network, report = _transposed(made, config)
+    road = Network(network, report, made).to(memory_format=torch.channels_last)
+    if config.engine:
+        road = accelerate(road).model
+    return road
+
+
+def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:
+    """By the first native size that has the taps."""
+    options: Any = {name: getattr(config, name) for name in ("classes", "skips", "decoder", "init", "se")}
+    for native in made.natives[:-1]:
+        try:
+            return transpose(made.classifier.train(), native, **options)
+        except ValueError:
+            continue
+    return transpose(made.classifier.train(), made.natives[-1], **options)
+
+
+def encoder_parameters(network: nn.Module) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
+    """The named parameters of the encoder, and those of the score layer and the decoder."""
+    loose: Any = network
+    score = loose.report.decoder.score.replace("_", ".")
+    encoder_part: list[tuple[str, nn.Parameter]] = []
+    decoder_part: list[tuple[str, nn.Parameter]] = []
+    for name, parameter in network.named_parameters():
+        layer = name.removeprefix("segmenter.backbone.").rpartition(".")[0]
+        below = name.startswith("segmenter.backbone.") and layer.replace("_", ".") != score
+        (encoder_part if below else decoder_part).append((name, parameter))
+    return encoder_part, decoder_part
+
+
+def _check(config: ModelConfig) -> None:
+    for name in ("classes", "head", "head_kernel"):
+        if getattr(config, name) < 1:
+            message = f"`{name}` (={getattr(config, name)}) must be at least 1; the nearest legal value is 1"
+            raise ValueError(message)
+    if config.classes < 2:
+        message = f"`classes` (={config.classes}) must be at least 2, background and road"
+        raise ValueError(message)
+    if config.head_kernel % 2 == 0:
+        message = f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        raise ValueError(message)
+    if not 0 <= config.dropout < 1:
+        message = f"`dropout` (={config.dropout}) must be at least 0 and below 1"
+        raise ValueError(message)

@@ -1,0 +1,58 @@
+"""Trained weights of encoders from safetensors files."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from backstride.roads.vgg import torchvision_names
+
+
+def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, which holds no code; raises `ValueError` naming the file."""
+    if not path.is_file():
+        message = f"`{name}` (={str(path)!r}) does not exist"
+        raise ValueError(message)
+    safetensors: Any = importlib.import_module("safetensors")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
+            return tensors, dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        message = f"`{name}` (={str(path)!r}) is no safetensors file: {error}"
+        raise ValueError(message) from None
+
+
+def load_encoder(classifier: nn.Module, path: Path) -> None:
+    """Copy weights into the encoder: its own layers' names, or torchvision's of vgg16; those of its head may be missing.
+
+    Raises `ValueError` where a name or a shape is unknown to the encoder, or less than half of it is given.
+    """
+    given, _ = read_tensors(path)
+    own: dict[str, Tensor] = {**dict(classifier.named_parameters()), **dict(classifier.named_buffers())}
+    known = torchvision_names()
+    found: dict[str, Tensor] = {}
+    for key, tensor in given.items():
+        layer, _, kind = key.rpartition(".")
+        name = key if key in own else f"{known.get(layer, layer)}.{kind}"
+        head = name not in own or own[name].shape != tensor.shape
+        if head and not _is_head(name):
+            shape = tuple(tensor.shape)
+            have = f"has shape {tuple(own[name].shape)} in the encoder" if name in own else "is not in the encoder"
+            message = f"`weights` (={str(path)!r}): {key}, of shape {shape}, {have}"
+            raise ValueError(message)
+        if not head:
+            found[name] = tensor
+    missing = [name for name in own if name not in found and not _is_head(name) and "num_batches" not in name]
+    if missing or not found:
+        message = f"`weights` (={str(path)!r}) lacks {missing[0] if missing else 'every layer'} of the encoder"
+        raise ValueError(message)
+    _ = classifier.load_state_dict(found, strict=False)
+
+
+def _is_head(name: str) -> bool:
+    """Whether a tensor belongs to the layers that a new task trains anew."""
+    return name.partition(".")[0] in ("classifier", "fc", "conv6", "conv7", "score", "output", "head")
