@@ -37,8 +37,10 @@ def beside(path: Path) -> Generator[Path]:
         _ = os.umask(umask)
         part.chmod(0o666 & ~umask)
         _ = part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(path)
         raise
 
 

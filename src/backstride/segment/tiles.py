@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -93,15 +93,12 @@ def assemble(
 ) -> None:
     """Fill `found`, (..., H, W), tile by tile. `part`: pixels (..., h, w) to their results (..., h, w).
 
-    Pictures below the native size are extended by copies of their border first; those below it in one
-    direction only stay in tiles along the other.
+    Pictures below the native size are extended by copies of their border first.
     """
     rows, columns = image.shape[-2:]
-    short = [max(0, least - have) for have, least in zip((rows, columns), known.native, strict=True)]
-    if any(short):
-        image = np.pad(image, (*[(0, 0)] * (image.ndim - 2), (0, short[0]), (0, short[1])), mode="edge")
-    tiles = list(_tiles((image.shape[-2], image.shape[-1]), tile, known))
-    for done, (row, column) in enumerate(tiles):
+    image = extended(image, known)
+    places = tiles((image.shape[-2], image.shape[-1]), tile, known)
+    for done, (row, column) in enumerate(places):
         made = part(image[..., row.start : row.end, column.start : column.end])
         last = min(row.last, rows), min(column.last, columns)
         kept = made[
@@ -109,7 +106,7 @@ def assemble(
         ]
         found[..., row.first : last[0], column.first : last[1]] = kept
         if progress is not None:
-            progress(done + 1, len(tiles))
+            progress(done + 1, len(places))
 
 
 def largest_tile(size: tuple[int, int], known: Influence, free: int | None = None) -> int:
@@ -126,10 +123,18 @@ def largest_tile(size: tuple[int, int], known: Influence, free: int | None = Non
     return check_tile(max(math.isqrt(int(pixels)), -(-least // known.stride) * known.stride), known)
 
 
-def _tiles(size: tuple[int, int], tile: int, known: Influence) -> Iterator[tuple[Span, Span]]:
-    for row in spans(size[0], tile, known, known.native[0]):
-        for column in spans(size[1], tile, known, known.native[1]):
-            yield row, column
+def extended(image: NDArray[Any], known: Influence) -> NDArray[Any]:
+    """A picture (..., H, W) below the native size, extended by copies of its border; others as they are."""
+    short = [max(0, least - have) for have, least in zip(image.shape[-2:], known.native, strict=True)]
+    if not any(short):
+        return image
+    return np.pad(image, (*[(0, 0)] * (image.ndim - 2), (0, short[0]), (0, short[1])), mode="edge")
+
+
+def tiles(size: tuple[int, int], tile: int, known: Influence) -> list[tuple[Span, Span]]:
+    """The tiles of a picture, row by row."""
+    columns = spans(size[1], tile, known, known.native[1])
+    return [(row, column) for row in spans(size[0], tile, known, known.native[0]) for column in columns]
 
 
 def _check_scores(scores: NDArray[Any], size: tuple[int, ...]) -> None:

@@ -33,6 +33,7 @@ def _fold(network: fx.GraphModule) -> None:
         network.set_submodule(str(source.target), fuse_conv_bn_eval(convolution, batch_norm))
         norm.replace_all_uses_with(source)
         network.graph.erase_node(norm)
+    network.delete_all_unused_submodules()
     _ = network.recompile()
 
 
@@ -40,4 +41,7 @@ def _alone(network: fx.GraphModule, source: fx.Node, norm: fx.Node) -> bool:
     """Whether both are modules, the norm alone reads the source, and neither module is called elsewhere."""
     if source.op != "call_module" or norm.op != "call_module" or len(source.users) != 1:
         return False
-    return sum(node.op == "call_module" and node.target in (source.target, norm.target) for node in network.graph.nodes) == 2
+    return (
+        sum(node.op == "call_module" and node.target in (source.target, norm.target) for node in network.graph.nodes)
+        == 2
+    )

@@ -40,7 +40,9 @@ class Predictor(Protocol):
         ...
 
 
-def levels(predictor: Predictor, pictures: Pictures, tile: int | None = None, progress: Progress | None = None) -> Levels:
+def levels(
+    predictor: Predictor, pictures: Pictures, tile: int | None = None, progress: Progress | None = None
+) -> Levels:
     """The probability of road in steps of 1/65535, (n, rows, columns), of pictures (n, rows, columns, 3) of any size.
 
     `tile`: the side of the tiles; None takes the whole picture where memory allows. Tiles overlap by as
@@ -61,5 +63,5 @@ def levels(predictor: Predictor, pictures: Pictures, tile: int | None = None, pr
         return np.rint(probability * np.float32(LEVELS)).astype(np.uint16)
 
     found = np.empty(pictures.shape[:3], np.uint16)
-    assemble(part, pictures.transpose(0, 3, 1, 2), found[:, None], known, side, progress=progress)
+    assemble(part, pictures.transpose(0, 3, 1, 2), found, known, side, progress=progress)
     return found

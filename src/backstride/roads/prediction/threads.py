@@ -11,8 +11,8 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-def ahead(source: Iterable[Given], depth: int) -> Iterator[Given]:
-    """The same, made on a thread of its own, at most `depth` entries early.
+def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool] = lambda _: False) -> Iterator[Given]:
+    """The same, made on a thread of its own, at most `depth` entries early; one after a large one.
 
     >>> list(ahead(range(5), 2))
     [0, 1, 2, 3, 4]
@@ -21,9 +21,10 @@ def ahead(source: Iterable[Given], depth: int) -> Iterator[Given]:
     pool = ThreadPoolExecutor(1, "ahead")
     waiting: deque[Future[Any]] = deque()
     try:
-        waiting.extend(pool.submit(next, entries, end) for _ in range(depth))
+        waiting.append(pool.submit(next, entries, end))
         while (entry := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, entries, end))
+            while len(waiting) < (1 if is_large(entry) else depth):
+                waiting.append(pool.submit(next, entries, end))
             yield entry
     finally:
         pool.shutdown(cancel_futures=True)

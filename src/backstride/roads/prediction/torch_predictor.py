@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from backstride.roads.prediction.folding import folded
-from backstride.roads.prediction.predictor import ROAD, Pictures
+from backstride.roads.prediction.pooling import Pooling, holding, poolings, settled
+from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
+from backstride.segment.tiles import Span, extended, tiles
 from backstride.surgery.influence import Influence
 from backstride.surgery.torch_decoder import Segmenter
 from backstride.torch import accelerate
@@ -28,14 +31,15 @@ class TorchPredictor:
         self.device = check_device(device)
         self.segmenter = segmenter_of(network)
         self.known: Influence = self.segmenter.influence
-        made = accelerate(folded(network)).model
-        self.network = made.to(self.device, memory_format=torch.channels_last)
+        made = folded(network)
+        self._poolings = poolings(made)
+        self.network = accelerate(made).model.to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""
         with torch.inference_mode():
             # (n, rows, columns, 3) seen as (n, 3, rows, columns) is channels last already
-            images = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).permute(0, 3, 1, 2)
+            images = torch.as_tensor(np.ascontiguousarray(pictures), device=self.device).permute(0, 3, 1, 2)
             return road(self.network(images.float().div_(255))).cpu().numpy()
 
     def free(self) -> int:
@@ -43,6 +47,34 @@ class TorchPredictor:
         if self.device == "cuda":
             return int(torch.cuda.mem_get_info()[0])
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def settle(self, pictures: Pictures, tile: int) -> Predictor:
+        """See `Predictor`."""
+        images = extended(pictures.transpose(0, 3, 1, 2), self.known).transpose(0, 2, 3, 1)
+
+        def run(at: tuple[Span, Span]) -> None:
+            _ = self(images[:, at[0].start : at[0].end, at[1].start : at[1].end])
+
+        places = tiles((images.shape[1], images.shape[2]), tile, self.known)
+        return _Settled(self, self._poolings, settled(self._poolings, run, places, self.known))
+
+
+class _Settled:
+    """A predictor whose poolings hold what they gave on whole pictures."""
+
+    def __init__(self, whole: TorchPredictor, layers: Sequence[Pooling], values: Sequence[torch.Tensor]) -> None:
+        self.known, self.device = whole.known, whole.device
+        self._whole, self._layers, self._values = whole, layers, values
+
+    def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
+        with holding(self._layers, self._values):
+            return self._whole(pictures)
+
+    def free(self) -> int:
+        return self._whole.free()
+
+    def settle(self, pictures: Pictures, tile: int) -> Predictor:
+        return self._whole.settle(pictures, tile)
 
 
 def road(logits: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Predict the road of pictures, folders and videos with a trained network."""
