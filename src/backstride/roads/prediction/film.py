@@ -66,7 +66,9 @@ def library() -> Any:
 
 
 class Film:
-    """An open video. Raises `ValueError` for what is none, or has no frame that can be read."""
+    """An open video, to be read once. Raises `ValueError` for what is none, or has no frame that can be read."""
+
+    facts: Facts
 
     def __init__(self, path: Path) -> None:
         av = library()
@@ -83,22 +85,21 @@ class Film:
         for entry in self._frames:
             self._early.append(entry)
             if isinstance(entry, Frame):
+                # once, here: PyAV's streams must not be asked when their container is closed
+                self.facts = Facts(
+                    entry.pixels.shape[:2], self._rate(), self._base(), self._promised(), self._colours
+                )
                 break
         else:
             message = f"`images` (={str(path)!r}) has no frame that can be read"
             raise ValueError(message)
 
-    @property
-    def facts(self) -> Facts:
-        """What a writer needs; known after the first frame."""
-        first = self._early[-1]
-        assert isinstance(first, Frame)
-        return Facts(first.pixels.shape[:2], self._rate(), self._base(), self._promised(), self._colours)
-
     def __iter__(self) -> Iterator[Frame | Skipped]:
-        yield from self._early
-        yield from self._frames
-        self._container.close()
+        try:
+            yield from self._early
+            yield from self._frames
+        finally:
+            self._container.close()
 
     def _base(self) -> Fraction:
         return self._stream.time_base or 1 / self._rate()
