@@ -10,11 +10,11 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform")
+COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The commands of these names; each is the function of its name in the module of its name."""
+    """The commands of these names; each is the function, or the application, of its name in the module of its name."""
     app = typer.Typer(
         name="backstride",
         epilog="Try: backstride sizes --input 7 --output 14",
@@ -24,7 +24,11 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     _ = app.callback()(_backstride)  # one command alone would not be asked for by its name
     for name in names:
-        _ = app.command()(getattr(importlib.import_module(f"backstride.cli.{name}"), name))
+        command = getattr(importlib.import_module(f"backstride.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            _ = app.command()(command)
     return app
 
 

@@ -53,6 +53,19 @@ def shape(name: str, text: str) -> tuple[int, ...]:
     return found
 
 
+def pair(name: str, text: str) -> tuple[int, int]:
+    """Read rows and columns joined by x.
+
+    >>> pair("size", "192x352")
+    (192, 352)
+    """
+    found = size(name, text)
+    if not isinstance(found, tuple) or len(found) != 2:
+        message = f"`{name}` (={text!r}) must be rows x columns; for example 192x352"
+        raise ValueError(message)
+    return found
+
+
 def numbers(name: str, text: str) -> tuple[float, ...]:
     """Read numbers joined by commas.
 

@@ -55,7 +55,8 @@ def load(path: Path) -> tuple[nn.Module, RunConfig]:
         message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
         raise ValueError(message)
     config = from_toml(metadata[KEY], str(file))
-    with torch.random.fork_rng(devices=[]):
+    stream: Any = torch.random  # partly untyped
+    with stream.fork_rng(devices=[]):
         module = build(changed(config, model__weights="").model)
     fill(module, tensors, file)
     return module.eval(), config

@@ -20,10 +20,10 @@ class ModelConfig:
     """The network: FCN-8s on an encoder.
 
     `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or package.module:factory.
-    `weights`: a safetensors file of the encoder's weights, "" for none. `skips`: strides of the taps. `head`,
-    `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3).
-    `se`: what squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's
-    engine instead of PyTorch's kernels.
+    `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in training, the
+    data's. `skips`: strides of the taps. `head`, `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and
+    7 of vgg16 (dropout also of mobilenetv3). `se`: what squeeze and excitation pools, "global" or "local". `engine`:
+    transposed convolutions on Backstride's engine instead of PyTorch's kernels.
     """
 
     encoder: str = "mobilenetv3"
@@ -43,18 +43,23 @@ class ModelConfig:
 class DataConfig:
     """Which pictures.
 
-    `folder`: where they are, "" for synthetic scenes. `size`: rows and columns that pictures are scaled to, () for
-    none. `scenes`, `held_out_scenes`: how many synthetic ones. `folds`, `fold`: with folds > 1 the fold that is held
-    out; else the data set's own split. `extra`: synthetic scenes that are trained beside the folder's pictures.
-    `augment`: change pictures at random in training.
+    `folder`: where they are, "" for synthetic scenes. `table`: a table of classes in TOML. `size`: rows and columns
+    that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
+    The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
+    or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random.
     """
 
     folder: str = ""
+    table: str = ""
     size: tuple[int, ...] = ()
-    scenes: int = 512
-    held_out_scenes: int = 64
+    group: str = "name"
+    held_out: tuple[str, ...] = ()
     folds: int = 0
     fold: int = 0
+    share: float = 0.2
+    scenes: int = 512
+    held_out_scenes: int = 64
     extra: int = 0
     augment: bool = True
 
@@ -116,9 +121,9 @@ def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -
 
 
 def from_toml(text: str, source: str = "config") -> RunConfig:
-    """The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
+    r"""The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
 
-    >>> from_toml("[train]\\nepochs = 3").train.epochs
+    >>> from_toml("[train]\nepochs = 3").train.epochs
     3
 
     Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a value of another type.

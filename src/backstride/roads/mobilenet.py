@@ -82,12 +82,12 @@ class InvertedResidual(nn.Module):
 
 
 def unit(
-    channels: int, wide: int, kernel: int, stride: int, act: type[nn.Module] | None, groups: int = 1
+    channels: int, wide: int, kernel: int, stride: int, act: type[nn.Module] | None, *, groups: int = 1
 ) -> nn.Sequential:
     """Convolution, batch norm, activation."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, wide, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(wide, eps=1e-3, momentum=0.01),
+        nn.BatchNorm2d(wide, eps=1e-3),
     ]
     return nn.Sequential(*layers, *([] if act is None else [act()]))
 

@@ -57,10 +57,9 @@ def build(config: ModelConfig) -> nn.Module:
     if config.weights:
         load_encoder(made.classifier, Path(config.weights))
     network, report = _transposed(made, config)
-    road = Network(network, report, made).to(memory_format=torch.channels_last)
-    if config.engine:
-        road = accelerate(road).model
-    return road
+    road: Any = Network(network, report, made)
+    _ = road.to(memory_format=torch.channels_last)
+    return accelerate(road).model if config.engine else road
 
 
 def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:
@@ -96,7 +95,9 @@ def _check(config: ModelConfig) -> None:
         message = f"`classes` (={config.classes}) must be at least 2, background and road"
         raise ValueError(message)
     if config.head_kernel % 2 == 0:
-        message = f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        message = (
+            f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        )
         raise ValueError(message)
     if not 0 <= config.dropout < 1:
         message = f"`dropout` (={config.dropout}) must be at least 0 and below 1"

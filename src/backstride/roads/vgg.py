@@ -42,7 +42,7 @@ def vgg16(classes: int, head: int, head_kernel: int, dropout: float) -> nn.Seque
 
 
 def torchvision_names() -> dict[str, str]:
-    """torchvision's name of each convolution: `features.0` for `block1_conv1` and so on."""
+    """The name in torchvision of each convolution, `features.0` for `block1_conv1` and so on."""
     names: dict[str, str] = {}
     place = 0
     for block, (count, _) in enumerate(BLOCKS, start=1):

@@ -27,9 +27,10 @@ def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], 
 
 
 def load_encoder(classifier: nn.Module, path: Path) -> None:
-    """Copy weights into the encoder: its own layers' names, or torchvision's of vgg16; those of its head may be missing.
+    """Copy weights into the encoder, by its own layers' names, or by torchvision's for vgg16.
 
-    Raises `ValueError` where a name or a shape is unknown to the encoder, or less than half of it is given.
+    Weights of the head may be missing or of another shape: it is trained anew. Raises `ValueError` where another layer
+    is missing, unknown to the encoder, or of another shape.
     """
     given, _ = read_tensors(path)
     own: dict[str, Tensor] = {**dict(classifier.named_parameters()), **dict(classifier.named_buffers())}

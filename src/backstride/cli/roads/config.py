@@ -1,0 +1,19 @@
+"""The config that the words of a command give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backstride.roads.config import RunConfig, changed, read_config
+
+
+def given(config: Path | None, out: Path, options: dict[str, object], *, resume: bool) -> RunConfig:
+    """The config of a file, of the run that goes on, or the default one, with the options that were given."""
+    saved = out / "config.toml"
+    if config is not None:
+        base = read_config(config)
+    elif resume and saved.is_file():
+        base = read_config(saved)
+    else:
+        base = RunConfig()
+    return changed(base, **options)

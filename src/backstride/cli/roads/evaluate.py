@@ -1,0 +1,65 @@
+"""backstride roads evaluate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+SHOWN = ("maxf", "ap", "pre", "rec", "fpr", "fnr", "iou")
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures, the curve and the worst pictures.")],
+    data: Annotated[
+        str | None, typer.Option(help="Folder of pictures with masks; that of the training if left out.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="held-out, train or all of the pictures; all where --data is new.")] = "",
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst pictures are drawn.")] = 10,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")] = False,
+) -> None:
+    r"""Measure a trained network: MaxF, average precision and more, by category, and in bird's-eye view.
+
+    Needs: pip install "backstride\[roads]".
+    Example: backstride roads evaluate --checkpoint run --out run/evaluation
+    """
+    from backstride.roads import checkpoint as files  # noqa: PLC0415  keeps PyTorch out of the other commands
+    from backstride.roads.evaluate import evaluate as measure  # noqa: PLC0415  the same
+    from backstride.roads.sources import open_part  # noqa: PLC0415  the same
+
+    network, config = files.load(checkpoint)
+    pictures = open_part(config, data, part)
+    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as progress:
+        task = progress.add_task("pictures", total=len(pictures.samples))
+        found = measure(
+            network,
+            pictures,
+            out,
+            size=config.data.size,
+            device=device,
+            worst=worst,
+            on_image=lambda: progress.advance(task),
+        )
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+        return
+    table = Table(title=f"{found.images} pictures, in percent", title_justify="left")
+    table.add_column("view", no_wrap=True)
+    table.add_column("category")
+    for name in SHOWN:
+        table.add_column({"maxf": "MaxF", "iou": "IoU"}.get(name, name.upper()), justify="right")
+    for view, categories in found.views.items():
+        for category, measures in categories.items():
+            values = asdict(measures)
+            table.add_row(view, category, *(f"{100 * values[name]:.2f}" for name in SHOWN))
+    console = Console()
+    console.print(table)
+    console.print(f"written to {out}", style="dim", markup=False, soft_wrap=True)

@@ -1,0 +1,69 @@
+"""Progress of a run on the console: bars for epochs and batches, and a line for every epoch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
+
+
+class Bars(callbacks.Callback):
+    """Shown by the first process, gone when training ends."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description:12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, console=console, transient=True)
+        self.epochs: Any = None
+        self.batches: Any = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin with the epoch that training goes on with."""
+        _ = pl_module
+        if trainer.is_global_zero:
+            self.epochs = self.progress.add_task("epochs", total=trainer.max_epochs, note="")
+            self.batches = self.progress.add_task("batches", total=None, note="")
+            self.progress.start()
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """A new bar of batches."""
+        _ = pl_module
+        if self.epochs is not None:
+            self.progress.update(self.epochs, completed=trainer.current_epoch)
+            self.progress.reset(self.batches, total=trainer.num_training_batches, description="batches", note="")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """One more."""
+        _ = trainer, pl_module, batch
+        if self.batches is not None:
+            self.progress.update(self.batches, completed=batch_idx + 1, note=f"loss {float(outputs['loss']):.4f}")
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """The held-out pictures."""
+        _ = pl_module
+        if self.batches is not None:
+            total = sum(trainer.num_val_batches)
+            self.progress.reset(self.batches, total=total, description="held out", note="")
+
+    def on_validation_batch_end(  # noqa: PLR0917  Lightning calls it so
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """One more."""
+        _ = trainer, pl_module, outputs, batch, dataloader_idx
+        if self.batches is not None:
+            self.progress.update(self.batches, completed=batch_idx + 1)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Leave the console clean, however training ended."""
+        _ = trainer, pl_module, stage
+        self.progress.stop()

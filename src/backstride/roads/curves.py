@@ -1,0 +1,70 @@
+"""Curves as PNG: loss and measures over epochs, precision over recall."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from backstride.roads.metrics import Counts
+
+BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d1661c", "#2c8a4b", "#8a8f98"
+SHADES = (BLUE, ORANGE, GREEN, "#8450a8", GREY)
+
+
+def of_training(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """The losses and the held-out measures of every epoch."""
+    figure, (left, right) = _figure(2)
+    epochs = [row["epoch"] for row in rows]
+    for axes, names, title in (
+        (left, (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)), "loss"),
+        (right, (("val_maxf", "MaxF", GREEN), ("val_ap", "AP", BLUE), ("val_iou", "IoU", ORANGE)), "held out"),
+    ):
+        for name, label, colour in names:
+            axes.plot(epochs, [row[name] for row in rows], color=colour, label=label, marker="o", markersize=3)
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+    best = max((row["val_maxf"] for row in rows), default=0)
+    right.set_title(f"held out; best MaxF {best:.4f}")
+    return _png(figure)
+
+
+def of_precision(counts: Mapping[str, Counts]) -> bytes:
+    """Precision over recall, a curve for each name, with a dot at the largest F-measure."""
+    figure, (axes,) = _figure(1)
+    for (name, counted), colour in zip(counts.items(), SHADES * len(counts), strict=False):
+        precision, recall = counted.curve()
+        shown = precision > 0
+        measures = counted.measures()
+        axes.plot(recall[shown], precision[shown], color=colour, label=f"{name}: MaxF {measures.maxf:.4f}")
+        axes.plot([measures.rec], [measures.pre], "o", color=colour, markersize=5)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.set_xlim(0, 1.01)
+    low = min((float(np.min(c.curve()[0][c.curve()[0] > 0], initial=1)) for c in counts.values()), default=0)
+    axes.set_ylim(min(low, 0.8), 1.01)
+    axes.legend(frameon=False, loc="lower left")
+    return _png(figure)
+
+
+def _figure(count: int) -> tuple[Any, Any]:
+    """A figure of its own, which no global state of matplotlib holds."""
+    made: Any = importlib.import_module("matplotlib.figure").Figure(figsize=(5 * count, 3.6), dpi=110)
+    axes = made.subplots(1, count, squeeze=False)[0]
+    for one in axes:
+        one.grid(visible=True, color="#e3e5e8", linewidth=0.8)
+        for side in ("top", "right"):
+            one.spines[side].set_visible(False)
+    return made, axes
+
+
+def _png(figure: Any) -> bytes:
+    figure.tight_layout()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return data.getvalue()

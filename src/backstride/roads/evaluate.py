@@ -1,0 +1,183 @@
+"""How well a trained network finds the road: measures by category, a curve, and the pictures it does worst on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from numpy.typing import NDArray
+from torch import nn
+
+from backstride.demo.metrics import intersection_over_union
+from backstride.files import make_folder, write_beside
+from backstride.roads import birdseye, curves
+from backstride.roads.camera import Ground, read_calibration
+from backstride.roads.errors import errors_over
+from backstride.roads.feed import scaled
+from backstride.roads.metrics import Counts, Measures, as_levels, confusion, total
+from backstride.roads.sample import ROAD, Dataset
+from backstride.roads.synthetic.dataset import png
+
+ALL = "all"
+VIEWS = ("perspective", "bird's eye")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures by view and category, `all` among them; `classes`: IoU by class; `worst`: names, worst first."""
+
+    views: dict[str, dict[str, Measures]]
+    classes: dict[str, float]
+    worst: tuple[str, ...]
+    images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return dataclasses.asdict(self)
+
+
+@dataclass
+class _Seen:
+    """What one picture adds."""
+
+    category: str
+    counts: Counts
+    above: Counts | None
+
+
+def evaluate(
+    network: nn.Module,
+    pictures: Dataset,
+    out: Path | None = None,
+    *,
+    size: Sequence[int] = (),
+    device: str = "cpu",
+    worst: int = 10,
+    on_image: Callable[[], None] | None = None,
+) -> Evaluation:
+    """Measure a network on pictures with masks.
+
+    Probabilities are compared with the masks in the pictures' own size; `size` is what they are scaled to before the
+    network sees them, as in training. Where a picture has a calibration, it is also measured in bird's-eye view. Into
+    `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
+    green road that was found, red road that was missed, blue what is none.
+
+    Raises `ValueError` where there are no pictures or a mask has another size than its picture.
+    """
+    if not pictures.samples:
+        message = "there is no picture to evaluate on"
+        raise ValueError(message)
+    network = network.to(device).eval()
+    matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
+    seen: list[_Seen] = []
+    for index, sample in enumerate(pictures.samples):
+        mask = pictures.mask(index)
+        shares = probabilities(network, pictures.image(index), size, device)
+        if shares.shape[1:] != mask.shape:
+            message = f"the mask of {sample.name!r} has shape {mask.shape}, its picture {shares.shape[1:]}"
+            raise ValueError(message)
+        matrix += confusion(mask, shares.argmax(0), len(matrix))
+        counts = Counts()
+        counts.add(shares[ROAD], mask)
+        seen.append(_Seen(sample.category, counts, _above(shares[ROAD], mask, _ground(pictures, index))))
+        if on_image is not None:
+            on_image()
+    pooled = _pooled(seen)
+    threshold = pooled[VIEWS[0]][ALL].measures().threshold
+    order = sorted(range(len(seen)), key=lambda index: (f_measure(seen[index].counts, threshold), index))[:worst]
+    made = Evaluation(
+        views={
+            view: {name: counts.measures() for name, counts in categories.items()}
+            for view, categories in pooled.items()
+        },
+        classes=dict(zip(pictures.classes, map(float, intersection_over_union(matrix)), strict=True)),
+        worst=tuple(pictures.samples[index].name for index in order),
+        images=len(seen),
+    )
+    if out is not None:
+        make_folder(out)
+        write_beside(out / "evaluation.json", json.dumps(_finite(made.as_dict()), indent=2) + "\n")
+        write_beside(out / "precision_recall.png", curves.of_precision(_curves(pooled)))
+        for place, index in enumerate(order, start=1):
+            image, mask = pictures.image(index), pictures.mask(index)
+            found = as_levels(probabilities(network, image, size, device)[ROAD]) >= threshold
+            name = pictures.samples[index].name.replace("/", "_")
+            write_beside(out / "worst" / f"{place:02d}_{name}.png", png(errors_over(image, found, mask)))
+    return made
+
+
+def probabilities(
+    network: nn.Module, image: NDArray[np.uint8], size: Sequence[int], device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Of every class, (classes, rows, columns) in the picture's own size."""
+    rows, columns = image.shape[:2]
+    with torch.inference_mode():
+        fed = scaled(image, size)[None].to(device)
+        shares = network(fed).float().softmax(1)
+        if tuple(shares.shape[2:]) != (rows, columns):
+            shares = F.interpolate(shares, (rows, columns), mode="bilinear")
+        return shares[0].cpu().numpy()
+
+
+def f_measure(counts: Counts, threshold: int) -> float:
+    """Of one picture at one threshold; 1 where there is no road and none was found."""
+    true, false = counts.table[1, threshold:].sum(), counts.table[0, threshold:].sum()
+    missed = counts.table[1, :threshold].sum()
+    whole = 2 * true + false + missed
+    return float(2 * true / whole) if whole else 1.0
+
+
+def _above(probability: NDArray[np.float32], mask: NDArray[np.uint8], ground: Ground | None) -> Counts | None:
+    if ground is None:
+        return None
+    counts = Counts()
+    counts.add(birdseye.probability_from_above(probability, ground), birdseye.labels_from_above(mask, ground))
+    return counts
+
+
+def _ground(pictures: Dataset, index: int) -> Ground | None:
+    calibration = pictures.samples[index].calibration
+    if calibration is not None:
+        return read_calibration(calibration)
+    drawn: Any = getattr(pictures, "ground", None)
+    return None if drawn is None else drawn(index)
+
+
+def _pooled(seen: list[_Seen]) -> dict[str, dict[str, Counts]]:
+    """Counts by view and category, those of all pictures last."""
+    found: dict[str, dict[str, Counts]] = {}
+    for view, parts in (
+        (VIEWS[0], [(one.category, one.counts) for one in seen]),
+        (VIEWS[1], [(one.category, one.above) for one in seen if one.above is not None]),
+    ):
+        if not parts:
+            continue
+        names = sorted({category for category, _ in parts if category})
+        found[view] = {
+            name: total(counts for category, counts in parts if category == name and counts) for name in names
+        }
+        found[view][ALL] = total(counts for _, counts in parts if counts)
+    return found
+
+
+def _curves(pooled: dict[str, dict[str, Counts]]) -> dict[str, Counts]:
+    return {
+        category if view == VIEWS[0] else f"{category}, {view}": counts
+        for view, categories in pooled.items()
+        for category, counts in categories.items()
+        if view == VIEWS[0] or category == ALL
+    }
+
+
+def _finite(value: Any) -> Any:
+    """NaN, which JSON has no word for, as null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  NaN alone differs from itself

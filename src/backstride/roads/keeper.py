@@ -1,0 +1,125 @@
+"""What a run leaves on disk after every epoch, so that it can be stopped at any moment and go on bit for bit.
+
+After each epoch are written, each whole or not at all: the best network, the last network, the table of all
+epochs, and at the very end the state to resume from. A run killed in between does the epoch again: its order,
+changes and draws follow from (seed, epoch, place), so it writes the same files again.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backstride.files import write_beside
+from backstride.roads.checkpoint import BEST, LAST, packed
+
+callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
+plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
+
+STATE, TABLE, CURVES = "resume.ckpt", "epochs.csv", "curves.png"
+COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "rate")
+Row = dict[str, float]
+
+
+class WholeFiles(plugins.TorchCheckpointIO):
+    """Lightning's states: written whole, read without unpickling code."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside its place, then rename."""
+        _ = storage_options
+        data = io.BytesIO()
+        torch.save(checkpoint, data)
+        write_beside(Path(path), data.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
+        """Tensors, numbers and texts only."""
+        _ = weights_only
+        return read_state(Path(path), map_location)
+
+
+def read_state(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The state in a file; raises `ValueError` naming a file that holds anything but tensors, numbers and texts."""
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # whatever a broken archive makes of the reader
+        if isinstance(error, OSError):
+            raise
+        message = f"`resume` (={str(path)!r}) is no state of a run: {str(error).partition(chr(10))[0]}"
+        raise ValueError(message) from None
+
+
+class Keeper(callbacks.Checkpoint):
+    """Writes a run's files; Lightning calls it after all other callbacks.
+
+    `text`: the config's TOML. `draw`: writes the curves of a table. `tell`: told each row.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        text: str,
+        *,
+        draw: Callable[[list[Row]], bytes],
+        tell: Callable[[Row, bool], None],
+    ) -> None:
+        self.out, self.text, self.draw, self.tell = out, text, draw, tell
+        self.rows: list[Row] = []
+        self.best = -1.0
+        self.best_epoch = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the state to resume from."""
+        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
+        self.best_epoch = state_dict["best_epoch"]
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write what the epoch gave."""
+        row = self._row(trainer, pl_module)
+        better = row["val_maxf"] > self.best
+        if better:
+            self.best, self.best_epoch = row["val_maxf"], int(row["epoch"])
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            content = packed(pl_module.network.state_dict(), self.text)
+            if better:
+                write_beside(self.out / BEST, content)
+            write_beside(self.out / LAST, content)
+            write_beside(self.out / TABLE, table(self.rows))
+            write_beside(self.out / CURVES, self.draw(self.rows))
+        trainer.save_checkpoint(self.out / STATE)
+        if trainer.is_global_zero:
+            self.tell(row, better)
+
+    def _row(self, trainer: Any, module: Any) -> Row:
+        found = trainer.callback_metrics
+        measures = module.measures
+        assert measures is not None
+        return {
+            "epoch": float(trainer.current_epoch + 1),
+            "loss": float(found["loss_epoch"]),
+            "val_loss": float(found["val_loss"]),
+            "val_maxf": measures.maxf,
+            "val_ap": measures.ap,
+            "val_iou": measures.iou,
+            "rate": float(module.lr_schedulers().get_last_lr()[-1]),
+        }
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: f"{row[name]:.0f}" if name == "epoch" else f"{row[name]:.6g}" for name in COLUMNS})
+    return text.getvalue()

@@ -1,0 +1,97 @@
+"""The network as Lightning trains it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from backstride.roads.config import TrainConfig
+from backstride.roads.feed import Batch
+from backstride.roads.metrics import LEVELS, Counts, Measures
+from backstride.roads.optimise import frozen, loss_of, optimiser_of, rate_at
+from backstride.roads.sample import IGNORE, ROAD
+
+lightning: Any = importlib.import_module("lightning")
+
+
+class Training(lightning.LightningModule):
+    """A road network with its loss, its optimiser and its measure.
+
+    What is drawn at random in a step, dropout, follows from (seed, epoch, batch, process), so a step that is done
+    again after an interruption is the same step.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainConfig, weight: tuple[float, ...] | None, steps: int) -> None:
+        parent: Any = super()
+        parent.__init__()
+        self.network = network
+        self.config = config
+        self.steps = steps
+        self.held = frozen(network, config.freeze)
+        self.measures: Measures | None = None
+        self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
+        # levels by truth, added up over the validation; a tensor so that processes can add theirs
+        self.table: Any
+        self.register_buffer("table", torch.zeros(2, LEVELS, dtype=torch.int64), persistent=False)
+
+    def configure_optimizers(self) -> Any:
+        """An optimiser with its rate changed after each step."""
+        optimiser = optimiser_of(self.network, self.config)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_at(self.config, self.steps))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Frozen layers keep the statistics of their norms."""
+        for layer in self.held:
+            _ = layer.eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what this step draws."""
+        _ = batch
+        entropy = [self.config.seed, 3, self.current_epoch, batch_idx, self.global_rank]
+        stream: Any = torch.random  # partly untyped
+        _ = stream.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        _ = batch_idx
+        images, labels, _ = batch
+        loss = loss_of(self.network(images), labels, self.weight)
+        count = images.shape[0]
+        self.log("loss", loss.detach(), on_step=True, on_epoch=True, sync_dist=True, batch_size=count)
+        self.log("rate", self.lr_schedulers().get_last_lr()[-1], on_step=True, on_epoch=False)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Count from zero."""
+        _ = self.table.zero_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch."""
+        _ = batch_idx
+        images, labels, _ = batch
+        logits = self.network(images).float()
+        self.table += counted(logits.softmax(1)[:, ROAD], labels)
+        valid = (labels != IGNORE).any()
+        loss = loss_of(logits, labels, self.weight)
+        self.log("val_loss", loss, sync_dist=True, batch_size=max(int(valid) * images.shape[0], 1))
+
+    def on_validation_epoch_end(self) -> None:
+        """The measures over all processes."""
+        table = self.table
+        if self.trainer.world_size > 1:
+            table = self.trainer.strategy.reduce(table.clone(), reduce_op="sum")
+        self.measures = Counts(table.cpu().numpy()).measures()
+        for name in ("maxf", "ap", "iou"):
+            self.log(f"val_{name}", float(getattr(self.measures, name)), rank_zero_only=True, sync_dist=False)
+
+
+def counted(probability: Tensor, labels: Tensor) -> Tensor:
+    """`Counts.add` where the tensors are."""
+    levels = (probability.clamp(0, 1) * (LEVELS - 1) + 0.5).floor().long()
+    cells = ((labels == ROAD).long() * LEVELS + levels)[labels != IGNORE]
+    return torch.bincount(cells, minlength=2 * LEVELS).reshape(2, LEVELS)

@@ -1,0 +1,138 @@
+"""How well probabilities of road agree with masks, pooled over all valid pixels of all images.
+
+The measures of the KITTI Road benchmark: Fritsch, Kuehnl & Geiger, "A New Performance Measure and Evaluation
+Benchmark for Road Detection Algorithms" (ITSC 2013), equations 1 to 5. Probabilities are levels from 0 to 255, and a
+pixel is found to be road at threshold t where its level is t or more. So one histogram of levels for road and one for
+background hold everything, however many images there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.roads.sample import IGNORE, ROAD
+
+LEVELS = 256
+RECALLS = np.arange(11) / 10
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Shares from 0 to 1, at the threshold of the largest F-measure but for `ap`.
+
+    `threshold`: the level; `pre`, `rec`: precision and recall; `fpr`, `fnr`: of the background found to be road and
+    of the road that was not found; `iou`: of the road. `pixels`: how many were counted.
+    """
+
+    maxf: float
+    ap: float
+    pre: float
+    rec: float
+    fpr: float
+    fnr: float
+    iou: float
+    threshold: int
+    pixels: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """Pixels by truth (row 0 background, row 1 road) and level: what is added up over images.
+
+    >>> counts = Counts()
+    >>> counts.add(np.array([[0.9, 0.2, 0.6]]), np.array([[1, 0, 255]], np.uint8))
+    >>> counts.measures().maxf, counts.measures().pixels
+    (1.0, 2)
+    """
+
+    table: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, LEVELS), np.int64))
+
+    def add(self, probability: NDArray[np.floating] | NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+        """Count an image: probabilities of road, 0 to 1 or as levels, and labels of the same shape."""
+        if probability.shape != mask.shape:
+            message = f"`probability` has shape {probability.shape}; it must be the mask's, {mask.shape}"
+            raise ValueError(message)
+        levels = as_levels(probability)
+        road = (mask == ROAD).astype(np.int64)
+        cells = (road * LEVELS + levels)[mask != IGNORE]
+        self.table += np.bincount(cells, minlength=2 * LEVELS).reshape(2, LEVELS)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.table + other.table)
+
+    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Precision and recall at every threshold; precision is 0 where nothing is found."""
+        found = self.table[:, ::-1].cumsum(1)[:, ::-1]  # level t or more
+        false, true = found
+        precision = np.divide(true, true + false, out=np.zeros(LEVELS), where=true + false > 0)
+        recall = np.divide(true, true[0], out=np.zeros(LEVELS), where=true[0] > 0)
+        return precision, recall
+
+    def measures(self) -> Measures:
+        """All measures; those of an empty class are NaN."""
+        background, road = (int(row.sum()) for row in self.table)
+        if not road:
+            rate = float("nan")
+            return Measures(*[rate] * 7, threshold=0, pixels=background)
+        precision, recall = self.curve()
+        total = precision + recall
+        f = np.divide(2 * precision * recall, total, out=np.zeros(LEVELS), where=total > 0)
+        best = int(f.argmax())
+        true = int(self.table[1, best:].sum())
+        false = int(self.table[0, best:].sum())
+        return Measures(
+            maxf=float(f[best]),
+            ap=average_precision(precision, recall),
+            pre=float(precision[best]),
+            rec=float(recall[best]),
+            fpr=false / background if background else float("nan"),
+            fnr=1 - float(recall[best]),
+            iou=true / (road + false),
+            threshold=best,
+            pixels=background + road,
+        )
+
+
+def average_precision(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> float:
+    """The mean over the recalls 0, 0.1, ... 1 of the best precision with at least that recall.
+
+    >>> average_precision(np.array([0.5, 1.0]), np.array([1.0, 0.5]))
+    0.7727272727272727
+
+    Everingham et al., "The PASCAL VOC Challenge" (2010), section 4.2; the KITTI Road devkit does the same.
+    """
+    # 0.6 of 5 pixels is 3/5, which is not 6/10 in floating-point numbers of another way there
+    best = [precision[recall >= level - 1e-12].max(initial=0) for level in RECALLS]
+    return float(np.mean(best))
+
+
+def as_levels(probability: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Probabilities from 0 to 1 as levels from 0 to 255, rounded; levels stay as they are.
+
+    >>> as_levels(np.array([0.0, 0.5, 1.0]))
+    array([  0, 128, 255], dtype=uint8)
+    """
+    if probability.dtype == np.uint8:
+        return probability.astype(np.uint8, copy=False)
+    return np.floor(probability.clip(0, 1) * (LEVELS - 1) + 0.5).astype(np.uint8)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """All of them added."""
+    return sum(counts, Counts())
+
+
+def confusion(truth: NDArray[np.uint8], found: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Valid pixels by true class (row) and found class (column).
+
+    >>> confusion(np.array([0, 0, 1, 255], np.uint8), np.array([0, 1, 1, 0]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    valid = truth != IGNORE
+    pairs = truth[valid].astype(np.int64) * classes + found[valid].astype(np.int64)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

@@ -1,0 +1,340 @@
+"""`train`: a config and pictures in, a run's folder out; interrupted runs go on bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import os
+import sys
+import time
+import tomllib
+import types
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from backstride.files import make_folder, write_beside
+from backstride.roads import checkpoint, curves
+from backstride.roads.bars import Bars
+from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
+from backstride.roads.data import require_sound
+from backstride.roads.feed import Feed, Order, loader
+from backstride.roads.keeper import STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.lit import Training
+from backstride.roads.model import build
+from backstride.roads.optimise import class_weights
+from backstride.roads.record import file_hash, hash_of, versions
+from backstride.roads.sources import Split, open_split
+from backstride.roads.synthetic import SyntheticDataset
+
+CHOICES = {
+    "schedule": ("poly", "cosine", "constant"),
+    "optimizer": ("adamw", "sgd"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "accelerator": ("auto", "cpu", "cuda"),
+}
+POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
+RUN_FILES = (checkpoint.CONFIG, checkpoint.BEST, checkpoint.LAST, STATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: its checkpoints, the best held-out MaxF and its epoch, epochs done, seconds of this call."""
+
+    out: Path
+    best: Path
+    last: Path
+    maxf: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    *,
+    resume: bool = False,
+    split: Split | None = None,
+    console: Console | None = None,
+) -> Result:
+    """Train a road network and write a run's folder.
+
+    In `out` appear config.toml (with versions and hashes of the data), best.safetensors (by held-out MaxF) and
+    last.safetensors, resume.ckpt, epochs.csv, curves.png, and TensorBoard's files in logs. `config`: None takes
+    that of the run that is resumed. `resume`: go on where the folder's run was stopped, however that was: the
+    weights become those that an uninterrupted run would have, bit for bit, on one machine with as many
+    threads and processes. `split`: pictures to train on and held out, in place of `config.data`. `console`: where
+    lines and progress bars go.
+
+    Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another run; `OSError`
+    where the disk is full: what was written stays valid, and `resume` goes on from there.
+    """
+    console = console or Console()
+    config = _begun(config, out, resume=resume)
+    _check(config.train)
+    chosen = split or open_split(config.data, config.train.seed)
+    _check_split(config, chosen)
+    config = changed(config, model__classes=len(chosen.train.classes))
+    hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.held_out)}
+    if config.model.weights and Path(config.model.weights).is_file():
+        hashes["weights"] = file_hash(Path(config.model.weights))
+    text = to_toml(config, {"versions": versions(), "hashes": hashes})
+    if _first_process():
+        _check_pictures(chosen, console)
+        _check_hashes(out, hashes)
+        make_folder(out)
+        if not (out / checkpoint.CONFIG).exists():
+            write_beside(out / checkpoint.CONFIG, text)
+    started = time.perf_counter()
+    try:
+        keeper, epochs = _fit(config, chosen, out, text, resume=resume, console=console)
+    except OSError as error:
+        message = (
+            f"`out` (={str(out)!r}) cannot be written to: {(error.strerror or str(error)).lower()}; what was finished "
+            "is whole, and --resume goes on from there"
+        )
+        raise OSError(message) from None
+    return Result(
+        out=out,
+        best=out / checkpoint.BEST,
+        last=out / checkpoint.LAST,
+        maxf=keeper.best,
+        best_epoch=keeper.best_epoch,
+        epochs=epochs,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _fit(
+    config: RunConfig, split: Split, out: Path, text: str, *, resume: bool, console: Console
+) -> tuple[Keeper, int]:
+    settings = config.train
+    with _quiet(), _seeded(settings.seed):
+        network = build(config.model)
+        feeds, processes = _feeds(config, split), settings.devices * settings.nodes
+        rank = _rank()
+        orders = [
+            Order(len(feed), settings.seed, shuffle=at == 0, rank=rank, processes=processes)
+            for at, feed in enumerate(feeds)
+        ]
+        loaders = [
+            loader(feed, order, settings.batch, settings.workers) for feed, order in zip(feeds, orders, strict=True)
+        ]
+        steps = settings.epochs * -(-len(loaders[0]) // settings.accumulate)
+        module = Training(network, settings, class_weights(settings.balance, split.train), steps)
+        keeper = Keeper(out, text, draw=curves.of_training, tell=_teller(console, settings.epochs))
+        state = out / STATE
+        goes_on = resume and state.is_file()
+        if goes_on:
+            _check_state(state, module)
+        trainer = _trainer(settings, out, [Bars(console), *_stopping(settings), keeper])
+        trainer.fit(module, loaders[0], loaders[1], ckpt_path=state if goes_on else None, weights_only=True)
+        return keeper, len(keeper.rows)
+
+
+def _feeds(config: RunConfig, split: Split) -> tuple[Feed, Feed]:
+    seed, size = config.train.seed, config.data.size
+    return (
+        Feed(split.train, size, augment=split.augment, seed=seed),
+        Feed(split.held_out, size),
+    )
+
+
+def _trainer(settings: TrainConfig, out: Path, callbacks: list[Any]) -> Any:
+    # TensorBoard loads all of TensorFlow where that is installed, unless it finds a module of this name
+    _ = sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+    lightning: Any = importlib.import_module("lightning")
+    loggers: Any = importlib.import_module("lightning.pytorch.loggers")
+    many = settings.devices * settings.nodes > 1
+    cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
+    return lightning.Trainer(
+        accelerator=settings.accelerator if settings.accelerator != "auto" else "cuda" if cuda else "cpu",
+        strategy="ddp" if many else "auto",
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        precision=settings.precision,
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip or None,
+        deterministic="warn" if cuda else True,
+        logger=loggers.TensorBoardLogger(out, name="logs", version=""),
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        default_root_dir=out,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _stopping(settings: TrainConfig) -> list[Any]:
+    if not settings.patience:
+        return []
+    callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
+    return [callbacks.EarlyStopping("val_maxf", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
+
+
+def _teller(console: Console, epochs: int) -> Any:
+    def tell(row: Row, better: bool) -> None:
+        mark = "  [bold]best[/bold]" if better else ""
+        console.print(
+            f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  held out {row['val_loss']:.4f}  "
+            f"MaxF {row['val_maxf']:.4f}  AP {row['val_ap']:.4f}  IoU {row['val_iou']:.4f}{mark}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    return tell
+
+
+def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:
+    """The config to train with, after a look at what the folder holds."""
+    if out.exists() and not out.is_dir():
+        message = f"`out` (={str(out)!r}) is a file; name a folder"
+        raise ValueError(message)
+    path = out / checkpoint.CONFIG
+    if resume and path.is_file():
+        saved = read_config(path)
+        if config is not None:
+            _check_same(config, saved, out)
+        return saved
+    if config is None:
+        message = f"`out` (={str(out)!r}) holds no run to resume"
+        raise ValueError(message)
+    held = [name for name in RUN_FILES if (out / name).exists()]
+    if held and _first_process():
+        message = (
+            f"`out` (={str(out)!r}) holds a run ({held[0]}); add --resume to go on with it, or name another folder"
+        )
+        raise ValueError(message)
+    return config
+
+
+def _check_same(config: RunConfig, saved: RunConfig, out: Path) -> None:
+    for section in ("model", "data", "train"):
+        for key, value in dataclasses.asdict(getattr(config, section)).items():
+            was = getattr(getattr(saved, section), key)
+            if was != value:
+                message = (
+                    f"`{key}` (={value!r}) differs from that of the run in {str(out)!r} (={was!r}), which --resume "
+                    "goes on with; leave it out, or name another folder"
+                )
+                raise ValueError(message)
+
+
+def _check(settings: TrainConfig) -> None:
+    for name in POSITIVE:
+        if getattr(settings, name) < 1:
+            message = f"`{name}` (={getattr(settings, name)}) must be at least 1; the nearest legal value is 1"
+            raise ValueError(message)
+    for name in ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup"):
+        if not 0 <= getattr(settings, name) < float("inf"):
+            message = f"`{name}` (={getattr(settings, name)}) must not be negative; the nearest legal value is 0"
+            raise ValueError(message)
+    for name, legal in CHOICES.items():
+        if getattr(settings, name) not in legal:
+            message = f"`{name}` (={getattr(settings, name)!r}) must be one of {', '.join(legal)}"
+            raise ValueError(message)
+    cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
+    if settings.accelerator == "cuda" and not cuda:
+        message = '`accelerator` (="cuda") needs a GPU that PyTorch can use, and there is none; take "cpu"'
+        raise ValueError(message)
+    if settings.precision == "16-mixed" and not cuda:
+        message = '`precision` (="16-mixed") needs a GPU; on a CPU take "bf16-mixed"'
+        raise ValueError(message)
+
+
+def _check_split(config: RunConfig, split: Split) -> None:
+    for name, pictures in (("train", split.train), ("held out", split.held_out)):
+        if not pictures.samples:
+            message = f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change the split"
+            raise ValueError(message)
+    size = config.data.size
+    if size and (len(size) != 2 or min(size) < 32):
+        message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
+        raise ValueError(message)
+
+
+def _check_pictures(split: Split, console: Console) -> None:
+    """Open every picture and mask before hours of work begin on them."""
+    with Progress(console=console, transient=True) as progress:
+        for name, pictures in (("pictures to train on", split.train), ("held out", split.held_out)):
+            if isinstance(pictures, SyntheticDataset):
+                continue
+            task = progress.add_task(name, total=len(pictures.samples))
+            require_sound(pictures, lambda done, _, task=task: progress.update(task, completed=done))
+
+
+def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
+    """Refuse to go on with other pictures."""
+    path = out / checkpoint.CONFIG
+    if not path.is_file():
+        return
+    saved = tomllib.loads(path.read_text(encoding="utf-8")).get("hashes", {})
+    for name, value in hashes.items():
+        if saved.get(name, value) != value:
+            message = (
+                f"the {name.replace('_', ' ')} data changed since the run in {str(out)!r} began; name another folder"
+            )
+            raise ValueError(message)
+
+
+def _check_state(path: Path, module: Training) -> None:
+    """One sentence for a state of another architecture, before Lightning's thousand."""
+    state = read_state(path).get("state_dict", {})
+    prefix = "network."
+    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    checkpoint.fill(module.network, given, path)
+
+
+def _rank() -> int:
+    """This process's number among all."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def _first_process() -> bool:
+    return _rank() == 0
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """Torch's global stream from a seed, afterwards as before."""
+    stream: Any = torch.random  # partly untyped
+    with stream.fork_rng(devices=[]):
+        _ = stream.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without Lightning's hints, which are about other uses of it."""
+    logger = logging.getLogger("lightning.pytorch")
+    levels = [(one, one.level) for one in (logger, logging.getLogger("lightning.fabric"))]
+    hints: Any = importlib.import_module("lightning.fabric.utilities.warnings").PossibleUserWarning
+    for one, _ in levels:
+        one.setLevel(logging.ERROR)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", hints)
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=lenient)
+        for one, level in levels:
+            one.setLevel(level)
