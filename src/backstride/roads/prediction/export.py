@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from torch import nn
 
 from backstride.files import refuse_folder, write_beside
 from backstride.roads.checkpoint import found, load
-from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, session
+from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
 from backstride.roads.prediction.torch_predictor import segmenter_of
 from backstride.surgery.influence import KEY, Influence
 from backstride.torch import restore
@@ -46,8 +48,8 @@ def export(checkpoint: Path, output: Path) -> Checked:
     if output.suffix != ".onnx":
         message = f"`output` (={str(output)!r}) must end in .onnx"
         raise ValueError(message)
-    network = _plain(checkpoint)
-    data = _written(network)
+    network, size = _plain(checkpoint)
+    data = _written(network, size)
     checked = _compared(network, data)
     if not checked.worst <= TOLERANCE:
         message = f"`checkpoint` (={str(checkpoint)!r}): ONNX Runtime differs from PyTorch by {checked.worst:.1e}"
@@ -58,15 +60,16 @@ def export(checkpoint: Path, output: Path) -> Checked:
 
 def exported(checkpoint: Path) -> bytes:
     """The ONNX model of a checkpoint."""
-    return _written(_plain(checkpoint))
+    return _written(*_plain(checkpoint))
 
 
-def _plain(checkpoint: Path) -> nn.Module:
-    """The network on PyTorch's own kernels, which the exporter knows."""
-    return restore(load(found(checkpoint))[0])
+def _plain(checkpoint: Path) -> tuple[nn.Module, Sequence[int]]:
+    """The network on PyTorch's own kernels, which the exporter knows, and the size it was trained at."""
+    network, config = load(found(checkpoint))
+    return restore(network), config.data.size
 
 
-def _written(network: nn.Module) -> bytes:
+def _written(network: nn.Module, size: Sequence[int]) -> bytes:
     known = segmenter_of(network).influence
     rows, columns = known.native
     step = known.stride
@@ -78,12 +81,13 @@ def _written(network: nn.Module) -> bytes:
     torch_onnx: Any = torch.onnx
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "net.onnx"
         _ = torch_onnx.export(network, (image,), path, dynamic_shapes=(sizes,), **options, **names)
         onnx: Any = importlib.import_module("onnx")
         model = onnx.load(path)
-    notes = model.metadata_props.add()
-    notes.key, notes.value = KEY, known.to_json()
+    for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size)))):
+        _ = model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
 
 

@@ -86,9 +86,7 @@ class Film:
             self._early.append(entry)
             if isinstance(entry, Frame):
                 # once, here: PyAV's streams must not be asked when their container is closed
-                self.facts = Facts(
-                    entry.pixels.shape[:2], self._rate(), self._base(), self._promised(), self._colours
-                )
+                self.facts = Facts(entry.pixels.shape[:2], self._rate(), self._base(), self._promised(), self._colours)
                 break
         else:
             message = f"`images` (={str(path)!r}) has no frame that can be read"

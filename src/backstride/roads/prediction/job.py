@@ -45,6 +45,7 @@ def predict(
     write: Sequence[str] = (),
     threshold: float = 0.5,
     opacity: float = 0.45,
+    size: Sequence[int] | None = None,
     tile: int | None = None,
     batch: int | None = None,
     workers: int | None = None,
@@ -57,9 +58,11 @@ def predict(
     road), `probabilities/` (16-bit PNG or FFV1, 65535 for 1) and `manifest.json`. Items that are finished
     there already with the same checkpoint and options are left as they are. `device`: "cpu" or "cuda", None for
     the CPU. `runtime`: "torch" or "onnx"; None goes by the checkpoint. `write`: some of "overlay", "mask" and
-    "probability"; () is all, but of videos no probability. `threshold`: of road. `opacity`: of its colour. `tile`: side
-    of the tiles; None takes whole pictures where memory allows. `batch`: pictures of one size that run together.
-    `workers`: None runs here; a number, on so many workers of a Ray cluster.
+    "probability"; () is all, but of videos no probability. `threshold`: of road. `opacity`: of its colour. `size`:
+    (rows, columns) that the network sees pictures scaled to; None is the size that it was trained at, () is each
+    picture's own. Outputs have the picture's own size. `tile`: side of the tiles; None takes whole pictures where
+    memory allows. `batch`: pictures of one size that run together. `workers`: None runs here; a number, on so many
+    workers of a Ray cluster.
 
     Raises `ValueError` for what cannot be used at all, `OSError` where an output cannot be written; what
     is finished then stays, and the same call goes on from there. What cannot be read is in the summary.
@@ -71,7 +74,8 @@ def predict(
             raise ValueError(message)
     found = items(sources, out)
     loader = Loader(checkpoint, device, runtime)
-    job = Job(loader, out, style, bool(write), tile, batch or BATCHES[loader.device])
+    seen = None if size is None else _size(size)
+    job = Job(loader, out, style, bool(write), seen, tile, batch or BATCHES[loader.device])
     with held(out):
         manifest = read_manifest(out, job.settings())
         waiting = [item for item in found if not manifest.is_finished(item, list(job.places(item).values()))]
@@ -90,13 +94,15 @@ class Job:
     out: Path
     style: Style
     exactly: bool
+    size: tuple[int, ...] | None
     tile: int | None
     batch: int
 
     def settings(self) -> dict[str, object]:
         """What outputs depend on beside their input."""
         style = {"threshold": self.style.threshold, "opacity": self.style.opacity}
-        return {"checkpoint": fingerprint(self.loader.checkpoint), **style}
+        size = None if self.size is None else list(self.size)
+        return {"checkpoint": fingerprint(self.loader.checkpoint), "size": size, **style}
 
     def places(self, item: Item) -> dict[Kind, Path]:
         """Where the outputs of an item go."""
@@ -110,13 +116,15 @@ class Job:
 
     def runner(self, progress: Progress | None = None) -> Runner:
         """The network, loaded."""
-        return Runner(self.loader.load(), self.places, self.style, self.tile, self.batch, progress)
+        return Runner(self.loader.load(), self.places, self.style, self.size, self.tile, self.batch, progress)
 
 
 Done: TypeAlias = Iterator[tuple[Item, Outcome]]
 
 
 def _run(job: Job, waiting: list[Item], workers: int | None, progress: Progress | None) -> Done:
+    if not waiting:
+        return iter(())
     if workers is None:
         return job.runner(progress).run(waiting)
     from backstride.roads.prediction.cluster import run_on_cluster  # noqa: PLC0415  loads Ray
@@ -156,6 +164,13 @@ def _kinds(write: Sequence[str]) -> tuple[Kind, ...]:
             message = f"`write` (={kind!r}) must be some of {', '.join(KINDS)}"
             raise ValueError(message)
     return tuple(kind for kind in KINDS if not write or kind in write)
+
+
+def _size(size: Sequence[int]) -> tuple[int, ...]:
+    if len(size) not in (0, 2) or not all(0 < side < 2**16 for side in size):
+        message = f"`size` (={tuple(size)}) must be (rows, columns), or () for each picture's own"
+        raise ValueError(message)
+    return tuple(size)
 
 
 def _share(name: str, value: float) -> float:

@@ -69,4 +69,5 @@ class Loader:
         from backstride.roads.checkpoint import load  # noqa: PLC0415  loads torch
         from backstride.roads.prediction.torch_predictor import TorchPredictor  # noqa: PLC0415  the same
 
-        return TorchPredictor(load(self.checkpoint)[0], self.device)
+        network, config = load(self.checkpoint)
+        return TorchPredictor(network, self.device, config.data.size)

@@ -13,6 +13,7 @@ from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
 from backstride.surgery.influence import KEY, from_json
 
 INPUT, OUTPUT = "image", "logits"
+SIZE = "backstride.size"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -28,6 +29,7 @@ class OnnxPredictor:
             message = f"`checkpoint` (={source!r}) was not written by backstride roads export"
             raise ValueError(message)
         self.known = from_json(notes[KEY])
+        self.size = _size(notes.get(SIZE, ""), source)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""
@@ -47,6 +49,15 @@ class OnnxPredictor:
             "here, and ONNX Runtime cannot cut them into tiles; use --runtime torch"
         )
         raise ValueError(message)
+
+
+def _size(text: str, source: str) -> tuple[int, ...]:
+    """Rows and columns in a model's metadata."""
+    words = text.split("x") if text else []
+    if not all(word.isdecimal() and 0 < int(word) < 2**16 for word in words) or len(words) not in (0, 2):
+        message = f"`checkpoint` (={source!r}) says that it was trained at {text[:40]!r}, which is no size"
+        raise ValueError(message)
+    return tuple(map(int, words))
 
 
 def road(logits: NDArray[np.float32]) -> NDArray[np.float32]:

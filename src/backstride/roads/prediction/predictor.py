@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads.sample import ROAD
+from backstride.segment.picture import pillow
 from backstride.segment.tiles import Progress, assemble, check_tile, largest_tile
 from backstride.surgery.influence import Influence
 
@@ -15,17 +16,19 @@ Pictures = NDArray[np.uint8]
 Levels = NDArray[np.uint16]
 LEVELS = 65535
 
-__all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "levels"]
+__all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "at_size", "levels"]
 
 
 class Predictor(Protocol):
     """A network that is ready: (n, rows, columns, 3), RGB from 0 to 255, to probabilities (n, rows, columns).
 
-    `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda".
+    `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda". `size`: the (rows, columns) that
+    pictures were scaled to when the network was trained, () where they were not.
     """
 
     known: Influence
     device: str
+    size: tuple[int, ...]
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """The probability of road, 0 to 1, of pictures that are no smaller than `known.native`."""
@@ -38,6 +41,29 @@ class Predictor(Protocol):
     def settle(self, pictures: Pictures, tile: int) -> Predictor:
         """The predictor to use on tiles of these pictures: poolings of the whole picture hold what all of it gives."""
         ...
+
+
+def at_size(
+    predictor: Predictor,
+    pictures: Pictures,
+    size: tuple[int, ...] = (),
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Levels:
+    """As `levels`, of pictures that the network sees scaled to `size`; the result has the pictures' own size."""
+    own = pictures.shape[1:3]
+    if size in ((), own):
+        return levels(predictor, pictures, tile, progress)
+    scaled = np.stack([_scaled(picture, size) for picture in pictures])
+    found = levels(predictor, scaled, tile, progress)
+    return np.stack([np.rint(_scaled(entry.astype(np.float32), own)).astype(np.uint16) for entry in found])
+
+
+def _scaled(plane: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """(rows, columns) of float32 or (rows, columns, 3) of uint8; bilinear, over all that a cell covers."""
+    image = pillow("Image")
+    rows, columns = size
+    return np.asarray(image.fromarray(plane).resize((columns, rows), image.Resampling.BILINEAR))
 
 
 def levels(

@@ -14,7 +14,7 @@ from backstride.roads.prediction.film import Film, Frame
 from backstride.roads.prediction.footage import footage
 from backstride.roads.prediction.items import Item
 from backstride.roads.prediction.manifest import Outcome, Skipped
-from backstride.roads.prediction.predictor import Levels, Pictures, Predictor, levels
+from backstride.roads.prediction.predictor import Levels, Pictures, Predictor, at_size
 from backstride.roads.prediction.threads import ahead, behind
 from backstride.segment.picture import read_picture
 
@@ -26,14 +26,17 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class Runner:
-    """`places`: where outputs go. `tile`: as `levels` takes it. `batch`: how many pictures of one size run together.
+    """What pictures and videos run through.
 
-    `progress`: called with an item's name, its frames so far, and how many there will be, None where that is unknown.
+    `places`: where outputs go. `size`: what the network sees pictures scaled to; None is the size that it was trained
+    at, () their own. `tile`: as `levels` takes it. `batch`: how many pictures of one size run together. `progress`:
+    called with "pictures" or a video's name, how many are done, and of how many, None where that is unknown.
     """
 
     predictor: Predictor
     places: Callable[[Item], dict[Kind, Path]]
     style: Style
+    size: tuple[int, ...] | None = None
     tile: int | None = None
     batch: int = 4
     progress: Progress | None = None
@@ -51,17 +54,18 @@ class Runner:
 
     def _pictures(self, items: list[Item]) -> Iterator[tuple[Item, Outcome]]:
         read = ahead(((item, _read(item)) for item in items), DEPTH * self.batch, _is_large)
+        count = 0
         for done in behind(self._write, self._predicted(read), DEPTH):
-            for item, outcome in done:
-                self._tell(item.name, outcome.frames, 1)
-                yield item, outcome
+            count += len(done)
+            self._tell("pictures", count, len(items))
+            yield from done
 
     def _predicted(
         self, read: Iterable[tuple[Item, Pictures | str]]
     ) -> Iterator[list[tuple[Item, Pictures | str, Levels | None]]]:
         for group in batches(read, lambda entry: entry[1] if isinstance(entry[1], np.ndarray) else None, self.batch):
             pictures = [picture for _, picture in group if isinstance(picture, np.ndarray)]
-            found = iter(levels(self.predictor, np.stack(pictures), self.tile) if pictures else ())
+            found = iter(self._levels(pictures) if pictures else ())
             yield [(item, picture, None if isinstance(picture, str) else next(found)) for item, picture in group]
 
     def _write(self, group: list[tuple[Item, Pictures | str, Levels | None]]) -> list[tuple[Item, Outcome]]:
@@ -97,8 +101,12 @@ class Runner:
     def _filmed(self, film: Iterable[Frame | Skipped], skipped: list[Skipped]) -> Iterator[list[tuple[Frame, Levels]]]:
         frames = _sorted_out(film, skipped)
         for group in batches(frames, lambda frame: frame.pixels, self.batch):
-            found = levels(self.predictor, np.stack([frame.pixels for frame in group]), self.tile)
+            found = self._levels([frame.pixels for frame in group])
             yield list(zip(group, found, strict=True))
+
+    def _levels(self, pictures: list[Pictures]) -> Levels:
+        size = self.predictor.size if self.size is None else self.size
+        return at_size(self.predictor, np.stack(pictures), size, self.tile)
 
     def _tell(self, name: str, frames: int, total: int | None) -> None:
         if self.progress is not None:

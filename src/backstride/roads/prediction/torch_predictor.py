@@ -24,11 +24,12 @@ class TorchPredictor:
     """Runs a network that gives logits, or probabilities where it ends in a softmax, on one device.
 
     The network is copied, its batch norms folded, its transposed convolutions put on the engine (on the CPU),
-    and its maps kept channels last.
+    and its maps kept channels last. `size`: see `Predictor`.
     """
 
-    def __init__(self, network: nn.Module, device: str = "cpu") -> None:
+    def __init__(self, network: nn.Module, device: str = "cpu", size: Sequence[int] = ()) -> None:
         self.device = check_device(device)
+        self.size = tuple(size)
         self.segmenter = segmenter_of(network)
         self.known: Influence = self.segmenter.influence
         made = folded(network)
@@ -63,7 +64,7 @@ class _Settled:
     """A predictor whose poolings hold what they gave on whole pictures."""
 
     def __init__(self, whole: TorchPredictor, layers: Sequence[Pooling], values: Sequence[torch.Tensor]) -> None:
-        self.known, self.device = whole.known, whole.device
+        self.known, self.device, self.size = whole.known, whole.device, whole.size
         self._whole, self._layers, self._values = whole, layers, values
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
