@@ -43,7 +43,7 @@ def run_on_cluster(
     todo = {item.name: Item(item.source.absolute(), item.name) for item in waiting}
     own = {item.name: item for item in waiting}
     done = 0
-    with _cluster(workers) as ray, _tried(job.out):
+    with _cluster(workers) as ray, tried(job.out):
         for last in (False, True):
             failed: dict[str, Item] = {}
             for outcome in _mapped(ray, job, list(todo.values()), workers) if todo else ():
@@ -109,7 +109,8 @@ def _tries(out: Path, name: str) -> int:
 
 
 @contextmanager
-def _tried(out: Path) -> Generator[None]:
+def tried(out: Path) -> Generator[None]:
+    """A folder for the counts of tries, gone afterwards."""
     folder = out / TRIED
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)

@@ -122,7 +122,7 @@ class Film:
                 continue
             found = decoded.pts
             last = max(found, last + 1) if found is not None else last + step if count else 0
-            picture = self._picture(decoded)
+            picture = self.picture(decoded)
             if isinstance(picture, str) or size not in (None, picture.shape):
                 reason = picture if isinstance(picture, str) else f"it has another size, {_shown(picture)}"
                 lost += 1
@@ -154,7 +154,8 @@ class Film:
                 continue
             yield from frames
 
-    def _picture(self, frame: Any) -> Pictures | str:
+    def picture(self, frame: Any) -> Pictures | str:
+        """A decoded frame as an upright picture, or why it is none."""
         if frame.is_corrupt:
             return "its data is damaged"
         if frame.width * frame.height > LARGEST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -133,22 +134,27 @@ def _run(job: Job, waiting: list[Item], workers: int | None, progress: Progress 
 
 
 def _noted(manifest: Manifest, done: Iterable[tuple[Item, Outcome]]) -> tuple[Outcome, ...]:
-    """All outcomes, each in the manifest; that is written even where the disk is full in between."""
+    """All outcomes, each in the manifest, which reaches the disk however this ends."""
     outcomes: list[Outcome] = []
-    manifest.write()
     try:
+        manifest.write()
         for item, outcome in done:
             manifest.note(item, outcome)
             outcomes.append(outcome)
+        manifest.write()
     except OSError as error:
+        with suppress(OSError):
+            manifest.write()
         place = error.filename or manifest.folder
         message = (
             f"{place} cannot be written: {error.strerror or error}; {len(outcomes)} finished before, "
             "and the same command goes on from there"
         )
         raise OSError(message) from None
-    finally:
-        manifest.write()
+    except BaseException:
+        with suppress(OSError):
+            manifest.write()
+        raise
     return tuple(outcomes)
 
 
