@@ -25,7 +25,7 @@ from roads.prediction.networks import POOLED, SMALL, checkpoint, network, pictur
 
 
 @pytest.mark.frameworks
-@pytest.mark.parametrize("encoder", [SMALL, POOLED, "resnet34"])
+@pytest.mark.parametrize("encoder", [SMALL, POOLED])
 def test_both_runtimes_give_the_same(encoder: str, tmp_path: Path) -> None:
     file = checkpoint(tmp_path, encoder)
     checked = export(file, tmp_path / "net.onnx")
