@@ -45,14 +45,14 @@ def mask_of(levels: Levels, style: Style) -> NDArray[np.uint8]:
 def paint(picture: Pictures, mask: NDArray[np.uint8], opacity: float) -> Pictures:
     """The picture with its road coloured, and a line of one pixel around it."""
     image: Any = pillow("Image")
-    painted: Pictures = np.empty_like(picture)
-    edge = _edge(mask)
-    for top in range(0, len(picture), BAND):
-        rows = slice(top, top + BAND)
+    painted = picture.copy()
+    road = np.flatnonzero(mask.any(axis=1))  # rows without road are as they were
+    for top in range(road[0], road[-1] + 1, BAND) if len(road) else ():
+        rows = slice(top, min(top + BAND, road[-1] + 1))
         canvas = image.fromarray(picture[rows])
         canvas.paste(COLOUR, (0, 0), image.fromarray(mask[rows] * np.uint8(round(255 * opacity))))
-        canvas.paste(EDGE, (0, 0), image.fromarray(edge[rows] * np.uint8(255)))
         painted[rows] = np.asarray(canvas)
+    painted[_edge(mask).view(np.bool_)] = EDGE
     return painted
 
 
