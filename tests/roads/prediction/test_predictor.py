@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from torch import fx, nn
 from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.predictor import LEVELS, levels
 from backstride.roads.prediction.torch_predictor import TorchPredictor
+from backstride.segment.picture import read_picture
 from roads.prediction.networks import POOLED, SMALL, as_images, network, pictures
 
 
@@ -120,3 +125,25 @@ def test_messages() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest'):
             _ = TorchPredictor(network(), "cuda")
+
+
+FRAMES = os.environ.get("BACKSTRIDE_ROADS_FRAMES", "")
+
+
+@pytest.mark.skipif(not FRAMES, reason="BACKSTRIDE_ROADS_FRAMES names no folder of real frames")
+def test_tiles_of_a_real_frame() -> None:
+    file = min(path for path in Path(FRAMES).iterdir() if path.suffix == ".jpg")
+    found = read_picture(file)[None]
+    predictor = TorchPredictor(network())
+    whole = levels(predictor, found, 4096).astype(int)
+    assert abs(levels(predictor, found, 544) - whole).max() <= 1e-4 * LEVELS
+
+
+def test_prediction_with_onnx_loads_no_pytorch() -> None:
+    code = (
+        "import sys, backstride.roads.prediction, backstride.roads.prediction.onnx_predictor\n"
+        "import backstride.cli.roads.predict, backstride.roads.prediction.cluster\n"
+        "print('torch' in sys.modules, 'av' in sys.modules, 'ray' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False"] * 3
