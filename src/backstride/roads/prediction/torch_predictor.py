@@ -40,7 +40,9 @@ class TorchPredictor:
         """See `Predictor`."""
         with torch.inference_mode():
             # (n, rows, columns, 3) seen as (n, 3, rows, columns) is channels last already
-            images = torch.as_tensor(np.ascontiguousarray(pictures), device=self.device).permute(0, 3, 1, 2)
+            images = torch.as_tensor(np.require(pictures, requirements=["C", "W"]), device=self.device).permute(
+                0, 3, 1, 2
+            )
             return road(self.network(images.float().div_(255))).cpu().numpy()
 
     def free(self) -> int:
