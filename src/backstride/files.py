@@ -37,10 +37,13 @@ def beside(path: Path) -> Generator[Path]:
         _ = os.umask(umask)
         part.chmod(0o666 & ~umask)
         _ = part.replace(path)
-    except BaseException as error:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, name):
-            error.filename = str(path)
+        if error.errno is None or (error.filename is not None and part.name not in str(error.filename)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name that users know
+    except BaseException:
+        part.unlink(missing_ok=True)
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,18 @@ def test_skipped_frames_add_up(tmp_path: Path) -> None:
     entries = list(Film(tmp_path / "drive.mp4"))
     assert len([entry for entry in entries if isinstance(entry, Frame)]) == 6
     assert not [entry for entry in entries if isinstance(entry, Skipped)]
+
+
+def test_a_full_disk_names_the_video_and_leaves_no_part(tmp_path: Path, run: Run) -> None:
+    _ = film(tmp_path / "drive.mp4", 60, 240, 320)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # Python ignores the signal: a write fails instead
+    try:
+        with pytest.raises(
+            OSError, match=r"^.*/out/(overlays|masks)/drive.m.. cannot be written: File too large; 0 fin"
+        ):
+            _ = run(tmp_path / "drive.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [name for name in files_below(tmp_path / "out") if name.endswith(".part")]
+    assert run(tmp_path / "drive.mp4").frames == 60
