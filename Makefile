@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -22,17 +22,33 @@ $(STAMPS)/demo: $(STAMPS)/venv $(BUILT_FROM)
 	$(INSTALL) --editable '.[demo]'
 	touch $@
 
+$(STAMPS)/roads: $(STAMPS)/venv $(BUILT_FROM)
+	$(INSTALL) --editable '.[roads]'
+	touch $@
+
 $(STAMPS)/test: $(STAMPS)/demo
-	$(INSTALL) --editable '.[demo,dev,docs]'
+	$(INSTALL) --editable '.[demo,dev,docs,roads]'
 	touch $@
 
 $(STAMPS)/frameworks: $(STAMPS)/test
-	$(INSTALL) --editable '.[demo,dev,docs,jax,keras,onnx,bench,port]'
+	$(INSTALL) --editable '.[demo,dev,docs,roads,jax,keras,onnx,bench,port]'
 	touch $@
 
 ## make demo             run the main job on real digits; writes demo/report.html
 demo: $(STAMPS)/demo
 	$(BIN)/backstride demo --out demo
+
+## make roads-quick      train a road network on synthetic scenes, measure it, draw what it gets wrong; writes roads-quick/
+roads-quick: $(STAMPS)/roads
+	$(BIN)/backstride roads train --config examples/roads/quick.toml --resume --out roads-quick
+	$(BIN)/backstride roads evaluate --checkpoint roads-quick --out roads-quick/evaluation
+
+## make roads-docs       the pictures of docs/roads.md anew, from the quick run, and its table of times
+roads-docs: roads-quick
+	cp roads-quick/curves.png docs/pictures/roads-curves.png
+	cp roads-quick/evaluation/precision_recall.png docs/pictures/roads-precision-recall.png
+	$(BIN)/python docs/roads_sheet.py roads-quick/evaluation/worst docs/pictures/roads-worst.png
+	$(BIN)/python benchmarks/roads_run.py
 
 ## make lint             formatting, lint and strict types
 lint: $(STAMPS)/test

@@ -14,6 +14,7 @@ import numpy as np
 from layers import Layer
 from numpy.typing import NDArray
 
+LINE = 64
 Array = NDArray[np.float32]
 Cuts = tuple[slice, ...]
 
@@ -87,15 +88,24 @@ class Problem:
     def kernel_first(self) -> Array:
         """(C_small, C_big / groups, *k)."""
         rank = len(self.layer.kernel)
-        return np.ascontiguousarray(self.kernel.transpose(rank + 1, rank, *range(rank)))
+        return aligned(self.kernel.transpose(rank + 1, rank, *range(rank)))
 
     def _normal(self, seed: int, *shape: int) -> Array:
-        return np.random.default_rng([self.layer.number, seed]).standard_normal(shape, np.float32)
+        return aligned(np.random.default_rng([self.layer.number, seed]).standard_normal(shape, np.float32))
+
+
+def aligned(array: Array) -> Array:
+    """A contiguous copy that starts at a cache line, as the arrays of every framework do, and NumPy's own may not."""
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def first(array: Array) -> Array:
     """(N, *size, C) to (N, C, *size)."""
-    return np.ascontiguousarray(np.moveaxis(array, -1, 1))
+    return aligned(np.moveaxis(array, -1, 1))
 
 
 def last(array: Any) -> Any:

@@ -21,7 +21,8 @@ HEAD = """# Results
 Written by `make bench`, from measurements on one machine; nothing here is entered by hand but the causes of
 shortfalls (causes.toml). Layers with their sources: layers.csv. Who is compared with whom: peers/\\_\\_init\\_\\_.py.
 
-The ratio is the best peer's time divided by ours, each in its best layout, float32, medians of interleaved turns.
+The ratio is the best peer's time divided by ours, each in its best layout, float32, medians of interleaved turns; all
+arrays start at a cache line.
 A layer's limit is the longer of its useful work at the measured peak and of its input, output and kernel at the
 measured rate of a copy of that size. Winograd needs fewer multiplications than the useful work counts, so it can
 pass 100 %.

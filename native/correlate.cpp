@@ -8,8 +8,10 @@
 namespace backstride {
 namespace {
 
-constexpr Index bytes_of_pass = 400 * 1024;  // of cells that stay in the cache while all tiles of a pass read them
-constexpr Index tile = 6;                    // rows of the kernel in a full tile
+constexpr Index bytes_of_pass = 24 * 1024;    // of cells that stay in the first cache while all tiles of a pass read them
+constexpr Index bytes_of_block = 512 * 1024;  // of lines that stay in the second while all taps do
+constexpr Index bytes_of_band = 128 * 1024;   // of weights that stay there while all lines pass
+constexpr Index tile = 6;                     // rows of the kernel in a full tile
 
 // The inputs m with 0 <= m*step + shift < extent along the innermost axis.
 struct Range {
@@ -34,33 +36,74 @@ public:
         most_cells_ = std::clamp<Index>(bytes_of_pass / bytes, 64, 1024);
     }
 
+    // The rows of all taps of the outer axes and groups are shared among the threads; each of them sums over cells in
+    // one order. Lines pass in blocks that stay in the cache for all taps, or all at once where it is cheaper to read
+    // them for each tap than the weights for each block.
     void run() const {
-        const Index taps = p_.kernel[0] * p_.kernel[1], groups = depthwise_ ? 1 : p_.groups, rows = p_.kernel[2] * p_.big;
-        std::fill(w_, w_ + taps * rows * inputs_, Scalar(0));
-        const Index bands = std::clamp<Index>(4 * get_num_threads() / std::max<Index>(1, taps * groups), 1, (rows + tile - 1) / tile);
-        const Index each = ((rows + bands - 1) / bands + tile - 1) / tile * tile;
-        parallel(taps * groups * bands, [&](Index task) {
-            const Index first = task % bands * each, last = std::min(rows, first + each);
-            if (first < last) band(task / bands / groups, task / bands % groups, first, last);
-        });
+        const Index rows = p_.kernel[2] * p_.big, all = p_.kernel[0] * p_.kernel[1] * (depthwise_ ? 1 : p_.groups) * rows;
+        const Index workers = std::min<Index>(get_num_threads(), (all + tile - 1) / tile);
+        const Index lines = p_.batch * axes_[0].count * axes_[1].count, each = lines_of_block(lines);
+        // A round is long enough that waking the threads does not count.
+        const double work = 2.0 * static_cast<double>(each * axes_[2].count) * static_cast<double>(all * (depthwise_ ? inputs_ : p_.small));
+        const Index round = each * std::max<Index>(1, static_cast<Index>(least_round / std::max(work, 1.0)));
+        Index from = 0;
+        do {
+            const Index to = std::min(lines, from + round);
+            parallel(workers, [&](Index worker) {
+                const auto cut = [&](Index n) { return n == workers ? all : all * n / workers / tile * tile; };
+                Index block = from;
+                do {
+                    part(block, std::min(to, block + each), cut(worker), cut(worker + 1), rows, block == 0);
+                } while ((block += each) < to);
+            });
+            from = to;
+        } while (from < lines);
     }
 
 private:
-    void band(Index tap, Index group, Index first, Index last) const {
-        const auto& [planes, lines, columns] = axes_;
-        const Index shift0 = planes.offsets[static_cast<std::size_t>(tap / p_.kernel[1])];
-        const Index shift1 = lines.offsets[static_cast<std::size_t>(tap % p_.kernel[1])];
+    static constexpr double least_round = 2e7;  // multiplications and additions
+
+    Index lines_of_block(Index lines) const {
+        const double taps = static_cast<double>(p_.kernel[0] * p_.kernel[1]), size = sizeof(Scalar);
+        const double line = size * static_cast<double>(axes_[2].count * (p_.strides[1] * p_.strides[2] * outputs_ + inputs_));
+        const double weights = size * taps * static_cast<double>(p_.kernel[2] * p_.big * inputs_);
+        const Index each = std::max<Index>(1, static_cast<Index>(static_cast<double>(bytes_of_block) / std::max(line, 1.0)));
+        const double blocks = static_cast<double>((lines + each - 1) / each);
+        return blocks * 2 * weights < taps * line * static_cast<double>(lines) ? each : std::max<Index>(1, lines);
+    }
+
+    // The rows [from, to) of all, summed over some lines.
+    void part(Index first_line, Index last_line, Index from, Index to, Index rows, bool zero) const {
+        const Index groups = depthwise_ ? 1 : p_.groups;
+        const Index band = std::max<Index>(1, bytes_of_band / (inputs_ * static_cast<Index>(sizeof(Scalar))) / tile) * tile;
+        while (from < to) {
+            const Index row = from % rows, last = std::min({row + band, rows, row + to - from}), tap = from / rows / groups;
+            const Index group = from / rows % groups, width = depthwise_ ? inputs_ : p_.small;
+            if (zero)
+                for (Index r = row; r < last; ++r) std::fill_n(w_ + (tap * rows + r) * inputs_ + group * p_.small, width, Scalar(0));
+            this->band({tap, group, first_line, last_line}, row, last);
+            from += last - row;
+        }
+    }
+
+    // What a pass is for: a tap of the outer axes, a group, and some lines.
+    struct Where {
+        Index tap, group, first_line, last_line;
+    };
+
+    void band(const Where& where, Index first, Index last) const {
+        const Axis& columns = axes_[2];
         Range inner(columns, columns.offsets.front());
         inner.to = std::min(inner.to, Range(columns, columns.offsets.back()).to);
         const bool whole_cells = merged_ && inner.from < inner.to;
-        if (whole_cells) pass(tap, group, shift0, shift1, columns.offsets.front(), inner.from, inner.to, first, last);
+        if (whole_cells) pass(where, columns.offsets.front(), inner.from, inner.to, first, last);
         for (Index t2 = first / p_.big; t2 * p_.big < last; ++t2) {
             const Index shift2 = columns.offsets[static_cast<std::size_t>(t2)];
             const Range own(columns, shift2);
             const Index from = std::max(first, t2 * p_.big), to = std::min(last, (t2 + 1) * p_.big);
             // Rows of a tap count from the tap's own cell.
             const auto part = [&](Index low, Index high) {
-                if (low < high) pass(tap, group, shift0, shift1, shift2, low, high, from, to, t2 * p_.big);
+                if (low < high) pass(where, shift2, low, high, from, to, t2 * p_.big);
             };
             if (!whole_cells) {
                 part(own.from, own.to);
@@ -72,33 +115,34 @@ private:
     }
 
     // Rows [first, last) of a tap of the outer axes, summed over the input cells [from, to) of every line.
-    void pass(Index tap, Index group, Index shift0, Index shift1, Index shift2, Index from, Index to, Index first, Index last,
-              Index origin = 0) const {
+    void pass(const Where& where, Index shift2, Index from, Index to, Index first, Index last, Index origin = 0) const {
         const auto& [planes, lines, columns] = axes_;
+        const Index shift0 = planes.offsets[static_cast<std::size_t>(where.tap / p_.kernel[1])];
+        const Index shift1 = lines.offsets[static_cast<std::size_t>(where.tap % p_.kernel[1])];
         static thread_local std::vector<Run> runs;
         runs.clear();
-        Index cells = 0;
-        Scalar* weights = w_ + (tap * p_.kernel[2] * p_.big + first) * inputs_ + group * p_.small;
+        Index gathered = 0;
+        Scalar* weights = w_ + (where.tap * p_.kernel[2] * p_.big + first) * inputs_ + where.group * p_.small;
         const auto flush = [&] {
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
-            run({y_ + group * p_.big + first - origin, x_ + group * p_.small, runs.data(), static_cast<Index>(runs.size()),
-                 columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_});
+            run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),
+                 columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_,
+                 x_ + p_.batch * cells(p_.input) * inputs_});
             runs.clear();
-            cells = 0;
+            gathered = 0;
         };
-        for (Index image = 0; image < p_.batch; ++image)
-            for (Index m0 = 0; m0 < planes.count; ++m0)
-                for (Index m1 = 0; m1 < lines.count; ++m1) {
-                    const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
-                    if (o0 < 0 || o0 >= planes.extent || o1 < 0 || o1 >= lines.extent) continue;
-                    const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + shift2;
-                    const Index small = ((image * p_.input[0] + m0) * p_.input[1] + m1) * p_.input[2];
-                    for (Index m2 = from; m2 < to; m2 += most_cells_) {
-                        const Index count = std::min(most_cells_, to - m2);
-                        runs.push_back({(large + m2 * columns.step) * outputs_, (small + m2) * inputs_, count});
-                        if ((cells += count) >= most_cells_) flush();
-                    }
-                }
+        for (Index line = where.first_line; line < where.last_line; ++line) {
+            const Index image = line / lines.count / planes.count, m0 = line / lines.count % planes.count, m1 = line % lines.count;
+            const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
+            if (o0 < 0 || o0 >= planes.extent || o1 < 0 || o1 >= lines.extent) continue;
+            const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + shift2;
+            const Index small = ((image * p_.input[0] + m0) * p_.input[1] + m1) * p_.input[2];
+            for (Index m2 = from; m2 < to; m2 += most_cells_) {
+                const Index count = std::min(most_cells_, to - m2);
+                runs.push_back({(large + m2 * columns.step) * outputs_, (small + m2) * inputs_, count});
+                if ((gathered += count) >= most_cells_) flush();
+            }
+        }
         if (!runs.empty()) flush();
     }
 

@@ -1,19 +1,29 @@
 // Kernel gradients: sums over cells.
 
-template <typename Scalar, int Rows, int Vectors, bool Whole>
-inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index column) {
-    constexpr Index lanes = Lanes<Scalar>::count;
+// As many rows as leave registers for a row of `small`; nearly equal heights make up all rows.
+constexpr int correlation_rows(int vectors) {
+    constexpr int most[2][4] = {{8, 6, 0, 0}, {14, 12, 8, 6}};
+    return most[BACKSTRIDE_REGISTERS / 32][vectors - 1];
+}
+
+// The rows [row, row + Rows) of weights, of the vectors from `column` on; `large` and `small` point to cell 0 of both.
+template <typename Scalar, int Rows, int Vectors>
+void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, const Scalar* small_start, Index row, Index column) {
+    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     const Index left = job.columns - column;
-    Vector<Scalar> acc[Rows][Vectors] = {};
-    for (Index number = 0; number < job.run_count; ++number) {
-        const Scalar* large = job.large + job.runs[number].large + row;
-        const Scalar* small = job.small + job.runs[number].small + column;
-        for (Index cell = 0; cell < job.runs[number].count; ++cell) {
-            Vector<Scalar> b[Vectors];
+    Vector<Scalar> acc[Rows][Vectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v)
-                b[v] = Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(small + v * lanes))
-                             : some(small + v * lanes, left - v * lanes);
+        for (int v = 0; v < Vectors; ++v) acc[r][v] = Vector<Scalar>{};
+    for (Index number = 0; number < job.run_count; ++number) {
+        const Run& run = job.runs[number];
+        const Scalar* large = large_start + run.large;
+        const Scalar* small = small_start + run.small;
+        // Whole vectors are read, the last ones beyond the columns, as far as there is something to read.
+        const Index fits = left >= width ? run.count : small + width > job.small_end ? 0 : (job.small_end - small - width) / job.small_step + 1;
+        const Index safe = fits < run.count ? fits : run.count;
+        const auto meet = [&](const Vector<Scalar>(&b)[Vectors]) __attribute__((always_inline)) {
 #pragma GCC unroll 16
             for (int r = 0; r < Rows; ++r) {
                 const Scalar a = large[r];
@@ -22,6 +32,17 @@ inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index colu
             }
             large += job.large_step;
             small += job.small_step;
+        };
+        Vector<Scalar> b[Vectors];
+        for (Index cell = 0; cell < safe; ++cell) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) b[v] = *reinterpret_cast<const Loose<Scalar>*>(small + v * lanes);
+            meet(b);
+        }
+        for (Index cell = safe; cell < run.count; ++cell) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) b[v] = some(small + v * lanes, left - v * lanes);
+            meet(b);
         }
     }
 #pragma GCC unroll 16
@@ -29,51 +50,66 @@ inline void correlate_tile(const Correlation<Scalar>& job, Index row, Index colu
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             Scalar* to = job.weights + (row + r) * job.weights_stride + column + v * lanes;
-            if (Whole) {
-                *reinterpret_cast<Loose<Scalar>*>(to) += acc[r][v];
-            } else {
-                for (Index i = 0; i < lanes && v * lanes + i < left; ++i) to[i] += acc[r][v][i];
-            }
+            store_some<Scalar>(to, some(to, left - v * lanes) + acc[r][v], left - v * lanes);
         }
 }
 
-template <typename Scalar, int Vectors, bool Whole>
+template <typename Scalar, int Rows, int Vectors>
+void correlate_rows(const Correlation<Scalar>& job, const Scalar* large, const Scalar* small, Index row, Index count, Index column) {
+    if constexpr (Rows > 0) {
+        if (count == Rows) correlate_tile<Scalar, Rows, Vectors>(job, large, small, row, column);
+        else correlate_rows<Scalar, Rows - 1, Vectors>(job, large, small, row, count, column);
+    }
+}
+
+template <typename Scalar, int Vectors>
 void correlate_panel(const Correlation<Scalar>& job, Index column) {
-    constexpr int Rows = BACKSTRIDE_REGISTERS == 32 ? 6 : 4;
+    constexpr int most = correlation_rows(Vectors);
+    const Index tiles = (job.rows + most - 1) / most;
     Index row = 0;
-    for (; row + Rows <= job.rows; row += Rows) correlate_tile<Scalar, Rows, Vectors, Whole>(job, row, column);
-    for (; row + 2 <= job.rows; row += 2) correlate_tile<Scalar, 2, Vectors, Whole>(job, row, column);
-    for (; row < job.rows; ++row) correlate_tile<Scalar, 1, Vectors, Whole>(job, row, column);
+    for (Index tile = 0; tile < tiles; ++tile) {
+        const Index count = (job.rows + tile) / tiles;
+        correlate_rows<Scalar, most, Vectors>(job, job.large + row, job.small + column, row, count, column);
+        row += count;
+    }
 }
 
 template <typename Scalar>
 void correlate(const Correlation<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    Index column = 0;
-    for (; column + panel_vectors * lanes <= job.columns; column += panel_vectors * lanes)
-        correlate_panel<Scalar, panel_vectors, true>(job, column);
-    for (; column + lanes <= job.columns; column += lanes) correlate_panel<Scalar, 1, true>(job, column);
-    if (column < job.columns) correlate_panel<Scalar, 1, false>(job, column);
+    for (Index column = 0; column < job.columns; column += panel_vectors * lanes) {
+        const Index left = (job.columns - column + lanes - 1) / lanes;
+        switch (left < panel_vectors ? left : panel_vectors) {
+            case 1: correlate_panel<Scalar, 1>(job, column); break;
+            case 2: correlate_panel<Scalar, 2>(job, column); break;
+#if BACKSTRIDE_REGISTERS == 32
+            case 3: correlate_panel<Scalar, 3>(job, column); break;
+            case 4: correlate_panel<Scalar, 4>(job, column); break;
+#endif
+            default: break;
+        }
+    }
 }
 
 // Depthwise: weights[c] += sum over cells of large[c] * small[c].
 template <typename Scalar, int Vectors>
 inline void correlate_channels(const Correlation<Scalar>& job, Index column) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    Vector<Scalar> acc[2][Vectors] = {};
+    Vector<Scalar> acc[Vectors] = {};
     for (Index number = 0; number < job.run_count; ++number) {
         const Scalar* large = job.large + job.runs[number].large + column;
         const Scalar* small = job.small + job.runs[number].small + column;
         for (Index cell = 0; cell < job.runs[number].count; ++cell) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v)
-                acc[0][v] += *reinterpret_cast<const Loose<Scalar>*>(large + v * lanes) *
+                acc[v] += *reinterpret_cast<const Loose<Scalar>*>(large + v * lanes) *
                                     *reinterpret_cast<const Loose<Scalar>*>(small + v * lanes);
             large += job.large_step;
             small += job.small_step;
         }
     }
-    for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(job.weights + column + v * lanes) += acc[0][v] + acc[1][v];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(job.weights + column + v * lanes) += acc[v];
 }
 
 template <typename Scalar>

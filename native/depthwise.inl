@@ -4,31 +4,45 @@
 template <typename Scalar, int Cells, int Vectors, bool Whole>
 [[gnu::always_inline]] inline void depthwise_cells(const DepthwiseLine<Scalar>& job, Index cell) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    Vector<Scalar> acc[Cells][Vectors] = {};
-    for (Index tap = 0; tap < job.taps; ++tap) {
-        const Scalar* source = job.sources[tap] + cell * job.source_step;
-        const Scalar* weights = job.weights[tap];
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) {
-            const Vector<Scalar> b = *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
-#pragma GCC unroll 4
-            for (int n = 0; n < Cells; ++n)
-                acc[n][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + n * job.source_step + v * lanes))
-                                    : some(source + n * job.source_step + v * lanes, job.columns - v * lanes)) * b;
-        }
-    }
+    const Index taps = job.taps, step = job.source_step, columns = job.columns, start = cell * step;
+    Vector<Scalar> acc[Cells][Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
         Vector<Scalar> bias{};
         if (job.bias) bias = *reinterpret_cast<const Loose<Scalar>*>(job.bias + v * lanes);
 #pragma GCC unroll 4
-        for (int n = 0; n < Cells; ++n) {
-            Scalar* to = job.target + (cell + n) * job.target_step + v * lanes;
-            const Vector<Scalar> value = activate<Scalar>(acc[n][v] + bias, job.activation);
-            if (Whole) *reinterpret_cast<Loose<Scalar>*>(to) = value;
-            else store_some<Scalar>(to, value, job.columns - v * lanes);
-        }
+        for (int n = 0; n < Cells; ++n) acc[n][v] = bias;
     }
+    for (Index tap = 0; tap < taps; ++tap) {
+        const Scalar* source = job.sources[tap] + start;
+        const Scalar* weights = job.weights[tap];
+        Vector<Scalar> b[Vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + v * lanes);
+#pragma GCC unroll 4
+        for (int n = 0; n < Cells; ++n, source += step)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                acc[n][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + v * lanes))
+                                    : some(source + v * lanes, columns - v * lanes)) * b[v];
+    }
+    Scalar* to = job.target + cell * job.target_step;
+    const Index target_step = job.target_step;
+    if (Whole && job.activation <= Activation::relu) {
+        const bool clips = job.activation == Activation::relu;
+#pragma GCC unroll 4
+        for (int n = 0; n < Cells; ++n, to += target_step)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) {
+                if (clips) acc[n][v] = acc[n][v] < Scalar(0) ? Vector<Scalar>{} : acc[n][v];
+                *reinterpret_cast<Loose<Scalar>*>(to + v * lanes) = acc[n][v];
+            }
+        return;
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < Cells; ++n, to += target_step)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) store_some<Scalar>(to + v * lanes, activate<Scalar>(acc[n][v], job.activation), columns - v * lanes);
 }
 
 template <typename Scalar, int Vectors, bool Whole>

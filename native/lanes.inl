@@ -20,21 +20,33 @@ constexpr int tile_rows(int vectors) {
 }
 constexpr Index weights_in_cache = 320 * 1024;  // bytes of one panel kept in the second-level cache
 
+// Past the caches, for results that they cannot hold: the lines are not read before they are written.
 template <typename Scalar>
-inline Vector<Scalar> some(const Scalar* from, Index count) {
-    Vector<Scalar> value{};
-    if (count >= Lanes<Scalar>::count) return *reinterpret_cast<const Loose<Scalar>*>(from);
-    for (Index i = 0; i < count; ++i) value[i] = from[i];
-    return value;
+[[gnu::always_inline]] inline void store_past_caches(Scalar* to, Vector<Scalar> value) {
+#if defined(__x86_64__) || defined(__i386__)
+    typedef float Floats __attribute__((vector_size(BACKSTRIDE_BYTES)));
+#if BACKSTRIDE_BYTES == 64
+    __builtin_ia32_movntps512(reinterpret_cast<float*>(to), reinterpret_cast<Floats>(value));
+#elif BACKSTRIDE_BYTES == 32
+    __builtin_ia32_movntps256(reinterpret_cast<float*>(to), reinterpret_cast<Floats>(value));
+#else
+    __builtin_ia32_movntps(reinterpret_cast<float*>(to), reinterpret_cast<Floats>(value));
+#endif
+#else
+    *reinterpret_cast<Vector<Scalar>*>(to) = value;
+#endif
+}
+
+// Such stores are seen by other threads after this.
+inline void settle_stores() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_sfence();
+#endif
 }
 
 template <typename Scalar>
-[[gnu::always_inline]] inline void store_some(Scalar* to, Vector<Scalar> value, Index count) {
-    if (count >= Lanes<Scalar>::count) {
-        *reinterpret_cast<Loose<Scalar>*>(to) = value;
-    } else {
-        for (Index i = 0; i < count; ++i) to[i] = value[i];
-    }
+[[gnu::always_inline]] inline bool starts_line(const Scalar* to) {
+    return reinterpret_cast<unsigned long long>(to) % 64 == 0;
 }
 
 template <int... numbers>
@@ -45,6 +57,58 @@ template <int... numbers>
 struct Counted<0, numbers...> {
     typedef Numbers<numbers...> Type;
 };
+
+// Parts of vectors, half by half: `count` numbers from the lowest on.
+template <typename Scalar, int lanes>
+struct Part {
+    typedef Scalar Value __attribute__((vector_size(lanes * sizeof(Scalar))));
+    typedef Scalar Loose __attribute__((vector_size(lanes * sizeof(Scalar)), aligned(alignof(Scalar)), may_alias));
+    typedef Part<Scalar, lanes / 2> Half;
+    template <int... lane>
+    [[gnu::always_inline]] static typename Half::Value low(Value value, Numbers<lane...>) {
+        return __builtin_shufflevector(value, value, lane...);
+    }
+    template <int... lane>
+    [[gnu::always_inline]] static typename Half::Value high(Value value, Numbers<lane...>) {
+        return __builtin_shufflevector(value, value, lanes / 2 + lane...);
+    }
+    template <int... lane>
+    [[gnu::always_inline]] static Value joined(typename Half::Value a, typename Half::Value b, Numbers<lane...>) {
+        return __builtin_shufflevector(a, b, lane...);
+    }
+    typedef typename Counted<lanes / 2>::Type Halves;
+    typedef typename Counted<lanes>::Type All;
+
+    [[gnu::always_inline]] static Value load(const Scalar* from, Index count) {
+        if (!(count & (lanes / 2))) return joined(Half::load(from, count), typename Half::Value{}, All{});
+        return joined(*reinterpret_cast<const typename Half::Loose*>(from), Half::load(from + lanes / 2, count), All{});
+    }
+    [[gnu::always_inline]] static void store(Scalar* to, Value value, Index count) {
+        if (!(count & (lanes / 2))) return Half::store(to, low(value, Halves{}), count);
+        *reinterpret_cast<typename Half::Loose*>(to) = low(value, Halves{});
+        Half::store(to + lanes / 2, high(value, Halves{}), count);
+    }
+};
+
+template <typename Scalar>
+struct Part<Scalar, 1> {
+    typedef Scalar Value __attribute__((vector_size(sizeof(Scalar))));
+    typedef Scalar Loose __attribute__((vector_size(sizeof(Scalar)), may_alias));
+    [[gnu::always_inline]] static Value load(const Scalar*, Index) { return Value{}; }
+    [[gnu::always_inline]] static void store(Scalar*, Value, Index) {}
+};
+
+template <typename Scalar>
+inline Vector<Scalar> some(const Scalar* from, Index count) {
+    if (count >= Lanes<Scalar>::count) return *reinterpret_cast<const Loose<Scalar>*>(from);
+    return count > 0 ? Part<Scalar, static_cast<int>(Lanes<Scalar>::count)>::load(from, count) : Vector<Scalar>{};
+}
+
+template <typename Scalar>
+[[gnu::always_inline]] inline void store_some(Scalar* to, Vector<Scalar> value, Index count) {
+    if (count >= Lanes<Scalar>::count) *reinterpret_cast<Loose<Scalar>*>(to) = value;
+    else if (count > 0) Part<Scalar, static_cast<int>(Lanes<Scalar>::count)>::store(to, value, count);
+}
 
 // The lanes of a and b in turn: the first half of both, or the second.
 template <typename Scalar, int start, int... lane>

@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace backstride {
+namespace {
+
+constexpr Index least_bypass = 16 << 20;  // bytes of results that no cache holds until they are read
+
+}  // namespace
+
 
 template <typename Scalar>
 Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
@@ -10,6 +16,7 @@ Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const
                    const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
     : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(source), target(target),
       activation(epilogue.activation), stride(padded(side.columns, kernels.lanes)),
+      bypasses(problem.batch * side.target[0] * side.target[1] * side.target[2] * side.target_channels * static_cast<Index>(sizeof(Scalar)) >= least_bypass),
       zeros(static_cast<std::size_t>(side.source_channels + side.depth + 1), Scalar(0)) {
     if (epilogue.bias) {
         bias.assign(static_cast<std::size_t>(stride * side.groups), Scalar(0));

@@ -66,6 +66,7 @@ struct Pass {
     Scalar* target;
     Activation activation;
     Index stride;               // columns of a group, padded to whole vectors
+    bool bypasses;              // whether results are too many for the caches
     std::vector<Scalar> zeros;  // a source cell outside of the input
     std::vector<Scalar> bias;   // padded like the columns, or empty
 

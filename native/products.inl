@@ -69,8 +69,13 @@ template <typename Scalar, int Rows, int Vectors>
     for (int r = 0; r < Rows; ++r) {
         if (r >= rows) break;
         Scalar* target = block.targets[row + r] + block.target_offset + column;
+        if (block.bypasses && Vectors * BACKSTRIDE_BYTES % 64 == 0 && starts_line(target)) {
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
+            for (int v = 0; v < Vectors; ++v) store_past_caches<Scalar>(target + v * lanes, acc[r][v]);
+        } else {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
+        }
     }
 }
 
@@ -94,9 +99,13 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void finish(const Block<Scalar>& block, Index row, Index column,
                                           Vector<Scalar> (&acc)[Rows][Vectors]) {
     if (block.columns - column >= Vectors * Lanes<Scalar>::count && block.activation <= Activation::relu)
-        finish_whole<Scalar, Rows, Vectors>(block, row, column, acc);
-    else
-        finish_partly<Scalar, Rows, Vectors>(block, row, column, acc);
+        return finish_whole<Scalar, Rows, Vectors>(block, row, column, acc);
+    Vector<Scalar> sums[Rows][Vectors];  // whose address is given away: the sums themselves stay in registers
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) sums[r][v] = acc[r][v];
+    finish_partly<Scalar, Rows, Vectors>(block, row, column, sums);
 }
 
 template <typename Scalar, int Vectors>
@@ -121,20 +130,24 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         const Index last_tap = tap + taps < block.taps ? tap + taps : block.taps;
         const bool first = tap == 0 && from == 0, last = last_tap == block.taps && to == block.depth;
         for (Index row = 0; row < block.row_count; row += Rows) {
-            Vector<Scalar> acc[Rows][Vectors] = {};
+            Vector<Scalar> acc[Rows][Vectors];
             Scalar* saved = block.scratch + row * width;
-            if (!first)
-                for (int r = 0; r < Rows; ++r)
-                    for (int v = 0; v < Vectors; ++v)
-                        acc[r][v] = *reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes);
-            if (last && block.streams)
+            // Unrolled, so that the sums never leave the registers.
+#pragma GCC unroll 16
+            for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; ++v)
+                    acc[r][v] = first ? Vector<Scalar>{} : Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes));
+            if (last && block.streams && !block.bypasses)
                 for (int r = 0; r < Rows && row + r < block.row_count; ++r)
                     for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
             accumulate<Scalar, Rows, Vectors>(block, row, tap, last_tap, from, to, panel, acc);
             if (last) {
                 finish<Scalar, Rows, Vectors>(block, row, column, acc);
             } else {
+#pragma GCC unroll 16
                 for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
                     for (int v = 0; v < Vectors; ++v)
                         *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
             }
@@ -162,4 +175,5 @@ void gather(const Block<Scalar>& block) {
             default: break;
         }
     }
+    if (block.bypasses) settle_stores();
 }

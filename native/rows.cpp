@@ -126,21 +126,20 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     const Index rows = std::min(sweep.cells() * pass.problem.batch - from, size), taps = sweep.taps();
     static thread_local std::vector<const Scalar*> pointers;
     static thread_local std::vector<Scalar*> targets;
-    static thread_local std::vector<Scalar> scratch, spilled;
+    static thread_local Scratch<Scalar> scratch_buffer, spilled_buffer, edges;
     static thread_local std::vector<Spill<Scalar>> spills;
     pointers.resize(static_cast<std::size_t>(taps * padded_rows));
     for (Index tap = 0; tap < taps; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min<Index>(16, padded_rows - rows), pass.zeros.data());
     targets.resize(padded_rows);
-    scratch.resize(static_cast<std::size_t>(padded_rows * pass.panel_width()));
-    if (side.columns > side.channels) spilled.resize(static_cast<std::size_t>(rows * pass.stride));
+    Scalar* const scratch = scratch_buffer.get(padded_rows * pass.panel_width());
+    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * pass.stride) : nullptr;
     spills.clear();
-    static thread_local Scratch<Scalar> edges;
-    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled.data(), spills,
+    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled, spills,
           side.merged > 1 ? edges.get(rows * taps * side.depth) : nullptr);
     pass.kernels.gather({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
          pass.zeros.data(), targets.data(),
          pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
-         side.columns, first, last, pass.activation, scratch.data(), true});
+         side.columns, first, last, pass.activation, scratch, true, pass.bypasses});
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
 }
 

@@ -41,6 +41,30 @@ int processors() {
     return count ? static_cast<int>(count) : 1;
 }
 
+// Between two calls a thread looks for the next one for so long before it sleeps; waking takes as long.
+constexpr std::chrono::microseconds patience{60};
+
+inline void breathe() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Whether it came true in time.
+template <typename Condition>
+bool watch(const Condition& condition) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    do {
+        for (int n = 0; n < 16; ++n) {
+            if (condition()) return true;
+            breathe();
+        }
+    } while (std::chrono::steady_clock::now() < end);
+    return condition();
+}
+
 class Pool {
 public:
     void run(std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
@@ -58,13 +82,15 @@ public:
             } catch (const std::exception&) {  // no memory for a thread: those that are there do the work
             }
             invited_ = std::min(threads - 1, static_cast<int>(workers_.size()));
-            busy_ = invited_;
-            ++round_;
+            busy_.store(invited_);
+            round_.fetch_add(1);
         }
-        wake_.notify_all();
+        if (sleepers_.load() > 0) wake_.notify_all();
         take();
-        std::unique_lock<std::mutex> lock(state_);
-        done_.wait(lock, [this] { return busy_ == 0; });
+        if (!watch([this] { return busy_.load() == 0; })) {
+            std::unique_lock<std::mutex> lock(state_);
+            done_.wait(lock, [this] { return busy_.load() == 0; });
+        }
         work_ = nullptr;
         if (failure_) std::rethrow_exception(failure_);
     }
@@ -94,8 +120,9 @@ private:
     std::ptrdiff_t tasks_ = 0;
     std::atomic<std::ptrdiff_t> next_{0};
     std::exception_ptr failure_;
-    unsigned long round_ = 0;
-    int invited_ = 0, busy_ = 0;
+    std::atomic<unsigned long> round_{0};
+    std::atomic<int> busy_{0}, sleepers_{0};
+    int invited_ = 0;
 };
 
 thread_local bool inside = false;
@@ -121,15 +148,26 @@ Pool& pool() {
 void Pool::serve(int number) {
     inside = true;
     unsigned long seen = 0;
-    std::unique_lock<std::mutex> lock(state_);
     for (;;) {
-        wake_.wait(lock, [&] { return round_ != seen; });
-        seen = round_;
-        if (number >= invited_) continue;
-        lock.unlock();
+        const auto called = [&] { return round_.load() != seen; };
+        if (!watch(called)) {
+            std::unique_lock<std::mutex> lock(state_);
+            sleepers_.fetch_add(1);
+            wake_.wait(lock, called);
+            sleepers_.fetch_sub(1);
+        }
+        bool mine;
+        {
+            const std::lock_guard<std::mutex> lock(state_);  // what belongs to the round was written under it
+            seen = round_.load();
+            mine = number < invited_;
+        }
+        if (!mine) continue;
         take();
-        lock.lock();
-        if (--busy_ == 0) done_.notify_one();
+        if (busy_.fetch_sub(1) == 1) {
+            { const std::lock_guard<std::mutex> lock(state_); }  // the caller has slept by now, or sees it
+            done_.notify_one();
+        }
     }
 }
 

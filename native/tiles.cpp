@@ -2,6 +2,7 @@
 // the products of all planes are transformed into a tile of output cells. Workspace: the planes of one block of tiles.
 #include <algorithm>
 
+#include "buffer.h"
 #include "pass.h"
 
 namespace backstride {
@@ -60,15 +61,15 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     const Index plane_in = size * depth + 16, plane_out = size * width + 16;
     static thread_local std::vector<const Scalar*> cells, pointers;
     static thread_local std::vector<Scalar*> targets, products;
-    static thread_local std::vector<Scalar> transformed, multiplied, scratch, spilled;
+    static thread_local Scratch<Scalar> transformed_buffer, multiplied_buffer, scratch_buffer, spilled_buffer;
     static thread_local std::vector<Spill<Scalar>> spills;
     const auto sized = [](auto& buffer, Index count) { if (static_cast<Index>(buffer.size()) < count) buffer.resize(static_cast<std::size_t>(count)); };
     sized(cells, rows * planes);
     sized(targets, rows * outputs);
-    sized(transformed, planes * plane_in);
-    sized(multiplied, planes * plane_out);
-    sized(scratch, (size + 16) * width);
-    if (side.columns > side.channels) sized(spilled, rows * outputs * pass.stride);
+    Scalar* const transformed = transformed_buffer.get(planes * plane_in);
+    Scalar* const multiplied = multiplied_buffer.get(planes * plane_out);
+    Scalar* const scratch = scratch_buffer.get((size + 16) * width);
+    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * pass.stride) : nullptr;
     spills.clear();
 
     const auto& [outer, lines, columns] = sweep.axes;
@@ -92,18 +93,18 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                 targets[static_cast<std::size_t>(cell)] =
                     inside ? pass.aim(image, outer.start + q0 * outer.stride, lines.start + (q1 + a) * lines.stride,
                                       columns.start + (q2 + b) * columns.stride,
-                                      spilled.empty() ? nullptr : spilled.data() + cell * pass.stride, spills)
+                                      spilled ? spilled + cell * pass.stride : nullptr, spills)
                            : nullptr;
             }
     }
-    kernels.tile_input({cells.data(), rows, side.depth, group * side.depth, transformed.data(), plane_in, depth,
+    kernels.tile_input({cells.data(), rows, side.depth, group * side.depth, transformed, plane_in, depth,
                         forms.lines, forms.columns});
 
-    pointers.assign(static_cast<std::size_t>(size + 16), transformed.data() + (rows - 1) * depth);
+    pointers.assign(static_cast<std::size_t>(size + 16), transformed + (rows - 1) * depth);
     sized(products, size);
     for (Index row = 0; row < rows; ++row) {
-        pointers[static_cast<std::size_t>(row)] = transformed.data() + row * depth;
-        products[static_cast<std::size_t>(row)] = multiplied.data() + row * width;
+        pointers[static_cast<std::size_t>(row)] = transformed + row * depth;
+        products[static_cast<std::size_t>(row)] = multiplied + row * width;
     }
     const Scalar* weights = pass.weights[static_cast<std::size_t>(number)] + group * planes * side.depth * pass.stride;
     for (Index panel = first; panel < last; ++panel) {
@@ -111,9 +112,9 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
         for (Index plane = 0; plane < planes; ++plane)
             kernels.gather({pointers.data(), 0, rows, 1, side.depth, plane * plane_in, plane * plane_out - column,
                             nullptr, products.data(), weights + plane * side.depth * pass.stride, nullptr, column + used, panel,
-                            panel + 1, Activation::none, scratch.data()});
-        kernels.tile_output({multiplied.data(), plane_out, width, rows, targets.data(), group * side.channels,
-                             pass.bias_of(group), column, side.columns, pass.activation, forms.lines, forms.columns});
+                            panel + 1, Activation::none, scratch});
+        kernels.tile_output({multiplied, plane_out, width, rows, targets.data(), group * side.channels,
+                             pass.bias_of(group), column, side.columns, pass.activation, forms.lines, forms.columns, pass.bypasses});
     }
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * width, last * width);
 }

@@ -25,7 +25,8 @@ struct Block {
     Index first_panel, last_panel;
     Activation activation;
     Scalar* scratch;  // row_count * panel width numbers
-    bool streams = false;  // whether rows and targets are met for the first time, in memory
+    bool streams = false;   // whether rows and targets are met for the first time, in memory
+    bool bypasses = false;  // whether results are too many for the caches
 };
 
 // Depthwise, cells of one line that meet the same taps: cell n is the sum over taps of sources[tap][n*source_step + c]
@@ -54,6 +55,7 @@ struct Correlation {
     Index rows, columns;   // b < rows, c < columns
     Scalar* weights;       // [rows][weights_stride]
     Index weights_stride;
+    const Scalar* small_end;  // behind the last number that may be read
 };
 
 // One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
@@ -86,6 +88,7 @@ struct TileOutput {
     Index column, columns;  // the first column of the panel, and how many the group has
     Activation activation;
     Form lines, columns_form;
+    bool bypasses = false;
 };
 
 // Cells in the lanes: sums[row][cell] = sum over lines and depth of weights[line][c][row] * lines[line][c*pitch + cell],

@@ -98,11 +98,14 @@ void tile_output_planes(const TileOutput<Scalar>& job) {
                 for (int cell = 0; cell < ColumnOutputs; ++cell) {
                     Scalar* target = targets[line * ColumnOutputs + cell];
                     if (!target) continue;
-                    store_some<Scalar>(target + job.target_offset + job.column + v * lanes, activate<Scalar>(m[line * Columns + cell] + bias, job.activation),
-                               left - v * lanes);
+                    target += job.target_offset + job.column + v * lanes;
+                    const Vector<Scalar> value = activate<Scalar>(m[line * Columns + cell] + bias, job.activation);
+                    if (job.bypasses && BACKSTRIDE_BYTES == 64 && left - v * lanes >= lanes && starts_line(target)) store_past_caches<Scalar>(target, value);
+                    else store_some<Scalar>(target, value, left - v * lanes);
                 }
         }
     }
+    if (job.bypasses) settle_stores();
 }
 
 template <typename Scalar>

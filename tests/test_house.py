@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FRAMEWORKS = ("torch", "jax", "flax", "equinox", "tensorflow", "keras", "onnx", "onnxruntime", "openvino")
-HEAVY = (*FRAMEWORKS, "cupy", "mlxtend", "matplotlib", "PIL", "scipy", "ml_dtypes", "array_api_strict", "typer", "rich")
+HEAVY = (*FRAMEWORKS, "cupy", "lightning", "mlxtend", "matplotlib", "PIL", "scipy", "ml_dtypes", "array_api_strict", "typer", "rich")
 
 
 def room_of(path: Path, source: Path) -> str:
@@ -138,7 +138,7 @@ def outsiders(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"cli", "demo", "surgery"})])
+@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"cli", "demo", "roads", "surgery"})])
 def test_only_what_prints_imports_the_libraries_for_it(library: str, users: set[str]) -> None:
     found = {room_of(path, SOURCE) for path in SOURCE.rglob("*.py") if library in outsiders(path)}
     assert found <= users

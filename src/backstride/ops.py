@@ -30,7 +30,6 @@ from backstride.engine import select
 from backstride.geometry import (
     Padding,
     Size,
-    convolution,
 )
 from backstride.implementation import Call
 from backstride.layout import DataFormat, check_data_format
@@ -38,7 +37,6 @@ from backstride.plans import plan
 from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
-MOST_SIZES = 64  # whose geometry a plan remembers
 
 
 def conv_transpose(
@@ -135,7 +133,7 @@ def conv(
     activation = check_activation(activation, weights.dtype)
     check_data("x", data.shape, len(spatial), big, layout)
     sizes = spatial_of(data.shape, layout)
-    where = convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation).adjoint
+    where = recent.adjoint_of_convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation)
     check_result("output", data.shape[0], where.input, small)
     terms = math.prod(spatial) * big // count * largest(weights)
     offset = None if bias is None else widen(bias_values(bias, small))
@@ -180,7 +178,7 @@ def conv_kernel_gradient(
     check_data("x", data.shape, len(spatial), big, layout)
     check_data("y", gradient.shape, len(spatial), small, layout)
     sizes = spatial_of(data.shape, layout)
-    where = convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation).adjoint
+    where = recent.adjoint_of_convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation)
     expected = (data.shape[0], *where.input)
     if (gradient.shape[0], *spatial_of(gradient.shape, layout)) != expected:
         message = (

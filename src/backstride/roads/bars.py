@@ -23,7 +23,7 @@ class Bars(callbacks.Callback):
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self.progress = Progress(*columns, console=console, transient=True)
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.epochs: Any = None
         self.batches: Any = None
 

@@ -8,8 +8,7 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 Section = TypeVar("Section")
 LARGEST_FILE = 2**20
@@ -47,7 +46,8 @@ class DataConfig:
     that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
     The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
     or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
-    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random.
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random, "full", only by
+    mirroring, "flip", or "none".
     """
 
     folder: str = ""
@@ -61,7 +61,7 @@ class DataConfig:
     scenes: int = 512
     held_out_scenes: int = 64
     extra: int = 0
-    augment: bool = True
+    augment: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,28 +188,26 @@ def _value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
 
 
-def _section(kind: type[Section], entries: dict[str, Any], source: str) -> Section:
+def _section(kind: type[Section], entries: dict[str, Any], source: str, prefix: str = "") -> Section:
     hints = get_type_hints(kind)
     for key in entries:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1, 0)
-            message = f"`{key}` in {source} is no key there; the nearest is `{(near or list(hints))[0]}`"
+            near = (difflib.get_close_matches(key, hints, 1, 0) or list(hints))[0]
+            message = f"`{prefix}{key}` in {source} is no key; the nearest is `{prefix}{near}`"
             raise ValueError(message)
-    values = {key: _typed(f"{source}: {key}", hints[key], value) for key, value in entries.items()}
-    return kind(**values)
+    return kind(**{key: _typed(source, prefix + key, hints[key], value) for key, value in entries.items()})
 
 
-def _typed(source: str, kind: Any, value: Any) -> Any:
+def _typed(source: str, name: str, kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _section(cast("type[Any]", kind), cast("dict[str, Any]", value), source.rpartition(": ")[2])
-    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return _section(cast("type[Any]", kind), cast("dict[str, Any]", value), source, f"{name}.")
+    if get_origin(kind) is tuple and isinstance(value, list):
         entry = get_args(kind)[0]
-        return tuple(_typed(source, entry, item) for item in cast("list[Any]", value))
+        return tuple(_typed(source, name, entry, item) for item in cast("list[Any]", value))
     if kind is float and type(value) is int:
         return float(value)
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    if type(value) in kinds:
+    if type(value) is kind:
         return value
-    wanted = "a table" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
-    message = f"`{source}` (={value!r}) must be {wanted}"
+    wanted = "a table" if dataclasses.is_dataclass(kind) else "a list" if get_origin(kind) is tuple else kind.__name__
+    message = f"`{name}` (={value!r}) in {source} must be {wanted}"
     raise ValueError(message)

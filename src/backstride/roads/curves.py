@@ -19,16 +19,16 @@ def of_training(rows: Sequence[Mapping[str, float]]) -> bytes:
     """The losses and the held-out measures of every epoch."""
     figure, (left, right) = _figure(2)
     epochs = [row["epoch"] for row in rows]
-    for axes, names, title in (
-        (left, (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)), "loss"),
-        (right, (("val_maxf", "MaxF", GREEN), ("val_ap", "AP", BLUE), ("val_iou", "IoU", ORANGE)), "held out"),
+    for axes, names, title, place in (
+        (left, (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)), "loss", "upper right"),
+        (right, (("val_maxf", "MaxF", GREEN), ("val_ap", "AP", BLUE), ("val_iou", "IoU", ORANGE)), "", "lower right"),
     ):
         for name, label, colour in names:
             axes.plot(epochs, [row[name] for row in rows], color=colour, label=label, marker="o", markersize=3)
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc=place)
     best = max((row["val_maxf"] for row in rows), default=0)
     right.set_title(f"held out; best MaxF {best:.4f}")
     return _png(figure)

@@ -6,6 +6,7 @@ is lost at the borders of larger images: their coarse map has a cell for every 3
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable
@@ -87,12 +88,15 @@ def encoder(config: ModelConfig) -> Encoder:
 
 
 def _pytorchcv(name: str, model: str) -> nn.Module:
-    provider = _required(name, "pytorchcv.model_provider")
-    try:
-        network = provider.get_model(model, pretrained=False)
-    except ValueError:
+    package = Path(_required(name, "pytorchcv").__file__).parent
+    # its own table of models imports all of them, also those that need torchvision
+    lines = ast.parse((package / "model_provider.py").read_text(encoding="utf-8")).body
+    imports = [line for line in lines if isinstance(line, ast.ImportFrom)]
+    modules = [line.module for line in imports if any(alias.name == model for alias in line.names)]
+    if not modules:
         message = f"`encoder` (={name!r}): pytorchcv has no model of this name"
-        raise ValueError(message) from None
+        raise ValueError(message)
+    network = getattr(_required(name, f"pytorchcv.{modules[0]}"), model)(pretrained=False)
     features = getattr(network, "features", None)
     if isinstance(getattr(features, "final_pool", None), nn.AvgPool2d):
         # a window of 7x7 cells, which at the native size of 224 pixels are all

@@ -18,12 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from backstride.roads.sample import IGNORE
 from backstride.roads.sample import Dataset as Pictures
 
+CACHE = 2**30
 Augmentation = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 Batch = tuple[Tensor, Tensor, list[int]]
 
 
 class Feed(Dataset[tuple[Tensor, Tensor, int]]):
     """Pictures of a data set as tensors: (3, H, W) from 0 to 1, labels (H, W), and the place in the data set.
+
+    Scaled pictures are kept in memory as long as all of them need no more than `CACHE` bytes.
 
     `size`: rows and columns that pictures are scaled to, () for none. `augment`: changes images (N, 3, H, W)
     and labels (N, H, W) by a seed, after they were scaled.
@@ -41,6 +44,11 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         self.size = tuple(size)
         self.augment = augment
         self.seed = seed
+        self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For processes that read: without what is kept."""
+        return {**vars(self), "_kept": {}}
 
     def __len__(self) -> int:
         return len(self.pictures.samples)
@@ -49,9 +57,8 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         """A picture by its place, or by (epoch, place); place -1 - i is picture i, all of it to be ignored."""
         epoch, place = key if isinstance(key, tuple) else (0, key)
         index = place if place >= 0 else -1 - place
-        image, mask = self.pictures.image(index), self.pictures.mask(index)
-        labels = scaled_labels(as_tensor(mask).long(), self.size)
-        pixels = scaled(image, self.size)
+        image, mask = self._read(index)
+        pixels, labels = scaled(image, ()), as_tensor(mask).long()
         if place < 0:
             labels = torch.full_like(labels, IGNORE)
         if self.augment is not None:
@@ -59,6 +66,19 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
                 found[0] for found in self.augment(pixels[None], labels[None], _drawn(self.seed, epoch, index))
             )
         return pixels, labels, index
+
+    def _read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """A picture and its labels, scaled."""
+        if index in self._kept:
+            return self._kept[index]
+        image, mask = self.pictures.image(index), self.pictures.mask(index)
+        if self.size and image.shape[:2] != self.size:
+            pixels = (scaled(image, self.size) * 255).round().to(torch.uint8)
+            image = pixels.movedim(0, -1).numpy()
+            mask = scaled_labels(as_tensor(mask), self.size).numpy()
+        if len(self) * (image.nbytes + mask.nbytes) <= CACHE:
+            self._kept[index] = image, mask
+        return image, mask
 
 
 class Order(Sampler[tuple[int, int]]):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
 
 STATE, TABLE, CURVES = "resume.ckpt", "epochs.csv", "curves.png"
+FILES = (BEST, LAST, TABLE, CURVES, STATE)
+PAUSE = 20.0  # seconds between drawings of the curves, which take as long as a small epoch
 COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "rate")
 Row = dict[str, float]
 
@@ -72,6 +76,7 @@ class Keeper(callbacks.Checkpoint):
         self.rows: list[Row] = []
         self.best = -1.0
         self.best_epoch = 0
+        self.drawn = -PAUSE
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the state to resume from."""
@@ -85,9 +90,10 @@ class Keeper(callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the epoch gave."""
         row = self._row(trainer, pl_module)
-        better = row["val_maxf"] > self.best
+        better = row["val_maxf"] > self.best or not self.rows  # the first even where nothing can be measured
         if better:
-            self.best, self.best_epoch = row["val_maxf"], int(row["epoch"])
+            self.best = 0.0 if math.isnan(row["val_maxf"]) else row["val_maxf"]
+            self.best_epoch = int(row["epoch"])
         self.rows.append(row)
         if trainer.is_global_zero:
             content = packed(pl_module.network.state_dict(), self.text)
@@ -95,7 +101,10 @@ class Keeper(callbacks.Checkpoint):
                 write_beside(self.out / BEST, content)
             write_beside(self.out / LAST, content)
             write_beside(self.out / TABLE, table(self.rows))
-            write_beside(self.out / CURVES, self.draw(self.rows))
+            last = trainer.should_stop or trainer.current_epoch + 1 >= trainer.max_epochs
+            if last or time.monotonic() - self.drawn > PAUSE:
+                write_beside(self.out / CURVES, self.draw(self.rows))
+                self.drawn = time.monotonic()
         trainer.save_checkpoint(self.out / STATE)
         if trainer.is_global_zero:
             self.tell(row, better)

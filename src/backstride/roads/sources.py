@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,7 +70,7 @@ def open_split(data: DataConfig, seed: int) -> Split:
     Without a rule, the published split where the folder has all of KITTI Road's frames, or else a share of
     the groups. The synthetic scenes that are held out have another seed than those to train on.
     """
-    augment = Augment() if data.augment else None
+    augment = _augmentation(data.augment)
     if not data.folder:
         size = scene_size(data)
         train, held_out = (data.scenes, size, 2 * seed), (data.held_out_scenes, size, 2 * seed + 1)
@@ -123,6 +123,18 @@ def chosen(pictures: Dataset, places: Sequence[int]) -> Chosen:
 def scene_size(data: DataConfig) -> tuple[int, int]:
     """Rows and columns of synthetic scenes."""
     return (data.size[0], data.size[1]) if len(data.size) == 2 else SCENE_SIZE
+
+
+def _augmentation(name: str) -> Augmentation | None:
+    if name == "full":
+        return Augment()
+    if name == "flip":
+        still = dict.fromkeys((field.name for field in fields(Augment)), 0.0)
+        return Augment(**{**still, "flip": 0.5, "scale": 1.0})
+    if name == "none":
+        return None
+    message = f"`augment` (={name!r}) must be one of full, flip, none"
+    raise ValueError(message)
 
 
 def _rule(data: DataConfig, samples: Sequence[Sample]) -> splits.Split:

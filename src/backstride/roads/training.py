@@ -27,7 +27,7 @@ from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
 from backstride.roads.data import require_sound
 from backstride.roads.feed import Feed, Order, loader
-from backstride.roads.keeper import STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.keeper import FILES, STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
 from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
@@ -42,7 +42,7 @@ CHOICES = {
     "accelerator": ("auto", "cpu", "cuda"),
 }
 POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
-RUN_FILES = (checkpoint.CONFIG, checkpoint.BEST, checkpoint.LAST, STATE)
+RUN_FILES = (checkpoint.CONFIG, *FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ def train(
         _check_pictures(chosen, console)
         _check_hashes(out, hashes)
         make_folder(out)
+        _sweep(out)
         if not (out / checkpoint.CONFIG).exists():
             write_beside(out / checkpoint.CONFIG, text)
     started = time.perf_counter()
@@ -214,9 +215,7 @@ def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:
         raise ValueError(message)
     held = [name for name in RUN_FILES if (out / name).exists()]
     if held and _first_process():
-        message = (
-            f"`out` (={str(out)!r}) holds a run ({held[0]}); add --resume to go on with it, or name another folder"
-        )
+        message = f"`out` (={str(out)!r}) holds a run; add --resume to go on with it, or name another folder"
         raise ValueError(message)
     return config
 
@@ -268,12 +267,19 @@ def _check_split(config: RunConfig, split: Split) -> None:
 
 def _check_pictures(split: Split, console: Console) -> None:
     """Open every picture and mask before hours of work begin on them."""
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for name, pictures in (("pictures to train on", split.train), ("held out", split.held_out)):
             if isinstance(pictures, SyntheticDataset):
                 continue
             task = progress.add_task(name, total=len(pictures.samples))
             require_sound(pictures, lambda done, _, task=task: progress.update(task, completed=done))
+
+
+def _sweep(out: Path) -> None:
+    """Remove what writers left that were killed before they put their file in its place."""
+    for name in (checkpoint.CONFIG, *FILES):
+        for left in out.glob(f".{name}.*"):
+            left.unlink(missing_ok=True)
 
 
 def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
@@ -284,9 +290,8 @@ def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
     saved = tomllib.loads(path.read_text(encoding="utf-8")).get("hashes", {})
     for name, value in hashes.items():
         if saved.get(name, value) != value:
-            message = (
-                f"the {name.replace('_', ' ')} data changed since the run in {str(out)!r} began; name another folder"
-            )
+            what = {"train": "pictures to train on", "held_out": "pictures held out", "weights": "weights"}[name]
+            message = f"the {what} changed since the run in {str(out)!r} began; name another folder"
             raise ValueError(message)
 
 

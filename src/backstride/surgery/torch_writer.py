@@ -177,7 +177,7 @@ class Writer:
             self._root[target] = copy.deepcopy(layer, self._memo)
 
     def _check_rescorable(self, node: fx.Node, layer: nn.Module) -> None:
-        calls = sum(other.target == node.target for other in self._reading.traced.nodes)
+        calls = sum((other.op, other.target) == (node.op, node.target) for other in self._reading.traced.nodes)
         if not isinstance(layer, nn.Conv2d) or layer.groups != 1 or calls > 1:
             reason = "gives the scores, and `classes` needs an ungrouped layer there that is called once"
             raise RefusedError(self._reading.name, (Refusal(self._reading.graph[node.name].label, reason),))

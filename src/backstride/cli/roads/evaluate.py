@@ -37,7 +37,8 @@ def evaluate(
 
     network, config = files.load(checkpoint)
     pictures = open_part(config, data, part)
-    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as progress:
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(pictures.samples))
         found = measure(
             network,

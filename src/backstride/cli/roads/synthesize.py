@@ -25,8 +25,8 @@ def synthesize(
     """
     from backstride.roads.synthetic import write  # noqa: PLC0415  keeps NumPy's work out of the other commands
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
+    console, shape = Console(stderr=True), parse.pair("size", size)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("scenes", total=count)
-        write(out, count, parse.pair("size", size), seed, lambda done, _: progress.update(task, completed=done))
+        write(out, count, shape, seed, lambda done, _: progress.update(task, completed=done))
     Console().print(f"{count} scenes written to {out}", soft_wrap=True, highlight=False)

@@ -48,8 +48,9 @@ def train(
     engine: Annotated[
         bool | None, typer.Option("--engine/--no-engine", help="Transposed layers on Backstride's engine.")
     ] = None,
-    augment: Annotated[bool | None, typer.Option("--augment/--no-augment", help="Change pictures at random.")] = None,
+    augment: Annotated[str | None, typer.Option(help="Change pictures at random: full, flip or none.")] = None,
     scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes to train on, without --data.")] = None,
+    held_out_scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes held out.")] = None,
     extra: Annotated[int | None, typer.Option(min=0, help="Synthetic scenes to train on beside --data.")] = None,
     table: Annotated[str | None, typer.Option(help="A table of classes in TOML, for masks of other values.")] = None,
     group: Annotated[str | None, typer.Option(help="What stays together in a split: name, clip or folder.")] = None,
@@ -73,6 +74,7 @@ def train(
         "data__folder": data,
         "data__size": None if size is None else parse.pair("size", size),
         "data__scenes": scenes,
+        "data__held_out_scenes": held_out_scenes,
         "data__extra": extra,
         "data__table": table,
         "data__group": group,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from backstride.roads.synthetic.noise import Floats
-from backstride.roads.synthetic.world import Light
+from backstride.roads.synthetic.world import Colour, Light
 
 Points = list[tuple[float, float]]
+
+
+def rgb(colour: Colour) -> Floats:
+    """A colour as (3, 1, 1)."""
+    return np.asarray(colour, np.float32).reshape(3, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +26,31 @@ class Canvas:
     road: Floats
     light: Light
 
-    def put(
-        self, top: int, left: int, share: Floats, colour: Floats, depth: Floats | float, *, shadow: bool = False
-    ) -> None:
-        """Cover a piece, from (top, left), by `share` (rows, columns) of `colour` (3, ...), seen through fog.
+    @property
+    def haze(self) -> Colour:
+        """The colour that distance fades to."""
+        red, green, blue = self.light.horizon
+        share = 1 - 0.92 * self.light.night
+        return red * share, green * share, blue * share
 
-        Under a `shadow` the road stays road.
-        """
+    def through_fog(self, colour: Floats, depth: Floats) -> Floats:
+        """Colours (3, ...) at their distances."""
+        clear = np.exp(depth * np.float32(-1 / self.light.fog))
+        haze = rgb(self.haze)
+        return haze + clear * (colour - haze)
+
+    def put(self, top: int, left: int, share: Floats, colour: Floats, *, shadow: bool = False) -> None:
+        """Cover a piece, from (top, left), by `share` (rows, columns) of `colour` (3, ...); a shadow leaves road."""
         rows, columns = share.shape
         piece = self.image[:, top : top + rows, left : left + columns]
-        piece += share * (self.through_fog(colour, depth) - piece)
+        change = colour - piece
+        change *= share
+        piece += change
         if not shadow:
             self.road[top : top + rows, left : left + columns] *= 1 - share
 
-    def through_fog(self, colour: Floats, depth: Floats | float) -> Floats:
-        """A colour at a distance."""
-        clear = np.exp(np.asarray(depth, np.float32) * np.float32(-1 / self.light.fog))
-        haze = np.asarray(self.light.horizon, np.float32).reshape(3, 1, 1) * np.float32(1 - 0.92 * self.light.night)
-        return haze + clear * (colour - haze)
-
     def polygon(
-        self, points: Points, colour: Floats, depth: float, *, opacity: float = 1.0, shadow: bool = False
+        self, points: Points, colour: Colour, depth: float, *, opacity: float = 1.0, shadow: bool = False
     ) -> None:
         """Cover a convex polygon of (u, v), its border smooth over one pixel."""
         rows, columns = self.road.shape
@@ -51,16 +61,20 @@ class Canvas:
             return
         u = np.arange(left, right, dtype=np.float32)
         v = np.arange(top, bottom, dtype=np.float32)[:, None]
-        inside = np.full((bottom - top, right - left), 2, np.float32)
-        turn = np.sign(area(points))
+        turn = 1.0 if area(points) > 0 else -1.0
+        inside = np.full((bottom - top, right - left), 1, np.float32)
         for (u1, v1), (u2, v2) in zip(points, [*points[1:], points[0]], strict=True):
-            du, dv = u2 - u1, v2 - v1
-            length = float(np.hypot(du, dv))
+            length = math.hypot(u2 - u1, v2 - v1)
             if length > 1e-6:
-                first, second = np.float32(turn * du / length), np.float32(turn * dv / length)
-                inside = np.minimum(inside, first * (v - np.float32(v1)) - second * (u - np.float32(u1)))
-        share = np.clip(inside + np.float32(0.5), 0, 1)
-        self.put(top, left, share * np.float32(opacity), colour, depth, shadow=shadow)
+                first, second = turn * (u2 - u1) / length, turn * (v2 - v1) / length
+                # half a pixel inside the border counts as covered
+                _ = np.minimum(inside, (v * first) + (u * -second + (second * u1 - first * v1 + 0.5)), out=inside)
+        _ = np.maximum(inside, 0, out=inside)
+        if opacity < 1:
+            inside *= np.float32(opacity)
+        clear = math.exp(-depth / self.light.fog)
+        seen = [haze + clear * (own - haze) for own, haze in zip(colour, self.haze, strict=True)]
+        self.put(top, left, inside, rgb((seen[0], seen[1], seen[2])), shadow=shadow)
 
     def window(self, left: float, top: float, right: float, bottom: float) -> tuple[int, int, Floats, Floats] | None:
         """The pixels of a box, as (top, left, u, v), both from -1 to 1 across it; None outside the picture."""
@@ -69,10 +83,8 @@ class Canvas:
         above, below = max(int(top), 0), min(int(bottom) + 2, rows)
         if first >= last or above >= below or right - left < 0.3 or bottom - top < 0.3:
             return None
-        u = (np.arange(first, last, dtype=np.float32) - np.float32((left + right) / 2)) / np.float32((right - left) / 2)
-        v = (np.arange(above, below, dtype=np.float32) - np.float32((top + bottom) / 2)) / np.float32(
-            (bottom - top) / 2
-        )
+        u = (np.arange(first, last, dtype=np.float32) - (left + right) / 2) / ((right - left) / 2)
+        v = (np.arange(above, below, dtype=np.float32) - (top + bottom) / 2) / ((bottom - top) / 2)
         return above, first, u[None], v[:, None]
 
 

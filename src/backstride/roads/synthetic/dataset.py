@@ -6,7 +6,7 @@ import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backstride.files import write_beside
 from backstride.roads.camera import Ground
 from backstride.roads.sample import ROAD, Sample
-from backstride.roads.synthetic.draw import world_of
+from backstride.roads.synthetic.draw import category_of
 from backstride.roads.synthetic.scene import Scene, scene
 
 MOST = 2**20  # scenes of one data set; each data set has seeds of its own
@@ -46,10 +46,10 @@ class SyntheticDataset:
             message = f"`seed` (={self.seed}) must be from 0 to {MOST - 1}"
             raise ValueError(message)
 
-    @cached_property
+    @property
     def samples(self) -> tuple[Sample, ...]:
         """Named by category and number, as KITTI's are; their paths lead nowhere."""
-        return tuple(self._sample(index) for index in range(self.count))
+        return _samples(self.count, self.seed)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,10 +75,11 @@ class SyntheticDataset:
         """The plane under the camera, for a view from above."""
         return self.scene(index).camera.ground
 
-    def _sample(self, index: int) -> Sample:
-        category = world_of(self.seed * MOST + index, *self.size).category
-        name = f"{category}_{index:06d}"
-        return Sample(name, Path(f"{name}.png"), category=category, group=name)
+
+@lru_cache(maxsize=8)
+def _samples(count: int, seed: int) -> tuple[Sample, ...]:
+    names = (f"{category_of(seed * MOST + index)}_{index:06d}" for index in range(count))
+    return tuple(Sample(name, Path(f"{name}.png"), category=name.partition("_")[0], group=name) for name in names)
 
 
 @lru_cache(maxsize=8)

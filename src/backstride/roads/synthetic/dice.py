@@ -51,6 +51,10 @@ class Dice:
                 return option
         return options[-1]
 
+    def any(self, options: Sequence[T]) -> T:
+        """One of these, each as often."""
+        return options[self.integer(0, len(options))]
+
     def colour(self, base: Sequence[float], spread: float = 0.15) -> tuple[float, float, float]:
         """A colour near this one: brighter or darker, and a little off in hue."""
         light = math.exp(self.normal(0, spread))

@@ -7,25 +7,33 @@ import math
 import numpy as np
 
 from backstride.roads.camera import Camera
-from backstride.roads.synthetic import scenery
 from backstride.roads.synthetic.dice import Dice
+from backstride.roads.synthetic.scenery import Roadside, ridges
+from backstride.roads.synthetic.traffic import traffic
 from backstride.roads.synthetic.world import Course, Lens, Light, Mark, Surface, World, Zone
 
 WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
 KINDS = ("motorway", "country", "street", "lane")
+BONNETS = (
+    (0.30, 0.16, 0.16),
+    (0.40, 0.06, 0.06),
+    (0.07, 0.07, 0.08),
+    (0.75, 0.75, 0.76),
+    (0.35, 0.37, 0.40),
+    (0.10, 0.15, 0.30),
+)
 SHARES = (0.38, 0.34, 0.18, 0.10)
 
 
 def world_of(seed: int, rows: int, columns: int) -> World:
     """The world of a seed, for pictures of this size."""
-    dice = Dice(np.random.default_rng([seed, 0]))
-    kind = dice.choose(KINDS, SHARES)
+    dice, kind = _kind(seed)
     lanes, left, right = _lanes(dice, kind)
     light = _light(dice, kind)
-    place = scenery.beside(dice, kind, left, right, light)
+    place = Roadside(dice, kind, (left, right), light)
     return World(
         seed=seed,
-        category={"motorway": "umm", "country": "um", "street": "um" if len(lanes) < 4 else "umm", "lane": "uu"}[kind],
+        category=_category(kind, lanes),
         camera=_camera(dice, rows, columns),
         course=_course(dice, kind),
         left=left,
@@ -34,15 +42,33 @@ def world_of(seed: int, rows: int, columns: int) -> World:
         lanes=lanes,
         surface=_surface(dice, lanes, left, right, light),
         terrain=place.terrain,
-        zones=place.zones,
-        marks=() if kind == "lane" else _marks(dice, kind, lanes, left, right),
-        walls=place.walls,
-        things=scenery.things(dice, kind, lanes, left, right, place),
+        zones=tuple(place.zones),
+        marks=() if kind == "lane" else _marks(dice, kind, lanes),
+        walls=tuple(place.walls),
+        things=(*place.things, *traffic(dice, kind, lanes, (left, right), place.other)),
         light=light,
         lens=_lens(dice, light),
-        ridges=scenery.ridges(dice, light),
+        ridges=ridges(dice, light),
         mirrored=dice.chance(0.35),
     )
+
+
+def category_of(seed: int) -> str:
+    """The category of a seed's scene, without the rest of it."""
+    dice, kind = _kind(seed)
+    return _category(kind, _lanes(dice, kind)[0])
+
+
+def _kind(seed: int) -> tuple[Dice, str]:
+    dice = Dice(np.random.default_rng([seed, 0]))
+    return dice, dice.choose(KINDS, SHARES)
+
+
+def _category(kind: str, lanes: tuple[float, ...]) -> str:
+    """As in KITTI Road: marked in two directions, marked with many lanes, unmarked."""
+    if kind == "lane":
+        return "uu"
+    return "umm" if kind == "motorway" or len(lanes) > 3 else "um"
 
 
 def _camera(dice: Dice, rows: int, columns: int) -> Camera:
@@ -91,9 +117,8 @@ def _lanes(dice: Dice, kind: str) -> tuple[tuple[float, ...], float, float]:
     return lanes, lanes[0] - left - 0.15, lanes[-1] + right + 0.15
 
 
-def _marks(dice: Dice, kind: str, lanes: tuple[float, ...], left: float, right: float) -> tuple[Mark, ...]:
+def _marks(dice: Dice, kind: str, lanes: tuple[float, ...]) -> tuple[Mark, ...]:
     """Lines between lanes and at the edges, of the styles in use in America and Europe."""
-    del left, right
     width = dice.uniform(0.10, 0.22)
     period = dice.uniform(6, 16)
     dash = period * dice.uniform(0.2, 0.6)
@@ -169,7 +194,7 @@ def _light(dice: Dice, kind: str) -> Light:
     woods = kind in {"country", "lane"} and dice.chance(0.6)
     hue = dice.uniform(-0.05, 0.08)
     blue = dice.uniform(0.45, 0.9)
-    sky = (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue) if sunny or weather == "night" else (blue,) * 3
+    sky = (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue) if sunny or weather == "night" else (blue, blue, blue)
     pale = dice.uniform(0.6, 0.98)
     horizon = (pale * dice.uniform(0.78, 1.0), pale * dice.uniform(0.88, 1.0), pale)
     if weather == "dusk":
@@ -198,9 +223,7 @@ def _light(dice: Dice, kind: str) -> Light:
 
 def _lens(dice: Dice, light: Light) -> Lens:
     """A dash camera's faults."""
-    bonnet = dice.choose(
-        ((0.40, 0.06, 0.06), (0.07, 0.07, 0.08), (0.75, 0.75, 0.76), (0.35, 0.37, 0.40), (0.1, 0.15, 0.35)), (1,) * 5
-    )
+    bonnet = dice.any(BONNETS)
     shine = dice.uniform(0.7, 1.2)
     return Lens(
         exposure=dice.log(0.7, 1.6) * (1 + 0.6 * light.night),

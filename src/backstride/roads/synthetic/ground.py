@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Below
-from backstride.roads.synthetic.world import Colour, Light, Mark, Surface, World
+from backstride.roads.synthetic.world import Light, Mark, Surface, World
 
 # amplitude and cells per metre of a coarse and of a fine texture
 TEXTURES = {
@@ -33,12 +32,9 @@ def cover(lateral: Floats, left: Floats | float, right: Floats | float, fine: Fl
 
 def mix(target: Floats, share: Floats, colour: Floats) -> None:
     """Lay a colour, (3, ...), over another in place."""
-    target += share * (colour - target)
-
-
-def rgb(colour: Colour) -> Floats:
-    """A colour as (3, 1, 1)."""
-    return np.asarray(colour, np.float32).reshape(3, 1, 1)
+    change = colour - target
+    change *= share
+    target += change
 
 
 def faded(cells: float, coarse: Floats) -> Floats:
@@ -135,14 +131,13 @@ class Ground:
 
     def marks(self) -> None:
         """The painted lines, worn in places."""
-        below, surface = self.below, self.world.surface
+        surface = self.world.surface
         worn = np.clip(1 - np.float32(surface.wear) * (0.6 + 0.8 * self.noise("rough", 12.0, 5.0)), 0, 1)
         for mark in self.world.marks:
             share = self._stripe(mark.at, mark.width) * worn
             if mark.period:
                 share *= self._dashes(mark)
             mix(self.image, share * self.road, rgb(mark.colour))
-        del below
 
     def _dashes(self, mark: Mark) -> Floats:
         """1 on dashes, 0 between them, the mean where a pixel covers both."""
@@ -191,8 +186,3 @@ def paint(world: World, below: Below) -> Ground:
     ground.marks()
     ground.shadows()
     return ground
-
-
-def bare(world: World) -> World:
-    """The same road with nothing on, beside or over it."""
-    return replace(world, things=(), walls=(), ragged=0.0, lens=replace(world.lens, bonnet=0.0))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from backstride.roads.synthetic.ground import rgb
+from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, crop, line
 from backstride.roads.synthetic.world import World
 
@@ -40,15 +40,23 @@ def develop(world: World, image: Floats) -> Floats:
         image = _rain(world, image, rng)
     if lens.veil or lens.dirt:
         image = _windscreen(world, image, rng)
-    luma = np.tensordot(np.asarray(LUMA, np.float32), image, 1)
-    image = luma + np.float32(lens.saturation) * (image - luma)
-    image *= rgb(lens.cast) * np.float32(lens.exposure)
+    luma = LUMA[0] * image[0] + LUMA[1] * image[1] + LUMA[2] * image[2]
+    image -= luma
+    image *= np.float32(lens.saturation)
+    image += luma
+    gain = rgb(lens.cast) * np.float32(lens.exposure)
     if lens.vignette:
         u = np.linspace(-1, 1, columns, dtype=np.float32)
         v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
-        image *= 1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5)
-    image = np.clip(image, 0, 1)
-    image += np.float32(lens.contrast) * image * (1 - image) * (2 * image - 1)  # an S, steeper where positive
+        gain = gain * (1 - np.float32(lens.vignette) * (u * u + v * v) * np.float32(0.5))
+    image *= gain
+    _ = np.clip(image, 0, 1, out=image)
+    if abs(lens.contrast) > 0.02:  # an S, x + c x (1 - x) (2 x - 1), steeper where c is positive
+        curve = image * (np.float32(3) - 2 * image)
+        curve -= 1
+        curve *= image
+        curve *= np.float32(lens.contrast)
+        image += curve
     if lens.blur > 0.05:
         image = _blurred(image, lens.blur)
     if lens.noise:
@@ -57,7 +65,7 @@ def develop(world: World, image: Floats) -> Floats:
             image[channel] += np.float32(lens.noise) * grain
     if lens.blocks:
         _compress(image, lens.blocks)
-    return np.clip(image, 0, 1)
+    return np.clip(image, 0, 1, out=image)
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:
@@ -66,9 +74,12 @@ def _blurred(image: Floats, sigma: float) -> Floats:
     share = np.float32(min(sigma * sigma / times, 0.5))
     for _ in range(times):
         for axis in (1, 2):
-            before = np.take(image, [0, *range(image.shape[axis] - 1)], axis)
-            after = np.take(image, [*range(1, image.shape[axis]), image.shape[axis] - 1], axis)
-            image = image + (share / 2) * (before + after - 2 * image)
+            step: Floats = np.diff(image, axis=axis)
+            step *= share / 2
+            image = image.copy()
+            before, after = (image[:, :-1], image[:, 1:]) if axis == 1 else (image[..., :-1], image[..., 1:])
+            before += step
+            after -= step
     return image
 
 
@@ -79,7 +90,7 @@ def _rain(world: World, image: Floats, rng: np.random.Generator) -> Floats:
     streaks = crop("rough", rows // 6 + 1, columns, int(rng.integers(512)), int(rng.integers(512)))
     streaks = np.repeat(streaks, 6, 0)[:rows]
     image = image + np.float32(0.05 * rain) * np.clip(streaks - 1, 0, 2)
-    drops = crop("smooth", rows * 2, columns * 2, int(rng.integers(512)), int(rng.integers(512)))[::2, ::2]
+    drops = crop("smooth", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
     spots = np.clip((np.abs(drops) - 2.0) * 6, 0, 1) * np.float32(rain)
     return image + spots * (image.mean((1, 2), keepdims=True) * 1.1 - image)
 

@@ -79,10 +79,10 @@ def render(world: World, size: tuple[int, int]) -> Scene:
 
 
 def outermost_first(world: World) -> list[Wall | Thing]:
-    """Painting order: what is farther from the road first, and of what is on it, the farthest."""
+    """Painting order: what is farther from the road first, then kerbs, then what is on it, the farthest first."""
 
     def order(each: Wall | Thing) -> tuple[float, float]:
         outside = max(world.left - each.at, each.at - world.right, 0.0)
-        return -outside, 0.0 if isinstance(each, Wall) else -each.distance
+        return -outside, -each.far - 1e3 if isinstance(each, Wall) else -each.distance
 
     return sorted([*world.walls, *world.things], key=order)

@@ -1,269 +1,197 @@
-"""What is beside the road and on it: terrain, verges, the other carriageway, walls, trees, traffic, hills."""
+"""What is beside the road: terrain, verges, the other carriageway, walls, trees, signs, hills."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from backstride.roads.synthetic.dice import Dice
 from backstride.roads.synthetic.world import Colour, Light, Material, Thing, ThingKind, Wall, WallKind, Zone
 
 GROUNDS: dict[Material, Colour] = {
-    "grass": (0.25, 0.33, 0.13),
-    "straw": (0.58, 0.48, 0.30),
-    "soil": (0.42, 0.30, 0.21),
+    "grass": (0.27, 0.34, 0.15),
+    "straw": (0.60, 0.50, 0.33),
+    "soil": (0.44, 0.33, 0.24),
     "gravel": (0.50, 0.47, 0.42),
-    "leaves": (0.36, 0.24, 0.15),
+    "leaves": (0.38, 0.26, 0.18),
     "rock": (0.42, 0.39, 0.35),
     "paving": (0.56, 0.54, 0.51),
     "snow": (0.85, 0.87, 0.90),
 }
 LEAVES: tuple[Colour, ...] = (
-    (0.20, 0.27, 0.11), (0.28, 0.33, 0.12), (0.11, 0.17, 0.09), (0.34, 0.36, 0.16), (0.38, 0.30, 0.15), (0.15, 0.19, 0.12),
-)  # fmt: skip
-PAINTS: tuple[Colour, ...] = (
-    (0.04, 0.04, 0.05), (0.85, 0.85, 0.86), (0.55, 0.56, 0.58), (0.25, 0.26, 0.28), (0.45, 0.06, 0.06), (0.08, 0.13, 0.35),
-    (0.35, 0.30, 0.22), (0.10, 0.22, 0.14), (0.75, 0.55, 0.10),
-)  # fmt: skip
+    (0.22, 0.28, 0.13),
+    (0.30, 0.34, 0.15),
+    (0.13, 0.19, 0.11),
+    (0.36, 0.37, 0.20),
+    (0.36, 0.31, 0.19),
+    (0.17, 0.21, 0.14),
+    (0.24, 0.25, 0.17),
+)
+SIGNS: tuple[Colour, ...] = ((0.05, 0.35, 0.18), (0.8, 0.6, 0.05), (0.1, 0.2, 0.5), (0.7, 0.1, 0.1), (0.8, 0.8, 0.8))
+# woods, bank, houses, hedge, open
+BACKDROPS = {
+    "motorway": (0.25, 0.35, 0.08, 0.12, 0.35),
+    "country": (0.45, 0.25, 0.05, 0.15, 0.3),
+    "street": (0.15, 0.05, 0.6, 0.2, 0.2),
+    "lane": (0.4, 0.2, 0.1, 0.3, 0.3),
+    "forest": (1.0, 0.15, 0.0, 0.05, 0.0),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What `beside` found: `clear` is how far from each edge nothing stands."""
+class Roadside:
+    """Both sides of a road while they are drawn; lists grow outwards from its edges."""
 
-    terrain: Zone
-    zones: tuple[Zone, ...]
-    walls: tuple[Wall, ...]
-    things: tuple[Thing, ...]
-    other: tuple[float, float] | None  # the other carriageway
+    def __init__(self, dice: Dice, kind: str, edges: tuple[float, float], light: Light) -> None:
+        self.dice, self.kind = dice, kind
+        self.left, self.right = edges
+        self.zones: list[Zone] = []
+        self.walls: list[Wall] = []
+        self.things: list[Thing] = []
+        self.other: tuple[float, float] | None = None  # the other carriageway
+        wild: tuple[Material, ...] = ("grass", "straw", "grass", "straw", "soil", "leaves", "rock")
+        material, colour = self.ground(("snow",) if dice.chance(0.03) else wild)
+        self.terrain = Zone(-1e3, 1e3, material, colour)
+        wooded = kind in {"country", "lane"} and (light.shade > 0.2 or dice.chance(0.3))
+        for sign, edge in ((-1, self.left), (1, self.right)):
+            if sign < 0 and kind == "motorway" and dice.chance(0.85):
+                start = self.median(edge)
+            elif kind == "street" and dice.chance(0.85):
+                start = self.pavement(sign, edge)
+            else:
+                start = self.verge(sign, edge)
+            self.backdrop(sign, start, "forest" if wooded else kind)
+            self.scatter(sign, start)
 
+    def ground(self, materials: Sequence[Material]) -> tuple[Material, Colour]:
+        """One of these materials, in one of its colours."""
+        material = self.dice.any(materials)
+        return material, self.dice.colour(GROUNDS[material], 0.2)
 
-def ground(dice: Dice, materials: tuple[Material, ...]) -> tuple[Material, Colour]:
-    """One of these materials, in one of its colours."""
-    material = dice.choose(materials, (1,) * len(materials))
-    return material, dice.colour(GROUNDS[material], 0.2)
+    def strip(self, sign: int, start: float, width: float, materials: Sequence[Material]) -> float:
+        """Lay a strip of this width outwards from `start`; where it ends."""
+        end = start + sign * width
+        self.zones.append(Zone(min(start, end), max(start, end), *self.ground(materials)))
+        return end
 
+    def wall(self, kind: WallKind, at: float, height: float, colour: Colour, rough: float = 0.0) -> None:
+        """Something along the whole road."""
+        self.walls.append(Wall(kind, at, height, colour, rough=rough))
 
-def beside(dice: Dice, kind: str, left: float, right: float, light: Light) -> Place:
-    """Everything beside the road, on both sides."""
-    wild: tuple[Material, ...] = ("grass", "straw", "grass", "straw", "soil", "leaves", "rock")
-    if dice.chance(0.03):
-        wild = ("snow",)
-    material, colour = ground(dice, wild)
-    terrain = Zone(-1e3, 1e3, material, colour)
-    zones: list[Zone] = []
-    walls: list[Wall] = []
-    things: list[Thing] = []
-    other = None
-    wooded = kind in {"country", "lane"} and (light.shade > 0.2 or dice.chance(0.3))
-    for sign, edge in ((-1, left), (1, right)):
-        if sign < 0 and kind == "motorway" and dice.chance(0.85):
-            other = _median(dice, edge, zones, walls)
-            start = other[0] if other else edge - 8
-        elif kind == "street" and dice.chance(0.85):
-            start = _pavement(dice, sign, edge, zones, walls)
+    def median(self, edge: float) -> float:
+        """A barrier or a strip of green, and the carriageway behind it."""
+        dice = self.dice
+        if dice.chance(0.6):
+            height, colour = dice.uniform(0.7, 1.2), dice.colour((0.50, 0.48, 0.45), 0.35)
+            self.wall("barrier", edge - 0.1, height, colour)
+            if dice.chance(0.3):
+                self.wall("rail", edge - 0.3, height + 0.4, dice.colour((0.6, 0.6, 0.6)))
+            end = edge - dice.uniform(0.6, 2)
+            self.wall("barrier", end, height, colour)
         else:
-            start = _verge(dice, kind, sign, edge, zones, walls)
-        _backdrop(dice, kind, sign, start, wooded, walls, things)
-    return Place(terrain, tuple(zones), tuple(walls), tuple(things), other)
-
-
-def strip(
-    dice: Dice, sign: int, start: float, width: float, materials: tuple[Material, ...], zones: list[Zone]
-) -> float:
-    """Lay a strip of this width outwards from `start`; where it ends."""
-    end = start + sign * width
-    material, colour = ground(dice, materials)
-    zones.append(Zone(min(start, end), max(start, end), material, colour))
-    return end
-
-
-def _median(dice: Dice, edge: float, zones: list[Zone], walls: list[Wall]) -> tuple[float, float]:
-    """A barrier or a strip of green, and the carriageway behind it."""
-    if dice.chance(0.55):
-        height = dice.uniform(0.7, 1.2)
-        colour = dice.colour((0.55, 0.53, 0.49), 0.25)
-        walls.append(Wall("barrier", edge - 0.1, height, colour))
-        if dice.chance(0.3):
-            walls.append(Wall("rail", edge - 0.3, height + 0.4, dice.colour((0.6, 0.6, 0.6))))
-        end = edge - dice.uniform(0.6, 2)
-        walls.append(Wall("barrier", end, height, colour))
-    else:
-        width = dice.uniform(2, 14)
-        if dice.chance(0.5):
-            edge = strip(dice, -1, edge, dice.uniform(0.3, 1.5), ("gravel", "soil", "straw"), zones)
-        end = strip(dice, -1, edge, width, ("grass", "straw", "soil", "straw"), zones)
-        if dice.chance(0.7):
-            kind: WallKind = dice.choose(("rail", "barrier", "leaves"), (3, 1, 2))
-            at = dice.uniform(end, edge)
-            height = dice.uniform(0.5, 1.2) if kind == "leaves" else 0.8
-            colour = dice.colour((0.40, 0.38, 0.20) if kind == "leaves" else (0.6, 0.6, 0.6))
-            walls.append(Wall(kind, at, height, colour, rough=0.4 if kind == "leaves" else 0))
-    far = end - dice.uniform(7, 16)
-    grey = dice.log(0.15, 0.6)
-    zones.append(Zone(far, end - 0.05, "asphalt", (grey, grey, grey)))
-    return far, end
-
-
-def _pavement(dice: Dice, sign: int, edge: float, zones: list[Zone], walls: list[Wall]) -> float:
-    """A kerb, perhaps a strip of green, and a footpath."""
-    walls.append(Wall("kerb", edge, dice.uniform(0.08, 0.18), dice.colour((0.62, 0.60, 0.57))))
-    at = strip(dice, sign, edge, dice.uniform(0.12, 0.3), ("paving",), zones)
-    if dice.chance(0.4):
-        at = strip(dice, sign, at, dice.uniform(0.8, 3), ("grass", "grass", "soil", "straw"), zones)
-    return strip(dice, sign, at, dice.uniform(1.2, 4), ("paving", "paving", "paving", "gravel"), zones)
-
-
-def _verge(dice: Dice, kind: str, sign: int, edge: float, zones: list[Zone], walls: list[Wall]) -> float:
-    """Gravel, soil or grass, and perhaps a rail or a wall."""
-    at = edge
-    if dice.chance(0.6):
-        at = strip(dice, sign, at, dice.log(0.2, 2.5), ("gravel", "soil", "straw", "leaves", "grass", "paving"), zones)
-    if dice.chance(0.5):
-        at = strip(dice, sign, at, dice.uniform(0.5, 6), ("grass", "straw", "soil", "leaves"), zones)
-    if dice.chance(0.45 if kind != "lane" else 0.2):
-        chosen: WallKind = dice.choose(("rail", "barrier", "fence"), (3, 1.6, 0.8))
-        near = 1.0 if dice.chance(0.6) else dice.log(2, 40)
-        height = dice.uniform(0.6, 1.1) if chosen != "fence" else dice.uniform(1, 2.5)
-        place = edge + sign * 0.15 if chosen == "barrier" and dice.chance(0.5) else at + sign * 0.3
-        far = 300.0 if dice.chance(0.6) else near + dice.log(8, 200)
-        walls.append(Wall(chosen, place, height, dice.colour((0.6, 0.59, 0.57), 0.2), near, far))
-        at += sign * 0.5
-    return at
-
-
-def _backdrop(
-    dice: Dice, kind: str, sign: int, start: float, wooded: bool, walls: list[Wall], things: list[Thing]
-) -> None:
-    """What closes the view: woods, banks, houses, hedges, or nothing but single trees."""
-    weights = {
-        "motorway": (0.25, 0.35, 0.08, 0.12, 0.3),
-        "country": (0.45, 0.25, 0.05, 0.15, 0.3),
-        "street": (0.15, 0.05, 0.6, 0.2, 0.2),
-        "lane": (0.4, 0.2, 0.1, 0.3, 0.3),
-    }[kind]
-    if wooded:
-        weights = (1, 0.1, 0, 0.1, 0)
-    chosen = dice.choose(("woods", "bank", "houses", "hedge", "open"), weights)
-    if chosen == "woods":
-        at = start + sign * (dice.log(0.2, 3) if wooded else dice.log(1, 20))
-        leaf = dice.colour(dice.choose(LEAVES, (1,) * len(LEAVES)), 0.3)
-        high = dice.log(5, 30)
-        if dice.chance(0.7):
-            walls.append(Wall("trunks", at + sign * 4, high * 1.3, dice.colour((0.14, 0.16, 0.09), 0.4), rough=0.3))
-        walls.append(
-            Wall("leaves", at, high if dice.chance(0.6) else dice.uniform(0.6, 3), leaf, rough=dice.uniform(0.2, 0.6))
-        )
-    elif chosen == "bank":
-        at = start + sign * dice.log(0.5, 15)
-        _, colour = ground(dice, ("straw", "grass", "soil", "rock", "straw"))
-        walls.append(Wall("bank", at, dice.log(1, 14), colour, rough=dice.uniform(0.2, 0.7)))
-    elif chosen == "houses":
-        for number in range(dice.integer(1, 4)):
-            near = 1.0 if number == 0 else dice.log(5, 120)
-            at = start + sign * dice.uniform(0.5, 8)
-            walls.append(
-                Wall(
-                    "building",
-                    at,
-                    dice.log(4, 25),
-                    dice.colour((0.58, 0.52, 0.46), 0.35),
-                    near,
-                    near + dice.log(10, 150),
+            if dice.chance(0.5):
+                edge = self.strip(-1, edge, dice.uniform(0.3, 1.5), ("gravel", "soil", "straw"))
+            end = self.strip(-1, edge, dice.uniform(2, 14), ("grass", "straw", "soil", "straw"))
+            choice = dice.unit()
+            if choice < 0.25:
+                self.wall(
+                    "leaves", dice.uniform(end, edge), dice.uniform(0.5, 1.8), dice.colour((0.40, 0.38, 0.22)), 0.4
                 )
-            )
-    elif chosen == "hedge":
-        leaf = dice.colour(dice.choose(LEAVES, (1,) * len(LEAVES)), 0.25)
-        walls.append(Wall("leaves", start + sign * dice.log(0.2, 5), dice.uniform(0.8, 3), leaf, rough=0.25))
-    for _ in range(dice.integer(0, 7)):
-        distance = dice.log(8, 200)
-        bush = dice.chance(0.4)
-        height = dice.uniform(0.6, 2.5) if bush else dice.log(4, 18)
-        at = start + sign * (dice.log(1, 30) + height / 2)
-        tree: ThingKind = "bush" if bush else "tree"
-        size = (height * dice.uniform(0.7, 1.6), height, 1.0)
-        things.append(Thing(tree, at, distance, size, dice.colour(dice.choose(LEAVES, (1,) * len(LEAVES)), 0.35)))
-    for _ in range(dice.integer(0, 3)):
-        pole = dice.chance(0.5)
-        size = (0.15, dice.uniform(1.0, 9), 0.1) if pole else (dice.log(0.5, 4), dice.uniform(2.2, 5), 0.1)
-        paint = (
-            (0.4, 0.4, 0.4)
-            if pole
-            else dice.choose(((0.05, 0.35, 0.18), (0.8, 0.6, 0.05), (0.1, 0.2, 0.5), (0.7, 0.1, 0.1)), (1,) * 4)
-        )
-        orange = pole and dice.chance(0.3)
-        if orange:
-            size, paint = (0.12, 1.1, 0.1), (0.85, 0.25, 0.12)
-        shape: ThingKind = "pole" if pole else "sign"
-        things.append(Thing(shape, start + sign * dice.uniform(0.2, 3), dice.log(7, 120), size, dice.colour(paint)))
+            elif choice < 0.7:
+                kind: WallKind = "rail" if choice < 0.55 else "barrier"
+                self.wall(kind, dice.uniform(end, edge), 0.8, dice.colour((0.6, 0.6, 0.6)))
+        far = end - dice.uniform(7, 16)
+        grey = dice.log(0.15, 0.6)
+        self.zones.append(Zone(far, end - 0.05, "asphalt", (grey, grey, grey)))
+        self.other = (far, end)
+        return far
 
+    def pavement(self, sign: int, edge: float) -> float:
+        """A kerb, perhaps a strip of green, and a footpath."""
+        dice = self.dice
+        self.wall("kerb", edge, dice.uniform(0.08, 0.18), dice.colour((0.62, 0.60, 0.57)))
+        at = self.strip(sign, edge, dice.uniform(0.12, 0.3), ("paving",))
+        if dice.chance(0.4):
+            at = self.strip(sign, at, dice.uniform(0.8, 3), ("grass", "grass", "soil", "straw"))
+        return self.strip(sign, at, dice.uniform(1.2, 4), ("paving", "paving", "paving", "gravel"))
 
-def things(
-    dice: Dice, kind: str, lanes: tuple[float, ...], left: float, right: float, place: Place
-) -> tuple[Thing, ...]:
-    """Traffic and what stands beside the road, those behind others first."""
-    found = list(place.things)
-    count = len(lanes) - 1
-    for _ in range(int(dice.log(1, 9)) - 1):
-        lane = dice.integer(0, count)
-        at = (lanes[lane] + lanes[lane + 1]) / 2 + dice.normal(0, 0.25)
-        oncoming = kind != "motorway" and lane < count / 2 and count > 1 and at < 0
-        own = lanes[lane] < 0 < lanes[lane + 1]
-        found.append(_vehicle(dice, at, dice.log(9 if own else 4, 140), oncoming=oncoming))
-    if place.other:
-        low, high = place.other
-        for _ in range(dice.integer(0, 6)):
-            found.append(_vehicle(dice, dice.uniform(low + 1, high - 1), dice.log(10, 150), oncoming=True))
-    if kind == "street":
+    def verge(self, sign: int, edge: float) -> float:
+        """Gravel, soil or grass, and perhaps a rail or a wall."""
+        dice, at = self.dice, edge
+        if dice.chance(0.6):
+            at = self.strip(sign, at, dice.log(0.2, 2.5), ("gravel", "soil", "straw", "leaves", "grass", "paving"))
+        if dice.chance(0.5):
+            at = self.strip(sign, at, dice.uniform(0.5, 6), ("grass", "straw", "soil", "leaves"))
+        if dice.chance(0.45 if self.kind != "lane" else 0.2):
+            chosen: WallKind = dice.choose(("rail", "barrier", "fence"), (3, 1.6, 0.8))
+            near = 1.0 if dice.chance(0.6) else dice.log(2, 40)
+            height = dice.uniform(0.6, 1.1) if chosen != "fence" else dice.uniform(1, 2.5)
+            place = edge + sign * 0.15 if chosen == "barrier" and dice.chance(0.5) else at + sign * 0.3
+            far = 300.0 if dice.chance(0.6) else near + dice.log(8, 200)
+            self.walls.append(Wall(chosen, place, height, dice.colour((0.6, 0.59, 0.57), 0.25), near, far))
+            at += sign * 0.5
+        return at
+
+    def backdrop(self, sign: int, start: float, place: str) -> None:
+        """What closes the view: woods, banks, houses, hedges, or nothing."""
+        dice = self.dice
+        chosen = dice.choose(("woods", "bank", "houses", "hedge", "open"), BACKDROPS[place])
+        if chosen == "woods":
+            self.woods(sign, start + sign * (dice.log(0.2, 4) if place == "forest" else dice.log(1, 20)))
+        elif chosen == "bank":
+            _, colour = self.ground(("straw", "grass", "soil", "rock", "straw"))
+            self.wall("bank", start + sign * dice.log(0.5, 15), dice.log(1, 14), colour, dice.uniform(0.2, 0.7))
+            if dice.chance(0.4):
+                self.woods(sign, start + sign * dice.log(4, 25))
+        elif chosen == "houses":
+            for number in range(dice.integer(1, 4)):
+                near = 1.0 if number == 0 else dice.log(5, 120)
+                at, far = start + sign * dice.uniform(0.5, 8), near + dice.log(10, 150)
+                colour = dice.colour((0.58, 0.52, 0.46), 0.35)
+                self.walls.append(Wall("building", at, dice.log(4, 25), colour, near, far))
+        elif chosen == "hedge":
+            leaf = dice.colour(dice.any(LEAVES), 0.25)
+            self.wall("leaves", start + sign * dice.log(0.2, 5), dice.uniform(0.8, 3), leaf, 0.25)
+
+    def woods(self, sign: int, at: float) -> None:
+        """Undergrowth or whole crowns in front, stems in the dark or more crowns behind."""
+        dice = self.dice
+        leaf, high = dice.colour(dice.any(LEAVES), 0.3), dice.log(5, 30)
+        if dice.chance(0.5):
+            dark = dice.colour((0.14, 0.16, 0.10), 0.4)
+            self.wall("trunks", at + sign * dice.log(2, 8), high * 1.3, dark, 0.3)
+        if dice.chance(0.6):
+            self.wall("leaves", at + sign * dice.log(2, 8), high * 1.2, dice.colour(leaf, 0.3), dice.uniform(0.2, 0.6))
+        low = dice.chance(0.5)
+        self.wall("leaves", at, dice.uniform(0.4, 3) if low else high, leaf, dice.uniform(0.2, 0.6))
+
+    def scatter(self, sign: int, start: float) -> None:
+        """Single trees and bushes, poles, posts and signs."""
+        dice = self.dice
         for _ in range(dice.integer(0, 7)):
-            side = dice.choose((left - 0.2, right + 0.2), (1, 1))
-            inwards = 1.0 if side < 0 else -1.0
-            found.append(
-                _vehicle(dice, side + inwards * dice.uniform(0.6, 1.1), dice.log(5, 80), oncoming=dice.chance(0.5))
-            )
-        for _ in range(dice.integer(0, 4)):
-            found.append(_person(dice, dice.uniform(left - 4, right + 4)))
-    elif dice.chance(0.08):
-        found.append(_person(dice, dice.uniform(left, right)))
-    middle = (left + right) / 2
-
-    def order(thing: Thing) -> tuple[float, float]:
-        outside = max(left - thing.at, thing.at - right, 0.0)
-        return (-outside if abs(thing.at - middle) > (right - left) / 2 else 0.0, -thing.distance)
-
-    return tuple(sorted(found, key=order))
-
-
-def _vehicle(dice: Dice, at: float, distance: float, *, oncoming: bool) -> Thing:
-    kind: ThingKind = dice.choose(("car", "van", "truck", "bike"), (0.72, 0.14, 0.09, 0.05))
-    size: Colour = {
-        "car": (dice.uniform(1.7, 1.95), dice.uniform(1.35, 1.75), dice.uniform(3.8, 5.0)),
-        "van": (dice.uniform(1.8, 2.1), dice.uniform(1.8, 2.6), dice.uniform(4.5, 6.0)),
-        "truck": (2.5, dice.uniform(2.8, 4.0), dice.uniform(7, 15)),
-        "bike": (0.8, dice.uniform(1.3, 1.8), 2.0),
-    }[kind]
-    if kind == "truck" and abs(at) < 2:
-        distance = max(distance, 15.0)
-    return Thing(
-        kind, at, distance, size, dice.colour(dice.choose(PAINTS, (3, 3, 2, 2, 1, 1, 0.7, 0.7, 0.5))), oncoming
-    )
-
-
-def _person(dice: Dice, at: float) -> Thing:
-    height = dice.uniform(1.5, 1.9)
-    return Thing(
-        "person", at, dice.log(6, 60), (0.55, height, 0.4), dice.colour(dice.choose(PAINTS, (1,) * len(PAINTS)))
-    )
+            bush = dice.chance(0.4)
+            height = dice.uniform(0.6, 2.5) if bush else dice.log(4, 18)
+            at = start + sign * (dice.log(1, 30) + height / 2)
+            size = (height * dice.uniform(0.7, 1.7), height, 1.0)
+            colour = dice.colour(dice.any(LEAVES), 0.35)
+            self.things.append(Thing("bush" if bush else "tree", at, dice.log(8, 200), size, colour))
+        for _ in range(dice.integer(0, 3)):
+            size, paint = (dice.log(0.5, 4), dice.uniform(2.2, 5), 0.1), dice.any(SIGNS)
+            shape: ThingKind = "sign"
+            if dice.chance(0.5):
+                shape, size, paint = "pole", (0.15, dice.uniform(1.0, 9), 0.1), (0.4, 0.4, 0.4)
+                if dice.chance(0.4):  # a post at the edge of the road
+                    size, paint = (0.12, 1.1, 0.1), dice.any(((0.85, 0.25, 0.12), (0.9, 0.9, 0.88)))
+            at = start + sign * dice.uniform(0.2, 3)
+            self.things.append(Thing(shape, at, dice.log(7, 120), size, dice.colour(paint)))
 
 
 def ridges(dice: Dice, light: Light) -> tuple[tuple[float, Colour], ...]:
     """Hills, farthest first, each nearer one darker, and a line of trees in front."""
     found: list[tuple[float, Colour]] = []
     if dice.chance(0.6):
-        red, green, blue = light.horizon
-        share = dice.uniform(0.3, 0.7)
-        far = dice.choose(((0.20, 0.25, 0.30), (0.35, 0.30, 0.20), (0.18, 0.24, 0.16)), (2, 1, 1))
-        colour = tuple(own + (sky - own) * share for own, sky in zip(far, (red, green, blue), strict=True))
-        found.append((dice.log(0.01, 0.12), (colour[0], colour[1], colour[2])))
+        share = dice.uniform(0.2, 0.6)
+        own = dice.any(((0.16, 0.21, 0.27), (0.20, 0.25, 0.30), (0.45, 0.37, 0.25), (0.18, 0.24, 0.16)))
+        red, green, blue = (mine + (sky - mine) * share for mine, sky in zip(own, light.horizon, strict=True))
+        found.append((dice.log(0.01, 0.12), (red, green, blue)))
     if dice.chance(0.7):
-        found.append((dice.log(0.01, 0.14), dice.colour(dice.choose(LEAVES, (1,) * len(LEAVES)), 0.3)))
+        found.append((dice.log(0.01, 0.14), dice.colour(dice.any(LEAVES), 0.3)))
     return tuple(found)

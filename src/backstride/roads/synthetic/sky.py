@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from backstride.roads.synthetic.ground import rgb
+from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.world import World
 
@@ -25,7 +25,10 @@ def paint(world: World, image: Floats) -> None:
     _, rows, columns = image.shape
     light = world.light
     level = horizon(world, columns)
-    v = np.arange(rows, dtype=np.float32)[:, None]
+    whole = image
+    image = image[:, : int(np.clip(level.max() + rows * 0.12, 1, rows))]  # valleys lie under the horizon
+    whole[:, image.shape[1] :] = rgb(light.horizon)
+    v = np.arange(image.shape[1], dtype=np.float32)[:, None]
     up = np.clip((level.mean() - v) / np.float32(max(float(level.mean()), rows * 0.3)), 0, 1)
     shade = rgb(light.horizon) + (rgb(light.sky) - rgb(light.horizon)) * np.sqrt(up)
     image[:] = shade
@@ -49,4 +52,5 @@ def paint(world: World, image: Floats) -> None:
             "rough", v * 1.5, np.arange(columns, dtype=np.float32)[None] * 1.5
         )
         image += share * (rgb(colour) * texture - image)
-    image *= np.float32(1 - 0.94 * light.night)
+    if light.night:
+        whole *= np.float32(1 - 0.94 * light.night)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.roads.synthetic.canvas import Canvas
-from backstride.roads.synthetic.ground import rgb
+from backstride.roads.synthetic.canvas import Canvas, rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Doubles, Path, project
 from backstride.roads.synthetic.world import Wall, World
@@ -84,7 +83,8 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
         share = np.clip(v - strip.top + 0.5, 0, 1) * np.clip(strip.bottom - v + 0.5, 0, 1)
         high = (strip.bottom - v) / np.maximum(strip.bottom - strip.top, 0.5)  # 0 at the foot, 1 at the top
         colour, holes = PAINTERS[wall.kind](strip, high, v)
-        canvas.put(above, strip.left, share if holes is None else share * holes, colour, strip.depth)
+        seen = canvas.through_fog(colour, strip.depth)
+        canvas.put(above, strip.left, share if holes is None else share * holes, seen)
 
 
 Painted = tuple[NDArray[Any], NDArray[Any] | None]

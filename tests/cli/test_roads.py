@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backstride import cli
+
+_ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
+
+TRAIN = "--scenes 4 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu --augment none"
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["roads", *words])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert run(*words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    return printed.err.removeprefix("backstride: ").strip()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "synthesize"])
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run(command, "--help") == 0
+    assert f"Example: backstride roads {command}" in capsys.readouterr().out
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("train", "evaluate", "synthesize"))
+
+
+def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenes, out = str(tmp_path / "scenes"), str(tmp_path / "run")
+    assert run("synthesize", "--out", scenes, "--count", "6", "--size", "64x96") == 0
+    assert len(list((tmp_path / "scenes" / "training" / "gt_image_2").iterdir())) == 6
+    _ = capsys.readouterr()
+    assert run("train", "--data", scenes, *TRAIN.split()[2:], "--epochs", "1", "--out", out, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["epochs"] == 1
+    assert Path(result["best"]).is_file()
+    assert run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["views"]["perspective"]["all"]["maxf"] == pytest.approx(result["maxf"], abs=2e-3)
+    assert "bird's eye" in found["views"]
+    assert run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes) == 0
+    assert "perspective" in capsys.readouterr().out
+    assert "holds a run; add --resume" in refused(capsys, "train", "--out", out, *TRAIN.split())
+    assert run("train", "--out", out, "--resume") == 0
+    other = refused(capsys, "train", "--out", out, "--resume", "--epochs", "4")
+    assert other.startswith("`epochs` (=4) differs from that of the run in ")
+
+
+def test_a_config_may_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.toml"
+    _ = path.write_text("[train]\nepoch = 3\n")
+    message = refused(capsys, "train", "--config", str(path), "--out", str(tmp_path / "run"))
+    assert message == f"`train.epoch` in {path} is no key; the nearest is `train.epochs`"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train --out OUT --data nowhere", "`data` (='nowhere') is no folder; "),
+        ("train --out OUT --size 64", "`size` (='64') must be rows x columns; for example 192x352"),
+        ("train --out OUT --encoder vgg", "`encoder` (='vgg') must be "),
+        ("train --out OUT --weights nowhere", "`weights` (='nowhere') does not exist"),
+        ("train --out OUT --balance 1", "`balance` (='1') must be "),
+        ("train --out OUT --freeze block9", "`freeze` (='block9') begins the name of no layer of the encoder; "),
+        ("evaluate --checkpoint nowhere --out OUT", "`checkpoint` (='nowhere') does not exist"),
+        ("synthesize --out OUT --size 4", "`size` (='4') must be rows x columns; "),
+        ("train", "Missing option '--out'"),
+    ],
+)
+def test_refuses_in_one_sentence(words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = words.replace("OUT", str(tmp_path / "out")).split()
+    scenes = ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
+    assert refused(capsys, *given, *scenes).startswith(message)
