@@ -37,8 +37,9 @@ def run_on_cluster(
     """Predict on `workers` workers of the cluster that RAY_ADDRESS names, or of one that is started here.
 
     What could not be read is tried once more; so is what a worker had in hand that died.
-    Raises `OSError` where a worker cannot write.
+    Raises `OSError` where a worker cannot write, `ValueError` where the checkpoint is none or the cluster fails.
     """
+    _ = job.loader.load()  # what is wrong with it is said here, in one sentence, and not by each worker
     job = replace(job, out=job.out.absolute(), loader=replace(job.loader, given=job.loader.given.absolute()))
     todo = {item.name: Item(item.source.absolute(), item.name) for item in waiting}
     own = {item.name: item for item in waiting}
@@ -68,12 +69,21 @@ def _mapped(ray: Any, job: Job, items: list[Item], workers: int) -> Iterator[Out
         num_cpus=1,
         num_gpus=1 if job.loader.device == "cuda" else 0,
     )
-    for row in made.iter_rows():
+    for row in _rows(ray, made):
         outcome = json.loads(row["outcome"])
         if outcome["fatal"]:
             raise OSError(outcome["fatal"])
         skipped = tuple(Skipped(**entry) for entry in outcome["skipped"])
         yield Outcome(outcome["name"], outcome["frames"], skipped, outcome["reason"])
+
+
+def _rows(ray: Any, made: Any) -> Iterator[dict[str, Any]]:
+    try:
+        yield from made.iter_rows()
+    except ray.exceptions.RayError as error:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"the Ray cluster failed: {words[-1][:200]}; what was finished stays, and the same command goes on"
+        raise ValueError(message) from None
 
 
 class Work:
