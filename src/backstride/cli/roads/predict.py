@@ -88,7 +88,7 @@ def predict(
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
     else:
-        _print(found, out, rates.speed())
+        _print(found, out, None if ray else rates.speed())  # a cluster hands results over in heaps
     if found.failed:
         raise typer.Exit(1 if found.done or found.resumed else 2)
 
