@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backstride.files import write_beside
+from backstride.files import beside, leftovers, write_beside
 
 
 def test_text_and_bytes_and_missing_folders(tmp_path: Path) -> None:
@@ -47,3 +47,23 @@ def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path, bad: str) -> No
     _ = (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match=r"^`path` \(='.*'\) (is a folder|must be a folder)"):
         write_beside(tmp_path / bad, "x")
+
+
+def test_a_library_writes_beside_and_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "film.mp4"
+    with beside(target) as part:
+        _ = part.write_bytes(b"all of it")
+        assert leftovers(tmp_path) == [part]
+        assert not target.exists()
+    assert target.read_bytes() == b"all of it"
+    with pytest.raises(OSError, match="full"):
+        fill(target)
+    assert [path.name for path in target.parent.iterdir()] == ["film.mp4"]
+    assert target.read_bytes() == b"all of it"
+
+
+def fill(target: Path) -> None:
+    with beside(target) as part:
+        _ = part.write_bytes(b"half")
+        message = "full"
+        raise OSError(message)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+PART = ".part"
 
 
 def write_beside(path: Path, content: str | bytes) -> None:
@@ -12,20 +16,40 @@ def write_beside(path: Path, content: str | bytes) -> None:
 
     Makes missing folders. Raises `ValueError` where `path` is a folder or lies below a file.
     """
+    with beside(path) as part:
+        _ = part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def beside(path: Path) -> Generator[Path]:
+    """An empty file for a library to write, which takes the place of `path` at the end, or goes where that fails.
+
+    It is named as `leftovers` finds it. Makes missing folders. Raises what `write_beside` raises.
+    """
     refuse_folder("path", path)
-    data = content.encode() if isinstance(content, str) else content
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+    os.close(handle)
+    part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            _ = file.write(data)
+        yield part
         umask = os.umask(0)
         _ = os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        _ = Path(name).replace(path)
+        part.chmod(0o666 & ~umask)
+        _ = part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno is None or (error.filename is not None and part.name not in str(error.filename)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name that users know
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What killed processes left in a folder and those below it; whoever has the folder to himself may remove them."""
+    return sorted(folder.rglob(f".*{PART}"))
 
 
 def refuse_folder(name: str, path: Path) -> None:

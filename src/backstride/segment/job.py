@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,9 @@ import numpy as np
 from backstride.files import refuse_folder, write_beside
 from backstride.segment.network import load_network
 from backstride.segment.picture import as_input, overlay, read_picture
-from backstride.segment.tiles import Progress, check_tile, labels
-from backstride.surgery.influence import Influence
+from backstride.segment.tiles import Progress, check_tile, labels, largest_tile
 
 IN_LEGEND = 12
-SHARE_OF_MEMORY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def segment(
     loaded = load_network(network)
     image = as_input(pixels, loaded.channels, mean, std, scale)
     rows, columns = pixels.shape[:2]
-    side = _side((rows, columns), loaded.known) if tile is None else check_tile(tile, loaded.known)
+    side = largest_tile((rows, columns), loaded.known) if tile is None else check_tile(tile, loaded.known)
     map_of_labels = labels(loaded.run, image, loaded.known, side, progress)
     kinds, counts = np.unique(map_of_labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
@@ -91,13 +87,3 @@ def _names(path: Path | None) -> dict[int, str]:
         message = f"`names` (={str(path)!r}) is no text file; it has the name of a class in each line"
         raise ValueError(message) from None
     return {entry: line.strip()[:40] for entry, line in enumerate(lines[:65536]) if line.strip()}
-
-
-def _side(size: tuple[int, int], known: Influence) -> int:
-    """The side of the largest tile that memory allows, at least the picture's where it fits."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    pixels = free * SHARE_OF_MEMORY / (4 * known.floats)
-    if size[0] * size[1] <= pixels:
-        return max(size)
-    least = max(2 * known.margin + known.stride, *known.native)
-    return check_tile(max(math.isqrt(int(pixels)), -(-least // known.stride) * known.stride), known)

@@ -32,33 +32,33 @@ def pillow(part: str) -> Any:
         raise ImportError(message) from None
 
 
-def read_picture(path: Path) -> Pixels:
+def read_picture(path: Path, name: str = "photo") -> Pixels:
     """A picture as RGB (H, W, 3), turned as its camera noted. Raises `ValueError` for what is none, or is too large."""
     image = pillow("Image")
     if path.is_dir():
-        message = f"`photo` (={str(path)!r}) is a folder; name a picture in it"
+        message = f"`{name}` (={str(path)!r}) is a folder; name a picture in it"
         raise ValueError(message)
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the size is checked here, before anything is decoded
         try:
             opened = image.open(file, formats=FORMATS)
         except image.DecompressionBombError:
-            raise ValueError(_too_large(path)) from None
+            raise ValueError(_too_large(path, name)) from None
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
-            message = f"`photo` (={str(path)!r}) is no picture that can be read; legal are {', '.join(FORMATS)}"
+            message = f"`{name}` (={str(path)!r}) is no picture that can be read; legal are {', '.join(FORMATS)}"
             raise ValueError(message) from None
         if math.prod(opened.size) > LARGEST:
-            raise ValueError(_too_large(path))
+            raise ValueError(_too_large(path, name))
         try:
             turned = pillow("ImageOps").exif_transpose(opened)
             return np.asarray(turned.convert("RGB"))
         except Exception:  # noqa: BLE001  the same
-            message = f"`photo` (={str(path)!r}) is a damaged or truncated picture"
+            message = f"`{name}` (={str(path)!r}) is a damaged or truncated picture"
             raise ValueError(message) from None
 
 
-def _too_large(path: Path) -> str:
-    return f"`photo` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
+def _too_large(path: Path, name: str) -> str:
+    return f"`{name}` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
 
 
 def as_input(pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence[float], scale: float) -> NDArray[Any]:

@@ -6,7 +6,9 @@ picture; of each tile only the pixels are kept that see nothing beyond its borde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +18,9 @@ from numpy.typing import NDArray
 from backstride.surgery.influence import Influence
 
 Scores: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+Part: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 Progress: TypeAlias = Callable[[int, int], None]
+SHARE_OF_MEMORY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +71,73 @@ def labels(
 
     Pictures below the native size are extended by copies of their border first.
     """
-    rows, columns = image.shape[1:]
-    short = [max(0, least - have) for have, least in zip((rows, columns), known.native, strict=True)]
-    padded = np.pad(image, ((0, 0), (0, short[0]), (0, short[1])), mode="edge")
-    found = np.empty(padded.shape[1:], np.uint16)
-    tiles = list(_tiles((padded.shape[1], padded.shape[2]), tile, known))
-    for done, (row, column) in enumerate(tiles):
-        scores = run(padded[None, :, row.start : row.end, column.start : column.end])
-        _check_scores(scores, (row.end - row.start, column.end - column.start))
-        kept = scores[0, :, row.first - row.start : row.last - row.start]
-        kept = kept[:, :, column.first - column.start : column.last - column.start]
-        found[row.first : row.last, column.first : column.last] = kept.argmax(axis=0)
+
+    def part(pixels: NDArray[Any]) -> NDArray[Any]:
+        scores = run(pixels[None])
+        _check_scores(scores, pixels.shape[1:])
+        return scores[0].argmax(axis=0)
+
+    found = np.empty(image.shape[1:], np.uint16)
+    assemble(part, image, found, known, tile, progress=progress)
+    return found
+
+
+def assemble(
+    part: Part,
+    image: NDArray[Any],
+    found: NDArray[Any],
+    known: Influence,
+    tile: int,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Fill `found`, (..., H, W), tile by tile. `part`: pixels (..., h, w) to their results (..., h, w).
+
+    Pictures below the native size are extended by copies of their border first.
+    """
+    rows, columns = image.shape[-2:]
+    image = extended(image, known)
+    places = tiles((image.shape[-2], image.shape[-1]), tile, known)
+    for done, (row, column) in enumerate(places):
+        made = part(image[..., row.start : row.end, column.start : column.end])
+        last = min(row.last, rows), min(column.last, columns)
+        kept = made[
+            ..., row.first - row.start : last[0] - row.start, column.first - column.start : last[1] - column.start
+        ]
+        found[..., row.first : last[0], column.first : last[1]] = kept
         if progress is not None:
-            progress(done + 1, len(tiles))
-    return found[:rows, :columns]
+            progress(done + 1, len(places))
 
 
-def _tiles(size: tuple[int, int], tile: int, known: Influence) -> Iterator[tuple[Span, Span]]:
-    for row in spans(size[0], tile, known, known.native[0]):
-        for column in spans(size[1], tile, known, known.native[1]):
-            yield row, column
+def largest_tile(size: tuple[int, int], known: Influence, free: int | None = None) -> int:
+    """The side of the largest tile that memory allows, at least the picture's where it fits.
+
+    `free`: bytes, by default those that this machine has.
+    """
+    if free is None:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pixels = free * SHARE_OF_MEMORY / (4 * known.floats)
+    if size[0] * size[1] <= pixels:
+        return max(size)
+    least = max(2 * known.margin + known.stride, *known.native)
+    return check_tile(max(math.isqrt(int(pixels)), -(-least // known.stride) * known.stride), known)
 
 
-def _check_scores(scores: NDArray[Any], size: tuple[int, int]) -> None:
+def extended(image: NDArray[Any], known: Influence) -> NDArray[Any]:
+    """A picture (..., H, W) below the native size, extended by copies of its border; others as they are."""
+    short = [max(0, least - have) for have, least in zip(image.shape[-2:], known.native, strict=True)]
+    if not any(short):
+        return image
+    return np.pad(image, (*[(0, 0)] * (image.ndim - 2), (0, short[0]), (0, short[1])), mode="edge")
+
+
+def tiles(size: tuple[int, int], tile: int, known: Influence) -> list[tuple[Span, Span]]:
+    """The tiles of a picture, row by row."""
+    columns = spans(size[1], tile, known, known.native[1])
+    return [(row, column) for row in spans(size[0], tile, known, known.native[0]) for column in columns]
+
+
+def _check_scores(scores: NDArray[Any], size: tuple[int, ...]) -> None:
     if scores.ndim != 4 or scores.shape[2:] != size or not 1 <= scores.shape[1] <= 65535:
         shown = " x ".join(map(str, scores.shape[1:]))
         message = (

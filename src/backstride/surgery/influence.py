@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from backstride.surgery.fields import fields
 from backstride.surgery.fusion import Lift
-from backstride.surgery.graph import Graph
+from backstride.surgery.graph import GLOBAL, Graph
 
 KEY = "backstride.influence"
 
@@ -19,12 +19,14 @@ class Influence:
 
     `stride`: tiles that start at its multiples give the same coarse cells. `margin`: pixels farther
     than this from a tile's border see nothing beyond it. `floats`: numbers held at once, per pixel.
+    `pooled`: some layer pools the whole image, so that every pixel sees all of it.
     """
 
     native: tuple[int, int]
     stride: int
     margin: int
     floats: int
+    pooled: bool = False
 
     def to_json(self) -> str:
         """The influence as text, for a model's metadata."""
@@ -37,12 +39,13 @@ def from_json(text: str) -> Influence:
         data = json.loads(text)
         rows, columns = data["native"]
         numbers = (rows, columns, data["stride"], data["margin"], data["floats"])
+        pooled = data.get("pooled", False) is True
     except (ValueError, KeyError, TypeError):
-        numbers = ()
+        numbers, pooled = (), False
     if len(numbers) != 5 or not all(isinstance(number, int) and 0 < number < 2**31 for number in numbers):
         message = f"`{KEY}` (={text[:40]!r}) in the model's metadata is not what backstride writes"
         raise ValueError(message)
-    return Influence((numbers[0], numbers[1]), *numbers[2:])
+    return Influence((numbers[0], numbers[1]), *numbers[2:], pooled)
 
 
 def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ()) -> Influence:
@@ -64,4 +67,7 @@ def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ())
     rows, columns = graph.input.shape[1:]
     shapes = {node.name: math.prod(node.shape) for node in graph}
     most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
-    return Influence((rows, columns), stride, -(-reach // stride) * stride, -(-most // (rows * columns)) + held)
+    floats = -(-most // (rows * columns)) + held
+    above = graph.ancestors(top)
+    pooled = any(node.kind in GLOBAL for node in graph if node.name in above)
+    return Influence((rows, columns), stride, -(-reach // stride) * stride, floats, pooled)

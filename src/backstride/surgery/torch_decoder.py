@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.fusion import lifts
+from backstride.surgery.influence import Influence, influence
 from backstride.surgery.torch_fusion import Fusion, fusion, zero_score
 from backstride.surgery.torch_reader import TorchReading
 from backstride.surgery.torch_ups import climb, up_scores
@@ -22,11 +23,14 @@ class Segmenter(nn.Module):
     `backbone`: the fully convolutional classifier; it gives the coarse scores and the tapped maps.
     `skips`: a 1x1 score layer for each tap, zero at first. `ups`: a transposed convolution for each
     step. All are named by the stride they lead to, the last by `image`. `fusion`: the features' way up
-    beside the scores, in the decoders `unet` and `linknet`.
+    beside the scores, in the decoders `unet` and `linknet`. `influence`: what tiling needs to know.
     """
 
-    def __init__(self, backbone: fx.GraphModule, decoder: Decoder, native: Sequence[int], classes: int) -> None:
+    def __init__(
+        self, backbone: fx.GraphModule, decoder: Decoder, native: Sequence[int], classes: int, known: Influence
+    ) -> None:
         super().__init__()
+        self.influence = known
         self.backbone = backbone
         self.native = tuple(native)
         self.steps = decoder.steps
@@ -75,8 +79,8 @@ def segmenter(
     backbone = writer.write((decoder.top, *(tap.node for tap in decoder.taps), *behind))
     graph = rewriting.graph
     count = classes or graph[decoder.score].shape[0]
-    network = Segmenter(backbone, decoder, graph.input.shape, count)
     ways = lifts(decoder, graph, count)
+    network = Segmenter(backbone, decoder, graph.input.shape, count, influence(graph, decoder.top, count, ways))
     if ways:
         network.fusion = fusion(ways, decoder.init, count, next(backbone.parameters()))
     if decoder.softmax is not None:

@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("train", "evaluate", "synthesize")
+COMMANDS = ("train", "evaluate", "predict", "export", "synthesize")
 
 roads = typer.Typer(
     name="roads",

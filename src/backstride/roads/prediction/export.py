@@ -1,0 +1,112 @@
+"""A trained network as an ONNX file that takes pictures of any size, in batches of any size."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from backstride.files import refuse_folder, write_beside
+from backstride.roads.checkpoint import found, load
+from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
+from backstride.roads.prediction.torch_predictor import segmenter_of
+from backstride.surgery.influence import KEY, Influence
+from backstride.torch import restore
+
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How far ONNX Runtime was from PyTorch. `sizes`: (pictures, rows, columns). `worst`: of the logits."""
+
+    sizes: tuple[tuple[int, int, int], ...]
+    worst: float
+
+
+def export(checkpoint: Path, output: Path) -> Checked:
+    """Write a checkpoint as ONNX, whole or not at all, and compare ONNX Runtime with PyTorch at several sizes.
+
+    The model takes `image`, float32 RGB from 0 to 1, (N, 3, H, W), and gives `logits`, (N, classes, H, W); N, H
+    and W are free, H and W from the network's native size on. `backstride roads predict` and
+    `backstride segment` run it; its metadata say how far its pixels look.
+
+    Raises `ValueError` for what is no checkpoint, and where the results differ by more than 1e-3.
+    """
+    refuse_folder("output", output)
+    if output.suffix != ".onnx":
+        message = f"`output` (={str(output)!r}) must end in .onnx"
+        raise ValueError(message)
+    network, size = _plain(checkpoint)
+    data = _written(network, size)
+    checked = _compared(network, data)
+    if not checked.worst <= TOLERANCE:
+        message = f"`checkpoint` (={str(checkpoint)!r}): ONNX Runtime differs from PyTorch by {checked.worst:.1e}"
+        raise ValueError(message)
+    write_beside(output, data)
+    return checked
+
+
+def exported(checkpoint: Path) -> bytes:
+    """The ONNX model of a checkpoint."""
+    return _written(*_plain(checkpoint))
+
+
+def _plain(checkpoint: Path) -> tuple[nn.Module, Sequence[int]]:
+    """The network on PyTorch's own kernels, which the exporter knows, and the size it was trained at."""
+    network, config = load(found(checkpoint))
+    return restore(network), config.data.size
+
+
+def _written(network: nn.Module, size: Sequence[int]) -> bytes:
+    known = segmenter_of(network).influence
+    rows, columns = known.native
+    step = known.stride
+    dim: Any = torch.export.Dim
+    sizes = {0: dim("batch"), 2: dim("rows", min=rows), 3: dim("columns", min=columns)}
+    options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False}
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    image = torch.rand(2, 3, rows + step, columns + 2 * step)
+    torch_onnx: Any = torch.onnx
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        path = Path(folder) / "net.onnx"
+        _ = torch_onnx.export(network, (image,), path, dynamic_shapes=(sizes,), **options, **names)
+        onnx: Any = importlib.import_module("onnx")
+        model = onnx.load(path)
+    for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size)))):
+        _ = model.metadata_props.add(key=key, value=value)
+    return model.SerializeToString()
+
+
+def _compared(network: nn.Module, data: bytes) -> Checked:
+    """At the native size, beside it, and in batches."""
+    known = segmenter_of(network).influence
+    runs = session(data, "cpu", "the exported network")
+    random = np.random.default_rng(0)
+    worst = 0.0
+    sizes = _sizes(known)
+    for count, rows, columns in sizes:
+        images = random.random((count, 3, rows, columns), np.float32)
+        (logits,) = runs.run([OUTPUT], {INPUT: images})
+        with torch.no_grad():
+            expected = network(torch.as_tensor(images)).numpy()
+        worst = max(worst, float(np.abs(logits - expected).max()))
+    return Checked(sizes, worst)
+
+
+def _sizes(known: Influence) -> tuple[tuple[int, int, int], ...]:
+    rows, columns = known.native
+    return ((1, rows, columns), (2, rows + 37, columns + 3), (1, rows + 5, columns + 2 * known.stride + 22))

@@ -1,0 +1,87 @@
+"""An exported network as a predictor, in ONNX Runtime; PyTorch is not loaded."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
+from backstride.surgery.influence import KEY, from_json
+
+INPUT, OUTPUT = "image", "logits"
+SIZE = "backstride.size"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxPredictor:
+    """Runs what `export` wrote. `source`: the name of the file, for messages."""
+
+    def __init__(self, model: bytes, device: str, source: str) -> None:
+        self.device = device
+        self._session = session(model, device, source)
+        notes: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if KEY not in notes or [entry.name for entry in (*inputs, *outputs)] != [INPUT, OUTPUT]:
+            message = f"`checkpoint` (={source!r}) was not written by backstride roads export"
+            raise ValueError(message)
+        self.known = from_json(notes[KEY])
+        self.size = _size(notes.get(SIZE, ""), source)
+
+    def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
+        """See `Predictor`."""
+        images = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32)
+        images /= np.float32(255)
+        (logits,) = self._session.run([OUTPUT], {INPUT: images})
+        return road(logits)
+
+    def free(self) -> int:
+        """Bytes that the machine has left; of a GPU, what all of them have."""
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if self.device == "cpu" else 4 << 30
+
+    def settle(self, pictures: Pictures, tile: int) -> Predictor:
+        """Not with ONNX Runtime, which cannot be stopped within the network."""
+        message = (
+            f"`tile` (={tile}): this network pools whole pictures, of {pictures.shape[1]} x {pictures.shape[2]} pixels "
+            "here, and ONNX Runtime cannot cut them into tiles; use --runtime torch"
+        )
+        raise ValueError(message)
+
+
+def _size(text: str, source: str) -> tuple[int, ...]:
+    """Rows and columns in a model's metadata."""
+    words = text.split("x") if text else []
+    if not all(word.isdecimal() and 0 < int(word) < 2**16 for word in words) or len(words) not in (0, 2):
+        message = f"`checkpoint` (={source!r}) says that it was trained at {text[:40]!r}, which is no size"
+        raise ValueError(message)
+    return tuple(map(int, words))
+
+
+def road(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability of road, (n, rows, columns), from logits (n, classes, rows, columns)."""
+    others = np.delete(logits, ROAD, axis=1)
+    highest = others.max(axis=1)
+    rest = highest + np.log(np.exp(others - highest[:, None]).sum(axis=1))
+    return 0.5 + 0.5 * np.tanh(0.5 * (logits[:, ROAD] - rest))  # the sigmoid, without overflow
+
+
+def session(model: bytes, device: str, source: str) -> Any:
+    """The model in ONNX Runtime; raises `ValueError` where it cannot run it, or not on this device."""
+    try:
+        runtime: Any = importlib.import_module("onnxruntime")
+    except ModuleNotFoundError:
+        message = "`runtime` (=\"onnx\") needs ONNX Runtime; install it with: pip install 'backstride[onnx]'"
+        raise ImportError(message) from None
+    if PROVIDERS[device] not in runtime.get_available_providers():
+        message = f'`device` (={device!r}) is not there: ONNX Runtime has no {PROVIDERS[device]}; the nearest is "cpu"'
+        raise ValueError(message)
+    options: Any = runtime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return runtime.InferenceSession(model, options, providers=[PROVIDERS[device]])
+    except Exception:  # noqa: BLE001  ONNX Runtime raises every kind
+        message = f"`checkpoint` (={source!r}) is no model that ONNX Runtime can run"
+        raise ValueError(message) from None

@@ -1,0 +1,93 @@
+"""What predicts: pictures in, the probability of road for every pixel out, at any size."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.roads.sample import ROAD
+from backstride.segment.picture import pillow
+from backstride.segment.tiles import Progress, assemble, check_tile, largest_tile
+from backstride.surgery.influence import Influence
+
+Pictures = NDArray[np.uint8]
+Levels = NDArray[np.uint16]
+LEVELS = 65535
+
+__all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "at_size", "levels"]
+
+
+class Predictor(Protocol):
+    """A network that is ready: (n, rows, columns, 3), RGB from 0 to 255, to probabilities (n, rows, columns).
+
+    `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda". `size`: the (rows, columns) that
+    pictures were scaled to when the network was trained, () where they were not.
+    """
+
+    known: Influence
+    device: str
+    size: tuple[int, ...]
+
+    def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
+        """The probability of road, 0 to 1, of pictures that are no smaller than `known.native`."""
+        ...
+
+    def free(self) -> int:
+        """Bytes that the device has left."""
+        ...
+
+    def settle(self, pictures: Pictures, tile: int) -> Predictor:
+        """The predictor to use on tiles of these pictures: poolings of the whole picture hold what all of it gives."""
+        ...
+
+
+def at_size(
+    predictor: Predictor,
+    pictures: Pictures,
+    size: tuple[int, ...] = (),
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Levels:
+    """As `levels`, of pictures that the network sees scaled to `size`; the result has the pictures' own size."""
+    own = pictures.shape[1:3]
+    if size in ((), own):
+        return levels(predictor, pictures, tile, progress)
+    scaled = np.stack([_scaled(picture, size) for picture in pictures])
+    found = levels(predictor, scaled, tile, progress)
+    return np.stack([np.rint(_scaled(entry.astype(np.float32), own)).astype(np.uint16) for entry in found])
+
+
+def _scaled(plane: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """(rows, columns) of float32 or (rows, columns, 3) of uint8; bilinear, over all that a cell covers."""
+    image = pillow("Image")
+    rows, columns = size
+    return np.asarray(image.fromarray(plane).resize((columns, rows), image.Resampling.BILINEAR))
+
+
+def levels(
+    predictor: Predictor, pictures: Pictures, tile: int | None = None, progress: Progress | None = None
+) -> Levels:
+    """The probability of road in steps of 1/65535, (n, rows, columns), of pictures (n, rows, columns, 3) of any size.
+
+    `tile`: the side of the tiles; None takes the whole picture where memory allows. Tiles overlap by as
+    much as the network sees, so that no seam is made: a pixel has the probability of the untiled picture.
+    Smaller pictures than the network takes are extended by copies of their border first.
+    """
+    known = predictor.known
+    rows, columns = pictures.shape[1:3]
+    if tile is None:
+        side = largest_tile((rows, columns), known, predictor.free() // len(pictures))
+    else:
+        side = check_tile(tile, known)
+    if known.pooled and side < max(rows, columns):
+        predictor = predictor.settle(pictures, side)
+
+    def part(pixels: NDArray[np.uint8]) -> Levels:
+        probability = predictor(pixels.transpose(0, 2, 3, 1))
+        return np.rint(probability * np.float32(LEVELS)).astype(np.uint16)
+
+    found = np.empty(pictures.shape[:3], np.uint16)
+    assemble(part, pictures.transpose(0, 3, 1, 2), found, known, side, progress=progress)
+    return found
