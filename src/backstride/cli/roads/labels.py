@@ -1,0 +1,30 @@
+"""backstride roads labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+
+def labels(
+    data: Annotated[Path, typer.Argument(help="Pictures with masks or polygons: what train takes as --data.")],
+    out: Annotated[Path, typer.Option(help="Folder for the drawings.")],
+    zoom: Annotated[int, typer.Option(min=1, max=8, help="How many times enlarged.")] = 2,
+) -> None:
+    r"""Draw labels over their photographs, to check them by eye.
+
+    Needs: pip install "backstride\[roads]".
+    Example: backstride roads labels examples/roads/udacity.json --out drawn
+    """
+    from backstride.roads.data import open_data  # noqa: PLC0415  keeps NumPy's work out of the other commands
+    from backstride.roads.labelled import draw_labels  # noqa: PLC0415  the same
+
+    pictures = open_data(data)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pictures", total=len(pictures.samples))
+        draw_labels(pictures, out, zoom, lambda done, _: progress.update(task, completed=done))
+    Console().print(f"{len(pictures.samples)} drawings written to {out}", soft_wrap=True, highlight=False)

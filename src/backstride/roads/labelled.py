@@ -1,0 +1,50 @@
+"""Labels drawn over their photographs, to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.files import write_beside
+from backstride.roads.sample import IGNORE, ROAD, Dataset
+from backstride.roads.synthetic.dataset import png
+
+GREEN, MAGENTA, EDGE = (40, 190, 80), (210, 60, 200), (255, 230, 0)
+SHARE = 0.2
+
+
+def labels_over(image: NDArray[np.uint8], mask: NDArray[np.uint8], zoom: int = 1) -> NDArray[np.uint8]:
+    """Road in green, ignored pixels in magenta, and a yellow line around each, one pixel of the enlarged picture wide.
+
+    >>> photograph, mask = np.zeros((1, 3, 3), np.uint8), np.array([[0, 1, 1]], np.uint8)
+    >>> labels_over(photograph, mask).tolist()
+    [[[0, 0, 0], [255, 230, 0], [8, 38, 16]]]
+
+    `image`: (rows, columns, 3). `mask`: (rows, columns). The line lies on the road's side.
+    """
+    image, mask = (array.repeat(zoom, 0).repeat(zoom, 1) for array in (image, mask))
+    made = image.astype(np.float32)
+    for label, colour in ((ROAD, GREEN), (IGNORE, MAGENTA)):
+        here = mask == label
+        made[here] += SHARE * (np.asarray(colour, np.float32) - made[here])
+        padded = np.pad(here, 1, mode="edge")
+        within = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        made[here & ~within] = EDGE
+    return made.round().astype(np.uint8)
+
+
+def draw_labels(
+    pictures: Dataset, out: Path, zoom: int = 2, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Write NAME.png for each photograph; `progress` is called with how many are written, and of how many.
+
+    Raises `ValueError` for a photograph that cannot be read; what was written before it stays.
+    """
+    for index, sample in enumerate(pictures.samples):
+        drawn = labels_over(pictures.image(index), pictures.mask(index), zoom)
+        write_beside(out / f"{sample.name}.png", png(drawn))
+        if progress:
+            progress(index + 1, len(pictures.samples))
