@@ -169,7 +169,11 @@ def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset
     frames = read_polygons(file)
     named = os.environ.get(VARIABLE)
     folder = photographs or (Path(named) if named else file.parent)
-    samples = tuple(Sample(frame.name, folder / f"{frame.name}{SUFFIX}", file, group=frame.group) for frame in frames)
+    # a drive is also the category, so that evaluation measures each by itself
+    samples = tuple(
+        Sample(frame.name, folder / f"{frame.name}{SUFFIX}", file, category=frame.group, group=frame.group)
+        for frame in frames
+    )
     missing = [sample.image.name for sample in samples if not sample.image.is_file()]
     if missing:
         message = (

@@ -1,0 +1,49 @@
+"""The configs in examples/roads are legal, and their splits keep drives apart."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from backstride.roads import splits
+from backstride.roads.config import read_config
+from backstride.roads.polygons import read_polygons
+from backstride.roads.sample import Sample
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples/roads"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_configs(path: Path) -> None:
+    config = read_config(path)
+    assert config.model.encoder == "vgg16"
+    if not config.data.folder:
+        return
+    frames = read_polygons(ROOT / config.data.folder)
+    samples = [Sample(frame.name, Path(frame.name), group=frame.group) for frame in frames]
+    split = splits.held_out(samples, config.data.held_out)
+    sides = [{samples[place].group for place in side} for side in (split.train, split.validation)]
+    assert sides[1] == set(config.data.held_out)
+    assert not sides[0] & sides[1]
+
+
+def test_collage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module: Any = importlib.import_module("collage")
+    for place, name in enumerate(("01_a", "02_b")):
+        Image.fromarray(np.full((36, 64, 3), 60 * (place + 1), np.uint8)).save(tmp_path / f"{name}.png")
+    sheet: NDArray[np.uint8] = np.asarray(
+        module.collage([module.find(tmp_path, name) for name in ("b", "a", "b", "a")])
+    )
+    step = module.WIDTH + module.GAP
+    assert sheet.shape == (2 * module.HEIGHT + module.GAP, 3 * step - module.GAP, 3)
+    assert [int(sheet[0, column * step, 0]) for column in range(3)] == [120, 60, 120]
+    with pytest.raises(SystemExit, match=r"has no picture c\.png"):
+        module.find(tmp_path, "c")
