@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_configs(path: Path) -> None:
 
 
 def test_collage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     module: Any = importlib.import_module("collage")
     for place, name in enumerate(("01_a", "02_b")):
         Image.fromarray(np.full((36, 64, 3), 60 * (place + 1), np.uint8)).save(tmp_path / f"{name}.png")
