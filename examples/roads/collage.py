@@ -1,6 +1,6 @@
-"""A sheet of pictures, as docs/roads.md shows them: the same share of a run's overlays, in the order given.
+"""A sheet of pictures in columns of three, as docs/roads-results.md shows them.
 
-python examples/roads/collage.py real/evaluation/worst docs/pictures/roads-real.jpg NAME NAME ...
+    python examples/roads/collage.py SHEET PICTURE PICTURE ...
 """
 
 import sys
@@ -9,13 +9,6 @@ from pathlib import Path
 from PIL import Image
 
 COLUMNS, WIDTH, HEIGHT, GAP = 3, 320, 180, 4
-
-
-def find(folder: Path, name: str) -> Path:
-    found = sorted(folder.glob(f"*{name}.png"))
-    if not found:
-        sys.exit(f"{folder} has no picture {name}.png")
-    return found[0]
 
 
 def collage(paths: list[Path]) -> Image.Image:
@@ -31,7 +24,10 @@ def collage(paths: list[Path]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    source, target, *names = sys.argv[1:]
-    collage([find(Path(source), name) for name in names]).save(target, quality=85)
+    target, *pictures = map(Path, sys.argv[1:])
+    missing = [str(path) for path in pictures if not path.is_file()]
+    if missing:
+        sys.exit(f"there is no picture {missing[0]}")
+    collage(pictures).save(target, quality=85)
