@@ -1,6 +1,6 @@
 """A sheet of pictures in columns of three, as docs/roads-results.md shows them.
 
-    python examples/roads/collage.py SHEET PICTURE PICTURE ...
+python examples/roads/collage.py SHEET PICTURE PICTURE ...
 """
 
 import sys
