@@ -134,7 +134,7 @@ def test_photographs_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert open_polygons(path).image(0).shape == (4, 5, 3)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert open_polygons(path, elsewhere).image(0).shape == (4, 5, 3)
-    with pytest.raises(ValueError, match=rf"has 1 of 1 not: a_1.jpg; name their folder in {VARIABLE}"):
+    with pytest.raises(ValueError, match=rf"lacks 1 of 1: a_1.jpg; name their folder in {VARIABLE}"):
         _ = open_polygons(path)
 
 

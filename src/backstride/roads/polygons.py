@@ -177,7 +177,7 @@ def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset
     missing = [sample.image.name for sample in samples if not sample.image.is_file()]
     if missing:
         message = (
-            f"`photographs` (={str(folder)!r}) has {len(missing)} of {len(samples)} not: {', '.join(missing[:3])}"
+            f"`photographs` (={str(folder)!r}) lacks {len(missing)} of {len(samples)}: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}; name their folder in {VARIABLE}"
         )
         raise ValueError(message)
