@@ -29,7 +29,19 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FRAMEWORKS = ("torch", "jax", "flax", "equinox", "tensorflow", "keras", "onnx", "onnxruntime", "openvino")
-HEAVY = (*FRAMEWORKS, "cupy", "lightning", "mlxtend", "matplotlib", "PIL", "scipy", "ml_dtypes", "array_api_strict", "typer", "rich")
+HEAVY = (
+    *FRAMEWORKS,
+    "cupy",
+    "lightning",
+    "mlxtend",
+    "matplotlib",
+    "PIL",
+    "scipy",
+    "ml_dtypes",
+    "array_api_strict",
+    "typer",
+    "rich",
+)
 
 
 def room_of(path: Path, source: Path) -> str:

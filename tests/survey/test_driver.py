@@ -16,6 +16,14 @@ ENTRIES = [Entry(name, "NumPy", "by hand", (1, 6, 5), lambda: None) for name in 
 KNOWN = Row(ENTRIES[0], 3, 1.0, 1e-7, True, 0.5, 12.5)
 
 
+def every_entry(_: object) -> list[Entry]:
+    return ENTRIES
+
+
+def one_entry(_: object) -> list[Entry]:
+    return ENTRIES[:1]
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
@@ -26,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return {"failed": "ValueError: no"} if number == 2 else numbers_of(KNOWN)
 
     monkeypatch.setattr(driver, "ROSTERS", {"NumPy": "nowhere"})
-    monkeypatch.setattr(driver, "entries_of", lambda _: ENTRIES)
+    monkeypatch.setattr(driver, "entries_of", every_entry)
     monkeypatch.setattr(driver, "_measured", measured)
     return numbers
 
@@ -34,7 +42,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_what_is_kept_is_not_measured_again(asked: list[int], tmp_path: Path) -> None:
     kept, seen = tmp_path / "rows.json", list[tuple[str, int, int]]()
     _ = kept.write_text(json.dumps({ENTRIES[0].key: numbers_of(KNOWN)}))
-    rows = driver.run(kept=kept, progress=lambda *said: seen.append(said))
+
+    def hear(name: str, done: int, of: int) -> None:
+        seen.append((name, done, of))
+
+    rows = driver.run(kept=kept, progress=hear)
     assert asked == [1, 2]
     assert [row.sound for row in rows] == [True, True, False]
     assert set(json.loads(kept.read_bytes())) == {ENTRIES[0].key, ENTRIES[1].key}  # a fault is measured again
@@ -66,6 +78,6 @@ def test_a_process_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path:
     dying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(dying))
     monkeypatch.setattr(driver, "ROSTERS", {"NumPy": "nowhere"})
-    monkeypatch.setattr(driver, "entries_of", lambda _: ENTRIES[:1])
+    monkeypatch.setattr(driver, "entries_of", one_entry)
     (row,) = driver.run()
     assert row.failed == "its process ended with 9: gone"

@@ -46,8 +46,8 @@ class DataConfig:
     that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
     The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
     or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
-    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random, "full", only by
-    mirroring, "flip", or "none".
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random,
+    "full", only by mirroring, "flip", or "none".
     """
 
     folder: str = ""

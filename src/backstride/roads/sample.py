@@ -17,8 +17,8 @@ class Sample:
     """A photograph and the places of what belongs to it.
 
     `name`: unique in its data set, without suffix. `category`: what is also measured by itself, "um", "umm" or
-    "uu" on KITTI Road, the drive where polygons name it, else "". `group`: what must not be on both sides of a split (a drive, a clip); the name where pictures
-    are independent. `mask`, `calibration`: None where there is none.
+    "uu" on KITTI Road, the drive where polygons name it, else "". `group`: what must not be on both sides of a split (a
+    drive, a clip); the name where pictures are independent. `mask`, `calibration`: None where there is none.
     """
 
     name: str

@@ -121,7 +121,9 @@ def _call(
     check_tensors(rank, input, weight)
     given = (stride, padding, output_padding, dilation)
     kernel = tuple(weight.shape[2:])
-    if not torch.compiler.is_compiling() and C._get_tracing_state():  # there, sizes are tensors; those of a weight are fixed
+    if (
+        not torch.compiler.is_compiling() and C._get_tracing_state()
+    ):  # there, sizes are tensors; those of a weight are fixed
         kernel = tuple(int(taps) for taps in kernel)
     if torch.compiler.is_compiling():
         resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
