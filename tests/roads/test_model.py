@@ -51,6 +51,14 @@ def test_starts_as_fcn_8s(name: str) -> None:
     assert int(network.report.outputs[0].stride[0]) == 32
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_starts_undecided(name: str) -> None:
+    network: Any = build(ModelConfig(name, head=64))
+    image = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        assert float((network(image).softmax(1) - 0.5).abs().max()) < 0.4
+
+
 def test_is_fed_as_vgg16_was_trained() -> None:
     network: Any = build(ModelConfig("vgg16", head=8)).eval()
     image = torch.rand(1, 3, 64, 64)

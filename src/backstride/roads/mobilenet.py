@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from backstride.roads.start import start_small
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -111,6 +113,7 @@ def mobilenetv3_small(classes: int, dropout: float, *, minimal: bool = False) ->
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             _ = nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    start_small(head["3"])
     return model
 
 

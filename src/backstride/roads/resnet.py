@@ -9,6 +9,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from backstride.roads.start import start_small
+
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))  # blocks, channels
 
 
@@ -52,4 +54,5 @@ def resnet34(classes: int) -> nn.Sequential:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             _ = nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    start_small(layers["fc"])
     return model

@@ -10,6 +10,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from backstride.roads.start import start_small
+
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, channels
 
 
@@ -38,6 +40,7 @@ def vgg16(classes: int, head: int, head_kernel: int, dropout: float) -> nn.Seque
             _ = nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
             _ = nn.init.zeros_(layer.bias)
+    start_small(layers["score"])
     return model
 
 
