@@ -7,7 +7,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from backstride.cli import main
@@ -86,8 +88,22 @@ PAGE = Path(__file__).parents[2] / "docs" / "port.md"
 COMMANDS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("backstride port ")]
 
 
+def write_model(path: Path) -> None:
+    """A file with one node, `up`."""
+    onnx: Any = pytest.importorskip("onnx", reason="ONNX is not installed")
+    kernel = onnx.numpy_helper.from_array(np.ones((3, 2, 3, 3), np.float32), "kernel")
+    node = onnx.helper.make_node("ConvTranspose", ["x", "kernel"], ["y"], "up", strides=[2, 2])
+    sizes = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "layer", sizes[:1], sizes[1:], [kernel])), path)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
-def test_commands_of_the_page_run(capsys: pytest.CaptureFixture[str], line: str) -> None:
+def test_commands_of_the_page_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "model.onnx" in line:
+        write_model(tmp_path / "model.onnx")
     code, out, err = run(capsys, *shlex.split(line)[2:], "--no-check")
     assert (code, err) == (0, "")
     assert "def up(x):" in out

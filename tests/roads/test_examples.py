@@ -24,8 +24,9 @@ EXAMPLES = ROOT / "examples/roads"
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
 def test_configs(path: Path) -> None:
     config = read_config(path)
-    assert config.model.encoder == "vgg16"
+    assert config.model.encoder in ("vgg16", "mobilenetv3-minimal")
     if not config.data.folder:
+        assert config.data.scenes > 0
         return
     frames = read_polygons(ROOT / config.data.folder)
     samples = [Sample(frame.name, Path(frame.name), group=frame.group) for frame in frames]

@@ -18,6 +18,8 @@ modules: Any = pytest.importorskip(
     "torch.testing._internal.common_modules", reason="this PyTorch ships without its samples"
 )
 
+# They forbid setting flags such as cudnn.benchmark for the rest of the process, which Lightning does in other tests.
+torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
 NAMES = {f"nn.functional.conv_transpose{rank}d": getattr(bt, f"conv_transpose{rank}d") for rank in (1, 2, 3)}
 CASES = [

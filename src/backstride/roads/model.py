@@ -59,7 +59,8 @@ def build(config: ModelConfig) -> nn.Module:
     network, report = _transposed(made, config)
     road: Any = Network(network, report, made)
     _ = road.to(memory_format=torch.channels_last)
-    return accelerate(road).model if config.engine else road
+    # Ordinary convolutions stay PyTorch's, so that predictors can fold batch norms into them.
+    return accelerate(road, convolutions=False).model if config.engine else road
 
 
 def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:
