@@ -12,6 +12,7 @@
 #include <new>
 #include <optional>
 
+#include "boxes.h"
 #include "direct.h"
 #include "dispatch.h"
 #include "results.h"
@@ -215,6 +216,19 @@ nb::object empty(const std::vector<std::size_t>& shape) {
     return nb::cast(nb::ndarray<nb::numpy, Scalar>(data, shape.size(), shape.data(), owner));
 }
 
+// (n, rows, columns) to (n, columns, rows).
+template <typename Scalar>
+void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
+          const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name) {
+    const auto count = static_cast<Index>(from.shape(0)), rows = static_cast<Index>(from.shape(1)), columns = static_cast<Index>(from.shape(2));
+    if (to.shape(0) != from.shape(0) || to.shape(1) != from.shape(2) || to.shape(2) != from.shape(1))
+        throw nb::value_error("an array has the wrong size");
+    const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
+    const Scalar* source = from.data();
+    Scalar* target = to.data();
+    unlocked([&] { turn_all(kernels, source, count, rows, columns, target); });
+}
+
 template <typename Scalar>
 void define(nb::module_& module, const char* name) {
     nb::class_<Weights<Scalar>>(module, name)
@@ -229,6 +243,7 @@ void define(nb::module_& module, const char* name) {
              "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
+    module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",

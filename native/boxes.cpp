@@ -165,6 +165,18 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
     else parallel(tasks, one);
 }
 
+template <typename Scalar>
+void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to) {
+    const Index pieces = (columns + cells_at_once - 1) / cells_at_once;
+    parallel(count * pieces, [&](Index task) {
+        const Index first = task % pieces * cells_at_once, start = task / pieces * rows * columns;
+        kernels.transpose(from + start + first, columns, rows, std::min(cells_at_once, columns - first), to + start + first * rows, rows, false);
+    });
+}
+
+template void turn_all<float>(const Kernels<float>&, const float*, Index, Index, Index, float*);
+template void turn_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
+
 #define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                            \
     template void run_boxes<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, bool, const View<const Stored>&, \
                                             const View<Stored>&, const DenseRun<Scalar>&, Storage);

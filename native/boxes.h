@@ -16,4 +16,8 @@ template <typename Scalar, typename Stored>
 void run_boxes(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
                const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage = Storage::float16);
 
+// from (count, rows, columns) to (count, columns, rows), a piece that stays in the cache at a time.
+template <typename Scalar>
+void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to);
+
 }  // namespace backstride

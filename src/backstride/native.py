@@ -17,7 +17,7 @@ import numpy as np
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
 from backstride.implementation import Call, Implementation, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_view
 
 _native: Any
 try:
@@ -118,7 +118,7 @@ class Compiled(Implementation):
         algorithm: str | None = None,
         winograd: bool = True,
     ) -> Any:
-        view = _kernel_axes(kernel_view(kernel, data_format))
+        view = _kernel_last(kernel, data_format, self.name)
         sizes = view.shape[:3], _three(strides, 1), _three(dilation, 1), groups, view.shape[4] // groups, view.shape[3]
         if algorithm is not None:
             require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
@@ -163,7 +163,7 @@ class Compiled(Implementation):
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        weights, where = _kernel_axes(kernel_view(kernel, call.data_format)), call.geometry
+        weights, where = _kernel_last(kernel, call.data_format, self.name), call.geometry
         x = _empty(y.shape[0], where.input, weights.shape[-1], y.dtype, call.data_format)
         offset = None if bias is None else np.ascontiguousarray(bias)
         steps = _three(where.strides, 1), _three(where.dilation, 1), call.before, call.groups
@@ -235,11 +235,39 @@ def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
-    small, big = data_view(x, call.data_format), data_view(y, call.data_format)
+    small, big = _last(x, call.data_format, *target), _last(y, call.data_format, *target)
     result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
     kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, call.groups)
-    return np.ascontiguousarray(kernel_unview(result, call.data_format))
+    if call.data_format == "channels_last":
+        return result
+    shape = (result.shape[-1], result.shape[-2], *call.geometry.kernel)
+    rows = np.ascontiguousarray(result.reshape(-1, *result.shape[-2:]).swapaxes(0, 1))
+    return _turned(rows.reshape(1, -1, shape[0]), *target).reshape(shape)
+
+
+def _last(data: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
+    """(N, *size, C), contiguous."""
+    if data_format == "channels_last" or not data.flags.c_contiguous:
+        return np.ascontiguousarray(data_view(data, data_format))
+    turned = _turned(data.reshape(*data.shape[:2], math.prod(data.shape[2:])), *target)
+    return turned.reshape(data.shape[0], *data.shape[2:], data.shape[1])
+
+
+def _kernel_last(kernel: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
+    """(*k, C_big/groups, C_small) as a contiguous array with three spatial axes."""
+    if data_format == "channels_last" or not kernel.flags.c_contiguous:
+        return _kernel_axes(kernel_view(kernel, data_format))
+    small, big, *size = kernel.shape
+    rows = _turned(kernel.reshape(1, small, -1), *target).reshape(big, -1, small)
+    return _kernel_axes(np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(*size, big, small))
+
+
+def _turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
+    """(n, rows, columns) to (n, columns, rows)."""
+    result = np.empty((arrays.shape[0], arrays.shape[2], arrays.shape[1]), arrays.dtype)
+    _native.turn(arrays, result, target)
+    return result
 
 
 def _data_axes(view: AnyArray) -> AnyArray:
