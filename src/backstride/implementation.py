@@ -41,8 +41,6 @@ class Implementation(ABC):
     name: str
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
-    halves: bool = False
-    """Whether it has `conv_transpose_half`."""
 
     @abstractmethod
     def obstacle(self) -> str | None:
@@ -81,9 +79,13 @@ class Implementation(ABC):
 
     def conv_transpose_half(
         self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
-    ) -> AnyArray:
-        """The same for half precision, float16 or (`brain`) bfloat16: bits to bits, as uint16; computed in float32."""
-        raise NotImplementedError
+    ) -> AnyArray | None:
+        """The same for half precision, float16 or (`brain`) bfloat16: bits to bits, as uint16; computed in float32.
+
+        None where this implementation takes such arrays widened only.
+        """
+        _ = bits, packed, bias, activation, call, brain
+        return None
 
     def repeat(
         self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call

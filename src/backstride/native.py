@@ -94,8 +94,6 @@ class Compiled(Implementation):
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
     """
 
-    halves = True
-
     def __init__(self, target: str) -> None:
         self.name = target
 

@@ -60,7 +60,7 @@ class Plan:
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
         self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}
-        self._half = self._implementation.halves and self._kind in ("float16", "bfloat16")
+        self._half = self._kind in ("float16", "bfloat16")
         self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
 
     @property
@@ -97,7 +97,10 @@ class Plan:
         check_result("output", data.shape[0], call.geometry.output, self._big)
         if half is not None:
             run, brain = self._implementation.conv_transpose_half, self._kind == "bfloat16"
-            return arrays.from_bits(run(half, self._packed, self._bias, self._activation, call, brain=brain), x)
+            found = run(half, self._packed, self._bias, self._activation, call, brain=brain)
+            if found is not None:
+                return arrays.from_bits(found, x)
+            data = arrays.to_numpy("x", x)
         terms = math.prod(self._spatial) * self._small // self._groups
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
         result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
