@@ -97,6 +97,11 @@ def test_names_numbers_and_grey(backstride: Shell) -> None:
     assert sum(entry["share"] for entry in found) == pytest.approx(1)
 
 
+FACTORY = (
+    "from torch import nn\n"
+    "def net():\n"
+    "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
+)
 OTHERS = (
     ("none:net", "cannot be imported"),
     ("mine:failing", "fails with AttributeError: 'function' object has no attribute 'nothing'"),
@@ -106,11 +111,7 @@ OTHERS = (
 def test_decoders_and_cells_are_chosen(backstride: Shell) -> None:
     pytest.importorskip("torch", reason="a factory gives a PyTorch module")
     safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
-    _ = (backstride.folder / "chosen.py").write_text(
-        "from torch import nn\n"
-        "def net():\n"
-        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
-    )
+    _ = (backstride.folder / "chosen.py").write_text(FACTORY)
     words = ("transpose", "chosen:net", "--input", "1x8x8", "--output", "u.safetensors")
     assert backstride(*words, "--decoder", "unet", "--init", "icnr").returncode == 0
     assert "fusion.head.weight" in safetensors.load_file(backstride.folder / "u.safetensors")
@@ -124,13 +125,7 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -
     pytest.importorskip("torch", reason="a factory gives a PyTorch module")
     safetensors = pytest.importorskip("safetensors.numpy", reason="its weights are saved so")
     _ = (backstride.folder / "mine.py").write_text(
-        "from torch import nn\n"
-        "def net():\n"
-        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))\n"
-        "def number():\n"
-        "    return 3\n"
-        "def failing():\n"
-        "    return number.nothing\n"
+        FACTORY + "def number():\n    return 3\ndef failing():\n    return number.nothing\n"
     )
     words = ("transpose", "mine:net", "--input", "1x8x8", "--output", "fcn.safetensors", "--report", "r.html")
     done = backstride(*words)

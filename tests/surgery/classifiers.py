@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,18 @@ pytest.importorskip("torch", reason="these are PyTorch models")
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
+
+
+class Calls(nn.Module):
+    """A model whose forward pass is one function of the image and the model's layers."""
+
+    def __init__(self, function: Callable[[Any, Any], Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        self.layers = nn.ModuleDict(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.layers)
 
 
 def lenet() -> nn.Sequential:

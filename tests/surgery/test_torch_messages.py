@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,19 +13,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
-from surgery.classifiers import Heads, lenet
-
-
-class Calls(nn.Module):
-    """A model whose forward pass is one function of the image and the model's layers."""
-
-    def __init__(self, function: Callable[[Any, Any], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        self.layers = nn.ModuleDict(layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, self.layers)
+from surgery.classifiers import Calls, Heads, lenet
 
 
 class TwoInputs(nn.Module):

@@ -18,18 +18,7 @@ from backstride.surgery import RefusedError, convolutionalize, prove, transpose
 from backstride.surgery.fields import sizes
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.torch_layers import convolution
-
-
-class Calls(nn.Module):
-    """A model whose forward pass is one function of the image and the model's layers."""
-
-    def __init__(self, function: Callable[[Any, Any], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        self.layers = nn.ModuleDict(layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, self.layers)
+from surgery.classifiers import Calls
 
 
 def excited(form: str) -> Calls:

@@ -91,12 +91,7 @@ def tensorflow() -> Runtime:
 def jax() -> Runtime:
     """`jax.vjp` of `jax.lax.conv_transpose`."""
     lib: Any = importlib.import_module("jax")
-
-    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = laid_out("jax", call, x, kernel)
-        return lambda: _vjp(lib, jax_function(lib, call), data, weight, "channels_last")
-
-    return f"jax {lib.__version__}", prepare
+    return f"jax {lib.__version__}", _prepared(lib, "jax", lambda call: jax_function(lib, call))
 
 
 def flax() -> Runtime:
@@ -104,11 +99,7 @@ def flax() -> Runtime:
     lib: Any = importlib.import_module("flax")
     nnx: Any = importlib.import_module("flax.nnx")
     base: Any = importlib.import_module("jax")
-
-    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = laid_out("flax", call, x, kernel)
-        return lambda: _vjp(base, flax_function(nnx, call), data, weight, "channels_last")
-
+    prepare = _prepared(base, "flax", lambda call: flax_function(nnx, call))
     return f"flax {lib.__version__}, jax {base.__version__}", prepare
 
 
@@ -116,11 +107,7 @@ def equinox() -> Runtime:
     """`jax.vjp` of `equinox.nn.ConvTranspose` under `jax.vmap`."""
     lib: Any = importlib.import_module("equinox")
     base: Any = importlib.import_module("jax")
-
-    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
-        data, weight = laid_out("equinox", call, x, kernel)
-        return lambda: _vjp(base, equinox_function(lib, base, call), data, weight, "channels_first")
-
+    prepare = _prepared(base, "equinox", lambda call: equinox_function(lib, base, call), "channels_first")
     return f"equinox {lib.__version__}, jax {base.__version__}", prepare
 
 
@@ -167,6 +154,19 @@ def _tape(lib: Any, function: Callable[[Any, Any], Any], source: Any, taps: Any)
         return np.empty(0, np.float32)
     given = upstream(tuple(y.shape), "channels_last")
     return _flat(tape.gradient(y, [source, taps], output_gradients=lib.constant(given)))
+
+
+def _prepared(
+    lib: Any,
+    name: str,
+    function_of: Callable[[Call], Callable[[Any, Any], Any]],
+    data_format: DataFormat = "channels_last",
+) -> Callable[[Call, AnyArray, AnyArray], Run]:
+    def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
+        data, weight = laid_out(name, call, x, kernel)
+        return lambda: _vjp(lib, function_of(call), data, weight, data_format)
+
+    return prepare
 
 
 def _vjp(

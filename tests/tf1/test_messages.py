@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import backstride.tf1 as tf
-
-
-@pytest.fixture(autouse=True)
-def fresh_graph() -> Iterator[None]:
-    tf.reset_default_graph()
-    yield
-    tf.reset_default_graph()
-
-
-def initialized() -> tf.Session:
-    session = tf.Session()
-    session.run(tf.global_variables_initializer())
-    return session
+from tf1.sessions import initialized
 
 
 def uninitialized() -> None:

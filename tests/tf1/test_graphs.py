@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,19 +14,7 @@ import backstride.tf1 as tf
 from backstride.initializers import Philox
 from backstride.tf1 import arithmetic
 from backstride.tf1.graph import Floats, Graph
-
-
-@pytest.fixture(autouse=True)
-def fresh_graph() -> Iterator[None]:
-    tf.reset_default_graph()
-    yield
-    tf.reset_default_graph()
-
-
-def initialized() -> tf.Session:
-    session = tf.Session()
-    session.run(tf.global_variables_initializer())
-    return session
+from tf1.sessions import initialized
 
 
 def given_values(values: Floats) -> Callable[..., Floats]:
