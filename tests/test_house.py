@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "backstride"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"geometry", "lazy"}),
+    frozenset({"geometry", "lazy", "version"}),
     frozenset({"activations", "arrays", "conventions", "files", "layout", "reference", "sizes"}),
     frozenset({"calls", "checks", "implementation", "precision", "_native"}),
     frozenset({"native", "portable"}),

@@ -66,7 +66,7 @@ def test_a_front_door_is_a_table_of_contents(package: str) -> None:
             case _:
                 pytest.fail(ast.unparse(node))
     assert seen == loaded
-    assert sorted(name for names in seen.values() for name in names) == sorted(public)
+    assert sorted(name for names in seen.values() for name in names if name[0] != "_") == sorted(public)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from backstride.port import port, port_weights
     from backstride.sizes import LegalCall, sizes
     from backstride.surgery import convolutionalize, prove, receptive_field, transpose
+    from backstride.version import __version__ as __version__
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -22,6 +23,7 @@ else:
         port=("port", "port_weights"),
         sizes=("LegalCall", "sizes"),
         surgery=("convolutionalize", "prove", "receptive_field", "transpose"),
+        version=("__version__",),
     )
 
 __all__ = [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+import backstride as bs
 
 
 def backstride(*words: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +71,12 @@ def test_help_has_an_example(command: str) -> None:
     done = backstride(command, "--help")
     assert done.returncode == 0
     assert f"Example: backstride {command}" in done.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = backstride("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"backstride {bs.__version__}\n", "")
+    assert bs.__version__ == importlib.metadata.version("backstride")
 
 
 def test_no_command_shows_the_help() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -32,8 +32,19 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def _backstride() -> None:
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"backstride {importlib.import_module('backstride.version').__version__}")
+        raise typer.Exit
+
+
+def _backstride(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
     """The home of the transposed convolution."""
+    _ = version
 
 
 def main(arguments: list[str] | None = None) -> None:
