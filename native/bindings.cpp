@@ -235,6 +235,7 @@ void define(nb::module_& module, const char* name) {
         .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
              "algorithm"_a, "winograd"_a)
         .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
+        .def_prop_ro("brain_algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm(Storage::bfloat16))]; })
         .def_prop_ro("dtype", [](const Weights<Scalar>&) { return sizeof(Scalar) == 4 ? "float32" : "float64"; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),

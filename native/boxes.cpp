@@ -1,6 +1,7 @@
 #include "boxes.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "buffer.h"
 #include "sweep.h"
@@ -69,9 +70,38 @@ void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index chann
         else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
 }
 
+// Two numbers of bfloat16 from each of two lines, beside each other in the place of one number.
+template <typename Scalar>
+void pair(const Half* one, const Half* two, Index step, Index count, Scalar* to) {
+    for (Index n = 0; n < count; ++n) {
+        const unsigned both = one[n * step] | static_cast<unsigned>(two[n * step]) << 16;
+        std::memcpy(to + n, &both, sizeof both);
+    }
+}
+
+template <typename Scalar>
+void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, Index pairs, const Half* from, Index count, Scalar* to) {
+    static thread_local Scratch<Scalar> turned;
+    if (view.channel == 1) {
+        if (view.cell == 2 * pairs) std::memcpy(to, from, static_cast<std::size_t>(count * pairs) * 4);
+        else for (Index n = 0; n < count; ++n) std::memcpy(to + n * pairs, from + n * view.cell, static_cast<std::size_t>(pairs) * 4);
+        return;
+    }
+    for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pairs) {
+        const Index some = std::min(cells_at_once, count - n);
+        Scalar* lines = turned.get(pairs * some);
+        for (Index c = 0; c < pairs; ++c) {
+            const Half* at = from + n * view.cell + 2 * c * view.channel;
+            pair(at, at + view.channel, view.cell, some, lines + c * some);
+        }
+        kernels.transpose(lines, some, pairs, some, to, pairs, false);
+    }
+}
+
 template <typename Scalar>
 void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index channels, const Half* from, Index count, Scalar* to, Storage storage) {
     static thread_local Scratch<Scalar> turned;
+    if (storage == Storage::pairs) return load_pairs(kernels, view, channels, from, count, to);
     if (view.channel == 1 && view.cell == channels) return kernels.widen(from, count * channels, to, storage);
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * channels) {
         const Index some = std::min(cells_at_once, count - n);

@@ -12,6 +12,9 @@ namespace backstride {
 #if defined(__x86_64__)
 BACKSTRIDE_DECLARE(avx512)
 BACKSTRIDE_DECLARE(avx2)
+namespace avx512bf16 {
+extern void (*const gather_pairs)(const Block<float>&);
+}
 #endif
 BACKSTRIDE_DECLARE(baseline)
 #undef BACKSTRIDE_DECLARE
@@ -68,6 +71,21 @@ const Kernels<float>& kernels_of<float>(const std::string& name) {
 template <>
 const Kernels<double>& kernels_of<double>(const std::string& name) {
     return *target_of(name).double_precision;
+}
+
+const Kernels<float>* pairs_of(const Kernels<float>& kernels) {
+#if defined(__x86_64__)
+    static const Kernels<float> pairs = [] {
+        Kernels<float> changed = avx512::single_precision;
+        changed.gather = avx512bf16::gather_pairs;
+        return changed;
+    }();
+    static const bool here = __builtin_cpu_supports("avx512bf16");
+    return here && &kernels == &avx512::single_precision ? &pairs : nullptr;
+#else
+    (void)kernels;
+    return nullptr;
+#endif
 }
 
 }  // namespace backstride

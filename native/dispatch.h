@@ -15,4 +15,8 @@ std::vector<std::string> instruction_sets();
 template <typename Scalar>
 const Kernels<Scalar>& kernels_of(const std::string& name);
 
+// Those whose plain products take a pair of bfloat16 in the place of each number, and sum in float; null where this
+// processor has none for these.
+const Kernels<float>* pairs_of(const Kernels<float>& kernels);
+
 }  // namespace backstride

@@ -1,5 +1,16 @@
 // Blocks of rows against panels of packed weights.
 
+// sum += a * b. With BACKSTRIDE_PAIRS, a and the numbers of b hold two neighbouring channels in bfloat16 each, and both
+// products are added.
+template <typename Scalar>
+[[gnu::always_inline]] inline void multiply_add(Vector<Scalar>& sum, Scalar a, Vector<Scalar> b) {
+#ifdef BACKSTRIDE_PAIRS
+    sum = (Vector<Scalar>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)b, (__m512bh)_mm512_set1_ps(a));
+#else
+    sum += a * b;
+#endif
+}
+
 // acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
@@ -27,7 +38,7 @@ template <typename Scalar, int Rows, int Vectors>
                 for (int r = 0; r < Rows; ++r) {
                     const Scalar a = source[r][c];
 #pragma GCC unroll 4
-                    for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+                    for (int v = 0; v < Vectors; ++v) multiply_add<Scalar>(acc[r][v], a, b[v]);
                 }
             }
         };

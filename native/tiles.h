@@ -8,9 +8,10 @@ namespace backstride {
 
 using Index = std::ptrdiff_t;
 
-// Half precision in memory; computed in single.
+// Half precision in memory; computed in single. `pairs`: two channels of bfloat16 are read as they stand, in the place of
+// one number.
 using Half = unsigned short;
-enum class Storage : int { float16, bfloat16 };
+enum class Storage : int { float16, bfloat16, pairs };
 
 enum class Activation : int { none, relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu };
 

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "boxes.h"
+#include "dispatch.h"
 #include "results.h"
 #include "threads.h"
 
@@ -143,7 +144,7 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
     : problem_(problem), kernels_(kernels), transpose_(transpose),
       algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
       forced_(choice.algorithm != Algorithm::automatic), kernel_(w),
-      kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small), finite_(all_finite(kernels, w, kernel_size_)) {
+      kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small), finite_(choice.pairs || all_finite(kernels, w, kernel_size_)) {
     if (!borrow) {
         own_.assign(w, w + kernel_size_);
         kernel_ = own_.data();
@@ -207,11 +208,61 @@ template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, const Epilogue<Scalar>& epilogue,
                           const View<Half>& target, Storage storage) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
+    const bool paired = storage == Storage::bfloat16 && multiplies_pairs();
+    const Weights& weights = paired ? pairs() : *this;
     const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to) {
-        const Side side(part, stack_, transpose_);
-        run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
+        const Side side(part, weights.stack_, transpose_);
+        weights.run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
     };
-    run_boxes(p, kernels_, transpose_, source, target, each, storage);
+    run_boxes(paired ? halved(p) : p, kernels_, transpose_, source, target, each, paired ? Storage::pairs : storage);
+}
+
+// The same with a pair of source channels in the place of each.
+template <typename Scalar>
+Problem Weights<Scalar>::halved(Problem p) const {
+    (transpose_ ? p.small : p.big) /= 2;
+    return p;
+}
+
+// Where pairs of channels are products of the processor, and neighbouring cells do not lend each other zeros, which an
+// infinity would meet.
+template <typename Scalar>
+bool Weights<Scalar>::multiplies_pairs() const {
+    if constexpr (sizeof(Scalar) == 4) {
+        const Index channels = transpose_ ? problem_.small : problem_.big;
+        if (channels % 2 || depthwise(halved(problem_))) return false;
+        const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
+        return sums && finite_ && pairs_of(kernels_) &&
+               !(transpose_ && pairs_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));
+    }
+    return false;
+}
+
+template <typename Scalar>
+Algorithm Weights<Scalar>::pairs_algorithm() const {
+    return stack_ == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
+}
+
+template <typename Scalar>
+const Weights<Scalar>& Weights<Scalar>::pairs() const {
+    if constexpr (sizeof(Scalar) == 4) {
+        std::call_once(paired_, [&] {
+            const Index inputs = problem_.groups * problem_.small, rows = kernel_size_ / inputs;
+            std::vector<Half> bits(static_cast<std::size_t>(kernel_size_));
+            kernels_.narrow(kernel_, kernel_size_, bits.data(), Storage::bfloat16);
+            std::vector<Scalar> both(static_cast<std::size_t>(kernel_size_ / 2));
+            // Neighbours lie beside each other, or a row of small channels apart.
+            const Index step = transpose_ ? 2 : 1, apart = transpose_ ? 1 : inputs, length = transpose_ ? kernel_size_ / 2 : inputs;
+            for (Index row = 0; row < (transpose_ ? 1 : rows / 2); ++row)
+                for (Index n = 0; n < length; ++n) {
+                    const Half* one = bits.data() + 2 * row * inputs + n * step;
+                    const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
+                    std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
+                }
+            pairs_ = std::make_unique<const Weights>(halved(problem_), *pairs_of(kernels_), transpose_, Choice{pairs_algorithm(), false, true}, both.data());
+        });
+    }
+    return *pairs_;
 }
 
 template <typename Scalar>

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ std::vector<Algorithm> algorithms_for(const Problem& problem, Index lanes, bool 
 struct Choice {
     Algorithm algorithm = Algorithm::automatic;
     bool winograd = true;  // whether `automatic` may choose it
+    bool pairs = false;    // whether the kernel holds two channels of bfloat16 in the place of each number
 };
 
 // Packed weights; the large ones in memory that earlier ones left behind.
@@ -49,6 +51,9 @@ public:
             bool borrow = false);
 
     Algorithm algorithm() const { return algorithm_; }
+
+    // How half precision is computed: as single is, but bfloat16 by products of pairs where the processor has them.
+    Algorithm algorithm(Storage storage) const { return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_; }
     const Problem& problem() const { return problem_; }
 
     // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch.
@@ -60,6 +65,10 @@ public:
              Storage storage) const;
 
 private:
+    Problem halved(Problem p) const;
+    bool multiplies_pairs() const;
+    Algorithm pairs_algorithm() const;
+    const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
 
     using Key = std::vector<Forms>;
@@ -78,6 +87,8 @@ private:
     bool finite_;
     mutable std::mutex mutex_;
     mutable std::map<Key, Kept<Scalar>> packed_;
+    mutable std::once_flag paired_;
+    mutable std::unique_ptr<const Weights> pairs_;
 };
 
 // w (*kernel, big, groups*small) from x and y, summed over the batch; the order of the terms does not

@@ -320,9 +320,9 @@ def test_half_precision_is_single_precision_rounded_once(
 ) -> None:
     rng = np.random.default_rng(channels)
     first = data_format == "channels_first"
-    x = rng.standard_normal((2, 12, 70, 66) if first else (2, 70, 66, 12)).astype(dtype)
-    kernel = rng.standard_normal((12, channels, 4, 3) if first else (4, 3, channels, 12)).astype(dtype)
-    bias = rng.standard_normal(channels).astype(dtype)
+    # Eighths, whose sums are exact in any order.
+    shapes = (2, 12, 70, 66) if first else (2, 70, 66, 12), (12, channels, 4, 3) if first else (4, 3, channels, 12)
+    x, kernel, bias = ((rng.integers(-99, 99, shape) / 8).astype(dtype) for shape in (*shapes, channels))
     options: dict[str, Any] = {"strides": (2, 1), "padding": 1, "data_format": data_format, "activation": "silu"}
     single = bs.plan(kernel.astype(np.float32), bias.astype(np.float32), winograd=False, **options)
     half = bs.plan(kernel, bias, winograd=False, **options)
@@ -331,3 +331,38 @@ def test_half_precision_is_single_precision_rounded_once(
             continue
         expected = single(view.astype(np.float32)).astype(dtype)
         assert np.array_equal(half(view).view(np.uint16), expected.view(np.uint16)), target
+
+
+@pytest.mark.parametrize("case", ["taps", "stacked", "groups", "channels", "line", "volume"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_sums_of_bfloat16_are_those_of_float32_before_they_are_rounded(
+    case: str, data_format: Any, target: str
+) -> None:
+    sizes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, int, int]] = {
+        "taps": ((9, 11), (4, 4), 64, 48, 1),
+        "stacked": ((9, 17), (2, 2), 64, 24, 1),
+        "groups": ((6, 7), (4, 3), 48, 66, 3),
+        "channels": ((3, 2), (2, 2), 1026, 40, 1),
+        "line": ((45,), (16,), 256, 70, 1),
+        "volume": ((3, 4, 5), (3, 3, 3), 10, 20, 1),
+    }
+    size, taps, small, big, groups = sizes[case]
+    rng = np.random.default_rng(len(case))
+    x, kernel = (
+        rng.standard_normal(shape).astype(ml_dtypes.bfloat16)
+        for shape in ((2, *size, small), (*taps, big // groups, small))
+    )
+    options: dict[str, Any] = {"strides": 2, "padding": "same", "groups": groups}
+    wide = [array.astype(np.float64) for array in (x, kernel)]
+    exact = bs.conv_transpose(*wide, **options)
+    bound = bs.conv_transpose(*(np.abs(array) for array in wide), **options)
+    if data_format == "channels_first":
+        x, kernel = (np.ascontiguousarray(np.moveaxis(array, -1, axis)) for array, axis in ((x, 1), (kernel, 0)))
+        kernel = np.ascontiguousarray(np.moveaxis(kernel, -1, 1))
+    found = bs.conv_transpose(x, kernel, data_format=data_format, **options).astype(np.float64)
+    found = found if data_format == "channels_last" else np.moveaxis(found, 1, -1)
+    terms = small // groups * math.prod(taps)
+    rounding = 2.0**-8 * (np.abs(exact) + np.finfo(np.float32).tiny)
+    assert (np.abs(found - exact) <= rounding + 1.01 * 4 * np.finfo(np.float32).eps * math.sqrt(terms) * bound).all(), (
+        target
+    )

@@ -67,8 +67,8 @@ class Implementation(ABC):
         `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
         """
 
-    def algorithm_of(self, packed: Any) -> str:  # noqa: ARG002  an implementation with a choice reads it
-        """The algorithm that runs with a packed kernel."""
+    def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
+        """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""
         return self.algorithm
 
     @abstractmethod

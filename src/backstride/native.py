@@ -123,8 +123,8 @@ class Compiled(Implementation):
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
-    def algorithm_of(self, packed: Any) -> str:
-        return packed.algorithm
+    def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:
+        return packed.brain_algorithm if brain else packed.algorithm
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call

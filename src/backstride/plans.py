@@ -66,7 +66,7 @@ class Plan:
     @property
     def algorithm(self) -> str:
         """How the result is computed: the names and the rule are those of `backstride.native.Compiled`."""
-        return self._implementation.algorithm_of(self._packed)
+        return self._implementation.algorithm_of(self._packed, brain=self._kind == "bfloat16")
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""
