@@ -41,7 +41,7 @@ template <typename Scalar>
 Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
     if (choice.algorithm == Algorithm::definition) return choice.algorithm;
     if (depthwise(p)) return Algorithm::depthwise;
-    if (!transpose) return Algorithm::phases;
+    if (!transpose) return choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && p.big >= 24 ? Algorithm::winograd : Algorithm::phases;
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
     const Stack stack = choose_stack(p, kernels.lanes, transpose);
     const Index columns = p.big * stack[0] * stack[1] * stack[2];
@@ -191,7 +191,7 @@ template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
                           const View<Scalar>& target) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
-    const Side side(p, stack_, transpose_);
+    const Side side(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
         const auto size = kernel_size_;
         const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_, to); });
@@ -208,7 +208,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
                           const View<Half>& target, Storage storage) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to) {
-        const Side side(part, stack_, transpose_);
+        const Side side(part, stack_, transpose_, 1);
         run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
     };
     run_boxes(p, kernels_, transpose_, source, target, each, storage);
@@ -216,26 +216,29 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
 
 template <typename Scalar>
 void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
-    const Side side(p, stack_, transpose_);
-    const std::vector<Sweep> all = sweeps(p, transpose_, stack_);
+    std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
     std::vector<Forms> forms(all.size());
     bool tiled = false;
+    const Side apart(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::winograd)
         for (std::size_t n = 0; n < all.size(); ++n) {
-            forms[n] = choose_forms(p, side, all[n], kernels_, forced_);
+            forms[n] = choose_forms(p, apart, all[n], kernels_, forced_);
             tiled = tiled || forms[n].tiled();
         }
-    const Index inputs = p.batch * cells(side.source) * side.source_channels;
+    const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
     const bool holes = transpose_ && has_holes(p, stack_);
     const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
     if (spreads) forms.assign(all.size(), Forms());
+    const Index merged = tiled && !spreads ? 1 : merged_taps(p, transpose_);
+    if (merged > 1) all = sweeps(p, transpose_, stack_, merged);
+    const Side side(p, stack_, transpose_, merged);
     if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);
         finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);
         return;
     }
-    run_all(Pass<Scalar>(p, kernels_, side, all, forms, packed(side, all, forms), source, epilogue, target));
+    run_all(Pass<Scalar>(p, kernels_, side, all, forms, kernel_, packed(side, all, forms), source, epilogue, target));
 }
 
 template class Kept<float>;
