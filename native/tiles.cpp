@@ -12,7 +12,8 @@ namespace {
 constexpr Index planes_in_cache = 320 * 1024;     // bytes that the transformed input of a block may take,
 constexpr Index planes_in_memory = 5 << 19;       // and where the weights are too large to be read again for each block
 constexpr Index weights_in_cache = 8 << 20;
-constexpr Index piece_in_cache = 320 * 1024;      // of weights that are transformed on the way
+constexpr Index piece_in_cache = 256 * 1024;      // of weights that are transformed on the way, again for each block:
+constexpr Index many_rows = 2304;                 // over all planes of such a block
 constexpr Index fewest_rows = 24, most_rows = 96, row_step = 12;
 constexpr Index panels_at_once = 4;               // that share the transformed input of a term
 
@@ -37,9 +38,10 @@ Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& for
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
     const Index all = tiling(sweep, forms).per_image * p.batch;
     if (!side.transpose) {
-        const Index width = 64;
+        constexpr Index width = 64;
         const Index depth = std::max<Index>(piece_in_cache / (forms.planes() * width * size) / 16 * 16, 16);
-        const Index blocks = (all + most_rows - 1) / most_rows, rows = (all + blocks - 1) / std::max<Index>(blocks, 1);
+        const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, 4 * most_rows);
+        const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
         return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
     }
     const Index depth = std::min(side.depth, planes_in_memory / (forms.planes() * size * fewest_rows) / 16 * 16);

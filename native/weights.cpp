@@ -41,7 +41,11 @@ template <typename Scalar>
 Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
     if (choice.algorithm == Algorithm::definition) return choice.algorithm;
     if (depthwise(p)) return Algorithm::depthwise;
-    if (!transpose) return choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && p.big >= 24 ? Algorithm::winograd : Algorithm::phases;
+    if (!transpose) {
+        if (choice.algorithm == Algorithm::winograd) return choice.algorithm;
+        const bool may = choice.algorithm == Algorithm::automatic && choice.winograd && sizeof(Scalar) == 4;
+        return may && p.small >= 24 && p.big >= 24 ? Algorithm::winograd : Algorithm::phases;
+    }
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
     const Stack stack = choose_stack(p, kernels.lanes, transpose);
     const Index columns = p.big * stack[0] * stack[1] * stack[2];
