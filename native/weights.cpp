@@ -24,7 +24,8 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
 
 bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
 
-// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other.
+// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other; taps of the outermost
+// axis are terms.
 bool tiles_fit(const Problem& p) {
     bool some = false;
     for (std::size_t axis = 1; axis < 3; ++axis) {
@@ -32,7 +33,7 @@ bool tiles_fit(const Problem& p) {
         if (taps > 3 || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
         some = some || taps > 1;
     }
-    return some && p.kernel[0] == 1;
+    return some;
 }
 
 // The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have 2 or 3 neighbouring taps on
