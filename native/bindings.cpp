@@ -199,8 +199,8 @@ void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, co
 template <typename Scalar>
 void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
           const Strided<Scalar>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
-          Index groups) {
-    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {}, true);
+          Index groups, bool winograd) {
+    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {Algorithm::automatic, winograd}, true);
     run(weights, source, bias, activation, target, channels_first, before, false);
 }
 
@@ -243,7 +243,7 @@ void define(nb::module_& module, const char* name) {
         .def("run_half", run_half<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
              "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
-               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a);
+               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
     module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(

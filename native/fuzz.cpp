@@ -38,7 +38,7 @@ public:
         if (one_in(6)) p.groups = between(1, 70), p.small = p.big = 1;
         for (std::size_t axis = 0; axis < 3; ++axis) {
             p.input[axis] = between(1, axis == 0 ? 2 : 5);
-            p.kernel[axis] = between(1, axis == 0 ? 2 : 4);
+            p.kernel[axis] = between(1, axis == 0 ? 2 : 5);
             p.strides[axis] = between(1, 4);
             p.dilation[axis] = between(1, 3);
             const Index full = (p.input[axis] - 1) * p.strides[axis] + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
@@ -93,7 +93,8 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Weights<Scalar> forward(p, kernels, true, {algorithm, draw.one_in(2)}, w.data());
     forward.run(p, view(mine.data(), p.input, inputs), plain, view(fast_up.data(), p.output, outputs));
     direct_conv(p, y.data(), w.data(), down.data());
-    const Weights<Scalar> backward(p, kernels, false, {}, w.data(), draw.one_in(2));
+    const Choice choice{draw.one_in(2) ? Algorithm::winograd : Algorithm::automatic, draw.one_in(2)};
+    const Weights<Scalar> backward(p, kernels, false, choice, w.data(), draw.one_in(2));
     backward.run(p, view(theirs.data(), p.output, outputs), plain, view(fast_down.data(), p.input, inputs));
     fast_up = ordered(fast_up, p.output, outputs, true);
     fast_down = ordered(fast_down, p.input, inputs, true);

@@ -10,41 +10,6 @@
 namespace backstride {
 namespace {
 
-// What each tap adds to each plane of one axis: [plane][tap], taps in the order in which cells come.
-std::vector<std::vector<double>> shares(const Form& form) {
-    if (form.planes() == form.taps) {
-        std::vector<std::vector<double>> same(static_cast<std::size_t>(form.taps), std::vector<double>(static_cast<std::size_t>(form.taps)));
-        for (std::size_t n = 0; n < same.size(); ++n) same[n][n] = 1;
-        return same;
-    }
-    if (form.planes() == 3) return {{1, 0}, {1, 1}, {0, 1}};
-    if (form.taps == 2) return {{1, 0}, {0.5, 0.5}, {0.5, -0.5}, {0, 1}};
-    return {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-}
-
-struct Share {
-    Index tap1, tap2;  // indices into the taps of a sweep
-    double factor;
-};
-
-// The taps of each plane, with their factors.
-std::vector<std::vector<Share>> planes_of(const Forms& forms) {
-    const auto lines = shares(forms.lines), columns = shares(forms.columns);
-    std::vector<std::vector<Share>> result;
-    for (const auto& line : lines)
-        for (const auto& column : columns) {
-            std::vector<Share> plane;
-            for (Index a = 0; a < forms.lines.taps; ++a)
-                for (Index b = 0; b < forms.columns.taps; ++b) {
-                    const double factor = line[static_cast<std::size_t>(a)] * column[static_cast<std::size_t>(b)];
-                    // Cells come in the order of rising inputs, taps in that of falling ones.
-                    if (factor != 0) plane.push_back({forms.lines.taps - 1 - a, forms.columns.taps - 1 - b, factor});
-                }
-            result.push_back(plane);
-        }
-    return result;
-}
-
 // Lays the numbers of one tap out as [depth][columns], `width` numbers from one to the next; columns that the tap does
 // not have, and those beyond the last, are zero.
 template <typename Scalar>
@@ -101,6 +66,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
     const Index panels = (side.columns + panel - 1) / panel;
     const auto& [outer, lines, columns] = sweep.axes;
+    if (!transpose && forms.tiled()) return;  // transformed on the way, piece by piece
     if (!transpose && !side.depthwise) {
         // Columns lie together in w: whole rows of it, spread over the panels.
         const Index inputs = p.groups * p.small, products = sweep.taps();
@@ -130,67 +96,60 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
         });
         return;
     }
-    const auto planes = planes_of(forms);
-    const auto count = static_cast<Index>(planes.size()), taps = forms.lines.taps * forms.columns.taps;
+    const Terms terms(sweep, most_tile_taps);
+    const Index planes = forms.planes(), taps = forms.lines.taps * forms.columns.taps;
     constexpr Index piece = 32;  // of the depth, so that all taps of it stay in the cache
     const Index pieces = (side.depth + piece - 1) / piece;
     parallel(side.groups * panels, [&](Index task) {
         const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);
         static thread_local Scratch<Scalar> buffer;
-        Scalar* laid = buffer.get(taps * piece * width);
-        for (Index part = 0; part < pieces; ++part) {
-            const Index from = part * piece, depth = std::min(piece, side.depth - from), size = depth * width;
-            for (Index a = 0; a < forms.lines.taps; ++a)
-                for (Index b = 0; b < forms.columns.taps; ++b)
-                    columns_of.lay({outer.taps.front(), lines.taps[static_cast<std::size_t>(a)], columns.taps[static_cast<std::size_t>(b)]},
-                                   group, column, width, from, depth, laid + (a * forms.columns.taps + b) * size);
-            for (Index plane = 0; plane < count; ++plane) {
-                Scalar* to = packed + (group * count + plane) * side.depth * stride + column * side.depth + from * width;
-                bool first = true;
-                for (const Share& share : planes[static_cast<std::size_t>(plane)]) {
-                    const Scalar* tap = laid + (share.tap1 * forms.columns.taps + share.tap2) * size;
-                    const auto factor = static_cast<Scalar>(share.factor);
-                    if (first) for (Index n = 0; n < size; ++n) to[n] = factor * tap[n];
-                    else for (Index n = 0; n < size; ++n) to[n] += factor * tap[n];
-                    first = false;
-                }
-            }
+        Scalar* const laid = buffer.get(taps * piece * width);
+        std::vector<const Scalar*> of_taps(static_cast<std::size_t>(taps));
+        for (Index number = 0; number < terms.count() * pieces; ++number) {
+            const Term& term = terms.all[static_cast<std::size_t>(number / pieces)];
+            const Index from = number % pieces * piece, depth = std::min(piece, side.depth - from);
+            point_taps(term, forms, of_taps, [&](Index n, const Axes& tap) {
+                columns_of.lay(tap, group, column, width, from, depth, laid + n * depth * width);
+                return laid + n * depth * width;
+            });
+            Scalar* to = packed + (group * terms.count() + number / pieces) * planes * side.depth * stride + column * side.depth + from * width;
+            kernels.tile_weights({of_taps.data(), width, depth, width, width, to, side.depth * stride, forms.lines, forms.columns});
         }
     });
-}
-
-static bool consecutive(const Axis& axis) {
-    if (axis.step != 1 || axis.offsets.empty() || axis.offsets.size() > 3) return false;
-    for (std::size_t n = 1; n < axis.offsets.size(); ++n)
-        if (axis.offsets[n - 1] - axis.offsets[n] != 1) return false;
-    return true;
 }
 
 template <typename Scalar>
 Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
     Forms plain;
-    const auto& [outer, lines, columns] = sweep.axes;
-    if (side.depthwise || outer.taps.size() != 1 || !consecutive(lines) || !consecutive(columns)) return plain;
-    const auto choices = [](const Axis& axis) -> std::vector<Form> {
-        const auto taps = static_cast<Index>(axis.taps.size());
+    if (side.depthwise || side.merged > 1) return plain;
+    const Terms terms(sweep, most_tile_taps);
+    if (terms.all.empty()) return plain;
+    const auto choices = [](const Strand& strand) -> std::vector<Form> {
+        const auto taps = static_cast<Index>(strand.taps.size());
         if (taps == 1) return {{1, 1}};
         if (taps == 2) return {{2, 2}, {3, 2}};
         return {{2, 3}};
     };
-    // Cycles of one image and group, in vectors: products, and what the transforms load, add and store.
+    // Cycles of one group, in vectors: products, and what the transforms load, add and store.
+    const auto& [outer, lines, columns] = sweep.axes;
     const auto vectors = static_cast<double>(padded(side.columns, kernels.lanes) / kernels.lanes);
     const auto depth = static_cast<double>(side.depth), lanes = static_cast<double>(kernels.lanes);
-    double best = forced ? 1e300 : 0.95 * static_cast<double>(sweep.cells() * sweep.taps()) * depth * vectors;
+    const auto images = static_cast<double>(p.batch), taps = static_cast<double>(sweep.taps());
+    double best = forced ? 1e300 : 0.95 * images * static_cast<double>(sweep.cells()) * taps * depth * vectors;
+    if (!side.transpose && !forced) best += 2 * taps * depth * vectors;
     Forms found = plain;
-    for (const Form& line : choices(lines))
-        for (const Form& column : choices(columns)) {
+    for (const Form& line : choices(terms.lines.front()))
+        for (const Form& column : choices(terms.columns.front())) {
             const Forms forms{line, column};
             if (!forms.tiled()) continue;
-            const Index tiles = sweep.axes[0].count * ((lines.count + line.outputs - 1) / line.outputs) *
-                                ((columns.count + column.outputs - 1) / column.outputs);
-            if (tiles * p.batch < 12 && !forced) continue;
-            const auto planes = static_cast<double>(forms.planes());
-            const double cost = static_cast<double>(tiles) * planes * (depth * vectors + 5 * depth / lanes + 8 * vectors);
+            const Index tiles = outer.count * ((lines.count + line.outputs - 1) / line.outputs) *
+                                ((columns.count + column.outputs - 1) / column.outputs) * p.batch;
+            if (tiles < 12 && !forced) continue;
+            double products = 0;
+            for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
+            const auto planes = static_cast<double>(forms.planes()), of_terms = static_cast<double>(terms.count());
+            double cost = static_cast<double>(tiles) * (products * depth * vectors + planes * (5 * of_terms * depth / lanes + 8 * vectors));
+            if (!side.transpose) cost += static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms)) * 3 * planes * of_terms * depth * vectors;
             if (cost < best) best = cost, found = forms;
         }
     return found;

@@ -12,10 +12,10 @@ constexpr Index least_bypass = 16 << 20;  // bytes of results that no cache hold
 
 template <typename Scalar>
 Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
-                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms, const Scalar* packed,
-                   const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
+                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms, const Scalar* kernel,
+                   const Scalar* packed, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
     : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(source), target(target),
-      activation(epilogue.activation), stride(padded(side.columns, kernels.lanes)),
+      activation(epilogue.activation), kernel(kernel), stride(padded(side.columns, kernels.lanes)),
       bypasses(problem.batch * side.target[0] * side.target[1] * side.target[2] * side.target_channels * static_cast<Index>(sizeof(Scalar)) >= least_bypass),
       zeros(static_cast<std::size_t>(side.source_channels + side.depth + 1), Scalar(0)) {
     if (epilogue.bias) {
@@ -61,7 +61,8 @@ void Pass<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) con
 }
 
 Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes) {
-    const Index products = forms.tiled() ? forms.planes() : sweep.taps();
+    if (forms.tiled() && !side.transpose) return 0;
+    const Index products = forms.tiled() ? Terms(sweep, most_tile_taps).count() * forms.planes() : sweep.taps();
     return products * side.depth * padded(side.columns, lanes) * side.groups;
 }
 

@@ -18,18 +18,43 @@ struct Forms {
     bool operator<(const Forms& other) const { return lines == other.lines ? columns < other.columns : lines < other.lines; }
 };
 
+constexpr std::size_t most_tile_taps = 3;  // along one axis
+
+// The planes of one axis that a strand adds to: the last one has no share in a strand that lacks the last tap.
+inline Index planes_of(const Strand& strand, const Form& form) {
+    return form.planes() - (static_cast<Index>(strand.taps.size()) < form.taps ? 1 : 0);
+}
+
+inline Index products_of(const Term& term, const Forms& forms) {
+    return planes_of(*term.lines, forms.lines) * planes_of(*term.columns, forms.columns);
+}
+
+// The numbers of each tap of a term, by rising inputs, from number(place, tap); null where a strand is too short.
+template <typename Scalar, typename Number>
+void point_taps(const Term& term, const Forms& forms, std::vector<const Scalar*>& pointers, const Number& number) {
+    const auto &lines = term.lines->taps, &columns = term.columns->taps;
+    for (std::size_t a = 0; a < static_cast<std::size_t>(forms.lines.taps); ++a)
+        for (std::size_t b = 0; b < static_cast<std::size_t>(forms.columns.taps); ++b) {
+            const std::size_t place = a * static_cast<std::size_t>(forms.columns.taps) + b;
+            const bool has = a < lines.size() && b < columns.size();
+            pointers[place] = has ? number(static_cast<Index>(place), Axes{term.tap, lines[a], columns[b]}) : nullptr;
+        }
+}
+
 // What both directions have in common: depth channels of the source give columns of the target, which are
 // the channels of a group, times the stacked cells. Depthwise, all groups are the columns of one.
 struct Side {
     Stack stack;
+    bool transpose;
     bool depthwise;
     Index merged;  // taps that the depth holds
     Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
-    Side(const Problem& problem, const Stack& chosen, bool transpose)
+    Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged)
         : stack(chosen),
+          transpose(transpose),
           depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
-          merged(merged_taps(problem, transpose)),
+          merged(merged),
           groups(depthwise ? 1 : problem.groups),
           depth((transpose ? problem.small : problem.big) * merged),
           channels(depthwise ? problem.groups : (transpose ? problem.big : problem.small)),
@@ -61,18 +86,19 @@ struct Pass {
     const Side& side;
     const std::vector<Sweep>& sweeps;
     const std::vector<Forms>& forms;
-    std::vector<const Scalar*> weights;  // of each sweep
+    std::vector<const Scalar*> weights;  // of each sweep, packed
     const Scalar* source;
     Scalar* target;
     Activation activation;
+    const Scalar* kernel;       // as it came: (*kernel, big, groups*small)
     Index stride;               // columns of a group, padded to whole vectors
     bool bypasses;              // whether results are too many for the caches
     std::vector<Scalar> zeros;  // a source cell outside of the input
     std::vector<Scalar> bias;   // padded like the columns, or empty
 
     Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
-         const std::vector<Forms>& forms, const Scalar* packed, const Scalar* source, const Epilogue<Scalar>& epilogue,
-         Scalar* target);
+         const std::vector<Forms>& forms, const Scalar* kernel, const Scalar* packed, const Scalar* source,
+         const Epilogue<Scalar>& epilogue, Scalar* target);
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
     Index panels() const { return (side.columns + panel_width() - 1) / panel_width(); }
@@ -99,11 +125,13 @@ Index line_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
 template <typename Scalar>
 void run_lines(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 template <typename Scalar>
+Index tile_blocks_of(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms);
+template <typename Scalar>
 Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
 void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 
-// The weights of one sweep in the order in which its blocks read them; w is (*kernel, big, groups*small).
+// The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is (*kernel, big, groups*small).
 template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
           const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);

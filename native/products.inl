@@ -139,7 +139,8 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
     for (;;) {
         const Index to = from + depth < block.depth ? from + depth : block.depth;
         const Index last_tap = tap + taps < block.taps ? tap + taps : block.taps;
-        const bool first = tap == 0 && from == 0, last = last_tap == block.taps && to == block.depth;
+        const bool first = block.begins && tap == 0 && from == 0, done = last_tap == block.taps && to == block.depth;
+        const bool last = block.ends && done;
         for (Index row = 0; row < block.row_count; row += Rows) {
             Vector<Scalar> acc[Rows][Vectors];
             Scalar* saved = block.scratch + row * width;
@@ -163,7 +164,7 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
                         *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
             }
         }
-        if (last) return;
+        if (done) return;
         from = to < block.depth ? to : 0;
         if (from == 0) tap = last_tap;
     }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <map>
+#include <numeric>
 
 namespace backstride {
 
@@ -44,6 +46,35 @@ Axis whole(const Problem& p, std::size_t axis) {
         result.offsets.push_back(tap * p.dilation[axis] - p.before[axis]);
     }
     return result;
+}
+
+std::vector<Strand> strands(const Axis& axis, std::size_t most) {
+    const std::size_t count = axis.taps.size();
+    if (Wide(count) > Wide(most) * axis.step) return {};
+    std::vector<std::size_t> order(count);
+    std::iota(order.begin(), order.end(), std::size_t(0));
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
+    std::vector<Strand> result;
+    std::map<Index, std::size_t> of_residue;
+    for (const std::size_t n : order) {
+        const Index offset = axis.offsets[n];
+        const auto [own, fresh] = of_residue.emplace(modulo(offset, axis.step), result.size());
+        if (fresh) result.push_back({offset, {}});
+        Strand& strand = result[own->second];
+        const auto taps = strand.taps.size();
+        if (taps == most || (offset - strand.offset) / axis.step != static_cast<Index>(taps)) return {};
+        strand.taps.push_back(axis.taps[n]);
+    }
+    std::stable_sort(result.begin(), result.end(), [](const Strand& a, const Strand& b) { return a.taps.size() > b.taps.size(); });
+    return result;
+}
+
+Terms::Terms(const Sweep& sweep, std::size_t most_taps)
+    : lines(strands(sweep.axes[1], most_taps)), columns(strands(sweep.axes[2], most_taps)) {
+    const Axis& outer = sweep.axes[0];
+    for (std::size_t n = 0; n < outer.taps.size(); ++n)
+        for (const Strand& line : lines)
+            for (const Strand& column : columns) all.push_back({outer.offsets[n], outer.taps[n], &line, &column});
 }
 
 Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
@@ -115,10 +146,10 @@ Index merged_taps(const Problem& p, bool transpose) {
     return merges ? p.kernel[2] : 1;
 }
 
-std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack) {
+std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack, Index merged) {
     if (!transpose) {
         Axis inner = whole(p, 2);
-        if (merged_taps(p, false) > 1) inner.taps = {0}, inner.offsets = {-p.before[2]};
+        if (merged > 1) inner.taps = {0}, inner.offsets = {-p.before[2]};
         return {Sweep{{whole(p, 0), whole(p, 1), inner}}};
     }
     std::array<std::vector<Axis>, 3> choices;

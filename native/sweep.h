@@ -32,6 +32,31 @@ struct Sweep {
     Index cells() const { return axes[0].count * axes[1].count * axes[2].count; }
 };
 
+// Taps of one axis whose inputs follow each other at the step of the outputs, so that along them the sweep is a
+// convolution of stride 1: those of a residue of the step. Output q reads inputs q*step + offset + n*step.
+struct Strand {
+    Index offset;
+    std::vector<Index> taps;
+};
+
+// The strands of an axis, those of most taps first; none where one has gaps or more than `most` taps.
+std::vector<Strand> strands(const Axis& axis, std::size_t most);
+
+// One tap of the outermost axis with a strand of each inner one: what a sweep sums, term by term.
+struct Term {
+    Index offset, tap;
+    const Strand *lines, *columns;
+};
+
+// The terms of a sweep; the first one has the longest strands.
+struct Terms {
+    std::vector<Strand> lines, columns;
+    std::vector<Term> all;
+    Terms(const Sweep& sweep, std::size_t most_taps);
+    Terms(const Terms&) = delete;
+    Index count() const { return static_cast<Index>(all.size()); }
+};
+
 Index padded(Index columns, Index lanes);
 
 Index floor_divided(Index a, Index b);
@@ -57,6 +82,6 @@ Axis whole(const Problem& p, std::size_t axis);
 Index merged_taps(const Problem& p, bool transpose);
 
 // The phases that have taps, in an order that does not depend on the crop or the sizes.
-std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack);
+std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack, Index merged);
 
 }  // namespace backstride

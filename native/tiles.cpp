@@ -1,5 +1,6 @@
 // A sweep as Winograd tiles: a tile of input cells is transformed into planes, every plane is one matrix product, and
-// the products of all planes are transformed into a tile of output cells. Workspace: the planes of one block of tiles.
+// the products of all planes are transformed into a tile of output cells. Where a sweep has several terms (phases of a
+// strided convolution, taps of the outermost axis), a plane sums the products of all. Workspace: the planes of one block.
 #include <algorithm>
 
 #include "buffer.h"
@@ -11,7 +12,10 @@ namespace {
 constexpr Index planes_in_cache = 320 * 1024;     // bytes that the transformed input of a block may take,
 constexpr Index planes_in_memory = 5 << 19;       // and where the weights are too large to be read again for each block
 constexpr Index weights_in_cache = 8 << 20;
-constexpr Index fewest_rows = 24, most_rows = 96;
+constexpr Index piece_in_cache = 256 * 1024;      // of weights that are transformed on the way, again for each block:
+constexpr Index many_rows = 2304;                 // over all planes of such a block
+constexpr Index fewest_rows = 24, most_rows = 96, row_step = 12;
+constexpr Index panels_at_once = 4;               // that share the transformed input of a term
 
 struct Tiling {
     Index lines, columns;  // tiles along the inner axes
@@ -24,11 +28,26 @@ Tiling tiling(const Sweep& sweep, const Forms& forms) {
     return {lines, columns, sweep.axes[0].count * lines * columns};
 }
 
+// How a block is cut: its rows, and the depth of a term that is transformed at once.
+struct Cut {
+    Index rows, depth;
+};
+
 template <typename Scalar>
-Index rows_of(const Side& side, const Forms& forms) {
-    const Index each = forms.planes() * side.depth * static_cast<Index>(sizeof(Scalar));
+Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
+    constexpr auto size = static_cast<Index>(sizeof(Scalar));
+    const Index all = tiling(sweep, forms).per_image * p.batch;
+    if (!side.transpose) {
+        constexpr Index width = 64;
+        const Index depth = std::max<Index>(piece_in_cache / (forms.planes() * width * size) / 16 * 16, 16);
+        const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, 4 * most_rows);
+        const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
+        return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
+    }
+    const Index depth = std::min(side.depth, planes_in_memory / (forms.planes() * size * fewest_rows) / 16 * 16);
+    const Index each = forms.planes() * depth * size;
     const Index budget = each * side.columns > weights_in_cache ? planes_in_memory : planes_in_cache;
-    return std::clamp(budget / std::max<Index>(1, each) / 24 * 24, fewest_rows, most_rows);
+    return {std::clamp(budget / std::max<Index>(1, each) / 24 * 24, fewest_rows, most_rows), depth};
 }
 
 // The offset of an input cell from the start of its image, or -1 outside.
@@ -40,52 +59,69 @@ Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
 }  // namespace
 
 template <typename Scalar>
-Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms) {
-    const Index rows = tiling(sweep, forms).per_image * pass.problem.batch, size = rows_of<Scalar>(pass.side, forms);
+Index tile_blocks_of(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
+    const Index rows = tiling(sweep, forms).per_image * p.batch, size = cut<Scalar>(p, side, sweep, forms).rows;
     return (rows + size - 1) / size;
+}
+
+template <typename Scalar>
+Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms) {
+    return tile_blocks_of<Scalar>(pass.problem, pass.side, sweep, forms);
 }
 
 template <typename Scalar>
 void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group, Index first, Index last) {
     const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
     const Forms& forms = pass.forms[static_cast<std::size_t>(number)];
+    const Terms terms(sweep, most_tile_taps);
     const Side& side = pass.side;
+    const Problem& p = pass.problem;
     const Kernels<Scalar>& kernels = pass.kernels;
     const Tiling tiles = tiling(sweep, forms);
-    const Index size = rows_of<Scalar>(side, forms), from = block * size;
-    const Index rows = std::min(tiles.per_image * pass.problem.batch - from, size);
+    const auto [size, most_depth] = cut<Scalar>(p, side, sweep, forms);
+    const Index from = block * size, rows = std::min(tiles.per_image * p.batch - from, size);
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
-    const Index depth = padded(side.depth, kernels.lanes), width = pass.panel_width();
+    const Index pitch = padded(most_depth, kernels.lanes), width = pass.panel_width();
+    const bool whole = terms.count() == 1 && most_depth == side.depth && side.transpose;  // one piece serves all panels
+    const Index together = whole ? 1 : std::min(panels_at_once, last - first);
     // A line apart, so that the planes of a cell do not fall into one set of the cache.
-    const Index plane_in = size * depth + 16, plane_out = size * width + 16;
-    static thread_local std::vector<const Scalar*> cells, pointers;
-    static thread_local std::vector<Scalar*> targets, products;
-    static thread_local Scratch<Scalar> transformed_buffer, multiplied_buffer, scratch_buffer, spilled_buffer;
+    const Index plane_in = size * pitch + 16, plane_out = (size + 16) * width + 16;
+    static thread_local std::vector<const Scalar*> cells, pointers, taps;
+    static thread_local std::vector<Scalar*> targets;
+    static thread_local Scratch<Scalar> transformed_buffer, weights_buffer, multiplied_buffer, spilled_buffer;
     static thread_local std::vector<Spill<Scalar>> spills;
     const auto sized = [](auto& buffer, Index count) { if (static_cast<Index>(buffer.size()) < count) buffer.resize(static_cast<std::size_t>(count)); };
     sized(cells, rows * planes);
     sized(targets, rows * outputs);
+    sized(taps, forms.lines.taps * forms.columns.taps);
     Scalar* const transformed = transformed_buffer.get(planes * plane_in);
-    Scalar* const multiplied = multiplied_buffer.get(planes * plane_out);
-    Scalar* const scratch = scratch_buffer.get((size + 16) * width);
+    Scalar* const multiplied = multiplied_buffer.get(together * planes * plane_out);
+    Scalar* const turned = side.transpose ? nullptr : weights_buffer.get(planes * (most_depth * width + 16));
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * pass.stride) : nullptr;
     spills.clear();
 
     const auto& [outer, lines, columns] = sweep.axes;
     const Index image_size = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
-    for (Index row = 0; row < rows; ++row) {
-        const Index image = (from + row) / tiles.per_image, tile = (from + row) % tiles.per_image;
-        const Index q0 = tile / tiles.columns / tiles.lines;
-        const Index q1 = tile / tiles.columns % tiles.lines * forms.lines.outputs;
-        const Index q2 = tile % tiles.columns * forms.columns.outputs;
-        const Index i0 = q0 * outer.step + outer.offsets.front();
-        for (Index a = 0; a < high; ++a)
-            for (Index b = 0; b < wide; ++b) {
-                const Index at = cell_at(side, i0, q1 + lines.offsets.back() + a, q2 + columns.offsets.back() + b);
-                cells[static_cast<std::size_t>((row * high + a) * wide + b)] =
-                    at < 0 ? pass.zeros.data() : pass.source + image * image_size + at;
-            }
+    const auto for_each_tile = [&](const auto& visit) {
+        for (Index row = 0; row < rows; ++row) {
+            const Index image = (from + row) / tiles.per_image, tile = (from + row) % tiles.per_image;
+            visit(row, image, tile / tiles.columns / tiles.lines, tile / tiles.columns % tiles.lines * forms.lines.outputs,
+                  tile % tiles.columns * forms.columns.outputs);
+        }
+    };
+    const auto point_cells = [&](const Term& term) {
+        for_each_tile([&](Index row, Index image, Index q0, Index q1, Index q2) {
+            const Index i0 = q0 * outer.step + term.offset;
+            for (Index a = 0; a < high; ++a)
+                for (Index b = 0; b < wide; ++b) {
+                    const Index at = cell_at(side, i0, (q1 + a) * lines.step + term.lines->offset, (q2 + b) * columns.step + term.columns->offset);
+                    cells[static_cast<std::size_t>((row * high + a) * wide + b)] =
+                        at < 0 ? pass.zeros.data() : pass.source + image * image_size + at;
+                }
+        });
+    };
+    for_each_tile([&](Index row, Index image, Index q0, Index q1, Index q2) {
         for (Index a = 0; a < forms.lines.outputs; ++a)
             for (Index b = 0; b < forms.columns.outputs; ++b) {
                 const Index cell = (row * forms.lines.outputs + a) * forms.columns.outputs + b;
@@ -96,31 +132,61 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                                       spilled ? spilled + cell * pass.stride : nullptr, spills)
                            : nullptr;
             }
-    }
-    kernels.tile_input({cells.data(), rows, side.depth, group * side.depth, transformed, plane_in, depth,
-                        forms.lines, forms.columns});
+    });
+    pointers.assign(static_cast<std::size_t>(size + 16), transformed + (rows - 1) * pitch);
+    for (Index row = 0; row < rows; ++row) pointers[static_cast<std::size_t>(row)] = transformed + row * pitch;
 
-    pointers.assign(static_cast<std::size_t>(size + 16), transformed + (rows - 1) * depth);
-    sized(products, size);
-    for (Index row = 0; row < rows; ++row) {
-        pointers[static_cast<std::size_t>(row)] = transformed + row * depth;
-        products[static_cast<std::size_t>(row)] = multiplied + row * width;
-    }
-    const Scalar* weights = pass.weights[static_cast<std::size_t>(number)] + group * planes * side.depth * pass.stride;
-    for (Index panel = first; panel < last; ++panel) {
-        const Index column = panel * width, used = std::min(width, pass.stride - column);
-        for (Index plane = 0; plane < planes; ++plane)
-            kernels.gather({pointers.data(), 0, rows, 1, side.depth, plane * plane_in, plane * plane_out - column,
-                            nullptr, products.data(), weights + plane * side.depth * pass.stride, nullptr, column + used, panel,
-                            panel + 1, Activation::none, scratch});
-        kernels.tile_output({multiplied, plane_out, width, rows, targets.data(), group * side.channels,
-                             pass.bias_of(group), column, side.columns, pass.activation, forms.lines, forms.columns, pass.bypasses});
+    for (Index panel = first; panel < last; panel += together) {
+        const Index end = std::min(panel + together, last);
+        for (Index n = 0; n < terms.count(); ++n) {
+            const Term& term = terms.all[static_cast<std::size_t>(n)];
+            for (Index start = 0; start < side.depth; start += most_depth) {
+                const Index depth = std::min(most_depth, side.depth - start);
+                const bool begins = n == 0 && start == 0;
+                if (!whole || panel == first) {
+                    if (start == 0) point_cells(term);
+                    kernels.tile_input({cells.data(), rows, depth, group * side.depth + start, transformed, plane_in, pitch,
+                                        forms.lines, forms.columns});
+                }
+                for (Index at = panel; at < end; ++at) {
+                    const Index column = at * width, used = std::min(width, pass.stride - column);
+                    const Scalar* weights = pass.weights[static_cast<std::size_t>(number)];
+                    Index plane_weights = side.depth * pass.stride;
+                    if (side.transpose) {
+                        weights += (group * terms.count() + n) * planes * plane_weights + column * side.depth + start * used;
+                    } else {
+                        const Index inputs = p.groups * p.small;
+                        plane_weights = most_depth * width + 16;
+                        weights = turned;
+                        point_taps(term, forms, taps, [&](Index, const Axes& tap) {
+                            const Index flat = (tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2];
+                            return pass.kernel + (flat * p.big + start) * inputs + group * p.small + column;
+                        });
+                        kernels.tile_weights({taps.data(), inputs, depth, side.columns - column, used, turned, plane_weights,
+                                              forms.lines, forms.columns});
+                    }
+                    for (Index plane = 0; plane < planes; ++plane) {
+                        if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;
+                        kernels.gather({pointers.data(), 0, rows, 1, depth, plane * plane_in, 0, nullptr, nullptr,
+                                        weights + plane * plane_weights, nullptr, used, 0, 1, Activation::none,
+                                        multiplied + ((at - panel) * planes + plane) * plane_out, false, false, begins, false});
+                    }
+                }
+            }
+        }
+        for (Index at = panel; at < end; ++at) {
+            const Index column = at * width;
+            kernels.tile_output({multiplied + (at - panel) * planes * plane_out, plane_out, std::min(width, pass.stride - column), rows,
+                                 targets.data(), group * side.channels, pass.bias_of(group), column, side.columns, pass.activation,
+                                 forms.lines, forms.columns, pass.bypasses});
+        }
     }
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * width, last * width);
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                   \
-    template Index tile_blocks<Scalar>(const Pass<Scalar>&, const Sweep&, const Forms&); \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                           \
+    template Index tile_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
+    template Index tile_blocks<Scalar>(const Pass<Scalar>&, const Sweep&, const Forms&);                         \
     template void run_tiles<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)

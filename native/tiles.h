@@ -32,6 +32,8 @@ struct Block {
     Scalar* scratch;  // row_count * panel width numbers
     bool streams = false;   // whether rows and targets are met for the first time, in memory
     bool bypasses = false;  // whether results are too many for the caches
+    bool begins = true;     // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors
+    bool ends = true;       // whether they end here, or stay there
 };
 
 // Depthwise, cells of one line that meet the same taps: cell n is the sum over taps of sources[tap][n*source_step + c]
@@ -80,6 +82,17 @@ struct TileInput {
     Scalar* planes;
     Index plane_stride, tile_stride;
     Form lines, columns;
+};
+
+// The taps of a tile, as [depth][columns] `step` numbers apart, into the weights of its planes: planes[plane][depth][column],
+// `width` columns in whole vectors, zero beyond the last.
+template <typename Scalar>
+struct TileWeights {
+    const Scalar* const* taps;  // [lines.taps][columns_form.taps] by rising inputs, null where there is none
+    Index step, depth, columns, width;
+    Scalar* planes;
+    Index plane_stride;
+    Form lines, columns_form;
 };
 
 // Products in planes[plane][tile][vector] into the output cells of their tiles, biased and activated.
@@ -140,6 +153,7 @@ struct Kernels {
     void (*interleave)(const Interleave<Scalar>&);
     bool (*all_finite)(const Scalar*, Index);
     void (*tile_input)(const TileInput<Scalar>&);
+    void (*tile_weights)(const TileWeights<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);
     void (*narrow)(const Scalar* from, Index count, Half* to, Storage);

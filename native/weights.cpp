@@ -25,7 +25,8 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
 
 bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
 
-// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other.
+// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other; taps of the outermost
+// axis are terms.
 bool tiles_fit(const Problem& p) {
     bool some = false;
     for (std::size_t axis = 1; axis < 3; ++axis) {
@@ -33,7 +34,7 @@ bool tiles_fit(const Problem& p) {
         if (taps > 3 || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
         some = some || taps > 1;
     }
-    return some && p.kernel[0] == 1;
+    return some;
 }
 
 // The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have 2 or 3 neighbouring taps on
@@ -42,7 +43,11 @@ template <typename Scalar>
 Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
     if (choice.algorithm == Algorithm::definition) return choice.algorithm;
     if (depthwise(p)) return Algorithm::depthwise;
-    if (!transpose) return Algorithm::phases;
+    if (!transpose) {
+        if (choice.algorithm == Algorithm::winograd) return choice.algorithm;
+        const bool may = choice.algorithm == Algorithm::automatic && choice.winograd && sizeof(Scalar) == 4;
+        return may && p.small >= 24 && p.big >= 24 ? Algorithm::winograd : Algorithm::phases;
+    }
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
     const Stack stack = choose_stack(p, kernels.lanes, transpose);
     const Index columns = p.big * stack[0] * stack[1] * stack[2];
@@ -192,7 +197,7 @@ template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
                           const View<Scalar>& target) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
-    const Side side(p, stack_, transpose_);
+    const Side side(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
         const auto size = kernel_size_;
         const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_, to); });
@@ -211,7 +216,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
     const bool paired = storage == Storage::bfloat16 && multiplies_pairs();
     const Weights& weights = paired ? pairs() : *this;
     const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to) {
-        const Side side(part, weights.stack_, transpose_);
+        const Side side(part, weights.stack_, transpose_, 1);
         weights.run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
     };
     run_boxes(paired ? halved(p) : p, kernels_, transpose_, source, target, each, paired ? Storage::pairs : storage);
@@ -267,26 +272,29 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
 
 template <typename Scalar>
 void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
-    const Side side(p, stack_, transpose_);
-    const std::vector<Sweep> all = sweeps(p, transpose_, stack_);
+    std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
     std::vector<Forms> forms(all.size());
     bool tiled = false;
+    const Side apart(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::winograd)
         for (std::size_t n = 0; n < all.size(); ++n) {
-            forms[n] = choose_forms(p, side, all[n], kernels_, forced_);
+            forms[n] = choose_forms(p, apart, all[n], kernels_, forced_);
             tiled = tiled || forms[n].tiled();
         }
-    const Index inputs = p.batch * cells(side.source) * side.source_channels;
+    const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
     const bool holes = transpose_ && has_holes(p, stack_);
     const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
     if (spreads) forms.assign(all.size(), Forms());
+    const Index merged = tiled && !spreads ? 1 : merged_taps(p, transpose_);
+    if (merged > 1) all = sweeps(p, transpose_, stack_, merged);
+    const Side side(p, stack_, transpose_, merged);
     if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);
         finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);
         return;
     }
-    run_all(Pass<Scalar>(p, kernels_, side, all, forms, packed(side, all, forms), source, epilogue, target));
+    run_all(Pass<Scalar>(p, kernels_, side, all, forms, kernel_, packed(side, all, forms), source, epilogue, target));
 }
 
 template class Kept<float>;

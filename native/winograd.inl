@@ -16,6 +16,21 @@ template <typename Scalar, int Planes>
     }
 }
 
+// From taps, by rising inputs, to planes, in place.
+template <typename Scalar, int Taps, int Planes>
+[[gnu::always_inline]] inline void tile_weights_axis(Vector<Scalar>* g, int step) {
+    if constexpr (Planes == 3) {
+        g[2 * step] = g[step];
+        g[step] += g[0];
+    } else if constexpr (Planes == 4) {
+        const Vector<Scalar> odd = g[step];
+        const Vector<Scalar> even = Taps == 3 ? g[0] + g[2 * step] : g[0];
+        g[3 * step] = Taps == 3 ? g[2 * step] : odd;
+        g[step] = Scalar(0.5) * (even + odd);
+        g[2 * step] = Scalar(0.5) * (even - odd);
+    }
+}
+
 template <typename Scalar, int Outputs, int Planes>
 [[gnu::always_inline]] inline void tile_output_axis(Vector<Scalar>* m, int step) {
     if constexpr (Planes == 3) {
@@ -70,6 +85,52 @@ void tile_input(const TileInput<Scalar>& job) {
         case 32 + 1: return tile_input_planes<Scalar, 4, 1>(job);
         case 32 + 3: return tile_input_planes<Scalar, 4, 3>(job);
         case 32 + 4: return tile_input_planes<Scalar, 4, 4>(job);
+        default: return;
+    }
+}
+
+template <typename Scalar, int LineTaps, int Lines, int ColumnTaps, int Columns>
+void tile_weights_planes(const TileWeights<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Scalar* to = job.planes;
+    for (Index c = 0; c < job.depth; ++c, to += job.width)
+        for (Index v = 0; v < job.width; v += lanes) {
+            Vector<Scalar> g[Lines * Columns];
+#pragma GCC unroll 4
+            for (int a = 0; a < LineTaps; ++a)
+#pragma GCC unroll 4
+                for (int b = 0; b < ColumnTaps; ++b) {
+                    const Scalar* tap = job.taps[a * ColumnTaps + b];
+                    if (tap) __builtin_prefetch(tap + (c + 8) * job.step + v);
+                    g[a * Columns + b] = tap ? some(tap + c * job.step + v, job.columns - v) : Vector<Scalar>{};
+                }
+#pragma GCC unroll 4
+            for (int a = 0; a < LineTaps; ++a) tile_weights_axis<Scalar, ColumnTaps, Columns>(g + a * Columns, 1);
+#pragma GCC unroll 4
+            for (int b = 0; b < Columns; ++b) tile_weights_axis<Scalar, LineTaps, Lines>(g + b, Columns);
+#pragma GCC unroll 16
+            for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride + v) = g[n];
+        }
+}
+
+template <typename Scalar, int LineTaps, int Lines>
+void tile_weights_lines(const TileWeights<Scalar>& job) {
+    switch (job.columns_form.taps * 8 + job.columns_form.planes()) {
+        case 8 + 1: return tile_weights_planes<Scalar, LineTaps, Lines, 1, 1>(job);
+        case 16 + 3: return tile_weights_planes<Scalar, LineTaps, Lines, 2, 3>(job);
+        case 16 + 4: return tile_weights_planes<Scalar, LineTaps, Lines, 2, 4>(job);
+        case 24 + 4: return tile_weights_planes<Scalar, LineTaps, Lines, 3, 4>(job);
+        default: return;
+    }
+}
+
+template <typename Scalar>
+void tile_weights(const TileWeights<Scalar>& job) {
+    switch (job.lines.taps * 8 + job.lines.planes()) {
+        case 8 + 1: return tile_weights_lines<Scalar, 1, 1>(job);
+        case 16 + 3: return tile_weights_lines<Scalar, 2, 3>(job);
+        case 16 + 4: return tile_weights_lines<Scalar, 2, 4>(job);
+        case 24 + 4: return tile_weights_lines<Scalar, 3, 4>(job);
         default: return;
     }
 }

@@ -26,6 +26,8 @@ class Call:
     geometry: Geometry
     groups: int
     data_format: DataFormat
+    winograd: bool = True
+    """Whether `conv` may run as Winograd tiles; for `conv_transpose`, that is settled when the kernel is packed."""
     before: tuple[int, int, int] = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
 

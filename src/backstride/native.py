@@ -92,6 +92,10 @@ class Compiled(Implementation):
     - `stacked`: fewer than 64 output channels, where neighbouring cells beside each other fill vectors better.
     - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
+
+    `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and 1 to 3 taps in every phase of
+    its strides, 2 or 3 in some, where a map pays. The products of all phases, and of all taps of the outermost of
+    three axes, are summed before the one transform of the output.
     """
 
     def __init__(self, target: str) -> None:
@@ -164,7 +168,7 @@ class Compiled(Implementation):
         weights, where = _kernel_last(kernel, call.data_format, self.name), call.geometry
         x = _empty(y.shape[0], where.input, weights.shape[-1], y.dtype, call.data_format)
         offset = None if bias is None else np.ascontiguousarray(bias)
-        steps = _three(where.strides, 1), _three(where.dilation, 1), call.before, call.groups
+        steps = _three(where.strides, 1), _three(where.dilation, 1), call.before, call.groups, call.winograd
         first = call.data_format == "channels_first"
         _native.conv(y, weights, offset, CODES[activation], x, self.name, first, *steps)
         return x

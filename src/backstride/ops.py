@@ -111,6 +111,7 @@ def conv(
     groups: int = 1,
     data_format: DataFormat = "channels_last",
     activation: str | None = None,
+    winograd: bool = True,
 ) -> Array:
     """Strided convolution (without a flip, as in every deep learning framework): the adjoint of `conv_transpose`.
 
@@ -120,8 +121,9 @@ def conv(
     array([14., 11.])
 
     It is also the derivative of `conv_transpose` by its input. `x`: (N, *size, C_big). `kernel`: the
-    array that `conv_transpose` takes. `bias`: (C_small,). Returns (N, *smaller, C_small). Everything
-    else, and the errors, as in `conv_transpose`.
+    array that `conv_transpose` takes. `bias`: (C_small,). `winograd=False` keeps to sums of the products
+    themselves, as in `plan`. Returns (N, *smaller, C_small). Everything else, and the errors, as in
+    `conv_transpose`.
     """
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     layout = check_data_format(data_format)
@@ -138,7 +140,7 @@ def conv(
     terms = math.prod(spatial) * big // count * largest(weights)
     offset = None if bias is None else widen(bias_values(bias, small))
     source, wide, offset = exact_integers(data, widen(weights), offset, terms)
-    result = select(weights.dtype).conv(source, wide, offset, activation, Call(where, count, layout))
+    result = select(weights.dtype).conv(source, wide, offset, activation, Call(where, count, layout, bool(winograd)))
     return narrow(result, x, data.dtype)
 
 
