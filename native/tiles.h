@@ -60,6 +60,7 @@ struct Correlation {
     Scalar* weights;       // [rows][weights_stride]
     Index weights_stride;
     const Scalar* small_end;  // behind the last number that may be read
+    bool adds = true;         // to weights that are there; otherwise they are written
 };
 
 // One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
@@ -79,6 +80,17 @@ struct TileInput {
     Scalar* planes;
     Index plane_stride, tile_stride;
     Form lines, columns;
+};
+
+// Sums in planes[plane][row][column] into the taps of a kernel's gradient: taps[tap] + row*weights_stride.
+template <typename Scalar>
+struct TileTaps {
+    const Scalar* planes;
+    Index plane_stride, row_stride, rows, columns;
+    Scalar* const* taps;  // [lines.taps][columns_form.taps]
+    Index weights_stride;
+    bool adds;
+    Form lines, columns_form;
 };
 
 // Products in planes[plane][tile][vector] into the output cells of their tiles, biased and activated.
@@ -140,6 +152,8 @@ struct Kernels {
     bool (*all_finite)(const Scalar*, Index);
     void (*tile_input)(const TileInput<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);
+    void (*tile_large)(const TileInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
+    void (*tile_taps)(const TileTaps<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);
     void (*narrow)(const Scalar* from, Index count, Half* to, Storage);
 };

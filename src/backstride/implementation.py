@@ -26,6 +26,8 @@ class Call:
     geometry: Geometry
     groups: int
     data_format: DataFormat
+    winograd: bool = True
+    """Whether a kernel gradient may use Winograd tiles."""
     before: tuple[int, int, int] = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
 
