@@ -249,14 +249,15 @@ void define(nb::module_& module, const char* name) {
     module.def(
         "conv_kernel_gradient",
         [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, const std::string& target, Axes strides,
-           Axes dilation, Axes before, Index groups) {
+           Axes dilation, Axes before, Index groups, bool winograd) {
             const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
             require_size(w.size(), kernel_size(p));
             const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-            unlocked([&] { correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data()); });
+            const Tiling tiling = winograd ? Tiling::automatic : Tiling::never;
+            unlocked([&] { correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data(), tiling); });
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "before"_a,
-        "groups"_a);
+        "groups"_a, "winograd"_a);
     module.def(
         "direct_conv_transpose",
         [](Array<const Scalar> x, Flat<const Scalar> w, Array<Scalar> y, Axes kernel, Axes strides, Axes dilation,

@@ -1,3 +1,5 @@
+#include "correlate.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -159,11 +161,14 @@ private:
 }  // namespace
 
 template <typename Scalar>
-void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w) {
+void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
+                               Tiling tiling) {
+    const bool forced = tiling == Tiling::always, tiled = forced || (tiling == Tiling::automatic && sizeof(Scalar) == sizeof(float));
+    if (tiled && correlate_tiles(p, kernels, forced, x, y, w)) return;
     Gradient<Scalar>(p, kernels, x, y, w).run();
 }
 
-template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*);
-template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*);
+template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, Tiling);
+template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, Tiling);
 
 }  // namespace backstride

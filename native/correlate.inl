@@ -50,7 +50,7 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             Scalar* to = job.weights + (row + r) * job.weights_stride + column + v * lanes;
-            store_some<Scalar>(to, some(to, left - v * lanes) + acc[r][v], left - v * lanes);
+            store_some<Scalar>(to, job.adds ? some(to, left - v * lanes) + acc[r][v] : acc[r][v], left - v * lanes);
         }
 }
 
@@ -127,3 +127,111 @@ void correlate_depthwise(const Correlation<Scalar>& job) {
             job.weights[column] += sum;
         }
 }
+
+// Winograd tiles of the gradient, by transposition of those of winograd.inl: cells of the large side into planes, whose
+// products with the planes of the small side are summed over tiles, and the sums into taps.
+template <typename Scalar, int Outputs, int Planes>
+[[gnu::always_inline]] inline void tile_large_axis(Vector<Scalar>* d, int step) {
+    if constexpr (Planes == 3) {
+        d[2 * step] = d[step];
+        d[step] += d[0];
+    } else if constexpr (Planes == 4) {
+        const Vector<Scalar> odd = d[step];
+        const Vector<Scalar> even = Outputs == 3 ? d[0] + d[2 * step] : d[0];
+        d[3 * step] = Outputs == 3 ? d[2 * step] : odd;
+        d[step] = even + odd;
+        d[2 * step] = even - odd;
+    }
+}
+
+template <typename Scalar, int Taps, int Planes>
+[[gnu::always_inline]] inline void tile_taps_axis(Vector<Scalar>* m, int step) {
+    if constexpr (Planes == 3) {
+        m[0] += m[step];
+        m[step] += m[2 * step];
+    } else if constexpr (Planes == 4) {
+        const Vector<Scalar> even = Scalar(0.5) * (m[step] + m[2 * step]), odd = Scalar(0.5) * (m[step] - m[2 * step]);
+        m[0] += even;
+        if constexpr (Taps == 3) {
+            m[step] = odd;
+            m[2 * step] = even + m[3 * step];
+        } else {
+            m[step] = odd + m[3 * step];
+        }
+    }
+}
+
+template <typename Scalar, int LineOutputs, int Lines, int ColumnOutputs, int Columns>
+void tile_large_planes(const TileInput<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index tile = 0; tile < job.tiles; ++tile) {
+        const Scalar* const* cells = job.cells + tile * LineOutputs * ColumnOutputs;
+        for (Index c = 0; c < job.depth; c += lanes) {
+            Vector<Scalar> d[Lines * Columns];
+#pragma GCC unroll 4
+            for (int a = 0; a < LineOutputs; ++a)
+#pragma GCC unroll 4
+                for (int b = 0; b < ColumnOutputs; ++b)
+                    d[a * Columns + b] = some(cells[a * ColumnOutputs + b] + job.source_offset + c, job.depth - c);
+#pragma GCC unroll 4
+            for (int a = 0; a < LineOutputs; ++a) tile_large_axis<Scalar, ColumnOutputs, Columns>(d + a * Columns, 1);
+#pragma GCC unroll 4
+            for (int b = 0; b < Columns; ++b) tile_large_axis<Scalar, LineOutputs, Lines>(d + b, Columns);
+            Scalar* to = job.planes + tile * job.tile_stride + c;
+#pragma GCC unroll 16
+            for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride) = d[n];
+        }
+    }
+}
+
+template <typename Scalar, int LineTaps, int Lines, int ColumnTaps, int Columns>
+void tile_taps_planes(const TileTaps<Scalar>& job) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    for (Index row = 0; row < job.rows; ++row)
+        for (Index c = 0; c < job.columns; c += lanes) {
+            const Scalar* from = job.planes + row * job.row_stride + c;
+            Vector<Scalar> m[Lines * Columns];
+#pragma GCC unroll 16
+            for (int n = 0; n < Lines * Columns; ++n) m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
+#pragma GCC unroll 4
+            for (int b = 0; b < Columns; ++b) tile_taps_axis<Scalar, LineTaps, Lines>(m + b, Columns);
+#pragma GCC unroll 4
+            for (int a = 0; a < LineTaps; ++a) tile_taps_axis<Scalar, ColumnTaps, Columns>(m + a * Columns, 1);
+#pragma GCC unroll 4
+            for (int a = 0; a < LineTaps; ++a)
+#pragma GCC unroll 4
+                for (int b = 0; b < ColumnTaps; ++b) {
+                    Scalar* to = job.taps[a * ColumnTaps + b] + row * job.weights_stride + c;
+                    const Vector<Scalar> sum = m[a * Columns + b];
+                    store_some<Scalar>(to, job.adds ? some(to, job.columns - c) + sum : sum, job.columns - c);
+                }
+        }
+}
+
+#define BACKSTRIDE_LINES(run, a, b)                  \
+    case (((a) * 8 + (b)) * 8 + 1) * 8 + 1: return run<Scalar, a, b, 1, 1>(job); \
+    case (((a) * 8 + (b)) * 8 + 2) * 8 + 3: return run<Scalar, a, b, 2, 3>(job); \
+    case (((a) * 8 + (b)) * 8 + 3) * 8 + 4: return run<Scalar, a, b, 3, 4>(job); \
+    case (((a) * 8 + (b)) * 8 + 2) * 8 + 4: return run<Scalar, a, b, 2, 4>(job)
+#define BACKSTRIDE_FORMS(run)       \
+    BACKSTRIDE_LINES(run, 1, 1);    \
+    BACKSTRIDE_LINES(run, 2, 3);    \
+    BACKSTRIDE_LINES(run, 3, 4);    \
+    BACKSTRIDE_LINES(run, 2, 4);    \
+    default: return
+
+template <typename Scalar>
+void tile_large(const TileInput<Scalar>& job) {
+    switch (((job.lines.outputs * 8 + job.lines.planes()) * 8 + job.columns.outputs) * 8 + job.columns.planes()) {
+        BACKSTRIDE_FORMS(tile_large_planes);
+    }
+}
+
+template <typename Scalar>
+void tile_taps(const TileTaps<Scalar>& job) {
+    switch (((job.lines.taps * 8 + job.lines.planes()) * 8 + job.columns_form.taps) * 8 + job.columns_form.planes()) {
+        BACKSTRIDE_FORMS(tile_taps_planes);
+    }
+}
+#undef BACKSTRIDE_FORMS
+#undef BACKSTRIDE_LINES

@@ -63,6 +63,7 @@ struct Correlation {
     Scalar* weights;       // [rows][weights_stride]
     Index weights_stride;
     const Scalar* small_end;  // behind the last number that may be read
+    bool adds = true;         // to weights that are there; otherwise they are written
 };
 
 // One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
@@ -92,6 +93,17 @@ struct TileWeights {
     Index step, depth, columns, width;
     Scalar* planes;
     Index plane_stride;
+    Form lines, columns_form;
+};
+
+// Sums in planes[plane][row][column] into the taps of a kernel's gradient: taps[tap] + row*weights_stride.
+template <typename Scalar>
+struct TileTaps {
+    const Scalar* planes;
+    Index plane_stride, row_stride, rows, columns;
+    Scalar* const* taps;  // [lines.taps][columns_form.taps]
+    Index weights_stride;
+    bool adds;
     Form lines, columns_form;
 };
 
@@ -155,6 +167,8 @@ struct Kernels {
     void (*tile_input)(const TileInput<Scalar>&);
     void (*tile_weights)(const TileWeights<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);
+    void (*tile_large)(const TileInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
+    void (*tile_taps)(const TileTaps<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);
     void (*narrow)(const Scalar* from, Index count, Half* to, Storage);
 };

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "correlate.h"
 #include "direct.h"
 #include "overlap.h"
 #include "pass.h"
@@ -90,11 +91,5 @@ private:
     mutable std::once_flag paired_;
     mutable std::unique_ptr<const Weights> pairs_;
 };
-
-// w (*kernel, big, groups*small) from x and y, summed over the batch; the order of the terms does not
-// depend on the number of threads.
-template <typename Scalar>
-void correlate_kernel_gradient(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x,
-                               const Scalar* y, Scalar* w);
 
 }  // namespace backstride

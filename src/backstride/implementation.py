@@ -27,7 +27,7 @@ class Call:
     groups: int
     data_format: DataFormat
     winograd: bool = True
-    """Whether `conv` may run as Winograd tiles; for `conv_transpose`, that is settled when the kernel is packed."""
+    """Whether `conv` and a kernel gradient may use Winograd tiles; of `conv_transpose`, packing the kernel decides."""
     before: tuple[int, int, int] = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
 

@@ -240,7 +240,8 @@ def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -
     small, big = _last(x, call.data_format, *target), _last(y, call.data_format, *target)
     result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
-    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, call.groups)
+    options = (call.groups, call.winograd) if target else (call.groups,)
+    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, *options)
     if call.data_format == "channels_last":
         return result
     shape = (result.shape[-1], result.shape[-2], *call.geometry.kernel)

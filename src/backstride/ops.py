@@ -155,6 +155,7 @@ def conv_kernel_gradient(
     dilation: Size = 1,
     groups: int = 1,
     data_format: DataFormat = "channels_last",
+    winograd: bool = True,
 ) -> Array:
     """The derivative of sum(conv(x, kernel) * y) by the kernel, summed over the batch.
 
@@ -165,7 +166,8 @@ def conv_kernel_gradient(
 
     It serves both directions: for `conv_transpose`, pass the gradient of its output as `x` and its
     input as `y`. `x`: (N, *size, C_big). `y`: (N, *smaller, C_small). `kernel_shape`: the shape of
-    the kernel array, channels included. Everything else, and the errors, as in `conv`.
+    the kernel array, channels included. `winograd=False` keeps to sums of the products themselves, as in
+    `plan`. Everything else, and the errors, as in `conv`.
     """
     _ = arrays.same_library(x=x, y=y)
     layout = check_data_format(data_format)
@@ -190,7 +192,7 @@ def conv_kernel_gradient(
         raise ValueError(message)
     terms = data.shape[0] * math.prod(where.input) * largest(data)
     source, image, _ = exact_integers(gradient, widen(data), None, terms)
-    result = select(data.dtype).conv_kernel_gradient(source, image, Call(where, count, layout))
+    result = select(data.dtype).conv_kernel_gradient(source, image, Call(where, count, layout, bool(winograd)))
     return narrow(result, x, data.dtype)
 
 
