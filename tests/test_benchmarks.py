@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import math
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,15 @@ def test_heavy_layers_get_lighter(modules: Any) -> None:
         assert lighter.batch >= 1
         assert lighter.big >= 1
         assert layer.lighter(1e9) is layer
+
+
+def test_a_turn_begins_when_other_threads_sleep(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing: Any = modules("timing")
+    monkeypatch.setattr(timing, "SETTLED", 60.0)
+    busy = threading.Thread(target=hashlib.sha256, args=(bytes(64 << 20),))
+    busy.start()
+    _ = timing.settle()
+    assert not busy.is_alive()
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
