@@ -24,6 +24,7 @@ class Cell:
     seconds: dict[str, list[float]]
     turns: list[str]
     dropped: dict[str, str]
+    foreign: float = 0.0
 
     def median(self, name: str) -> float:
         """Seconds of a call."""
@@ -67,7 +68,15 @@ class Records:
             case {"kind": "cell", "layer": number, "variant": variant, "threads": threads}:
                 layer = next(layer for layer in layers() if layer.number == number)
                 layer = dataclasses.replace(layer, batch=record["batch"], big=record["big"])
-                cell = Cell(layer, variant, threads, record["seconds"], record["turns"], record["dropped"])
+                cell = Cell(
+                    layer,
+                    variant,
+                    threads,
+                    record["seconds"],
+                    record["turns"],
+                    record["dropped"],
+                    record.get("foreign", 0.0),
+                )
                 self.cells[number, variant, threads] = cell
             case {"kind": "special", "name": name, "threads": threads, "rows": rows}:
                 self.special[name, threads] = rows

@@ -22,7 +22,8 @@ Written by `make bench`, from measurements on one machine; nothing here is enter
 shortfalls (causes.toml). Layers with their sources: layers.csv. Who is compared with whom: peers/\\_\\_init\\_\\_.py.
 
 The ratio is the best peer's time divided by ours, each in its best layout, float32, medians of interleaved turns; all
-arrays start at a cache line.
+arrays start at a cache line. All libraries share a process, and their threads look for more work on a processor of
+their own for up to 40 ms after a call: each turn begins when all of them sleep, and with a call that is not timed.
 A layer's limit is the longer of its useful work at the measured peak and of its input, output and kernel at the
 measured rate of a copy of that size. Winograd needs fewer multiplications than the useful work counts, so it can
 pass 100 %.
@@ -50,6 +51,10 @@ def _parts(records: Records) -> Iterable[str]:
         yield from grid(names, rows)
     yield "## Summary\n"
     yield from grid(("variant", "threads", "layers", "geomean", "min", "layers below 1.0"), list(_summary(records)))
+    if records.cells:
+        taken = sorted(cell.foreign for cell in records.cells.values())
+        share, most = (f"{100 * value:.0f} %" for value in (statistics.median(taken), taken[-1]))
+        yield f"Other processes took {share} of a processor during a layer's turns in the median, {most} at most.\n"
     yield from _peers(records)
     yield from _special(records)
     threads = sorted({cell.threads for cell in records.cells.values()})

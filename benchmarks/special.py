@@ -52,7 +52,10 @@ def _lengths(who: str, calls: dict[int, Callable[[], Any]]) -> list[Row]:
 
 
 def first_calls(threads: int) -> list[Row]:
-    """A plan's first call on a size it has not met, against later ones on the same size: medians of several sizes."""
+    """A plan's first call on a size it has not met, against later ones on the same size: medians of several sizes.
+
+    Before each call, first or later, other arrays go through the caches, so that what differs is the library's work.
+    """
     bs.set_num_threads(threads)
     rows: list[Row] = []
     for layer in (layer.lighter(2) for layer in layers() if layer.number in FIRST_CALLS):
@@ -66,13 +69,19 @@ def first_calls(threads: int) -> list[Row]:
             size = (*layer.input[:-1], layer.input[-1] + more)
             x = np.random.default_rng(more).standard_normal((layer.batch, *size, layer.small), np.float32)
             call = partial(plan, x)
-            for _ in range(2):  # the allocator has met the size: what is timed is this library
-                _ = np.ones((layer.batch, *plan.geometry(size).output, layer.big), np.float32)
-            first.append(timed(call))
-            again.append(statistics.median(timed(call) for _ in range(5)))
+            shape = (layer.batch, *layer.output, layer.big)
+            first.append(_cold(call, shape))
+            again.append(statistics.median(_cold(call, shape) for _ in range(5)))
         pair = statistics.median(first), statistics.median(again)
         rows.append({"layer": layer.number, "first ms": 1e3 * pair[0], "again ms": 1e3 * pair[1]})
     return rows
+
+
+def _cold(call: Callable[[], Any], shape: tuple[int, ...]) -> float:
+    """Seconds of a call after two arrays of about the result's size were written elsewhere."""
+    for _ in range(2):
+        _ = np.ones(shape, np.float32)
+    return timed(call)
 
 
 def overhead(threads: int) -> list[Row]:

@@ -15,8 +15,17 @@
 namespace backstride {
 namespace {
 
-constexpr auto page = std::align_val_t{std::size_t(2) << 20};
+constexpr std::size_t large_page = std::size_t(2) << 20;
+constexpr auto page = std::align_val_t{large_page};
 constexpr std::size_t header = 4096;  // in front of the numbers: how many bytes the block has
+
+// A block has room for results up to an eighth larger, so that inputs of slowly growing sizes find one. Only what is
+// written takes memory.
+std::size_t roomy(std::size_t bytes) {
+    std::size_t step = 4096;
+    while (step * 16 < bytes) step *= 2;
+    return (bytes + bytes / 8 + step - 1) / step * step;
+}
 
 struct Kept {
     std::mutex mutex;
@@ -45,18 +54,21 @@ void* take_result(std::size_t bytes) {
         Kept& all = kept();
         const std::lock_guard<std::mutex> lock(all.mutex);
         const auto found = all.blocks.lower_bound(bytes);
-        if (found != all.blocks.end() && found->first <= bytes + bytes / 4) {
+        if (found != all.blocks.end() && found->first <= bytes + bytes / 8 * 3) {
             void* block = found->second;
             all.bytes -= found->first;
             all.blocks.erase(found);
             return numbers_of(block);
         }
     }
-    void* block = ::operator new(bytes + header, page);
+    const std::size_t room = roomy(bytes);
+    void* block = ::operator new(room + header, page);
 #if defined(__linux__)
-    madvise(block, bytes + header, MADV_HUGEPAGE);
+    // In large pages, but for a small remainder at the end.
+    const std::size_t used = bytes + header;
+    madvise(block, used % large_page < large_page / 4 ? used - used % large_page : room + header, MADV_HUGEPAGE);
 #endif
-    *static_cast<std::size_t*>(block) = bytes;
+    *static_cast<std::size_t*>(block) = room;
     return numbers_of(block);
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import math
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,16 @@ def test_heavy_layers_get_lighter(modules: Any) -> None:
         assert lighter.batch >= 1
         assert lighter.big >= 1
         assert layer.lighter(1e9) is layer
+
+
+def test_a_turn_begins_when_other_threads_sleep(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing: Any = modules("timing")
+    monkeypatch.setattr(timing, "SETTLED", 60.0)
+    busy = threading.Thread(target=hashlib.sha256, args=(bytes(64 << 20),))
+    busy.start()
+    waited, before = timing.settle(), time.perf_counter()
+    busy.join()
+    assert time.perf_counter() - before < waited
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

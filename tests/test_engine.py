@@ -41,7 +41,7 @@ def test_a_forced_implementation_is_the_one_that_runs(name: str, monkeypatch: py
     assert [row.name for row in bs.implementations() if row.runs] == [name]
     ran: list[str] = []
     for entry in IMPLEMENTATIONS:
-        for operation in ("conv_transpose", "conv", "conv_kernel_gradient"):
+        for operation in ("repeat", "conv", "conv_kernel_gradient"):
             monkeypatch.setattr(entry, operation, spy(ran, entry.name, getattr(entry, operation)))
     x, kernel = np.ones((1, 3, 1)), np.ones((2, 1, 1))
     y = bs.conv_transpose(x, kernel)

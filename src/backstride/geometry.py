@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from operator import index
-from typing import Literal, TypeAlias, TypeGuard
+from typing import Literal, TypeAlias, TypeGuard, cast
 
 Size: TypeAlias = int | Sequence[int]
 Pair: TypeAlias = tuple[int, int]
@@ -75,7 +75,8 @@ class Geometry:
         for name in ("input", "kernel", "strides", "dilation"):
             object.__setattr__(self, name, as_sizes(name, getattr(self, name), rank))
         object.__setattr__(self, "crop", as_pairs("crop", self.crop, rank))
-        for axis, (length, size) in enumerate(zip(self.full, self.output, strict=True)):
+        full, output = self.full, self.output
+        for axis, (length, size) in enumerate(zip(full, output, strict=True)):
             if size < 1:
                 message = (
                     f"`crop` (={self.crop[axis]}) must leave at least 1 of the {length} cells of axis {axis}; "
@@ -83,7 +84,7 @@ class Geometry:
                 )
                 raise ValueError(message)
         check_cells("input", math.prod(self.input))
-        check_cells("output", max(math.prod(self.full), math.prod(self.output)))
+        check_cells("output", max(math.prod(full), math.prod(output)))
 
     @property
     def effective_kernel(self) -> tuple[int, ...]:
@@ -364,6 +365,8 @@ def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[in
 
 def as_integers(name: str, value: object, rank: int, *, least: int = -LARGEST) -> tuple[int, ...]:
     """Check an integer or a sequence of `rank` of them, of any size; `least` is for the message only."""
+    if _are_integers(value) and len(value) == rank:
+        return value
     if not _is_sequence(value):
         return (as_integer(name, value, rule="an integer or a sequence of integers", least=least),) * rank
     if len(value) != rank:
@@ -508,7 +511,12 @@ def _nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return type(value) is tuple or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
+
+
+def _are_integers(value: object) -> TypeGuard[tuple[int, ...]]:
+    """Whether it is what these checks give, and was most likely checked before."""
+    return type(value) is tuple and set(map(type, cast("tuple[object, ...]", value))) <= {int}
 
 
 def _entries(count: int) -> str:

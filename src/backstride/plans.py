@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -75,26 +76,44 @@ class Plan:
     def _call(self, sizes: tuple[int, ...]) -> Call:
         found = self._known.get(sizes)
         if found is None:
-            found = Call(geometry(sizes, self._spatial, **self._options), self._groups, self._data_format)
+            found = Call(self._geometry(sizes), self._groups, self._data_format)
             _remember(self._known, sizes, found)
         return found
+
+    def _geometry(self, sizes: tuple[int, ...]) -> Geometry:
+        alike = None if self._options["output_shape"] is not None else next(iter(self._known.values()), None)
+        if alike is not None:  # the crop does not depend on the size, unless the output's was chosen
+            known = alike.geometry
+            with contextlib.suppress(ValueError):  # said below in the caller's words
+                return Geometry(sizes, known.kernel, known.strides, known.dilation, known.crop)
+        return geometry(sizes, self._spatial, **self._options)
 
     def __call__(self, x: Array, /) -> Array:
         """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
         if type(x) is np.ndarray and x.dtype is self._plain and x.flags.aligned:
             ready = self._ready.get(x.shape)
-            if ready is not None:  # a shape that passed the checks before
-                return ready(x)
+            return self._made_ready(x.shape)(x) if ready is None else ready(x)
         return self._checked(x)
+
+    def _made_ready(self, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+        """What computes plain arrays of a shape, which passes the checks here, once."""
+        call = self._fitting(shape)
+        ready = self._implementation.repeat(shape, self._packed, self._bias, self._activation, call)
+        _remember(self._ready, shape, ready)
+        return ready
+
+    def _fitting(self, shape: tuple[int, ...]) -> Call:
+        check_data("x", shape, len(self._spatial), self._small, self._data_format)
+        call = self._call(spatial_of(shape, self._data_format))
+        check_result("output", shape[0], call.geometry.output, self._big)
+        return call
 
     def _checked(self, x: Array) -> Array:
         require_library("x", x, self._library)
         same_kind(self._kind, "kernel", x=x)
         half = arrays.bits("x", x) if self._half else None
         data = arrays.to_numpy("x", x) if half is None else half
-        check_data("x", data.shape, len(self._spatial), self._small, self._data_format)
-        call = self._call(spatial_of(data.shape, self._data_format))
-        check_result("output", data.shape[0], call.geometry.output, self._big)
+        call = self._fitting(data.shape)
         if half is not None:
             run, brain = self._implementation.conv_transpose_half, self._kind == "bfloat16"
             found = run(half, self._packed, self._bias, self._activation, call, brain=brain)
@@ -104,9 +123,6 @@ class Plan:
         terms = math.prod(self._spatial) * self._small // self._groups
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
         result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
-        if data.dtype is self._plain:
-            ready = self._implementation.repeat(data.shape, packed, bias, self._activation, call)
-            _remember(self._ready, data.shape, ready)
         return narrow(result, x, data.dtype)
 
     def __repr__(self) -> str:
