@@ -47,7 +47,8 @@ roads-quick: $(STAMPS)/roads
 roads-docs: roads-quick
 	cp roads-quick/curves.png docs/pictures/roads-curves.png
 	cp roads-quick/evaluation/precision_recall.png docs/pictures/roads-precision-recall.png
-	$(BIN)/python docs/roads_sheet.py roads-quick/evaluation/worst docs/pictures/roads-worst.png
+	$(BIN)/python docs/roads_sheet.py roads-quick/evaluation/worst docs/pictures/roads-worst.jpg
+	$(BIN)/python docs/roads_sheet.py roads-quick/found/overlays docs/pictures/roads-found.jpg
 	$(BIN)/python benchmarks/roads_run.py
 
 ## make lint             formatting, lint and strict types

@@ -1,4 +1,4 @@
-"""Puts the pictures of a folder on one sheet: python docs/roads_sheet.py FOLDER SHEET.png."""
+"""Puts the pictures of a folder on one sheet: python docs/roads_sheet.py FOLDER SHEET, a PNG or JPEG file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS, SCALE, GAP = 5, 2, 6
+WHOLE, GAP = 1280, 6  # pixels: the width of a sheet, what lies between pictures
 
 
 def main() -> None:
-    """Read, enlarge, write."""
+    """Read, scale, write."""
     image: Any = importlib.import_module("PIL.Image")
     folder, sheet = Path(sys.argv[1]), Path(sys.argv[2])
-    pictures = [image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]
-    columns, rows = SCALE * pictures[0].width + GAP, SCALE * pictures[0].height + GAP
-    made = image.new("RGB", (COLUMNS * columns - GAP, -(-len(pictures) // COLUMNS) * rows - GAP), "white")
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in (".png", ".jpg")]
+    if not paths:
+        sys.exit(f"roads_sheet.py: {folder} holds no picture")
+    pictures = [image.open(path).convert("RGB") for path in paths]
+    columns = 5 if len(pictures) % 5 == 0 else 4
+    width = (WHOLE - (columns - 1) * GAP) // columns
+    height = round(width * pictures[0].height / pictures[0].width)
+    rows = -(-len(pictures) // columns)
+    made = image.new("RGB", (WHOLE, rows * (height + GAP) - GAP), "white")
     for place, picture in enumerate(pictures):
-        larger = picture.resize((columns - GAP, rows - GAP), image.Resampling.NEAREST)
-        made.paste(larger, (place % COLUMNS * columns, place // COLUMNS * rows))
-    made.save(sheet)
+        row, column = divmod(place, columns)
+        scaled = picture.resize((width, height), image.Resampling.LANCZOS)
+        made.paste(scaled, (column * (width + GAP), row * (height + GAP)))
+    made.save(sheet, quality=85)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backstride.files import beside, leftovers, write_beside
+from backstride.files import beside, instead_of, leftovers, write_beside
 
 
 def test_text_and_bytes_and_missing_folders(tmp_path: Path) -> None:
@@ -67,3 +67,58 @@ def fill(target: Path) -> None:
         _ = part.write_bytes(b"half")
         message = "full"
         raise OSError(message)
+
+
+def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "all" / "pictures"
+    for names in (["a", "b"], ["c"]):
+        with instead_of(place) as folder:
+            for name in names:
+                _ = (folder / name).write_text(name)
+        assert sorted(path.name for path in place.iterdir()) == names
+
+    def half() -> None:
+        with instead_of(place) as folder:
+            _ = (folder / "d").write_text("half")
+            message = "stopped"
+            raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        half()
+    assert [path.name for path in place.iterdir()] == ["c"]
+    with instead_of(place):
+        pass
+    assert not list(place.parent.iterdir())
+
+
+def test_a_folder_comes_back_where_its_place_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, rename = tmp_path / "pictures", Path.rename
+    place.mkdir()
+    _ = (place / "a").write_text("old")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.endswith(".new"):
+            raise OSError(28, "no space left")
+        return rename(self, target)
+
+    def replaced() -> None:
+        with instead_of(place) as folder:
+            _ = (folder / "b").write_text("new")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        replaced()
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert [path.name for path in place.iterdir()] == ["a"]
+
+
+def test_only_folders_are_replaced(tmp_path: Path) -> None:
+    def replaced(path: Path) -> None:
+        with instead_of(path):
+            pass
+
+    _ = (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("file", "link"):
+        with pytest.raises(ValueError, match=rf"^`path` \(='.*{name}'\) must be a folder, but it is a {name}$"):
+            replaced(tmp_path / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -45,6 +46,35 @@ def beside(path: Path) -> Generator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def instead_of(path: Path) -> Generator[Path]:
+    """An empty folder to write into, which takes the place of the folder `path` at the end, or goes where that fails.
+
+    What was in `path` is gone then; a folder that stayed empty takes no place. Makes missing folders above it.
+    Raises `ValueError` where `path` is a file or a link, or lies below a file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        message = f"`path` (={str(path)!r}) must be a folder, but it is a {'link' if path.is_symlink() else 'file'}"
+        raise ValueError(message)
+    fresh, old = (path.with_name(f".{path.name}.{word}") for word in ("new", "old"))
+    for rest in (fresh, old):  # of a killed process
+        shutil.rmtree(rest, ignore_errors=True)
+    make_folder(fresh)
+    try:
+        yield fresh
+        if path.exists():
+            _ = path.rename(old)
+        if any(fresh.iterdir()):
+            _ = fresh.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            _ = old.rename(path)
+        raise
+    finally:
+        for rest in (fresh, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
 from backstride.roads.errors import errors_over  # noqa: E402
-from backstride.roads.evaluate import evaluate, f_measure, probabilities  # noqa: E402
-from backstride.roads.metrics import Counts  # noqa: E402
+from backstride.roads.evaluate import evaluate, probabilities  # noqa: E402
+from backstride.roads.metrics import Counts, f_measure  # noqa: E402
 from backstride.roads.synthetic import SyntheticDataset  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
@@ -108,6 +108,30 @@ def test_writes_figures_and_a_curve(folder: Path) -> None:
     assert data["worst"][0] == "0-1"
     assert (folder / "precision_recall.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in folder.iterdir()} == {"evaluation.json", "precision_recall.png", "worst"}
+
+
+def test_runs_the_network_once_a_picture_and_replaces_the_worst_of_an_earlier_run(tmp_path: Path) -> None:
+    class Counting(Grey):
+        calls = 0
+
+        def forward(self, image: Any) -> Any:
+            self.calls += 1
+            return super().forward(image)
+
+    network = Counting()
+    _ = evaluate(network, Darker(6), tmp_path, worst=4)
+    assert network.calls == 6
+    assert len(list((tmp_path / "worst").iterdir())) == 4
+    before = (tmp_path / "worst" / "01_0-1.png").read_bytes()
+    _ = evaluate(network, Darker(6), tmp_path, worst=1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "worst").iterdir()} == {"01_0-1.png": before}
+    _ = evaluate(network, Darker(6), tmp_path, worst=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "precision_recall.png"}
+    (tmp_path / "worst").mkdir()
+    _ = (tmp_path / "worst" / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match=r"^`out` \(='.*'\) has worst/mine.txt, which was not written here; name an"):
+        _ = evaluate(network, Darker(6), tmp_path)
+    assert network.calls == 18
 
 
 def test_what_cannot_be_measured_is_null(tmp_path: Path) -> None:

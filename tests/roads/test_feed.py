@@ -112,6 +112,7 @@ def test_batches_of_different_sizes_are_filled_with_ignore() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on a machine of one core
 def test_workers_change_nothing() -> None:
     feed = Feed(Toy(8), (48, 64), augment=Augment(), seed=5)
     plain, worked = (list(loader(feed, Order(8, 5, shuffle=True), 4, workers)) for workers in (0, 2))

@@ -19,11 +19,10 @@ from backstride.demo.metrics import intersection_over_union
 from backstride.files import make_folder, write_beside
 from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
-from backstride.roads.errors import errors_over
 from backstride.roads.feed import scaled
-from backstride.roads.metrics import Counts, Measures, as_levels, confusion, total
+from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, total
 from backstride.roads.sample import ROAD, Dataset
-from backstride.roads.synthetic.dataset import png
+from backstride.roads.worst import Worst, check_folder, draw
 
 ALL = "all"
 VIEWS = ("perspective", "bird's eye")
@@ -67,16 +66,21 @@ def evaluate(
     Probabilities are compared with the masks in the pictures' own size; `size` is what they are scaled to before the
     network sees them, as in training. Where a picture has a calibration, it is also measured in bird's-eye view. Into
     `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
-    green road that was found, red road that was missed, blue what is none.
+    green road that was found, red road that was missed, blue what is none. They replace those of an earlier call.
 
-    Raises `ValueError` where there are no pictures or a mask has another size than its picture.
+    Raises `ValueError` where there are no pictures, a mask has another size than its picture, or `out` has other
+    files among its worst pictures.
     """
     if not pictures.samples:
         message = "there is no picture to evaluate on"
         raise ValueError(message)
+    if out is not None:
+        make_folder(out)
+        check_folder(out)
     network = network.to(device).eval()
     matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
     seen: list[_Seen] = []
+    kept = Worst(0 if out is None else worst)
     for index, sample in enumerate(pictures.samples):
         mask = pictures.mask(index)
         shares = probabilities(network, pictures.image(index), size, device)
@@ -85,7 +89,9 @@ def evaluate(
             raise ValueError(message)
         matrix += confusion(mask, shares.argmax(0), len(matrix))
         counts = Counts()
-        counts.add(shares[ROAD], mask)
+        levels = as_levels(shares[ROAD])
+        counts.add(levels, mask)
+        kept.add(index, counts, levels)
         seen.append(_Seen(sample.category, counts, _above(shares[ROAD], mask, _ground(pictures, index))))
         if on_image is not None:
             on_image()
@@ -102,14 +108,16 @@ def evaluate(
         images=len(seen),
     )
     if out is not None:
-        make_folder(out)
-        write_beside(out / "evaluation.json", json.dumps(_finite(made.as_dict()), indent=2) + "\n")
+
+        def levels_of(index: int) -> NDArray[np.uint8]:
+            def again() -> NDArray[np.uint8]:
+                return as_levels(probabilities(network, pictures.image(index), size, device)[ROAD])
+
+            return kept.levels(index, again)
+
+        draw(out, pictures, order, threshold, levels_of)
         write_beside(out / "precision_recall.png", curves.of_precision(_curves(pooled)))
-        for place, index in enumerate(order, start=1):
-            image, mask = pictures.image(index), pictures.mask(index)
-            found = as_levels(probabilities(network, image, size, device)[ROAD]) >= threshold
-            name = pictures.samples[index].name.replace("/", "_")
-            write_beside(out / "worst" / f"{place:02d}_{name}.png", png(errors_over(image, found, mask)))
+        write_beside(out / "evaluation.json", json.dumps(_finite(made.as_dict()), indent=2) + "\n")
     return made
 
 
@@ -124,14 +132,6 @@ def probabilities(
         if tuple(shares.shape[2:]) != (rows, columns):
             shares = F.interpolate(shares, (rows, columns), mode="bilinear")
         return shares[0].cpu().numpy()
-
-
-def f_measure(counts: Counts, threshold: int) -> float:
-    """Of one picture at one threshold; 1 where there is no road and none was found."""
-    true, false = counts.table[1, threshold:].sum(), counts.table[0, threshold:].sum()
-    missed = counts.table[1, :threshold].sum()
-    whole = 2 * true + false + missed
-    return float(2 * true / whole) if whole else 1.0
 
 
 def _above(probability: NDArray[np.float32], mask: NDArray[np.uint8], ground: Ground | None) -> Counts | None:

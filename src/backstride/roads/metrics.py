@@ -97,6 +97,14 @@ class Counts:
         )
 
 
+def f_measure(counts: Counts, threshold: int) -> float:
+    """Of one picture at one threshold; 1 where there is no road and none was found."""
+    true, false = counts.table[1, threshold:].sum(), counts.table[0, threshold:].sum()
+    missed = counts.table[1, :threshold].sum()
+    whole = 2 * true + false + missed
+    return float(2 * true / whole) if whole else 1.0
+
+
 def average_precision(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> float:
     """The mean over the recalls 0, 0.1, ... 1 of the best precision with at least that recall.
 

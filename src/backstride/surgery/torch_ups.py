@@ -20,6 +20,10 @@ def climb(maps: torch.Tensor, up: nn.Module, step: Step, size: Sequence[int]) ->
     extended = F.pad(maps, (left, right, top, bottom), mode="replicate")
     full: torch.Tensor = up(extended)
     (row, column), (rows, columns) = step.crop, size
+    if torch.compiler.is_exporting():  # where the bounds of a slice become inequalities to be solved
+        for axis, first, cells in ((2, row, rows), (3, column, columns)):
+            full = full.index_select(axis, torch.arange(first, first + cells, device=full.device))
+        return full
     return full[:, :, row : row + rows, column : column + columns]
 
 

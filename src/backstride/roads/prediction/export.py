@@ -19,7 +19,9 @@ from torch import nn
 
 from backstride.files import refuse_folder, write_beside
 from backstride.roads.checkpoint import found, load
+from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
+from backstride.roads.prediction.slicing import sliced
 from backstride.roads.prediction.torch_predictor import segmenter_of
 from backstride.surgery.influence import KEY, Influence
 from backstride.torch import restore
@@ -74,7 +76,8 @@ def _written(network: nn.Module, size: Sequence[int]) -> bytes:
     rows, columns = known.native
     step = known.stride
     dim: Any = torch.export.Dim
-    sizes = {0: dim("batch"), 2: dim("rows", min=rows), 3: dim("columns", min=columns)}
+    # The tracer would take the native size for a case of its own; ONNX Runtime runs it all the same.
+    sizes = {0: dim("batch"), 2: dim("rows", min=rows + 1), 3: dim("columns", min=columns + 1)}
     options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False}
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
     image = torch.rand(2, 3, rows + step, columns + 2 * step)
@@ -83,9 +86,10 @@ def _written(network: nn.Module, size: Sequence[int]) -> bytes:
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "net.onnx"
-        _ = torch_onnx.export(network, (image,), path, dynamic_shapes=(sizes,), **options, **names)
+        _ = torch_onnx.export(folded(network), (image,), path, dynamic_shapes=(sizes,), **options, **names)
         onnx: Any = importlib.import_module("onnx")
         model = onnx.load(path)
+    sliced(model)
     for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size)))):
         _ = model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()

@@ -1,0 +1,53 @@
+"""Gathers of consecutive cells in an ONNX model as slices: the same cells, copied by rows and not one by one."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def sliced(model: Any) -> None:
+    """Turn each Gather of a Range of step 1 (possibly reshaped) into a Slice, in place."""
+    onnx: Any = importlib.import_module("onnx")
+    graph = model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    nodes: list[Any] = []
+    for node in graph.node:
+        cells = _range(node, makers, constants) if node.op_type == "Gather" else None
+        if cells is None:
+            nodes.append(node)
+            continue
+        axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
+        name = node.output[0]
+        vector, axes, *bounds = (f"{name}.{word}" for word in ("vector", "axes", "first", "last"))
+        for constant, value in ((vector, -1), (axes, axis)):
+            graph.initializer.append(onnx.helper.make_tensor(constant, onnx.TensorProto.INT64, [1], [value]))
+        nodes += [
+            onnx.helper.make_node("Reshape", [cell, vector], [bound]) for cell, bound in zip(cells, bounds, strict=True)
+        ]
+        nodes.append(onnx.helper.make_node("Slice", [node.input[0], *bounds, axes], [name]))
+    del graph.node[:]
+    graph.node.extend(_needed(nodes, {entry.name for entry in graph.output}))
+
+
+def _range(gather: Any, makers: dict[str, Any], constants: dict[str, Any]) -> tuple[str, str] | None:
+    """The names of the first cell and of the one behind the last; None for any other Gather."""
+    maker = makers.get(gather.input[1])
+    while maker is not None and maker.op_type == "Reshape":
+        maker = makers.get(maker.input[0])
+    if maker is None or maker.op_type != "Range":
+        return None
+    first, last, step = maker.input
+    return (first, last) if step in constants and constants[step] == 1 else None
+
+
+def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
+    """Nodes, in their order, without those whose results nobody reads."""
+    kept: list[Any] = []
+    read = set(outputs)
+    for node in reversed(nodes):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(node.input)
+    return kept[::-1]

@@ -1,0 +1,73 @@
+"""The pictures that a network does worst on: kept while all are measured, and drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.files import instead_of, write_beside
+from backstride.roads.errors import errors_over
+from backstride.roads.metrics import Counts, f_measure
+from backstride.roads.sample import Dataset
+from backstride.roads.synthetic.dataset import png
+
+FOLDER = "worst"
+WRITTEN = re.compile(r"\d{2,}_.*\.png")
+SPARE = 10  # more are kept than are wanted: the threshold moves while pictures come
+MOST = 2**28  # bytes
+
+
+@dataclass
+class Worst:
+    """Levels of road of the pictures that are the worst so far, at the threshold that is the best so far.
+
+    `wanted`: how many are to be drawn. `most`: bytes that are kept.
+    """
+
+    wanted: int
+    most: int = MOST
+    _pooled: Counts = field(default_factory=Counts)
+    _kept: dict[int, tuple[Counts, NDArray[np.uint8]]] = field(
+        default_factory=dict[int, "tuple[Counts, NDArray[np.uint8]]"]
+    )
+
+    def add(self, index: int, counts: Counts, levels: NDArray[np.uint8]) -> None:
+        """Take a picture, and drop those that are better than as many as are kept."""
+        if not self.wanted:
+            return
+        self._pooled += counts
+        self._kept[index] = counts, levels
+        threshold = self._pooled.measures().threshold
+        order = sorted(self._kept, key=lambda at: (f_measure(self._kept[at][0], threshold), at))
+        while len(order) > self.wanted + SPARE or sum(self._kept[at][1].nbytes for at in order) > self.most:
+            del self._kept[order.pop()]
+
+    def levels(self, index: int, otherwise: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Those of a picture; where they were not kept, what `otherwise` gives."""
+        return self._kept[index][1] if index in self._kept else otherwise()
+
+
+def check_folder(out: Path) -> None:
+    """Refuse to replace a folder of pictures that has files of others in it."""
+    folder = out / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not WRITTEN.fullmatch(path.name):
+            message = f"`out` (={str(out)!r}) has {FOLDER}/{path.name}, which was not written here; name another folder"
+            raise ValueError(message)
+
+
+def draw(
+    out: Path, pictures: Dataset, order: Sequence[int], threshold: int, levels: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    """Write the pictures of `order`, the first as 01, into `out`/worst in the place of what was there."""
+    with instead_of(out / FOLDER) as folder:
+        for place, index in enumerate(order, start=1):
+            name = pictures.samples[index].name.replace("/", "_")
+            found = levels(index) >= threshold
+            drawn = errors_over(pictures.image(index), found, pictures.mask(index))
+            write_beside(folder / f"{place:02d}_{name}.png", png(drawn))
