@@ -46,8 +46,8 @@ class DataConfig:
     that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
     The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
     or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
-    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random,
-    "full", only by mirroring, "flip", or "none".
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `clear`: all scenes are easy ones, by day,
+    without rain, shade or streets. `augment`: change pictures at random, "full", only by mirroring, "flip", or "none".
     """
 
     folder: str = ""
@@ -61,6 +61,7 @@ class DataConfig:
     scenes: int = 512
     held_out_scenes: int = 64
     extra: int = 0
+    clear: bool = False
     augment: str = "full"
 
 

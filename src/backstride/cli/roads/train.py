@@ -52,6 +52,9 @@ def train(
     scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes to train on, without --data.")] = None,
     held_out_scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes held out.")] = None,
     extra: Annotated[int | None, typer.Option(min=0, help="Synthetic scenes to train on beside --data.")] = None,
+    clear: Annotated[
+        bool | None, typer.Option("--clear/--any-weather", help="Easy scenes: by day, no rain, shade or streets.")
+    ] = None,
     table: Annotated[str | None, typer.Option(help="A table of classes in TOML, for masks of other values.")] = None,
     group: Annotated[str | None, typer.Option(help="What stays together in a split: name, clip or folder.")] = None,
     held_out: Annotated[list[str] | None, typer.Option(help="A group to hold out. Repeatable.")] = None,
@@ -76,6 +79,7 @@ def train(
         "data__scenes": scenes,
         "data__held_out_scenes": held_out_scenes,
         "data__extra": extra,
+        "data__clear": clear,
         "data__table": table,
         "data__group": group,
         "data__held_out": tuple(held_out) if held_out else None,
