@@ -42,9 +42,9 @@ demo: $(STAMPS)/demo
 roads-quick: $(STAMPS)/roads
 	$(BIN)/backstride roads train --config examples/roads/quick.toml --resume --out roads-quick
 	$(BIN)/backstride roads evaluate --checkpoint roads-quick --out roads-quick/evaluation
-	$(BIN)/backstride roads synthesize --clear --seed 1 --count 12 --size 192x320 --out roads-quick/scenes
+	$(BIN)/backstride roads synthesize --clear --seed 1 --count 12 --size 360x640 --out roads-quick/scenes
 	$(BIN)/backstride roads predict roads-quick/scenes/training/image_2 --checkpoint roads-quick --write overlay --out roads-quick/found
-	@echo 'look at roads-quick/found/overlay (scenes held out), roads-quick/evaluation/worst (what it gets wrong), roads-quick/curves.png'
+	@echo 'look at roads-quick/found/overlays, scenes held out, and roads-quick/evaluation/worst, what it gets wrong'
 
 ## make roads-docs       the pictures of docs/roads.md anew, from the quick run, and its table of times
 roads-docs: roads-quick

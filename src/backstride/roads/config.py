@@ -76,7 +76,8 @@ class TrainConfig:
     weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch norms, too.
     `precision`: "32-true", "bf16-mixed" or "16-mixed" (GPU). `patience`: epochs without a better MaxF before it
     stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
-    "cuda". `workers`: processes that read pictures, on each device.
+    "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one a
+    processor; where workers keep processors busy, leave these out.
     """
 
     epochs: int = 20
@@ -98,6 +99,7 @@ class TrainConfig:
     nodes: int = 1
     accelerator: str = "auto"
     workers: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def train(
     devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine (DDP).")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines; see docs/roads.md.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read pictures.")] = None,
+    threads: Annotated[int | None, typer.Option(min=0, help="Of each process that trains; 0: one a processor.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Train FCN-8s to find the road; without --data on synthetic driving scenes.
@@ -109,6 +110,7 @@ def train(
         "train__devices": devices,
         "train__nodes": nodes,
         "train__workers": workers,
+        "train__threads": threads,
     }
     chosen = given(config, out, options, resume=resume)
     from backstride.roads.training import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
