@@ -38,10 +38,13 @@ $(STAMPS)/frameworks: $(STAMPS)/test
 demo: $(STAMPS)/demo
 	$(BIN)/backstride demo --out demo
 
-## make roads-quick      train a road network on synthetic scenes, measure it, draw what it gets wrong; writes roads-quick/
+## make roads-quick      train a road network on synthetic scenes, measure it, draw what it finds and what not; writes roads-quick/
 roads-quick: $(STAMPS)/roads
 	$(BIN)/backstride roads train --config examples/roads/quick.toml --resume --out roads-quick
 	$(BIN)/backstride roads evaluate --checkpoint roads-quick --out roads-quick/evaluation
+	$(BIN)/backstride roads synthesize --clear --seed 1 --count 12 --size 360x640 --out roads-quick/scenes
+	$(BIN)/backstride roads predict roads-quick/scenes/training/image_2 --checkpoint roads-quick --write overlay --out roads-quick/found
+	@echo 'look at roads-quick/found/overlays, scenes held out, and roads-quick/evaluation/worst, what it gets wrong'
 
 ## make roads-docs       the pictures of docs/roads.md anew, from the quick run, and its table of times
 roads-docs: roads-quick

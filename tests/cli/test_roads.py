@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from backstride import cli
+from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
@@ -57,6 +60,14 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run("train", "--out", out, "--resume") == 0
     other = refused(capsys, "train", "--out", out, "--resume", "--epochs", "4")
     assert other.startswith("`epochs` (=4) differs from that of the run in ")
+
+
+def test_clear_scenes_are_written_when_asked_for(tmp_path: Path) -> None:
+    for words in ((), ("--clear",)):
+        assert run("synthesize", "--out", str(tmp_path), "--count", "1", "--size", "64x96", "--seed", "4", *words) == 0
+        wanted = SyntheticDataset(1, (64, 96), 4, clear=bool(words))
+        with Image.open(tmp_path / "training/image_2" / f"{wanted.samples[0].name}.png") as picture:
+            assert (np.asarray(picture) == wanted.image(0)).all()
 
 
 def test_a_config_may_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

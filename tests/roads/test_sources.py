@@ -13,7 +13,7 @@ _ = pytest.importorskip("torch", reason="feeds give tensors")
 from backstride.roads.config import DataConfig, RunConfig  # noqa: E402
 from backstride.roads.record import hash_of  # noqa: E402
 from backstride.roads.sources import Chosen, open_part, open_pictures, open_split  # noqa: E402
-from backstride.roads.synthetic import write  # noqa: E402
+from backstride.roads.synthetic import SyntheticDataset, write  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 SCENES = DataConfig(size=(64, 96), scenes=6, held_out_scenes=3)
@@ -38,6 +38,17 @@ def test_scenes_of_both_sides_differ() -> None:
     pictures = [pictures.image(index).tobytes() for pictures in (split.train, split.held_out) for index in range(3)]
     assert len(set(pictures)) == 6
     assert hash_of(open_split(SCENES, 0).train) == hash_of(split.train)
+
+
+def test_clear_scenes_are_clear_on_both_sides_and_beside_pictures(folder: str) -> None:
+    clear = replace(SCENES, clear=True)
+    split = open_split(clear, 2)
+    for pictures, seed in ((split.train, 4), (split.held_out, 5)):
+        wanted = SyntheticDataset(3, (64, 96), seed, clear=True)
+        assert all((pictures.image(place) == wanted.image(place)).all() for place in range(3))
+    assert hash_of(split.train) != hash_of(open_split(SCENES, 2).train)
+    beside = open_split(DataConfig(folder, extra=1, clear=True), 0).train
+    assert (beside.image(len(beside.samples) - 1) == SyntheticDataset(1, (64, 96), 0, clear=True).image(0)).all()
 
 
 def test_a_folder_is_split_by_its_rule(folder: str) -> None:

@@ -19,6 +19,7 @@ from rich.console import Console
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
+import backstride as bs  # noqa: E402
 from backstride.roads import checkpoint, keeper, training  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed, read_config  # noqa: E402
 from backstride.roads.lit import Training, counted  # noqa: E402
@@ -299,6 +300,29 @@ def test_layers_that_are_held_keep_their_statistics() -> None:
     modes = {name: layer.training for name, layer in network.segmenter.backbone.named_modules()}
     assert not any(training for name, training in modes.items() if name.startswith("features.1."))
     assert modes["features.2"]
+
+
+def test_threads_are_those_of_the_config_in_training_and_as_before_after_it(tmp_path: Path) -> None:
+    seen: set[tuple[int, int]] = set()
+
+    def threads() -> tuple[int, int]:
+        return torch.get_num_threads(), bs.get_num_threads()
+
+    class Watched(Toy):
+        def image(self, index: int) -> NDArray[np.uint8]:
+            seen.add(threads())
+            return super().image(index)
+
+    before = threads()
+    bs.set_num_threads(3)
+    wanted = 3, bs.get_num_threads()  # 1 where nothing is compiled
+    bs.set_num_threads(before[1])
+    for count, during in ((0, before), (3, wanted)):
+        seen.clear()
+        config = changed(CONFIG, train__epochs=1, train__threads=count)
+        _ = train(config, tmp_path / str(count), split=Split(Watched(2), Watched(1, seed=1)), console=QUIET)
+        assert seen == {during}
+        assert threads() == before
 
 
 PROGRAM = """

@@ -46,8 +46,8 @@ class DataConfig:
     that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
     The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
     or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
-    `extra`: synthetic scenes that are trained beside the folder's pictures. `augment`: change pictures at random,
-    "full", only by mirroring, "flip", or "none".
+    `extra`: synthetic scenes that are trained beside the folder's pictures. `clear`: all scenes are easy ones, by day,
+    without rain, shade or streets. `augment`: change pictures at random, "full", only by mirroring, "flip", or "none".
     """
 
     folder: str = ""
@@ -61,6 +61,7 @@ class DataConfig:
     scenes: int = 512
     held_out_scenes: int = 64
     extra: int = 0
+    clear: bool = False
     augment: str = "full"
 
 
@@ -75,7 +76,8 @@ class TrainConfig:
     weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch norms, too.
     `precision`: "32-true", "bf16-mixed" or "16-mixed" (GPU). `patience`: epochs without a better MaxF before it
     stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
-    "cuda". `workers`: processes that read pictures, on each device.
+    "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one a
+    processor; where workers keep processors busy, leave these out.
     """
 
     epochs: int = 20
@@ -97,6 +99,7 @@ class TrainConfig:
     nodes: int = 1
     accelerator: str = "auto"
     workers: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

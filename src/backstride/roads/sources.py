@@ -72,15 +72,14 @@ def open_split(data: DataConfig, seed: int) -> Split:
     """
     augment = _augmentation(data.augment)
     if not data.folder:
-        size = scene_size(data)
-        train, held_out = (data.scenes, size, 2 * seed), (data.held_out_scenes, size, 2 * seed + 1)
-        return Split(_scenes(*train), _scenes(*held_out), augment)
+        train, held_out = _scenes(data, data.scenes, 2 * seed), _scenes(data, data.held_out_scenes, 2 * seed + 1)
+        return Split(train, held_out, augment)
     pictures = open_pictures(data)
     found = _rule(data, pictures.samples)
     train = chosen(pictures, found.train)
     if data.extra:
         first = pictures.image(0).shape if not data.size else data.size
-        scenes = _scenes(data.extra, (first[0], first[1]), 2 * seed)
+        scenes = _scenes(replace(data, size=(first[0], first[1])), data.extra, 2 * seed)
         both = [(0, place) for place in found.train] + [(1, place) for place in range(data.extra)]
         train = Chosen((pictures, scenes), both)
     return Split(train, chosen(pictures, found.validation), augment)
@@ -89,7 +88,7 @@ def open_split(data: DataConfig, seed: int) -> Split:
 def open_pictures(data: DataConfig) -> Dataset:
     """All pictures with masks that a config names."""
     if not data.folder:
-        return _scenes(data.scenes, scene_size(data), 0)
+        return _scenes(data, data.scenes, 0)
     if data.group not in GROUPS:
         message = f"`group` (={data.group!r}) must be one of {', '.join(GROUPS)}"
         raise ValueError(message)
@@ -151,6 +150,7 @@ def _rule(data: DataConfig, samples: Sequence[Sample]) -> splits.Split:
     return splits.by_group(samples, data.share)
 
 
-def _scenes(count: int, size: tuple[int, int], seed: int) -> Dataset:
-    made: Any = SyntheticDataset(count, size, seed)  # its cached `samples` is what the protocol's property gives
+def _scenes(data: DataConfig, count: int, seed: int) -> Dataset:
+    # its cached `samples` is what the protocol's property gives
+    made: Any = SyntheticDataset(count, scene_size(data), seed, data.clear)
     return made

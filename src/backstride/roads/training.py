@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from backstride.files import make_folder, write_beside
+from backstride.native import get_num_threads, set_num_threads
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
@@ -119,7 +120,7 @@ def _fit(
     config: RunConfig, split: Split, out: Path, text: str, *, resume: bool, console: Console
 ) -> tuple[Keeper, int]:
     settings = config.train
-    with _quiet(), _seeded(settings.seed):
+    with _quiet(), _seeded(settings.seed), _threads(settings.threads):
         network = build(config.model)
         feeds, processes = _feeds(config, split), settings.devices * settings.nodes
         rank = _rank()
@@ -237,7 +238,7 @@ def _check(settings: TrainConfig) -> None:
         if getattr(settings, name) < 1:
             message = f"`{name}` (={getattr(settings, name)}) must be at least 1; the nearest legal value is 1"
             raise ValueError(message)
-    for name in ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup"):
+    for name in ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup", "threads"):
         if not 0 <= getattr(settings, name) < float("inf"):
             message = f"`{name}` (={getattr(settings, name)}) must not be negative; the nearest legal value is 0"
             raise ValueError(message)
@@ -322,6 +323,22 @@ def _seeded(seed: int) -> Generator[None]:
     with stream.fork_rng(devices=[]):
         _ = stream.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """So many threads for PyTorch's layers and for the engine's; 0 leaves them as they are."""
+    loose: Any = torch  # partly untyped
+    were = loose.get_num_threads(), get_num_threads()
+    if count:
+        loose.set_num_threads(count)
+        set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count:
+            loose.set_num_threads(were[0])
+            set_num_threads(were[1])
 
 
 @contextmanager

@@ -17,6 +17,7 @@ def synthesize(
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 100,
     size: Annotated[str, typer.Option(help="Rows x columns.")] = "180x320",
     seed: Annotated[int, typer.Option(min=0, help="The same seed renders the same scenes.")] = 0,
+    clear: Annotated[bool, typer.Option("--clear", help="Easy scenes: by day, no rain, shade or streets.")] = False,
 ) -> None:
     r"""Render driving scenes with exact masks and calibration files.
 
@@ -28,5 +29,5 @@ def synthesize(
     console, shape = Console(stderr=True), parse.pair("size", size)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("scenes", total=count)
-        write(out, count, shape, seed, lambda done, _: progress.update(task, completed=done))
+        write(out, count, shape, seed, lambda done, _: progress.update(task, completed=done), clear=clear)
     Console().print(f"{count} scenes written to {out}", soft_wrap=True, highlight=False)

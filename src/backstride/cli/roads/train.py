@@ -52,6 +52,9 @@ def train(
     scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes to train on, without --data.")] = None,
     held_out_scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes held out.")] = None,
     extra: Annotated[int | None, typer.Option(min=0, help="Synthetic scenes to train on beside --data.")] = None,
+    clear: Annotated[
+        bool | None, typer.Option("--clear/--any-weather", help="Easy scenes: by day, no rain, shade or streets.")
+    ] = None,
     table: Annotated[str | None, typer.Option(help="A table of classes in TOML, for masks of other values.")] = None,
     group: Annotated[str | None, typer.Option(help="What stays together in a split: name, clip or folder.")] = None,
     held_out: Annotated[list[str] | None, typer.Option(help="A group to hold out. Repeatable.")] = None,
@@ -63,6 +66,7 @@ def train(
     devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine (DDP).")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines; see docs/roads.md.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read pictures.")] = None,
+    threads: Annotated[int | None, typer.Option(min=0, help="Of each process that trains; 0: one a processor.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Train FCN-8s to find the road; without --data on synthetic driving scenes.
@@ -76,6 +80,7 @@ def train(
         "data__scenes": scenes,
         "data__held_out_scenes": held_out_scenes,
         "data__extra": extra,
+        "data__clear": clear,
         "data__table": table,
         "data__group": group,
         "data__held_out": tuple(held_out) if held_out else None,
@@ -105,6 +110,7 @@ def train(
         "train__devices": devices,
         "train__nodes": nodes,
         "train__workers": workers,
+        "train__threads": threads,
     }
     chosen = given(config, out, options, resume=resume)
     from backstride.roads.training import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
