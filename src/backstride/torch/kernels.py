@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation
-from backstride.layout import AnyArray
+from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback
 from backstride.torch.choice import engine_is_faster
 from backstride.torch.packing import Options, array_of, changes, find, kernel_of, make
@@ -40,7 +40,7 @@ def conv_transpose(
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
     call = _call(meet("y", x.shape, weight.shape, integers), last)
-    implementation, options = _setting(x, call, integers)
+    implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
         passing = not remember or changes(weight)
@@ -64,7 +64,7 @@ def convolution(
     last = keeps_channels_last(x, weight)
     shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
     call = _call(meet("y", x.shape, shape, integers), last)
-    implementation, options = _setting(x, call, integers)
+    implementation, options = setting(x, call.data_format, integers)
     options = options._replace(turned=True)
     ready = find(weight, options)
     if ready is None:
@@ -75,9 +75,10 @@ def convolution(
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
 
 
-def _setting(x: Tensor, call: Call, integers: Integers) -> tuple[Implementation, Options]:
+def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
+    """What computes on a tensor, and what a packed form of its weight depends on."""
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    return implementation, Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
+    return implementation, Options(implementation.name, data_format, integers[0], integers[2], integers[3])
 
 
 def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
