@@ -8,21 +8,34 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Builder = Callable[[bool], tuple[nn.Module, tuple[Tensor, ...]]]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A model's name, how to build it with its inputs, its source, and whether decoding is most of its work."""
+    """A model's name, how to build it with its inputs, its source, and whether decoding is most of its work.
+
+    `build_step` gives smaller data for a training step, `step` says which.
+    """
 
     name: str
-    build: Callable[[bool], tuple[nn.Module, tuple[Tensor, ...]]]
+    build: Builder
     source: str
     decoder_heavy: bool = True
+    build_step: Builder | None = None
+    step: str = ""
+
+    @property
+    def trained(self) -> str:
+        """The name of the row of a training step."""
+        return f"{self.name}, step of {self.step}" if self.step else self.name
 
 
 def dcgan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -85,8 +98,9 @@ class Residual(nn.Module):
         return x + self.layers(x)
 
 
-def cyclegan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def cyclegan(small: bool, size: int = 256) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The generator of 9 residual blocks for 256x256 images."""
+    size = 32 if small else size
     base = 4 if small else 64
     layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, base, 7), nn.InstanceNorm2d(base), nn.ReLU()]
     for width in (base, 2 * base):
@@ -96,7 +110,7 @@ def cyclegan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
         up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, 1)
         layers += [up, nn.InstanceNorm2d(width // 2), nn.ReLU()]
     layers += [nn.ReflectionPad2d(3), nn.Conv2d(base, 3, 7), nn.Tanh()]
-    return nn.Sequential(*layers), (torch.randn(1, 3, *(32, 32) if small else (256, 256)),)
+    return nn.Sequential(*layers), (torch.randn(1, 3, size, size),)
 
 
 def double(one: int, two: int, rank: int = 2) -> nn.Sequential:
@@ -126,9 +140,10 @@ class Unet(nn.Module):
         return self.score(x)
 
 
-def unet(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def unet(small: bool, size: int = 512) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """512x512."""
-    return Unet(4 if small else 64), (torch.randn(1, 1, *(32, 32) if small else (512, 512)),)
+    size = 32 if small else size
+    return Unet(4 if small else 64), (torch.randn(1, 1, size, size),)
 
 
 class Fcn8s(nn.Module):
@@ -212,10 +227,10 @@ class Decoder3d(nn.Module):
         return self.score(x)
 
 
-def unet3d(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def unet3d(small: bool, depth: int = 4) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """From 512 channels of 4x8x8 to 32x64x64."""
     base = 2 if small else 32
-    depth, side = (1, 2) if small else (4, 8)
+    depth, side = (1, 2) if small else (depth, 2 * depth)
     shapes = [(1, 16 * base, depth, side, side)]
     shapes += [(1, base * 2**level, *(n * 2 ** (4 - level) for n in (depth, side, side))) for level in (3, 2, 1)]
     return Decoder3d(base), tuple(torch.randn(shape) for shape in shapes)
@@ -233,10 +248,26 @@ def fsrcnn(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
 MODELS = (
     Entry("DCGAN generator, batch 16", dcgan, "Radford et al., arXiv 1511.06434, figure 1"),
     Entry("pix2pix U-Net 256", pix2pix, "Isola et al., arXiv 1611.07004, section 6.1"),
-    Entry("CycleGAN generator 256", cyclegan, "Zhu et al., arXiv 1703.10593, section 7.2", decoder_heavy=False),
-    Entry("U-Net 512", unet, "Ronneberger et al., arXiv 1505.04597, figure 1", decoder_heavy=False),
+    Entry(
+        "CycleGAN generator 256",
+        cyclegan,
+        "Zhu et al., arXiv 1703.10593, section 7.2",
+        False,
+        partial(cyclegan, size=128),
+        "128x128",
+    ),
+    Entry(
+        "U-Net 512", unet, "Ronneberger et al., arXiv 1505.04597, figure 1", False, partial(unet, size=256), "256x256"
+    ),
     Entry("FCN-8s head", fcn8s, "Long et al., arXiv 1411.4038, and voc-fcn8s/net.py"),
     Entry("HiFi-GAN V1, 1 s", hifigan, "Kong et al., arXiv 2010.05646, appendix A", decoder_heavy=False),
-    Entry("3-D U-Net decoder", unet3d, "Cicek et al., arXiv 1606.06650, figure 2", decoder_heavy=False),
+    Entry(
+        "3-D U-Net decoder",
+        unet3d,
+        "Cicek et al., arXiv 1606.06650, figure 2",
+        False,
+        partial(unet3d, depth=2),
+        "2x4x4",
+    ),
     Entry("FSRCNN x3", fsrcnn, "Dong et al., arXiv 1608.00367, section 3.3"),
 )

@@ -4,10 +4,12 @@
     python benchmarks/torch_run.py --models 0,4 --threads 1     some of them
     python benchmarks/torch_run.py --without compile,OpenVINO   without some runners
     python benchmarks/torch_run.py --parts training --results   part of it; written to torch_results.md
+    python benchmarks/torch_run.py --resume --results           go on where the last run was stopped
 
 Three tables: inference of whole models; their transposed convolutions alone, each timed on the input that it gets
 in the model and summed; and one training step (forward, backward, SGD). Median of interleaved runs in
-milliseconds; the ratio is that of the fastest other runner to the faster of our two.
+milliseconds; the ratio is that of the fastest other runner to the fastest of ours. Each row is measured by a process
+of its own (torch_rows.py). A training step that would take very long is one of smaller data, which its row says.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,15 +33,18 @@ from rich.progress import track
 from timing import spread
 from torch import Tensor, nn
 from torch_models import MODELS, Entry
+from torch_rows import Job, Kept
 from torch_table import OURS, PARTS, Time, geomean, keep, ratio
 
 import backstride as bs
 import backstride.torch as bt
 
 Run = Callable[[], Any]
+Say = Callable[[str], None]
 Inputs = tuple[Tensor, ...]
 SLOW = 0.3  # seconds of a run from which on the one before it does not matter
 LEAST_ROUNDS, LEAST_SLOW_ROUNDS = 5, 3
+RAW = Path(__file__).parents[1] / "build" / "torch_times.jsonl"
 
 
 def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
@@ -49,7 +55,10 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
-        _ = run(), run()
+        before = time.perf_counter()
+        _ = run()
+        if time.perf_counter() - before < SLOW:
+            _ = run()
     started = time.perf_counter()
     rounds = LEAST_ROUNDS
     while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < rounds:
@@ -61,6 +70,11 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
             times[name].append(time.perf_counter() - before)
         rounds = LEAST_SLOW_ROUNDS if min(seen[-1] for seen in times.values()) > SLOW else LEAST_ROUNDS
     return times
+
+
+def quiet(name: str) -> None:
+    """Say nothing."""
+    _ = name
 
 
 def eager(model: nn.Module, inputs: Inputs) -> Run:
@@ -202,37 +216,55 @@ def layers(model: nn.Module, inputs: Inputs) -> list[tuple[nn.Module, Inputs]]:
     return found
 
 
-def build(entry: Entry, *, small: bool) -> tuple[nn.Module, Inputs]:
-    """The model in evaluation, the same weights every time."""
-    torch.manual_seed(0)
-    model, inputs = entry.build(small)
+def build(entry: Entry, *, small: bool, step: bool = False) -> tuple[nn.Module, Inputs]:
+    """The model in evaluation, the same weights every time; `step`: with the data of its training step."""
+    _ = torch.manual_seed(0)
+    model, inputs = (entry.build_step if step and entry.build_step else entry.build)(small)
     return model.eval(), inputs
 
 
-def time_inference(model: nn.Module, inputs: Inputs, names: list[str], seconds: float) -> dict[str, list[float]]:
+def time_inference(
+    model: nn.Module, inputs: Inputs, names: Iterable[str], seconds: float, say: Say = quiet
+) -> dict[str, list[float]]:
     """The times of every runner on its own copy of a model."""
-    torch.compiler.reset()
-    made = {name: RUNNERS[name](copy.deepcopy(model), inputs) for name in names}
+    made: dict[str, Run | None] = {}
+    for name in names:
+        say(name)
+        made[name] = called(RUNNERS[name](copy.deepcopy(model), inputs))
+    say("")
     return measure({name: run for name, run in made.items() if run is not None}, seconds)
 
 
-def time_layers(model: nn.Module, inputs: Inputs, names: list[str], seconds: float) -> dict[str, list[float]]:
+def time_layers(
+    model: nn.Module, inputs: Inputs, names: Iterable[str], seconds: float, say: Say = quiet
+) -> dict[str, list[float]]:
     """The same for the transposed convolutions alone: medians of the layers, summed."""
     totals: dict[str, float] = {}
+    alone = [name for name in names if not name.endswith("compile")]  # nothing is there to be joined
     for layer, given in layers(model, inputs):
-        for name, times in time_inference(layer, given, names, seconds / 4).items():
+        for name, times in time_inference(layer, given, alone, seconds / 4, say).items():
             totals[name] = totals.get(name, 0) + statistics.median(times)
     return {name: [total] * 2 for name, total in totals.items()}
 
 
-def time_training(entry: Entry, names: list[str], seconds: float, *, small: bool) -> dict[str, list[float]]:
+def time_training(
+    entry: Entry, names: Iterable[str], seconds: float, *, small: bool, say: Say = quiet
+) -> dict[str, list[float]]:
     """The times of one training step."""
-    torch.compiler.reset()
     made: dict[str, Run | None] = {}
     for name in names:
-        model, inputs = build(entry, small=small)
-        made[name] = training(name, model.train(), inputs)
+        say(name)
+        model, inputs = build(entry, small=small, step=True)
+        made[name] = called(training(name, model.train(), inputs))
+    say("")
     return measure({name: run for name, run in made.items() if run is not None}, seconds)
+
+
+def called(run: Run | None) -> Run | None:
+    """A runner after its first call, which is part of its preparation: torch.compile compiles then."""
+    if run is not None:
+        _ = run()
+    return run
 
 
 def row(threads: int, part: str, name: str, times: dict[str, list[float]]) -> list[Time]:
@@ -253,25 +285,28 @@ def summary(times: list[Time], what: str) -> None:
     print(f"{what}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: {below} of {len(ratios)}\n")
 
 
-def timed(part: str, entry: Entry, names: list[str], seconds: float, *, small: bool) -> dict[str, list[float]]:
-    """The times of one part of one model."""
-    if part == "training":
-        return time_training(
-            entry, [name for name in TRAINED if name in names or name not in RUNNERS], seconds, small=small
-        )
-    time_part = time_inference if part == "inference" else time_layers
-    return time_part(*build(entry, small=small), names, seconds)
+def timed(job: Job, say: Say = quiet) -> dict[str, list[float]]:
+    """The times of one row; `say` is told each runner before it is prepared, and an empty name before all are timed."""
+    torch.set_num_threads(job.threads)
+    bs.set_num_threads(job.threads)
+    entry = MODELS[job.model]
+    if job.part == "training":
+        return time_training(entry, job.runners, job.seconds, small=job.small, say=say)
+    time_part = time_inference if job.part == "inference" else time_layers
+    return time_part(*build(entry, small=job.small), job.runners, job.seconds, say)
 
 
-def arguments() -> tuple[argparse.Namespace, list[Entry], list[str], list[str]]:
+def arguments() -> tuple[argparse.Namespace, list[int], list[str], list[str]]:
     """The words of the command line; the models, parts and runners that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _ = parser.add_argument("--models", help="numbers joined by commas; all by default")
     _ = parser.add_argument("--parts", default=",".join(PARTS), help="of inference, layers, training")
     _ = parser.add_argument("--without", default="", help="runners to leave out, joined by commas")
     _ = parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of every runner")
-    _ = parser.add_argument("--seconds", type=float, default=2.0, help="for each runner of each model")
+    _ = parser.add_argument("--seconds", type=float, default=0.7, help="for each runner of each model")
     _ = parser.add_argument("--small", action="store_true", help="tiny versions, to see that everything runs")
+    _ = parser.add_argument("--raw", type=Path, default=RAW, help="file of measurements, started anew")
+    _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
     _ = parser.add_argument("--results", action="store_true", help="keep the times, write torch_results.md")
     words = parser.parse_args()
     left_out = {name for name in words.without.split(",") if name}
@@ -281,7 +316,7 @@ def arguments() -> tuple[argparse.Namespace, list[Entry], list[str], list[str]]:
     if not set(parts) <= set(PARTS):
         parser.error(f"`--parts` (={words.parts}) must be some of {', '.join(PARTS)}, joined by commas")
     numbers = range(len(MODELS)) if words.models is None else [int(n) for n in words.models.split(",") if n.isdigit()]
-    chosen = [MODELS[number] for number in numbers if number < len(MODELS)]
+    chosen = [number for number in numbers if number < len(MODELS)]
     if not chosen or set(OURS) <= left_out:
         parser.error(f"`--models` (={words.models}) must name some of 0 to {len(MODELS) - 1}, and one of ours must run")
     return words, chosen, parts, [name for name in RUNNERS if name not in left_out]
@@ -290,20 +325,24 @@ def arguments() -> tuple[argparse.Namespace, list[Entry], list[str], list[str]]:
 def main() -> None:
     """Print the tables."""
     words, chosen, parts, names = arguments()
-    torch.set_num_threads(words.threads)
-    bs.set_num_threads(words.threads)
+    kept = Kept(words.raw, resume=words.resume)
     print(f"threads {words.threads}: milliseconds, median ± half the distance of the quartiles")
     for part in parts:
         print(PARTS[part])
         found: list[Time] = []
         hidden = not sys.stderr.isatty()
-        for entry in track(chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
-            times = timed(part, entry, names, words.seconds, small=words.small)
-            found += row(words.threads, part, entry.name, times)
+        runners = tuple(name for name in TRAINED if name in names or name not in RUNNERS)
+        for number in track(chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
+            entry, given = MODELS[number], runners if part == "training" else tuple(names)
+            measurement = kept.row(Job(part, number, words.threads, given, words.seconds, words.small))
+            name = entry.trained if part == "training" else entry.name
+            found += row(words.threads, part, name, measurement["times"])
+            for runner, reason in measurement["dropped"].items():
+                print(f"{'':27} without {runner}: {reason}", flush=True)
             if words.results and not words.small:
                 keep(found)
         summary(found, part)
-        heavy = {entry.name for entry in chosen if entry.decoder_heavy}
+        heavy = {MODELS[number].trained for number in chosen if MODELS[number].decoder_heavy}
         if part == "training" and heavy:
             summary([time for time in found if time.model in heavy], "training, decoder-heavy models")
 

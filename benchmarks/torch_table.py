@@ -30,8 +30,9 @@ HEAD = """# Whole PyTorch models
 Written by `make bench-torch` from torch_times.csv; nothing here is entered by hand. Models with their sources:
 torch_models.py. Milliseconds, medians of interleaved runs; the ratio is the time of the fastest other runner
 divided by ours, the fastest of the columns on the right; `trust` is `accelerate(model, trust=True)`. The transposed
-convolutions alone are timed one by one, each on the input that it gets in the model, and summed. A dash: the
-runner was left out or cannot run the model.
+convolutions alone are timed one by one, each on the input that it gets in the model, and summed. A training step that
+would take very long is one of smaller data, which its row says. A dash: the runner was left out or
+cannot run the model.
 """
 
 
@@ -50,6 +51,7 @@ def keep(times: list[Time]) -> None:
     """Put measurements into the file, in place of older ones of the same thing, and write the page anew."""
     known = {entry[:4]: entry for entry in (*_read(), *times)}
     order = {name: place for place, name in enumerate([*PARTS, *(entry.name for entry in MODELS)])}
+    order |= {entry.trained: order[entry.name] for entry in MODELS}
     rows = sorted(known.values(), key=lambda entry: (entry.threads, order[entry.part], order[entry.model]))
     with TIMES.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -86,7 +88,7 @@ def page(times: list[Time]) -> str:
                 ratios, table = _table(chosen)
                 lines.append(_summary(title, ratios))
                 tables += [f"\n### {title}\n", *table]
-                heavy = {entry.name for entry in MODELS if entry.decoder_heavy} & set(ratios)
+                heavy = {entry.trained for entry in MODELS if entry.decoder_heavy} & set(ratios)
                 if part == "training" and heavy:
                     lines.append(_summary(f"{title}, decoder-heavy models", {name: ratios[name] for name in heavy}))
         lines += tables

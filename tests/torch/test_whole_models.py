@@ -25,7 +25,17 @@ LAYERS = (5, 5, 2, 4, 3, 4, 3, 1)
 def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     yield importlib.import_module("torch_run")
-    for name in ("torch_run", "torch_models", "torch_table", "machine", "timing", "run", "layers", "peers"):
+    for name in (
+        "torch_run",
+        "torch_rows",
+        "torch_models",
+        "torch_table",
+        "machine",
+        "timing",
+        "run",
+        "layers",
+        "peers",
+    ):
         _ = sys.modules.pop(name, None)
 
 
@@ -82,15 +92,34 @@ def table(benchmark: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
         bs.set_num_threads(0)
 
 
-def test_the_table_is_printed(
-    benchmark: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_table_is_printed_and_resumed(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     without = "compile,accelerate + compile,ONNX Runtime,OpenVINO"
     words = ("--small", "--models", "7", "--seconds", "0.001", "--threads", "1", "--without", without)
-    table(benchmark, monkeypatch, *words)
+    raw = tmp_path / "raw.jsonl"
+    table(benchmark, monkeypatch, *words, "--raw", str(raw))
     output = capsys.readouterr().out
+    rows = raw.read_text()
+    table(benchmark, monkeypatch, *words, "--raw", str(raw), "--resume")
+    assert capsys.readouterr().out == output
+    assert raw.read_text() == rows
+    assert rows.count("\n") == 3
     assert output.count("FSRCNN x3") == 3
     assert output.count("geomean") == 4
+
+
+def test_a_runner_that_fails_is_left_out_with_the_reason(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = importlib.import_module("torch_rows")
+    job = rows.Job("inference", 7, 1, ("eager", "no such runner", "accelerate"), 0.001, small=True)
+    row = rows.measured(job)
+    assert list(row["times"]) == ["eager", "accelerate"]
+    assert row["dropped"]["no such runner"].startswith("ended the process with code 1")
+    monkeypatch.setattr(rows, "PREPARING", 0.0)
+    monkeypatch.setattr(rows, "MEASURING", 0.0)
+    with pytest.raises(RuntimeError, match="inference of model 7: the measurement took more than 0 s"):
+        _ = rows.measured(job)
+    assert benchmark.MODELS[job.model].name == "FSRCNN x3"
 
 
 @pytest.mark.parametrize(

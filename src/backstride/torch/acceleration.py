@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from backstride.torch.convolutions import pays
+from backstride.torch.convolutions import in_tiles, pays
 from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
@@ -59,8 +59,8 @@ def accelerate(
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
     before them while gradients are off. With `convolutions`, the ordinary convolutions that the engine
-    computes faster (stride 1, and 3x3 or few output channels) are on the engine in inference, too,
-    and those with large weights remember oneDNN's order of them. Only classes
+    computes faster (stride 1, and kernels of 3x3, of 3x3x3 or long ones of one axis, or few output channels) are on
+    the engine in inference, too, and those with large weights remember oneDNN's order of them. Only classes
     change, so training, state dicts, hooks, optimizers and parametrisations go on as before. Packed weights
     are remembered for inference, and made anew when a weight changes in whatever way: all its bytes are compared
     at each call.
@@ -151,7 +151,8 @@ def _mixin(module: nn.Module, *, convolutions: bool) -> tuple[type[Swapped], str
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
     if convolutions and pays(module):
-        return Ordinary, "on the engine, in inference: stride 1, a transposed convolution turned around"
+        tiled = ", cut into tiles" if in_tiles(module) else ""
+        return Ordinary, f"on the engine, in inference: stride 1, a transposed convolution turned around{tiled}"
     if convolutions and has_large_weight(module):
         return Large, "oneDNN's order of its large weight is remembered, in inference"
     if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):

@@ -3,10 +3,13 @@
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (forward) fewer than 512 cells share a weight of more than 64 KiB: reading the weight is most of the work;
-- (the gradient by the input) the same with 4096 cells; or fewer than 8 channels are read: they fill no vector;
-- (the gradient by the weight) the data is channels first, or has fewer than 64 channels, and the kernel
-  fewer than 64 taps.
+- (forward) the data is channels first, and fewer than 512 cells share a weight of more than 64 KiB: reading the weight is
+  most of the work;
+- (the gradient by the input) the same with 4096 cells, in either format, unless the weight has more than 32 MiB, which
+  oneDNN takes longer to put in order; or fewer than 8 channels are read: they fill no vector;
+- (the gradient by the weight) the data is channels first and the kernel has fewer than 64 taps, unless at most 256 cells
+  of at least 256 channels are read: then writing the gradient is most of the work; or the data is channels last and has
+  fewer than 64 channels.
 
 Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
@@ -24,7 +27,9 @@ from backstride.torch.shapes import Integers, Slot, third_shape
 FEW_CELLS = {"y": 512, "x": 4096}
 SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
 FEW_CHANNELS = 8
+LARGE_WEIGHT = 1 << 23  # entries: 32 MiB
 MANY_CHANNELS = 64
+MANY_FOR_FEW = (256, 256)  # cells at most, channels at least
 MANY_TAPS = 64
 
 
@@ -43,9 +48,13 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     pairs = zip(crop[::2], crop[1::2], stride, strict=True)
     if not ordinary or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs):
         return True
+    cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
         taps = math.prod(third_shape("weight", a.shape, b.shape, integers)[2:])
-        return taps >= MANY_TAPS or (last and a.shape[1] >= MANY_CHANNELS)
-    cells = a.shape[0] * math.prod(a.shape[2:]) // (1 if slot == "y" else math.prod(stride))
-    few = slot == "x" and b.shape[1] < FEW_CHANNELS
-    return not few and (cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT)
+        few = cells <= MANY_FOR_FEW[0] and a.shape[1] >= MANY_FOR_FEW[1]
+        return taps >= MANY_TAPS or few or (last and a.shape[1] >= MANY_CHANNELS)
+    if slot == "y":
+        return last or cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT
+    if b.shape[1] < FEW_CHANNELS:
+        return False
+    return cells // math.prod(stride) >= FEW_CELLS[slot] or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT

@@ -3,7 +3,10 @@
 `y[o] = sum over j of x[o + j] * w[j]` is the scatter `y[m + j] += x[m] * w[k - 1 - j]` with k - 1 cells
 cropped off each side. So a convolution of stride 1 is a transposed convolution of stride 1 with the kernel turned
 around and the channels exchanged, and gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for
-few output channels. The other convolutions stay PyTorch's, which runs them as fast.
+few output channels. Long kernels of one axis and 3x3x3 ones are cut into tiles first (`tiles.py`). The other
+convolutions stay PyTorch's, which runs them as fast.
+
+`in_tiles` and `on_engine` are the whole rule; both were measured layer by layer, on one thread (docs/torch.md).
 """
 
 from __future__ import annotations
@@ -15,30 +18,51 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backstride.torch import kernels
+from backstride.torch import kernels, tiles
+from backstride.torch.fallback import activate
 from backstride.torch.operators import is_plain, unwatched
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-WINOGRAD_CHANNELS = 24
+WINOGRAD_CHANNELS = {(3, 3): 24, (3,): 128}
 FEW_CHANNELS = 8
 MANY_TAPS = 7
+TILED_WORK = {1: 700, 3: 900}  # channels times taps, from which on the tiles' own work is the smaller part
+TILED_CELLS = 256
 
 
 def pays(module: nn.Module) -> bool:
-    """Whether the engine computes a convolution by an algorithm that saves most of the work.
+    """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
     >>> pays(nn.Conv2d(64, 64, 3, padding=1)), pays(nn.Conv2d(64, 3, 7)), pays(nn.Conv2d(64, 64, 3, stride=2))
     (True, True, False)
+    >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(32, 32, 11)), pays(nn.Conv3d(64, 64, 3))
+    (True, False, True)
     """
     if type(module) not in KINDS or "forward" in vars(module):
         return False
     layer: Any = module
-    plain = layer.groups == 1 and all(step == 1 for step in (*layer.stride, *layer.dilation))
-    if not plain or nn.parameter.is_lazy(layer.weight) or layer.weight.dtype != torch.float32:
+    if nn.parameter.is_lazy(layer.weight) or layer.weight.dtype != torch.float32:
         return False
-    winograd = layer.kernel_size == (3, 3) and min(layer.in_channels, layer.out_channels) >= WINOGRAD_CHANNELS
+    return on_engine(layer) or in_tiles(layer)
+
+
+def on_engine(layer: Any) -> bool:
+    """Whether the engine computes it as it is."""
+    if {layer.groups, *layer.stride, *layer.dilation} != {1}:
+        return False
+    least = WINOGRAD_CHANNELS.get(layer.kernel_size)
+    winograd = least is not None and min(layer.in_channels, layer.out_channels) >= least
     few = layer.out_channels <= FEW_CHANNELS and (math.prod(layer.kernel_size) >= MANY_TAPS or layer.weight.dim() == 5)
     return winograd or few
+
+
+def in_tiles(layer: Any) -> bool:
+    """Whether it is cut into tiles along its first axis, and the engine computes what is left."""
+    if {layer.groups, *layer.stride} != {1} or on_engine(layer):
+        return False
+    taps, rank = layer.kernel_size, len(layer.kernel_size)
+    fits = (taps[0] == 3 or taps[0] >= MANY_TAPS) if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
+    return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= TILED_WORK[rank]
 
 
 class Convolution:
@@ -52,10 +76,14 @@ class Convolution:
         return result
 
     def computed(
-        self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None
+        self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None, *, rows: bool = False
     ) -> Tensor | None:
-        """The layer with another weight and bias, ending in an activation; None where it is PyTorch's to compute."""
-        if not is_inference(input, weight, bias) or {self.groups, *self.stride, *self.dilation} != {1}:
+        """The layer with another weight and bias, ending in an activation; None where it is PyTorch's to compute.
+
+        With `rows`, the result of tiles has the channels of a cell side by side.
+        """
+        tiled = in_tiles(self)
+        if not is_inference(input, weight, bias) or not (tiled or {self.groups, *self.stride, *self.dilation} == {1}):
             return None
         data, padding = input, self._reversed_padding_repeated_twice
         if self.padding_mode != "zeros":
@@ -63,12 +91,18 @@ class Convolution:
             padding = [0] * len(padding)
         elif not isinstance(self.padding, str):
             padding = [cells for size in reversed(self.padding) for cells in (size, size)]
-        sizes = reversed(list(zip(padding[::2], padding[1::2], strict=True)))
-        # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
-        crop = [k - 1 - cells for k, pair in zip(weight.shape[2:], sizes, strict=True) for cells in pair]
-        if any(i + k - 1 <= sum(crop[2 * axis : 2 * axis + 2]) for axis, (i, k) in enumerate(_sizes(data, weight))):
+        pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
+        axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
+        if any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
             return None
-        return kernels.convolution(data, weight, bias, tuple(crop), activation or "")
+        if tiled:
+            if data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS:
+                return None
+            result = tiles.convolution(data, weight, bias, pairs, self.dilation[0], rows=rows)
+            return None if result is None else activate(result, activation or "")
+        # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
+        crop = tuple(k - 1 - cells for _, k, _, pair in axes for cells in pair)
+        return kernels.convolution(data, weight, bias, crop, activation or "")
 
 
 def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -85,7 +119,3 @@ def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and input.numel() > 0
         and not torch.is_autocast_enabled("cpu")
     )
-
-
-def _sizes(input: Tensor, weight: Tensor) -> list[tuple[int, int]]:
-    return list(zip(input.shape[2:], weight.shape[2:], strict=True))

@@ -5,6 +5,7 @@ The memory format of the data is kept. Channels-last data goes to the engine as 
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,13 +17,14 @@ from torch import Tensor
 
 from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation
-from backstride.layout import AnyArray
+from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback
 from backstride.torch.choice import engine_is_faster
 from backstride.torch.packing import Options, array_of, changes, find, kernel_of, make
 from backstride.torch.shapes import Integers, Meeting, Slot, meet
 
 DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+native: Any = importlib.import_module("backstride.native")
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -40,7 +42,7 @@ def conv_transpose(
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
     call = _call(meet("y", x.shape, weight.shape, integers), last)
-    implementation, options = _setting(x, call, integers)
+    implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
         passing = not remember or changes(weight)
@@ -64,7 +66,7 @@ def convolution(
     last = keeps_channels_last(x, weight)
     shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
     call = _call(meet("y", x.shape, shape, integers), last)
-    implementation, options = _setting(x, call, integers)
+    implementation, options = setting(x, call.data_format, integers)
     options = options._replace(turned=True)
     ready = find(weight, options)
     if ready is None:
@@ -75,9 +77,10 @@ def convolution(
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
 
 
-def _setting(x: Tensor, call: Call, integers: Integers) -> tuple[Implementation, Options]:
+def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
+    """What computes on a tensor, and what a packed form of its weight depends on."""
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    return implementation, Options(implementation.name, call.data_format, integers[0], integers[2], integers[3])
+    return implementation, Options(implementation.name, data_format, integers[0], integers[2], integers[3])
 
 
 def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
@@ -85,7 +88,8 @@ def _packer(implementation: Implementation, options: Options) -> Callable[[Tenso
     form, groups, strides, dilation = options.data_format, options.groups, options.strides, options.dilation
 
     def pack(weight: Tensor) -> Any:
-        kernel = kernel_of(array_of(weight), form, turned=options.turned)
+        turned = options.turned
+        kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
         return implementation.pack(kernel, groups, form, strides, dilation)
 
     return pack
@@ -99,8 +103,8 @@ def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
     if not _engine("x", y, weight, integers, last):
         return _formed(fallback.conv(y, weight, integers), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
-    kernel = kernel_of(array_of(weight), call.data_format)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
+    kernel = _kernel(implementation, weight, call.data_format)
     return _tensor(implementation.conv(_array(y, last), kernel, None, None, call), last)
 
 
@@ -110,13 +114,36 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
         return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     last = keeps_channels_last(x, y)
     if not _engine("weight", x, y, integers, last):
-        return fallback.conv_kernel_gradient(x, y, integers).contiguous()
+        return _formed(fallback.conv_kernel_gradient(x, y, integers), last)
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     kernel = implementation.conv_kernel_gradient(_array(x, last), _array(y, last), call)
-    if last:
-        kernel = np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))
-    return _contiguous(kernel)
+    if not last:
+        return _contiguous(kernel)
+    *taps, big, small = kernel.shape
+    return _tensor(_transposed(implementation, kernel.reshape(-1, small)).reshape(small, *taps, big), last)
+
+
+def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFormat) -> AnyArray:
+    """A weight (C_small, C_big // groups, *k) in the engine's order for the format; read once, whatever its own is."""
+    array = array_of(weight)
+    if data_format == "channels_first":
+        return array
+    small, big, *taps = array.shape
+    if weight.is_contiguous():
+        columns = _transposed(implementation, array.reshape(small, -1)).reshape(big, -1, small)
+        return np.ascontiguousarray(columns.swapaxes(0, 1)).reshape(*taps, big, small)
+    moved = array.transpose(0, *range(2, array.ndim), 1)
+    if not moved.flags.c_contiguous:
+        return kernel_of(array, data_format)
+    return _transposed(implementation, moved.reshape(small, -1)).reshape(*taps, big, small)
+
+
+def _transposed(implementation: Implementation, matrix: AnyArray) -> AnyArray:
+    """The transposed of a contiguous matrix, contiguous: by the compiled kernels, far faster than NumPy on large ones."""
+    if isinstance(implementation, native.Compiled):
+        return native._turned(matrix[None], implementation.name)[0]
+    return np.ascontiguousarray(matrix.T)
 
 
 def _engine(slot: Slot, a: Tensor, b: Tensor, integers: Integers, last: bool) -> bool:

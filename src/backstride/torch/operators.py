@@ -195,7 +195,7 @@ def _fake(slot: Slot) -> Callable[..., Tensor]:
         shape = checked_shape(slot, a.shape, b.shape, integers)
         if bias is not None:
             check_bias(bias.shape, shape[1])
-        if slot == "weight" or not (kernels.takes(a) and keeps_channels_last(a, b)):
+        if not (kernels.takes(a) and keeps_channels_last(a, b)):
             return a.new_empty(shape)
         return torch.empty(shape, dtype=a.dtype, device=a.device, memory_format=FORMATS[a.dim()])
 

@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from backstride.torch.convolutions import Convolution, is_inference
+from backstride.torch.convolutions import Convolution, in_tiles, is_inference
 from backstride.torch.deferred import Deferred, advice, defers
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
@@ -148,13 +149,38 @@ def own_forward(module: nn.Module) -> bool:
 def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
     layer, rest = modules[position], position + 1
     weight, bias = layer.weight, layer.bias
-    if issubclass(type(layer), Ordinary) and not is_inference(input, weight, bias):
+    if _is_ordinary(layer) and not is_inference(input, weight, bias):
         return layer(input), rest
     if unwatched() and rest < len(modules) and can_fold(layer, modules[rest]):
         (weight, bias), rest = folded(layer, modules[rest]), rest + 1
     activation = activation_of(modules[rest]) if rest < len(modules) else None
-    result = layer.computed(input, weight, bias, activation)
-    return (layer(input), position + 1) if result is None else (result, rest + (activation is not None))
+    after = rest + (activation is not None)
+    slope = _slope(modules[after]) if after < len(modules) else None
+    takes_rows = _is_ordinary(layer) and _takes_rows(modules[after + (slope is not None) :])
+    words = {"rows": True} if takes_rows else {}
+    result = layer.computed(input, weight, bias, activation, **words)
+    if result is None:
+        return layer(input), position + 1
+    if slope is not None:  # nobody else has the result yet
+        result, after = functional.leaky_relu_(result, slope), after + 1
+    return result, after
+
+
+def _slope(module: nn.Module) -> float | None:
+    """The slope of a leaky ReLU that nobody listens to."""
+    plain = type(module) is nn.LeakyReLU and not has_hooks(module)
+    return cast("Any", module).negative_slope if plain else None
+
+
+def _takes_rows(modules: list[Any]) -> bool:
+    """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
+    layer: Any = modules[0] if modules else None
+    tiled = _is_ordinary(layer) and layer.weight.dim() == 3 and layer.padding_mode == "zeros" and in_tiles(layer)
+    return tiled and not has_hooks(layer)
+
+
+def _is_ordinary(layer: Any) -> bool:
+    return issubclass(type(layer), Ordinary)
 
 
 def _run(modules: list[Any], input: Any) -> Any:
