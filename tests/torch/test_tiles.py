@@ -46,12 +46,13 @@ def test_tiles_compute_what_torch_does(data: Any) -> None:
         for k, pair in zip(taps, pairs, strict=True)
     ]
     channels, out, batch = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 2))
+    with_bias, moved, last, rows = (draw(st.booleans()) for _ in range(4))
+    last, rows = last and rank == 3, rows and rank == 1
     x, weight = torch.randn(batch, channels, *sizes), torch.randn(out, channels, *taps)
-    bias = torch.randn(out) if draw(st.booleans()) else None
-    last, rows = rank == 3 and draw(st.booleans()), rank == 1 and draw(st.booleans())
+    bias = torch.randn(out) if with_bias else None
     if last:
         x = x.contiguous(memory_format=torch.channels_last_3d)
-    elif draw(st.booleans()):
+    elif moved:
         x = x.transpose(0, 1).contiguous().transpose(0, 1)
     found = tiles.convolution(x, weight, bias, pairs, dilation, rows=rows)
     padded = functional.pad(x, [cells for pair in reversed(pairs) for cells in pair]).double()

@@ -3,13 +3,13 @@
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (forward) the data is channels first, and fewer than 512 cells share a weight of more than 64 KiB: reading the weight is
-  most of the work;
-- (the gradient by the input) the same with 4096 cells, in either format, unless the weight has more than 32 MiB, which
+- (forward) the data is channels first, and fewer than 512 cells share a weight of more than 64 KiB: reading the
+  weight is most of the work;
+- (the gradient by the input) the same with 4096 cells, in either format, unless the weight has 32 MiB or more, which
   oneDNN takes longer to put in order; or fewer than 8 channels are read: they fill no vector;
-- (the gradient by the weight) the data is channels first and the kernel has fewer than 64 taps, unless at most 256 cells
-  of at least 256 channels are read: then writing the gradient is most of the work; or the data is channels last and has
-  fewer than 64 channels.
+- (the gradient by the weight) the data is channels first and the kernel has fewer than 64 taps, unless at most
+  256 cells of at least 256 channels are read: then writing the gradient is most of the work; or the data is
+  channels last and has fewer than 64 channels, and the kernel fewer than 64 taps.
 
 Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.

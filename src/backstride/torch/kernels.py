@@ -140,7 +140,7 @@ def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFor
 
 
 def _transposed(implementation: Implementation, matrix: AnyArray) -> AnyArray:
-    """The transposed of a contiguous matrix, contiguous: by the compiled kernels, far faster than NumPy on large ones."""
+    """The transposed of a contiguous matrix, contiguous: by the compiled kernels, which read each line once."""
     if isinstance(implementation, native.Compiled):
         return native._turned(matrix[None], implementation.name)[0]
     return np.ascontiguousarray(matrix.T)
