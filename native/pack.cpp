@@ -118,39 +118,94 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     });
 }
 
+namespace {
+
+// Part of the outputs of an axis, and the tiles they are cut into.
+struct Stretch {
+    Axis axis;
+    Form form;
+};
+
+Stretch stretch(const Axis& whole, Index from, Index count, const Form& form) {
+    Stretch result{whole, form};
+    result.axis.count = count;
+    result.axis.start += from * whole.stride;
+    for (Index& offset : result.axis.offsets) offset += from * whole.step;
+    return result;
+}
+
+// The ways to cut an axis into tiles: of one form, or of three outputs until the rest is a multiple of two.
+std::vector<std::vector<Stretch>> cuts(const Axis& axis, const Strand& longest, bool mixes) {
+    const auto taps = static_cast<Index>(longest.taps.size());
+    if (taps != 2) return {{{axis, {taps == 1 ? 1 : 2, taps}}}};
+    std::vector<std::vector<Stretch>> result{{{axis, {2, 2}}}, {{axis, {3, 2}}}};
+    const Index rest = (3 - axis.count % 3) % 3 * 2;
+    if (mixes && rest > 0 && axis.count > rest)
+        result.push_back({stretch(axis, 0, axis.count - rest, {3, 2}), stretch(axis, axis.count - rest, rest, {2, 2})});
+    return result;
+}
+
+// The share of meetings of outputs and taps that lie inside of the source: where rows are ordered cell by cell, the
+// product over taps leaves out the others.
+double inside(const Problem& p, const Sweep& sweep) {
+    double share = 1;
+    if (p.batch < 6 || sweep.axes[2].count >= 64) return share;
+    for (const Axis& axis : sweep.axes) {
+        Index count = 0;
+        for (Index q = 0; q < axis.count; ++q)
+            for (const Index offset : axis.offsets) count += q * axis.step + offset >= 0 && q * axis.step + offset < axis.extent;
+        share *= static_cast<double>(count) / static_cast<double>(axis.count * static_cast<Index>(axis.taps.size()));
+    }
+    return share;
+}
+
+// Cycles of all images of one group, in vectors: products, and what the transforms load, add and store.
 template <typename Scalar>
-Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
-    Forms plain;
-    if (side.depthwise || side.merged > 1) return plain;
-    const Terms terms(sweep, most_tile_taps);
-    if (terms.all.empty()) return plain;
-    const auto choices = [](const Strand& strand) -> std::vector<Form> {
-        const auto taps = static_cast<Index>(strand.taps.size());
-        if (taps == 1) return {{1, 1}};
-        if (taps == 2) return {{2, 2}, {3, 2}};
-        return {{2, 3}};
-    };
-    // Cycles of one group, in vectors: products, and what the transforms load, add and store.
+double cycles(const Problem& p, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms, Index lanes, Index& tiles) {
+    constexpr Index rows = 6;  // that are multiplied at once
+    constexpr double transform = 8;  // of a vector of weights, from memory
     const auto& [outer, lines, columns] = sweep.axes;
+    Index own = outer.count * ((lines.count + forms.lines.outputs - 1) / forms.lines.outputs) *
+                ((columns.count + forms.columns.outputs - 1) / forms.columns.outputs) * p.batch;
+    tiles += own;
+    if (!side.transpose) own = (own + rows - 1) / rows * rows;
+    const auto vectors = static_cast<double>(padded(side.columns, lanes) / lanes), depth = static_cast<double>(side.depth);
+    const auto planes = static_cast<double>(forms.planes()), of_terms = static_cast<double>(terms.count());
+    double products = 0;
+    for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
+    const double each = products * depth * vectors + planes * (5 * of_terms * depth / static_cast<double>(lanes) + 8 * vectors);
+    const double once = side.transpose ? 0 : transform * planes * of_terms * depth * vectors;
+    return static_cast<double>(own) * each + once * static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms));
+}
+
+}  // namespace
+
+template <typename Scalar>
+std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
+    std::vector<Tiled> found{{sweep, Forms()}};
+    if (side.depthwise || sweep.cells() == 0) return found;
+    const Terms terms(sweep, most_tile_taps);
+    if (terms.all.empty()) return found;
+    constexpr Index fewest_tiles = 12;
+    constexpr double packing = 20;  // of a vector of weights, from memory
     const auto vectors = static_cast<double>(padded(side.columns, kernels.lanes) / kernels.lanes);
-    const auto depth = static_cast<double>(side.depth), lanes = static_cast<double>(kernels.lanes);
-    const auto images = static_cast<double>(p.batch), taps = static_cast<double>(sweep.taps());
-    double best = forced ? 1e300 : 0.95 * images * static_cast<double>(sweep.cells()) * taps * depth * vectors;
-    if (!side.transpose && !forced) best += 2 * taps * depth * vectors;
-    Forms found = plain;
-    for (const Form& line : choices(terms.lines.front()))
-        for (const Form& column : choices(terms.columns.front())) {
-            const Forms forms{line, column};
-            if (!forms.tiled()) continue;
-            const Index tiles = outer.count * ((lines.count + line.outputs - 1) / line.outputs) *
-                                ((columns.count + column.outputs - 1) / column.outputs) * p.batch;
-            if (tiles < 12 && !forced) continue;
-            double products = 0;
-            for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
-            const auto planes = static_cast<double>(forms.planes()), of_terms = static_cast<double>(terms.count());
-            double cost = static_cast<double>(tiles) * (products * depth * vectors + planes * (5 * of_terms * depth / lanes + 8 * vectors));
-            if (!side.transpose) cost += static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms)) * 3 * planes * of_terms * depth * vectors;
-            if (cost < best) best = cost, found = forms;
+    const double weights = static_cast<double>(sweep.taps() * side.depth) * vectors;
+    double best = 0.95 * static_cast<double>(sweep.cells() * p.batch) * weights;
+    if (!side.transpose) best = best * inside(p, sweep) + packing * weights;
+    if (forced) best = 1e300;
+    for (const auto& lines : cuts(sweep.axes[1], terms.lines.front(), !side.transpose))
+        for (const auto& columns : cuts(sweep.axes[2], terms.columns.front(), !side.transpose)) {
+            std::vector<Tiled> parts;
+            double cost = 0;
+            Index tiles = 0;
+            for (const Stretch& line : lines)
+                for (const Stretch& column : columns) {
+                    const Forms forms{line.form, column.form};
+                    if (!forms.tiled()) return found;
+                    parts.push_back({{{sweep.axes[0], line.axis, column.axis}}, forms});
+                    cost += cycles<Scalar>(p, side, parts.back().sweep, terms, forms, kernels.lanes, tiles);
+                }
+            if (cost < best && (tiles >= fewest_tiles || forced)) best = cost, found = parts;
         }
     return found;
 }
@@ -158,7 +213,7 @@ Forms choose_forms(const Problem& p, const Side& side, const Sweep& sweep, const
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
                                bool, const Scalar*, Scalar*);                                                    \
-    template Forms choose_forms<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
+    template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

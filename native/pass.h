@@ -136,8 +136,15 @@ template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
           const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);
 
-// The cheapest tiles for a sweep, or F(1,1) where none pays, unless they are forced.
+// A sweep, or part of its outputs, and how it runs.
+struct Tiled {
+    Sweep sweep;
+    Forms forms;
+};
+
+// The cheapest tiles for a sweep, or F(1,1) where none pays, unless they are forced. Where weights are not stored, maps
+// are cut into parts of different tiles that leave less of them empty.
 template <typename Scalar>
-Forms choose_forms(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
+std::vector<Tiled> choose_tiles(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
 
 }  // namespace backstride

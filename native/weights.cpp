@@ -272,21 +272,26 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
 
 template <typename Scalar>
 void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
-    std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
-    std::vector<Forms> forms(all.size());
-    bool tiled = false;
     const Side apart(p, stack_, transpose_, 1);
-    if (algorithm_ == Algorithm::winograd)
-        for (std::size_t n = 0; n < all.size(); ++n) {
-            forms[n] = choose_forms(p, apart, all[n], kernels_, forced_);
-            tiled = tiled || forms[n].tiled();
+    std::vector<Sweep> all;
+    std::vector<Forms> forms;
+    bool tiled = false;
+    for (const Sweep& sweep : sweeps(p, transpose_, stack_, 1)) {
+        const bool may = algorithm_ == Algorithm::winograd;
+        for (const Tiled& part : may ? choose_tiles(p, apart, sweep, kernels_, forced_) : std::vector<Tiled>{{sweep, Forms()}}) {
+            all.push_back(part.sweep);
+            forms.push_back(part.forms);
+            tiled = tiled || part.forms.tiled();
         }
+    }
     const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
     const bool holes = transpose_ && has_holes(p, stack_);
     const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
-    if (spreads) forms.assign(all.size(), Forms());
     const Index merged = tiled && !spreads ? 1 : merged_taps(p, transpose_);
-    if (merged > 1) all = sweeps(p, transpose_, stack_, merged);
+    if (spreads || merged > 1) {
+        all = sweeps(p, transpose_, stack_, merged);
+        forms.assign(all.size(), Forms());
+    }
     const Side side(p, stack_, transpose_, merged);
     if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
