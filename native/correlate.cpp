@@ -129,7 +129,7 @@ private:
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
             run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),
                  columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_,
-                 x_ + p_.batch * cells(p_.input) * inputs_});
+                 x_ + p_.batch * cells(p_.input) * inputs_, true, true});
             runs.clear();
             gathered = 0;
         };

@@ -23,12 +23,21 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
         // Whole vectors are read, the last ones beyond the columns, as far as there is something to read.
         const Index fits = left >= width ? run.count : small + width > job.small_end ? 0 : (job.small_end - small - width) / job.small_step + 1;
         const Index safe = fits < run.count ? fits : run.count;
+        // What follows a long run in memory is what the next one meets, which the hardware cannot see coming.
+        const Index ahead = job.streams && run.count >= 32 ? run.count : 0;
         const auto meet = [&](const Vector<Scalar>(&b)[Vectors]) __attribute__((always_inline)) {
 #pragma GCC unroll 16
             for (int r = 0; r < Rows; ++r) {
                 const Scalar a = large[r];
 #pragma GCC unroll 4
                 for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
+            }
+            if (ahead > 0) {
+                __builtin_prefetch(large + ahead * job.large_step, 0, 2);
+                if (row == 0) {
+#pragma GCC unroll 4
+                    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(small + ahead * job.small_step + v * lanes, 0, 2);
+                }
             }
             large += job.large_step;
             small += job.small_step;

@@ -262,7 +262,7 @@ private:
             const auto flush = [&] {
                 kernels_.correlate({y_ + part.group * p_.big + part.first_row, x_ + part.group * p_.small + part.first_column, runs.data(),
                                     static_cast<Index>(runs.size()), p_.strides[2] * outputs_, inputs_, part.rows, part.columns, to,
-                                    inputs_, x_ + p_.batch * cells(p_.input) * inputs_, adds});
+                                    inputs_, x_ + p_.batch * cells(p_.input) * inputs_, adds, true});
                 runs.clear();
                 gathered = 0, adds = true;
             };

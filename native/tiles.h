@@ -64,6 +64,7 @@ struct Correlation {
     Index weights_stride;
     const Scalar* small_end;  // behind the last number that may be read
     bool adds = true;         // to weights that are there; otherwise they are written
+    bool streams = false;     // whether cells are met for the first time, in memory
 };
 
 // One axis of a Winograd tile: `outputs` sums of `taps` products each from outputs + taps - 1 inputs, by as many
