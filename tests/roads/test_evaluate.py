@@ -156,6 +156,14 @@ def test_refuses_nothing_and_masks_of_another_size() -> None:
         _ = evaluate(Grey(), Short(1))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_refuses_a_device_that_is_not_there() -> None:
+    with pytest.raises(
+        ValueError, match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest legal '
+    ):
+        _ = evaluate(Grey(), Toy(1), device="cuda")
+
+
 def test_f_measure_of_a_picture() -> None:
     counts = Counts()
     counts.add(np.array([[200, 100, 50, 10]], np.uint8), np.array([[1, 1, 0, 0]], np.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ def test_configs(path: Path) -> None:
     sides = [{samples[place].group for place in side} for side in (split.train, split.validation)]
     assert sides[1] == set(config.data.held_out)
     assert not sides[0] & sides[1]
+
+
+def test_quick_overlays_show_scenes_held_out() -> None:
+    _ = pytest.importorskip("torch", reason="feeds give tensors")
+    from backstride.roads.sources import open_split  # noqa: PLC0415  needs PyTorch
+
+    config = read_config(EXAMPLES / "quick.toml")
+    found = re.search(r"roads synthesize (--clear)? --seed (\d+) --count (\d+)", (ROOT / "Makefile").read_text("utf-8"))
+    assert found is not None
+    clear, seed, count = found.groups()
+    held_out: Any = open_split(config.data, config.train.seed).held_out
+    assert (held_out.clear, held_out.seed) == (clear is not None, int(seed))
+    assert int(count) <= held_out.count
 
 
 def test_collage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

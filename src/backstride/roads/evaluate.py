@@ -21,6 +21,7 @@ from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.feed import scaled
 from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, total
+from backstride.roads.prediction.torch_predictor import check_device
 from backstride.roads.sample import ROAD, Dataset
 from backstride.roads.worst import Worst, check_folder, draw
 
@@ -68,8 +69,8 @@ def evaluate(
     `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
     green road that was found, red road that was missed, blue what is none. They replace those of an earlier call.
 
-    Raises `ValueError` where there are no pictures, a mask has another size than its picture, or `out` has other
-    files among its worst pictures.
+    Raises `ValueError` where there are no pictures, a mask has another size than its picture, `out` has other files
+    among its worst pictures, or `device` is not there.
     """
     if not pictures.samples:
         message = "there is no picture to evaluate on"
@@ -77,7 +78,7 @@ def evaluate(
     if out is not None:
         make_folder(out)
         check_folder(out)
-    network = network.to(device).eval()
+    network = network.to(check_device(device)).eval()
     matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
     seen: list[_Seen] = []
     kept = Worst(0 if out is None else worst)
