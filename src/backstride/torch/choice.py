@@ -5,11 +5,11 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
 
 - (forward) the data is channels first, and fewer than 512 cells share a weight of more than 64 KiB: reading the
   weight is most of the work;
-- (the gradient by the input) the same with 4096 cells, in either format, unless the weight has 32 MiB or more, which
+- (the gradient by the input) the same with 16 cells, in either format, unless the weight has 32 MiB or more, which
   oneDNN takes longer to put in order; or fewer than 8 channels are read: they fill no vector;
-- (the gradient by the weight) the data is channels first and the kernel has fewer than 64 taps, unless at most
-  256 cells of at least 256 channels are read: then writing the gradient is most of the work; or the data is
-  channels last and has fewer than 64 channels, and the kernel fewer than 64 taps.
+- (the gradient by the weight) the data is channels first, the kernel has fewer than 64 taps, and either fewer than 8
+  channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
+  64 channels, and the kernel fewer than 64 taps.
 
 Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from backstride.torch.shapes import Integers, Slot, third_shape
 
-FEW_CELLS = {"y": 512, "x": 4096}
+FEW_CELLS = {"y": 512, "x": 16}
 SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
 FEW_CHANNELS = 8
 LARGE_WEIGHT = 1 << 23  # entries: 32 MiB
 MANY_CHANNELS = 64
-MANY_FOR_FEW = (256, 256)  # cells at most, channels at least
+MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
 MANY_TAPS = 64
 
 
@@ -51,8 +51,9 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
         taps = math.prod(third_shape("weight", a.shape, b.shape, integers)[2:])
-        few = cells <= MANY_FOR_FEW[0] and a.shape[1] >= MANY_FOR_FEW[1]
-        return taps >= MANY_TAPS or few or (last and a.shape[1] >= MANY_CHANNELS)
+        many = cells > MANY_FOR_FEW[0] or a.shape[1] >= MANY_FOR_FEW[1]
+        wide = a.shape[1] >= MANY_CHANNELS if last else b.shape[1] >= FEW_CHANNELS and many
+        return taps >= MANY_TAPS or wide
     if slot == "y":
         return last or cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT
     if b.shape[1] < FEW_CHANNELS:
