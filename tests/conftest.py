@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from backstride.engine import VARIABLE
+from backstride.native import set_num_threads
+from implementations import COMPILED
 
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
@@ -21,3 +26,17 @@ def seeded_torch() -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(0)
+
+
+@pytest.fixture(params=COMPILED)
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each compiled implementation in turn, by its name."""
+    monkeypatch.setenv(VARIABLE, request.param)
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def default_threads() -> Iterator[None]:
+    """What a test sets is forgotten after it."""
+    yield
+    set_num_threads(0)

@@ -11,26 +11,7 @@ import pytest
 
 import backstride as bs
 from backstride import reference
-from backstride.engine import IMPLEMENTATIONS, VARIABLE
 from backstride.layout import AnyArray
-
-COMPILED = [
-    entry.name
-    for entry in IMPLEMENTATIONS
-    if entry.obstacle() is None and entry.name in ("avx512", "avx2", "baseline", "neon")
-]
-
-
-@pytest.fixture(params=COMPILED)
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(VARIABLE, request.param)
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def default_threads() -> Any:
-    yield
-    bs.set_num_threads(0)
 
 
 @dataclasses.dataclass(frozen=True)

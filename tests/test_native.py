@@ -13,25 +13,10 @@ import pytest
 
 import backstride as bs
 from backstride import native, reference
-from backstride.engine import VARIABLE
 from backstride.layout import AnyArray
+from implementations import COMPILED
 
-COMPILED = [
-    row.name for row in bs.implementations() if row.usable and row.name in ("avx512", "avx2", "baseline", "neon")
-]
 pytestmark = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
-
-
-@pytest.fixture(params=COMPILED)
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(VARIABLE, request.param)
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def default_threads() -> Any:
-    yield
-    bs.set_num_threads(0)
 
 
 def layer(small: int = 40, big: int = 70, size: int = 17, dtype: str = "float32") -> tuple[AnyArray, AnyArray]:

@@ -24,7 +24,6 @@ from backstride.layout import AnyArray
 from strategies import Drawn
 
 NAMES = [entry.name for entry in IMPLEMENTATIONS if entry.obstacle() is None and entry.name != "reference"]
-COMPILED = [name for name in NAMES if name in ("avx512", "avx2", "baseline", "neon")]
 DIRECT: dict[str, Any] = {"winograd": False}
 CHANNELS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 31, 33, 48, 66)
 DTYPES: tuple[Any, ...] = ("float32", "float32", "float64", "float16", ml_dtypes.bfloat16)
@@ -35,18 +34,6 @@ EXACT = (None, None, "relu", "relu6")
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(VARIABLE, request.param)
     return request.param
-
-
-@pytest.fixture(params=COMPILED)
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(VARIABLE, request.param)
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def default_threads() -> Any:
-    yield
-    bs.set_num_threads(0)
 
 
 def algorithms(kernel: AnyArray, **options: Any) -> list[str]:

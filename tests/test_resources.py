@@ -8,22 +8,13 @@ import sys
 
 import pytest
 
-import backstride as bs
 from backstride.engine import VARIABLE
+from implementations import COMPILED
 
-COMPILED = [
-    row.name for row in bs.implementations() if row.usable and row.name in ("avx512", "avx2", "baseline", "neon")
-]
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="this installation is pure Python"),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read and limited as Linux does it"),
 ]
-
-
-@pytest.fixture(params=COMPILED)
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(VARIABLE, request.param)
-    return request.param
 
 
 def run_python(code: str, **words: str) -> list[str]:

@@ -106,17 +106,22 @@ def test_every_change_of_a_folded_norm_is_noticed(name: str) -> None:
     assert not torch.allclose(found, before, atol=1e-3)
 
 
-def test_a_weight_is_packed_once_and_forgotten_with_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    packs: list[int] = []
-    implementation = kernels._implementation(torch.float32, None)
-    kind = cast("Any", type(implementation))
+@pytest.fixture
+def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that a kernel is packed."""
+    found: list[int] = []
+    kind = cast("Any", type(kernels._implementation(torch.float32, None)))
     pack: Any = kind.pack
 
     def spy(self: Any, *arguments: Any) -> Any:
-        packs.append(1)
+        found.append(1)
         return pack(self, *arguments)
 
     monkeypatch.setattr(kind, "pack", spy)
+    return found
+
+
+def test_a_weight_is_packed_once_and_forgotten_with_its_layer(packs: list[int]) -> None:
     layer, x = bt.ConvTranspose2d(4, 6, 3, 2), torch.randn(1, 4, 5, 5)
     with torch.no_grad():
         for _ in range(5):
@@ -159,17 +164,7 @@ def test_one_cell_of_a_large_weight_behind_pytorchs_back_is_noticed(write: str, 
             torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x), rtol=1e-5, atol=1e-3)
 
 
-def test_a_weight_that_keeps_changing_is_not_packed_until_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    packs: list[int] = []
-    implementation = kernels._implementation(torch.float32, None)
-    kind = cast("Any", type(implementation))
-    pack: Any = kind.pack
-
-    def spy(self: Any, *arguments: Any) -> Any:
-        packs.append(1)
-        return pack(self, *arguments)
-
-    monkeypatch.setattr(kind, "pack", spy)
+def test_a_weight_that_keeps_changing_is_not_packed_until_it_rests(packs: list[int]) -> None:
     layer, x = bt.ConvTranspose2d(64, 48, 4), torch.ones(1, 64, 2, 2)
     with torch.no_grad():
         _ = layer(x)
