@@ -204,6 +204,14 @@ void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std:
     run(weights, source, bias, activation, target, channels_first, before, false);
 }
 
+template <typename Scalar>
+void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
+               const Strided<Half>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
+               Index groups, bool winograd, bool brain) {
+    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {Algorithm::automatic, winograd}, true);
+    run_half(weights, source, bias, activation, target, channels_first, before, false, brain);
+}
+
 // An array for a large result, not initialised.
 template <typename Scalar>
 nb::object empty(const std::vector<std::size_t>& shape) {
@@ -244,6 +252,8 @@ void define(nb::module_& module, const char* name) {
              "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
+    module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
+               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "brain"_a);
     module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(

@@ -320,6 +320,11 @@ def test_half_precision_is_single_precision_rounded_once(
             continue
         expected = single(view.astype(np.float32)).astype(dtype)
         assert np.array_equal(half(view).view(np.uint16), expected.view(np.uint16)), target
+    y = (rng.integers(-99, 99, (2, channels, 70, 66) if first else (2, 70, 66, channels)) / 8).astype(dtype)
+    down = bs.conv(y, kernel, x[0].ravel()[:12], **options)
+    given = (array.astype(np.float32) for array in (y, kernel, x[0].ravel()[:12]))
+    expected = bs.conv(*given, winograd=False, **options).astype(dtype)
+    assert np.array_equal(down.view(np.uint16), expected.view(np.uint16)), target
 
 
 @pytest.mark.parametrize("case", ["taps", "stacked", "groups", "channels", "line", "volume"])

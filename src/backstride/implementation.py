@@ -102,6 +102,20 @@ class Implementation(ABC):
     ) -> AnyArray:
         """Map y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
 
+    def conv_half(
+        self,
+        bits: AnyArray,
+        kernel: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        brain: bool,
+    ) -> AnyArray | None:
+        """`conv` for half precision, as `conv_transpose_half`; `kernel` and `bias` are float32."""
+        _ = bits, kernel, bias, activation, call, brain
+        return None
+
     @abstractmethod
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
         """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""

@@ -120,7 +120,7 @@ class Compiled(Implementation):
         algorithm: str | None = None,
         winograd: bool = True,
     ) -> Any:
-        view = _kernel_last(kernel, data_format, self.name)
+        view = _kernel_axes(kernel_last(kernel, data_format, self.name))
         sizes = view.shape[:3], _three(strides, 1), _three(dilation, 1), groups, view.shape[4] // groups, view.shape[3]
         if algorithm is not None:
             require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
@@ -165,13 +165,29 @@ class Compiled(Implementation):
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        weights, where = _kernel_last(kernel, call.data_format, self.name), call.geometry
-        x = _empty(y.shape[0], where.input, weights.shape[-1], y.dtype, call.data_format)
-        offset = None if bias is None else np.ascontiguousarray(bias)
-        steps = _three(where.strides, 1), _three(where.dilation, 1), call.before, call.groups, call.winograd
-        first = call.data_format == "channels_first"
-        _native.conv(y, weights, offset, CODES[activation], x, self.name, first, *steps)
+        weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
+        x = _empty(y.shape[0], call.geometry.input, weights.shape[-1], y.dtype, call.data_format)
+        _native.conv(y, weights, _contiguous(bias), CODES[activation], x, *self._settings(call))
         return x
+
+    def conv_half(
+        self,
+        bits: AnyArray,
+        kernel: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        brain: bool,
+    ) -> AnyArray:
+        weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
+        x = np.empty(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format), np.uint16)
+        _native.conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
+        return x
+
+    def _settings(self, call: Call) -> tuple[Any, ...]:
+        steps = _three(call.geometry.strides, 1), _three(call.geometry.dilation, 1), call.before
+        return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
         return _gradient(_native.conv_kernel_gradient, x, y, call, self.name)
@@ -246,31 +262,35 @@ def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -
         return result
     shape = (result.shape[-1], result.shape[-2], *call.geometry.kernel)
     rows = np.ascontiguousarray(result.reshape(-1, *result.shape[-2:]).swapaxes(0, 1))
-    return _turned(rows.reshape(1, -1, shape[0]), *target).reshape(shape)
+    return turned(rows.reshape(1, -1, shape[0]), *target).reshape(shape)
 
 
 def _last(data: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
     """(N, *size, C), contiguous."""
     if data_format == "channels_last" or not data.flags.c_contiguous:
         return np.ascontiguousarray(data_view(data, data_format))
-    turned = _turned(data.reshape(*data.shape[:2], math.prod(data.shape[2:])), *target)
-    return turned.reshape(data.shape[0], *data.shape[2:], data.shape[1])
+    cells = turned(data.reshape(*data.shape[:2], math.prod(data.shape[2:])), *target)
+    return cells.reshape(data.shape[0], *data.shape[2:], data.shape[1])
 
 
-def _kernel_last(kernel: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
-    """(*k, C_big/groups, C_small) as a contiguous array with three spatial axes."""
+def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
+    """(*k, C_big/groups, C_small), contiguous, from a kernel of the format."""
     if data_format == "channels_last" or not kernel.flags.c_contiguous:
-        return _kernel_axes(kernel_view(kernel, data_format))
+        return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
-    rows = _turned(kernel.reshape(1, small, -1), *target).reshape(big, -1, small)
-    return _kernel_axes(np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(*size, big, small))
+    rows = turned(kernel.reshape(1, small, -1), target).reshape(big, -1, small)
+    return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(*size, big, small)
 
 
-def _turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
-    """(n, rows, columns) to (n, columns, rows)."""
+def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
+    """(n, rows, columns) to (n, columns, rows), contiguous, by the compiled kernels, which read each line once."""
     result = np.empty((arrays.shape[0], arrays.shape[2], arrays.shape[1]), arrays.dtype)
     _native.turn(arrays, result, target)
     return result
+
+
+def _contiguous(bias: AnyArray | None) -> AnyArray | None:
+    return None if bias is None else np.ascontiguousarray(bias)
 
 
 def _data_axes(view: AnyArray) -> AnyArray:

@@ -129,7 +129,8 @@ def conv(
     layout = check_data_format(data_format)
     kind = arrays.dtype_name("kernel", kernel)
     same_kind(kind, "kernel", x=x, bias=bias)
-    data, weights = arrays.to_numpy("x", x), arrays.to_numpy("kernel", kernel)
+    half = arrays.bits("x", x) if kind in ("float16", "bfloat16") else None
+    data, weights = arrays.to_numpy("x", x) if half is None else half, arrays.to_numpy("kernel", kernel)
     count, big, small = kernel_channels(weights, groups, layout)
     spatial = spatial_of(weights.shape, layout, kernel=True)
     activation = check_activation(activation, weights.dtype)
@@ -137,11 +138,16 @@ def conv(
     sizes = spatial_of(data.shape, layout)
     where = recent.adjoint_of_convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation)
     check_result("output", data.shape[0], where.input, small)
-    terms = math.prod(spatial) * big // count * largest(weights)
     offset = None if bias is None else widen(bias_values(bias, small))
+    call, implementation = Call(where, count, layout, bool(winograd)), select(weights.dtype)
+    if half is not None:
+        found = implementation.conv_half(half, widen(weights), offset, activation, call, brain=kind == "bfloat16")
+        if found is not None:
+            return arrays.from_bits(found, x)
+        data = arrays.to_numpy("x", x)
+    terms = math.prod(spatial) * big // count * largest(weights)
     source, wide, offset = exact_integers(data, widen(weights), offset, terms)
-    result = select(weights.dtype).conv(source, wide, offset, activation, Call(where, count, layout, bool(winograd)))
-    return narrow(result, x, data.dtype)
+    return narrow(implementation.conv(source, wide, offset, activation, call), x, data.dtype)
 
 
 def conv_kernel_gradient(

@@ -130,9 +130,8 @@ def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFor
     if data_format == "channels_first":
         return array
     small, big, *taps = array.shape
-    if weight.is_contiguous():
-        columns = _transposed(implementation, array.reshape(small, -1)).reshape(big, -1, small)
-        return np.ascontiguousarray(columns.swapaxes(0, 1)).reshape(*taps, big, small)
+    if weight.is_contiguous() and isinstance(implementation, native.Compiled):
+        return native.kernel_last(array, "channels_first", implementation.name)
     moved = array.transpose(0, *range(2, array.ndim), 1)
     if not moved.flags.c_contiguous:
         return kernel_of(array, data_format)
@@ -140,9 +139,9 @@ def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFor
 
 
 def _transposed(implementation: Implementation, matrix: AnyArray) -> AnyArray:
-    """The transposed of a contiguous matrix, contiguous: by the compiled kernels, which read each line once."""
+    """The transposed of a contiguous matrix, contiguous."""
     if isinstance(implementation, native.Compiled):
-        return native._turned(matrix[None], implementation.name)[0]
+        return native.turned(matrix[None], implementation.name)[0]
     return np.ascontiguousarray(matrix.T)
 
 
