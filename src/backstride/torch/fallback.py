@@ -56,11 +56,11 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
     return activate(y, activation)
 
 
-def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
+def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
     """Map y and weight to x: a strided convolution that pads what `conv_transpose` crops."""
     stride, _, dilation, groups = integers
     y, padding = _padded(y, weight.shape, integers)
-    return FORWARD[len(stride)](y, weight, None, stride, padding, dilation, groups)
+    return FORWARD[len(stride)](y, weight, bias, stride, padding, dilation, groups)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:

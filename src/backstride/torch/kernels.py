@@ -95,17 +95,18 @@ def _packer(implementation: Implementation, options: Options) -> Callable[[Tenso
     return pack
 
 
-def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
+def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
     """Map y and weight to x: the adjoint of `conv_transpose`, its derivative by the input."""
     if not (takes(y) and y.numel() and weight.numel()):
-        return fallback.conv(y, weight, integers).contiguous()
+        return fallback.conv(y, weight, integers, bias).contiguous()
     last = keeps_channels_last(y, weight)
     if not _engine("x", y, weight, integers, last):
-        return _formed(fallback.conv(y, weight, integers), last)
+        return _formed(fallback.conv(y, weight, integers, bias), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, weight, call.data_format)
-    return _tensor(implementation.conv(_array(y, last), kernel, None, None, call), last)
+    offset = None if bias is None else array_of(bias)
+    return _tensor(implementation.conv(_array(y, last), kernel, offset, None, call), last)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
