@@ -22,6 +22,7 @@ from backstride.torch.swapping import (
     Chain,
     Large,
     Layer,
+    Learner,
     Ordinary,
     Routed,
     Swapped,
@@ -31,6 +32,7 @@ from backstride.torch.swapping import (
     swap,
     unswap,
 )
+from backstride.torch.training import Trained, trains
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
@@ -150,14 +152,24 @@ def _mixin(module: nn.Module, *, convolutions: bool) -> tuple[type[Swapped], str
         return Layer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
-    if convolutions and pays(module):
-        tiled = ", cut into tiles" if in_tiles(module) else ""
-        return Ordinary, f"on the engine, in inference: stride 1, a transposed convolution turned around{tiled}"
-    if convolutions and has_large_weight(module):
-        return Large, "oneDNN's order of its large weight is remembered, in inference"
+    if convolutions and (found := _ordinary(module)):
+        return found
     if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):
         return Chain, "takes batch norm and activation into the layer before them, in inference"
     return None
+
+
+def _ordinary(module: nn.Module) -> tuple[type[Swapped], str] | None:
+    """The same for an ordinary convolution."""
+    learns = trains(module)
+    if pays(module):
+        tiled = ", cut into tiles" if in_tiles(module) else ""
+        where = "on the engine" if learns else "on the engine, in inference"
+        return Ordinary, f"{where}: stride 1, a transposed convolution turned around{tiled}"
+    if has_large_weight(module):
+        learnt = "; on the engine, in training" if learns else ""
+        return Large, f"oneDNN's order of its large weight is remembered, in inference{learnt}"
+    return (Learner, "on the engine, in training") if learns else None
 
 
 def _kept(module: nn.Module) -> tuple[bool, str] | None:
@@ -211,6 +223,7 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
             or is_chain(module)
             or pays(module)
             or has_large_weight(module)
+            or trains(module)
         ):
             listen(name, module)
     try:
@@ -232,6 +245,9 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     with _evaluation(module):
         for args, kwargs, output in calls:
             worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
+            if isinstance(module, Trained):
+                with torch.enable_grad():
+                    worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
     if worst <= TOLERANCE:
         return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
     _ = unswap(module)

@@ -47,7 +47,8 @@ def conv_transpose(
     if ready is None:
         passing = not remember or changes(weight)
         if passing and not _engine("y", x, weight, integers, last):
-            return _formed(fallback.conv_transpose(x, weight, bias, integers, activation), last)
+            computed = fallback.conv_input_gradient if last else fallback.conv_transpose
+            return _formed(computed(x, weight, bias, integers, activation), last)
         ready = make(weight, options, _packer(implementation, options), remember=not passing)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)

@@ -294,9 +294,9 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
     def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
         dtype = torch.get_autocast_dtype(device)
         bias, integers, activation = _split(slot, rest)
-        tensors = (cast(tensor, dtype) for tensor in (a, b, bias))
+        one, two, offset = (cast(tensor, dtype) for tensor in (a, b, bias))
         with C._ExcludeDispatchKeyGuard(excluded):
-            return FACES[slot](*_arguments(slot, *tensors, integers, activation))
+            return FACES[slot](*_arguments(slot, one, two, offset, integers, activation))
 
     return autocast
 
