@@ -282,7 +282,7 @@ def _errors(found: Any, expected: Any) -> list[float]:
             return [math.inf]
         if torch.equal(found, expected) or not expected.numel():
             return [0.0]
-        error = float((found - expected).abs().max() / expected.abs().max())
+        error = float((found.detach() - expected).abs().max() / expected.abs().max())
         return [math.inf if math.isnan(error) else error]
     pairs = [(found[key], expected[key]) for key in _keys(expected)]
     return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
