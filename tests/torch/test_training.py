@@ -20,15 +20,14 @@ fallback: Any = importlib.import_module("backstride.torch.fallback")
 training: Any = importlib.import_module("backstride.torch.training")
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 KINDS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-FACES = ("conv", "conv_transpose", "conv_kernel_gradient")
 
 
-@pytest.fixture(name="calls")
-def calls_of_the_faces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def spied(monkeypatch: pytest.MonkeyPatch, module: Any, *names: str) -> list[str]:
+    """The names of functions of a module, as they are called."""
     calls: list[str] = []
 
-    def spied(name: str) -> Any:
-        run = getattr(kernels, name)
+    def spy_on(name: str) -> Any:
+        run = getattr(module, name)
 
         def spy(*arguments: Any, **words: Any) -> Any:
             calls.append(name)
@@ -36,9 +35,14 @@ def calls_of_the_faces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return spy
 
-    for name in FACES:
-        monkeypatch.setattr(kernels, name, spied(name))
+    for name in names:
+        monkeypatch.setattr(module, name, spy_on(name))
     return calls
+
+
+@pytest.fixture(name="calls")
+def calls_of_the_faces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return spied(monkeypatch, kernels, "conv", "conv_transpose", "conv_kernel_gradient")
 
 
 @pytest.fixture(name="compiler")
@@ -144,7 +148,7 @@ def test_saved_tensors_are_torchs() -> None:
     layer = nn.Conv2d(32, 32, 3, padding=1)
     for _ in range(2):
         saved.append([])
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(keep, keep):
             _ = layer(x)
         _ = bt.accelerate(layer)
     assert set(saved[0]) == set(saved[1])
@@ -186,10 +190,7 @@ def test_large_weights_over_few_cells_stay_pytorchs(monkeypatch: pytest.MonkeyPa
     stock = copy.deepcopy(layer)
     _ = bt.accelerate(layer)
     x = torch.randn(1, 256, 4, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
-    used: list[str] = []
-    for name in ("conv", "conv_input_gradient", "conv_kernel_gradient"):
-        run = getattr(fallback, name)
-        monkeypatch.setattr(fallback, name, lambda *given, name=name, run=run: (used.append(name), run(*given))[1])
+    used = spied(monkeypatch, fallback, "conv", "conv_input_gradient", "conv_kernel_gradient")
     gradient = torch.randn(1, 256, 4, 5).contiguous(memory_format=torch.channels_last)
     for found, expected in zip(gradients(layer, x, gradient), gradients(stock, x, gradient), strict=True):
         close(found, expected)
@@ -256,7 +257,11 @@ def test_the_report_says_when_and_verification_looks_at_training(monkeypatch: py
     assert remarks[1].split("; ")[1] == "on the engine, in training"
     _ = bt.restore(model)
     run = kernels.conv
-    monkeypatch.setattr(kernels, "conv", lambda *given: run(*given).mul_(1.01))
+
+    def wrong(*arguments: Any) -> Any:
+        return run(*arguments).mul_(1.01)
+
+    monkeypatch.setattr(kernels, "conv", wrong)
     refused = bt.accelerate(model, verify=x).report.refused
     assert [row.name for row in refused] == ["0", "1", "2"]
     assert [type(layer) is nn.Conv2d for layer in model] == [True, True, True, False]
