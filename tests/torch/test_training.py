@@ -265,3 +265,17 @@ def test_the_report_says_when_and_verification_looks_at_training(monkeypatch: py
     refused = bt.accelerate(model, verify=x).report.refused
     assert [row.name for row in refused] == ["0", "1", "2"]
     assert [type(layer) is nn.Conv2d for layer in model] == [True, True, True, False]
+
+
+def test_on_request_only_training_changes(calls: list[str]) -> None:
+    model = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Conv2d(32, 3, 7), nn.ConvTranspose2d(3, 3, 2, 2))
+    stock, x = copy.deepcopy(model).eval(), torch.randn(1, 32, 24, 24)
+    rows = bt.accelerate(model, convolutions="training").report.rows
+    assert [(row.name, row.remark) for row in rows[1:]] == [("0", "on the engine, in training"), ("3", "on the engine")]
+    with torch.no_grad():
+        torch.testing.assert_close(model[0](x), stock[0](x), rtol=0, atol=0)
+    assert not calls
+    model(x).sum().backward()
+    assert calls.count("conv_kernel_gradient") == 2
+    with pytest.raises(ValueError, match='must be True, False or "training"'):
+        _ = bt.accelerate(model, convolutions="inference")
