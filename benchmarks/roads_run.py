@@ -173,7 +173,7 @@ def main() -> None:
     for name in words.networks.split(","):
         theirs = stock(name, words.skips)
         if "training" in words.cases:
-            both = [copy.deepcopy(theirs), bt.accelerate(copy.deepcopy(theirs), convolutions=False).model]
+            both = [copy.deepcopy(theirs), bt.accelerate(copy.deepcopy(theirs), convolutions="training").model]
             steps = [training(network, words.batch, words.train) for network in both]
             print(row(name, "training step", turns(steps[:1], steps[1], words.seconds)), flush=True)
             parts = [alone(network, words.batch, words.train, backward=True) for network in both]

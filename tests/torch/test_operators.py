@@ -32,12 +32,17 @@ def with_integers(operator: Any) -> Any:
     return call
 
 
+def biased_conv(y: Any, weight: Any, bias: Any) -> Any:
+    return OPERATORS.conv(y, weight, *INTEGERS, bias)
+
+
 def faces(dtype: Any = torch.float64) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """Each operator with tensors that meet: 4 channels of 3 cells and 2 of 9, kernel 2."""
     x, weight, bias, y = (tensor(*shape, dtype=dtype) for shape in ((2, 4, 3), (4, 1, 2), (2,), (2, 2, 9)))
     return {
         "conv_transpose": (with_integers(OPERATORS.conv_transpose), (x, weight, bias)),
         "conv": (with_integers(OPERATORS.conv), (y, weight)),
+        "biased conv": (biased_conv, (y, weight, tensor(4, dtype=dtype))),
         "conv_kernel_gradient": (with_integers(OPERATORS.conv_kernel_gradient), (x, y)),
     }
 
@@ -52,6 +57,9 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.parametrize("name", ["conv_transpose", "conv", "conv_kernel_gradient"])
 def test_opcheck(name: str) -> None:
     _, tensors = faces()[name]
+    if name == "conv":
+        biased = (*tensors, *INTEGERS, tensor(4))
+        _ = torch.library.opcheck(OPERATORS.conv.default, biased, test_utils=TESTS)
     _ = torch.library.opcheck(getattr(OPERATORS, name).default, (*tensors, *INTEGERS), test_utils=TESTS)
     size = (2, 4, 3, 3) if name != "conv" else (2, 2, 6, 6)
     x = torch.randn(size).contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -61,7 +69,7 @@ def test_opcheck(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-@pytest.mark.parametrize("name", ["conv_transpose", "conv", "conv_kernel_gradient"])
+@pytest.mark.parametrize("name", ["conv_transpose", "conv", "biased conv", "conv_kernel_gradient"])
 def test_derivatives_of_every_order_and_direction(name: str, dtype: Any) -> None:
     call, tensors = faces(dtype)[name]
     words = {"check_batched_grad": not dtype.is_complex, "fast_mode": dtype.is_complex}
@@ -118,6 +126,24 @@ def test_vmap_over_any_of_the_tensors(dims: tuple[int | None, ...]) -> None:
     for index in range(5):
         one = [t if d is None else t.select(d, index) for t, d in zip(tensors, dims, strict=True)]
         torch.testing.assert_close(found[index], functional.conv_transpose2d(*one, 2, groups=2))
+
+
+@pytest.mark.parametrize(
+    "dims", [(0, None, None), (None, 0, None), (None, None, 0), (1, 0, 0), (2, None, 0), (0, 3, 1)]
+)
+def test_vmap_of_the_convolution(dims: tuple[int | None, ...]) -> None:
+    tensors = [
+        torch.randn(shape).movedim(0, dim) if dim is not None else torch.randn(shape[1:])
+        for shape, dim in zip(((5, 2, 6, 7, 8), (5, 4, 3, 2, 2), (5, 4)), dims, strict=True)
+    ]
+
+    def call(y: Any, weight: Any, bias: Any) -> Any:
+        return OPERATORS.conv(y, weight, [1, 2], [0, 0, 0, 0], [1, 1], 2, bias)
+
+    found = torch.vmap(call, dims)(*tensors)
+    for index in range(5):
+        one = [t if d is None else t.select(d, index) for t, d in zip(tensors, dims, strict=True)]
+        torch.testing.assert_close(found[index], functional.conv2d(*one, (1, 2), groups=2))
 
 
 def test_gradients_per_sample() -> None:

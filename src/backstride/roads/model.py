@@ -59,8 +59,8 @@ def build(config: ModelConfig) -> nn.Module:
     network, report = _transposed(made, config)
     road: Any = Network(network, report, made)
     _ = road.to(memory_format=torch.channels_last)
-    # Ordinary convolutions stay PyTorch's, so that predictors can fold batch norms into them.
-    return accelerate(road, convolutions=False).model if config.engine else road
+    # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the steps before.
+    return accelerate(road, convolutions="training").model if config.engine else road
 
 
 def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from backstride.torch.swapping import (
     Chain,
     Large,
     Layer,
+    Learner,
     Ordinary,
     Routed,
     Swapped,
@@ -31,9 +32,11 @@ from backstride.torch.swapping import (
     swap,
     unswap,
 )
+from backstride.torch.training import Trained, trains
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
+Convolutions: TypeAlias = bool | Literal["training"]
 
 
 class Accelerated(NamedTuple):
@@ -44,7 +47,7 @@ class Accelerated(NamedTuple):
 
 
 def accelerate(
-    model: nn.Module, *, verify: Any = None, convolutions: bool = True, fuse: bool = True, trust: bool = False
+    model: nn.Module, *, verify: Any = None, convolutions: Convolutions = True, fuse: bool = True, trust: bool = False
 ) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
@@ -60,10 +63,11 @@ def accelerate(
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
     before them while gradients are off. With `convolutions`, the ordinary convolutions that the engine
     computes faster (stride 1, and kernels of 3x3, of 3x3x3 or long ones of one axis, or few output channels) are on
-    the engine in inference, too, and those with large weights remember oneDNN's order of them. Only classes
-    change, so training, state dicts, hooks, optimizers and parametrisations go on as before. Packed weights
-    are remembered for inference, and made anew when a weight changes in whatever way: all its bytes are compared
-    at each call.
+    the engine in inference, too, and those with large weights remember oneDNN's order of them; in training, those of
+    two and three axes with at least 24 channels and more than one tap in the phases of the stride are;
+    `convolutions="training"` takes these alone. Only classes change, so training, state dicts, hooks, optimizers and
+    parametrisations go on as before. Packed weights are remembered for inference, and made anew when a weight changes
+    in whatever way: all its bytes are compared at each call.
 
     `fuse`: trace the model by `torch.fx`, and let layers take in the batch norm and the activation that a
     `forward` written by hand calls after them, in inference. Models that cannot be traced run as they are.
@@ -74,8 +78,13 @@ def accelerate(
     and a module whose result differs by more than 1e-5 of its largest value gets its class back.
     Returns the same model and a `Report`. `restore(model)` undoes everything.
 
-    Raises `TypeError` for what is no module.
+    Raises `TypeError` for what is no module, and `ValueError` for other words.
     """
+    if convolutions not in (True, False, "training"):
+        message = (
+            f'`convolutions` (={convolutions!r}) must be True, False or "training"; the nearest legal value is True'
+        )
+        raise ValueError(message)
     if not isinstance(cast("object", model), nn.Module):
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
@@ -126,7 +135,7 @@ def _modules(model: Any) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
-def _treat(name: str, module: nn.Module, *, convolutions: bool) -> Row | None:
+def _treat(name: str, module: nn.Module, *, convolutions: Convolutions) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -144,20 +153,35 @@ def _treat(name: str, module: nn.Module, *, convolutions: bool) -> Row | None:
     return row(True, remark or _where(module))
 
 
-def _mixin(module: nn.Module, *, convolutions: bool) -> tuple[type[Swapped], str] | None:
+def _mixin(module: nn.Module, *, convolutions: Convolutions) -> tuple[type[Swapped], str] | None:
     """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
         return Layer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
-    if convolutions and pays(module):
-        tiled = ", cut into tiles" if in_tiles(module) else ""
-        return Ordinary, f"on the engine, in inference: stride 1, a transposed convolution turned around{tiled}"
-    if convolutions and has_large_weight(module):
-        return Large, "oneDNN's order of its large weight is remembered, in inference"
-    if is_chain(module) and any(is_transposed(child) or (convolutions and pays(child)) for child in module.children()):
+    if convolutions and (found := _ordinary(module, inference=convolutions is True)):
+        return found
+    taken = is_transposed if convolutions is not True else _is_taken
+    if is_chain(module) and any(taken(child) for child in module.children()):
         return Chain, "takes batch norm and activation into the layer before them, in inference"
     return None
+
+
+def _is_taken(module: nn.Module) -> bool:
+    return is_transposed(module) or pays(module)
+
+
+def _ordinary(module: nn.Module, *, inference: bool) -> tuple[type[Swapped], str] | None:
+    """The same for an ordinary convolution."""
+    learns = trains(module)
+    if inference and pays(module):
+        tiled = ", cut into tiles" if in_tiles(module) else ""
+        where = "on the engine" if learns else "on the engine, in inference"
+        return Ordinary, f"{where}: stride 1, a transposed convolution turned around{tiled}"
+    if inference and has_large_weight(module):
+        learnt = "; on the engine, in training" if learns else ""
+        return Large, f"oneDNN's order of its large weight is remembered, in inference{learnt}"
+    return (Learner, "on the engine, in training") if learns else None
 
 
 def _kept(module: nn.Module) -> tuple[bool, str] | None:
@@ -211,6 +235,7 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
             or is_chain(module)
             or pays(module)
             or has_large_weight(module)
+            or trains(module)
         ):
             listen(name, module)
     try:
@@ -232,6 +257,9 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     with _evaluation(module):
         for args, kwargs, output in calls:
             worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
+            if isinstance(module, Trained):
+                with torch.enable_grad():
+                    worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
     if worst <= TOLERANCE:
         return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
     _ = unswap(module)
@@ -266,7 +294,7 @@ def _errors(found: Any, expected: Any) -> list[float]:
             return [math.inf]
         if torch.equal(found, expected) or not expected.numel():
             return [0.0]
-        error = float((found - expected).abs().max() / expected.abs().max())
+        error = float((found.detach() - expected).abs().max() / expected.abs().max())
         return [math.inf if math.isnan(error) else error]
     pairs = [(found[key], expected[key]) for key in _keys(expected)]
     return [error for one, two in pairs for error in _errors(one, two)] or [0.0]

@@ -3,15 +3,18 @@
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (forward) the data is channels first, and fewer than 512 cells share a weight of more than 64 KiB: reading the
-  weight is most of the work;
-- (the gradient by the input) the same with 16 cells, in either format, unless the weight has 32 MiB or more, which
+- (the transposed convolution, and the gradient of a convolution by its input) fewer than 512 cells, or 256 at stride
+  1, share a weight of more than 64 KiB: reading the weight is most of the work. In three axes, with data channels
+  last, it is never;
+- (the convolution, and the gradient of a transposed one by its input) the same with 16 cells, or where the engine has
+  Winograd's tiles with 128 (data channels first) and 64 (channels last), unless the weight has 32 MiB or more, which
   oneDNN takes longer to put in order; or fewer than 8 channels are read: they fill no vector;
 - (the gradient by the weight) the data is channels first, the kernel has fewer than 64 taps, and either fewer than 8
   channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
-  64 channels, and the kernel fewer than 64 taps.
+  64 channels (24 where there are tiles), and the kernel fewer than 64 taps.
 
 Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
+Which ordinary convolutions are asked about at all, `training.py` says.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
@@ -22,13 +25,16 @@ import math
 import torch
 from torch import Tensor
 
-from backstride.torch.shapes import Integers, Slot, third_shape
+from backstride.torch.shapes import Integers, Shape, Slot, third_shape
 
 FEW_CELLS = {"y": 512, "x": 16}
+FEW_AT_STRIDE_1 = 256
+FEW_TILES = {False: 128, True: 64}  # by whether the data is channels last
 SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
 FEW_CHANNELS = 8
 LARGE_WEIGHT = 1 << 23  # entries: 32 MiB
 MANY_CHANNELS = 64
+TILED_CHANNELS = 24
 MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
 MANY_TAPS = 64
 
@@ -50,12 +56,25 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
         return True
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
-        taps = math.prod(third_shape("weight", a.shape, b.shape, integers)[2:])
+        shape = third_shape("weight", a.shape, b.shape, integers)
         many = cells > MANY_FOR_FEW[0] or a.shape[1] >= MANY_FOR_FEW[1]
-        wide = a.shape[1] >= MANY_CHANNELS if last else b.shape[1] >= FEW_CHANNELS and many
-        return taps >= MANY_TAPS or wide
+        least = TILED_CHANNELS if has_tiles(shape, stride) else MANY_CHANNELS
+        wide = a.shape[1] >= least if last else b.shape[1] >= FEW_CHANNELS and many
+        return math.prod(shape[2:]) >= MANY_TAPS or wide
     if slot == "y":
-        return last or cells >= FEW_CELLS[slot] or b.numel() <= SMALL_WEIGHT
+        few = FEW_AT_STRIDE_1 if set(stride) == {1} else FEW_CELLS[slot]
+        return cells >= few or b.numel() <= SMALL_WEIGHT or (last and len(stride) == 3)
     if b.shape[1] < FEW_CHANNELS:
         return False
-    return cells // math.prod(stride) >= FEW_CELLS[slot] or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT
+    few = FEW_TILES[last] if has_tiles(b.shape, stride) else FEW_CELLS[slot]
+    return cells // math.prod(stride) >= few or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT
+
+
+def has_tiles(weight: Shape, stride: Shape) -> bool:
+    """Whether the engine has Winograd's tiles for a weight of two or three axes: 2 or 3 taps in the phases of each.
+
+    >>> has_tiles((24, 24, 3, 3), (1, 1)), has_tiles((24, 24, 4, 4), (2, 2)), has_tiles((24, 24, 3, 3), (3, 3))
+    (True, True, False)
+    """
+    phases = [-(-taps // step) for taps, step in zip(weight[2:], stride, strict=True)]
+    return len(phases) > 1 and min(weight[:2]) >= TILED_CHANNELS and 2 <= min(phases) <= max(phases) <= 3

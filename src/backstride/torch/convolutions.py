@@ -21,6 +21,7 @@ from torch.nn import functional
 from backstride.torch import kernels, tiles
 from backstride.torch.fallback import activate
 from backstride.torch.operators import is_plain, unwatched
+from backstride.torch.training import Trained
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WINOGRAD_CHANNELS = {(3, 3): 24, (3,): 128}
@@ -65,15 +66,12 @@ def in_tiles(layer: Any) -> bool:
     return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= TILED_WORK[rank]
 
 
-class Convolution:
-    """A convolution on the engine while gradients are off and nothing watches; PyTorch's own at other times."""
+class Convolution(Trained):
+    """A convolution on the engine while gradients are off and nothing watches; at other times as it is trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = self.computed(input, weight, bias, None)
-        if result is None:
-            parent: Any = super()
-            return parent._conv_forward(input, weight, bias)
-        return result
+        return super()._conv_forward(input, weight, bias) if result is None else result
 
     def computed(
         self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None, *, rows: bool = False

@@ -47,7 +47,8 @@ def conv_transpose(
     if ready is None:
         passing = not remember or changes(weight)
         if passing and not _engine("y", x, weight, integers, last):
-            return _formed(fallback.conv_transpose(x, weight, bias, integers, activation), last)
+            computed = fallback.conv_input_gradient if last else fallback.conv_transpose
+            return _formed(computed(x, weight, bias, integers, activation), last)
         ready = make(weight, options, _packer(implementation, options), remember=not passing)
     offset = None if bias is None else array_of(bias)
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
@@ -95,17 +96,18 @@ def _packer(implementation: Implementation, options: Options) -> Callable[[Tenso
     return pack
 
 
-def conv(y: Tensor, weight: Tensor, integers: Integers) -> Tensor:
+def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
     """Map y and weight to x: the adjoint of `conv_transpose`, its derivative by the input."""
     if not (takes(y) and y.numel() and weight.numel()):
-        return fallback.conv(y, weight, integers).contiguous()
+        return fallback.conv(y, weight, integers, bias).contiguous()
     last = keeps_channels_last(y, weight)
     if not _engine("x", y, weight, integers, last):
-        return _formed(fallback.conv(y, weight, integers), last)
+        return _formed(fallback.conv(y, weight, integers, bias), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, weight, call.data_format)
-    return _tensor(implementation.conv(_array(y, last), kernel, None, None, call), last)
+    offset = None if bias is None else array_of(bias)
+    return _tensor(implementation.conv(_array(y, last), kernel, offset, None, call), last)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:

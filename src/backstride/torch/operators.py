@@ -30,7 +30,7 @@ NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_ke
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
 SCHEMAS: dict[Slot, str] = {
     "y": f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='') -> Tensor",
-    "x": f"(Tensor grad, Tensor weight, {INTEGERS}) -> Tensor",
+    "x": f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None) -> Tensor",
     "weight": f"(Tensor input, Tensor grad, {INTEGERS}) -> Tensor",
 }
 _ordinary = C._dispatch_keys(torch.empty(0, device="cpu"))
@@ -47,6 +47,8 @@ ARGUMENTS: dict[Slot, tuple[str, str, str]] = {
     "x": ("grad", "weight", "bias"),
     "weight": ("input", "grad", "bias"),
 }
+BIASES: dict[Slot, int | None] = {"y": 0, "x": 4, "weight": None}
+"""Where the bias stands among the arguments after the two tensors."""
 FACES: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
 
 
@@ -61,7 +63,7 @@ def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> Tensor:
 
 
 class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
-    """A face of the form, with a bias that only `conv_transpose` has; `run` computes it below autograd."""
+    """A face of the form, with a bias that the faces of data have; `run` computes it below autograd."""
 
     @staticmethod
     def forward(
@@ -85,7 +87,7 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
                 continue
             tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
             one, two = (tensors[name] for name in INPUTS[slot])
-            found.append(apply(slot, one, two, None, ctx.integers))
+            found.append(apply(slot, one, two, None, ctx.integers, remember=False))
         bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
         return None, None, *found, bias, None
 
@@ -108,12 +110,21 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
         return column.expand(shape).clone()
 
 
-def apply(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
+def apply(
+    slot: Slot,
+    a: Tensor,
+    b: Tensor,
+    bias: Tensor | None,
+    integers: Integers,
+    activation: str = "",
+    *,
+    remember: bool = True,
+) -> Tensor:
     """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
     if not _direct(a, b, bias):
-        return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
+        return FACES[slot](*_arguments(slot, a, b, bias, integers, activation))
     if not (torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)):
-        return compute(slot, a, b, bias, integers, activation)
+        return compute(slot, a, b, bias, integers, activation, remember=remember)
     return fallback.activate(Bilinear.apply(None, slot, a, b, bias, integers), activation)
 
 
@@ -131,12 +142,12 @@ def compute(
     if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
     channels = meet(slot, a.shape, b.shape, integers).shape[1]
-    if slot == "x":
-        return kernels.conv(a, b, integers)
     if slot == "weight":
         return kernels.conv_kernel_gradient(a, b, integers)
     if bias is not None:
         check_bias(bias.shape, channels)
+    if slot == "x":
+        return kernels.conv(a, b, integers, bias)
     return kernels.conv_transpose(a, b, bias, integers, activation, remember=remember)
 
 
@@ -153,13 +164,17 @@ def _direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
 
 def unwatched() -> bool:
     """Whether no compiler, mode, transform, tracer or profiler wants to see the calls."""
+    return is_eager() and not C._autograd._profiler_enabled()
+
+
+def is_eager() -> bool:
+    """Whether no compiler, mode, transform or tracer changes what calls do."""
     return (
         not torch.compiler.is_compiling()
         and not C._len_torch_dispatch_stack()
         and C._functorch.peek_interpreter_stack() is None
         and forward_ad._current_level < 0
         and not C._get_tracing_state()
-        and not C._autograd._profiler_enabled()
     )
 
 
@@ -171,9 +186,16 @@ def is_plain(tensor: Tensor) -> bool:
 def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, str]:
     """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
     if slot != "y":
-        return None, tuples(*rest), ""
+        return rest[4] if len(rest) > 4 else None, tuples(*rest[:4]), ""
     bias, *integers = rest[:5]
     return bias, tuples(*integers), rest[5] if len(rest) > 5 else ""
+
+
+def _arguments(slot: Slot, a: Any, b: Any, bias: Any, integers: Integers, activation: str) -> tuple[Any, ...]:
+    """What `_split` takes apart, in the order of the schema."""
+    if slot == "y":
+        return a, b, bias, *integers, activation
+    return (a, b, *integers, bias) if slot == "x" else (a, b, *integers)
 
 
 def _kernel(slot: Slot) -> Callable[..., Tensor]:
@@ -210,7 +232,7 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
         recording = torch.is_grad_enabled()
 
         def run(a: Tensor, b: Tensor, bias: Tensor | None, activation: str = "") -> Tensor:
-            arguments = (a, b, bias, *integers, activation) if slot == "y" else (a, b, *integers)
+            arguments = _arguments(slot, a, b, bias, integers, activation)
             # A Function switches recording off, but transforms further out still want to record.
             modes = (torch.set_grad_enabled(recording), forward_ad._set_fwd_grad_enabled(True))
             with modes[0], modes[1], C._AutoDispatchBelowAutograd():
@@ -230,27 +252,26 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
 
     def vmap(_info: Any, dims: Any, a: Tensor, b: Tensor, *rest: Any) -> tuple[Tensor, int]:
         bias, integers, activation = _split(slot, rest)
-        a_dim, b_dim, bias_dim = (*dims[:2], dims[2] if slot == "y" else None)
+        a_dim, b_dim, *others = dims
+        place = BIASES[slot]
+        bias_dim = others[place] if place is not None and len(others) > place else None
         mapped: list[tuple[Any, Any]] = [(a, a_dim), (b, b_dim), (bias, bias_dim)]
         count: int = next(tensor.shape[dim] for tensor, dim in mapped if dim is not None)
         if slot != "weight" and b_dim is None and bias_dim is None:
             folded = a.movedim(a_dim, 0).flatten(0, 1)
-            result = _again(slot, folded, b, bias, integers, activation)
+            result = FACES[slot](*_arguments(slot, folded, b, bias, integers, activation))
             return _unfold(result, 0, count), 0
         a, b = _leading(a, a_dim, count), _leading(b, b_dim, count)
         # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count * C, ...).
         a = a.movedim(0, 1).flatten(1, 2)
         b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
         bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
-        result = _again(slot, a, b, bias, (*integers[:3], integers[3] * count), activation)
+        grouped = (*integers[:3], integers[3] * count)
+        result = FACES[slot](*_arguments(slot, a, b, bias, grouped, activation))
         dim = 0 if slot == "weight" else 1
         return _unfold(result, dim, count), dim
 
     return vmap
-
-
-def _again(slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
-    return FACES["y"](a, b, bias, *integers, activation) if slot == "y" else FACES[slot](a, b, *integers)
 
 
 def _unfold(tensor: Any, dim: int, count: int) -> Tensor:
@@ -272,9 +293,10 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
 
     def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
         dtype = torch.get_autocast_dtype(device)
-        tensors = [cast(tensor, dtype) for tensor in (a, b, *(rest[:1] if slot == "y" else ()))]
+        bias, integers, activation = _split(slot, rest)
+        one, two, offset = (cast(tensor, dtype) for tensor in (a, b, bias))
         with C._ExcludeDispatchKeyGuard(excluded):
-            return FACES[slot](*tensors, *(rest[1:] if slot == "y" else rest))
+            return FACES[slot](*_arguments(slot, one, two, offset, integers, activation))
 
     return autocast
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from backstride.torch.convolutions import is_inference
 from backstride.torch.kernels import FORMATS, keeps_channels_last
 from backstride.torch.packing import Options, changes, find, make
+from backstride.torch.training import Trained
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
 FEW_CELLS = 512
@@ -36,15 +37,12 @@ def has_large_weight(module: nn.Module) -> bool:
     return known and plain and module.weight.dtype == torch.float32 and module.weight.numel() >= LARGE_WEIGHT
 
 
-class Prepacked:
-    """A convolution by oneDNN with a remembered weight, in inference on few cells; PyTorch's own at other times."""
+class Prepacked(Trained):
+    """A convolution by oneDNN with a remembered weight, in inference on few cells; at other times as it is trained."""
 
-    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = _computed(self, input, weight, bias) if is_inference(input, weight, bias) else None
-        if result is None:
-            parent: Any = super()
-            return parent._conv_forward(input, weight, bias)
-        return result
+        return super()._conv_forward(input, weight, bias) if result is None else result
 
 
 def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:

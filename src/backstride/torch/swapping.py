@@ -24,6 +24,7 @@ from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import unwatched
 from backstride.torch.prepacked import Prepacked
+from backstride.torch.training import Trained
 
 ROUTES: dict[Any, Callable[..., Tensor]] = {
     torch.conv_transpose1d: conv_transpose1d,
@@ -63,6 +64,10 @@ class Ordinary(Swapped, Convolution):
 
 class Large(Swapped, Prepacked):
     """A convolution with a large weight whose order is remembered, in inference."""
+
+
+class Learner(Swapped, Trained):
+    """A convolution on the engine, in training."""
 
 
 class Chain(Swapped):
@@ -200,7 +205,7 @@ def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mod
 
 
 def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Chain, Routed))
+    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Learner, Chain, Routed))
 
 
 def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:

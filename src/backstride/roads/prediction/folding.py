@@ -7,13 +7,15 @@ import copy
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from backstride.torch import restore
+
 
 def folded(module: nn.Module) -> nn.Module:
     """A copy in evaluation whose traced parts have each batch norm in the convolution that alone feeds it.
 
-    Ioffe & Szegedy, arXiv 1502.03167, section 3.1.
+    All its layers are PyTorch's own again. Ioffe & Szegedy, arXiv 1502.03167, section 3.1.
     """
-    made = copy.deepcopy(module).eval()
+    made = restore(copy.deepcopy(module)).eval()
     for part in made.modules():
         if isinstance(part, fx.GraphModule):
             _fold(part)

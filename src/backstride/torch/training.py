@@ -1,0 +1,103 @@
+"""Ordinary convolutions in training: the operator `conv`, one of the three faces of the form, takes them as they are.
+
+A convolution is the adjoint of the transposed one with the same weight, so its gradients by the input and by the
+weight are the form's two other faces, and the operator's derivatives of every order serve it unchanged. The engine
+computes those faces by Winograd's tiles: 1.2 to 2 times as fast as oneDNN on the layers that `trains` lets pass,
+packing counted; `choice.py` leaves single faces to PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backstride.torch import kernels
+from backstride.torch.choice import TILED_CHANNELS
+from backstride.torch.operators import FACES, apply, is_eager, is_plain
+from backstride.torch.shapes import Integers
+
+KINDS = (nn.Conv2d, nn.Conv3d)
+UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2
+
+
+def trains(module: nn.Module) -> bool:
+    """Whether the engine computes a convolution of two or three axes, or a gradient of it, faster in training.
+
+    >>> trains(nn.Conv2d(64, 64, 3, padding=1)), trains(nn.Conv2d(64, 128, 4, 2, 1)), trains(nn.Conv3d(32, 32, 3))
+    (True, True, True)
+    >>> trains(nn.Conv2d(64, 64, 1)), trains(nn.Conv2d(16, 64, 3)), trains(nn.Conv2d(64, 64, 3, groups=2))
+    (False, False, False)
+    """
+    if type(module) not in KINDS or "forward" in vars(module):
+        return False
+    layer: Any = module
+    return not nn.parameter.is_lazy(layer.weight) and layer.weight.dtype == torch.float32 and _on_engine(layer)
+
+
+def _on_engine(layer: Any) -> bool:
+    if {layer.groups, *layer.dilation} != {1}:
+        return False
+    phases = [-(-taps // step) for taps, step in zip(layer.kernel_size, layer.stride, strict=True)]
+    uneven = any(taps % step for taps, step in zip(layer.kernel_size, layer.stride, strict=True))
+    least = UNEVEN_CHANNELS if uneven and len(phases) == 2 else TILED_CHANNELS
+    enough = (max if len(phases) == 3 else min)(phases) >= 2
+    return enough and min(layer.in_channels, layer.out_channels) >= least
+
+
+class Trained:
+    """A convolution by the operator while gradients are on; PyTorch's own at other times."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        result = _computed(self, input, weight, bias)
+        if result is None:
+            parent: Any = super()
+            return parent._conv_forward(input, weight, bias)
+        return result
+
+
+def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    compiling = torch.compiler.is_compiling()
+    if not (torch.is_grad_enabled() and (_fits_compiler(input) if compiling else _fits(input, weight, bias))):
+        return None
+    if not (input.dtype == weight.dtype == torch.float32 and _on_engine(layer) and input.dim() == weight.dim()):
+        return None
+    if input.shape[1] != weight.shape[1] or input.shape[0] == 0:
+        return None
+    data, padding = input, layer._reversed_padding_repeated_twice
+    if layer.padding_mode != "zeros":
+        data, padding = functional.pad(input, padding, mode=layer.padding_mode), [0] * len(padding)
+    elif not isinstance(layer.padding, str):
+        padding = [cells for size in reversed(layer.padding) for cells in (size, size)]
+    integers = _integers(data, weight, padding, layer.stride)
+    if integers is None:
+        return None
+    if compiling:
+        return FACES["x"](data, weight, *integers, bias)
+    return apply("x", data, weight, bias, integers)
+
+
+def _integers(data: Tensor, weight: Tensor, padding: list[int], stride: tuple[int, ...]) -> Integers | None:
+    """The form's integers: it crops what the convolution pads, and appends cells that the last step does not reach."""
+    crop: list[int] = []
+    pairs = zip(reversed(padding[::2]), reversed(padding[1::2]), strict=True)
+    for size, taps, step, (before, after) in zip(data.shape[2:], weight.shape[2:], stride, pairs, strict=True):
+        spare = size + before + after - taps
+        if spare < 0:
+            return None
+        crop += [before, after - spare % step]
+    return stride, tuple(crop), (1,) * len(stride), 1
+
+
+def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether these are ordinary CPU tensors in a call that nothing changes."""
+    tensors = (input, weight) if bias is None else (input, weight, bias)
+    same = all(is_plain(tensor) and tensor.dtype == weight.dtype for tensor in tensors)
+    return same and is_eager() and not torch.is_autocast_enabled("cpu")
+
+
+def _fits_compiler(input: Tensor) -> bool:
+    """Whether a compiler, whose graphs may hold the operator, sees a CPU tensor; what is exported stays PyTorch's."""
+    return kernels.takes(input) and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
