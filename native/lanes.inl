@@ -37,6 +37,21 @@ template <typename Scalar>
 #endif
 }
 
+// The lowest `count` numbers, where one instruction does that.
+#if BACKSTRIDE_BYTES == 64 && defined(__x86_64__)
+constexpr bool masks_stores = true;
+[[gnu::always_inline]] inline void store_lowest(float* to, Vector<float> value, Index count) {
+    __builtin_ia32_storeups512_mask(to, value, static_cast<unsigned short>((1u << count) - 1));
+}
+[[gnu::always_inline]] inline void store_lowest(double* to, Vector<double> value, Index count) {
+    __builtin_ia32_storeupd512_mask(to, value, static_cast<unsigned char>((1u << count) - 1));
+}
+#else
+constexpr bool masks_stores = false;
+template <typename Scalar>
+inline void store_lowest(Scalar*, Vector<Scalar>, Index) {}
+#endif
+
 // Such stores are seen by other threads after this.
 inline void settle_stores() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -158,7 +173,10 @@ void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar
             }
             transpose_square<Scalar, 1>(block);
             Scalar* target = to + column * pitch + row;
-            if (height == lanes) {
+            if (height == lanes && count == lanes) {
+#pragma GCC unroll 16
+                for (int n = 0; n < lanes; ++n) *reinterpret_cast<Loose<Scalar>*>(target + n * pitch) = block[n];
+            } else if (height == lanes) {
 #pragma GCC unroll 16
                 for (int n = 0; n < lanes; ++n)
                     if (n < count) *reinterpret_cast<Loose<Scalar>*>(target + n * pitch) = block[n];

@@ -4,6 +4,7 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void lane_tile(const LaneProduct<Scalar>& job, Index cell) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> acc[Rows][Vectors] = {};
+    const Scalar* coming = job.coming ? job.coming : job.weights[0];
     for (Index line = 0; line < job.count; ++line) {
         const Scalar* source = job.lines[line] + cell;
         const Scalar* weights = job.weights[line];
@@ -17,6 +18,8 @@ template <typename Scalar, int Rows, int Vectors>
 #pragma GCC unroll 8
                 for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
             }
+            __builtin_prefetch(coming, 0, 2);
+            coming += job.coming_step;
             source += job.pitch;
             weights += Rows;
         }
@@ -54,6 +57,41 @@ void lane_product(const LaneProduct<Scalar>& job) {
     }
 }
 
+// The cells of a vector, each of `Wide` numbers of which `step` count, one after the other: each is stored whole, and the
+// next one overwrites what it has too many.
+template <typename Scalar, int Width, int Wide>
+[[gnu::always_inline]] inline void store_cells(Scalar* to, typename Part<Scalar, Width>::Value value, Index step) {
+    if constexpr (Width == Wide) {
+        *reinterpret_cast<typename Part<Scalar, Width>::Loose*>(to) = value;
+    } else {
+        typedef typename Part<Scalar, Width>::Halves Halves;
+        store_cells<Scalar, Width / 2, Wide>(to, Part<Scalar, Width>::low(value, Halves{}), step);
+        store_cells<Scalar, Width / 2, Wide>(to + Width / 2 / Wide * step, Part<Scalar, Width>::high(value, Halves{}), step);
+    }
+}
+
+// Up to `Wide` streams beside each other, by as many rounds of zipping as Wide has bits.
+template <typename Scalar, int Wide>
+void interleave_few(const Interleave<Scalar>& job) {
+    constexpr int lanes = static_cast<int>(Lanes<Scalar>::count);
+    Scalar* to = job.to;
+    for (Index v = 0; v < job.vectors; ++v) {
+        Vector<Scalar> rows[Wide], next[Wide];
+#pragma GCC unroll 8
+        for (int n = 0; n < Wide; ++n)
+            rows[n] = n < job.count ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(job.scratch + (n * job.vectors + v) * lanes)) : Vector<Scalar>{};
+#pragma GCC unroll 3
+        for (int round = 1; round < Wide; round *= 2) {
+#pragma GCC unroll 4
+            for (int n = 0; n < Wide / 2; ++n) zip<Scalar>(rows[n], rows[n + Wide / 2], next[2 * n], next[2 * n + 1]);
+#pragma GCC unroll 8
+            for (int n = 0; n < Wide; ++n) rows[n] = next[n];
+        }
+#pragma GCC unroll 8
+        for (int n = 0; n < Wide; ++n, to += lanes / Wide * job.count) store_cells<Scalar, lanes, Wide>(to, rows[n], job.count);
+    }
+}
+
 template <typename Scalar>
 void interleave(const Interleave<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
@@ -81,6 +119,8 @@ void interleave(const Interleave<Scalar>& job) {
         }
         return;
     }
+    if (job.count <= 4 && lanes >= 4) return interleave_few<Scalar, lanes >= 4 ? 4 : 1>(job);
+    if (job.count <= 8 && lanes >= 8) return interleave_few<Scalar, lanes >= 8 ? 8 : 1>(job);
     const Index cells = job.vectors * lanes;
     for (Index n = 0; n < job.count; ++n) {
         const Scalar* from = job.scratch + n * cells;

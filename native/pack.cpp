@@ -173,7 +173,9 @@ double cycles(const Problem& p, const Side& side, const Sweep& sweep, const Term
     const auto planes = static_cast<double>(forms.planes()), of_terms = static_cast<double>(terms.count());
     double products = 0;
     for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
-    const double each = products * depth * vectors + planes * (5 * of_terms * depth / static_cast<double>(lanes) + 8 * vectors);
+    // Along one axis, tiles are few cells, from far apart in memory.
+    const double turns = side.transpose && (forms.lines.outputs == 1 || forms.columns.outputs == 1) ? 2.4 : 1;
+    const double each = products * depth * vectors + turns * planes * (5 * of_terms * depth / static_cast<double>(lanes) + 8 * vectors);
     const double once = side.transpose ? 0 : transform * planes * of_terms * depth * vectors;
     return static_cast<double>(own) * each + once * static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms));
 }

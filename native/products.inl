@@ -56,11 +56,13 @@ template <typename Scalar, int Rows, int Vectors>
     }
 }
 
-// Bias, activation and store of whole vectors, for the activations that are one instruction.
-template <typename Scalar, int Rows, int Vectors>
+// Bias, activation and store of vectors, for the activations that are one instruction; where they are `Partly` whole,
+// `last` numbers of the last one count.
+template <typename Scalar, int Rows, int Vectors, bool Partly>
 [[gnu::always_inline]] inline void finish_whole(const Block<Scalar>& block, Index row, Index column,
                                                 Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index lanes = Lanes<Scalar>::count;
+    const Index last = block.columns - column - (Vectors - 1) * lanes;
     if (block.bias) {
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
@@ -80,7 +82,11 @@ template <typename Scalar, int Rows, int Vectors>
     for (int r = 0; r < Rows; ++r) {
         if (r >= rows) break;
         Scalar* target = block.targets[row + r] + block.target_offset + column;
-        if (block.bypasses && Vectors * BACKSTRIDE_BYTES % 64 == 0 && starts_line(target)) {
+        if constexpr (Partly) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors - 1; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
+            store_lowest(target + (Vectors - 1) * lanes, acc[r][Vectors - 1], last);
+        } else if (block.bypasses && Vectors * BACKSTRIDE_BYTES % 64 == 0 && starts_line(target)) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) store_past_caches<Scalar>(target + v * lanes, acc[r][v]);
         } else {
@@ -110,7 +116,9 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void finish(const Block<Scalar>& block, Index row, Index column,
                                           Vector<Scalar> (&acc)[Rows][Vectors]) {
     if (block.columns - column >= Vectors * Lanes<Scalar>::count && block.activation <= Activation::relu)
-        return finish_whole<Scalar, Rows, Vectors>(block, row, column, acc);
+        return finish_whole<Scalar, Rows, Vectors, false>(block, row, column, acc);
+    if constexpr (masks_stores)
+        if (block.activation <= Activation::relu) return finish_whole<Scalar, Rows, Vectors, true>(block, row, column, acc);
     Vector<Scalar> sums[Rows][Vectors];  // whose address is given away: the sums themselves stay in registers
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)

@@ -132,9 +132,12 @@ struct LaneProduct {
     Index rows, vectors;
     Scalar* sums;
     Index sums_pitch;
+    const Scalar* coming = nullptr;  // a number in each of `depth` cache lines, coming_step apart, that are needed next
+    Index coming_step = 0;
 };
 
 constexpr Index most_lane_rows = 6;
+constexpr Index most_excess = 8;
 
 // streams[n][cell] beside each other, activated after the sum over `terms` and the bias: for every cell and stream,
 // to[cell*count + n] = activation(bias[n] + sum of terms[n][t][cell]).
@@ -146,7 +149,7 @@ struct Interleave {
     Index count, vectors;
     Activation activation;
     Scalar* scratch;  // count * vectors vectors
-    Scalar* to;
+    Scalar* to;       // as many, and room for most_excess numbers behind them
 };
 
 template <typename Scalar>

@@ -88,7 +88,8 @@ class Compiled(Implementation):
       F(2,2), F(3,2) and F(2,3), where a map has enough of them to pay; other phases as below. A NaN or
       infinity in `x` makes this call run the phases instead, so that it reaches no other cells.
     - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: cells stand in the
-      lanes, and the sums of the innermost taps are overlapped. Lines shorter than a vector run as below.
+      lanes, and products of taps, all or those of the innermost axis, are overlapped. Lines shorter than a
+      vector run as below.
     - `stacked`: fewer than 64 output channels, where neighbouring cells beside each other fill vectors better.
     - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
