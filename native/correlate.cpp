@@ -165,6 +165,7 @@ void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels,
                                Tiling tiling) {
     const bool forced = tiling == Tiling::always, tiled = forced || (tiling == Tiling::automatic && sizeof(Scalar) == sizeof(float));
     if (tiled && correlate_tiles(p, kernels, forced, x, y, w)) return;
+    if (correlate_gathered(p, kernels, x, y, w)) return;
     Gradient<Scalar>(p, kernels, x, y, w).run();
 }
 

@@ -20,4 +20,9 @@ void correlate_kernel_gradient(const Problem& problem, const Kernels<Scalar>& ke
 template <typename Scalar>
 bool correlate_tiles(const Problem& problem, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y, Scalar* w);
 
+// By gathered cells; false, with nothing that counts written, where there are none, channels are groups of their own, or NaN
+// or infinity would meet taps that take them outside of the output.
+template <typename Scalar>
+bool correlate_gathered(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w);
+
 }  // namespace backstride

@@ -10,9 +10,23 @@ namespace {
 
 constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
 constexpr Index padded_rows = block_rows + 16;
+constexpr Index most_taps = 64;               // whose pointers are laid out at once
+constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,
+constexpr Index sources_of_piece = 448 << 10;  // of those that stay in the second-level cache beside the weights
+constexpr Index sums_in_cache = 1 << 20;      // and of the sums of those panels
 
-Index rows_of(const Sweep& sweep) {
-    return sweep.taps() <= 64 ? block_rows : std::max<Index>(block_rows / (sweep.taps() / 64 + 1), 14);
+// A part of the products of every row: some taps, or part of the depth of one.
+struct Piece {
+    Index tap, taps, from, depth;
+};
+
+// All of them where they fit into the cache, or where a single panel reads them, which cuts itself; otherwise pieces.
+Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Index size) {
+    const Index taps = std::min(sweep.taps(), most_taps), most = sources_of_piece / (rows * size);
+    if (panels == 1 || taps * depth <= sources_in_cache / (rows * size)) return {0, taps, 0, depth};
+    if (depth <= most) return {0, std::min(taps, most / depth), 0, depth};
+    const Index parts = (depth + most - 1) / most;
+    return {0, 1, 0, ((depth + parts - 1) / parts + 15) / 16 * 16};
 }
 
 // `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros.
@@ -34,8 +48,8 @@ const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index f
 // meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
 // cell, or of cells along the innermost axis.
 template <typename Scalar>
-void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows, const Scalar** pointers, Scalar** targets,
-           Scalar* spilled, std::vector<Spill<Scalar>>& spills, Scalar* edges) {
+void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Index from, Index rows, const Scalar** pointers,
+           Scalar** targets, Scalar* spilled, std::vector<Spill<Scalar>>& spills, Scalar* edges) {
     const auto& [planes, lines, columns] = sweep.axes;
     const Side& side = pass.side;
     const Index cells = sweep.cells(), batch = pass.problem.batch;
@@ -58,7 +72,9 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
         };
         // In place, rows lie evenly; only the first and the last of a line may reach outside.
         const Index target_step = images_inside ? target_image : columns.stride * side.target_channels;
-        if (!in_place) {
+        if (piece.tap > 0) {
+            // They are known.
+        } else if (!in_place) {
             for (Index n = 0; n < run; ++n) aim(n);
         } else {
             aim(0);
@@ -67,79 +83,102 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, Index from, Index rows,
             for (Index n = 2; n < run - 1; ++n) targets[row + n] = targets[row + 1] + (n - 1) * target_step;
         }
         const Scalar** pointer = pointers + row;
-        for (const Index offset0 : planes.offsets) {
-            const Index i0 = q0 * planes.step + offset0;
-            const bool in0 = i0 >= 0 && i0 < planes.extent;
-            for (const Index offset1 : lines.offsets) {
-                const Index i1 = q1 * lines.step + offset1;
-                const bool in1 = in0 && i1 >= 0 && i1 < lines.extent;
-                for (const Index offset2 : columns.offsets) {
-                    const Index first = q2 * columns.step + offset2;
-                    if (side.merged > 1) {
-                        for (Index n = 0; n < run; ++n) {
-                            const Index at = first + (images_inside ? 0 : n * columns.step);
-                            const Scalar* line = pass.source + (image + (images_inside ? n : 0)) * source_image +
-                                                 (in1 ? (i0 * side.source[1] + i1) * side.source[2] * side.source_channels : 0);
-                            pointer[n] = in1 ? merged_cells(pass, line, at, columns.extent, edges) : pass.zeros.data();
-                        }
-                        pointer += padded_rows;
-                        continue;
-                    }
-                    // Cells first + n*step of the innermost axis that lie inside.
-                    Index low = 0, high = in1 ? run : 0;
-                    if (images_inside) {
-                        if (first < 0 || first >= columns.extent) high = 0;
-                    } else if (in1) {
-                        low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
-                        high = first >= columns.extent
-                                   ? 0
-                                   : std::min(run, (columns.extent - 1 - first) / columns.step + 1);
-                    }
-                    const Scalar* base = pass.source + image * source_image;
-                    if (low < high)
-                        base += ((i0 * side.source[1] + i1) * side.source[2] + first) * side.source_channels;
-                    low = std::min(low, run);
-                    high = std::max(low, high);
-                    std::fill(pointer, pointer + low, pass.zeros.data());
-                    for (Index n = low; n < high; ++n) pointer[n] = base + n * source_step;
-                    std::fill(pointer + high, pointer + run, pass.zeros.data());
-                    pointer += padded_rows;
-                }
+        const auto wide = static_cast<Index>(columns.offsets.size()), high = static_cast<Index>(lines.offsets.size());
+        for (Index tap = piece.tap; tap < piece.tap + piece.taps; ++tap, pointer += padded_rows) {
+            const auto offset = [](const Axis& axis, Index n) { return axis.offsets[static_cast<std::size_t>(n)]; };
+            const Index i0 = q0 * planes.step + offset(planes, tap / wide / high), i1 = q1 * lines.step + offset(lines, tap / wide % high);
+            const Index first = q2 * columns.step + offset(columns, tap % wide);
+            const bool in = i0 >= 0 && i0 < planes.extent && i1 >= 0 && i1 < lines.extent;
+            // Cells first + n*step of the innermost axis that lie inside, with all that are merged with them.
+            const Index ends = columns.extent - side.merged;
+            Index low = 0, high_end = in ? run : 0;
+            if (images_inside) {
+                if (first < 0 || first > ends) high_end = 0;
+            } else if (in) {
+                low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
+                high_end = first > ends ? 0 : std::min(run, (ends - first) / columns.step + 1);
             }
+            low = std::min(low, run);
+            high_end = std::max(low, high_end);
+            const Scalar* base = pass.source + image * source_image;
+            if (in) base += (i0 * side.source[1] + i1) * side.source[2] * side.source_channels;
+            const auto outside = [&](Index start, Index end) {
+                if (side.merged == 1 || !in) {
+                    std::fill(pointer + start, pointer + end, pass.zeros.data());
+                    return;
+                }
+                for (Index n = start; n < end; ++n)
+                    pointer[n] = merged_cells(pass, base + (images_inside ? n * source_image : 0), first + (images_inside ? 0 : n * columns.step),
+                                              columns.extent, edges);
+            };
+            outside(0, low);
+            if (low < high_end) base += first * side.source_channels;
+            for (Index n = low; n < high_end; ++n) pointer[n] = base + n * source_step;
+            if (low < high_end) base -= first * side.source_channels;
+            outside(high_end, run);
         }
     }
+}
+
+// How many rows of a block may need copies of their cells: those that reach beyond the ends of a line.
+template <typename Scalar>
+Index edge_rows(const Pass<Scalar>& pass, const Sweep& sweep, Index rows) {
+    const Axis& columns = sweep.axes[2];
+    const Index first = columns.offsets.front(), last = first + (columns.count - 1) * columns.step + pass.side.merged;
+    return first < 0 || last > columns.extent ? rows : 0;
 }
 
 }  // namespace
 
 template <typename Scalar>
 Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep) {
-    const Index rows = sweep.cells() * pass.problem.batch, size = rows_of(sweep);
-    return (rows + size - 1) / size;
+    return (sweep.cells() * pass.problem.batch + block_rows - 1) / block_rows;
 }
 
 template <typename Scalar>
 void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, Index first, Index last) {
     const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
     const Side& side = pass.side;
-    const Index size = rows_of(sweep), from = block * size;
-    const Index rows = std::min(sweep.cells() * pass.problem.batch - from, size), taps = sweep.taps();
+    const Index from = block * block_rows, width = pass.panel_width();
+    const Index rows = std::min(sweep.cells() * pass.problem.batch - from, block_rows), taps = sweep.taps();
     static thread_local std::vector<const Scalar*> pointers;
     static thread_local std::vector<Scalar*> targets;
     static thread_local Scratch<Scalar> scratch_buffer, spilled_buffer, edges;
     static thread_local std::vector<Spill<Scalar>> spills;
-    pointers.resize(static_cast<std::size_t>(taps * padded_rows));
-    for (Index tap = 0; tap < taps; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min<Index>(16, padded_rows - rows), pass.zeros.data());
+    const Index together = std::min(last - first, sums_in_cache / (padded_rows * width * static_cast<Index>(sizeof(Scalar))));
+    Piece piece = first_piece(sweep, side.depth, rows, together, static_cast<Index>(sizeof(Scalar)));
+    const Index most = piece.taps, depth = piece.depth;
+    const bool whole = most == taps && depth == side.depth;
+    pointers.resize(static_cast<std::size_t>(most * padded_rows));
+    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min<Index>(16, padded_rows - rows), pass.zeros.data());
     targets.resize(padded_rows);
-    Scalar* const scratch = scratch_buffer.get(padded_rows * pass.panel_width());
+    Scalar* const scratch = scratch_buffer.get(padded_rows * width * (whole ? 1 : together));
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * pass.stride) : nullptr;
-    spills.clear();
-    point(pass, sweep, from, rows, pointers.data(), targets.data(), spilled, spills,
-          side.merged > 1 ? edges.get(rows * taps * side.depth) : nullptr);
-    pass.kernels.gather({pointers.data(), padded_rows, rows, taps, side.depth, group * side.depth, group * side.channels,
-         pass.zeros.data(), targets.data(),
-         pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride, pass.bias_of(group),
-         side.columns, first, last, pass.activation, scratch, true, pass.bypasses});
+    Scalar* const copies = side.merged > 1 ? edges.get(most * edge_rows(pass, sweep, rows) * side.depth) : nullptr;
+    const Scalar* const weights = pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride;
+    for (Index panel = first; panel < last; panel += whole ? last - first : together) {
+        const Index end = whole ? last : std::min(last, panel + together);
+        for (piece.tap = 0; piece.tap < taps; piece.tap += most) {
+            piece.taps = std::min(most, taps - piece.tap);
+            const bool points = panel == first || most < taps;
+            if (points && piece.tap == 0) spills.clear();
+            if (points)
+                point(pass, sweep, piece, from, rows, pointers.data(), targets.data(), spilled, spills, copies);
+            for (piece.from = 0; piece.from < side.depth; piece.from += depth) {
+                piece.depth = std::min(depth, side.depth - piece.from);
+                const bool begins = piece.tap + piece.from == 0, ends = piece.tap + piece.taps == taps && piece.from + piece.depth == side.depth;
+                // Panel by panel, unless one piece is all there is.
+                for (Index at = panel; at < end; at = whole ? end : at + 1) {
+                    const Index column = at * width, used = std::min(width, pass.stride - column);
+                    const Index skipped = whole ? 0 : (taps * side.depth - piece.taps * piece.depth) * column + (piece.tap * side.depth + piece.from) * used;
+                    pass.kernels.gather({pointers.data(), padded_rows, rows, piece.taps, piece.depth, group * side.depth + piece.from,
+                                         group * side.channels, pass.zeros.data(), targets.data(), weights + skipped, pass.bias_of(group),
+                                         side.columns, at, whole ? end : at + 1, pass.activation,
+                                         scratch + (whole ? 0 : (at - panel) * padded_rows * width), true, pass.bypasses, begins, ends});
+                }
+            }
+        }
+    }
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
 }
 

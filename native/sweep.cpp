@@ -141,9 +141,10 @@ bool has_holes(const Problem& p, const Stack& stack) {
 
 Index merged_taps(const Problem& p, bool transpose) {
     constexpr Index few_channels = 32, most_products = 6144;  // the latter bounds the copies of cells at the borders
-    const bool merges = !transpose && p.groups == 1 && p.dilation[2] == 1 && p.big <= few_channels &&
-                        Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_products;
-    return merges ? p.kernel[2] : 1;
+    if (transpose || p.groups > 1 || p.dilation[2] > 1) return 1;
+    const bool inside = p.before[2] <= 0 && Wide(p.input[2] - 1) * p.strides[2] + p.kernel[2] - p.before[2] <= p.output[2];
+    const bool few = p.big <= few_channels && Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_products;
+    return inside || few ? p.kernel[2] : 1;
 }
 
 std::vector<Sweep> sweeps(const Problem& p, bool transpose, const Stack& stack, Index merged) {

@@ -78,7 +78,7 @@ bool has_holes(const Problem& p, const Stack& stack);
 Axis whole(const Problem& p, std::size_t axis);
 
 // How many innermost taps of a convolution stand beside each other in its source as if they were channels: all where
-// they are neighbours and channels are few, otherwise 1.
+// they are neighbours and either never reach beyond the ends of a line or channels are few, otherwise 1.
 Index merged_taps(const Problem& p, bool transpose);
 
 // The phases that have taps, in an order that does not depend on the crop or the sizes.

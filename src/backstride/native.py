@@ -247,7 +247,10 @@ def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFo
 
 
 def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
-    shape = _shape(batch, size, channels, data_format)
+    return _fresh(_shape(batch, size, channels, data_format), dtype)
+
+
+def _fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
@@ -255,7 +258,7 @@ def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
     small, big = _last(x, call.data_format, *target), _last(y, call.data_format, *target)
-    result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
+    result = _fresh((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
     options = (call.groups, call.winograd) if target else (call.groups,)
     kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, *options)

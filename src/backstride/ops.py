@@ -125,6 +125,11 @@ def conv(
     themselves, as in `plan`. Returns (N, *smaller, C_small). Everything else, and the errors, as in
     `conv_transpose`.
     """
+    key = None
+    if bias is None and activation is None:
+        key = recent.shapes_of_call(x, kernel, bool(winograd), "conv", strides, padding, dilation, groups, data_format)
+        if (known := recent.checked(key)) is not None:
+            return cast("Array", known[0].conv(cast("Any", x), cast("Any", kernel), None, None, known[1]))
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     layout = check_data_format(data_format)
     kind = arrays.dtype_name("kernel", kernel)
@@ -147,6 +152,7 @@ def conv(
         data = arrays.to_numpy("x", x)
     terms = math.prod(spatial) * big // count * largest(weights)
     source, wide, offset = exact_integers(data, widen(weights), offset, terms)
+    recent.keep(key, implementation, call)
     return narrow(implementation.conv(source, wide, offset, activation, call), x, data.dtype)
 
 
@@ -175,6 +181,10 @@ def conv_kernel_gradient(
     the kernel array, channels included. `winograd=False` keeps to sums of the products themselves, as in
     `plan`. Everything else, and the errors, as in `conv`.
     """
+    options = (kernel_shape, strides, padding, dilation, groups, data_format)
+    key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *options)
+    if (known := recent.checked(key)) is not None:
+        return cast("Array", known[0].conv_kernel_gradient(cast("Any", y), cast("Any", x), known[1]))
     _ = arrays.same_library(x=x, y=y)
     layout = check_data_format(data_format)
     same_kind(arrays.dtype_name("x", x), "x", y=y)
@@ -198,8 +208,9 @@ def conv_kernel_gradient(
         raise ValueError(message)
     terms = data.shape[0] * math.prod(where.input) * largest(data)
     source, image, _ = exact_integers(gradient, widen(data), None, terms)
-    result = select(data.dtype).conv_kernel_gradient(source, image, Call(where, count, layout, bool(winograd)))
-    return narrow(result, x, data.dtype)
+    implementation, call = select(data.dtype), Call(where, count, layout, bool(winograd))
+    recent.keep(key, implementation, call)
+    return narrow(implementation.conv_kernel_gradient(source, image, call), x, data.dtype)
 
 
 def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: str | None = None) -> Array:

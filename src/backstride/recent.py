@@ -1,4 +1,4 @@
-"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel, and geometries of recent calls.
+"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel; geometries and checks of others.
 
 Nothing is trusted but contents: a plan is used again only where kernel and bias hold the very bytes that it was
 made from, and all options are equal. So a kernel that was changed in place is packed anew, and an equal one in another
@@ -16,15 +16,18 @@ import numpy as np
 
 from backstride.engine import VARIABLE
 from backstride.geometry import Geometry, convolution
+from backstride.implementation import Call, Implementation
 from backstride.native import same_bytes
 
 MOST_PLANS = 16
 MOST_BYTES = 64 << 20
 MOST_GEOMETRIES = 256
+PLAIN = frozenset((int, str, type(None)))
 
 _lock = threading.Lock()
 _plans: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
 _geometries: dict[Any, Geometry] = {}
+_checked: dict[Any, tuple[Implementation, Call]] = {}
 
 
 def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
@@ -68,6 +71,31 @@ def adjoint_of_convolution(sizes: tuple[int, ...], spatial: tuple[int, ...], **o
     return found
 
 
+def shapes_of_call(one: Any, other: Any, winograd: bool, *options: Any) -> Any:
+    """What decides how two arrays are convolved, beside their numbers; None unless both are NumPy's, of one dtype."""
+    if type(one) is not np.ndarray or type(other) is not np.ndarray or not all(map(_plain, options)):
+        return None
+    kind = one.dtype
+    if kind.char not in "fd" or not kind.isnative or other.dtype != kind:
+        return None
+    return (one.shape, other.shape, kind.char, os.environ.get(VARIABLE), winograd, *options)
+
+
+def checked(key: Any) -> tuple[Implementation, Call] | None:
+    """What an earlier call of these shapes and options was found to be."""
+    return None if key is None else _checked.get(key)
+
+
+def keep(key: Any, implementation: Implementation, call: Call) -> None:
+    """Remember what a call was found to be."""
+    if key is None:
+        return
+    with _lock:
+        if len(_checked) >= MOST_GEOMETRIES:
+            _checked.clear()
+        _checked[key] = implementation, call
+
+
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, cast("list[Any]", value))) if isinstance(value, list | tuple) else value
 
@@ -81,9 +109,7 @@ def _key(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(_plain(entry) for entry in cast("tuple[Any, ...]", value))
-    return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    return type(value) in PLAIN or (type(value) is tuple and all(map(_plain, cast("tuple[Any, ...]", value))))
 
 
 def _same(bias: Any, offset: Any) -> bool:
