@@ -17,7 +17,7 @@ import numpy as np
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
 from backstride.implementation import Call, Implementation, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_view
+from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 _native: Any
 try:
@@ -190,7 +190,21 @@ class Compiled(Implementation):
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        return _gradient(_native.conv_kernel_gradient, x, y, call, self.name)
+        return self._gradient(_native.conv_kernel_gradient, x, y, call)
+
+    def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray:
+        sums = self._gradient(_native.conv_kernel_gradient_half, x, y, call, brain)
+        bits = np.empty(sums.shape, np.uint16)
+        _native.narrow(sums, bits, self.name, brain)
+        return bits
+
+    def _gradient(self, run: Any, x: AnyArray, y: AnyArray, call: Call, *kind: bool) -> AnyArray:
+        """The gradient in single precision, or in double for that."""
+        channel = 1 if call.data_format == "channels_first" else -1
+        shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
+        result = np.empty(shape, np.float64 if x.dtype.itemsize == 8 else np.float32)
+        run(x, y, _kernel_axes(result), *self._settings(call), *kind)
+        return _kernel_first(result, self.name) if channel == 1 else result
 
 
 DIRECT = Direct()
@@ -252,25 +266,19 @@ def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
 
 
-def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
-    small, big = _last(x, call.data_format, *target), _last(y, call.data_format, *target)
+def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+    small, big = data_view(x, call.data_format), data_view(y, call.data_format)
     result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
-    options = (call.groups, call.winograd) if target else (call.groups,)
-    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, *options)
-    if call.data_format == "channels_last":
-        return result
-    shape = (result.shape[-1], result.shape[-2], *call.geometry.kernel)
-    rows = np.ascontiguousarray(result.reshape(-1, *result.shape[-2:]).swapaxes(0, 1))
-    return turned(rows.reshape(1, -1, shape[0]), *target).reshape(shape)
+    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *integers, call.groups)
+    return result if call.data_format == "channels_last" else np.ascontiguousarray(kernel_unview(result, call.data_format))
 
 
-def _last(data: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
-    """(N, *size, C), contiguous."""
-    if data_format == "channels_last" or not data.flags.c_contiguous:
-        return np.ascontiguousarray(data_view(data, data_format))
-    cells = turned(data.reshape(*data.shape[:2], math.prod(data.shape[2:])), *target)
-    return cells.reshape(data.shape[0], *data.shape[2:], data.shape[1])
+def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
+    """(C_small, C_big/groups, *k), contiguous, from (*k, C_big/groups, C_small)."""
+    *size, big, small = kernel.shape
+    rows = np.ascontiguousarray(kernel.reshape(-1, big, small).swapaxes(0, 1))
+    return turned(rows.reshape(1, -1, small), target).reshape(small, big, *size)
 
 
 def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
