@@ -254,6 +254,20 @@ void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device:
     unlocked([&] { turn_all(kernels, source, count, rows, columns, target); });
 }
 
+// A kernel (taps, big, small) to (small, big, taps), or `back`.
+template <typename Scalar>
+void turn_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
+               const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name, bool back) {
+    const auto taps = static_cast<Index>(from.shape(back ? 2 : 0)), big = static_cast<Index>(from.shape(1)), small = static_cast<Index>(from.shape(back ? 0 : 2));
+    if (to.shape(0) != from.shape(2) || to.shape(1) != from.shape(1) || to.shape(2) != from.shape(0))
+        throw nb::value_error("an array has the wrong size");
+    if (from.size() == 0) return;
+    const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
+    const Scalar* source = from.data();
+    Scalar* target = to.data();
+    unlocked([&] { turn_kernel(kernels, source, taps, big, small, target, back); });
+}
+
 template <typename Scalar>
 void define(nb::module_& module, const char* name) {
     nb::class_<Weights<Scalar>>(module, name)
@@ -272,6 +286,7 @@ void define(nb::module_& module, const char* name) {
     module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "brain"_a);
     module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
+    module.def("turn_taps", turn_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",

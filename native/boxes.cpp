@@ -295,6 +295,27 @@ void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, I
     });
 }
 
+template <typename Scalar>
+void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
+    // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one end.
+    const Index some = std::max<Index>(1, cells_at_once / taps), bands = (big + some - 1) / some, pieces = (small + cells_at_once - 1) / cells_at_once;
+    parallel(bands * pieces, [&](Index task) {
+        static thread_local Scratch<Scalar> together;
+        const Index first = task / bands * cells_at_once, count = std::min(cells_at_once, small - first);
+        const Index band = task % bands * some, rows = (std::min(band + some, big) - band) * taps, front = (first * big + band) * taps;
+        Scalar* const piece = together.get(rows * count);
+        if (back) kernels.transpose(from + front, big * taps, count, rows, piece, count, false);
+        for (Index row = 0; row < rows; ++row) {
+            const Index last = (row % taps * big + band + row / taps) * small + first;
+            if (back) std::copy_n(piece + row * count, count, to + last);
+            else std::copy_n(from + last, count, piece + row * count);
+        }
+        if (!back) kernels.transpose(piece, count, rows, count, to + front, big * taps, false);
+    });
+}
+
+template void turn_kernel<float>(const Kernels<float>&, const float*, Index, Index, Index, float*, bool);
+template void turn_kernel<double>(const Kernels<double>&, const double*, Index, Index, Index, double*, bool);
 template void turn_all<float>(const Kernels<float>&, const float*, Index, Index, Index, float*);
 template void turn_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
 template void narrow_all<float>(const Kernels<float>&, const float*, Index, Half*, Storage);

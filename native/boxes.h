@@ -26,6 +26,10 @@ void correlate_views(const Problem& problem, const Kernels<Scalar>& kernels, con
 template <typename Scalar>
 void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to);
 
+// A kernel from (*k, big, small) to (small, big, *k), or back, in one pass.
+template <typename Scalar>
+void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back);
+
 // All numbers, rounded.
 template <typename Scalar>
 void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Half* to, Storage storage);

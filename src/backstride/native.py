@@ -142,7 +142,7 @@ class Compiled(Implementation):
         self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
     ) -> AnyArray:
         shape = _shape(bits.shape[0], call.geometry.output, packed.outputs, call.data_format)
-        y, first = np.empty(shape, np.uint16), call.data_format == "channels_first"
+        y, first = _bits(shape), call.data_format == "channels_first"
         packed.run_half(bits, bias, CODES[activation], y, first, call.before, True, brain)
         return y
 
@@ -181,7 +181,7 @@ class Compiled(Implementation):
         brain: bool,
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
-        x = np.empty(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format), np.uint16)
+        x = _bits(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format))
         _native.conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
         return x
 
@@ -194,7 +194,7 @@ class Compiled(Implementation):
 
     def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray:
         sums = self._gradient(_native.conv_kernel_gradient_half, x, y, call, brain)
-        bits = np.empty(sums.shape, np.uint16)
+        bits = _bits(sums.shape)
         _native.narrow(sums, bits, self.name, brain)
         return bits
 
@@ -202,7 +202,7 @@ class Compiled(Implementation):
         """The gradient in single precision, or in double for that."""
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
-        result = np.empty(shape, np.float64 if x.dtype.itemsize == 8 else np.float32)
+        result = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
         run(x, y, _kernel_axes(result), *self._settings(call), *kind)
         return _kernel_first(result, self.name) if channel == 1 else result
 
@@ -260,10 +260,20 @@ def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFo
 
 
 def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
-    shape = _shape(batch, size, channels, data_format)
+    return _kept(_shape(batch, size, channels, data_format), dtype)
+
+
+def _kept(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+    """An array of floats, not initialised: a large one in memory that earlier ones left behind."""
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
+
+
+def _bits(shape: tuple[int, ...]) -> AnyArray:
+    """The same for half precision."""
+    count = math.prod(shape)
+    return _kept((-(-count // 2),), np.dtype(np.float32)).view(np.uint16)[:count].reshape(shape)
 
 
 def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
@@ -277,8 +287,9 @@ def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
 def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
     """(C_small, C_big/groups, *k), contiguous, from (*k, C_big/groups, C_small)."""
     *size, big, small = kernel.shape
-    rows = np.ascontiguousarray(kernel.reshape(-1, big, small).swapaxes(0, 1))
-    return turned(rows.reshape(1, -1, small), target).reshape(small, big, *size)
+    result = _kept((small, big, *size), kernel.dtype)
+    _native.turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
+    return result
 
 
 def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
@@ -286,8 +297,9 @@ def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyAr
     if data_format == "channels_last" or not kernel.flags.c_contiguous:
         return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
-    rows = turned(kernel.reshape(1, small, -1), target).reshape(big, -1, small)
-    return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(*size, big, small)
+    result = _kept((*size, big, small), kernel.dtype)
+    _native.turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
+    return result
 
 
 def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
