@@ -281,7 +281,9 @@ def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
     result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
     kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *integers, call.groups)
-    return result if call.data_format == "channels_last" else np.ascontiguousarray(kernel_unview(result, call.data_format))
+    return (
+        result if call.data_format == "channels_last" else np.ascontiguousarray(kernel_unview(result, call.data_format))
+    )
 
 
 def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
