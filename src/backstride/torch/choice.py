@@ -11,9 +11,9 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
   channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
   64 channels, and the kernel fewer than 64 taps.
 
-Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, float16, crops of its own.
-For bfloat16, which oneDNN multiplies as the engine does, `bfloat16_pays` is the rule of the forward pass, packed before or not,
-and `_bfloat16_is_faster` that of training.
+Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, float16, crops of its
+own. For bfloat16, `bfloat16_pays` is the rule of the forward pass, packed before or not, and `_bfloat16_is_faster` that
+of a weight packed anew; they hold where the processor multiplies bfloat16.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
@@ -82,7 +82,7 @@ def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> 
 
 
 def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
-    """oneDNN takes long for large results, with groups, and with large weights over few cells, which it puts in order."""
+    """Where PyTorch takes long: for large results, with groups, and for gradients of large weights over few cells."""
     stride, _, _, groups = integers
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "y":

@@ -77,7 +77,8 @@ def conv_transpose2d(
     exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
 
     CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory, half precision in
-    float32, rounded once; everything else by PyTorch's kernels, with the same result. Channels-last memory format is kept.
+    float32, rounded once; everything else by PyTorch's kernels, with the same result. Channels-last memory format is
+    kept.
 
     Raises `RuntimeError` and `TypeError` where PyTorch does, and `ValueError` for `output_size`.
     """

@@ -25,7 +25,7 @@ from torch import Tensor
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import same_bytes
 
-HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is the brain's
+HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
 
