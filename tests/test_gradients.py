@@ -208,10 +208,10 @@ def test_half_precision_is_an_exact_sum_rounded_once(kind: str, call: Drawn) -> 
     x, _, y = (array.astype(HALF[kind]) for array in call.floats())
     found = bs.conv_kernel_gradient(y, x, call.kernel_shape, **call.options)
     assert found.dtype == HALF[kind]
-    wide = [array.astype(np.float64) for array in (x, y)]
+    wide_x, wide_y = (array.astype(np.float64) for array in (x, y))
     options: dict[str, Any] = {"groups": call.groups, "data_format": call.data_format}
-    exact = reference.conv_kernel_gradient(*wide, call.geometry, **options)
-    sums = reference.conv_kernel_gradient(*(np.abs(array) for array in wide), call.geometry, **options)
+    exact = reference.conv_kernel_gradient(wide_x, wide_y, call.geometry, **options)
+    sums = reference.conv_kernel_gradient(np.abs(wide_x), np.abs(wide_y), call.geometry, **options)
     terms = max(1, call.batch * int(np.prod(call.geometry.input)))
     assert is_rounded_once(found, exact, 4 * 2.0**-24 * terms**0.5 * sums, kind)
 
@@ -229,8 +229,8 @@ def test_half_precision_in_boxes_has_the_same_bits_for_any_number_of_threads(
         bs.set_num_threads(threads)
         results.append(in_format(case, y, x, data_format))
     assert all(np.array_equal(result, results[0]) for result in results)
-    wide = [array.astype(np.float64) for array in (y, x)]
-    exact, sums = case.gradient(*wide), case.gradient(*(np.abs(array) for array in wide))
+    wide_y, wide_x = (array.astype(np.float64) for array in (y, x))
+    exact, sums = case.gradient(wide_y, wide_x), case.gradient(np.abs(wide_y), np.abs(wide_x))
     assert is_rounded_once(results[0], exact, 1e-6 * sums, kind)
 
 

@@ -53,10 +53,13 @@ def compare(rank: int, tensors: list[Any], options: dict[str, Any], dtype: Any, 
     def upstream(y: Any) -> Any:
         return torch.linspace(-1, 1, y.numel(), dtype=torch.float64).reshape(y.shape).to(dtype).to(y.dtype)
 
+    def positive(y: Any) -> Any:
+        return upstream(y).abs()
+
     found = results(calls.OURS[rank], low, upstream, options)
     function = stock or calls.STOCK[rank]
     exact = results(function, wide, upstream, options)
-    sums = results(function, plain, lambda y: upstream(y).abs(), options)
+    sums = results(function, plain, positive, options)
     x, weight = tensors[:2]
     cells, taps = x.numel() // weight.shape[0], math.prod(weight.shape[2:])
     terms = [taps * weight.shape[0], taps * weight.shape[1], cells, found[0].numel() // found[0].shape[-rank - 1]]

@@ -279,7 +279,7 @@ def _tolerances(value: Any) -> list[float]:
     """What each tensor may differ by: half precision by one rounding."""
     if isinstance(value, Tensor):
         return [torch.finfo(value.dtype).eps if value.dtype in HALF else TOLERANCE]
-    return [tolerance for key in _keys(value) for tolerance in _tolerances(cast("Any", value)[key])] or [TOLERANCE]
+    return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [TOLERANCE]
 
 
 def _keys(value: Any) -> Iterable[Any]:

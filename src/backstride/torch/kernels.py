@@ -149,13 +149,12 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     if x.dtype in HALF:
         brain = HALF[x.dtype]
         found = implementation.conv_kernel_gradient_half(_array(x, last), _array(y, last), call, brain=brain)
+        if found is not None and not last:
+            return _contiguous(found).view(x.dtype)
         if found is not None:
-            return _formed(
-                _contiguous(found).view(x.dtype).movedim((-1, -2), (0, 1))
-                if last
-                else _contiguous(found).view(x.dtype),
-                last,
-            )
+            *taps, big, small = found.shape
+            rows = from_numpy(found.reshape(-1, small)).view(x.dtype).t().contiguous()
+            return rows.view(small, *taps, big).movedim(-1, 1)
     kernel = implementation.conv_kernel_gradient(_array(_wide(x), last), _array(_wide(y), last), call)
     if not last:
         return _contiguous(kernel).to(x.dtype)
