@@ -212,6 +212,23 @@ void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const s
     run_half(weights, source, bias, activation, target, channels_first, before, false, brain);
 }
 
+// w (*kernel, big, groups*small) from both sides of a call, in any order of axes.
+template <typename Scalar, typename Stored>
+void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>& y, Array<Scalar> w, const std::string& name,
+                     bool channels_first, Axes strides, Axes dilation, Axes before, Index groups, bool winograd, Storage storage) {
+    const Face<const Stored> small(x, channels_first), large(y, channels_first);
+    const Axes kernel = spatial(w, 0);
+    const Problem p{small.batch, groups, small.channels / std::max<Index>(groups, 1), static_cast<Index>(w.shape(3)), small.size,
+                    large.size, kernel, strides, dilation, before};
+    if (groups < 1 || small.channels != groups * p.small || large.channels != groups * p.big || small.batch != large.batch)
+        throw nb::value_error("the arrays do not fit each other");
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (strides[axis] < 1 || dilation[axis] < 1 || kernel[axis] < 1) throw nb::value_error("kernel, strides and dilation must be positive");
+    require_size(w.size(), kernel_size(p));
+    const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
+    unlocked([&] { correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(), winograd ? Tiling::automatic : Tiling::never, storage); });
+}
+
 // An array for a large result, not initialised.
 template <typename Scalar>
 nb::object empty(const std::vector<std::size_t>& shape) {
@@ -237,6 +254,20 @@ void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device:
     unlocked([&] { turn_all(kernels, source, count, rows, columns, target); });
 }
 
+// A kernel (taps, big, small) to (small, big, taps), or `back`.
+template <typename Scalar>
+void turn_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
+               const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name, bool back) {
+    const auto taps = static_cast<Index>(from.shape(back ? 2 : 0)), big = static_cast<Index>(from.shape(1)), small = static_cast<Index>(from.shape(back ? 0 : 2));
+    if (to.shape(0) != from.shape(2) || to.shape(1) != from.shape(1) || to.shape(2) != from.shape(0))
+        throw nb::value_error("an array has the wrong size");
+    if (from.size() == 0) return;
+    const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
+    const Scalar* source = from.data();
+    Scalar* target = to.data();
+    unlocked([&] { turn_kernel(kernels, source, taps, big, small, target, back); });
+}
+
 template <typename Scalar>
 void define(nb::module_& module, const char* name) {
     nb::class_<Weights<Scalar>>(module, name)
@@ -255,18 +286,15 @@ void define(nb::module_& module, const char* name) {
     module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "brain"_a);
     module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
+    module.def("turn_taps", turn_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",
-        [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, const std::string& target, Axes strides,
+        [](Strided<const Scalar> x, Strided<const Scalar> y, Array<Scalar> w, const std::string& name, bool channels_first, Axes strides,
            Axes dilation, Axes before, Index groups, bool winograd) {
-            const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
-            require_size(w.size(), kernel_size(p));
-            const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-            const Tiling tiling = winograd ? Tiling::automatic : Tiling::never;
-            unlocked([&] { correlate_kernel_gradient(p, kernels, x.data(), y.data(), w.data(), tiling); });
+            kernel_gradient<Scalar, Scalar>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd, Storage::float16);
         },
-        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "before"_a,
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
         "groups"_a, "winograd"_a);
     module.def(
         "direct_conv_transpose",
@@ -318,6 +346,24 @@ NB_MODULE(_native, module) {
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);
+    module.def(
+        "conv_kernel_gradient_half",
+        [](Strided<const Half> x, Strided<const Half> y, Array<float> w, const std::string& name, bool channels_first, Axes strides,
+           Axes dilation, Axes before, Index groups, bool winograd, bool brain) {
+            kernel_gradient<float, Half>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd,
+                                         brain ? Storage::bfloat16 : Storage::float16);
+        },
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
+        "groups"_a, "winograd"_a, "brain"_a);
+    module.def(
+        "narrow",
+        [](nb::ndarray<const float, nb::c_contig, nb::device::cpu> from, nb::ndarray<Half, nb::c_contig, nb::device::cpu> to,
+           const std::string& name, bool brain) {
+            require_size(to.size(), static_cast<Index>(from.size()));
+            const Kernels<float>& kernels = kernels_of<float>(name);
+            unlocked([&] { narrow_all(kernels, from.data(), static_cast<Index>(from.size()), to.data(), brain ? Storage::bfloat16 : Storage::float16); });
+        },
+        "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "brain"_a);
     define<float>(module, "Weights32");
     define<double>(module, "Weights64");
 }

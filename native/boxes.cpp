@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
+#include <vector>
 
 #include "buffer.h"
 #include "sweep.h"
@@ -52,6 +54,7 @@ void for_each_run(const View<Scalar>& view, Index image, Index images, const std
                 visit(view.at(image + n, i0, i1, box[2].from), even ? width * height : width);
 }
 
+constexpr Index numbers_of_piece = 1 << 14;  // that a thread takes at once
 constexpr Index cells_at_once = 64;  // that are turned from channels first to last, or back
 
 template <typename Scalar>
@@ -137,62 +140,150 @@ void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channel
     }
 }
 
+// Target cells cut into boxes, each of which fits the caches together with the source cells that it needs. Does not depend
+// on the number of threads.
+class Boxes {
+public:
+    struct Box {
+        Index image, images;
+        std::array<Span, 3> target, source;
+    };
+
+    Boxes(const Problem& p, bool transpose, Index source_channels, Index target_channels, Index bytes_each)
+        : p_(p), transpose_(transpose), size_(transpose ? p.output : p.input), box_(size_) {
+        const auto bytes = [&] {
+            Index reached = 1;
+            for (std::size_t axis = 0; axis < 3; ++axis) {
+                const Span span = reach(p, axis, transpose, {0, box_[axis]});
+                reached *= std::max(span.to - span.from, std::min(transpose ? p.input[axis] : p.output[axis],
+                                                                  transpose ? box_[axis] / p.strides[axis] + 1 : box_[axis] * p.strides[axis]));
+            }
+            return (reached * source_channels + cells(box_) * target_channels) * bytes_each;
+        };
+        // Planes apart first, then bands of lines, then pieces of lines.
+        const Axes step{transpose ? p.strides[0] : 1, 6 * (transpose ? p.strides[1] : 1), 24 * (transpose ? p.strides[2] : 1)};
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            while (bytes() > box_bytes && box_[axis] > step[axis]) box_[axis] = std::max((box_[axis] / 2 + step[axis] - 1) / step[axis], Index(1)) * step[axis];
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            while (bytes() > box_bytes && box_[axis] > 1) box_[axis] = (box_[axis] + 1) / 2;
+        images_ = std::clamp<Index>(box_bytes / std::max<Index>(1, bytes()), 1, p.batch);
+        for (std::size_t axis = 0; axis < 3; ++axis) counts_[axis] = (size_[axis] + box_[axis] - 1) / box_[axis];
+    }
+
+    Index count() const { return (p_.batch + images_ - 1) / images_ * cells(counts_); }
+
+    Box operator[](Index number) const {
+        Box result;
+        Index rest = number;
+        for (std::size_t axis = 3; axis-- > 0; rest /= counts_[axis]) {
+            const Index start = rest % counts_[axis] * box_[axis];
+            result.target[axis] = {start, std::min(start + box_[axis], size_[axis])};
+            result.source[axis] = reach(p_, axis, transpose_, result.target[axis]);
+        }
+        result.image = rest * images_, result.images = std::min(images_, p_.batch - result.image);
+        return result;
+    }
+
+private:
+    const Problem& p_;
+    bool transpose_;
+    Axes size_, box_, counts_;
+    Index images_;
+};
+
+// Cells of a view that lie evenly, and where they go.
+template <typename Scalar, typename Stored>
+struct Piece {
+    const Stored* from;
+    Index count;
+    Scalar* to;
+};
+
+template <typename Scalar, typename Stored>
+void cut(const View<const Stored>& view, Index channels, Index image, Index images, const std::array<Span, 3>& box, Scalar* to,
+         std::vector<Piece<Scalar, Stored>>& pieces) {
+    const Index most = std::max<Index>(1, numbers_of_piece / channels / cells_at_once) * cells_at_once;
+    for_each_run(view, image, images, box, [&](const Stored* first, Index cells) {
+        for (Index at = 0; at < cells; at += most) {
+            pieces.push_back({first + at * view.cell, std::min(most, cells - at), to});
+            to += pieces.back().count * channels;
+        }
+    });
+}
+
+// Boxes of both sides, each of which all threads fill and sum; false where tiles gave sums that are not finite.
+template <typename Scalar, typename Stored>
+bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
+                     Tiling tiling, Storage storage) {
+    static thread_local Scratch<Scalar> smalls, larges;
+    const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
+    const Boxes boxes(p, false, outputs, inputs, sizeof(Scalar));
+    std::vector<Piece<Scalar, Stored>> pieces;
+    for (Index number = 0; number < boxes.count(); ++number) {
+        const Boxes::Box box = boxes[number];
+        const Problem part = part_of(p, false, box.images, box.target, box.source);
+        Scalar* small = smalls.get(box.images * cells(part.input) * inputs);
+        Scalar* large = larges.get(box.images * cells(part.output) * outputs);
+        pieces.clear();
+        cut(x, inputs, box.image, box.images, box.target, small, pieces);
+        const std::size_t border = pieces.size();
+        cut(y, outputs, box.image, box.images, box.source, large, pieces);
+        parallel(static_cast<Index>(pieces.size()), [&](Index task) {
+            const auto at = static_cast<std::size_t>(task);
+            const bool first = at < border;
+            load(kernels, first ? x : y, first ? inputs : outputs, pieces[at].from, pieces[at].count, pieces[at].to, storage);
+        });
+        if (!correlate_part(part, kernels, small, large, w, tiling, number > 0)) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 template <typename Scalar, typename Stored>
 void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
                const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage) {
-    const Axes& size = transpose ? p.output : p.input;
     const Index source_channels = p.groups * (transpose ? p.small : p.big);
     const Index target_channels = p.groups * (transpose ? p.big : p.small);
-    const auto bytes = [&](const Axes& box) {
-        Index reached = 1;
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-            const Span span = reach(p, axis, transpose, {0, box[axis]});
-            reached *= std::max(span.to - span.from, std::min(transpose ? p.input[axis] : p.output[axis],
-                                                              transpose ? box[axis] / p.strides[axis] + 1 : box[axis] * p.strides[axis]));
-        }
-        return (reached * source_channels + cells(box) * target_channels) * static_cast<Index>(sizeof(Scalar));
-    };
-    // Boxes do not depend on the number of threads: planes apart first, then bands of lines, then pieces of lines.
-    Axes box = size;
-    const Axes step{transpose ? p.strides[0] : 1, 6 * (transpose ? p.strides[1] : 1), 24 * (transpose ? p.strides[2] : 1)};
-    for (std::size_t axis = 0; axis < 3; ++axis)
-        while (bytes(box) > box_bytes && box[axis] > step[axis]) box[axis] = std::max((box[axis] / 2 + step[axis] - 1) / step[axis], Index(1)) * step[axis];
-    for (std::size_t axis = 0; axis < 3; ++axis)
-        while (bytes(box) > box_bytes && box[axis] > 1) box[axis] = (box[axis] + 1) / 2;
-    const Index images = std::clamp<Index>(box_bytes / std::max<Index>(1, bytes(box)), 1, p.batch);
-    Axes counts;
-    for (std::size_t axis = 0; axis < 3; ++axis) counts[axis] = (size[axis] + box[axis] - 1) / box[axis];
-    const Index batches = (p.batch + images - 1) / images;
+    const Boxes boxes(p, transpose, source_channels, target_channels, sizeof(Scalar));
     const auto one = [&](Index task) {
         static thread_local Scratch<Scalar> sources, targets;
-        std::array<Span, 3> to, from;
-        Index rest = task;
-        for (std::size_t axis = 3; axis-- > 0; rest /= counts[axis]) {
-            const Index start = rest % counts[axis] * box[axis];
-            to[axis] = {start, std::min(start + box[axis], size[axis])};
-            from[axis] = reach(p, axis, transpose, to[axis]);
-        }
-        const Index image = rest * images, count = std::min(images, p.batch - image);
-        const Problem part = part_of(p, transpose, count, to, from);
-        Scalar* in = sources.get(count * cells(transpose ? part.input : part.output) * source_channels);
-        Scalar* out = targets.get(count * cells(transpose ? part.output : part.input) * target_channels);
+        const Boxes::Box box = boxes[task];
+        const Problem part = part_of(p, transpose, box.images, box.target, box.source);
+        Scalar* in = sources.get(box.images * cells(transpose ? part.input : part.output) * source_channels);
+        Scalar* out = targets.get(box.images * cells(transpose ? part.output : part.input) * target_channels);
         Scalar* at = in;
-        for_each_run(source, image, count, from, [&](const Stored* first, Index cells) {
+        for_each_run(source, box.image, box.images, box.source, [&](const Stored* first, Index cells) {
             load(kernels, source, source_channels, first, cells, at, storage);
             at += cells * source_channels;
         });
         run(part, in, out);
         at = out;
-        for_each_run(target, image, count, to, [&](Stored* first, Index cells) {
+        for_each_run(target, box.image, box.images, box.target, [&](Stored* first, Index cells) {
             store(kernels, target, target_channels, at, cells, first, storage);
             at += cells * target_channels;
         });
     };
-    const Index tasks = batches * cells(counts);
-    if (tasks == 1) one(0);  // the product itself runs on all threads
-    else parallel(tasks, one);
+    if (boxes.count() == 1) one(0);  // the product itself runs on all threads
+    else parallel(boxes.count(), one);
+}
+
+template <typename Scalar, typename Stored>
+void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
+                     Tiling tiling, Storage storage) {
+    if constexpr (std::is_same_v<Scalar, Stored>)
+        if (p.batch == 0 || (x.is_dense(p.input, p.groups * p.small) && y.is_dense(p.output, p.groups * p.big)))
+            return correlate_kernel_gradient(p, kernels, x.data, y.data, w, tiling);
+    if (p.batch == 0) std::fill_n(w, cells(p.kernel) * p.big * p.groups * p.small, Scalar(0));
+    else if (!correlate_boxes(p, kernels, x, y, w, tiling, storage)) correlate_boxes(p, kernels, x, y, w, Tiling::plain, storage);
+}
+
+template <typename Scalar>
+void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Half* to, Storage storage) {
+    parallel((count + numbers_of_piece - 1) / numbers_of_piece, [&](Index task) {
+        const Index at = task * numbers_of_piece;
+        kernels.narrow(from + at, std::min(numbers_of_piece, count - at), to + at, storage);
+    });
 }
 
 template <typename Scalar>
@@ -204,12 +295,36 @@ void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, I
     });
 }
 
+template <typename Scalar>
+void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
+    // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one end.
+    const Index some = std::max<Index>(1, cells_at_once / taps), bands = (big + some - 1) / some, pieces = (small + cells_at_once - 1) / cells_at_once;
+    parallel(bands * pieces, [&](Index task) {
+        static thread_local Scratch<Scalar> together;
+        const Index first = task / bands * cells_at_once, count = std::min(cells_at_once, small - first);
+        const Index band = task % bands * some, rows = (std::min(band + some, big) - band) * taps, front = (first * big + band) * taps;
+        Scalar* const piece = together.get(rows * count);
+        if (back) kernels.transpose(from + front, big * taps, count, rows, piece, count, false);
+        for (Index row = 0; row < rows; ++row) {
+            const Index last = (row % taps * big + band + row / taps) * small + first;
+            if (back) std::copy_n(piece + row * count, count, to + last);
+            else std::copy_n(from + last, count, piece + row * count);
+        }
+        if (!back) kernels.transpose(piece, count, rows, count, to + front, big * taps, false);
+    });
+}
+
+template void turn_kernel<float>(const Kernels<float>&, const float*, Index, Index, Index, float*, bool);
+template void turn_kernel<double>(const Kernels<double>&, const double*, Index, Index, Index, double*, bool);
 template void turn_all<float>(const Kernels<float>&, const float*, Index, Index, Index, float*);
 template void turn_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
+template void narrow_all<float>(const Kernels<float>&, const float*, Index, Half*, Storage);
 
 #define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                            \
     template void run_boxes<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, bool, const View<const Stored>&, \
-                                            const View<Stored>&, const DenseRun<Scalar>&, Storage);
+                                            const View<Stored>&, const DenseRun<Scalar>&, Storage); \
+    template void correlate_views<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, const View<const Stored>&,  \
+                                                  const View<const Stored>&, Scalar*, Tiling, Storage);
 BACKSTRIDE_INSTANTIATE(float, float)
 BACKSTRIDE_INSTANTIATE(float, Half)
 BACKSTRIDE_INSTANTIATE(double, double)

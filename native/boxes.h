@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "correlate.h"
 #include "view.h"
 
 namespace backstride {
@@ -16,8 +17,21 @@ template <typename Scalar, typename Stored>
 void run_boxes(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
                const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage = Storage::float16);
 
+// The kernel gradient of arrays in any order of axes: boxes of both sides, one after the other, summed into w.
+template <typename Scalar, typename Stored>
+void correlate_views(const Problem& problem, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y,
+                     Scalar* w, Tiling tiling, Storage storage = Storage::float16);
+
 // from (count, rows, columns) to (count, columns, rows), a piece that stays in the cache at a time.
 template <typename Scalar>
 void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to);
+
+// A kernel from (*k, big, small) to (small, big, *k), or back, in one pass.
+template <typename Scalar>
+void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back);
+
+// All numbers, rounded.
+template <typename Scalar>
+void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Half* to, Storage storage);
 
 }  // namespace backstride

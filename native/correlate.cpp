@@ -30,8 +30,8 @@ struct Range {
 template <typename Scalar>
 class Gradient {
 public:
-    Gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
+    Gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
           axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, depthwise_(p.groups > 1 && p.small == 1 && p.big == 1),
           merged_(p.groups == 1 && p.dilation[2] == 1) {
         const Index bytes = (p.strides[2] * outputs_ + inputs_) * static_cast<Index>(sizeof(Scalar));
@@ -55,7 +55,7 @@ public:
                 const auto cut = [&](Index n) { return n == workers ? all : all * n / workers / tile * tile; };
                 Index block = from;
                 do {
-                    part(block, std::min(to, block + each), cut(worker), cut(worker + 1), rows, block == 0);
+                    part(block, std::min(to, block + each), cut(worker), cut(worker + 1), rows, block == 0 && !adds_);
                 } while ((block += each) < to);
             });
             from = to;
@@ -152,6 +152,7 @@ private:
     const Kernels<Scalar>& kernels_;
     const Scalar *x_, *y_;
     Scalar* w_;
+    bool adds_;
     Index inputs_, outputs_;
     std::array<Axis, 3> axes_;
     bool depthwise_, merged_;
@@ -161,13 +162,24 @@ private:
 }  // namespace
 
 template <typename Scalar>
+bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, Tiling tiling, bool adds) {
+    const bool forced = tiling == Tiling::always, tiled = forced || (tiling == Tiling::automatic && sizeof(Scalar) == sizeof(float));
+    if (tiled)
+        if (const auto finite = correlate_tiles(p, kernels, forced, x, y, w, adds)) return *finite;
+    if (tiling != Tiling::plain)
+        if (const auto finite = correlate_gathered(p, kernels, x, y, w, adds)) return *finite;
+    Gradient<Scalar>(p, kernels, x, y, w, adds).run();
+    return true;
+}
+
+template <typename Scalar>
 void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
                                Tiling tiling) {
-    const bool forced = tiling == Tiling::always, tiled = forced || (tiling == Tiling::automatic && sizeof(Scalar) == sizeof(float));
-    if (tiled && correlate_tiles(p, kernels, forced, x, y, w)) return;
-    if (correlate_gathered(p, kernels, x, y, w)) return;
-    Gradient<Scalar>(p, kernels, x, y, w).run();
+    if (!correlate_part(p, kernels, x, y, w, tiling, false)) correlate_part(p, kernels, x, y, w, Tiling::plain, false);
 }
+
+template bool correlate_part<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, Tiling, bool);
+template bool correlate_part<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, Tiling, bool);
 
 template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, Tiling);
 template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, Tiling);

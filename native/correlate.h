@@ -2,27 +2,36 @@
 // depend on the number of threads.
 #pragma once
 
+#include <optional>
+
 #include "direct.h"
 #include "tiles.h"
 
 namespace backstride {
 
 // Whether Winograd tiles run: not at all, in single precision where an estimate of the time is in their favour, or wherever
-// neighbouring taps are a stride apart.
-enum class Tiling : int { never, automatic, always };
+// neighbouring taps are a stride apart. `plain` keeps to sums tap by tap, which leave NaN and infinity where they belong.
+enum class Tiling : int { never, automatic, always, plain };
 
 template <typename Scalar>
 void correlate_kernel_gradient(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
                                Tiling tiling = Tiling::automatic);
 
-// By tiles, as far as they pay or are forced; false where none runs, and where sums are not finite, so that NaN or
-// infinity may stand where they should not.
+// The same, added to what w holds where `adds`. False where NaN or infinity may stand where they should not, as tiles and
+// gathered cells spread them: w is of no use then, and `plain` is left.
 template <typename Scalar>
-bool correlate_tiles(const Problem& problem, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y, Scalar* w);
+bool correlate_part(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, Tiling tiling,
+                    bool adds);
 
-// By gathered cells; false, with nothing that counts written, where there are none, channels are groups of their own, or NaN
-// or infinity would meet taps that take them outside of the output.
+// By tiles, as far as they pay or are forced: whether sums are finite; nothing where none runs.
 template <typename Scalar>
-bool correlate_gathered(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w);
+std::optional<bool> correlate_tiles(const Problem& problem, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y,
+                                    Scalar* w, bool adds);
+
+// By gathered cells, where that pays: whether no NaN or infinity met a tap that takes it outside of the output; nothing
+// where it does not pay.
+template <typename Scalar>
+std::optional<bool> correlate_gathered(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
+                                       bool adds);
 
 }  // namespace backstride

@@ -61,8 +61,8 @@ struct Segment {
 template <typename Scalar>
 class Gathered {
 public:
-    Gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
+    Gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
           axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, merged_(p.groups == 1 && p.dilation[2] == 1), rows_(cells(p.kernel) * p.big),
           cells_(p.batch * cells(p.input)), panel_(kernels.panel_vectors * kernels.lanes) {
         const Index parts = (p.small + panels_of_part * panel_ - 1) / (panels_of_part * panel_);
@@ -127,7 +127,7 @@ private:
                     for (Index r = from; r < from + count; ++r)
                         for (Index c = 0; c < some; c += kernels_.lanes) __builtin_prefetch(weights + r * inputs_ + column + c, 1);
                     kernels_.correlate({large + from / height * tile, small + (copies_ ? column * part.cells : column), &all, 1, height, small_step,
-                                        count, some, weights + from * inputs_ + column, inputs_, end, part.first_cell > 0, false});
+                                        count, some, weights + from * inputs_ + column, inputs_, end, adds_ || part.first_cell > 0, false});
                 }
             }
         }
@@ -201,6 +201,7 @@ private:
     const Kernels<Scalar>& kernels_;
     const Scalar *x_, *y_;
     Scalar* w_;
+    bool adds_;
     Index inputs_, outputs_;
     std::array<Axis, 3> axes_;
     bool merged_, copies_;
@@ -229,14 +230,15 @@ double inside(const Problem& p) {
 }  // namespace
 
 template <typename Scalar>
-bool correlate_gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w) {
+std::optional<bool> correlate_gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds) {
     constexpr Index least_cells = 24, fewest_panels = 2;
     constexpr double least_share = 0.8;
-    if (p.batch * cells(p.input) < least_cells || p.small <= fewest_panels * kernels.panel_vectors * kernels.lanes || inside(p) < least_share) return false;
-    return Gathered<Scalar>(p, kernels, x, y, w).run();
+    if (p.batch * cells(p.input) < least_cells || p.small <= fewest_panels * kernels.panel_vectors * kernels.lanes || inside(p) < least_share)
+        return std::nullopt;
+    return Gathered<Scalar>(p, kernels, x, y, w, adds).run();
 }
 
-template bool correlate_gathered<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*);
-template bool correlate_gathered<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*);
+template std::optional<bool> correlate_gathered<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, bool);
+template std::optional<bool> correlate_gathered<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, bool);
 
 }  // namespace backstride

@@ -138,8 +138,8 @@ std::vector<Unit> units(const Problem& p, Index lanes, bool forced) {
 template <typename Scalar>
 class Tiles {
 public:
-    Tiles(const Problem& p, const Kernels<Scalar>& kernels, std::vector<Unit> units, const Scalar* x, const Scalar* y, Scalar* w)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), inputs_(p.groups * p.small), outputs_(p.groups * p.big), units_(std::move(units)),
+    Tiles(const Problem& p, const Kernels<Scalar>& kernels, std::vector<Unit> units, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big), units_(std::move(units)),
           zeros_(static_cast<std::size_t>(std::max(inputs_, outputs_) + 16), Scalar(0)) {}
 
     // Channels of both sides are shared among the threads; tiles are summed in one order. False where sums are not finite.
@@ -220,7 +220,7 @@ private:
         }
         bool finite = true;
         for (Index n = 0; n < part.members; ++n)
-            finite = finish(part, unit.member(part.first_member + n), sums + n * part.rows * width, sums_plane, width, first > 0) && finite;
+            finite = finish(part, unit.member(part.first_member + n), sums + n * part.rows * width, sums_plane, width, adds_ || first > 0) && finite;
         return finite;
     }
 
@@ -257,7 +257,7 @@ private:
             const std::array<Strip, 3> member = unit.member(part.first_member + n);
             Scalar* const to = weights(part, member[0].tap, member[1].tap, member[2].tap);
             Index gathered = 0;
-            bool adds = first > 0;
+            bool adds = adds_ || first > 0;
             runs.clear();
             const auto flush = [&] {
                 kernels_.correlate({y_ + part.group * p_.big + part.first_row, x_ + part.group * p_.small + part.first_column, runs.data(),
@@ -325,6 +325,7 @@ private:
     const Kernels<Scalar>& kernels_;
     const Scalar *x_, *y_;
     Scalar* w_;
+    bool adds_;
     Index inputs_, outputs_;
     std::vector<Unit> units_;
     std::vector<Scalar> zeros_;
@@ -333,14 +334,15 @@ private:
 }  // namespace
 
 template <typename Scalar>
-bool correlate_tiles(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y, Scalar* w) {
-    if (p.batch == 0 || (!forced && std::min(p.small, p.big) < fewest_channels)) return false;
+std::optional<bool> correlate_tiles(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y,
+                                    Scalar* w, bool adds) {
+    if (p.batch == 0 || (!forced && std::min(p.small, p.big) < fewest_channels)) return std::nullopt;
     std::vector<Unit> all = units(p, kernels.lanes, forced);
-    if (std::none_of(all.begin(), all.end(), [](const Unit& unit) { return unit.tiled(); })) return false;
-    return Tiles<Scalar>(p, kernels, std::move(all), x, y, w).run();
+    if (std::none_of(all.begin(), all.end(), [](const Unit& unit) { return unit.tiled(); })) return std::nullopt;
+    return Tiles<Scalar>(p, kernels, std::move(all), x, y, w, adds).run();
 }
 
-template bool correlate_tiles<float>(const Problem&, const Kernels<float>&, bool, const float*, const float*, float*);
-template bool correlate_tiles<double>(const Problem&, const Kernels<double>&, bool, const double*, const double*, double*);
+template std::optional<bool> correlate_tiles<float>(const Problem&, const Kernels<float>&, bool, const float*, const float*, float*, bool);
+template std::optional<bool> correlate_tiles<double>(const Problem&, const Kernels<double>&, bool, const double*, const double*, double*, bool);
 
 }  // namespace backstride

@@ -1,5 +1,5 @@
-// Random problems through every instruction set of this processor, against the direct kernels, on integers so
-// that equality is exact. Built with the sanitizers by `make sanitize`; usage: fuzz [problems] [seed].
+// Random problems through every instruction set of this processor, against the direct kernels: on integers, so that
+// equality is exact, and in half precision, where the distance from sums in double is bounded. Built with the sanitizers by `make sanitize`; usage: fuzz [problems] [seed].
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "boxes.h"
 #include "dispatch.h"
 #include "weights.h"
 #include "threads.h"
@@ -108,6 +109,115 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
            agree("conv_kernel_gradient", gradient, fast_gradient);
 }
 
+// A side of a call in half precision, or a kernel: the numbers, their bits in the order of a view, and the view.
+struct Side16 {
+    std::vector<double> exact;
+    std::vector<Half> bits;
+    View<Half> view;
+};
+
+// Numbers that both formats hold: integers, whose sums are exact, or of some magnitudes.
+std::vector<double> drawn(Draw& draw, Index count, bool integers) {
+    std::vector<double> result(static_cast<std::size_t>(count));
+    for (double& value : result)
+        value = integers ? static_cast<double>(draw.between(-4, 4)) : std::ldexp(static_cast<double>(draw.between(-255, 255)), -static_cast<int>(draw.between(6, 10)));
+    return result;
+}
+
+Side16 side16(const Kernels<float>& kernels, std::vector<double> exact, const Axes& size, Index channels, bool first, Storage storage) {
+    Side16 side{std::move(exact), {}, {}};
+    side.bits.resize(side.exact.size());
+    std::vector<float> ordered(side.exact.size());
+    for (Index at = 0; at < static_cast<Index>(ordered.size()); ++at) {
+        const Index image = at / (cells(size) * channels), cell = at / channels % cells(size), c = at % channels;
+        ordered[static_cast<std::size_t>(first ? (image * channels + c) * cells(size) + cell : at)] = static_cast<float>(side.exact[static_cast<std::size_t>(at)]);
+    }
+    kernels.narrow(ordered.data(), static_cast<Index>(ordered.size()), side.bits.data(), storage);
+    side.view = dense(side.bits.data(), size, channels);
+    if (first) side.view.channel = cells(size), side.view.plane = size[1] * size[2], side.view.line = size[2], side.view.cell = 1;
+    return side;
+}
+
+View<const Half> reading(const View<Half>& view) { return {view.data, view.image, view.plane, view.line, view.cell, view.channel}; }
+
+// Half precision is single precision rounded once. So a result is within half a unit of its last place of a sum in float,
+// and that within (terms + 8) roundings of a sum of magnitudes. Winograd's transforms make at most 16 times as many, and
+// add and subtract numbers of neighbouring cells: the largest product. Integers are exact in float.
+bool near16(const char* what, const Kernels<float>& kernels, Storage storage, const std::vector<double>& exact, const std::vector<double>& magnitudes,
+            double largest, double terms, bool integers, const std::vector<Half>& bits, const std::vector<std::size_t>& places) {
+    const bool brain = storage == Storage::bfloat16;
+    const double unit = std::ldexp(1.0, brain ? -8 : -11), least = std::ldexp(1.0, brain ? -134 : -25);
+    std::vector<float> found(bits.size());
+    kernels.widen(bits.data(), static_cast<Index>(bits.size()), found.data(), storage);
+    for (std::size_t at = 0; at < exact.size(); ++at) {
+        const double slack = integers ? 0 : 16 * (terms + 8) * std::ldexp(1.0, -24) * (magnitudes[at] + largest);
+        const double value = static_cast<double>(found[places[at]]);
+        if (std::abs(value - exact[at]) <= unit * (std::abs(exact[at]) + slack) + slack + least) continue;
+        std::printf("%s in %s: %g for %g\n", what, brain ? "bfloat16" : "float16", value, exact[at]);
+        return false;
+    }
+    return true;
+}
+
+std::vector<double> magnitudes_of(std::vector<double> numbers) {
+    for (double& value : numbers) value = std::abs(value);
+    return numbers;
+}
+
+bool holds_half(Draw& draw, const Kernels<float>& kernels) {
+    const Problem p = draw.problem();
+    const Storage storage = draw.one_in(2) ? Storage::bfloat16 : Storage::float16;
+    const bool integers = draw.one_in(2), first = draw.one_in(2);
+    const Index inputs = p.groups * p.small, outputs = p.groups * p.big, taps = cells(p.kernel);
+    const Side16 x = side16(kernels, drawn(draw, p.batch * cells(p.input) * inputs, integers), p.input, inputs, first, storage);
+    const Side16 y = side16(kernels, drawn(draw, p.batch * cells(p.output) * outputs, integers), p.output, outputs, first, storage);
+    const auto w = drawn(draw, taps * p.big * inputs, integers);
+    const std::vector<float> kernel(w.begin(), w.end());
+    const auto ax = magnitudes_of(x.exact), ay = magnitudes_of(y.exact), aw = magnitudes_of(w);
+    const auto places = [&](const Axes& size, Index channels, std::size_t count) {
+        std::vector<std::size_t> result(count);
+        for (Index at = 0; at < static_cast<Index>(count); ++at) {
+            const Index image = at / (cells(size) * channels), cell = at / channels % cells(size), c = at % channels;
+            result[static_cast<std::size_t>(at)] = static_cast<std::size_t>(first ? (image * channels + c) * cells(size) + cell : at);
+        }
+        return result;
+    };
+    const Epilogue<float> plain{nullptr, Activation::none};
+    std::vector<double> exact, sums;
+    const auto fresh = [&](std::size_t count) { exact.assign(count, 0), sums.assign(count, 0); };
+    const auto most = [](const std::vector<double>& numbers) { return numbers.empty() ? 0 : *std::max_element(numbers.begin(), numbers.end()); };
+    const auto terms = [&](Index channels) { return static_cast<double>(taps * channels); };
+
+    Side16 up = side16(kernels, std::vector<double>(y.exact.size()), p.output, outputs, first, storage);
+    fresh(y.exact.size());
+    direct_conv_transpose(p, x.exact.data(), w.data(), exact.data());
+    direct_conv_transpose(p, ax.data(), aw.data(), sums.data());
+    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, kernel.data());
+    forward.run(p, reading(x.view), plain, up.view, storage);
+    if (!near16("conv_transpose", kernels, storage, exact, sums, most(ax) * most(aw), terms(p.small), integers, up.bits, places(p.output, outputs, exact.size()))) return false;
+
+    Side16 down = side16(kernels, std::vector<double>(x.exact.size()), p.input, inputs, first, storage);
+    fresh(x.exact.size());
+    direct_conv(p, y.exact.data(), w.data(), exact.data());
+    direct_conv(p, ay.data(), aw.data(), sums.data());
+    const Weights<float> backward(p, kernels, false, {Algorithm::automatic, draw.one_in(2)}, kernel.data(), true);
+    backward.run(p, reading(y.view), plain, down.view, storage);
+    if (!near16("conv", kernels, storage, exact, sums, most(ay) * most(aw), terms(p.big), integers, down.bits, places(p.input, inputs, exact.size()))) return false;
+
+    fresh(w.size());
+    direct_conv_kernel_gradient(p, x.exact.data(), y.exact.data(), exact.data());
+    direct_conv_kernel_gradient(p, ax.data(), ay.data(), sums.data());
+    std::vector<float> gradient(w.size());
+    std::vector<Half> rounded(w.size());
+    const Tiling tiling = static_cast<Tiling>(draw.between(0, 2));
+    correlate_views(p, kernels, reading(x.view), reading(y.view), gradient.data(), tiling, storage);
+    narrow_all(kernels, gradient.data(), static_cast<Index>(gradient.size()), rounded.data(), storage);
+    std::vector<std::size_t> same(w.size());
+    for (std::size_t at = 0; at < same.size(); ++at) same[at] = at;
+    const double cells_summed = static_cast<double>(p.batch * cells(p.input));
+    return near16("conv_kernel_gradient", kernels, storage, exact, sums, most(ax) * most(ay), cells_summed, integers, rounded, same);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -116,10 +226,10 @@ int main(int count, char** words) {
     set_num_threads(2);
     for (long problem = 0; problem < problems; ++problem)
         for (const std::string& name : instruction_sets())
-            if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name))) {
+            if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name)) || !holds_half(draw, kernels_of<float>(name))) {
                 std::printf("%s, problem %ld\n", name.c_str(), problem);
                 return 1;
             }
-    std::printf("%ld problems agree on every instruction set, float and double\n", problems);
+    std::printf("%ld problems agree on every instruction set, float, double and half precision\n", problems);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""The kernel gradient by Winograd tiles: where they run, how close they come, and where NaN goes."""
+"""The kernel gradient: where Winograd tiles run, how close they come, and where NaN goes; half precision; boxes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import dataclasses
 import functools
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import backstride as bs
 from backstride import reference
 from backstride.layout import AnyArray
+from strategies import Drawn, calls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,3 +163,97 @@ def test_what_is_not_finite_goes_where_the_definition_sends_it(side: str, value:
     assert np.array_equal(np.isnan(result), np.isnan(exact))
     assert np.array_equal(np.isinf(result), np.isinf(exact.astype(np.float32)))
     assert np.allclose(result, exact.astype(np.float32), rtol=1e-5, equal_nan=True)
+
+
+# Several boxes of 3 MiB: along one axis, two, three, and the batch.
+BOXED = {
+    "line": Case((9000,), (4,), (2,), 1, 40, 60, batch=1),
+    "plane": Case((130, 140), (2, 4), (1, 2), 0, 48, 32, batch=1),
+    "volume": Case((9, 30, 31), (3, 4, 4), (1, 2, 2), 1, 24, 26, batch=1),
+    "batch": Case((32, 33), (4, 4), (2, 2), 1, 64, 40, batch=5),
+    "groups": Case((70, 73), (3, 3), (1, 1), 1, 96, 90, groups=3, batch=2),
+    "depthwise": Case((90, 91), (4, 4), (2, 2), 1, 40, 40, groups=40, batch=2),
+    "few channels": Case((260, 270), (4, 4), (2, 2), 1, 7, 3, batch=2),
+}
+HALF = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+LEAST = {"float16": 2.0**-25, "bfloat16": 2.0**-134}
+"""Half of the distance of the smallest numbers."""
+
+
+def first(data: AnyArray) -> AnyArray:
+    """(N, C, *size) from (N, *size, C), contiguous."""
+    return np.ascontiguousarray(np.moveaxis(data, -1, 1))
+
+
+def in_format(case: Case, y: AnyArray, x: AnyArray, data_format: str, **options: Any) -> AnyArray:
+    """The gradient of a layer whose arrays are in a format, with its taps in front."""
+    if data_format == "channels_last":
+        return case.gradient(y, x, **options)
+    shape = (case.small, case.big // case.groups, *case.kernel)
+    options |= {"data_format": data_format, **case.options}
+    return np.moveaxis(bs.conv_kernel_gradient(first(y), first(x), shape, **options), (0, 1), (-1, -2))
+
+
+def is_rounded_once(found: AnyArray, exact: AnyArray, error: AnyArray, kind: str) -> bool:
+    """Whether numbers are within half a unit of sums whose error is bounded."""
+    bound = UNIT[kind] * (np.abs(exact) + error) + error + LEAST[kind]
+    return bool((np.abs(found.astype(np.float64) - exact) <= bound).all())
+
+
+@pytest.mark.parametrize("kind", HALF)
+@settings(deadline=None)
+@given(call=calls())
+def test_half_precision_is_an_exact_sum_rounded_once(kind: str, call: Drawn) -> None:
+    x, _, y = (array.astype(HALF[kind]) for array in call.floats())
+    found = bs.conv_kernel_gradient(y, x, call.kernel_shape, **call.options)
+    assert found.dtype == HALF[kind]
+    wide_x, wide_y = (array.astype(np.float64) for array in (x, y))
+    options: dict[str, Any] = {"groups": call.groups, "data_format": call.data_format}
+    exact = reference.conv_kernel_gradient(wide_x, wide_y, call.geometry, **options)
+    sums = reference.conv_kernel_gradient(np.abs(wide_x), np.abs(wide_y), call.geometry, **options)
+    terms = max(1, call.batch * int(np.prod(call.geometry.input)))
+    assert is_rounded_once(found, exact, 4 * 2.0**-24 * terms**0.5 * sums, kind)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("name", BOXED)
+@pytest.mark.parametrize("kind", HALF)
+def test_half_precision_in_boxes_has_the_same_bits_for_any_number_of_threads(
+    kind: str, name: str, data_format: str
+) -> None:
+    case = BOXED[name]
+    y, x = (array.astype(HALF[kind]) for array in case.arrays("normal"))
+    results: list[AnyArray] = []
+    for threads in (1, 2, 3):
+        bs.set_num_threads(threads)
+        results.append(in_format(case, y, x, data_format))
+    assert all(np.array_equal(result, results[0]) for result in results)
+    wide_y, wide_x = (array.astype(np.float64) for array in (y, x))
+    exact, sums = case.gradient(wide_y, wide_x), case.gradient(np.abs(wide_y), np.abs(wide_x))
+    assert is_rounded_once(results[0], exact, 1e-6 * sums, kind)
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("name", BOXED)
+def test_integers_are_exact_in_boxes(name: str) -> None:
+    case = BOXED[name]
+    y, x = case.arrays("integers")
+    exact = case.gradient(y.astype(np.float64), x.astype(np.float64))
+    assert np.array_equal(in_format(case, y, x, "channels_first"), exact)
+    turned = y[..., ::-1].copy()[..., ::-1]
+    assert np.array_equal(case.gradient(turned, x), exact)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_is_not_finite_in_a_later_box_goes_where_the_definition_sends_it(value: float, data_format: str) -> None:
+    case = BOXED["plane"]
+    y, x = (array.astype(ml_dtypes.bfloat16) for array in case.arrays("positive"))
+    x[0, 120, 3, 2] = value
+    found = in_format(case, y, x, data_format).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        exact = case.gradient(y.astype(np.float64), x.astype(np.float64)).astype(ml_dtypes.bfloat16).astype(np.float32)
+    assert np.array_equal(np.isnan(found), np.isnan(exact))
+    assert np.array_equal(np.isinf(found), np.isinf(exact))
+    assert np.allclose(found, exact, rtol=2.0**-7, equal_nan=True)

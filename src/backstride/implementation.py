@@ -120,6 +120,11 @@ class Implementation(ABC):
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
         """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""
 
+    def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray | None:
+        """`conv_kernel_gradient` for half precision, as `conv_transpose_half`: bits of both sides to bits."""
+        _ = x, y, call, brain
+        return None
+
 
 def require_algorithm(algorithm: str | None, name: str, legal: tuple[str, ...]) -> None:
     """Refuse an algorithm that an implementation does not have for a kernel."""

@@ -17,7 +17,7 @@ import numpy as np
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
 from backstride.implementation import Call, Implementation, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_view
+from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 _native: Any
 try:
@@ -143,7 +143,7 @@ class Compiled(Implementation):
         self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
     ) -> AnyArray:
         shape = _shape(bits.shape[0], call.geometry.output, packed.outputs, call.data_format)
-        y, first = np.empty(shape, np.uint16), call.data_format == "channels_first"
+        y, first = _bits(shape), call.data_format == "channels_first"
         packed.run_half(bits, bias, CODES[activation], y, first, call.before, True, brain)
         return y
 
@@ -182,7 +182,7 @@ class Compiled(Implementation):
         brain: bool,
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
-        x = np.empty(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format), np.uint16)
+        x = _bits(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format))
         _native.conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
         return x
 
@@ -191,7 +191,21 @@ class Compiled(Implementation):
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        return _gradient(_native.conv_kernel_gradient, x, y, call, self.name)
+        return self._gradient(_native.conv_kernel_gradient, x, y, call)
+
+    def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray:
+        sums = self._gradient(_native.conv_kernel_gradient_half, x, y, call, brain)
+        bits = _bits(sums.shape)
+        _native.narrow(sums, bits, self.name, brain)
+        return bits
+
+    def _gradient(self, run: Any, x: AnyArray, y: AnyArray, call: Call, *kind: bool) -> AnyArray:
+        """The gradient in single precision, or in double for that."""
+        channel = 1 if call.data_format == "channels_first" else -1
+        shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
+        result = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
+        run(x, y, _kernel_axes(result), *self._settings(call), *kind)
+        return _kernel_first(result, self.name) if channel == 1 else result
 
 
 DIRECT = Direct()
@@ -247,34 +261,38 @@ def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFo
 
 
 def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
-    return _fresh(_shape(batch, size, channels, data_format), dtype)
+    return _kept(_shape(batch, size, channels, data_format), dtype)
 
 
-def _fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+def _kept(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+    """An array of floats, not initialised: a large one in memory that earlier ones left behind."""
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
 
 
-def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call, *target: str) -> AnyArray:
-    small, big = _last(x, call.data_format, *target), _last(y, call.data_format, *target)
-    result = _fresh((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
+def _bits(shape: tuple[int, ...]) -> AnyArray:
+    """The same for half precision."""
+    count = math.prod(shape)
+    return _kept((-(-count // 2),), np.dtype(np.float32)).view(np.uint16)[:count].reshape(shape)
+
+
+def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+    small, big = data_view(x, call.data_format), data_view(y, call.data_format)
+    result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
-    options = (call.groups, call.winograd) if target else (call.groups,)
-    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *target, *integers, *options)
-    if call.data_format == "channels_last":
-        return result
-    shape = (result.shape[-1], result.shape[-2], *call.geometry.kernel)
-    rows = np.ascontiguousarray(result.reshape(-1, *result.shape[-2:]).swapaxes(0, 1))
-    return turned(rows.reshape(1, -1, shape[0]), *target).reshape(shape)
+    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *integers, call.groups)
+    return (
+        result if call.data_format == "channels_last" else np.ascontiguousarray(kernel_unview(result, call.data_format))
+    )
 
 
-def _last(data: AnyArray, data_format: DataFormat, *target: str) -> AnyArray:
-    """(N, *size, C), contiguous."""
-    if data_format == "channels_last" or not data.flags.c_contiguous:
-        return np.ascontiguousarray(data_view(data, data_format))
-    cells = turned(data.reshape(*data.shape[:2], math.prod(data.shape[2:])), *target)
-    return cells.reshape(data.shape[0], *data.shape[2:], data.shape[1])
+def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
+    """(C_small, C_big/groups, *k), contiguous, from (*k, C_big/groups, C_small)."""
+    *size, big, small = kernel.shape
+    result = _kept((small, big, *size), kernel.dtype)
+    _native.turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
+    return result
 
 
 def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
@@ -282,8 +300,9 @@ def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyAr
     if data_format == "channels_last" or not kernel.flags.c_contiguous:
         return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
-    rows = turned(kernel.reshape(1, small, -1), target).reshape(big, -1, small)
-    return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(*size, big, small)
+    result = _kept((*size, big, small), kernel.dtype)
+    _native.turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
+    return result
 
 
 def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:

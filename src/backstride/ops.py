@@ -187,8 +187,11 @@ def conv_kernel_gradient(
         return cast("Array", known[0].conv_kernel_gradient(cast("Any", y), cast("Any", x), known[1]))
     _ = arrays.same_library(x=x, y=y)
     layout = check_data_format(data_format)
-    same_kind(arrays.dtype_name("x", x), "x", y=y)
-    data, gradient = arrays.to_numpy("x", x), arrays.to_numpy("y", y)
+    kind = arrays.dtype_name("x", x)
+    same_kind(kind, "x", y=y)
+    half = [arrays.bits(name, array) for name, array in (("x", x), ("y", y)) if kind in ("float16", "bfloat16")]
+    shared = [array for array in half if array is not None]
+    data, gradient = shared if len(shared) == 2 else (arrays.to_numpy("x", x), arrays.to_numpy("y", y))
     shape = entries("kernel_shape", kernel_shape)
     if not 3 <= len(shape) <= 5:
         message = f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
@@ -206,9 +209,16 @@ def conv_kernel_gradient(
             f"`x` gives {expected}"
         )
         raise ValueError(message)
+    call = Call(where, count, layout, bool(winograd))
+    if len(shared) == 2:
+        implementation = select(np.dtype(np.float32))
+        found = implementation.conv_kernel_gradient_half(gradient, data, call, brain=kind == "bfloat16")
+        if found is not None:
+            return arrays.from_bits(found, x)
+        data, gradient = arrays.to_numpy("x", x), arrays.to_numpy("y", y)
     terms = data.shape[0] * math.prod(where.input) * largest(data)
     source, image, _ = exact_integers(gradient, widen(data), None, terms)
-    implementation, call = select(data.dtype), Call(where, count, layout, bool(winograd))
+    implementation = select(data.dtype)
     recent.keep(key, implementation, call)
     return narrow(implementation.conv_kernel_gradient(source, image, call), x, data.dtype)
 

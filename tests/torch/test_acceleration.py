@@ -107,13 +107,17 @@ def test_what_cannot_be_swapped_is_refused_with_the_reason() -> None:
     assert rows[1].remark.endswith("ConvTranspose9d is no torch.nn.ConvTranspose")
 
 
-def test_half_precision_is_said_to_run_on_pytorchs_kernels() -> None:
-    layer = nn.ConvTranspose2d(4, 3, 2, dtype=torch.bfloat16)
-    ours = copy.deepcopy(layer)
-    (row,) = bt.accelerate(ours).report.rows
-    assert row.remark == "by PyTorch's kernels, while its parameters are bfloat16 on cpu"
-    data = torch.randn(1, 4, 3, 3, dtype=torch.bfloat16)
-    torch.testing.assert_close(ours(data), layer(data))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_runs_on_the_engine(dtype: Any) -> None:
+    layer = nn.Sequential(nn.ConvTranspose2d(40, 30, 4, 2, 1), nn.ReLU()).to(dtype)
+    ours, data = copy.deepcopy(layer), torch.randn(2, 40, 9, 8, dtype=dtype)
+    rows = bt.accelerate(ours, verify=data).report.rows
+    assert [row.accelerated for row in rows] == [True, True]
+    assert rows[1].remark.startswith("on the engine; verified, differs by ")
+    with torch.no_grad():
+        found, expected = ours(data), layer.float()(data.float())
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-6)
 
 
 def test_what_is_no_module_is_refused() -> None:

@@ -15,7 +15,7 @@ from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
 from backstride.torch.modules import TransposedModule
-from backstride.torch.packing import keep_private, make_public
+from backstride.torch.packing import HALF, keep_private, make_public
 from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
 from backstride.torch.swapping import (
@@ -75,7 +75,8 @@ def accelerate(
     their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
     counts is noticed as before.
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
-    and a module whose result differs by more than 1e-5 of its largest value gets its class back.
+    and a module whose result differs by more than 1e-5 of its largest value, in half precision by more than one
+    rounding, gets its class back.
     Returns the same model and a `Report`. `restore(model)` undoes everything.
 
     Raises `TypeError` for what is no module, and `ValueError` for other words.
@@ -253,18 +254,18 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
         return row
     if not calls:
         return dataclasses.replace(row, remark=f"{row.remark}; not met by the example")
-    worst = 0.0
+    worst, allowed = 0.0, max(_tolerances([output for _, _, output in calls]))
     with _evaluation(module):
         for args, kwargs, output in calls:
             worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
             if isinstance(module, Trained):
                 with torch.enable_grad():
                     worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
-    if worst <= TOLERANCE:
+    if worst <= allowed:
         return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
     _ = unswap(module)
     return dataclasses.replace(
-        row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {TOLERANCE:.0e}"
+        row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {allowed:.0e}"
     )
 
 
@@ -294,10 +295,20 @@ def _errors(found: Any, expected: Any) -> list[float]:
             return [math.inf]
         if torch.equal(found, expected) or not expected.numel():
             return [0.0]
-        error = float((found.detach() - expected).abs().max() / expected.abs().max())
+        found = found.detach()
+        if expected.dtype in HALF:
+            found, expected = found.float(), expected.float()
+        error = float((found - expected).abs().max() / expected.abs().max())
         return [math.inf if math.isnan(error) else error]
     pairs = [(found[key], expected[key]) for key in _keys(expected)]
     return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
+
+
+def _tolerances(value: Any) -> list[float]:
+    """What each tensor may differ by: half precision by one rounding."""
+    if isinstance(value, Tensor):
+        return [torch.finfo(value.dtype).eps if value.dtype in HALF else TOLERANCE]
+    return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [TOLERANCE]
 
 
 def _keys(value: Any) -> Iterable[Any]:

@@ -13,8 +13,10 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
   channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
   64 channels (24 where there are tiles), and the kernel fewer than 64 taps.
 
-Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, crops of its own.
-Which ordinary convolutions are asked about at all, `training.py` says.
+Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, float16, crops of its
+own. For bfloat16, `bfloat16_pays` is the rule of the forward pass, packed before or not, and `_bfloat16_is_faster` that
+of a weight packed anew; they hold where the processor multiplies bfloat16. Which ordinary convolutions are asked about
+at all, `training.py` says.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
@@ -37,6 +39,8 @@ MANY_CHANNELS = 64
 TILED_CHANNELS = 24
 MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
 MANY_TAPS = 64
+WEIGHTS_A_CELL = 256
+MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # of y, in bfloat16
 
 
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
@@ -49,6 +53,8 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     >>> engine_is_faster("y", x[:, :, :4, :4], weight, plain, last=False)
     False
     """
+    if a.dtype == torch.bfloat16:
+        return _bfloat16_is_faster(slot, a, b, integers, last=last)
     stride, crop, dilation, groups = integers
     ordinary = groups == 1 and all(step == 1 for step in dilation) and a.dtype == torch.float32
     pairs = zip(crop[::2], crop[1::2], stride, strict=True)
@@ -78,3 +84,30 @@ def has_tiles(weight: Shape, stride: Shape) -> bool:
     """
     phases = [-(-taps // step) for taps, step in zip(weight[2:], stride, strict=True)]
     return len(phases) > 1 and min(weight[:2]) >= TILED_CHANNELS and 2 <= min(phases) <= max(phases) <= 3
+
+
+def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
+    """Whether the engine is at least as fast as oneDNN with a packed weight: but for few channels and one tap a cell.
+
+    >>> up = ((2, 2), (0, 0, 0, 0), (1, 1), 1)
+    >>> x = torch.empty(1, 64, 99, 99, dtype=torch.bfloat16, device="meta")
+    >>> bfloat16_pays(x, x.new_empty(64, 64, 4, 4), up, True), bfloat16_pays(x, x.new_empty(64, 64, 2, 2), up, True)
+    (True, False)
+    """
+    stride, _, dilation, groups = integers
+    if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
+        return True
+    return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
+
+
+def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
+    """Where PyTorch takes long: for large results, with groups, and for gradients of large weights over few cells."""
+    stride, _, _, groups = integers
+    cells = a.shape[0] * math.prod(a.shape[2:])
+    if slot == "y":
+        return groups > 1 or b.numel() <= WEIGHTS_A_CELL * cells
+    if slot == "x":
+        many = not last and cells >= MANY_CELLS["x"] and math.prod(stride) > 1
+        return groups == 1 and many and b.shape[1] >= FEW_CHANNELS
+    large = b.shape[0] * math.prod(b.shape[2:]) >= MANY_CELLS["weight"] and b.shape[1] >= FEW_CHANNELS
+    return groups > 1 or cells <= MANY_CHANNELS or large

@@ -76,8 +76,9 @@ def conv_transpose2d(
     wanted spatial size, in place of `output_padding`. `padding_mode`: "zeros", or "circular" for the
     exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
 
-    CPU tensors in float32 and float64 are computed by Backstride's engine in their own memory, everything
-    else by PyTorch's kernels, with the same result. Channels-last memory format is kept.
+    CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory, half precision in
+    float32, rounded once; everything else by PyTorch's kernels, with the same result. Channels-last memory format is
+    kept.
 
     Raises `RuntimeError` and `TypeError` where PyTorch does, and `ValueError` for `output_size`.
     """
@@ -148,7 +149,7 @@ def _call(
 
 def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     """The operator where the engine computes, and PyTorch's own functions, which it can see through, elsewhere."""
-    if kernels.takes(x) and not torch.is_autocast_enabled("cpu"):
+    if kernels.takes(x):
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
     device = x.device.type

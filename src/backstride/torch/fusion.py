@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_plain
-from backstride.torch.packing import Snapshot, clear, keep_private, snapshot, unchanged
+from backstride.torch.packing import HALF, Snapshot, clear, keep_private, snapshot, unchanged
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -138,6 +138,7 @@ def can_fold(layer: Foldable, norm: nn.Module) -> bool:
     """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
     return (
         takes(layer.weight)
+        and layer.weight.dtype not in HALF  # a folded weight would be rounded once more
         and is_plain(layer.weight)
         and type(norm) in NORMS
         and not norm.training

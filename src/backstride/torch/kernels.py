@@ -1,5 +1,6 @@
 """The three operators on CPU tensors of the engine's dtypes: the engine reads and writes the tensors' own memory.
 
+Half precision is computed in float32 and rounded once, box by box; NumPy sees its bits.
 The memory format of the data is kept. Channels-last data goes to the engine as the permuted view that it is.
 """
 
@@ -19,11 +20,12 @@ from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback
-from backstride.torch.choice import engine_is_faster
-from backstride.torch.packing import Options, array_of, changes, find, kernel_of, make
+from backstride.torch.choice import bfloat16_pays, engine_is_faster
+from backstride.torch.packing import HALF, Options, array_of, changes, find, kernel_of, make
 from backstride.torch.shapes import Integers, Meeting, Slot, meet
 
-DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
+"""What the engine computes on, and in what."""
 native: Any = importlib.import_module("backstride.native")
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -37,7 +39,10 @@ def takes(tensor: Tensor) -> bool:
 def conv_transpose(
     x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "", *, remember: bool = True
 ) -> Tensor:
-    """Map x (N, C_small, *input) and weight (C_small, C_big // groups, *k) to y (N, C_big, *output)."""
+    """Map x (N, C_small, *input) and weight (C_small, C_big // groups, *k) to y (N, C_big, *output).
+
+    Where `x` is in half precision, weight and bias may be wider, and are rounded to it.
+    """
     if not (takes(x) and x.numel() and weight.numel()):
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
@@ -45,13 +50,31 @@ def conv_transpose(
     implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
-        passing = not remember or changes(weight)
-        if passing and not _engine("y", x, weight, integers, last):
+        stays = x.dtype == torch.bfloat16 and not (os.environ.get(VARIABLE) or bfloat16_pays(x, weight, integers, last))
+        passing = not stays and (not remember or changes(weight))
+        if stays or (passing and not _engine("y", x, weight, integers, last)):
+            tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
             computed = fallback.conv_input_gradient if last else fallback.conv_transpose
-            return _formed(computed(x, weight, bias, integers, activation), last)
+            return _formed(computed(*tensors, integers, activation), last)
         ready = make(weight, options, _packer(implementation, options), remember=not passing)
-    offset = None if bias is None else array_of(bias)
-    return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+    return _up(implementation, x, ready, bias, activation, call)
+
+
+def _up(
+    implementation: Implementation, x: Tensor, ready: Any, bias: Tensor | None, activation: str, call: Call
+) -> Tensor:
+    last, name = call.data_format == "channels_last", activation or None
+    if x.dtype not in HALF:
+        offset = None if bias is None else array_of(bias)
+        return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, name, call), last)
+    offset = None if bias is None else array_of(bias.to(x.dtype).float())
+    brain = HALF[x.dtype]
+    found = implementation.conv_transpose_half(_array(x, last), ready, offset, name, call, brain=brain)
+    if found is None:
+        return _up(implementation, x.float(), ready, None if bias is None else bias.float(), activation, call).to(
+            x.dtype
+        )
+    return _tensor(found, last).view(x.dtype)
 
 
 def convolution(
@@ -81,7 +104,8 @@ def convolution(
 def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
     """What computes on a tensor, and what a packed form of its weight depends on."""
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    return implementation, Options(implementation.name, data_format, integers[0], integers[2], integers[3])
+    options = Options(implementation.name, data_format, integers[0], integers[2], integers[3])
+    return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options
 
 
 def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
@@ -90,6 +114,7 @@ def _packer(implementation: Implementation, options: Options) -> Callable[[Tenso
 
     def pack(weight: Tensor) -> Any:
         turned = options.turned
+        weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
         kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
         return implementation.pack(kernel, groups, form, strides, dilation)
 
@@ -105,9 +130,13 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
         return _formed(fallback.conv(y, weight, integers, bias), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
-    kernel = _kernel(implementation, weight, call.data_format)
-    offset = None if bias is None else array_of(bias)
-    return _tensor(implementation.conv(_array(y, last), kernel, offset, None, call), last)
+    kernel = _kernel(implementation, _wide(weight), call.data_format)
+    offset = None if bias is None else array_of(_wide(bias))
+    if y.dtype in HALF:
+        found = implementation.conv_half(_array(y, last), kernel, offset, None, call, brain=HALF[y.dtype])
+        if found is not None:
+            return _tensor(found, last).view(y.dtype)
+    return _tensor(implementation.conv(_array(_wide(y), last), kernel, offset, None, call), last).to(y.dtype)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
@@ -119,11 +148,26 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
         return _formed(fallback.conv_kernel_gradient(x, y, integers), last)
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    kernel = implementation.conv_kernel_gradient(_array(x, last), _array(y, last), call)
+    if x.dtype in HALF:
+        brain = HALF[x.dtype]
+        found = implementation.conv_kernel_gradient_half(_array(x, last), _array(y, last), call, brain=brain)
+        if found is not None and not last:
+            return _contiguous(found).view(x.dtype)
+        if found is not None:
+            *taps, big, small = found.shape
+            rows = from_numpy(found.reshape(-1, small)).view(x.dtype).t().contiguous()
+            return rows.view(small, *taps, big).movedim(-1, 1)
+    kernel = implementation.conv_kernel_gradient(_array(_wide(x), last), _array(_wide(y), last), call)
     if not last:
-        return _contiguous(kernel)
+        return _contiguous(kernel).to(x.dtype)
     *taps, big, small = kernel.shape
-    return _tensor(_transposed(implementation, kernel.reshape(-1, small)).reshape(small, *taps, big), last)
+    result = _tensor(_transposed(implementation, kernel.reshape(-1, small)).reshape(small, *taps, big), last)
+    return result.to(x.dtype)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In the dtype that it is computed in."""
+    return tensor.float() if tensor.dtype in HALF else tensor
 
 
 def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFormat) -> AnyArray:

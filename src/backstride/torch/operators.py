@@ -123,9 +123,23 @@ def apply(
     """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
     if not _direct(a, b, bias):
         return FACES[slot](*_arguments(slot, a, b, bias, integers, activation))
-    if not (torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)):
+    recorded = torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)
+    if torch.is_autocast_enabled("cpu"):
+        lowered = [_lowered(tensor, "cpu") for tensor in (a, b, bias)]
+        if slot == "y" and not recorded and all(tensor is None or tensor.dtype in kernels.HALF for tensor in lowered):
+            return _rounding(lowered[0], b, bias, integers, activation)
+        a, b, bias = lowered
+    if not recorded:
         return compute(slot, a, b, bias, integers, activation, remember=remember)
     return fallback.activate(Bilinear.apply(None, slot, a, b, bias, integers), activation)
+
+
+def _rounding(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
+    """`conv_transpose` of half precision with a wider weight, which is remembered as it is, and rounded when packed."""
+    channels = meet("y", x.shape, weight.shape, integers).shape[1]
+    if bias is not None:
+        check_bias(bias.shape, channels)
+    return kernels.conv_transpose(x, weight, bias, integers, activation)
 
 
 def compute(
@@ -153,12 +167,7 @@ def compute(
 
 def _direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
     return (
-        unwatched()
-        and a.dtype in kernels.DTYPES
-        and is_plain(a)
-        and is_plain(b)
-        and (bias is None or is_plain(bias))
-        and not torch.is_autocast_enabled("cpu")
+        unwatched() and a.dtype in kernels.DTYPES and is_plain(a) and is_plain(b) and (bias is None or is_plain(bias))
     )
 
 
@@ -283,22 +292,23 @@ def _leading(tensor: Tensor, dim: int | None, count: int) -> Tensor:
 
 
 def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
-    """Cast as PyTorch's own convolutions are: floating-point tensors narrower than float64."""
+    """Cast as PyTorch's own convolutions are."""
     excluded = C.DispatchKeySet(getattr(C.DispatchKey, key))
 
-    def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-        if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
-            return tensor
-        return tensor.to(dtype) if tensor.device.type == device else tensor
-
     def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
-        dtype = torch.get_autocast_dtype(device)
         bias, integers, activation = _split(slot, rest)
-        one, two, offset = (cast(tensor, dtype) for tensor in (a, b, bias))
+        one, two, offset = (_lowered(tensor, device) for tensor in (a, b, bias))
         with C._ExcludeDispatchKeyGuard(excluded):
             return FACES[slot](*_arguments(slot, one, two, offset, integers, activation))
 
     return autocast
+
+
+def _lowered(tensor: Any, device: str) -> Any:
+    """What autocast makes of a tensor: those of floating-point numbers narrower than float64 get its dtype."""
+    if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(device)) if tensor.device.type == device else tensor
 
 
 for _slot, _name in NAMES.items():

@@ -19,11 +19,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import same_bytes
 
+HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
 
@@ -37,6 +39,8 @@ class Options(NamedTuple):
     groups: int
     turned: bool = False
     """Whether the weight is that of a convolution: to be turned around, with its channels exchanged."""
+    rounded: torch.dtype | None = None
+    """The half precision that the weight is rounded to, where the data has it."""
 
 
 class Snapshot(NamedTuple):
@@ -122,8 +126,9 @@ def clear() -> None:
 
 
 def array_of(tensor: Tensor) -> AnyArray:
-    """The tensor's memory as a NumPy array; nothing is copied."""
-    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    """The tensor's memory as a NumPy array, that of half precision as its bits; nothing is copied."""
+    tensor = tensor.detach() if tensor.requires_grad else tensor
+    return (tensor.view(torch.uint16) if tensor.dtype in HALF else tensor).numpy()
 
 
 def kernel_of(array: AnyArray, data_format: DataFormat, *, turned: bool = False) -> AnyArray:
