@@ -113,7 +113,11 @@ def test_processes_of_the_block_are_deaf_and_gone_afterwards() -> None:
 
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from backstride.cli import main; main()", "roads", "train", "--out", str(out)]
+    program = out.with_name("program.py")  # a file, since Lightning starts the second process of a run by its words
+    _ = program.write_text(
+        "from backstride.cli import main\nif __name__ == '__main__':\n    main()\n", encoding="utf-8"
+    )
+    command = [sys.executable, str(program), "roads", "train", "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, *words], env=environment, start_new_session=True, **streams)

@@ -27,6 +27,7 @@ from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
 from backstride.roads.data import require_sound
+from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
 from backstride.roads.halt import Halt
 from backstride.roads.keeper import FILES, STATE, Keeper, Row, WholeFiles, read_state
@@ -79,8 +80,8 @@ def train(
     lines and progress bars go.
 
     Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another run; `OSError`
-    where the disk is full, `Stopped`, a `KeyboardInterrupt`, where Ctrl+C or SIGTERM asks to stop: what was written
-    stays valid, and `resume` goes on from there.
+    where the disk is full or pictures are gone; `Stopped`, a `KeyboardInterrupt`, where Ctrl+C or SIGTERM asks to stop.
+    What was written stays valid then, and `resume` goes on from there.
     """
     with stoppable(lambda: _farewell(out)) as stop:
         return _train(config, out, stop, resume=resume, split=split, console=console or Console())
@@ -108,11 +109,10 @@ def _train(
     started = time.perf_counter()
     try:
         keeper, epochs = _fit(config, chosen, out, text, stop, resume=resume, console=console)
-    except OSError as error:
-        message = (
-            f"`out` (={str(out)!r}) cannot be written to: {(error.strerror or str(error)).lower()}; what was finished "
-            "is whole, and --resume goes on from there"
-        )
+    except (OSError, ValueError, RuntimeError) as error:
+        message = sentence(error, out)
+        if message is None:
+            raise
         raise OSError(message) from None
     return Result(
         out=out,
