@@ -68,9 +68,12 @@ def instead_of(path: Path) -> Generator[Path]:
             _ = path.rename(old)
         if any(fresh.iterdir()):
             _ = fresh.rename(path)
-    except BaseException:
+    except BaseException as error:
         if old.exists() and not path.exists():
             _ = old.rename(path)
+        if isinstance(error, OSError) and error.filename is not None and str(error.filename).startswith(str(fresh)):
+            name = str(path) + str(error.filename).removeprefix(str(fresh))
+            raise OSError(error.errno, error.strerror, name) from error  # the name that users know
         raise
     finally:
         for rest in (fresh, old):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from PIL import Image
 
 from backstride import cli
+from backstride.cli import roads
 from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
@@ -29,10 +32,18 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return printed.err.removeprefix("backstride: ").strip()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "synthesize"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "synthesize", "labels"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(command, "--help") == 0
-    assert f"Example: backstride roads {command}" in capsys.readouterr().out
+    assert re.search(rf"Examples?:\s+backstride roads {command} ", capsys.readouterr().out)
+
+
+def test_examples_of_the_help_fit_a_line_so_that_they_can_be_pasted() -> None:
+    for command in roads.COMMANDS:
+        function = getattr(importlib.import_module(f"backstride.cli.roads.{command}"), command)
+        examples = [line for line in function.__doc__.splitlines() if "backstride roads " in line]
+        assert examples
+        assert all(len(line.strip()) <= 78 for line in examples)
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

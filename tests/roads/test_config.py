@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -77,3 +79,16 @@ def test_names_the_file(tmp_path: Path) -> None:
 def test_changes_only_what_is_given() -> None:
     made = changed(RunConfig(), train__epochs=7, data__folder="here", model__encoder=None)
     assert made == RunConfig(data=DataConfig("here"), train=TrainConfig(7))
+
+
+def test_the_page_of_options_has_each_key_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs/roads-config.md").read_text(encoding="utf-8")
+    found = {
+        name: re.findall(r"^\| `(\w+)` \| .* \| `(.+?)` \| .+ \|$", part, re.MULTILINE)
+        for name, part in zip(re.findall(r"## `\[(\w+)\]`", page), page.split("\n## ")[1:], strict=True)
+    }
+    defaults = tomllib.loads(to_toml(RunConfig()))
+    assert list(found) == [section.name for section in dataclasses.fields(RunConfig)]
+    for name, rows in found.items():
+        assert tomllib.loads("\n".join(f"{key} = {value}" for key, value in rows)) == defaults[name]
+        assert [key for key, _ in rows] == list(defaults[name])

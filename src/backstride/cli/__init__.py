@@ -11,6 +11,15 @@ import typer
 from typer.exceptions import TyperException
 
 COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
+INTERRUPTED = 130
+
+
+class EndedError(Exception):
+    """A command's end with a line on stderr and an exit code of its own."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -54,14 +63,27 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = application(named)(args=words, prog_name="backstride", standalone_mode=False)
     except typer.Abort:
-        _fail("stopped", 130)
+        _fail("stopped", INTERRUPTED)
     except TyperException as problem:
         _fail(problem.format_message(), 2)
-    except (ValueError, TypeError, ImportError, OSError) as problem:
+    except OSError as problem:
+        _fail(_of_a_file(problem), 2)
+    except (ValueError, TypeError, ImportError) as problem:
         _fail(str(problem), 2)
+    except EndedError as end:
+        _fail(str(end), end.code)
     except KeyboardInterrupt:
-        _fail("stopped", 130)
+        _fail("stopped", INTERRUPTED)
+    if code == INTERRUPTED:  # typer makes a code of a KeyboardInterrupt
+        _fail("stopped", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_a_file(problem: OSError) -> str:
+    """The system's words about a file; those of our own are whole sentences."""
+    if problem.filename is None or problem.strerror is None:
+        return str(problem)
+    return f"{problem.filename}: {problem.strerror.lower()}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -18,11 +18,12 @@ LARGEST_FILE = 2**20
 class ModelConfig:
     """The network: FCN-8s on an encoder.
 
-    `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or package.module:factory.
-    `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in training, the
-    data's. `skips`: strides of the taps. `head`, `head_kernel`, `dropout`: channels, kernel and dropout of layers 6 and
-    7 of vgg16 (dropout also of mobilenetv3). `se`: what squeeze and excitation pools, "global" or "local". `engine`:
-    transposed convolutions on Backstride's engine instead of PyTorch's kernels.
+    `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or
+    package.module:factory. `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in
+    training, the data's. `skips`, `decoder`, `init`: as `backstride.transpose` takes them. `head`, `head_kernel`,
+    `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3). `se`: what
+    squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's engine
+    instead of PyTorch's kernels.
     """
 
     encoder: str = "mobilenetv3"
@@ -71,13 +72,14 @@ class TrainConfig:
 
     `epochs`: passes over the data. `batch`: pictures a step, on each process; `accumulate`: batches before the
     weights change. `rate`: learning rate of the decoder; the encoder's is `rate * encoder_rate`. `schedule`: "poly"
-    ((1 - t)^0.9), "cosine" or "constant", after `warmup`, a share of all steps. `optimizer`: "adamw" or "sgd" (momentum
-    0.9). `decay`: L2 on kernels, decoupled with adamw. `balance`: "none", "median" (median frequency of the classes) or
-    weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch norms, too.
-    `precision`: "32-true", "bf16-mixed" or "16-mixed" (GPU). `patience`: epochs without a better MaxF before it
-    stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
-    "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one a
-    processor; where workers keep processors busy, leave these out.
+    ((1 - t)^0.9), "cosine" or "constant", after `warmup`, a share of all steps. `optimizer`: "adamw" or "sgd"
+    (momentum 0.9). `decay`: L2 on kernels, decoupled with adamw. `balance`: "none", "median" (median frequency of
+    the classes) or weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch
+    norms, too. `clip`: largest norm of the gradient, 0 for any. `precision`: "32-true", "bf16-mixed" or "16-mixed"
+    (GPU). `seed`: of all that is drawn. `patience`: epochs without a better MaxF before it stops, 0 for never.
+    `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or "cuda". `workers`:
+    processes that read pictures, on each device. `threads`: of each process that trains, 0 for one a processor;
+    where workers keep processors busy, leave these out.
     """
 
     epochs: int = 20

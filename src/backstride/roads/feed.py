@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from backstride.roads.sample import IGNORE
 from backstride.roads.sample import Dataset as Pictures
+from backstride.roads.stopping import deaf
 
 CACHE = 2**30
 Augmentation = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -111,7 +112,7 @@ class Order(Sampler[tuple[int, int]]):
 
 def loader(feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int, *, pin: bool = False) -> Any:
     """Batches of a feed in an order."""
-    return DataLoader(
+    return _Loader(
         feed,
         batch_size=batch,
         sampler=order,
@@ -123,6 +124,14 @@ def loader(feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int
         # drawn from a generator of its own, so that nothing moves torch's global stream
         generator=torch.Generator().manual_seed(0),
     )
+
+
+class _Loader(DataLoader[Any]):
+    """One whose processes leave it to this one to hear that the run is to stop."""
+
+    def __iter__(self) -> Any:
+        with deaf():
+            return super().__iter__()
 
 
 def collated(items: Sequence[tuple[Tensor, Tensor, int]]) -> Batch:

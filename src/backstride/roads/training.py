@@ -27,13 +27,16 @@ from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
 from backstride.roads.data import require_sound
+from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
+from backstride.roads.halt import Halt
 from backstride.roads.keeper import FILES, STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
 from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
 from backstride.roads.record import file_hash, hash_of, versions
 from backstride.roads.sources import Split, open_split
+from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
 
 CHOICES = {
@@ -77,9 +80,16 @@ def train(
     lines and progress bars go.
 
     Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another run; `OSError`
-    where the disk is full: what was written stays valid, and `resume` goes on from there.
+    where the disk is full or pictures are gone; `Stopped`, a `KeyboardInterrupt`, where Ctrl+C or SIGTERM asks to stop.
+    What was written stays valid then, and `resume` goes on from there.
     """
-    console = console or Console()
+    with stoppable(lambda: _farewell(out)) as stop:
+        return _train(config, out, stop, resume=resume, split=split, console=console or Console())
+
+
+def _train(
+    config: RunConfig | None, out: Path, stop: Stop, *, resume: bool, split: Split | None, console: Console
+) -> Result:
     config = _begun(config, out, resume=resume)
     _check(config.train)
     chosen = split or open_split(config.data, config.train.seed)
@@ -98,12 +108,11 @@ def train(
             write_beside(out / checkpoint.CONFIG, text)
     started = time.perf_counter()
     try:
-        keeper, epochs = _fit(config, chosen, out, text, resume=resume, console=console)
-    except OSError as error:
-        message = (
-            f"`out` (={str(out)!r}) cannot be written to: {(error.strerror or str(error)).lower()}; what was finished "
-            "is whole, and --resume goes on from there"
-        )
+        keeper, epochs = _fit(config, chosen, out, text, stop, resume=resume, console=console)
+    except (OSError, ValueError, RuntimeError) as error:
+        message = sentence(error, out)
+        if message is None:
+            raise
         raise OSError(message) from None
     return Result(
         out=out,
@@ -116,8 +125,19 @@ def train(
     )
 
 
+def _farewell(out: Path) -> str:
+    """What a run that is stopped says at its end."""
+    if not _first_process():
+        return ""
+    kept = "what was finished is whole, and" if (out / STATE).is_file() else "no epoch was finished;"
+    begun = (out / checkpoint.CONFIG).is_file()
+    return (
+        f"stopped; {kept} --resume {'goes on' if (out / STATE).is_file() else 'begins'} there" if begun else "stopped"
+    )
+
+
 def _fit(
-    config: RunConfig, split: Split, out: Path, text: str, *, resume: bool, console: Console
+    config: RunConfig, split: Split, out: Path, text: str, stop: Stop, *, resume: bool, console: Console
 ) -> tuple[Keeper, int]:
     settings = config.train
     with _quiet(), _seeded(settings.seed), _threads(settings.threads):
@@ -138,7 +158,7 @@ def _fit(
         goes_on = resume and state.is_file()
         if goes_on:
             _check_state(state, module)
-        trainer = _trainer(settings, out, [Bars(console), *_stopping(settings), keeper])
+        trainer = _trainer(settings, out, [Bars(console), Halt(stop), *_stopping(settings), keeper])
         trainer.fit(module, loaders[0], loaders[1], ckpt_path=state if goes_on else None, weights_only=True)
         return keeper, len(keeper.rows)
 

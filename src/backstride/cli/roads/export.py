@@ -18,7 +18,8 @@ def export(
 ) -> None:
     r"""Write a trained network as ONNX, for pictures of any size, and compare ONNX Runtime with PyTorch.
 
-    Needs: pip install "backstride\[roads,onnx]". Example: backstride roads export --checkpoint run --output net.onnx
+    Needs: pip install "backstride\[roads,onnx]".
+    Example: backstride roads export --checkpoint run --output net.onnx
     """
     from backstride.roads.prediction.export import export as write  # noqa: PLC0415  loads torch
 

@@ -33,12 +33,17 @@ def predict(
     threshold: Annotated[float, typer.Option(help="Probabilities from here on are road, 0 to 1.")] = 0.5,
     opacity: Annotated[float, typer.Option(help="Of the road's colour in overlays, 0 to 1.")] = 0.45,
     size: Annotated[
-        str | None, typer.Option(help="The network sees pictures scaled to ROWSxCOLUMNS, or as they are: own.")
+        str | None,
+        typer.Option(
+            help="The network sees pictures scaled to 192x352, say, or as they are: own. By default as it was trained."
+        ),
     ] = None,
     tile: Annotated[
-        int | None, typer.Option(help="Side of tiles; by default whole pictures that memory holds.")
+        int | None, typer.Option(help="Side of tiles in pixels; by default pictures that fit into memory stay whole.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures of one size that run together.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures of one size that run together; by default 4, on a GPU 16.")
+    ] = None,
     ray: Annotated[bool, typer.Option("--ray", help="On a Ray cluster: RAY_ADDRESS's, or one started here.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="How many workers of the cluster.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON, and nothing else.")] = False,
@@ -56,7 +61,7 @@ def predict(
 
     backstride roads predict drive.mp4 --checkpoint run --out road --write overlay
 
-    backstride roads predict photos/ --checkpoint net.onnx --out road --ray --workers 8
+    backstride roads predict photos/ --checkpoint run --out road --ray --workers 8
     """
     from backstride.roads import prediction  # noqa: PLC0415  keeps start-up of the other commands short
 

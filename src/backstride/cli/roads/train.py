@@ -10,69 +10,216 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from backstride.cli import parse
+from backstride.cli import EndedError, parse
 from backstride.cli.roads.config import given
+
+DATA, NETWORK, TRAINING, MACHINE = "Data", "Network", "Training", "Machine"  # panels of the help
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for the run: checkpoints, curves, logs.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the run: checkpoints, curves, logs.")],
     data: Annotated[
-        str | None, typer.Option(help="Folder of pictures with masks: KITTI Road, images/masks, or a class table.")
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+            help="Pictures with masks: KITTI Road, images/ and masks/, polygons.json; without it, synthetic scenes.",
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of options, such as a run's config.toml.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT, bit for bit.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Options in TOML, such as a run's config.toml; those given here go first."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, bit for bit; begin where there is none.")
+    ] = False,
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME, package.module:factory."
+            metavar="NAME",
+            rich_help_panel=NETWORK,
+            help="vgg16, resnet34, mobilenetv3 (default), mobilenetv3-minimal, pytorchcv:NAME, timm:NAME, "
+            "or package.module:factory.",
         ),
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="Trained weights of the encoder, a safetensors file.")] = None,
-    size: Annotated[str | None, typer.Option(help="Scale pictures to rows x columns: 192x352.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures in a batch, on each process.")] = None,
-    accumulate: Annotated[int | None, typer.Option(min=1, help="Batches before the weights change.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the decoder.")] = None,
-    encoder_rate: Annotated[float | None, typer.Option(min=0, help="The encoder's, as a share of it.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="poly, cosine or constant.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd.")] = None,
-    decay: Annotated[float | None, typer.Option(min=0, help="L2 on all kernels, and on nothing else.")] = None,
-    balance: Annotated[str | None, typer.Option(help="Weights of the classes: none, median, or 1,2.5.")] = None,
-    freeze: Annotated[list[str] | None, typer.Option(help="Layers of the encoder to hold: block1. Repeatable.")] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, or 16-mixed on a GPU.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", rich_help_panel=NETWORK, help="Trained weights of the encoder: safetensors."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RxC",
+            rich_help_panel=DATA,
+            help="Scale pictures to rows x columns, 192x352; by default as they are.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=TRAINING, help="Passes over the data (20).")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=TRAINING, help="Pictures in a batch, on each process (4)."),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=TRAINING, help="Batches before the weights change (1)."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="X", rich_help_panel=TRAINING, help="Learning rate of the decoder (0.001)."),
+    ] = None,
+    encoder_rate: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="X", rich_help_panel=TRAINING, help="The encoder's, as a share of it (1)."),
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=TRAINING, help="poly (default), cosine or constant.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=TRAINING, help="adamw (default) or sgd.")
+    ] = None,
+    decay: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="X", rich_help_panel=TRAINING, help="L2 on all kernels, and on nothing else (0.001)."
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X", rich_help_panel=TRAINING, help="Weights of the classes: none (default), median, or 1,2.5."
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=TRAINING, help="Layers of the encoder to hold: block1. Repeatable."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=TRAINING, help="32-true (default), bf16-mixed, or 16-mixed on a GPU."
+        ),
+    ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=0, help="Stop after so many epochs without a better MaxF.")
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=TRAINING,
+            help="Stop after so many epochs without a better MaxF; 0, the default: never.",
+        ),
     ] = None,
-    skips: Annotated[str | None, typer.Option(help="Strides to tap: 16,8 is FCN-8s.")] = None,
-    head: Annotated[int | None, typer.Option(min=1, help="Channels of vgg16's layers 6 and 7.")] = None,
+    skips: Annotated[
+        str | None,
+        typer.Option(metavar="S,S", rich_help_panel=NETWORK, help="Strides to tap; 16,8, the default, is FCN-8s."),
+    ] = None,
+    head: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=NETWORK, help="Channels of vgg16's layers 6 and 7 (512)."),
+    ] = None,
     engine: Annotated[
-        bool | None, typer.Option("--engine/--no-engine", help="Transposed layers on Backstride's engine.")
+        bool | None,
+        typer.Option("--engine/--no-engine", rich_help_panel=NETWORK, help="Transposed layers on Backstride's engine."),
     ] = None,
-    augment: Annotated[str | None, typer.Option(help="Change pictures at random: full, flip or none.")] = None,
-    scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes to train on, without --data.")] = None,
-    held_out_scenes: Annotated[int | None, typer.Option(min=1, help="Synthetic scenes held out.")] = None,
-    extra: Annotated[int | None, typer.Option(min=0, help="Synthetic scenes to train on beside --data.")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=DATA, help="Change pictures at random: full (default), flip or none."
+        ),
+    ] = None,
+    scenes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", rich_help_panel=DATA, help="Synthetic scenes to train on, without --data (512)."
+        ),
+    ] = None,
+    held_out_scenes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=DATA, help="Synthetic scenes held out (64).")
+    ] = None,
+    extra: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", rich_help_panel=DATA, help="Synthetic scenes to train on beside --data (0)."),
+    ] = None,
     clear: Annotated[
-        bool | None, typer.Option("--clear/--any-weather", help="Easy scenes: by day, no rain, shade or streets.")
+        bool | None,
+        typer.Option(
+            "--clear/--any-weather", rich_help_panel=DATA, help="Easy scenes: by day, no rain, shade or streets."
+        ),
     ] = None,
-    table: Annotated[str | None, typer.Option(help="A table of classes in TOML, for masks of other values.")] = None,
-    group: Annotated[str | None, typer.Option(help="What stays together in a split: name, clip or folder.")] = None,
-    held_out: Annotated[list[str] | None, typer.Option(help="A group to hold out. Repeatable.")] = None,
-    share: Annotated[float | None, typer.Option(help="Hold out this share of the groups.")] = None,
-    folds: Annotated[int | None, typer.Option(min=2, help="Split the data in so many folds.")] = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="The fold that is held out, from 0.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed trains the same network.")] = None,
-    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine (DDP).")] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; see docs/roads.md.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read pictures.")] = None,
-    threads: Annotated[int | None, typer.Option(min=0, help="Of each process that trains; 0: one a processor.")] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=DATA,
+            help="A table of classes in TOML, for masks of other values, or cityscapes, or camvid.",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=DATA, help="What stays together in a split: name (default), clip or folder."
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", rich_help_panel=DATA, help="A group to hold out. Repeatable.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(metavar="X", rich_help_panel=DATA, help="Hold out this share of the groups (0.2).")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, metavar="N", rich_help_panel=DATA, help="Split the data in so many folds.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, metavar="N", rich_help_panel=DATA, help="The fold that is held out, from 0.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", rich_help_panel=TRAINING, help="The same seed trains the same network (0)."),
+    ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=MACHINE, help="auto (default), cpu or cuda.")
+    ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=MACHINE, help="Processes or GPUs on this machine (1)."),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=MACHINE, help="Machines (1); docs/roads.md says how."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", rich_help_panel=MACHINE, help="Processes that read pictures (0: the one that trains)."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=MACHINE,
+            help="Of each process that trains; 0, the default: one a processor.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Train FCN-8s to find the road; without --data on synthetic driving scenes.
 
     Needs: pip install "backstride\[roads]".
-    Example: backstride roads train --data data_road --encoder vgg16 --weights vgg16.safetensors --out run
+    A run that was stopped goes on with --resume, as if it had not been.
+
+    Examples:
+    backstride roads train --out run --size 96x160 --epochs 5
+
+    backstride roads train --data data_road --size 192x640 --out run
+
+    backstride roads train --data data_road --encoder resnet34 --out run
+
+    backstride roads train --out run --resume
     """
     options: dict[str, object] = {
         "data__folder": data,
@@ -113,9 +260,13 @@ def train(
         "train__threads": threads,
     }
     chosen = given(config, out, options, resume=resume)
+    from backstride.roads.stopping import Stopped  # noqa: PLC0415  used here only
     from backstride.roads.training import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
 
-    result = run(chosen, out, resume=resume, console=Console(quiet=as_json))
+    try:
+        result = run(chosen, out, resume=resume, console=Console(quiet=as_json))
+    except Stopped as stopped:
+        raise EndedError(str(stopped), 128 + stopped.signal) from None
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result), default=str, indent=2))
     else:

@@ -1,0 +1,52 @@
+"""What Lightning has to know of a run that is asked to stop."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import subprocess
+from typing import Any
+
+from backstride.roads.stopping import Stop
+
+callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
+
+
+class Halt(callbacks.Callback):
+    """Keeps the signals from Lightning, which only notes them, and ends the other processes of this machine."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Lightning has just taken the signals."""
+        _ = trainer, pl_module
+        self.stop.listen()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Nothing is lost for longer than a batch."""
+        _ = trainer, pl_module, outputs, batch, batch_idx
+        self.stop.check()
+
+    def on_validation_batch_end(  # noqa: PLR0917  Lightning calls it so
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The same."""
+        _ = trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
+        self.stop.check()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """End the others, which may wait for this one for ever; one that was started by another one, itself."""
+        _ = pl_module, exception
+        if not self.stop.number:
+            return
+        if trainer.world_size > 1 and trainer.local_rank:
+            for reader in multiprocessing.active_children():
+                reader.kill()
+            os._exit(0)  # with any other code, Lightning kills the first process before it can say anything
+        started: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        others = list(started)
+        started.clear()  # Lightning's observer of this list kills this process, too, once one of them is gone
+        for other in others:
+            other.kill()
