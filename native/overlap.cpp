@@ -3,6 +3,7 @@
 // are kept until the output lines they reach are overlapped from them. With a large kernel, whose products would not fit
 // in the cache, input lines are kept instead: for each output line, the products of all taps of the innermost axis with
 // the input lines that reach it, summed over lines and channels, then overlapped into the output cells.
+// Both share how boxes are cut, lines loaded and outputs overlapped, hence one long file.
 #include "overlap.h"
 
 #include <algorithm>
