@@ -73,11 +73,11 @@ public:
         copies_ = p.small > panel_ && rows_ >= least_copied;
     }
 
-    // Rows and columns are shared among the threads; each sum goes over cells in one order. False where a tap would
-    // multiply zero by NaN or infinity.
+    // Rows and columns are shared among the threads, the last part with what is less than a panel; each sum goes over
+    // cells in one order. False where a tap would multiply zero by NaN or infinity.
     bool run() const {
         std::atomic<bool> finite{true};
-        const Index parts = (p_.small + part_ - 1) / part_, bands = (rows_ + band_rows - 1) / band_rows;
+        const Index parts = std::max<Index>(1, (p_.small + part_ - panel_) / part_), bands = (rows_ + band_rows - 1) / band_rows;
         const Index wanted = get_num_threads() == 1 ? 1 : 2 * get_num_threads();
         const Index ranges = std::clamp<Index>((wanted + parts * p_.groups - 1) / (parts * p_.groups), 1, bands);
         const double work = 2.0 * static_cast<double>(block_ * rows_) * static_cast<double>(inputs_);
@@ -86,7 +86,7 @@ public:
             parallel(p_.groups * parts * ranges, [&](Index task) {
                 const Index range = task % ranges, part = task / ranges % parts, group = task / ranges / parts;
                 const Index first = bands * range / ranges * band_rows, last = std::min(rows_, bands * (range + 1) / ranges * band_rows);
-                const Index column = part * part_, columns = std::min(part_, p_.small - column);
+                const Index column = part * part_, columns = part + 1 < parts ? part_ : p_.small - column;
                 for (Index at = from; at < std::min(cells_, from + round); at += block_)
                     if (!sum({group, first, last, column, columns, at, std::min(block_, cells_ - at)})) finite.store(false);
             });

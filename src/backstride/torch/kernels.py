@@ -54,7 +54,8 @@ def conv_transpose(
         passing = not stays and (not remember or changes(weight))
         if stays or (passing and not _engine("y", x, weight, integers, last)):
             tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
-            computed = fallback.conv_input_gradient if last else fallback.conv_transpose
+            fast = last and x.dtype == torch.float32
+            computed = fallback.conv_input_gradient if fast else fallback.conv_transpose
             return _formed(computed(*tensors, integers, activation), last)
         ready = make(weight, options, _packer(implementation, options), remember=not passing)
     return _up(implementation, x, ready, bias, activation, call)
