@@ -21,10 +21,19 @@ from roads.toy import Toy  # noqa: E402
 
 def handed_over(error: Exception) -> Exception:
     """As PyTorch hands an exception of a process over."""
-    wrapped = torch._utils.ExceptionWrapper((type(error), error, None), "in DataLoader worker process 0")
+
+    def failing() -> None:
+        raise error
+
+    try:
+        failing()
+    except Exception as caught:  # noqa: BLE001  any kind
+        wrapped = torch._utils.ExceptionWrapper(
+            (type(error), error, caught.__traceback__), "in DataLoader worker process 0"
+        )
     try:
         wrapped.reraise()
-    except Exception as caught:  # noqa: BLE001  any kind
+    except Exception as caught:  # noqa: BLE001  the same
         return caught
     raise AssertionError
 
