@@ -21,12 +21,20 @@ from roads.toy import Toy  # noqa: E402
 
 def handed_over(error: Exception) -> Exception:
     """As PyTorch hands an exception of a process over."""
-    wrapped = torch._utils.ExceptionWrapper((type(error), error, None), "in DataLoader worker process 0")
-    try:
-        wrapped.reraise()
-    except Exception as caught:  # noqa: BLE001  any kind
-        return caught
-    raise AssertionError
+
+    def fails() -> None:
+        raise error
+
+    def reraised() -> None:
+        try:
+            fails()
+        except Exception as caught:  # noqa: BLE001  any kind
+            information = type(error), error, caught.__traceback__
+            torch._utils.ExceptionWrapper(information, "in DataLoader worker process 0").reraise()
+
+    with pytest.raises(Exception, match="DataLoader") as found:
+        reraised()
+    return found.value
 
 
 def test_an_error_in_a_process_that_reads_is_its_sentence_without_the_traceback() -> None:
@@ -46,7 +54,7 @@ def test_a_picture_that_is_gone_is_not_taken_for_a_full_disk(tmp_path: Path, mon
     class Gone(Toy):
         def image(self, index: int) -> NDArray[np.uint8]:
             _ = index
-            return np.frombuffer((tmp_path / "gone.png").read_bytes())
+            return np.frombuffer((tmp_path / "gone.png").read_bytes(), np.uint8)
 
     def accepted(*_: object) -> None:
         """In place of the look at all pictures before training."""
