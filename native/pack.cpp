@@ -118,6 +118,15 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     });
 }
 
+template <typename Scalar>
+void pack_depthwise(const Problem& p, Index lanes, const Scalar* w, Scalar* packed) {
+    const Index stride = padded(p.groups, lanes);
+    for (Index tap = 0; tap < p.kernel[0] * p.kernel[1] * p.kernel[2]; ++tap, w += p.groups, packed += stride) {
+        std::copy_n(w, p.groups, packed);
+        std::fill_n(packed + p.groups, stride - p.groups, Scalar(0));
+    }
+}
+
 namespace {
 
 // Part of the outputs of an axis, and the tiles they are cut into.
@@ -221,6 +230,7 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
                                bool, const Scalar*, Scalar*);                                                    \
+    template void pack_depthwise<Scalar>(const Problem&, Index, const Scalar*, Scalar*);                            \
     template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)

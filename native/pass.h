@@ -121,7 +121,7 @@ Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
 template <typename Scalar>
 void run_rows(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 template <typename Scalar>
-Index line_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
+Index line_blocks(const Pass<Scalar>& pass);  // of all sweeps together, as they run
 template <typename Scalar>
 void run_lines(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 template <typename Scalar>
@@ -135,6 +135,10 @@ void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, 
 template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
           const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);
+
+// The weights of all sweeps of a depthwise kernel: tap by tap as they came, in whole vectors.
+template <typename Scalar>
+void pack_depthwise(const Problem& problem, Index lanes, const Scalar* w, Scalar* packed);
 
 // A sweep, or part of its outputs, and how it runs.
 struct Tiled {

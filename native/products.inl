@@ -127,6 +127,37 @@ template <typename Scalar, int Rows, int Vectors>
     finish_partly<Scalar, Rows, Vectors>(block, row, column, sums);
 }
 
+// The part [first_tap, last_tap), [from, to) of the sums of some rows, from and to where they are saved in between.
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::always_inline]] inline void tile_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
+                                                    Index from, Index to, const Scalar* panel, bool first, bool last) {
+    constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
+    Vector<Scalar> acc[Rows][Vectors];
+    Scalar* saved = block.scratch + row * width;
+    // Unrolled, so that the sums never leave the registers.
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v)
+            acc[r][v] = first ? Vector<Scalar>{} : Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes));
+    if (last && block.streams && !block.bypasses)
+        for (int r = 0; r < Rows && row + r < block.row_count; ++r)
+            for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
+    accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, acc);
+    if (last) return finish<Scalar, Rows, Vectors>(block, row, column, acc);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
+}
+
+// Few rows take as long as the weights of all of them take to be read: no sums of rows that are not there.
+template <typename Scalar, int Rows, int Vectors>
+[[gnu::noinline]] void few_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
+                                       Index from, Index to, const Scalar* panel, bool first, bool last) {
+    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, first, last);
+}
+
 template <typename Scalar, int Vectors>
 void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column) {
     constexpr int Rows = tile_rows(Vectors);
@@ -150,27 +181,15 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         const bool first = block.begins && tap == 0 && from == 0, done = last_tap == block.taps && to == block.depth;
         const bool last = block.ends && done;
         for (Index row = 0; row < block.row_count; row += Rows) {
-            Vector<Scalar> acc[Rows][Vectors];
-            Scalar* saved = block.scratch + row * width;
-            // Unrolled, so that the sums never leave the registers.
-#pragma GCC unroll 16
-            for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-                for (int v = 0; v < Vectors; ++v)
-                    acc[r][v] = first ? Vector<Scalar>{} : Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes));
-            if (last && block.streams && !block.bypasses)
-                for (int r = 0; r < Rows && row + r < block.row_count; ++r)
-                    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
-            accumulate<Scalar, Rows, Vectors>(block, row, tap, last_tap, from, to, panel, acc);
-            if (last) {
-                finish<Scalar, Rows, Vectors>(block, row, column, acc);
-            } else {
-#pragma GCC unroll 16
-                for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-                    for (int v = 0; v < Vectors; ++v)
-                        *reinterpret_cast<Loose<Scalar>*>(saved + r * width + v * lanes) = acc[r][v];
+            if constexpr (Vectors == panel_vectors) {
+                const Index left = block.row_count - row;
+                if (left <= 4) {
+                    const auto few = left == 1 ? few_times_panel<Scalar, 1, Vectors> : left == 2 ? few_times_panel<Scalar, 2, Vectors> : few_times_panel<Scalar, 4, Vectors>;
+                    few(block, row, column, tap, last_tap, from, to, panel, first, last);
+                    continue;
+                }
             }
+            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, first, last);
         }
         if (done) return;
         from = to < block.depth ? to : 0;

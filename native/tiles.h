@@ -49,6 +49,26 @@ struct DepthwiseLine {
     Activation activation;
 };
 
+// Depthwise, a whole line of target cells, by blocks: block n of a transposed convolution is the `stride` cells from
+// n*stride - before on, which read the source cells n, n - 1, ...; that of a convolution is cell n, which reads the source
+// cells from n*stride - before on. Each line of taps has a source line and the weights of its taps.
+template <typename Scalar>
+struct DepthwiseBlocks {
+    const Scalar* const* sources;
+    const Scalar* const* weights;
+    Index lines, weight_step;      // from a tap to the next
+    Index source_cells, target_cells, before;
+    Index low, high;               // the blocks that lie inside, with all their source cells
+    Index step;                    // from a cell to the next, on both sides
+    Scalar* target;
+    const Scalar* bias;            // or null
+    Index columns;
+    Activation activation;
+};
+
+template <typename Scalar>
+using DepthwiseKernel = void (*)(const DepthwiseBlocks<Scalar>&);
+
 // Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].
 struct Run {
     Index large, small, count;  // offsets of the first cells of a run, and its length
@@ -159,6 +179,8 @@ struct Kernels {
     Index panel_vectors;  // vectors in a full panel
     void (*gather)(const Block<Scalar>&);
     void (*depthwise_line)(const DepthwiseLine<Scalar>&);
+    // Null where there is none; the fewest columns are a vector, and the last activation is relu.
+    DepthwiseKernel<Scalar> (*depthwise_kernel)(bool transpose, Index stride, Index taps);
     void (*correlate)(const Correlation<Scalar>&);
     void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
     // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.

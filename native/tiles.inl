@@ -14,7 +14,7 @@
 
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
-    return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, correlate<Scalar>,
+    return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, depthwise_kernel<Scalar>, correlate<Scalar>,
             correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
             all_finite<Scalar>, tile_input<Scalar>, tile_weights<Scalar>, tile_output<Scalar>, tile_large<Scalar>,
             tile_taps<Scalar>, widen<Scalar>, narrow<Scalar>};

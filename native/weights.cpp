@@ -90,13 +90,13 @@ bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
 template <typename Scalar>
 void run_all(const Pass<Scalar>& pass) {
     if (has_gaps(pass.side, pass.sweeps)) fill(pass);
-    const Index count = static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
+    const Index count = pass.side.depthwise ? 1 : static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
     std::vector<Index> blocks;
     Index total = 0, most = 0;
     for (Index n = 0; n < count; ++n) {
         const auto at = static_cast<std::size_t>(n);
         const bool tiled = pass.forms[at].tiled();
-        blocks.push_back(pass.side.depthwise ? line_blocks(pass, pass.sweeps[at])
+        blocks.push_back(pass.side.depthwise ? line_blocks(pass)
                          : tiled             ? tile_blocks(pass, pass.sweeps[at], pass.forms[at])
                                              : row_blocks(pass, pass.sweeps[at]));
         most = std::max(most, blocks.back());
@@ -186,6 +186,7 @@ const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>
     Index size = 0;
     for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
     return remember(forms, size, [&](Scalar* to) {
+        if (side.depthwise) return pack_depthwise(problem_, kernels_.lanes, kernel_, to);
         for (std::size_t n = 0; n < sweeps.size(); ++n) {
             pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_, to);
             to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
