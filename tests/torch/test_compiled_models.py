@@ -20,7 +20,10 @@ NAMES = ("DCGAN", "pix2pix", "CycleGAN", "U-Net", "FCN-8s", "HiFi-GAN", "3-D", "
 TOLERANCE = 1e-5  # of the largest value
 BACKENDS = ("aot_eager", "inductor")  # with PyTorch's own kernels around the operators, and with generated ones
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),  # inductor's own
+]
 
 
 @pytest.fixture(name="entries")
