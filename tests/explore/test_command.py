@@ -80,7 +80,7 @@ def test_the_command_serves_its_call_until_ctrl_c() -> None:
         assert fetch(f"{front}../cli/explore.py")[0] == 404
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
-        assert (process.returncode, errors) == (130, "")
+        assert (process.returncode, errors) == (130, "backstride: stopped\n")
         with pytest.raises(ConnectionRefusedError):
             _ = fetch(front)
 
