@@ -107,8 +107,8 @@ def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float
     while rounds < least or (rounds < MOST_ROUNDS and time.perf_counter() - started - waited < seconds * len(calls)):
         for name, call in calls.items():
             waited += settle()
-            for _ in range(math.ceil(WARM / single[name]) if single[name] < MOST_WARM else 0):
-                _ = call()
+            if single[name] < MOST_WARM:
+                _ = timed(call, math.ceil(WARM / single[name]))
             times.seconds[name].append(burst(call, single[name]))
         rounds += 1
     gc.enable()
