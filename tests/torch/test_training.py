@@ -70,13 +70,19 @@ def layers(data: st.DataObject) -> tuple[Any, Any]:
     """A layer that the engine trains, and an input for it."""
     rank = data.draw(st.sampled_from([2, 2, 3]))
     stride = tuple(data.draw(st.integers(1, 2)) for _ in range(rank))
+    depthwise = rank == 2 and data.draw(st.booleans())
     kernel = tuple(step + data.draw(st.integers(1, 3)) for step in stride)
+    if depthwise:
+        kernel = (data.draw(st.integers(3, 7)), data.draw(st.integers(4, 6)))
     modes = ["zeros", "zeros", "reflect", "circular"] if rank == 2 else ["zeros", "replicate"]
     padding: Any = tuple(data.draw(st.integers(0, taps // 2)) for taps in kernel)
     if set(stride) == {1}:
         padding = data.draw(st.sampled_from(["same", "valid", padding]))
     channels = tuple(data.draw(st.sampled_from([64, 71] if rank == 2 else [24, 29])) for _ in range(2))
-    words = {"padding_mode": data.draw(st.sampled_from(modes)), "bias": data.draw(st.booleans())}
+    words: dict[str, Any] = {"padding_mode": data.draw(st.sampled_from(modes)), "bias": data.draw(st.booleans())}
+    if depthwise:
+        channels = (channels[0], channels[0])
+        words["groups"] = channels[0]
     layer = KINDS[rank](*channels, kernel, stride, padding, **words)
     largest = 24 if rank == 2 else 8
     x = torch.randn(data.draw(st.integers(1, 2)), channels[0], *(data.draw(st.integers(k, largest)) for k in kernel))
@@ -183,6 +189,19 @@ def test_what_the_engine_cannot_see_through_is_pytorchs(calls: list[str]) -> Non
     assert "backstride" not in exported
     stock(x[1:]).square().sum().backward()
     torch.testing.assert_close(found["weight"][1], stock.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_of_depthwise_layers_the_gradient_by_the_weight_runs_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Conv2d(40, 40, 5, padding=2, groups=40).to(memory_format=torch.channels_last)
+    stock = copy.deepcopy(layer)
+    _ = bt.accelerate(layer)
+    x, gradient = (torch.randn(2, 40, 9, 8).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    used = spied(monkeypatch, fallback, "conv", "conv_input_gradient", "conv_kernel_gradient")
+    for found, expected in zip(
+        gradients(layer, x.requires_grad_(), gradient), gradients(stock, x, gradient), strict=True
+    ):
+        close(found, expected)
+    assert used == ["conv", "conv_input_gradient"]
 
 
 def test_large_weights_over_few_cells_stay_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
   channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
   64 channels (24 where there are tiles), and the kernel fewer than 64 taps.
 
-Everything that PyTorch has no fast kernel for stays on the engine: groups, dilation, float64, float16, crops of its
-own. For bfloat16, `bfloat16_pays` is the rule of the forward pass, packed before or not, and `_bfloat16_is_faster` that
-of a weight packed anew; they hold where the processor multiplies bfloat16. Which ordinary convolutions are asked about
-at all, `training.py` says.
+Everything that PyTorch has no fast kernel for stays on the engine: groups (but for data of depthwise layers at stride
+1, channels last), dilation, float64, float16, crops of its own. For bfloat16, `bfloat16_pays` is the rule of the
+forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight packed anew; they hold where the
+processor multiplies bfloat16. Which ordinary convolutions are asked about at all, `training.py` says.
 The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
@@ -56,9 +56,11 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     if a.dtype == torch.bfloat16:
         return _bfloat16_is_faster(slot, a, b, integers, last=last)
     stride, crop, dilation, groups = integers
-    ordinary = groups == 1 and all(step == 1 for step in dilation) and a.dtype == torch.float32
+    plain = all(step == 1 for step in dilation) and a.dtype == torch.float32
     pairs = zip(crop[::2], crop[1::2], stride, strict=True)
-    if not ordinary or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs):
+    depthwise = last and set(stride) == {1} and b.shape[:2] == (groups, 1)
+    grouped = groups > 1 and (slot == "weight" or not depthwise)
+    if not plain or grouped or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs):
         return True
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
@@ -67,7 +69,7 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
         least = TILED_CHANNELS if has_tiles(shape, stride) else MANY_CHANNELS
         wide = a.shape[1] >= least if last else b.shape[1] >= FEW_CHANNELS and many
         return math.prod(shape[2:]) >= MANY_TAPS or wide
-    if slot == "y":
+    if slot == "y" and groups == 1:
         few = FEW_AT_STRIDE_1 if set(stride) == {1} else FEW_CELLS[slot]
         return cells >= few or b.numel() <= SMALL_WEIGHT or (last and len(stride) == 3)
     if b.shape[1] < FEW_CHANNELS:

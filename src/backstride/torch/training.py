@@ -28,6 +28,8 @@ def trains(module: nn.Module) -> bool:
 
     >>> trains(nn.Conv2d(64, 64, 3, padding=1)), trains(nn.Conv2d(64, 128, 4, 2, 1)), trains(nn.Conv3d(32, 32, 3))
     (True, True, True)
+    >>> trains(nn.Conv2d(64, 64, 5, groups=64)), trains(nn.Conv2d(64, 64, 3, groups=64))
+    (True, False)
     >>> trains(nn.Conv2d(64, 64, 1)), trains(nn.Conv2d(16, 64, 3)), trains(nn.Conv2d(64, 64, 3, groups=2))
     (False, False, False)
     """
@@ -38,8 +40,11 @@ def trains(module: nn.Module) -> bool:
 
 
 def _on_engine(layer: Any) -> bool:
-    if {layer.groups, *layer.dilation} != {1}:
+    if set(layer.dilation) != {1}:
         return False
+    if layer.groups > 1:  # PyTorch has no fast gradient by the weight for depthwise kernels but 3x3
+        depthwise = layer.groups == layer.in_channels == layer.out_channels
+        return depthwise and len(layer.kernel_size) == 2 and min(layer.kernel_size) >= 3 and max(layer.kernel_size) > 3
     phases = [-(-taps // step) for taps, step in zip(layer.kernel_size, layer.stride, strict=True)]
     uneven = any(taps % step for taps, step in zip(layer.kernel_size, layer.stride, strict=True))
     least = UNEVEN_CHANNELS if uneven and len(phases) == 2 else TILED_CHANNELS
@@ -64,14 +69,14 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
         return None
     if not (input.dtype == weight.dtype == torch.float32 and _on_engine(layer) and input.dim() == weight.dim()):
         return None
-    if input.shape[1] != weight.shape[1] or input.shape[0] == 0:
+    if input.shape[1] != weight.shape[1] * layer.groups or input.shape[0] == 0:
         return None
     data, padding = input, layer._reversed_padding_repeated_twice
     if layer.padding_mode != "zeros":
         data, padding = functional.pad(input, padding, mode=layer.padding_mode), [0] * len(padding)
     elif not isinstance(layer.padding, str):
         padding = [cells for size in reversed(layer.padding) for cells in (size, size)]
-    integers = _integers(data, weight, padding, layer.stride)
+    integers = _integers(data, weight, padding, layer.stride, layer.groups)
     if integers is None:
         return None
     if compiling:
@@ -79,7 +84,9 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     return apply("x", data, weight, bias, integers)
 
 
-def _integers(data: Tensor, weight: Tensor, padding: list[int], stride: tuple[int, ...]) -> Integers | None:
+def _integers(
+    data: Tensor, weight: Tensor, padding: list[int], stride: tuple[int, ...], groups: int
+) -> Integers | None:
     """The form's integers: it crops what the convolution pads, and appends cells that the last step does not reach."""
     crop: list[int] = []
     pairs = zip(reversed(padding[::2]), reversed(padding[1::2]), strict=True)
@@ -88,7 +95,7 @@ def _integers(data: Tensor, weight: Tensor, padding: list[int], stride: tuple[in
         if spare < 0:
             return None
         crop += [before, after - spare % step]
-    return stride, tuple(crop), (1,) * len(stride), 1
+    return stride, tuple(crop), (1,) * len(stride), groups
 
 
 def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
