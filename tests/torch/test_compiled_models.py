@@ -69,6 +69,8 @@ def test_inference(entries: Any, number: int, backend: str, dynamic: bool) -> No
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_a_training_step(entries: Any, number: int, backend: str, dynamic: bool) -> None:
     """In float64, where 1e-5 is far from rounding, which batch norms over few cells amplify in float32."""
+    if (NAMES[number], backend, dynamic) == ("pix2pix", "inductor", True):
+        pytest.skip("inductor cannot compile the stock model either: Cannot convert expression to float (torch 2.13)")
     _ = torch.manual_seed(number)
     model, inputs = entries[number].build(True)
     model, inputs = model.double().train(), tuple(tensor.double() for tensor in inputs)
@@ -84,7 +86,9 @@ def test_a_training_step(entries: Any, number: int, backend: str, dynamic: bool)
         weight = torch.randn_like(expected)
         (expected * weight).sum().backward()
         (found * weight).sum().backward()
+        # A bias before a normalisation has a gradient of rounding errors alone: the largest of all is the scale.
+        largest = max(float(parameter.grad.abs().max()) for parameter in stock.parameters())
         for (name, one), other in zip(stock.named_parameters(), model.parameters(), strict=True):
-            close(other.grad, one.grad, name)
+            assert float((other.grad - one.grad).abs().max()) <= 1e-10 * largest, name
     for name, buffer in stock.named_buffers():
         close(dict(model.named_buffers())[name].double(), buffer.double(), name)
