@@ -154,7 +154,7 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -
         ("segment broken.onnx photo.jpg --output x.onnx", "`model` (='broken.onnx') is no ONNX model"),
         ("segment photo.jpg photo.jpg --output x.onnx", "`network` (='photo.jpg') must be the path of an .onnx or"),
         ("segment classifier.onnx broken.onnx --output x.onnx", "`photo` (='broken.onnx') is no picture"),
-        ("segment classifier.onnx none.jpg --output x.onnx", "[Errno 2] No such file or directory: 'none.jpg'"),
+        ("segment classifier.onnx none.jpg --output x.onnx", "none.jpg: no such file or directory"),
         ("segment classifier.onnx photo.jpg --mean a --output x.onnx", "`mean` (='a') must be a number"),
     ],
 )
