@@ -209,7 +209,7 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     direct_conv_kernel_gradient(p, ax.data(), ay.data(), sums.data());
     std::vector<float> gradient(w.size());
     std::vector<Half> rounded(w.size());
-    const Tiling tiling = static_cast<Tiling>(draw.between(0, 2));
+    const Tiling tiling = static_cast<Tiling>(draw.between(0, 3));
     correlate_views(p, kernels, reading(x.view), reading(y.view), gradient.data(), tiling, storage);
     narrow_all(kernels, gradient.data(), static_cast<Index>(gradient.size()), rounded.data(), storage);
     std::vector<std::size_t> same(w.size());

@@ -112,9 +112,7 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
                                               columns.extent, edges);
             };
             outside(0, low);
-            if (low < high_end) base += first * side.source_channels;
-            for (Index n = low; n < high_end; ++n) pointer[n] = base + n * source_step;
-            if (low < high_end) base -= first * side.source_channels;
+            for (Index n = low; n < high_end; ++n) pointer[n] = base + (first * side.source_channels + n * source_step);
             outside(high_end, run);
         }
     }

@@ -1,4 +1,4 @@
-"""Ordinary convolutions in training: the operator `conv`, one of the three faces of the form, takes them as they are.
+"""Ordinary convolutions in training and in compiled graphs: the operator `conv` takes them as they are.
 
 A convolution is the adjoint of the transposed one with the same weight, so its gradients by the input and by the
 weight are the form's two other faces, and the operator's derivatives of every order serve it unchanged. The engine
@@ -53,7 +53,7 @@ def _on_engine(layer: Any) -> bool:
 
 
 class Trained:
-    """A convolution by the operator while gradients are on; PyTorch's own at other times."""
+    """A convolution by the operator while gradients are on, and in compiled graphs; PyTorch's own at other times."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = _computed(self, input, weight, bias)
@@ -65,7 +65,7 @@ class Trained:
 
 def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     compiling = torch.compiler.is_compiling()
-    if not (torch.is_grad_enabled() and (_fits_compiler(input) if compiling else _fits(input, weight, bias))):
+    if not (_fits_compiler(input) if compiling else torch.is_grad_enabled() and _fits(input, weight, bias)):
         return None
     if not (input.dtype == weight.dtype == torch.float32 and _on_engine(layer) and input.dim() == weight.dim()):
         return None
