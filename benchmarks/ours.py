@@ -19,6 +19,12 @@ def channels_first(problem: Problem) -> Runner:
     return _run(problem, problem.x_first, problem.kernel_first, "channels_first")
 
 
+def algorithm(problem: Problem) -> str:
+    """How a plan of the layer computes it."""
+    layer = problem.layer
+    return bs.plan(problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups).algorithm
+
+
 def _run(problem: Problem, x: Any, kernel: Any, data_format: Any) -> Runner:
     bs.set_num_threads(problem.threads)
     layer, variant = problem.layer, problem.variant

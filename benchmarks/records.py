@@ -25,6 +25,7 @@ class Cell:
     turns: list[str]
     dropped: dict[str, str]
     foreign: float = 0.0
+    algorithm: str = ""  # of the plan
 
     def median(self, name: str) -> float:
         """Seconds of a call."""
@@ -76,6 +77,7 @@ class Records:
                     record["turns"],
                     record["dropped"],
                     record.get("foreign", 0.0),
+                    record.get("algorithm", ""),
                 )
                 self.cells[number, variant, threads] = cell
             case {"kind": "special", "name": name, "threads": threads, "rows": rows}:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from goals import Goal, at_the_limit, causes, goals, mean, one_channel
 from layers import layers
 from peers import OURS, PEERS
 from picture import draw
@@ -55,6 +55,8 @@ def _parts(records: Records) -> Iterable[str]:
         taken = sorted(cell.foreign for cell in records.cells.values())
         share, most = (f"{100 * value:.0f} %" for value in (statistics.median(taken), taken[-1]))
         yield f"Other processes took {share} of a processor during a layer's turns in the median, {most} at most.\n"
+    found = list(goals(records))
+    yield from _goals(found)
     yield from _peers(records)
     yield from _special(records)
     threads = sorted({cell.threads for cell in records.cells.values()})
@@ -64,7 +66,7 @@ def _parts(records: Records) -> Iterable[str]:
     for count in threads:
         yield from _gradients(records, count)
     yield from _left_out(records)
-    yield from _shortfalls(records)
+    yield from _shortfalls(records, found)
 
 
 def grid(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
@@ -85,9 +87,15 @@ def _summary(records: Records) -> Iterable[Sequence[str]]:
         for threads in sorted({cell.threads for cell in records.cells.values()}):
             ratios = [cell.ratio for cell in records.table(variant.name, threads) if cell.ratio is not None]
             if ratios:
-                mean = math.exp(statistics.fmean(map(math.log, ratios)))
                 below = sum(ratio < 1 for ratio in ratios)
-                yield variant.title, str(threads), str(len(ratios)), f"{mean:.2f}", f"{min(ratios):.2f}", str(below)
+                yield (
+                    variant.title,
+                    str(threads),
+                    str(len(ratios)),
+                    f"{mean(ratios):.2f}",
+                    f"{min(ratios):.2f}",
+                    str(below),
+                )
 
 
 def _peers(records: Records) -> Iterable[str]:
@@ -99,9 +107,8 @@ def _peers(records: Records) -> Iterable[str]:
             mine = [cell for cell in cells if cell.threads == threads and peer in cell.seconds and cell.best(ours=True)]
             if mine:
                 ratios = [cell.median(peer) / cell.median(cell.best(ours=True) or "") for cell in mine]
-                mean = math.exp(statistics.fmean(map(math.log, ratios)))
                 first = sum(cell.best(ours=False) == peer for cell in mine)
-                rows.append((peer, str(threads), str(len(mine)), str(first), f"{mean:.2f}"))
+                rows.append((peer, str(threads), str(len(mine)), str(first), f"{mean(ratios):.2f}"))
     if rows:
         yield "## Each peer by itself, weights packed beforehand\n"
         names = ("peer", "threads", "layers it ran", "the best peer on", "geomean of its time to ours")
@@ -202,11 +209,8 @@ def _special(records: Records) -> Iterable[str]:
         if calls:
             yield f"A call on one cell of one channel, {_threads(threads)}:\n"
             yield from grid(("call", "microseconds"), [(f"`{r['call']}`", f"{r['microseconds']:.1f}") for r in calls])
-        cell = records.cells.get((97, "packed", threads))
-        torches = [name for name in cell.seconds if name.startswith("torch")] if cell is not None else []
-        ours = None if cell is None else cell.best(ours=True)
-        if cell is not None and torches and ours is not None:
-            ratio = min(map(cell.median, torches)) / cell.median(ours)
+        ratio = one_channel(records, threads)
+        if ratio is not None:
             yield f"k 1024, s 256 to 1 channel (layer 97), {_threads(threads)}: {ratio:.1f} times as fast as PyTorch.\n"
 
 
@@ -215,28 +219,32 @@ def _first(row: dict[str, Any]) -> tuple[str, str, str]:
     return f"{first:.3g}", f"{again:.3g}", f"{first / again:.2f}"
 
 
-PASS = {"input-gradient": " input", "kernel-gradient": " kernel"}  # after the layer's number in causes.toml
+def _goals(found: Sequence[Goal]) -> Iterable[str]:
+    yield "## Goals\n"
+    rows = [
+        (goal.words, str(goal.threads), goal.reached, "reached" if goal.met else "**not reached**") for goal in found
+    ]
+    yield from grid(("goal", "threads", "measured", ""), rows)
 
 
-def _shortfalls(records: Records) -> Iterable[str]:
-    yield "## What is slower than the best peer\n"
-    causes = tomllib.loads(CAUSES.read_text(encoding="utf-8"))["layers"]
-    below = [cell for cell in records.cells.values() if cell.ratio is not None and cell.ratio < 1]
-    if not below:
+def _shortfalls(records: Records, found: Sequence[Goal]) -> Iterable[str]:
+    yield "## What falls short, and why\n"
+    missed = [goal for goal in found if not goal.met]
+    if not missed:
         yield "Nothing.\n"
         return
-    order = list(VARIANTS)
-    below.sort(key=lambda cell: (cell.layer.number, order.index(cell.variant), cell.threads))
-    names = ("no.", "layer", "variant", "threads", "ratio", "best peer", "cause")
-    rows = [
-        (
-            *(str(cell.layer.number), cell.layer.name, VARIANTS[cell.variant].title, str(cell.threads)),
-            *(
-                _ratio(cell),
-                cell.best(ours=False) or "",
-                causes.get(f"{cell.layer.number}{PASS.get(cell.variant, '')}", ""),
-            ),
-        )
-        for cell in below
-    ]
-    yield from grid(names, rows)
+    known = tomllib.loads(CAUSES.read_text(encoding="utf-8"))
+    for threads, limits in records.limits.items():
+        cells = records.table("packed", threads)
+        if cells:
+            plain, tiled = at_the_limit(cells, limits)
+            yield (
+                f"With every layer exactly at its limit, {_threads(threads)}, the geometric mean over the best peer would "
+                f"be {plain:.2f}; {tiled:.2f} if besides every layer that runs as Winograd tiles needed 16/9 times "
+                "fewer multiplications and nothing else.\n"
+            )
+    reasons = {goal.words: known["goals"].get(goal.key, "") for goal in missed if goal.key}
+    yield from grid(("goal", "cause"), list(reasons.items()))
+    rows = list(causes(known, (one for goal in missed for one in goal.short)))
+    if rows:
+        yield from grid(("no.", "layer", "goal", "reached, on so many threads", "cause"), rows)

@@ -13,6 +13,7 @@ import sys
 import warnings
 from typing import Any
 
+import ours
 from layers import Layer, layers
 from peers import makers
 from problem import VARIANTS, Problem
@@ -57,14 +58,15 @@ def cell(job: dict[str, Any], layer: Layer, threads: int, tell: Any) -> dict[str
     """Measure one layer in one variant."""
     layer, variant = layer.lighter(job["gflop"]), VARIANTS[job["variant"]]
     chosen = [(name, make) for name, make in makers(variant).items() if name in job["runners"]]
+    problem = Problem(layer, variant, threads)
     times = measure(
         chosen,
-        Problem(layer, variant, threads),
+        problem,
         job["seconds"],
         lambda name, best: tell(kind="next", runner=name, best=min(best, 1e6)),
     )
-    sizes = {"layer": layer.number, "batch": layer.batch, "big": layer.big}
-    return {"kind": "cell", **sizes, "variant": variant.name, "threads": threads, **dataclasses.asdict(times)}
+    said = {"layer": layer.number, "batch": layer.batch, "big": layer.big, "algorithm": ours.algorithm(problem)}
+    return {"kind": "cell", **said, "variant": variant.name, "threads": threads, **dataclasses.asdict(times)}
 
 
 if __name__ == "__main__":

@@ -107,7 +107,15 @@ def test_it_times_three_layers_and_writes_the_results(tmp_path: Path) -> None:
     assert results.stdout.splitlines()[:15] == lines
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| 65 | PP-OCRv6-tiny det 1 |" in text
-    for section in ("Machine", "Summary", "Each peer by itself", "Layers, 1 thread", "Gradients", "What is slower"):
+    for section in (
+        "Machine",
+        "Summary",
+        "Each peer by itself",
+        "Layers, 1 thread",
+        "Gradients",
+        "Goals",
+        "What falls short",
+    ):
         assert f"\n## {section}" in text
     assert str(Path.home()) not in text
 
