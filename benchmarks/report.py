@@ -239,7 +239,7 @@ def _shortfalls(records: Records, found: Sequence[Goal]) -> Iterable[str]:
         if cells:
             plain, tiled = at_the_limit(cells, limits)
             yield (
-                f"With every layer exactly at its limit, {_threads(threads)}, the geometric mean over the best peer would "
+                f"With every layer at its limit, {_threads(threads)}, the geometric mean over the best peer would "
                 f"be {plain:.2f}; {tiled:.2f} if besides every layer that runs as Winograd tiles needed 16/9 times "
                 "fewer multiplications and nothing else.\n"
             )
