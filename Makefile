@@ -52,7 +52,7 @@ roads-docs: roads-quick
 	cp roads-quick/evaluation/precision_recall.png docs/pictures/roads-precision-recall.png
 	$(BIN)/python docs/roads_sheet.py roads-quick/evaluation/worst docs/pictures/roads-worst.jpg
 	$(BIN)/python docs/roads_sheet.py roads-quick/found/overlays docs/pictures/roads-found.jpg
-	$(BIN)/python benchmarks/roads_run.py
+	$(BIN)/python benchmarks/roads_run.py --results
 
 ## make lint             formatting, lint and strict types
 lint: $(STAMPS)/test

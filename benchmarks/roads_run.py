@@ -2,13 +2,15 @@
 
     python benchmarks/roads_run.py                                            all networks, a table in Markdown
     python benchmarks/roads_run.py --networks vgg16 --cases prediction        some of them, some of the work
+    python benchmarks/roads_run.py --results                                  and write docs/roads-times.md
 
-`training step`: forward, loss, backward and AdamW on `--batch` pictures of `--train`, channels last; `accelerate` is
-all that differs. `prediction`: a picture of `--predict`, bytes to probabilities, on stock PyTorch in the faster of its
-two memory formats, and by what `backstride roads predict` runs. `its transposed layers`: these layers alone, on what
-they get there; in training forward and backward. A turn is four calls: PyTorch, Backstride, Backstride, PyTorch, so
-neither always comes second, and what drifts falls on both. Columns: medians in milliseconds; the median of the turns'
-ratios, with the bounds of its 95% confidence interval (order statistics: no distribution is assumed); turns.
+`training step`: forward, loss, backward and AdamW on `--batch` pictures of `--train` (VGG16: half as high and wide),
+channels last; `accelerate` is all that differs. `prediction`: a picture of `--predict`, bytes to probabilities, on
+stock PyTorch in the faster of its two memory formats, and by what `backstride roads predict` runs. `its transposed
+layers`: these layers alone, on what they get there; in training forward and backward. A turn is four calls: PyTorch,
+Backstride, Backstride, PyTorch, so neither always comes second, and what drifts falls on both. Columns: medians in
+milliseconds; the median of the turns' ratios, with the bounds of its 95% confidence interval (order statistics: no
+distribution is assumed); turns.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +38,9 @@ from backstride.roads.prediction.torch_predictor import TorchPredictor
 Run = Callable[[], Any]
 Sides = tuple[int, int]
 LEAST = 5  # turns, of four calls each
+SMALLER = {"vgg16": 2}  # a side of its pictures in training, divided by this
+STEP, PREDICTION, PART = "training step", "prediction", ": its transposed layers"
+PAGE = Path(__file__).parents[1] / "docs" / "roads-times.md"
 
 
 def stock(name: str, skips: tuple[int, ...]) -> Any:
@@ -139,13 +145,83 @@ def bounds(values: list[float]) -> tuple[float, float]:
     return ordered[low], ordered[-1 - low]
 
 
-def row(title: str, what: str, times: tuple[list[float], list[float]]) -> str:
-    """A row of the table."""
+class Row(NamedTuple):
+    """A row of the table: milliseconds, the ratio with its bounds, and how many turns."""
+
+    network: str
+    what: str
+    theirs: float
+    ours: float
+    ratio: float
+    bounds: tuple[float, float]
+    turns: int
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Both times and the ratio."""
+        low, high = self.bounds
+        return f"{self.theirs:.3g}", f"{self.ours:.3g}", f"{self.ratio:.2f} ({low:.2f} to {high:.2f})"
+
+
+def row(network: str, what: str, times: tuple[list[float], list[float]]) -> Row:
+    """A row, printed."""
     ratios = [one / other for one, other in zip(*times, strict=True)]
-    low, high = bounds(ratios)
-    cells = [f"{1e3 * statistics.median(values) / 2:.1f}" for values in times]
-    ratio = f"{statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})"
-    return f"| {title} | {what} | {cells[0]} | {cells[1]} | {ratio} | {len(ratios)} |"
+    theirs, ours = (1e3 * statistics.median(values) / 2 for values in times)
+    made = Row(network, what, theirs, ours, statistics.median(ratios), bounds(ratios), len(ratios))
+    print(f"| {network} | {what} | {' | '.join(made.cells)} | {made.turns} |", flush=True)
+    return made
+
+
+def measure(name: str, words: argparse.Namespace) -> Iterable[Row]:
+    """The rows of a network."""
+    theirs = stock(name, words.skips)
+    if "training" in words.cases:
+        size = tuple(side // SMALLER.get(name, 1) for side in words.train)
+        both = [copy.deepcopy(theirs), bt.accelerate(copy.deepcopy(theirs), convolutions="training").model]
+        steps = [training(network, words.batch, size) for network in both]
+        yield row(name, STEP, turns(steps[:1], steps[1], words.seconds))
+        parts = [alone(network, words.batch, size, backward=True) for network in both]
+        yield row(name, f"{STEP}{PART}", turns(parts[:1], parts[1], words.seconds / 4))
+    if "prediction" in words.cases:
+        yield row(name, PREDICTION, turns(*predictions(theirs, words.predict), words.seconds))
+        ours = bt.accelerate(copy.deepcopy(theirs)).model
+        parts = [alone(network, 1, words.predict, backward=False) for network in (theirs, ours)]
+        yield row(name, f"{PREDICTION}{PART}", turns(parts[:1], parts[1], words.seconds / 4))
+
+
+def page(rows: Sequence[Row], words: argparse.Namespace) -> str:
+    """docs/roads-times.md."""
+    found = {(made.network, made.what): made for made in rows}
+    kernels = next(status.name for status in bs.implementations() if status.runs)
+    head = (
+        f"Written by `python benchmarks/roads_run.py --results`: {words.threads} of the processor's threads, kernels "
+    )
+    head += (
+        f"{kernels}, PyTorch {torch.__version__}; medians in milliseconds, ratios with their 95% confidence interval."
+    )
+    parts = [head, ""]
+    titles = {
+        PREDICTION: f"Prediction, one picture of {shown(words.predict)}, bytes to probabilities:",
+        STEP: f"A training step, {words.batch} pictures of {shown(words.train)}, with VGG16 half as high and wide:",
+    }
+    for what, title in titles.items():
+        parts += [
+            title,
+            "",
+            "| network | PyTorch | Backstride | times as fast | transposed layers alone |",
+            "|---|---|---|---|---|",
+        ]
+        for (network, made), whole in found.items():
+            if made == what:
+                part = found[network, f"{what}{PART}"]
+                parts.append(f"| `{network}` | {' | '.join(whole.cells)} | {part.cells[2]} |")
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def shown(size: Sides) -> str:
+    """As on the command line."""
+    return "x".join(map(str, size))
 
 
 def sized(text: str) -> Sides:
@@ -155,7 +231,7 @@ def sized(text: str) -> Sides:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _ = parser.add_argument("--networks", default=",".join(BUILT_IN), help="joined by commas")
     _ = parser.add_argument("--cases", default="training,prediction", help="training, prediction, or both by a comma")
@@ -163,26 +239,18 @@ def main() -> None:
     _ = parser.add_argument("--batch", type=int, default=2, help="pictures of a training step")
     _ = parser.add_argument("--train", type=sized, default=(192, 320), help="rows x columns of a training step")
     _ = parser.add_argument("--predict", type=sized, default=(360, 640), help="rows x columns of a prediction")
-    _ = parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    _ = parser.add_argument("--threads", type=int, default=1)
     _ = parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
+    _ = parser.add_argument("--results", action="store_true", help=f"write docs/{PAGE.name}")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
     bs.set_num_threads(words.threads)
     print("| network | | PyTorch, ms | Backstride, ms | times as fast (95%) | turns |")
     print("|---|---|---|---|---|---|")
-    for name in words.networks.split(","):
-        theirs = stock(name, words.skips)
-        if "training" in words.cases:
-            both = [copy.deepcopy(theirs), bt.accelerate(copy.deepcopy(theirs), convolutions="training").model]
-            steps = [training(network, words.batch, words.train) for network in both]
-            print(row(name, "training step", turns(steps[:1], steps[1], words.seconds)), flush=True)
-            parts = [alone(network, words.batch, words.train, backward=True) for network in both]
-            print(row(name, "its transposed layers", turns(parts[:1], parts[1], words.seconds / 4)), flush=True)
-        if "prediction" in words.cases:
-            print(row(name, "prediction", turns(*predictions(theirs, words.predict), words.seconds)), flush=True)
-            ours = bt.accelerate(copy.deepcopy(theirs)).model
-            parts = [alone(network, 1, words.predict, backward=False) for network in (theirs, ours)]
-            print(row(name, "its transposed layers", turns(parts[:1], parts[1], words.seconds / 4)), flush=True)
+    rows = [made for name in words.networks.split(",") for made in measure(name, words)]
+    if words.results:
+        _ = PAGE.write_text(page(rows, words), encoding="utf-8")
+        print(f"wrote docs/{PAGE.name}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ version = release = installed("backstride")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "roads-times.md"]  # a part of roads.md
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 default_role = "code"
