@@ -48,23 +48,37 @@ Axis whole(const Problem& p, std::size_t axis) {
     return result;
 }
 
+// One after the other, as even as they can be: so that all strands of an axis have as many taps as the longest, or one less.
+static void split(const Strand& whole, Index step, std::size_t parts, std::vector<Strand>& to) {
+    const std::size_t count = whole.taps.size();
+    for (std::size_t part = 0, from = 0; part < parts; ++part) {
+        const std::size_t own = (count - from + parts - part - 1) / (parts - part);
+        if (own == 0) return;
+        const auto first = whole.taps.begin() + static_cast<std::ptrdiff_t>(from);
+        to.push_back({whole.offset + static_cast<Index>(from) * step, {first, first + static_cast<std::ptrdiff_t>(own)}});
+        from += own;
+    }
+}
+
 std::vector<Strand> strands(const Axis& axis, std::size_t most) {
     const std::size_t count = axis.taps.size();
-    if (Wide(count) > Wide(most) * axis.step) return {};
     std::vector<std::size_t> order(count);
     std::iota(order.begin(), order.end(), std::size_t(0));
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
-    std::vector<Strand> result;
+    std::vector<Strand> whole, result;
     std::map<Index, std::size_t> of_residue;
+    std::size_t longest = 0;
     for (const std::size_t n : order) {
         const Index offset = axis.offsets[n];
-        const auto [own, fresh] = of_residue.emplace(modulo(offset, axis.step), result.size());
-        if (fresh) result.push_back({offset, {}});
-        Strand& strand = result[own->second];
-        const auto taps = strand.taps.size();
-        if (taps == most || (offset - strand.offset) / axis.step != static_cast<Index>(taps)) return {};
+        const auto [own, fresh] = of_residue.emplace(modulo(offset, axis.step), whole.size());
+        if (fresh) whole.push_back({offset, {}});
+        Strand& strand = whole[own->second];
+        if ((offset - strand.offset) / axis.step != static_cast<Index>(strand.taps.size())) return {};
         strand.taps.push_back(axis.taps[n]);
+        longest = std::max(longest, strand.taps.size());
+        if (longest > most_strand_taps) return {};
     }
+    for (const Strand& strand : whole) split(strand, axis.step, (longest + most - 1) / most, result);
     std::stable_sort(result.begin(), result.end(), [](const Strand& a, const Strand& b) { return a.taps.size() > b.taps.size(); });
     return result;
 }

@@ -39,7 +39,10 @@ struct Strand {
     std::vector<Index> taps;
 };
 
-// The strands of an axis, those of most taps first; none where one has gaps or more than `most` taps.
+constexpr std::size_t most_strand_taps = 12;  // before it is split
+
+// The strands of an axis, split into ones of at most `most` taps, those of most taps first; none where one has gaps or
+// more taps than are worth splitting.
 std::vector<Strand> strands(const Axis& axis, std::size_t most);
 
 // One tap of the outermost axis with a strand of each inner one: what a sweep sums, term by term.

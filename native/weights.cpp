@@ -25,19 +25,19 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
 
 bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
 
-// Whether phases have 2 or 3 neighbouring taps on one of the inner axes, and no more on the other; taps of the outermost
-// axis are terms.
-bool tiles_fit(const Problem& p) {
-    bool some = false;
+// Whether phases have several neighbouring taps on one of the inner axes, and not too many; taps of the outermost axis
+// are terms. More than a tile has are split into terms, too, which does not pay where zeros stand among them.
+bool tiles_fit(const Problem& p, const Stack& stack, Index lanes) {
+    Index most = 1;
     for (std::size_t axis = 1; axis < 3; ++axis) {
-        const Index taps = (p.kernel[axis] + p.strides[axis] - 1) / p.strides[axis];
-        if (taps > 3 || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
-        some = some || taps > 1;
+        const Index taps = (p.kernel[axis] - 1) / p.strides[axis] + 1;
+        if (taps > static_cast<Index>(most_strand_taps) || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
+        most = std::max(most, taps);
     }
-    return some;
+    return most > 1 && (most <= static_cast<Index>(most_tile_taps) || useful(p, stack, lanes) >= 0.8);
 }
 
-// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have 2 or 3 neighbouring taps on
+// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have several neighbouring taps on
 // one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
 template <typename Scalar>
 Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
@@ -51,7 +51,7 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
     if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
     const Stack stack = choose_stack(p, kernels.lanes, transpose);
     const Index columns = p.big * stack[0] * stack[1] * stack[2];
-    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && columns >= 24 && tiles_fit(p)) return Algorithm::winograd;
+    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && columns >= 24 && tiles_fit(p, stack, kernels.lanes)) return Algorithm::winograd;
     if (p.groups == 1 && p.big <= 8 && useful(p, stack, kernels.lanes) < 0.8) return Algorithm::overlap;
     return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
 }
@@ -136,8 +136,9 @@ std::vector<Algorithm> algorithms_for(const Problem& p, Index lanes, bool transp
     if (depthwise(p)) return {Algorithm::depthwise, Algorithm::definition};
     if (!transpose) return {Algorithm::phases, Algorithm::definition};
     std::vector<Algorithm> result{Algorithm::phases};
-    if (choose_stack(p, lanes, transpose) != Stack{1, 1, 1}) result.push_back(Algorithm::stacked);
-    if (tiles_fit(p)) result.push_back(Algorithm::winograd);
+    const Stack stack = choose_stack(p, lanes, transpose);
+    if (stack != Stack{1, 1, 1}) result.push_back(Algorithm::stacked);
+    if (tiles_fit(p, stack, lanes)) result.push_back(Algorithm::winograd);
     if (p.groups == 1) result.push_back(Algorithm::overlap);
     result.push_back(Algorithm::definition);
     return result;

@@ -1,4 +1,4 @@
-"""Strided convolutions as Winograd tiles that sum over phases: close to the truth, exact on integers, and refusable."""
+"""Winograd tiles that sum over phases and parts of them: close to the truth, exact on integers, and refusable."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ CASES: dict[str, tuple[Any, ...]] = {
     "groups": ((10, 10), (4, 4), (2, 2), 1, 66, 35, 2),
     "1-D k=2s": ((101,), (16,), (8,), 4, 64, 48, 1),
     "1-D k=5 s=2": ((80,), (5,), (2,), 2, 65, 64, 1),
+    "1-D k=4s": ((150,), (16,), (4,), 4, 64, 48, 1),
+    "1-D k=11 s=1": ((90,), (11,), (1,), 5, 40, 48, 1),
+    "1-D k=7 s=2": ((90,), (7,), (2,), 2, 40, 48, 1),
+    "7x7 s2": ((11, 12), (7, 7), (2, 2), 2, 32, 40, 1),
     "3-D 3x3x3 s1": ((4, 6, 7), (3, 3, 3), (1, 1, 1), 1, 32, 40, 1),
     "3-D 4x4x4 s2": ((3, 6, 5), (4, 4, 4), (2, 2, 2), 1, 32, 33, 1),
 }
@@ -106,7 +110,8 @@ def test_nan_and_infinity_reach_no_other_cells_of_a_tile(where: str, value: floa
         ((3, 3, 3), (1, 1, 1), "winograd"),
         ((4, 4, 4), (2, 2, 2), "winograd"),
         ((3, 4, 4), (1, 4, 4), "phases"),
-        ((3, 8, 8), (1, 2, 2), "phases"),
+        ((3, 8, 8), (1, 2, 2), "winograd"),
+        ((3, 8, 26), (1, 2, 2), "phases"),
     ],
 )
 def test_taps_of_the_outermost_axis_are_terms(

@@ -84,7 +84,7 @@ class Compiled(Implementation):
     The algorithm is chosen by the kernel alone, in this order (`native/weights.cpp`):
 
     - `depthwise`: each channel is a group of its own; cells are sums over taps, channel by channel.
-    - `winograd`: float32, at least 24 channels, and phases of 2 or 3 neighbouring taps per axis, not more: tiles
+    - `winograd`: float32, at least 24 channels, and phases of 2 to 12 neighbouring taps per axis: tiles
       F(2,2), F(3,2) and F(2,3), where a map has enough of them to pay; other phases as below. A NaN or
       infinity in `x` makes this call run the phases instead, so that it reaches no other cells.
     - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: cells stand in the
@@ -94,8 +94,8 @@ class Compiled(Implementation):
     - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
 
-    `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and 1 to 3 taps in every phase of
-    its strides, 2 or 3 in some, where a map pays. The products of all phases, and of all taps of the outermost of
+    `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and at most 12 taps in every phase
+    of its strides, several in some, where a map pays. The products of all phases, and of all taps of the outermost of
     three axes, are summed before the one transform of the output.
     """
 
