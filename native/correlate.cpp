@@ -127,11 +127,13 @@ private:
         runs.clear();
         Index gathered = 0;
         Scalar* weights = w_ + (where.tap * p_.kernel[2] * p_.big + first) * inputs_ + where.group * p_.small;
+        // To fetch what comes next takes longer than it saves where few products meet it, and lines are short.
+        const bool streams = last - first >= tile || to - from >= 32;
         const auto flush = [&] {
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
             run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),
                  columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_,
-                 x_ + p_.batch * cells(p_.input) * inputs_, true, true});
+                 x_ + p_.batch * cells(p_.input) * inputs_, true, streams});
             runs.clear();
             gathered = 0;
         };
