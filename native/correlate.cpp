@@ -95,29 +95,31 @@ private:
 
     void band(const Where& where, Index first, Index last) const {
         const Axis& columns = axes_[2];
-        Range inner(columns, columns.offsets.front());
-        inner.to = std::min(inner.to, Range(columns, columns.offsets.back()).to);
-        const bool whole_cells = merged_ && inner.from < inner.to;
-        if (whole_cells) pass(where, columns.offsets.front(), inner.from, inner.to, first, last);
-        for (Index t2 = first / p_.big; t2 * p_.big < last; ++t2) {
-            const Index shift2 = columns.offsets[static_cast<std::size_t>(t2)];
-            const Range own(columns, shift2);
-            const Index from = std::max(first, t2 * p_.big), to = std::min(last, (t2 + 1) * p_.big);
-            // Rows of a tap count from the tap's own cell.
-            const auto part = [&](Index low, Index high) {
-                if (low < high) pass(where, shift2, low, high, from, to, t2 * p_.big);
-            };
-            if (!whole_cells) {
-                part(own.from, own.to);
-            } else {
-                part(own.from, std::min(own.to, inner.from));
-                part(std::max(own.from, inner.to), own.to);
+        if (!merged_) {
+            for (Index t2 = first / p_.big; t2 * p_.big < last; ++t2) {
+                const Index shift2 = columns.offsets[static_cast<std::size_t>(t2)];
+                const Range own(columns, shift2);
+                pass(where, shift2, own.from, own.to, std::max(first, t2 * p_.big), std::min(last, (t2 + 1) * p_.big), t2 * p_.big);
             }
+            return;
+        }
+        const Index shift2 = columns.offsets.front();
+        Range inner(columns, shift2);
+        inner.to = std::min(inner.to, Range(columns, columns.offsets.back()).to);
+        if (inner.from >= inner.to) inner.from = inner.to = 0;
+        pass(where, shift2, inner.from, inner.to, first, last);
+        // The taps that take a cell near the ends into the output are neighbours, whose rows count from the first one's cell.
+        for (Index m2 = 0; m2 < columns.count; ++m2) {
+            if (m2 == inner.from) m2 = inner.to;
+            if (m2 == columns.count) break;
+            const Index at = m2 * columns.step + shift2, t2 = std::max<Index>(0, -at), end = std::min(p_.kernel[2], columns.extent - at);
+            pass(where, shift2 + t2, m2, m2 + 1, std::max(first, t2 * p_.big), std::min(last, end * p_.big), t2 * p_.big);
         }
     }
 
     // Rows [first, last) of a tap of the outer axes, summed over the input cells [from, to) of every line.
     void pass(const Where& where, Index shift2, Index from, Index to, Index first, Index last, Index origin = 0) const {
+        if (from >= to || first >= last) return;
         const auto& [planes, lines, columns] = axes_;
         const Index shift0 = planes.offsets[static_cast<std::size_t>(where.tap / p_.kernel[1])];
         const Index shift1 = lines.offsets[static_cast<std::size_t>(where.tap % p_.kernel[1])];
@@ -125,25 +127,33 @@ private:
         runs.clear();
         Index gathered = 0;
         Scalar* weights = w_ + (where.tap * p_.kernel[2] * p_.big + first) * inputs_ + where.group * p_.small;
+        // To fetch what comes next takes longer than it saves where few products meet it, and lines are short.
+        const bool streams = last - first >= tile || to - from >= 32;
         const auto flush = [&] {
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
             run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),
                  columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_,
-                 x_ + p_.batch * cells(p_.input) * inputs_, true, true});
+                 x_ + p_.batch * cells(p_.input) * inputs_, true, streams});
             runs.clear();
             gathered = 0;
         };
+        Index image = where.first_line / lines.count / planes.count, m0 = where.first_line / lines.count % planes.count;
+        Index m1 = where.first_line % lines.count;
         for (Index line = where.first_line; line < where.last_line; ++line) {
-            const Index image = line / lines.count / planes.count, m0 = line / lines.count % planes.count, m1 = line % lines.count;
             const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
-            if (o0 < 0 || o0 >= planes.extent || o1 < 0 || o1 >= lines.extent) continue;
-            const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + shift2;
-            const Index small = ((image * p_.input[0] + m0) * p_.input[1] + m1) * p_.input[2];
-            for (Index m2 = from; m2 < to; m2 += most_cells_) {
-                const Index count = std::min(most_cells_, to - m2);
-                runs.push_back({(large + m2 * columns.step) * outputs_, (small + m2) * inputs_, count});
-                if ((gathered += count) >= most_cells_) flush();
+            if (o0 >= 0 && o0 < planes.extent && o1 >= 0 && o1 < lines.extent) {
+                const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + shift2;
+                for (Index m2 = from; m2 < to; m2 += most_cells_) {
+                    const Index count = std::min(most_cells_, to - m2);
+                    runs.push_back({(large + m2 * columns.step) * outputs_, (line * p_.input[2] + m2) * inputs_, count});
+                    if ((gathered += count) >= most_cells_) flush();
+                }
             }
+            if (++m1 < lines.count) continue;
+            m1 = 0;
+            if (++m0 < planes.count) continue;
+            m0 = 0;
+            ++image;
         }
         if (!runs.empty()) flush();
     }

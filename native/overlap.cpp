@@ -56,6 +56,26 @@ struct Reach {
         const Index reach = output + before - tap * dilation;
         return reach < 0 || reach % stride || reach / stride >= extent ? -1 : reach / stride;
     }
+    // visit(tap, input cell) for all that meet an output cell, by rising taps.
+    template <typename Visit>
+    void meet(Index output, const Visit& visit) const {
+        const Index start = output + before;
+        if (dilation > 1 || start < 0) {
+            for (Index tap = 0; tap < taps; ++tap)
+                if (const Index at = cell(output, tap); at >= 0) visit(tap, at);
+            return;
+        }
+        Index at = start / stride;
+        for (Index tap = start % stride; tap < taps && at >= 0; tap += stride, --at) {
+            if (at < extent) visit(tap, at);
+            if (stride >= taps - tap) break;
+        }
+    }
+};
+
+// A tap of the innermost axis, and how many input cells back it reaches.
+struct Shift {
+    Index tap, cells;
 };
 
 struct Loaded {
@@ -95,6 +115,9 @@ public:
         first_ = low;
         each_ = pieces == 1 ? cells : std::max(lanes_, ((cells + pieces - 1) / pieces + reach_ + lanes_ - 1) / lanes_ * lanes_ - reach_);
         boxes_[2] = (cells + each_ - 1) / each_;
+        shifts_.resize(static_cast<std::size_t>(s2));
+        for (Index tap = 0; tap < p.kernel[2]; ++tap)
+            shifts_[static_cast<std::size_t>(tap * p.dilation[2] % s2)].push_back({tap, tap * p.dilation[2] / s2});
         if (keeps_products_) {
             choose_sizes();
             for (std::size_t axis = 0; axis < 2; ++axis) boxes_[axis] = (p.output[axis] + size_[axis] - 1) / size_[axis];
@@ -177,21 +200,18 @@ private:
         for (Index o0 = from0; o0 < to0; ++o0)
             for (Index o1 = from1; o1 < to1; ++o1) {
                 work.sources.clear();
-                for (Index t0 = 0; low < high && t0 < p_.kernel[0]; ++t0) {
-                    const Index i0 = axes_[0].cell(o0, t0);
-                    if (i0 < 0) continue;
+                const Index first = axes_[1].first(o1), last = axes_[1].last(o1 + 1);
+                const auto add = [&](Index t0, Index i0) {
                     Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
                     if (slot.plane != i0) slot = {i0, 0};
-                    const Index last = axes_[1].last(o1 + 1);
-                    for (Index i1 = std::max(slot.next, axes_[1].first(o1)); i1 < last; ++i1)
+                    for (Index i1 = std::max(slot.next, first); i1 < last; ++i1)
                         multiply_all(work, image, i0, i1, low, high, place(i0, i1) + left, pitch);
                     slot.next = std::max(slot.next, last);
-                    for (Index t1 = 0; t1 < p_.kernel[1]; ++t1) {
-                        const Index i1 = axes_[1].cell(o1, t1);
-                        if (i1 < 0) continue;
+                    axes_[1].meet(o1, [&](Index t1, Index i1) {
                         work.sources.push_back(place(i0, i1) + (t0 * p_.kernel[1] + t1) * p_.kernel[2] * p_.big * pitch + left - low);
-                    }
-                }
+                    });
+                };
+                if (low < high) axes_[0].meet(o0, add);
                 store(work, image, o0, o1, q, pitch, out_vectors);
             }
     }
@@ -333,7 +353,7 @@ private:
     // The sums[tap*big + channel][input cell] of all sources overlapped into the output cells of one line, all phases of
     // [q, q + each).
     void store(Work<Scalar>& work, Index image, Index o0, Index o1, Index q, Index sums_pitch, Index vectors) const {
-        const Index s2 = p_.strides[2], d2 = p_.dilation[2], start = q * s2 - p_.before[2];
+        const Index s2 = p_.strides[2], start = q * s2 - p_.before[2];
         const Index first = std::max<Index>(0, start), last = std::min(p_.output[2], start + each_ * s2);
         if (first >= last) return;
         const bool together = y_.channel == 1;  // channels beside each other in one go, or one after the other
@@ -345,10 +365,11 @@ private:
             work.bias.clear();
             for (Index residue = 0; residue < s2; ++residue)
                 for (Index c = channel; c < channel + channels; ++c) {
-                    for (Index tap = 0; tap < p_.kernel[2]; ++tap) {
-                        if (tap * d2 % s2 != residue) continue;
-                        for (const Scalar* sums : work.sources) work.terms.push_back(sums + (tap * p_.big + c) * sums_pitch + q - tap * d2 / s2);
-                        counts[static_cast<std::size_t>(residue * channels + c - channel)] += static_cast<Index>(work.sources.size());
+                    Index& count = counts[static_cast<std::size_t>(residue * channels + c - channel)];
+                    for (const Shift& shift : shifts_[static_cast<std::size_t>(residue)]) {
+                        const Index at = (shift.tap * p_.big + c) * sums_pitch + q - shift.cells;
+                        for (const Scalar* sums : work.sources) work.terms.push_back(sums + at);
+                        count += static_cast<Index>(work.sources.size());
                     }
                     if (epilogue_.bias) work.bias.push_back(epilogue_.bias[c]);
                 }
@@ -370,6 +391,7 @@ private:
     Epilogue<Scalar> epilogue_;
     View<Scalar> y_;
     std::vector<Index> tiles_;
+    std::vector<std::vector<Shift>> shifts_;  // by residue of the innermost stride
     std::array<Reach, 3> axes_;
     Index lanes_, reach_;
     bool keeps_products_;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
 constexpr Index padded_rows = block_rows + 16;
+constexpr Index long_line = 24;               // cells: most tiles lie in one line, whose cells lie closer together than images
 constexpr Index most_taps = 64;               // whose pointers are laid out at once
 constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,
 constexpr Index sources_of_piece = 448 << 10;  // of those that stay in the second-level cache beside the weights
@@ -29,14 +30,16 @@ Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Ind
     return {0, 1, 0, ((depth + parts - 1) / parts + 15) / 16 * 16};
 }
 
-// `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros.
+// `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
+// next block copies those that are `ahead`, before its products can have fetched them.
 template <typename Scalar>
-const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index first, Index extent, Scalar*& edges) {
+const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index first, Index extent, Index ahead, Scalar*& edges) {
     const Index channels = pass.side.source_channels, count = pass.side.merged;
     const Index low = std::max<Index>(0, -first), high = std::min(count, extent - first);
     if (low >= high) return pass.zeros.data();
     if (low == 0 && high == count) return line + first * channels;
     Scalar* copy = edges;
+    __builtin_prefetch(line + (first + low) * channels + ahead);
     edges += count * channels;
     std::fill_n(copy, low * channels, Scalar(0));
     std::copy_n(line + (first + low) * channels, (high - low) * channels, copy + low * channels);
@@ -53,10 +56,11 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
     const auto& [planes, lines, columns] = sweep.axes;
     const Side& side = pass.side;
     const Index cells = sweep.cells(), batch = pass.problem.batch;
-    const bool images_inside = batch >= 6 && columns.count < 64;
+    const bool images_inside = batch >= 6 && columns.count < long_line;
     const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
     const Index source_step = images_inside ? source_image : columns.step * side.source_channels;
     const Index target_image = side.target[0] * side.target[1] * side.target[2] * side.target_channels;
+    const Index ahead = images_inside || lines.count == 1 ? 0 : (block_rows / columns.count + 1) * lines.step * side.source[2] * side.source_channels;
     const bool in_place = !images_inside && side.stack[0] * side.stack[1] == 1;
     for (Index row = 0, run = 0; row < rows; row += run) {
         const Index image = images_inside ? (from + row) % batch : (from + row) / cells;
@@ -109,7 +113,7 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
                 }
                 for (Index n = start; n < end; ++n)
                     pointer[n] = merged_cells(pass, base + (images_inside ? n * source_image : 0), first + (images_inside ? 0 : n * columns.step),
-                                              columns.extent, edges);
+                                              columns.extent, ahead, edges);
             };
             outside(0, low);
             for (Index n = low; n < high_end; ++n) pointer[n] = base + (first * side.source_channels + n * source_step);
