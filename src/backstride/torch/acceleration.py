@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from backstride.torch.convolutions import in_tiles, pays
+from backstride.torch.convolutions import in_tiles, pays, stays
 from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES
@@ -25,6 +25,7 @@ from backstride.torch.swapping import (
     Learner,
     Ordinary,
     Routed,
+    Stock,
     Swapped,
     is_chain,
     is_transposed,
@@ -95,6 +96,8 @@ def accelerate(
         row = _treat(name, module, convolutions=convolutions)
         if row is not None:
             rows.append(row)
+    if convolutions is True and any(row.accelerated for row in rows):
+        _keep_stock(model)
     chained = {child for module in model.modules() if isinstance(module, Chain) for child in module.children()}
     layers = {module for module in model.modules() if isinstance(module, Layer)} - chained
     if fuse and layers:
@@ -122,6 +125,13 @@ def restore(model: Model) -> Model:
     for tensor in _tensors(model):
         make_public(tensor)
     return model
+
+
+def _keep_stock(model: nn.Module) -> None:
+    """Mark the convolutions that stay PyTorch's; the report does not name them, as nothing changes in their calls."""
+    for module in model.modules():
+        if stays(module):
+            swap(module, Stock)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backstride.torch import kernels, tiles
+from backstride.torch import graphs, kernels, tiles
 from backstride.torch.fallback import activate
 from backstride.torch.operators import is_plain, unwatched
 from backstride.torch.training import Trained
@@ -39,12 +39,19 @@ def pays(module: nn.Module) -> bool:
     >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(32, 32, 11)), pays(nn.Conv3d(64, 64, 3))
     (True, False, True)
     """
+    return stays(module) and (on_engine(module) or in_tiles(module))
+
+
+def stays(module: nn.Module) -> bool:
+    """Whether it is a plain convolution of float32 that nobody has swapped.
+
+    >>> stays(nn.Conv2d(4, 4, 1)), stays(nn.Linear(4, 4))
+    (True, False)
+    """
     if type(module) not in KINDS or "forward" in vars(module):
         return False
-    layer: Any = module
-    if nn.parameter.is_lazy(layer.weight) or layer.weight.dtype != torch.float32:
-        return False
-    return on_engine(layer) or in_tiles(layer)
+    weight: Any = module.weight
+    return not nn.parameter.is_lazy(weight) and weight.dtype == torch.float32
 
 
 def on_engine(layer: Any) -> bool:
@@ -74,11 +81,19 @@ class Convolution(Trained):
         return super()._conv_forward(input, weight, bias) if result is None else result
 
     def computed(
-        self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None, *, rows: bool = False
+        self: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        activation: str | None,
+        *,
+        rows: bool = False,
+        norm: Any = None,
     ) -> Tensor | None:
         """The layer with another weight and bias, ending in an activation; None where it is PyTorch's to compute.
 
-        With `rows`, the result of tiles has the channels of a cell side by side.
+        With `rows`, the result of tiles has the channels of a cell side by side. `norm`: in a graph, the batch norm
+        before the activation.
         """
         tiled = in_tiles(self)
         if not is_inference(input, weight, bias) or not (tiled or {self.groups, *self.stride, *self.dilation} == {1}):
@@ -91,11 +106,16 @@ class Convolution(Trained):
             padding = [cells for size in reversed(self.padding) for cells in (size, size)]
         pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
         axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
-        if any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
+        few = tiled and data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS
+        if few or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
             return None
+        if graphs.in_graph(input):
+            kind = ("tile rows" if rows else "tiles") if tiled else "turned"
+            integers = (self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1)
+            # Behind tiles an activation is a pass of its own, which the compiler joins with what follows.
+            result = graphs.call(kind, data, weight, bias, integers, None if tiled else activation, norm)
+            return activate(result, activation or "") if tiled else result
         if tiled:
-            if data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS:
-                return None
             result = tiles.convolution(data, weight, bias, pairs, self.dilation[0], rows=rows)
             return None if result is None else activate(result, activation or "")
         # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
@@ -104,16 +124,20 @@ class Convolution(Trained):
 
 
 def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether this is a call in float32 on ordinary tensors that fit, without gradients, and nothing watches."""
-    return (
+    """Whether a call in float32 on ordinary tensors that fit, without gradients, is seen by nobody but a compiler."""
+    seen = graphs.in_graph(input) or (
         not torch.is_grad_enabled()
         and unwatched()
-        and input.dtype == weight.dtype == torch.float32
         and is_plain(input)
         and is_plain(weight)
-        and (bias is None or (is_plain(bias) and bias.dtype == weight.dtype))
+        and (bias is None or is_plain(bias))
+        and not torch.is_autocast_enabled("cpu")
+    )
+    return (
+        seen
+        and input.dtype == weight.dtype == torch.float32
+        and (bias is None or bias.dtype == weight.dtype)
         and input.dim() == weight.dim()
         and input.shape[1] == weight.shape[1]
         and input.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
     )

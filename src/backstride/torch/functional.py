@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from backstride.torch import fallback, kernels
+from backstride.torch import fallback, graphs, kernels
 from backstride.torch.fallback import ACTIVATIONS
 from backstride.torch.operators import C, apply
 from backstride.torch.options import default_crop, hashable, resolve, target_crop
@@ -145,6 +145,16 @@ def _call(
     else:
         y = _unusual(x, weight, bias, integers, padding_mode, activation)
     return y if batched else y.squeeze(0)
+
+
+def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> Tensor:
+    """A transposed layer and the batch norm behind it, of a batch, in a graph: one operator."""
+    rank = len(layer.kernel_size)
+    check_tensors(rank, input, layer.weight)
+    given = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+    resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
+    integers = (resolved[0], default_crop(layer.kernel_size, resolved), resolved[1], layer.groups)
+    return graphs.call("transposed", input, layer.weight, layer.bias, integers, activation, norm)
 
 
 def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:

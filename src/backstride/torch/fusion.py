@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_plain
@@ -71,35 +72,68 @@ def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
         raise ValueError(message)
     fused = copy.deepcopy(layer)
     with torch.no_grad():
-        weight, bias = _folded(layer, norm)
+        weight, bias = _folded(_sources(layer, norm))
     fused.weight = nn.Parameter(weight, layer.weight.requires_grad)
     fused.bias = nn.Parameter(bias, layer.weight.requires_grad)
     return fused
 
 
+class Sources(NamedTuple):
+    """What a folded weight and bias are made from; `transposed` says whose weight it is."""
+
+    weight: Tensor
+    bias: Tensor | None
+    mean: Tensor
+    variance: Tensor
+    scale: Tensor | None
+    shift: Tensor | None
+    eps: float
+    groups: int
+    transposed: bool
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        return self[:6]
+
+
 class _Fold(NamedTuple):
-    norm: weakref.ref[nn.Module]
+    norm: weakref.ref[Any]
     snapshots: tuple[Snapshot | None, ...]
-    settings: tuple[float, int]
+    settings: tuple[Any, ...]
     weight: Tensor
     bias: Tensor
 
 
 _folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
+_tensor_folds: dict[int, tuple[weakref.ref[Tensor], _Fold]] = {}
 
 
 def folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
-    sources = (layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    settings = (norm.eps, layer.groups)
-    found = _folds.get(layer)
-    if found is None or found.settings != settings or found.norm() is not norm or not _same(sources, found.snapshots):
-        snapshots = tuple(None if source is None else snapshot(source) for source in sources)
-        with torch.no_grad():
-            weight, bias = _folded(layer, norm)
-        found = _Fold(weakref.ref(norm), snapshots, settings, keep_private(weight), bias)
-        _folds[layer] = found
+    found = _folds[layer] = _valid(_folds.get(layer), norm, _sources(layer, norm))
     return found.weight, found.bias
+
+
+def folded_tensors(sources: Sources) -> tuple[Tensor, Tensor]:
+    """The same where no layer is at hand; remembered beside the weight."""
+    weight, key = sources.weight, id(sources.weight)
+    owner, before = _tensor_folds.get(key, (None, None))
+    if owner is None or owner() is not weight:
+        owner, before = weakref.ref(weight, lambda _: _tensor_folds.pop(key, None)), None
+    found = _valid(before, sources.mean, sources)
+    _tensor_folds[key] = owner, found
+    return found.weight, found.bias
+
+
+def _valid(found: _Fold | None, norm: Any, sources: Sources) -> _Fold:
+    """A fold that is right: the one that is known, or a new one."""
+    tensors, settings = sources.tensors, sources[6:]
+    if found is None or found.settings != settings or found.norm() is not norm or not _same(tensors, found.snapshots):
+        snapshots = tuple(None if source is None else snapshot(source) for source in tensors)
+        with torch.no_grad():
+            weight, bias = _folded(sources)
+        found = _Fold(weakref.ref(norm), snapshots, settings, keep_private(weight), bias)
+    return found
 
 
 def _same(sources: tuple[Tensor | None, ...], snapshots: tuple[Snapshot | None, ...]) -> bool:
@@ -119,18 +153,24 @@ def forget() -> None:
     """
     clear()
     _folds.clear()
+    _tensor_folds.clear()
 
 
-def _folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
+def _sources(layer: Foldable, norm: Norm) -> Sources:
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
-    weight = layer.weight.detach()
     transposed = isinstance(layer, Transposed)
+    groups = layer.groups
+    return Sources(layer.weight, layer.bias, mean, variance, norm.weight, norm.bias, norm.eps, groups, transposed)
+
+
+def _folded(sources: Sources) -> tuple[Tensor, Tensor]:
+    weight, bias, mean, variance, scale, shift, eps, groups, transposed = sources
+    weight = weight.detach()
     if not transposed:  # one group: the channels exchanged, it is a transposed one
-        weight = weight.transpose(0, 1)
-    groups = layer.groups if transposed else 1
-    fused, offset = fuse_conv_bn_weights(weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, groups)
+        weight, groups = weight.transpose(0, 1), 1
+    fused, offset = fuse_conv_bn_weights(weight, bias, mean, variance, eps, scale, shift, groups)
     return (fused if transposed else fused.transpose(0, 1)), offset
 
 
@@ -139,13 +179,13 @@ def can_fold(layer: Foldable, norm: nn.Module) -> bool:
     return (
         takes(layer.weight)
         and layer.weight.dtype not in HALF  # a folded weight would be rounded once more
-        and is_plain(layer.weight)
+        and (is_compiling() or is_plain(layer.weight))
         and type(norm) in NORMS
         and not norm.training
         and isinstance(norm, NORMS)
         and norm.running_mean is not None
         and norm.running_mean.dtype == layer.weight.dtype
-        and is_plain(norm.running_mean)
+        and (is_compiling() or is_plain(norm.running_mean))
         and norm.num_features == layer.out_channels
         and not has_hooks(norm)
     )

@@ -12,7 +12,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from backstride.torch.functional import Ints, Padding, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from backstride.torch.functional import (
+    Ints,
+    Padding,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    with_norm,
+)
 from backstride.torch.options import padding_rules
 
 KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -34,8 +41,12 @@ class OnEngine:
         bias: Tensor | None,
         activation: str | None,
         output_size: Sequence[int] | None = None,
+        *,
+        norm: Any = None,
     ) -> Tensor:
-        """The layer with another weight and bias, ending in an activation."""
+        """The layer with another weight and bias, ending in an activation; in a graph, with a batch norm before it."""
+        if norm is not None:
+            return with_norm(self, input, norm, activation)
         return FUNCTIONS[len(self.kernel_size)](
             input,
             weight,

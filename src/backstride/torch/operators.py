@@ -121,7 +121,7 @@ def apply(
     remember: bool = True,
 ) -> Tensor:
     """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
-    if not _direct(a, b, bias):
+    if not direct(a, b, bias):
         return FACES[slot](*_arguments(slot, a, b, bias, integers, activation))
     recorded = torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)
     if torch.is_autocast_enabled("cpu"):
@@ -165,7 +165,8 @@ def compute(
     return kernels.conv_transpose(a, b, bias, integers, activation, remember=remember)
 
 
-def _direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+def direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+    """Whether a call of ordinary tensors can go past the dispatcher."""
     return (
         unwatched() and a.dtype in kernels.DTYPES and is_plain(a) and is_plain(b) and (bias is None or is_plain(bias))
     )

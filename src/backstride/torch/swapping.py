@@ -21,6 +21,7 @@ from backstride.torch.convolutions import Convolution, in_tiles, is_inference
 from backstride.torch.deferred import Deferred, advice, defers
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
+from backstride.torch.graphs import in_graph
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import unwatched
 from backstride.torch.prepacked import Prepacked
@@ -68,6 +69,10 @@ class Large(Swapped, Prepacked):
 
 class Learner(Swapped, Trained):
     """A convolution on the engine, in training."""
+
+
+class Stock(Swapped, Trained):
+    """A convolution of PyTorch's, which compiled graphs leave in the order that its data has, in inference."""
 
 
 class Chain(Swapped):
@@ -156,13 +161,19 @@ def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
     weight, bias = layer.weight, layer.bias
     if _is_ordinary(layer) and not is_inference(input, weight, bias):
         return layer(input), rest
-    if unwatched() and rest < len(modules) and can_fold(layer, modules[rest]):
-        (weight, bias), rest = folded(layer, modules[rest]), rest + 1
+    words: dict[str, Any] = {}
+    graph = in_graph(input) and layer.padding_mode == "zeros" and input.dim() == weight.dim()
+    if (graph or unwatched()) and rest < len(modules) and can_fold(layer, modules[rest]):
+        if graph:
+            words["norm"] = modules[rest]
+        else:
+            weight, bias = folded(layer, modules[rest])
+        rest += 1
     activation = activation_of(modules[rest]) if rest < len(modules) else None
     after = rest + (activation is not None)
     slope = _slope(modules[after]) if after < len(modules) else None
-    takes_rows = _is_ordinary(layer) and _takes_rows(modules[after + (slope is not None) :])
-    words = {"rows": True} if takes_rows else {}
+    if _is_ordinary(layer) and _takes_rows(modules[after + (slope is not None) :]):
+        words["rows"] = True
     result = layer.computed(input, weight, bias, activation, **words)
     if result is None:
         return layer(input), position + 1
@@ -205,7 +216,7 @@ def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mod
 
 
 def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Learner, Chain, Routed))
+    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Learner, Stock, Chain, Routed))
 
 
 def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backstride.torch import kernels
+from backstride.torch import graphs, kernels
 from backstride.torch.choice import TILED_CHANNELS
 from backstride.torch.operators import FACES, apply, is_eager, is_plain
 from backstride.torch.shapes import Integers
@@ -53,7 +53,11 @@ def _on_engine(layer: Any) -> bool:
 
 
 class Trained:
-    """A convolution by the operator while gradients are on, and in compiled graphs; PyTorch's own at other times."""
+    """A convolution by the operator while gradients are on, and in compiled graphs; PyTorch's own at other times.
+
+    In graphs of inference PyTorch's own is called by an operator, too: inductor puts the data of the convolutions
+    that it sees into channels-last order, which the layers around them would be copied for.
+    """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = _computed(self, input, weight, bias)
@@ -67,35 +71,37 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     compiling = torch.compiler.is_compiling()
     if not (_fits_compiler(input) if compiling else torch.is_grad_enabled() and _fits(input, weight, bias)):
         return None
-    if not (input.dtype == weight.dtype == torch.float32 and _on_engine(layer) and input.dim() == weight.dim()):
+    ours = _on_engine(layer)
+    if not ((ours or graphs.in_graph(input)) and input.dtype == weight.dtype == torch.float32):
         return None
-    if input.shape[1] != weight.shape[1] * layer.groups or input.shape[0] == 0:
+    meets = input.dim() == weight.dim() and input.shape[1] == weight.shape[1] * layer.groups
+    if not meets or input.shape[0] == 0:
         return None
     data, padding = input, layer._reversed_padding_repeated_twice
     if layer.padding_mode != "zeros":
         data, padding = functional.pad(input, padding, mode=layer.padding_mode), [0] * len(padding)
     elif not isinstance(layer.padding, str):
         padding = [cells for size in reversed(layer.padding) for cells in (size, size)]
-    integers = _integers(data, weight, padding, layer.stride, layer.groups)
+    integers = _integers(layer, data, padding)
     if integers is None:
         return None
     if compiling:
-        return FACES["x"](data, weight, *integers, bias)
+        stock = None if ours else graphs.call("stock", data, weight, bias, integers)
+        return FACES["x"](data, weight, *integers, bias) if stock is None else stock
     return apply("x", data, weight, bias, integers)
 
 
-def _integers(
-    data: Tensor, weight: Tensor, padding: list[int], stride: tuple[int, ...], groups: int
-) -> Integers | None:
+def _integers(layer: Any, data: Tensor, padding: list[int]) -> Integers | None:
     """The form's integers: it crops what the convolution pads, and appends cells that the last step does not reach."""
     crop: list[int] = []
     pairs = zip(reversed(padding[::2]), reversed(padding[1::2]), strict=True)
-    for size, taps, step, (before, after) in zip(data.shape[2:], weight.shape[2:], stride, pairs, strict=True):
-        spare = size + before + after - taps
+    axes = zip(data.shape[2:], layer.kernel_size, layer.stride, layer.dilation, pairs, strict=True)
+    for size, taps, step, dilation, (before, after) in axes:
+        spare = size + before + after - dilation * (taps - 1) - 1
         if spare < 0:
             return None
         crop += [before, after - spare % step]
-    return stride, tuple(crop), (1,) * len(stride), groups
+    return layer.stride, tuple(crop), layer.dilation, layer.groups
 
 
 def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

@@ -1,0 +1,187 @@
+"""A layer of a compiled graph in inference, as one operator: `torch.ops.backstride.layer`.
+
+A graph holds no packed weights: what a compiler sees of a weight is a tensor that may change before the next call. So
+the operator takes the weight as it is, with the batch norm behind the layer and the activation, and looks up when it
+runs what was made from these very tensors, as calls without a compiler do (`packing.py`). Graphs hold it only where
+gradients are off; whoever differentiates, maps or transforms it nevertheless gets what it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backstride.torch import fallback, kernels, onednn, tiles
+from backstride.torch.fusion import Sources, folded_tensors
+from backstride.torch.kernels import FORMATS, keeps_channels_last
+from backstride.torch.operators import FACES, INTEGERS, LIBRARY, C, compute, direct, forward_ad, library, tuples
+from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
+
+Kind: TypeAlias = Literal["transposed", "turned", "tiles", "tile rows", "ordered", "stock"]
+_ = LIBRARY.define(
+    "layer(Tensor input, Tensor weight, Tensor? bias, Tensor? mean, Tensor? variance, Tensor? scale, Tensor? shift, "
+    f"float eps, str kind, {INTEGERS}, str activation='') -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+OPERATOR: Any = torch.ops.backstride.layer.default
+
+
+def in_graph(input: Tensor) -> bool:
+    """Whether a compiler, whose graph may hold the operator, sees a CPU tensor in inference."""
+    return (
+        torch.compiler.is_compiling()
+        and not torch.is_grad_enabled()
+        and kernels.takes(input)
+        and not torch.compiler.is_exporting()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def call(
+    kind: Kind,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    integers: Integers,
+    activation: str | None = None,
+    norm: Any = None,
+) -> Tensor:
+    """The operator in a graph; `integers` are those of the form: of `y` for "transposed", of `x` for all others."""
+    fixed = (None,) * 4 if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    eps = 0.0 if norm is None else norm.eps
+    return OPERATOR(input, weight, bias, *fixed, eps, kind, *integers, activation or "")
+
+
+class _Layer(NamedTuple):
+    """The operator's arguments, in the order of the schema."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+    scale: Tensor | None
+    shift: Tensor | None
+    eps: float
+    kind: Kind
+    stride: Sequence[int]
+    crop: Sequence[int]
+    dilation: Sequence[int]
+    groups: int
+    activation: str = ""
+
+    @property
+    def integers(self) -> Integers:
+        return tuples(self.stride, self.crop, self.dilation, self.groups)
+
+    @property
+    def slot(self) -> Literal["x", "y"]:
+        return "y" if self.kind == "transposed" else "x"
+
+
+def plain(*arguments: Any) -> Tensor:
+    """What the operator stands for, by operators that have derivatives and rules for transforms."""
+    layer = _Layer(*arguments)
+    one, two, bias, integers = layer.input, layer.weight, layer.bias, layer.integers
+    result = FACES["y"](one, two, bias, *integers) if layer.slot == "y" else FACES["x"](one, two, *integers, bias)
+    if layer.mean is not None:
+        result = functional.batch_norm(
+            result, layer.mean, layer.variance, layer.scale, layer.shift, False, 0.0, layer.eps
+        )
+    result = fallback.activate(result, layer.activation)
+    return _by_rows(result) if layer.kind == "tile rows" else result
+
+
+def _by_rows(result: Tensor) -> Tensor:
+    """The same with the channels of a cell side by side."""
+    return result.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _run(*arguments: Any) -> Tensor:
+    """The kernel of every backend."""
+    layer = _Layer(*arguments)
+    if not (kernels.takes(layer.input) and layer.input.numel() and layer.weight.numel()):
+        return plain(*arguments)
+    weight, bias = layer.weight, layer.bias
+    if layer.mean is not None:
+        assert layer.variance is not None
+        tensors = (weight, bias, layer.mean, layer.variance, layer.scale, layer.shift)
+        weight, bias = folded_tensors(Sources(*tensors, layer.eps, layer.groups, transposed=layer.slot == "y"))
+    if layer.slot == "y":
+        return compute("y", layer.input, weight, bias, layer.integers, layer.activation)
+    result = _convolution(layer, weight, bias)
+    if result is not None:
+        return result
+    x = layer.input
+    result = fallback.activate(fallback.conv(x, weight, layer.integers, bias), layer.activation)
+    if layer.kind == "tile rows":
+        return _by_rows(result)
+    last = keeps_channels_last(x, weight)
+    return result.contiguous(memory_format=FORMATS[x.dim()] if last else torch.contiguous_format)
+
+
+def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """An ordinary convolution with a remembered weight; None where it is PyTorch's to compute."""
+    if layer.kind == "stock":
+        return None
+    x, (stride, crop, dilation, _) = layer.input, layer.integers
+    if layer.kind == "ordered":
+        result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
+        return None if result is None else fallback.activate(result, layer.activation)
+    if layer.kind == "turned":
+        # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
+        turned = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
+        return kernels.convolution(x, weight, bias, tuple(turned), layer.activation)
+    rows = layer.kind == "tile rows"
+    result = tiles.convolution(x, weight, bias, _pairs(crop), dilation[0], rows=rows)
+    return None if result is None else fallback.activate(result, layer.activation)
+
+
+def _pairs(crop: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(crop[::2], crop[1::2], strict=True))
+
+
+def _fake(*arguments: Any) -> Tensor:
+    """The shape, dtype and memory format of the result."""
+    layer = _Layer(*arguments)
+    x, weight, bias = layer.input, layer.weight, layer.bias
+    check_dtypes(input=x, weight=weight, bias=bias)
+    shape = checked_shape(layer.slot, x.shape, weight.shape, layer.integers)
+    if bias is not None:
+        check_bias(bias.shape, shape[1])
+    if layer.kind == "tile rows":
+        return x.new_empty((shape[0], shape[2], shape[1])).transpose(1, 2)
+    if not (kernels.takes(x) and keeps_channels_last(x, weight)):
+        return x.new_empty(shape)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=FORMATS[x.dim()])
+
+
+def _autograd(keyset: Any, *arguments: Any) -> Tensor:
+    if not torch.is_grad_enabled() and direct(*arguments[:3]):
+        return _run(*arguments)
+    recording = torch.is_grad_enabled() and any(
+        isinstance(value, Tensor) and value.requires_grad for value in arguments
+    )
+    if recording or forward_ad._current_level >= 0:
+        return plain(*arguments)
+    with C._AutoDispatchBelowAutograd():
+        return OPERATOR.redispatch(keyset & C._after_autograd_keyset, *arguments)
+
+
+def _vmap(info: Any, dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+    pairs = list(zip(arguments, dims, strict=True))
+
+    def entry(at: int) -> list[Any]:
+        return [value.select(dim, at) if isinstance(dim, int) else value for value, dim in pairs]
+
+    return torch.stack([OPERATOR(*entry(at)) for at in range(info.batch_size)]), 0
+
+
+LIBRARY.impl("layer", _run, "CompositeExplicitAutograd")
+LIBRARY.impl("layer", _autograd, "Autograd", with_keyset=True)
+library.register_fake("backstride::layer", _fake, lib=LIBRARY)
+library.register_vmap("backstride::layer", _vmap, lib=LIBRARY)
