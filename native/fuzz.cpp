@@ -36,14 +36,16 @@ public:
         p.groups = between(1, 3);
         p.small = one_in(3) ? 1 : between(1, 40);
         p.big = one_in(3) ? between(1, 4) : between(1, 70);
-        if (one_in(6)) p.groups = between(1, 70), p.small = p.big = 1;
+        const bool depthwise = one_in(6), wide = depthwise && one_in(2);
+        if (depthwise) p.groups = between(1, wide ? 4 : 70), p.small = p.big = 1;
+        if (wide) p.batch = 1;
         // Many taps and inputs, for products that are cut into pieces and gradients that gather cells.
         const bool many = one_in(8);
         if (many) p.batch = between(1, 4), p.small = between(30, 200), p.big = between(1, 9), p.groups = between(1, 2);
         for (std::size_t axis = 0; axis < 3; ++axis) {
-            p.input[axis] = between(1, axis == 0 ? 2 : 5);
+            p.input[axis] = between(1, axis == 0 ? 2 : wide && axis == 2 ? 90 : wide ? 12 : 5);
             p.kernel[axis] = between(1, axis == 0 ? 2 : many && axis == 2 ? 90 : 5);
-            p.strides[axis] = between(1, 4);
+            p.strides[axis] = depthwise && one_in(9) ? 8 : between(1, 4);
             p.dilation[axis] = between(1, 3);
             const Index full = (p.input[axis] - 1) * p.strides[axis] + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
             p.before[axis] = many ? between(-1, 1) : between(-3, full - 1);

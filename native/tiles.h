@@ -69,6 +69,33 @@ struct DepthwiseBlocks {
 template <typename Scalar>
 using DepthwiseKernel = void (*)(const DepthwiseBlocks<Scalar>&);
 
+// A line of cells in `streams` parts, each cell's by the rest of its place, between zeros: stream n, n*pitch from `to` on,
+// gets `left` zeros, its cells, and zeros up to `total`; whole vectors are written.
+template <typename Scalar>
+struct PartLine {
+    const Scalar* from;
+    Index count, streams;
+    Scalar* to;
+    Index pitch, left, total;
+    Index ahead;  // from a cell to one that is read soon
+};
+
+// Depthwise, cells of a line in the lanes, for `rows` (1, 2 or 4) target lines that read the same source cells: cell
+// n*stride + s of line r is bias plus the sum of source[offsets[t] + n] * weights[t*rows + r] over the counts[s] terms of s,
+// activated; the terms of all s < stride (1, 2, 4 or 8) follow each other. Whole vectors are read.
+template <typename Scalar>
+struct PlaneLines {
+    const Scalar* source;
+    const Index* offsets;
+    const Scalar* weights;
+    const Index* counts;
+    Index rows, stride, cells;
+    Scalar* const* targets;
+    Index ahead;  // from a cell to one that is written soon
+    Scalar bias;
+    Activation activation;
+};
+
 // Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].
 struct Run {
     Index large, small, count;  // offsets of the first cells of a run, and its length
@@ -181,6 +208,8 @@ struct Kernels {
     void (*depthwise_line)(const DepthwiseLine<Scalar>&);
     // Null where there is none; the fewest columns are a vector, and the last activation is relu.
     DepthwiseKernel<Scalar> (*depthwise_kernel)(bool transpose, Index stride, Index taps);
+    void (*part_line)(const PartLine<Scalar>&);
+    void (*plane_lines)(const PlaneLines<Scalar>&);
     void (*correlate)(const Correlation<Scalar>&);
     void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
     // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.

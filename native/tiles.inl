@@ -7,6 +7,7 @@
 #include "activations.inl"
 #include "products.inl"
 #include "depthwise.inl"
+#include "planes.inl"
 #include "correlate.inl"
 #include "winograd.inl"
 #include "lines.inl"
@@ -14,8 +15,8 @@
 
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
-    return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, depthwise_kernel<Scalar>, correlate<Scalar>,
-            correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
+    return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, depthwise_kernel<Scalar>, part_line<Scalar>,
+            plane_lines<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
             all_finite<Scalar>, tile_input<Scalar>, tile_weights<Scalar>, tile_output<Scalar>, tile_large<Scalar>,
             tile_taps<Scalar>, widen<Scalar>, narrow<Scalar>};
 }

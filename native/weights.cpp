@@ -7,6 +7,7 @@
 
 #include "boxes.h"
 #include "dispatch.h"
+#include "planes.h"
 #include "results.h"
 #include "threads.h"
 
@@ -207,6 +208,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
     if (plain) return run_dense(p, source.data, epilogue, target.data);
+    if (algorithm_ == Algorithm::depthwise && finite_ && run_planes(p, kernels_, transpose_, kernel_, source, epilogue, target)) return;
     const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to) { run_dense(part, from, epilogue, to); };
     run_boxes(p, kernels_, transpose_, source, target, run);
 }
