@@ -21,7 +21,10 @@ def depthwise_calls(draw: st.DrawFn) -> Call:
     channels, batch = draw(st.integers(2, 5)), draw(st.integers(1, 2))
     size = (*(draw(st.integers(1, 5)) for _ in range(axes - 1)), draw(st.integers(2, 140)))
     taps = tuple(draw(st.integers(1, 5)) for _ in range(axes))
-    strides = tuple(draw(st.sampled_from((1, 2, 3, 4, 8))) for _ in range(axes))
+    strides = (
+        *(draw(st.sampled_from((1, 2, 3, 4))) for _ in range(axes - 1)),
+        draw(st.sampled_from((2, 4, 2, 4, 1, 3))),
+    )
     dilation = tuple(draw(st.integers(1, 3)) for _ in range(axes))
     full = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, strides, dilation, taps, strict=True)]
     padding = tuple((draw(st.integers(0, (n - 1) // 2)), draw(st.integers(0, (n - 1) // 2))) for n in full)
@@ -46,16 +49,15 @@ def test_channels_first_is_channels_last(call: Call, activation: str | None) -> 
     np.testing.assert_array_equal(np.moveaxis(back, 1, -1), bs.conv(last, kernel, **options))
 
 
+@pytest.mark.usefixtures("target")
 @pytest.mark.parametrize("shape", [(16, 40, 200), (300, 3000)])
 def test_threads_do_not_change_a_bit(shape: tuple[int, ...]) -> None:
     random = np.random.default_rng(0)
     x = random.standard_normal((2, *shape), np.float32)
     kernel = random.standard_normal((shape[0], 1, *(5 for _ in shape[1:])), np.float32)
-    before, found = bs.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            bs.set_num_threads(threads)
-            found.append(bs.conv_transpose(x, kernel, strides=2, groups=shape[0], data_format="channels_first"))
-    finally:
-        bs.set_num_threads(before)
-    assert all(np.array_equal(found[0], other) for other in found[1:])
+    found: list[bytes] = []
+    for threads in (1, 2, 3):
+        bs.set_num_threads(threads)
+        found.append(bs.conv_transpose(x, kernel, strides=2, groups=shape[0], data_format="channels_first").tobytes())
+    bs.set_num_threads(0)
+    assert len(set(found)) == 1
