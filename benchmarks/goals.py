@@ -90,8 +90,8 @@ def _fractions(cells: Sequence[Cell], limits: Limits) -> Iterable[Goal]:
         small, big = layer.small // layer.groups, layer.big // layer.groups
         return layer.kernel == (4, 4) and layer.strides == (2, 2) and min(small, big) >= WIDE
 
-    def direct(cell: Cell) -> bool:
-        return cell.algorithm != "winograd" and limits.milliseconds(cell.layer)[1] == "peak"
+    def computing(cell: Cell) -> bool:
+        return limits.milliseconds(cell.layer)[1] == "peak"
 
     def copying(cell: Cell) -> bool:
         layer = cell.layer
@@ -99,7 +99,7 @@ def _fractions(cells: Sequence[Cell], limits: Limits) -> Iterable[Goal]:
         return plain and limits.milliseconds(layer)[1] == "memory"
 
     kinds: Iterable[tuple[str, str, float, Callable[[Cell], bool]]] = (
-        ("peak", "limited by the peak, sums of the products themselves", PEAK, direct),
+        ("peak", "limited by the peak", PEAK, computing),
         ("winograd", f"4x4 of stride 2, {WIDE} channels or more", TILES, tiles),
         ("memory", "limited by memory, stride is kernel or depthwise", MEMORY, copying),
     )

@@ -94,6 +94,9 @@ void run_all(const Pass<Scalar>& pass) {
     const Index count = pass.side.depthwise ? 1 : static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
     std::vector<Index> blocks;
     Index total = 0, most = 0;
+    double products = 0;
+    for (const Sweep& sweep : pass.sweeps) products += static_cast<double>(sweep.taps() * sweep.cells());
+    products *= static_cast<double>(pass.problem.batch * pass.side.depth) * static_cast<double>(pass.side.columns * groups);
     for (Index n = 0; n < count; ++n) {
         const auto at = static_cast<std::size_t>(n);
         const bool tiled = pass.forms[at].tiled();
@@ -103,8 +106,10 @@ void run_all(const Pass<Scalar>& pass) {
         most = std::max(most, blocks.back());
         total += blocks.back();
     }
-    const Index wanted = 4 * get_num_threads();
-    const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted / std::max<Index>(1, total * groups), 1, panels);
+    constexpr double products_of_piece = 1 << 19;  // fewer cost less than to meet in the middle of a cell
+    const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
+    const Index wanted = std::min<Index>(4 * get_num_threads() / std::max<Index>(1, total * groups), worth);
+    const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
     const Index each = (panels + pieces - 1) / pieces;
     parallel(most * count * groups * pieces, [&](Index task) {
         const Index piece = task % pieces, sweep = task / pieces % count;
