@@ -21,6 +21,7 @@ namespace {
 constexpr Index tiles_of_block = 64;    // whose sums stay in registers
 constexpr Index tiles_of_round = 4096;  // a task's at once
 constexpr Index most_rows = 256, fewest_rows = 64, columns_of_part = 128, fewest_channels = 24;
+constexpr Index fewest_of_all = 12;  // rows, where a thread would be left without
 
 // Taps tap, tap + stride, ... of one axis: tap n of them meets input cell c - n in output cell c*stride + shift, which
 // is one for c in [from, to).
@@ -147,12 +148,13 @@ public:
         std::atomic<bool> finite{true};
         Index most = 0, rows = most_rows;
         for (const Unit& unit : units_) most = std::max(most, unit.tiles() * p_.batch);
-        const Index wanted = get_num_threads() == 1 ? 1 : 2 * get_num_threads(), panels = panels_of(p_);
+        const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : 2 * threads, panels = panels_of(p_);
         std::vector<Part> parts;
         do {
             parts.clear();
             for (const Unit& unit : units_) cut(unit, rows, panels, parts);
-        } while (static_cast<Index>(parts.size()) < wanted && (rows /= 2) >= fewest_rows);
+            rows /= 2;
+        } while (static_cast<Index>(parts.size()) < (rows < fewest_rows ? threads : wanted) && rows >= fewest_of_all);
         Index from = 0;
         do {
             parallel(static_cast<Index>(parts.size()), [&](Index task) {
