@@ -154,11 +154,10 @@ std::vector<std::vector<Stretch>> cuts(const Axis& axis, const Strand& longest, 
     return result;
 }
 
-// The share of meetings of outputs and taps that lie inside of the source: where rows are ordered cell by cell, the
-// product over taps leaves out the others.
+// The share of meetings of outputs and taps that a plain product does not leave out.
 double inside(const Problem& p, const Sweep& sweep) {
     double share = 1;
-    if (p.batch < 6 || sweep.axes[2].count >= 64) return share;
+    if (!images_inside(p, sweep)) return share;
     for (const Axis& axis : sweep.axes) {
         Index count = 0;
         for (Index q = 0; q < axis.count; ++q)
@@ -201,14 +200,15 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
     if (side.depthwise || sweep.cells() == 0) return found;
     const Terms terms(sweep, most_tile_taps);
     if (terms.all.empty()) return found;
-    constexpr Index fewest_tiles = 12;
+    const Index fewest_tiles = side.transpose && terms.count() > 1 ? 24 : 12;  // that meet weights from memory
     constexpr double packing = 20;  // of a vector of weights, from memory
     const auto vectors = static_cast<double>(padded(side.columns, kernels.lanes) / kernels.lanes);
     const double weights = static_cast<double>(sweep.taps() * side.depth) * vectors;
     // Long runs of merged taps cost less.
     const double each = merged_taps(p, side.transpose) > 1 ? 0.88 : 0.95;
     double best = each * static_cast<double>(sweep.cells() * p.batch) * weights;
-    if (!side.transpose) best = best * inside(p, sweep) + packing * weights;
+    best *= inside(p, sweep);
+    if (!side.transpose) best += packing * weights;
     if (forced) best = 1e300;
     for (const auto& lines : cuts(sweep.axes[1], terms.lines.front(), !side.transpose))
         for (const auto& columns : cuts(sweep.axes[2], terms.columns.front(), !side.transpose)) {

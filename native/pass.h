@@ -19,6 +19,13 @@ struct Forms {
 };
 
 constexpr std::size_t most_tile_taps = 3;  // along one axis
+constexpr Index long_line = 24;  // cells: most tiles of rows lie in one line, whose cells lie closer together than images
+
+// Whether rows are ordered cell by cell, the images of a cell beside each other, so that products over taps leave out
+// what lies outside of the source.
+inline bool images_inside(const Problem& problem, const Sweep& sweep) {
+    return problem.batch >= 6 && sweep.axes[2].count < long_line;
+}
 
 // The planes of one axis that a strand adds to: the last one has no share in a strand that lacks the last tap.
 inline Index planes_of(const Strand& strand, const Form& form) {

@@ -10,7 +10,6 @@ namespace {
 
 constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
 constexpr Index padded_rows = block_rows + 16;
-constexpr Index long_line = 24;               // cells: most tiles lie in one line, whose cells lie closer together than images
 constexpr Index most_taps = 64;               // whose pointers are laid out at once
 constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,
 constexpr Index sources_of_piece = 448 << 10;  // of those that stay in the second-level cache beside the weights
@@ -56,26 +55,26 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
     const auto& [planes, lines, columns] = sweep.axes;
     const Side& side = pass.side;
     const Index cells = sweep.cells(), batch = pass.problem.batch;
-    const bool images_inside = batch >= 6 && columns.count < long_line;
+    const bool inner_images = images_inside(pass.problem, sweep);
     const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
-    const Index source_step = images_inside ? source_image : columns.step * side.source_channels;
+    const Index source_step = inner_images ? source_image : columns.step * side.source_channels;
     const Index target_image = side.target[0] * side.target[1] * side.target[2] * side.target_channels;
-    const Index ahead = images_inside || lines.count == 1 ? 0 : (block_rows / columns.count + 1) * lines.step * side.source[2] * side.source_channels;
-    const bool in_place = !images_inside && side.stack[0] * side.stack[1] == 1;
+    const Index ahead = inner_images || lines.count == 1 ? 0 : (block_rows / columns.count + 1) * lines.step * side.source[2] * side.source_channels;
+    const bool in_place = !inner_images && side.stack[0] * side.stack[1] == 1;
     for (Index row = 0, run = 0; row < rows; row += run) {
-        const Index image = images_inside ? (from + row) % batch : (from + row) / cells;
-        const Index cell = images_inside ? (from + row) / batch : (from + row) % cells;
+        const Index image = inner_images ? (from + row) % batch : (from + row) / cells;
+        const Index cell = inner_images ? (from + row) / batch : (from + row) % cells;
         const Index q2 = cell % columns.count, q1 = cell / columns.count % lines.count;
         const Index q0 = cell / columns.count / lines.count;
-        run = std::min(rows - row, images_inside ? batch - image : columns.count - q2);
+        run = std::min(rows - row, inner_images ? batch - image : columns.count - q2);
         const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
         const Index t2 = columns.start + q2 * columns.stride;
         const auto aim = [&](Index n) {
-            targets[row + n] = pass.aim(image + (images_inside ? n : 0), t0, t1, t2 + (images_inside ? 0 : n * columns.stride),
+            targets[row + n] = pass.aim(image + (inner_images ? n : 0), t0, t1, t2 + (inner_images ? 0 : n * columns.stride),
                                         spilled ? spilled + (row + n) * pass.stride : nullptr, spills);
         };
         // In place, rows lie evenly; only the first and the last of a line may reach outside.
-        const Index target_step = images_inside ? target_image : columns.stride * side.target_channels;
+        const Index target_step = inner_images ? target_image : columns.stride * side.target_channels;
         if (piece.tap > 0) {
             // They are known.
         } else if (!in_place) {
@@ -96,7 +95,7 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
             // Cells first + n*step of the innermost axis that lie inside, with all that are merged with them.
             const Index ends = columns.extent - side.merged;
             Index low = 0, high_end = in ? run : 0;
-            if (images_inside) {
+            if (inner_images) {
                 if (first < 0 || first > ends) high_end = 0;
             } else if (in) {
                 low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
@@ -112,7 +111,7 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
                     return;
                 }
                 for (Index n = start; n < end; ++n)
-                    pointer[n] = merged_cells(pass, base + (images_inside ? n * source_image : 0), first + (images_inside ? 0 : n * columns.step),
+                    pointer[n] = merged_cells(pass, base + (inner_images ? n * source_image : 0), first + (inner_images ? 0 : n * columns.step),
                                               columns.extent, ahead, edges);
             };
             outside(0, low);
