@@ -72,9 +72,9 @@ def _ratios(cells: Sequence[Cell]) -> Iterable[Goal]:
     variant, threads = VARIANTS[cells[0].variant], cells[0].threads
     side = "" if variant.gradient is None else f" {variant.gradient}"
     ratios = [(cell.layer, cell.ratio or 0) for cell in cells]
-    words = f"{variant.title}: times the best peer"
+    words, given = f"{variant.title}: times the best peer", "" if variant.packed else " call"
     short = [
-        Short(layer, words, threads, f"{ratio:.2f}", "layers", f"{layer.number}{side}")
+        Short(layer, words, threads, f"{ratio:.2f}", "layers", f"{layer.number}{side or given}")
         for layer, ratio in ratios
         if ratio < 1
     ]
@@ -159,4 +159,4 @@ def causes(table: Any, short: Iterable[Short]) -> Iterable[tuple[str, str, str, 
         rows.setdefault((one.layer.number, one.goal, one.key), []).append(one)
     for (number, goal, key), many in rows.items():
         reached = ", ".join(f"{one.reached} on {one.threads}" for one in many)
-        yield str(number), many[0].layer.name, goal, reached, table.get(many[0].table, {}).get(key, "")
+        yield str(number), many[0].layer.name, goal, reached, table.get(many[0].table, {}).get(key, "not profiled")

@@ -44,7 +44,7 @@ def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
 
 def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
     """Keep a plan, where it is small and its arrays are NumPy's."""
-    if type(kernel) is not np.ndarray or not kernel.flags.c_contiguous or kernel.nbytes > MOST_BYTES // 4:
+    if type(kernel) is not np.ndarray or not kernel.flags.c_contiguous or kernel.nbytes > MOST_BYTES:
         return
     key = _key(kernel, bias, options)
     if key is None:
