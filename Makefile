@@ -87,7 +87,7 @@ architectures: $(STAMPS)/frameworks
 	$(INSTALL) --no-deps pytorchcv
 	$(BIN)/python -m backstride.survey --out docs/architectures.md --kept build/architectures.json
 
-## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (25 minutes)
+## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (an hour and a half)
 bench: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/run.py --results
 
