@@ -257,7 +257,7 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
             load(kernels, source, source_channels, first, cells, at, storage);
             at += cells * source_channels;
         });
-        run(part, in, out);
+        run(part, in, out, boxes.count() == 1);
         at = out;
         for_each_run(target, box.image, box.images, box.target, [&](Stored* first, Index cells) {
             store(kernels, target, target_channels, at, cells, first, storage);

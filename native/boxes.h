@@ -10,7 +10,7 @@
 namespace backstride {
 
 template <typename Scalar>
-using DenseRun = std::function<void(const Problem&, const Scalar*, Scalar*)>;
+using DenseRun = std::function<void(const Problem&, const Scalar*, Scalar*, bool alone)>;  // whether there is one box only
 
 // Stored is Scalar, or Half, whose boxes are widened and rounded by `storage`.
 template <typename Scalar, typename Stored>

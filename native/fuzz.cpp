@@ -96,7 +96,7 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
     const auto mine = ordered(x, p.input, inputs, false), theirs = ordered(y, p.output, outputs, false);
     direct_conv_transpose(p, x.data(), w.data(), up.data());
-    const Weights<Scalar> forward(p, kernels, true, {algorithm, draw.one_in(2)}, w.data());
+    const Weights<Scalar> forward(p, kernels, true, {algorithm, draw.one_in(2)}, w.data(), draw.one_in(2));
     forward.run(p, view(mine.data(), p.input, inputs), plain, view(fast_up.data(), p.output, outputs));
     direct_conv(p, y.data(), w.data(), down.data());
     const Choice choice{draw.one_in(2) ? Algorithm::winograd : Algorithm::automatic, draw.one_in(2)};
@@ -194,7 +194,7 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     fresh(y.exact.size());
     direct_conv_transpose(p, x.exact.data(), w.data(), exact.data());
     direct_conv_transpose(p, ax.data(), aw.data(), sums.data());
-    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, kernel.data());
+    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, kernel.data(), draw.one_in(2));
     forward.run(p, reading(x.view), plain, up.view, storage);
     if (!near16("conv_transpose", kernels, storage, exact, sums, most(ax) * most(aw), terms(p.small), integers, up.bits, places(p.output, outputs, exact.size()))) return false;
 

@@ -154,6 +154,7 @@ template <typename Scalar, int round>
 template <typename Scalar>
 void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad) {
     constexpr Index lanes = Lanes<Scalar>::count;
+    constexpr Index ahead = 256 / sizeof(Scalar);  // of a row that may come from memory
     // The last block of rows or columns may repeat some of those before.
     for (Index next_row = 0; next_row < rows; next_row += lanes) {
         const Index row = !pad && next_row + lanes > rows && rows >= lanes ? rows - lanes : next_row;
@@ -165,7 +166,10 @@ void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar
             const Index count = columns - column < lanes ? columns - column : lanes;
             if (rows - row >= lanes && count == lanes) {
 #pragma GCC unroll 16
-                for (int n = 0; n < lanes; ++n) block[n] = *reinterpret_cast<const Loose<Scalar>*>(source + n * step);
+                for (int n = 0; n < lanes; ++n) {
+                    block[n] = *reinterpret_cast<const Loose<Scalar>*>(source + n * step);
+                    __builtin_prefetch(source + n * step + ahead);
+                }
             } else {
 #pragma GCC unroll 16
                 for (int n = 0; n < lanes; ++n)

@@ -19,11 +19,14 @@ public:
         : p_(p), side_(side), kernels_(kernels), transpose_(transpose), w_(w) {}
 
     void lay(const Axes& tap, Index group, Index column, Index width, Index from, Index depth, Scalar* to) const {
-        const Index inputs = p_.groups * p_.small;
+        const Index inputs = p_.groups * p_.small, row = transpose_ && !side_.depthwise ? inputs : 1;
         for (Index n = 0, run = 0; n < width; n += run) {
             const Index within = (column + n) % side_.channels;
             run = std::min(width - n, column + n < side_.columns ? side_.channels - within : width - n);
             const Scalar* numbers = column + n < side_.columns ? at(tap, column + n) : nullptr;
+            // Stacked cells may follow each other as channels do.
+            while (numbers && n + run < width && column + n + run < side_.columns && at(tap, column + n + run) == numbers + run * row)
+                run += std::min(width - n - run, side_.channels);
             if (!numbers) {
                 for (Index c = 0; c < depth; ++c) std::fill_n(to + c * width + n, run, Scalar(0));
             } else if (transpose_ && !side_.depthwise) {
@@ -60,14 +63,31 @@ private:
 }  // namespace
 
 template <typename Scalar>
+void transform_weights(const Problem& p, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
+                       const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch) {
+    static thread_local std::vector<const Scalar*> taps;
+    const auto [group, column, width, from, depth] = patch;
+    const Index inputs = p.groups * p.small, pitch_of_taps = side.transpose ? width : inputs;
+    const Columns<Scalar> columns_of(p, side, kernels, side.transpose, w);
+    taps.resize(static_cast<std::size_t>(forms.lines.taps * forms.columns.taps));
+    point_taps(term, forms, taps, [&](Index n, const Axes& tap) -> const Scalar* {
+        if (!side.transpose) return w + (((tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2]) * p.big + from) * inputs + group * p.small + column;
+        columns_of.lay(tap, group, column, width, from, depth, laid + n * depth * width);
+        return laid + n * depth * width;
+    });
+    const Index count = side.transpose ? width : side.columns - column;
+    kernels.tile_weights({taps.data(), pitch_of_taps, depth, count, width, to, pitch, forms.lines, forms.columns});
+}
+
+template <typename Scalar>
 void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms, const Kernels<Scalar>& kernels,
-          bool transpose, const Scalar* w, Scalar* packed) {
-    const Columns<Scalar> columns_of(p, side, kernels, transpose, w);
+          const Scalar* w, Scalar* packed) {
+    const Columns<Scalar> columns_of(p, side, kernels, side.transpose, w);
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
     const Index panels = (side.columns + panel - 1) / panel;
     const auto& [outer, lines, columns] = sweep.axes;
-    if (!transpose && forms.tiled()) return;  // transformed on the way, piece by piece
-    if (!transpose && !side.depthwise) {
+    if (forms.tiled() && side.passing) return;
+    if (!side.transpose && !side.depthwise) {
         // Columns lie together in w: whole rows of it, spread over the panels.
         const Index inputs = p.groups * p.small, products = sweep.taps();
         parallel(products * side.groups, [&](Index task) {
@@ -97,23 +117,18 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
         return;
     }
     const Terms terms(sweep, most_tile_taps);
-    const Index planes = forms.planes(), taps = forms.lines.taps * forms.columns.taps;
+    const Index planes = forms.planes();
     constexpr Index piece = 32;  // of the depth, so that all taps of it stay in the cache
     const Index pieces = (side.depth + piece - 1) / piece;
     parallel(side.groups * panels, [&](Index task) {
         const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);
         static thread_local Scratch<Scalar> buffer;
-        Scalar* const laid = buffer.get(taps * piece * width);
-        std::vector<const Scalar*> of_taps(static_cast<std::size_t>(taps));
+        Scalar* const laid = buffer.get(forms.lines.taps * forms.columns.taps * piece * width);
         for (Index number = 0; number < terms.count() * pieces; ++number) {
             const Term& term = terms.all[static_cast<std::size_t>(number / pieces)];
             const Index from = number % pieces * piece, depth = std::min(piece, side.depth - from);
-            point_taps(term, forms, of_taps, [&](Index n, const Axes& tap) {
-                columns_of.lay(tap, group, column, width, from, depth, laid + n * depth * width);
-                return laid + n * depth * width;
-            });
             Scalar* to = packed + (group * terms.count() + number / pieces) * planes * side.depth * stride + column * side.depth + from * width;
-            kernels.tile_weights({of_taps.data(), width, depth, width, width, to, side.depth * stride, forms.lines, forms.columns});
+            transform_weights(p, side, term, forms, kernels, w, {group, column, width, from, depth}, laid, to, side.depth * stride);
         }
     });
 }
@@ -229,7 +244,9 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
-                               bool, const Scalar*, Scalar*);                                                    \
+                               const Scalar*, Scalar*);                                                          \
+    template void transform_weights<Scalar>(const Problem&, const Side&, const Term&, const Forms&, const Kernels<Scalar>&, \
+                                            const Scalar*, const Patch&, Scalar*, Scalar*, Index);               \
     template void pack_depthwise<Scalar>(const Problem&, Index, const Scalar*, Scalar*);                            \
     template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)

@@ -61,7 +61,7 @@ void Pass<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) con
 }
 
 Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes) {
-    if (forms.tiled() && !side.transpose) return 0;
+    if (forms.tiled() && side.passing) return 0;
     const Index products = forms.tiled() ? Terms(sweep, most_tile_taps).count() * forms.planes() : sweep.taps();
     return products * side.depth * padded(side.columns, lanes) * side.groups;
 }

@@ -54,13 +54,15 @@ struct Side {
     Stack stack;
     bool transpose;
     bool depthwise;
+    bool passing;  // whether the weights of tiles are transformed on the way, from the kernel as it came
     Index merged;  // taps that the depth holds
     Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
-    Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged)
+    Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged, bool once = false)
         : stack(chosen),
           transpose(transpose),
           depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
+          passing(!transpose || once),
           merged(merged),
           groups(depthwise ? 1 : problem.groups),
           depth((transpose ? problem.small : problem.big) * merged),
@@ -141,7 +143,17 @@ void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, 
 // The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is (*kernel, big, groups*small).
 template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
-          const Kernels<Scalar>& kernels, bool transpose, const Scalar* w, Scalar* packed);
+          const Kernels<Scalar>& kernels, const Scalar* w, Scalar* packed);
+
+// Columns of a group in a piece of the depth, and of them the first that is wanted.
+struct Patch {
+    Index group, column, width, from, depth;
+};
+
+// The weights of a term of tiles there, transformed into planes a `pitch` apart; `laid` has room for all taps of a tile.
+template <typename Scalar>
+void transform_weights(const Problem& problem, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
+                       const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch);
 
 // The weights of all sweeps of a depthwise kernel: tap by tap as they came, in whole vectors.
 template <typename Scalar>

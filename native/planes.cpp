@@ -126,7 +126,6 @@ struct Planes {
     const View<Scalar>& target;
     const Axes from, to;
     const Inner inner;
-    const bool fused;  // whether the kernel interleaves the phases
     const Outer planes, lines;
     Axes box;  // blocks of planes and lines, and cells of each phase
     Index left, pitch, total, line_step, plane_step;
@@ -137,8 +136,8 @@ struct Planes {
            const Epilogue<Scalar>& epilogue, const View<Scalar>& target)
         : p(p), kernels(kernels), transpose(transpose), kernel(kernel), source(source), epilogue(epilogue), target(target),
           from(transpose ? p.input : p.output), to(transpose ? p.output : p.input), inner(p, transpose),
-          fused(inner.stride == 1 || inner.stride == 2 || inner.stride == 4 || inner.stride == 8), planes(p, 0, transpose, false),
-          lines(p, 1, transpose, fused), box{planes.high - planes.low, lines.high - lines.low, inner.cells} {
+          planes(p, 0, transpose, false),
+          lines(p, 1, transpose, true), box{planes.high - planes.low, lines.high - lines.low, inner.cells} {
         shape();
         while (bytes() > scratch_bytes && box[0] > 1) halve(0);
         while (bytes() > scratch_bytes && box[1] > std::max(least_lines, lines.span())) halve(1);
@@ -244,42 +243,22 @@ private:
                     const Scalar* at = copy + (b0 - start[0]) * planes.source_step * plane_step + (b1 - start[1]) * lines.source_step * line_step + left;
                     const PlaneLines<Scalar> job{at, pattern.offsets.data(), weights + pattern.start, pattern.counts.data(), rows, inner.stride, cells,
                                                  targets.data(), lines.target_step * target.line, bias, epilogue.activation};
-                    if (fused) kernels.plane_lines(job);
-                    else run_apart(job);
+                    kernels.plane_lines(job);
                 }
-    }
-
-    // A line whose stride the kernel does not interleave: phase by phase.
-    void run_apart(PlaneLines<Scalar> job) const {
-        static thread_local Scratch<Scalar> streams, beside, together;
-        static thread_local std::vector<const Scalar*> terms;
-        static thread_local std::vector<Index> ones;
-        const Index vectors = ((job.cells + inner.stride - 1) / inner.stride + kernels.lanes - 1) / kernels.lanes, each = vectors * kernels.lanes;
-        Scalar *const sums = streams.get(inner.stride * each), *const line = together.get(inner.stride * each + most_excess), *const final = job.targets[0];
-        const Index cells = job.cells;
-        terms.clear();
-        ones.assign(static_cast<std::size_t>(inner.stride), 1);
-        job.stride = 1, job.cells = each;
-        for (Index phase = 0; phase < inner.stride; ++phase, ++job.counts) {
-            Scalar* to = sums + phase * each;
-            terms.push_back(to);
-            job.targets = &to;
-            kernels.plane_lines(job);
-            job.offsets += *job.counts, job.weights += *job.counts;
-        }
-        kernels.interleave({terms.data(), ones.data(), nullptr, inner.stride, vectors, Activation::none, beside.get(inner.stride * each), line});
-        std::copy_n(line, cells, final);
     }
 };
 
 // Where it was measured to be faster than turning boxes, which fill vectors with channels however short the lines.
 bool pays(const Problem& p, bool transpose) {
-    constexpr Index least_width = 64, least_width_of_stride_4 = 24;
-    if (p.kernel[0] > 1) return false;
-    return (p.strides[2] == 2 && p.input[2] >= least_width) || (transpose && p.strides[2] == 4 && p.input[2] >= least_width_of_stride_4);
+    constexpr Index least_width = 64, least_width_of_stride_1 = 96;
+    const Index width = transpose ? p.output[2] : p.input[2];
+    return width >= (p.strides[2] == 1 ? least_width_of_stride_1 : least_width);
 }
 
+// Whether the kernel interleaves the phases of a line, and no offset is out of all proportion.
 bool fits(const Problem& p) {
+    const Index stride = p.strides[2];
+    if (stride != 1 && stride != 2 && stride != 4 && stride != 8) return false;
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (p.strides[axis] > most_stride || p.dilation[axis] > most_reach || p.kernel[axis] > most_reach ||
             p.dilation[axis] * (p.kernel[axis] - 1) > most_reach || std::abs(p.before[axis]) > most_reach) return false;

@@ -69,14 +69,7 @@ void part_line(const PartLine<Scalar>& job) {
         case 2: return part_vectors<Scalar, 2>(job);
         case 4: return part_vectors<Scalar, 4>(job);
         case 8: return part_vectors<Scalar, 8>(job);
-        default: break;
-    }
-    for (Index n = 0; n < job.streams; ++n) {
-        Scalar* const to = job.to + n * job.pitch;
-        for (Index at = 0; at < job.total; ++at) {
-            const Index place = (at - job.left) * job.streams + n;
-            to[at] = at >= job.left && place < job.count ? job.from[place] : Scalar(0);
-        }
+        default: return;
     }
 }
 

@@ -38,7 +38,7 @@ template <typename Scalar>
 Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
     const Index all = tiling(sweep, forms).per_image * p.batch;
-    if (!side.transpose) {
+    if (side.passing) {
         constexpr Index width = 64;
         const Index depth = std::max<Index>(piece_in_cache / (forms.planes() * width * size) / 16 * 16, 16);
         const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, 4 * most_rows);
@@ -90,21 +90,21 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
     const Index pitch = padded(most_depth, kernels.lanes), width = pass.panel_width();
-    const bool whole = terms.count() == 1 && most_depth == side.depth && side.transpose;  // one piece serves all panels
+    const bool whole = terms.count() == 1 && most_depth == side.depth && !side.passing;  // one piece serves all panels
     const Index together = whole ? 1 : std::min(panels_at_once, last - first);
     // A line apart, so that the planes of a cell do not fall into one set of the cache.
     const Index plane_in = size * pitch + 16, plane_out = (size + 16) * width + 16;
-    static thread_local std::vector<const Scalar*> cells, pointers, taps;
+    static thread_local std::vector<const Scalar*> cells, pointers;
     static thread_local std::vector<Scalar*> targets;
-    static thread_local Scratch<Scalar> transformed_buffer, weights_buffer, multiplied_buffer, spilled_buffer;
+    static thread_local Scratch<Scalar> transformed_buffer, laid_buffer, weights_buffer, multiplied_buffer, spilled_buffer;
     static thread_local std::vector<Spill<Scalar>> spills;
     const auto sized = [](auto& buffer, Index count) { if (static_cast<Index>(buffer.size()) < count) buffer.resize(static_cast<std::size_t>(count)); };
     sized(cells, rows * planes);
     sized(targets, rows * outputs);
-    sized(taps, forms.lines.taps * forms.columns.taps);
     Scalar* const transformed = transformed_buffer.get(planes * plane_in);
     Scalar* const multiplied = multiplied_buffer.get(together * planes * plane_out);
-    Scalar* const turned = side.transpose ? nullptr : weights_buffer.get(planes * (most_depth * width + 16));
+    Scalar* const laid = side.passing && side.transpose ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width) : nullptr;
+    Scalar* const turned = side.passing ? weights_buffer.get(planes * (most_depth * width + 16)) : nullptr;
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * pass.stride) : nullptr;
     spills.clear();
 
@@ -159,18 +159,12 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                     const Index column = at * width, used = std::min(width, pass.stride - column);
                     const Scalar* weights = pass.weights[static_cast<std::size_t>(number)];
                     Index plane_weights = side.depth * pass.stride;
-                    if (side.transpose) {
-                        weights += (group * terms.count() + n) * planes * plane_weights + column * side.depth + start * used;
-                    } else {
-                        const Index inputs = p.groups * p.small;
+                    if (side.passing) {
                         plane_weights = most_depth * width + 16;
                         weights = turned;
-                        point_taps(term, forms, taps, [&](Index, const Axes& tap) {
-                            const Index flat = (tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2];
-                            return pass.kernel + (flat * p.big + start) * inputs + group * p.small + column;
-                        });
-                        kernels.tile_weights({taps.data(), inputs, depth, side.columns - column, used, turned, plane_weights,
-                                              forms.lines, forms.columns});
+                        transform_weights(p, side, term, forms, kernels, pass.kernel, {group, column, used, start, depth}, laid, turned, plane_weights);
+                    } else {
+                        weights += (group * terms.count() + n) * planes * plane_weights + column * side.depth + start * used;
                     }
                     for (Index plane = 0; plane < planes; ++plane) {
                         if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;

@@ -69,7 +69,7 @@ struct DepthwiseBlocks {
 template <typename Scalar>
 using DepthwiseKernel = void (*)(const DepthwiseBlocks<Scalar>&);
 
-// A line of cells in `streams` parts, each cell's by the rest of its place, between zeros: stream n, n*pitch from `to` on,
+// A line of cells in `streams` (1, 2, 4 or 8) parts, each cell's by the rest of its place, between zeros: stream n, n*pitch from `to` on,
 // gets `left` zeros, its cells, and zeros up to `total`; whole vectors are written.
 template <typename Scalar>
 struct PartLine {

@@ -14,12 +14,15 @@
 namespace backstride {
 namespace {
 
+// Copies them on the way, where there is a place to.
 template <typename Scalar>
-bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count) {
-    constexpr Index each = 1 << 18;
+bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Scalar* copy = nullptr) {
+    constexpr Index each = 1 << 16;
     std::atomic<bool> finite{true};
     parallel((count + each - 1) / each, [&](Index task) {
-        if (!kernels.all_finite(x + task * each, std::min(each, count - task * each))) finite.store(false);
+        const Index own = std::min(each, count - task * each);
+        if (copy) std::copy_n(x + task * each, own, copy + task * each);
+        if (!kernels.all_finite((copy ? copy : x) + task * each, own)) finite.store(false);
     });
     return finite.load();
 }
@@ -155,12 +158,12 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
                          const Scalar* w, bool borrow)
     : problem_(problem), kernels_(kernels), transpose_(transpose),
       algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
-      forced_(choice.algorithm != Algorithm::automatic), kernel_(w),
-      kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small), finite_(choice.pairs || all_finite(kernels, w, kernel_size_)) {
-    if (!borrow) {
-        own_.assign(w, w + kernel_size_);
-        kernel_ = own_.data();
-    }
+      forced_(choice.algorithm != Algorithm::automatic),
+      kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small) {
+    if (!borrow) own_.emplace(kernel_size_);
+    const bool finite = all_finite(kernels, w, kernel_size_, borrow ? nullptr : own_->data());
+    kernel_ = borrow ? w : own_->data();
+    finite_ = choice.pairs || finite;
     if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
 }
 
@@ -192,10 +195,10 @@ template <typename Scalar>
 const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
     Index size = 0;
     for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
-    return remember(forms, size, [&](Scalar* to) {
+    return remember({side.passing, forms}, size, [&](Scalar* to) {
         if (side.depthwise) return pack_depthwise(problem_, kernels_.lanes, kernel_, to);
         for (std::size_t n = 0; n < sweeps.size(); ++n) {
-            pack(problem_, side, sweeps[n], forms[n], kernels_, transpose_, kernel_, to);
+            pack(problem_, side, sweeps[n], forms[n], kernels_, kernel_, to);
             to += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
         }
     });
@@ -203,7 +206,7 @@ const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>
 
 template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
-                          const View<Scalar>& target) const {
+                          const View<Scalar>& target, bool alone) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
@@ -212,9 +215,9 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
         return run_overlap(p, kernels_, ready, source, epilogue, target);
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
-    if (plain) return run_dense(p, source.data, epilogue, target.data);
+    if (plain) return run_dense(p, source.data, epilogue, target.data, alone);
     if (algorithm_ == Algorithm::depthwise && finite_ && run_planes(p, kernels_, transpose_, kernel_, source, epilogue, target)) return;
-    const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to) { run_dense(part, from, epilogue, to); };
+    const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to, bool one) { run_dense(part, from, epilogue, to, one); };
     run_boxes(p, kernels_, transpose_, source, target, run);
 }
 
@@ -224,9 +227,9 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const bool paired = storage == Storage::bfloat16 && multiplies_pairs();
     const Weights& weights = paired ? pairs() : *this;
-    const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to) {
+    const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to, bool alone) {
         const Side side(part, weights.stack_, transpose_, 1);
-        weights.run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels));
+        weights.run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels), alone);
     };
     run_boxes(paired ? halved(p) : p, kernels_, transpose_, source, target, each, paired ? Storage::pairs : storage);
 }
@@ -280,7 +283,7 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
 }
 
 template <typename Scalar>
-void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const {
+void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const {
     const Side apart(p, stack_, transpose_, 1);
     std::vector<Sweep> all;
     std::vector<Forms> forms;
@@ -301,7 +304,7 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         all = sweeps(p, transpose_, stack_, merged);
         forms.assign(all.size(), Forms());
     }
-    const Side side(p, stack_, transpose_, merged);
+    const Side side(p, stack_, transpose_, merged, alone && passes(p, all, forms));
     if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);
@@ -309,6 +312,17 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         return;
     }
     run_all(Pass<Scalar>(p, kernels_, side, all, forms, kernel_, packed(side, all, forms), source, epilogue, target));
+}
+
+// Whether the weights of tiles are needed once, for few blocks that would each transform them again.
+template <typename Scalar>
+bool Weights<Scalar>::passes(const Problem& p, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+    constexpr Index most_blocks = 2;
+    if (own_ || !transpose_) return false;
+    const Side side(p, stack_, transpose_, 1, true);
+    for (std::size_t n = 0; n < sweeps.size(); ++n)
+        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_blocks) return false;
+    return true;
 }
 
 template class Kept<float>;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,9 +58,10 @@ public:
     Algorithm algorithm(Storage storage) const { return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_; }
     const Problem& problem() const { return problem_; }
 
-    // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch.
+    // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch. `alone`: there is no
+    // other call with these weights.
     void run(const Problem& problem, const View<const Scalar>& source, const Epilogue<Scalar>& epilogue,
-             const View<Scalar>& target) const;
+             const View<Scalar>& target, bool alone = true) const;
 
     // The same for half precision in memory.
     void run(const Problem& problem, const View<const Half>& source, const Epilogue<Scalar>& epilogue, const View<Half>& target,
@@ -70,10 +72,11 @@ private:
     bool multiplies_pairs() const;
     Algorithm pairs_algorithm() const;
     const Weights& pairs() const;
-    void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target) const;
+    void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
 
-    using Key = std::vector<Forms>;
+    using Key = std::pair<bool, std::vector<Forms>>;  // whether tiles are left out
     const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
+    bool passes(const Problem& problem, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
 
     Problem problem_;
@@ -82,9 +85,9 @@ private:
     Algorithm algorithm_;
     Stack stack_;
     bool forced_;
-    std::vector<Scalar> own_;
-    const Scalar* kernel_;
     Index kernel_size_;
+    std::optional<Kept<Scalar>> own_;
+    const Scalar* kernel_;
     bool finite_;
     mutable std::mutex mutex_;
     mutable std::map<Key, Kept<Scalar>> packed_;

@@ -23,7 +23,7 @@ def depthwise_calls(draw: st.DrawFn) -> Call:
     taps = tuple(draw(st.integers(1, 5)) for _ in range(axes))
     strides = (
         *(draw(st.sampled_from((1, 2, 3, 4))) for _ in range(axes - 1)),
-        draw(st.sampled_from((2, 4, 2, 4, 1, 3))),
+        draw(st.sampled_from((1, 2, 4, 8, 3))),
     )
     dilation = tuple(draw(st.integers(1, 3)) for _ in range(axes))
     full = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, strides, dilation, taps, strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import backstride as bs
-from backstride import reference
+from backstride import recent, reference
 from backstride.layout import AnyArray
 from implementations import COMPILED
 
@@ -119,3 +119,24 @@ def test_taps_of_the_outermost_axis_are_terms(
 ) -> None:
     assert target
     assert bs.plan(np.ones((*size, 64, 64), np.float32), strides=strides).algorithm == expected
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("images", [1, 5, 40])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("kind", CASES)
+def test_a_kernel_that_is_not_kept_gives_the_bits_of_a_plan(
+    kind: str, data_format: Any, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, kernel, where, options = layer(kind, 2**20)
+    random = np.random.default_rng(images)
+    (w,), shape = single(kernel), (images, *where.input, kernel.shape[-1])
+    x = random.standard_normal(shape, dtype=np.float32)
+    if data_format == "channels_first":
+        x, w = np.moveaxis(x, -1, 1).copy(), np.moveaxis(w, (-1, -2), (0, 1)).copy()
+    packed = bs.plan(w, data_format=data_format, **options)(x)
+    monkeypatch.setattr(recent, "MOST_BYTES", 0)
+    for _ in range(2):
+        assert np.array_equal(bs.conv_transpose(x, w, data_format=data_format, **options), packed)
+    w[...] = -w
+    assert np.array_equal(bs.conv_transpose(x, w, data_format=data_format, **options), -packed)

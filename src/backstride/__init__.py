@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from backstride.engine import implementations
     from backstride.geometry import Geometry, geometry
     from backstride.native import get_num_threads, set_num_threads
-    from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, plan, relu
+    from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, relu
+    from backstride.plans import plan
     from backstride.port import port, port_weights
     from backstride.sizes import LegalCall, sizes
     from backstride.surgery import convolutionalize, prove, receptive_field, transpose
@@ -19,7 +20,8 @@ else:
         engine=("implementations",),
         geometry=("Geometry", "geometry"),
         native=("get_num_threads", "set_num_threads"),
-        ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "plan", "relu"),
+        ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "relu"),
+        plans=("plan",),
         port=("port", "port_weights"),
         sizes=("LegalCall", "sizes"),
         surgery=("convolutionalize", "prove", "receptive_field", "transpose"),

@@ -128,6 +128,17 @@ class Compiled(Implementation):
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
+    def borrow(
+        self,
+        kernel: AnyArray,
+        groups: int,
+        data_format: DataFormat,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+    ) -> Any:
+        view = _kernel_axes(kernel_last(kernel, data_format, self.name))
+        return _native.borrow(view, self.name, _three(strides, 1), _three(dilation, 1), groups)
+
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:
         return packed.brain_algorithm if brain else packed.algorithm
 

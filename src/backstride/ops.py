@@ -33,7 +33,7 @@ from backstride.geometry import (
 )
 from backstride.implementation import Call
 from backstride.layout import DataFormat, check_data_format
-from backstride.plans import plan
+from backstride.plans import Plan
 from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
@@ -94,8 +94,10 @@ def conv_transpose(
         if found is not None:
             return found(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
-    call = plan(kernel, bias, **options)
-    recent.add(kernel, bias, options, call)
+    kept = recent.keeps(kernel)
+    call = Plan(kernel, bias, {**options, "algorithm": None, "winograd": True}, once=not kept)
+    if kept:
+        recent.add(kernel, bias, options, call)
     return call(x)
 
 

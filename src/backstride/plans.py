@@ -38,9 +38,9 @@ MOST_SIZES = 64  # whose geometry a plan remembers
 
 
 class Plan:
-    """A transposed convolution with its kernel packed: call it with `x`. Made by `plan`."""
+    """A transposed convolution with its kernel packed: call it with `x`. Made by `plan`; `once` for a single call."""
 
-    def __init__(self, kernel: Any, bias: Any, options: dict[str, Any]) -> None:
+    def __init__(self, kernel: Any, bias: Any, options: dict[str, Any], *, once: bool = False) -> None:
         self._library = arrays.same_library(kernel=kernel, bias=bias)
         self._data_format: DataFormat = check_data_format(options.pop("data_format"))
         self._kind = arrays.dtype_name("kernel", kernel)
@@ -54,10 +54,12 @@ class Plan:
         algorithm, winograd = options.pop("algorithm"), bool(options.pop("winograd"))
         self._options = options
         steps, dilation = check_options(self._spatial, **options)
-        pack = self._implementation.pack
-        self._packed = pack(
-            widen(weights), self._groups, self._data_format, steps, dilation, algorithm=algorithm, winograd=winograd
-        )
+        sizes = widen(weights), self._groups, self._data_format, steps, dilation
+        implementation = self._implementation
+        if once:
+            self._packed = implementation.borrow(*sizes)
+        else:
+            self._packed = implementation.pack(*sizes, algorithm=algorithm, winograd=winograd)
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
         self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}

@@ -42,10 +42,14 @@ def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
     return call if same else None
 
 
+def keeps(kernel: Any) -> bool:
+    """Whether plans of such a kernel are kept: NumPy's, of a dtype that is computed as it is, and not too large."""
+    plain = type(kernel) is np.ndarray and kernel.dtype.char in "fd"
+    return plain and kernel.flags.c_contiguous and kernel.nbytes <= MOST_BYTES
+
+
 def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
-    """Keep a plan, where it is small and its arrays are NumPy's."""
-    if type(kernel) is not np.ndarray or not kernel.flags.c_contiguous or kernel.nbytes > MOST_BYTES:
-        return
+    """Keep the plan of a kernel that `keeps` accepts, unless its options are not plain."""
     key = _key(kernel, bias, options)
     if key is None:
         return

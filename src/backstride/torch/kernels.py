@@ -57,7 +57,7 @@ def conv_transpose(
             fast = last and x.dtype == torch.float32
             computed = fallback.conv_input_gradient if fast else fallback.conv_transpose
             return _formed(computed(*tensors, integers, activation), last)
-        ready = make(weight, options, _packer(implementation, options), remember=not passing)
+        ready = make(weight, options, _packer(implementation, options, once=passing), remember=not passing)
     return _up(implementation, x, ready, bias, activation, call)
 
 
@@ -109,7 +109,7 @@ def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Imp
     return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options
 
 
-def _packer(implementation: Implementation, options: Options) -> Callable[[Tensor], Any]:
+def _packer(implementation: Implementation, options: Options, *, once: bool = False) -> Callable[[Tensor], Any]:
     """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
     form, groups, strides, dilation = options.data_format, options.groups, options.strides, options.dilation
 
@@ -117,7 +117,8 @@ def _packer(implementation: Implementation, options: Options) -> Callable[[Tenso
         turned = options.turned
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
         kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
-        return implementation.pack(kernel, groups, form, strides, dilation)
+        make_ready = implementation.borrow if once else implementation.pack
+        return make_ready(kernel, groups, form, strides, dilation)
 
     return pack
 
