@@ -354,6 +354,12 @@ NB_MODULE(_native, module) {
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);
     module.def(
+        "share_threads",
+        [](std::uintptr_t run, std::uintptr_t most) {
+            share_threads({reinterpret_cast<decltype(Team::run)>(run), reinterpret_cast<decltype(Team::most)>(most)});
+        },
+        "run"_a, "most"_a);
+    module.def(
         "conv_kernel_gradient_half",
         [](Strided<const Half> x, Strided<const Half> y, Array<float> w, const std::string& name, bool channels_first, Axes strides,
            Axes dilation, Axes before, Index groups, bool winograd, bool brain) {

@@ -65,15 +65,46 @@ bool watch(const Condition& condition) {
     return condition();
 }
 
+// Tasks that threads take one after the other.
+struct Round {
+    const std::function<void(std::ptrdiff_t)>* work = nullptr;
+    std::ptrdiff_t tasks = 0;
+    std::atomic<std::ptrdiff_t> next{0};
+    std::mutex failing;
+    std::exception_ptr failure;
+
+    void begin(std::ptrdiff_t count, const std::function<void(std::ptrdiff_t)>& all) {
+        work = &all;
+        tasks = count;
+        next.store(0);
+        failure = nullptr;
+    }
+
+    void take() {
+        for (std::ptrdiff_t task; (task = next.fetch_add(1)) < tasks;) {
+            try {
+                ask();
+                (*work)(task);
+            } catch (...) {
+                const std::lock_guard<std::mutex> lock(failing);
+                if (!failure) failure = std::current_exception();
+                next.store(tasks);
+            }
+        }
+    }
+
+    void end() {
+        work = nullptr;
+        if (failure) std::rethrow_exception(failure);
+    }
+};
+
 class Pool {
 public:
     void run(std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
         {
             const std::lock_guard<std::mutex> lock(state_);
-            work_ = &work;
-            tasks_ = tasks;
-            next_.store(0);
-            failure_ = nullptr;
+            all_.begin(tasks, work);
             try {
                 while (static_cast<int>(workers_.size()) < threads - 1) {
                     const auto number = static_cast<int>(workers_.size());
@@ -86,40 +117,23 @@ public:
             round_.fetch_add(1);
         }
         if (sleepers_.load() > 0) wake_.notify_all();
-        take();
+        all_.take();
         if (!watch([this] { return busy_.load() == 0; })) {
             std::unique_lock<std::mutex> lock(state_);
             done_.wait(lock, [this] { return busy_.load() == 0; });
         }
-        work_ = nullptr;
-        if (failure_) std::rethrow_exception(failure_);
+        all_.end();
     }
 
     std::mutex turn;  // held by the caller whose tasks run
 
 private:
-    void take() {
-        for (std::ptrdiff_t task; (task = next_.fetch_add(1)) < tasks_;) {
-            try {
-                ask();
-                (*work_)(task);
-            } catch (...) {
-                const std::lock_guard<std::mutex> lock(state_);
-                if (!failure_) failure_ = std::current_exception();
-                next_.store(tasks_);
-            }
-        }
-    }
-
     void serve(int number);
 
     std::mutex state_;
     std::condition_variable wake_, done_;
     std::vector<std::thread> workers_;
-    const std::function<void(std::ptrdiff_t)>* work_ = nullptr;
-    std::ptrdiff_t tasks_ = 0;
-    std::atomic<std::ptrdiff_t> next_{0};
-    std::exception_ptr failure_;
+    Round all_;
     std::atomic<unsigned long> round_{0};
     std::atomic<int> busy_{0}, sleepers_{0};
     int invited_ = 0;
@@ -131,7 +145,14 @@ std::atomic<int> chosen{0};
 // Never destroyed: its threads outlive static destruction, and a forked child has none of them.
 std::atomic<Pool*> current{nullptr};
 
-void forget_after_fork() { current.store(new Pool); }
+// Of another library, or null; its threads are not in a forked child either.
+std::atomic<decltype(Team::run)> lent{nullptr};
+std::atomic<decltype(Team::most)> most_lent{nullptr};
+
+void forget_after_fork() {
+    current.store(new Pool);
+    lent.store(nullptr);
+}
 
 Pool& pool() {
     static const bool made = [] {
@@ -163,7 +184,7 @@ void Pool::serve(int number) {
             mine = number < invited_;
         }
         if (!mine) continue;
-        take();
+        all_.take();
         if (busy_.fetch_sub(1) == 1) {
             { const std::lock_guard<std::mutex> lock(state_); }  // the caller has slept by now, or sees it
             done_.notify_one();
@@ -184,8 +205,32 @@ void set_num_threads(int count) { chosen.store(count); }
 
 int get_num_threads() {
     const int count = chosen.load();
-    return count > 0 ? count : processors();
+    if (count > 0) return count;
+    const auto most = most_lent.load();
+    return most ? std::max(1, most()) : processors();
 }
+
+void share_threads(const Team& team) {
+    (void)pool();  // which knows of forks
+    most_lent.store(team.most);
+    lent.store(team.run);
+}
+
+namespace {
+
+void run_lent(decltype(Team::run) run, std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
+    Round round;
+    round.begin(tasks, work);
+    const auto take = [](void* all) {
+        inside = true;
+        static_cast<Round*>(all)->take();
+        inside = false;
+    };
+    run(take, &round, static_cast<unsigned>(threads), 0);
+    round.end();
+}
+
+}  // namespace
 
 void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work) {
     const int threads = static_cast<int>(std::min<std::ptrdiff_t>(tasks, get_num_threads()));
@@ -193,6 +238,7 @@ void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& w
         Pool& shared = pool();
         const std::unique_lock<std::mutex> turn(shared.turn, std::try_to_lock);
         if (turn.owns_lock()) {
+            if (const auto run = lent.load()) return run_lent(run, tasks, threads, work);
             inside = true;
             try {
                 shared.run(tasks, threads, work);

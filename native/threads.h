@@ -1,4 +1,5 @@
-// A pool of threads for one process: any Python thread may use it, a forked child makes its own.
+// A pool of threads for one process: any Python thread may use it, a forked child makes its own. Where a library's own
+// threads wait for its next call on the processors that these need, the engine runs on them instead.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,15 @@ namespace backstride {
 // How many threads a call may use; 0 restores the default, the processors this process may run on.
 void set_num_threads(int count);
 int get_num_threads();
+
+// GOMP_parallel and omp_get_max_threads of the OpenMP library whose threads are used from now on, in place of a pool, and
+// whose number of threads is the default.
+struct Team {
+    void (*run)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
+    int (*most)();
+};
+
+void share_threads(const Team& team);
 
 // Calls work(task) for 0 <= task < tasks, on up to get_num_threads() threads; returns when all are done.
 // While another thread holds the pool, and inside of a task, the caller does all the work itself.

@@ -225,6 +225,8 @@ DIRECT = Direct()
 def set_num_threads(count: int) -> None:
     """Set how many threads a call of the compiled kernels may use; 0 for as many as there are processors.
 
+    Once `backstride.torch` is imported, 0 means as many as `torch.set_num_threads` says.
+
     >>> set_num_threads(1)
     >>> get_num_threads()
     1
@@ -248,6 +250,17 @@ def get_num_threads() -> int:
     True
     """
     return 1 if _native is None else _native.get_num_threads()
+
+
+def share_threads(run: int, most: int) -> bool:
+    """Run on the threads of an OpenMP library from now on: addresses of GOMP_parallel and omp_get_max_threads.
+
+    How many they are is then the default of `get_num_threads`. A forked child has threads of its own. False in a pure
+    Python installation.
+    """
+    if _native is not None:
+        _native.share_threads(run, most)
+    return _native is not None
 
 
 def release_memory() -> int:

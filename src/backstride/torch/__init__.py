@@ -5,6 +5,7 @@ from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv
 from backstride.torch.fusion import forget, fuse_conv_bn_eval, fuse_conv_bn_weights
 from backstride.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from backstride.torch.report import Report, Row
+from backstride.torch.threads import share
 
 __all__ = [
     "Accelerated",
@@ -22,3 +23,5 @@ __all__ = [
     "fuse_conv_bn_weights",
     "restore",
 ]
+
+_ = share()
