@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -65,6 +66,14 @@ bool watch(const Condition& condition) {
     return condition();
 }
 
+// Whether there is memory for the destructors of thread-local buffers: the C library ends the process where there is none.
+bool has_room() {
+    void* volatile room = std::malloc(std::size_t(1) << 16);  // or a compiler leaves it out
+    void* const got = room;
+    std::free(got);
+    return got != nullptr;
+}
+
 // Tasks that threads take one after the other.
 struct Round {
     const std::function<void(std::ptrdiff_t)>* work = nullptr;
@@ -78,6 +87,11 @@ struct Round {
         tasks = count;
         next.store(0);
         failure = nullptr;
+    }
+
+    // Not the caller, who does all the work where the others have no memory left.
+    void help() {
+        if (has_room()) take();
     }
 
     void take() {
@@ -184,7 +198,7 @@ void Pool::serve(int number) {
             mine = number < invited_;
         }
         if (!mine) continue;
-        all_.take();
+        all_.help();
         if (busy_.fetch_sub(1) == 1) {
             { const std::lock_guard<std::mutex> lock(state_); }  // the caller has slept by now, or sees it
             done_.notify_one();
@@ -219,15 +233,20 @@ void share_threads(const Team& team) {
 namespace {
 
 void run_lent(decltype(Team::run) run, std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
-    Round round;
-    round.begin(tasks, work);
-    const auto take = [](void* all) {
+    struct Lent {
+        Round round;
+        std::thread::id caller = std::this_thread::get_id();
+    } all;
+    all.round.begin(tasks, work);
+    const auto take = [](void* data) {
+        auto& given = *static_cast<Lent*>(data);
         inside = true;
-        static_cast<Round*>(all)->take();
+        if (std::this_thread::get_id() == given.caller) given.round.take();
+        else given.round.help();
         inside = false;
     };
-    run(take, &round, static_cast<unsigned>(threads), 0);
-    round.end();
+    run(take, &all, static_cast<unsigned>(threads), 0);
+    all.round.end();
 }
 
 }  // namespace
