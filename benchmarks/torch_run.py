@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from timing import spread
+from timing import settle, spread
 from torch import Tensor, nn
 from torch_models import MODELS, Entry
 from torch_rows import Job, Kept
@@ -63,6 +63,7 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     rounds = LEAST_ROUNDS
     while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < rounds:
         for name, run in runs.items():
+            _ = settle()  # threads of the runner before
             if not times[name] or times[name][-1] < SLOW:
                 _ = run()
             before = time.perf_counter()

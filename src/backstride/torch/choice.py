@@ -3,12 +3,13 @@
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (the transposed convolution, and the gradient of a convolution by its input) fewer than 512 cells, or 256 at stride
-  1, share a weight of more than 64 KiB: reading the weight is most of the work. In three axes, with data channels
-  last, it is never;
+- (the transposed convolution, and the gradient of a convolution by its input) few cells share a weight of more than 64
+  KiB: reading the weight is most of the work. Few are fewer than 512; at stride 1, 256; where phases have several taps
+  and the engine may have Winograd's tiles, 160. Not where the weight has 32 MiB or more, which oneDNN takes longer to
+  put in order, and not in three axes with data channels last;
 - (the convolution, and the gradient of a transposed one by its input) the same with 16 cells, or where the engine has
-  Winograd's tiles with 128 (data channels first) and 64 (channels last), unless the weight has 32 MiB or more, which
-  oneDNN takes longer to put in order; or fewer than 8 channels are read: they fill no vector;
+  Winograd's tiles with 128 (data channels first) and 64 (channels last), unless the weight has 32 MiB or more; or
+  fewer than 8 channels are read: they fill no vector;
 - (the gradient by the weight) the data is channels first, the kernel has fewer than 64 taps, and either fewer than 8
   channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
   64 channels (24 where there are tiles), and the kernel fewer than 64 taps.
@@ -31,6 +32,7 @@ from backstride.torch.shapes import Integers, Shape, Slot, third_shape
 
 FEW_CELLS = {"y": 512, "x": 16}
 FEW_AT_STRIDE_1 = 256
+FEW_OF_SEVERAL_TAPS = 160
 FEW_TILES = {False: 128, True: 64}  # by whether the data is channels last
 SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
 FEW_CHANNELS = 8
@@ -71,7 +73,9 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
         return math.prod(shape[2:]) >= MANY_TAPS or wide
     if slot == "y" and groups == 1:
         few = FEW_AT_STRIDE_1 if set(stride) == {1} else FEW_CELLS[slot]
-        return cells >= few or b.numel() <= SMALL_WEIGHT or (last and len(stride) == 3)
+        if min(b.shape[:2]) >= TILED_CHANNELS and any(k > s for k, s in zip(b.shape[2:], stride, strict=True)):
+            few = FEW_OF_SEVERAL_TAPS
+        return cells >= few or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT or (last and len(stride) == 3)
     if b.shape[1] < FEW_CHANNELS:
         return False
     few = FEW_TILES[last] if has_tiles(b.shape, stride) else FEW_CELLS[slot]
