@@ -20,6 +20,7 @@ import backstride as bs
 
 Row = dict[str, Any]
 LENGTHS = tuple(500 * (i + 1) for i in range(10))
+ALIKE = 3  # lengths for each of these
 FIRST_CALLS = (3, 22, 28, 45, 58, 69, 76, 97)
 
 
@@ -29,26 +30,31 @@ def varying_length(threads: int) -> list[Row]:
     random = np.random.default_rng(0)
     kernel = random.standard_normal((1024, 1, 1026), np.float32)
     plan = bs.plan(kernel, strides=256)
-    ours = {n: random.standard_normal((1, n, 1026), np.float32) for n in LENGTHS}
-    rows = _lengths("ours", {n: partial(plan, x) for n, x in ours.items()})
+    inputs = [random.standard_normal((1, n + more, 1026), np.float32) for n in LENGTHS for more in range(ALIKE)]
+    rows = _lengths("ours", [partial(plan, x) for x in inputs])
     torch = torch_peer._torch(Problem(layers()[0], VARIANTS["packed"], threads))  # noqa: SLF001
     if torch is None:
         return rows
     weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(2, 1, 0)))
-    tensors = {n: torch.from_numpy(np.ascontiguousarray(x.swapaxes(1, 2))) for n, x in ours.items()}
+    tensors = [torch.from_numpy(np.ascontiguousarray(x.swapaxes(1, 2))) for x in inputs]
 
     def run(x: Any) -> Any:
         with torch.inference_mode():
             return torch.nn.functional.conv_transpose1d(x, weight, stride=256)
 
-    return rows + _lengths("torch", {n: partial(run, x) for n, x in tensors.items()})
+    return rows + _lengths("torch", [partial(run, x) for x in tensors])
 
 
-def _lengths(who: str, calls: dict[int, Callable[[], Any]]) -> list[Row]:
-    _ = next(iter(calls.values()))()  # the library itself warms up on the first length
-    first = {n: timed(call) for n, call in calls.items()}
-    again = {n: statistics.median(timed(call) for _ in range(3)) for n, call in calls.items()}
-    return [{"who": who, "length": n, "first ms": 1e3 * first[n], "again ms": 1e3 * again[n]} for n in calls]
+def _lengths(who: str, calls: list[Callable[[], Any]]) -> list[Row]:
+    """Medians of a few lengths, one cell apart, so that what else the machine does for a moment does not count."""
+    _ = calls[0]()  # the library itself warms up on the first length
+    first = [timed(call) for call in calls]
+    again = [statistics.median(timed(call) for _ in range(3)) for call in calls]
+    rows: list[Row] = []
+    for at, n in enumerate(LENGTHS):
+        one, other = (1e3 * statistics.median(times[at * ALIKE : (at + 1) * ALIKE]) for times in (first, again))
+        rows.append({"who": who, "length": n, "first ms": one, "again ms": other})
+    return rows
 
 
 def first_calls(threads: int) -> list[Row]:
