@@ -11,8 +11,8 @@ namespace backstride {
 void set_num_threads(int count);
 int get_num_threads();
 
-// GOMP_parallel and omp_get_max_threads of the OpenMP library whose threads are used from now on, in place of a pool, and
-// whose number of threads is the default.
+// GOMP_parallel of the OpenMP library whose threads are used from now on, in place of a pool, and what says how many they
+// may be by default.
 struct Team {
     void (*run)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
     int (*most)();

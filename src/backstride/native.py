@@ -253,9 +253,9 @@ def get_num_threads() -> int:
 
 
 def share_threads(run: int, most: int) -> bool:
-    """Run on the threads of an OpenMP library from now on: addresses of GOMP_parallel and omp_get_max_threads.
+    """Run on the threads of an OpenMP library from now on: addresses of GOMP_parallel, and of how many they may be.
 
-    How many they are is then the default of `get_num_threads`. A forked child has threads of its own. False in a pure
+    That number is then the default of `get_num_threads`. A forked child has threads of its own. False in a pure
     Python installation.
     """
     if _native is not None:

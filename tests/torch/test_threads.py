@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -54,6 +55,8 @@ def test_as_many_threads_as_pytorch_has_unless_told_otherwise() -> None:
         for number in (1, 3):
             torch.set_num_threads(number)
             assert bs.get_num_threads() == number
+            with ThreadPoolExecutor(1) as pool:  # a thread in which PyTorch has not computed yet
+                assert pool.submit(bs.get_num_threads).result() == number
         bs.set_num_threads(2)
         assert bs.get_num_threads() == 2
         bs.set_num_threads(0)

@@ -19,6 +19,8 @@ import torch
 from backstride import native
 
 LIBRARY = "libtorch_cpu.so"
+NUMBER = "_ZN2at15get_num_threadsEv"
+"""at::get_num_threads(): OpenMP's own number is not PyTorch's in a thread in which PyTorch has not computed yet."""
 
 
 def share() -> bool:
@@ -28,13 +30,13 @@ def share() -> bool:
 
 
 def _entry_points() -> tuple[int, int] | None:
-    """Addresses of GOMP_parallel and omp_get_max_threads, as PyTorch's library finds them; None where it does not."""
+    """Addresses of GOMP_parallel, as PyTorch's library finds it, and of its own number of threads; None without."""
     path = Path(torch.__file__).parent / "lib" / LIBRARY
     if sys.platform != "linux" or "OpenMP" not in torch.__config__.parallel_info() or not path.is_file():
         return None
     try:
         library = ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
-        names = (library.GOMP_parallel, library.omp_get_max_threads)
+        names = (library.GOMP_parallel, getattr(library, NUMBER))
     except (OSError, AttributeError):
         return None
     run, most = (ctypes.cast(name, ctypes.c_void_p).value for name in names)
