@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from backstride import reference
-from backstride.implementation import Call, Implementation, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat
+from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
+from backstride.layout import AnyArray
 from backstride.native import DIRECT, Compiled
 from backstride.portable import Portable
 from backstride.precision import widened
@@ -33,17 +33,7 @@ class Reference(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-        *,
-        algorithm: str | None = None,
-        winograd: bool = True,
-    ) -> AnyArray:
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
         require_algorithm(algorithm, self.name, (self.algorithm,))
         return kernel.copy()
 

@@ -10,7 +10,7 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,15 @@ class Call:
         object.__setattr__(self, "before", (first, second, third))
 
 
+class Layer(NamedTuple):
+    """What the packed form of a kernel depends on, beside its numbers."""
+
+    groups: int
+    data_format: DataFormat
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
 class Implementation(ABC):
     """One way to compute `conv_transpose`, `conv` and `conv_kernel_gradient`."""
 
@@ -53,32 +62,15 @@ class Implementation(ABC):
         """Whether it computes in this dtype; others are widened first."""
 
     @abstractmethod
-    def pack(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-        *,
-        algorithm: str | None = None,
-        winograd: bool = True,
-    ) -> Any:
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Any:
         """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan.
 
         `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
         """
 
-    def borrow(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-    ) -> Any:
+    def borrow(self, kernel: AnyArray, layer: Layer) -> Any:
         """What `pack` gives, for one call: it may read the kernel itself, which must not change before."""
-        return self.pack(kernel, groups, data_format, strides, dilation)
+        return self.pack(kernel, layer)
 
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
         """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
-from backstride.implementation import Call, Implementation, finish, require_algorithm
+from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 _native: Any
@@ -43,19 +43,9 @@ class Direct(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.name in ("float32", "float64")
 
-    def pack(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-        *,
-        algorithm: str | None = None,
-        winograd: bool = True,
-    ) -> AnyArray:
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
         require_algorithm(algorithm, self.name, (self.algorithm,))
-        return _kernel_axes(kernel_view(kernel, data_format)).copy()
+        return _kernel_axes(kernel_view(kernel, layer.data_format)).copy()
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
@@ -110,34 +100,18 @@ class Compiled(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.name in ("float32", "float64")
 
-    def pack(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-        *,
-        algorithm: str | None = None,
-        winograd: bool = True,
-    ) -> Any:
-        view = _kernel_axes(kernel_last(kernel, data_format, self.name))
-        sizes = view.shape[:3], _three(strides, 1), _three(dilation, 1), groups, view.shape[4] // groups, view.shape[3]
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Any:
+        view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
+        steps, small = (_three(layer.strides, 1), _three(layer.dilation, 1)), view.shape[4] // layer.groups
+        sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
             require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
-    def borrow(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-    ) -> Any:
-        view = _kernel_axes(kernel_last(kernel, data_format, self.name))
-        return _native.borrow(view, self.name, _three(strides, 1), _three(dilation, 1), groups)
+    def borrow(self, kernel: AnyArray, layer: Layer) -> Any:
+        view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
+        return _native.borrow(view, self.name, _three(layer.strides, 1), _three(layer.dilation, 1), layer.groups)
 
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:
         return packed.brain_algorithm if brain else packed.algorithm

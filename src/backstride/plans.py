@@ -29,7 +29,7 @@ from backstride.geometry import (
     as_sizes,
     geometry,
 )
-from backstride.implementation import Call
+from backstride.implementation import Call, Layer
 from backstride.layout import DataFormat, check_data_format
 from backstride.precision import exact_integers, largest, narrow, widen
 
@@ -54,12 +54,11 @@ class Plan:
         algorithm, winograd = options.pop("algorithm"), bool(options.pop("winograd"))
         self._options = options
         steps, dilation = check_options(self._spatial, **options)
-        sizes = widen(weights), self._groups, self._data_format, steps, dilation
-        implementation = self._implementation
+        layer, implementation = Layer(self._groups, self._data_format, steps, dilation), self._implementation
         if once:
-            self._packed = implementation.borrow(*sizes)
+            self._packed = implementation.borrow(widen(weights), layer)
         else:
-            self._packed = implementation.pack(*sizes, algorithm=algorithm, winograd=winograd)
+            self._packed = implementation.pack(widen(weights), layer, algorithm=algorithm, winograd=winograd)
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
         self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backstride.geometry import Geometry, Phase
-from backstride.implementation import Call, Implementation, finish, require_algorithm
+from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 Slices = tuple[slice, ...]
@@ -32,19 +32,9 @@ class Portable(Implementation):
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(
-        self,
-        kernel: AnyArray,
-        groups: int,
-        data_format: DataFormat,
-        strides: tuple[int, ...],
-        dilation: tuple[int, ...],
-        *,
-        algorithm: str | None = None,
-        winograd: bool = True,
-    ) -> AnyArray:
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
         require_algorithm(algorithm, self.name, (self.algorithm,))
-        return _matrices(kernel, groups, data_format)
+        return _matrices(kernel, layer.groups, layer.data_format)
 
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from backstride.engine import VARIABLE, select
-from backstride.implementation import Call, Implementation
+from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback
 from backstride.torch.choice import bfloat16_pays, engine_is_faster
@@ -111,14 +111,14 @@ def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Imp
 
 def _packer(implementation: Implementation, options: Options, *, once: bool = False) -> Callable[[Tensor], Any]:
     """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
-    form, groups, strides, dilation = options.data_format, options.groups, options.strides, options.dilation
+    form = options.data_format
+    layer = Layer(options.groups, form, options.strides, options.dilation)
 
     def pack(weight: Tensor) -> Any:
         turned = options.turned
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
         kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
-        make_ready = implementation.borrow if once else implementation.pack
-        return make_ready(kernel, groups, form, strides, dilation)
+        return implementation.borrow(kernel, layer) if once else implementation.pack(kernel, layer)
 
     return pack
 

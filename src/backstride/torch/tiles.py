@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from backstride.geometry import Geometry
-from backstride.implementation import Call
+from backstride.implementation import Call, Layer
 from backstride.layout import AnyArray
 from backstride.torch.kernels import from_numpy, keeps_channels_last, setting
 from backstride.torch.packing import array_of, changes, find, make
@@ -202,7 +202,7 @@ def _packed(implementation: Any, weight: Tensor, taps: int) -> Plan:
     # The kernel of the transposed convolution that this is: turned around, (*k, C_out, points * C_in).
     kernel = array_of(points.flip(0, 1).float().reshape(*pointwise, out, -1).contiguous())
     unit = (1,) * len(pointwise)
-    packed = implementation.pack(kernel, points.shape[3], "channels_last", unit, unit)
+    packed = implementation.pack(kernel, Layer(points.shape[3], "channels_last", unit, unit))
     return Plan(implementation, packed, taps, blocks, pointwise)
 
 
