@@ -12,6 +12,7 @@
 #include <new>
 #include <optional>
 
+#include "axis_tiles.h"
 #include "boxes.h"
 #include "direct.h"
 #include "dispatch.h"
@@ -235,6 +236,35 @@ void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>
     unlocked([&] { correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(), winograd ? Tiling::automatic : Tiling::never, storage); });
 }
 
+// A convolution of stride 1 by tiles along its first axis: arrays (batch, cells, channels), or with channels in the second
+// place, the cells those of the axis and of the plane. No plane is one of no cells.
+bool axis_convolution(const Weights<float>& weights, const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& source, bool source_first,
+                      const nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& target, bool target_first, const Flat<const float>& offset,
+                      const Flat<const float>& input, const Flat<const float>& output, Index before, Index count, Index dilation,
+                      std::array<Index, 2> plane, std::array<Index, 2> target_plane, std::array<Index, 2> crop, Index strip, const std::string& name) {
+    const Problem& p = weights.problem();
+    const bool planar = plane[0] > 0;
+    const Index inner = planar ? plane[0] * plane[1] : 1, target_inner = planar ? target_plane[0] * target_plane[1] : 1;
+    const auto cells = static_cast<Index>(source.shape(source_first ? 2 : 1));
+    if (inner < 1 || target_inner < 1 || before < 0 || count < 1 || dilation < 1 || cells % inner)
+        throw nb::value_error("the sizes do not fit each other");
+    require_size(source.shape(source_first ? 1 : 2), p.small);
+    require_size(target.shape(target_first ? 1 : 2), p.big);
+    require_size(target.shape(target_first ? 2 : 1), count * target_inner);
+    require_size(target.shape(0), static_cast<Index>(source.shape(0)));
+    require_size(offset.size(), p.groups * p.big);
+    require_size(input.size(), p.groups * p.groups);
+    require_size(output.size(), p.groups * axis_outputs);
+    if (!planar && p.kernel[dilation > 1 ? 2 : 1] != 1) throw nb::value_error("blocks stand along the other axis");
+    if (p.groups != 6 && p.groups != 7) throw nb::value_error("tiles have 6 or 7 points");
+    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), static_cast<Index>(source.shape(0)), cells / inner, before, count,
+                                     dilation, plane, target_plane, crop, source.data(), target.data(), source_first, target_first, strip};
+    const Kernels<float>& kernels = kernels_of<float>(name);
+    bool finite = false;
+    unlocked([&] { finite = run_axis_convolution(job, kernels); });
+    return finite;
+}
+
 // An array for a large result, not initialised.
 template <typename Scalar>
 nb::object empty(const std::vector<std::size_t>& shape) {
@@ -350,6 +380,9 @@ NB_MODULE(_native, module) {
             return a.nbytes() == b.nbytes() && std::memcmp(a.data(), b.data(), a.nbytes()) == 0;
         },
         "a"_a.noconvert(), "b"_a.noconvert());
+    module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a, "target"_a.noconvert(), "target_first"_a,
+               "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "plane"_a, "target_plane"_a,
+               "crop"_a, "strip"_a, "name"_a);
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);

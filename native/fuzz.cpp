@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "axis_tiles.h"
 #include "boxes.h"
 #include "dispatch.h"
 #include "weights.h"
@@ -220,6 +221,54 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     return near16("conv_kernel_gradient", kernels, storage, exact, sums, most(ax) * most(ay), cells_summed, integers, rounded, same);
 }
 
+// The three steps of a convolution by tiles along an axis, with matrices of small integers, number by number.
+bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
+    const Index points = draw.between(6, 7), channels = draw.between(1, 40), outputs = draw.between(1, 40), batch = draw.between(1, 3);
+    const bool planar = draw.one_in(3), from_first = draw.one_in(2), to_first = draw.one_in(2);
+    const Index dilation = planar ? 1 : draw.between(1, 3), blocks = planar ? 1 : draw.between(1, 3);
+    const Index length = draw.between(1, 60), before = draw.between(0, 5), count = draw.between(1, 70), tiles = (count + 4 * dilation - 1) / (4 * dilation);
+    const std::array<Index, 2> plane{draw.between(1, 4), draw.between(1, 4)}, taps{draw.between(1, 3), draw.between(1, 3)}, crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};
+    const Index inner = planar ? plane[0] * plane[1] : 1;  // planes keep their size
+    Problem p{batch, points, channels, outputs, {}, {}, {}, {1, 1, 1}, {1, 1, 1}, {}};
+    if (planar) p.kernel = {1, taps[0], taps[1]}, p.input = p.output = {1, plane[0], plane[1]}, p.before = {0, crop[0], crop[1]};
+    else p.kernel = dilation > 1 ? Axes{1, blocks, 1} : Axes{1, 1, blocks}, p.input = {1, tiles + blocks - 1, dilation}, p.output = {1, tiles, dilation}, p.before = {0, blocks - 1, 0};
+    const auto x = draw.numbers<float>(batch * length * inner * channels), w = draw.numbers<float>(cells(p.kernel) * outputs * points * channels);
+    auto input = draw.numbers<float>(points * points), output = draw.numbers<float>(4 * points);
+    const auto offset = draw.numbers<float>(points * outputs);
+    for (auto* matrix : {&input, &output})
+        for (float& value : *matrix) value = std::trunc(value / 2);
+    const Index distance = dilation * inner, rows = tiles + blocks - 1;
+    std::vector<float> expected(static_cast<std::size_t>(batch * count * inner * outputs)), found(expected.size(), -1);
+    for (Index n = 0; n < batch; ++n) {
+        const auto place = [&](bool first, Index cell, Index cells, Index c, Index all) { return static_cast<std::size_t>(first ? (n * all + c) * cells + cell : (n * cells + cell) * all + c); };
+        std::vector<float> data(static_cast<std::size_t>(rows * distance * points * channels)), products(static_cast<std::size_t>(tiles * distance * points * outputs));
+        for (Index at = 0; at < static_cast<Index>(data.size()); ++at) {
+            const Index c = at % channels, q = at / channels % points, j = at / channels / points % distance, t = at / channels / points / distance;
+            for (Index i = 0; i < points; ++i) {
+                const Index cell = (t * 4 + i) * distance + j - before * inner;
+                if (cell >= 0 && cell < length * inner) data[static_cast<std::size_t>(at)] += input[static_cast<std::size_t>(q * points + i)] * x[place(from_first, cell, length * inner, c, channels)];
+            }
+        }
+        Problem one = p;
+        one.batch = planar ? tiles : 1;
+        // Undilated blocks stand along the last axis, whose cells are the tiles.
+        if (!planar && dilation == 1) one.input = {1, 1, rows}, one.output = {1, 1, tiles}, one.before = {0, 0, blocks - 1};
+        direct_conv_transpose(one, data.data(), w.data(), products.data());
+        for (Index at = 0; at < static_cast<Index>(products.size()); ++at) products[static_cast<std::size_t>(at)] += offset[static_cast<std::size_t>(at % (points * outputs))];
+        for (Index cell = 0; cell < count * inner; ++cell)
+            for (Index c = 0; c < outputs; ++c)
+                for (Index q = 0; q < points; ++q) {
+                    const Index t = cell / (4 * distance), row = cell / distance % 4;
+                    expected[place(to_first, cell, count * inner, c, outputs)] += output[static_cast<std::size_t>(row * points + q)] * products[static_cast<std::size_t>(((t * distance + cell % distance) * points + q) * outputs + c)];
+                }
+    }
+    const Weights<float> weights(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, w.data());
+    const std::array<Index, 2> none{0, 0};
+    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), batch, length, before, count, dilation, planar ? plane : none,
+                                     planar ? plane : none, planar ? crop : none, x.data(), found.data(), from_first, to_first, draw.between(1, 3000)};
+    return run_axis_convolution(job, kernels) && agree("convolution by tiles along an axis", expected, found);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -228,7 +277,7 @@ int main(int count, char** words) {
     set_num_threads(2);
     for (long problem = 0; problem < problems; ++problem)
         for (const std::string& name : instruction_sets())
-            if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name)) || !holds_half(draw, kernels_of<float>(name))) {
+            if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name)) || !holds_half(draw, kernels_of<float>(name)) || !holds_axis(draw, kernels_of<float>(name))) {
                 std::printf("%s, problem %ld\n", name.c_str(), problem);
                 return 1;
             }

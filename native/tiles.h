@@ -199,6 +199,20 @@ struct Interleave {
     Scalar* to;       // as many, and room for most_excess numbers behind them
 };
 
+// Tiles along one axis: row r of tile t at place n is the sum over points p of matrix[r][p] times
+// from[t*from_tile + n*from_next + p*from_point + c], for every channel c, and goes to[t*to_tile + n*to_next + r*to_row + c].
+// 6 points in 6 or 4 rows, or 7 in 7 or 4.
+template <typename Scalar>
+struct AxisTiles {
+    const Scalar* matrix;  // [rows][points]
+    Index points, rows;
+    Index tiles, distance, channels;
+    const Scalar* from;
+    Index from_tile, from_next, from_point;
+    Scalar* to;
+    Index to_tile, to_next, to_row;
+};
+
 template <typename Scalar>
 struct Kernels {
     const char* name;
@@ -224,6 +238,7 @@ struct Kernels {
     void (*tile_output)(const TileOutput<Scalar>&);
     void (*tile_large)(const TileInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
     void (*tile_taps)(const TileTaps<Scalar>&);
+    void (*axis_tiles)(const AxisTiles<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);
     void (*narrow)(const Scalar* from, Index count, Half* to, Storage);
 };

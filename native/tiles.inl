@@ -10,6 +10,7 @@
 #include "planes.inl"
 #include "correlate.inl"
 #include "winograd.inl"
+#include "axis_tiles.inl"
 #include "lines.inl"
 #include "storage.inl"
 
@@ -18,5 +19,5 @@ constexpr Kernels<Scalar> kernels(const char* name) {
     return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, depthwise_kernel<Scalar>, part_line<Scalar>,
             plane_lines<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
             all_finite<Scalar>, tile_input<Scalar>, tile_weights<Scalar>, tile_output<Scalar>, tile_large<Scalar>,
-            tile_taps<Scalar>, widen<Scalar>, narrow<Scalar>};
+            tile_taps<Scalar>, axis_tiles<Scalar>, widen<Scalar>, narrow<Scalar>};
 }

@@ -74,6 +74,20 @@ def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, strip
     torch.testing.assert_close(tiles.convolution(x, weight, None, [(5, 5)], 3), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "taps", "dilation"), [((900,), (7,), 1), ((901,), (11,), 3), ((9, 7, 6), (3, 3, 3), 1)]
+)
+def test_any_number_of_threads_gives_the_same_bits(size: Any, taps: Any, dilation: int) -> None:
+    x, weight = torch.randn(1, 96, *size), torch.randn(40, 96, *taps)
+    found: list[Any] = []
+    for threads in (1, 2, 3):
+        native.set_num_threads(threads)
+        found.append(tiles.convolution(x, weight, None, [(1, 1)] * len(size), dilation))
+    native.set_num_threads(0)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_nan_and_infinity_reach_no_other_cells(value: float) -> None:
     layer = nn.Conv1d(128, 128, 7, padding=3)

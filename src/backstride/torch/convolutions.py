@@ -3,7 +3,7 @@
 `y[o] = sum over j of x[o + j] * w[j]` is the scatter `y[m + j] += x[m] * w[k - 1 - j]` with k - 1 cells
 cropped off each side. So a convolution of stride 1 is a transposed convolution of stride 1 with the kernel turned
 around and the channels exchanged, and gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for
-few output channels. Long kernels of one axis and 3x3x3 ones are cut into tiles first (`tiles.py`). The other
+few output channels. Kernels of one axis and 3x3x3 ones are cut into tiles of four outputs (`tiles.py`). The other
 convolutions stay PyTorch's, which runs them as fast.
 
 `in_tiles` and `on_engine` are the whole rule; both were measured layer by layer, on one thread (docs/torch.md).
@@ -24,11 +24,12 @@ from backstride.torch.operators import is_plain, unwatched
 from backstride.torch.training import Trained
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-WINOGRAD_CHANNELS = {(3, 3): 24, (3,): 128}
+WINOGRAD_CHANNELS = {(3, 3): 24}
 FEW_CHANNELS = 8
 MANY_TAPS = 7
-TILED_WORK = {1: 700, 3: 900}  # channels times taps, from which on the tiles' own work is the smaller part
-TILED_CELLS = 256
+LEAST_TAPS = 3
+TILED_WORK = {1: 190, 3: 432}  # channels times taps, from which on the tiles' own work is the smaller part
+TILED_CELLS = 64
 
 
 def pays(module: nn.Module) -> bool:
@@ -36,7 +37,7 @@ def pays(module: nn.Module) -> bool:
 
     >>> pays(nn.Conv2d(64, 64, 3, padding=1)), pays(nn.Conv2d(64, 3, 7)), pays(nn.Conv2d(64, 64, 3, stride=2))
     (True, True, False)
-    >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(32, 32, 11)), pays(nn.Conv3d(64, 64, 3))
+    >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(8, 16, 11)), pays(nn.Conv3d(64, 64, 3))
     (True, False, True)
     """
     return stays(module) and (on_engine(module) or in_tiles(module))
@@ -69,7 +70,7 @@ def in_tiles(layer: Any) -> bool:
     if {layer.groups, *layer.stride} != {1} or on_engine(layer):
         return False
     taps, rank = layer.kernel_size, len(layer.kernel_size)
-    fits = (taps[0] == 3 or taps[0] >= MANY_TAPS) if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
+    fits = taps[0] >= LEAST_TAPS if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
     return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= TILED_WORK[rank]
 
 
@@ -107,7 +108,7 @@ class Convolution(Trained):
         pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
         axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
         few = tiled and data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS
-        if few or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
+        if few or (tiled and tiles.wasted(*axes[0])) or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
             return None
         if graphs.in_graph(input):
             kind = ("tile rows" if rows else "tiles") if tiled else "turned"

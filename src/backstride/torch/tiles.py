@@ -9,8 +9,8 @@ which the engine computes. 11 taps take 21 products for four outputs in place of
 Winograd's tiles for the blocks once more.
 
 A dilation d cuts an axis into d lines, and the first of three axes into as many as a plane has cells: both only
-change the distance of the cells that a tile reads. The two transforms are small matrix products over
-rows of channels, strip by strip, so that what lies between stays in the cache.
+change the distance of the cells that a tile reads. A strip of tiles goes through all steps in one thread
+(`native/axis_tiles.cpp`), so what lies between stays in its cache.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backstride.geometry import Geometry
-from backstride.implementation import Call, Layer
+from backstride.implementation import Layer
 from backstride.layout import AnyArray
 from backstride.torch.kernels import from_numpy, keeps_channels_last, setting
 from backstride.torch.packing import array_of, changes, find, make
@@ -38,7 +37,8 @@ POINTS: dict[int, tuple[Fraction | int, ...]] = {  # and infinity
     4: (0, 1, -1, 2, -2, Fraction(1, 2)),
 }
 ONE = 1  # where the point 1 stands: every output takes it once, so the bias is added there
-STRIP = 1 << 18  # entries of a strip of the transformed input: 1 MiB
+STRIP = 1 << 17  # entries of a strip of the transformed input, which one thread computes: 512 KiB
+NO_PLANE = (0, 0)
 native: Any = importlib.import_module("backstride.native")
 Pairs = Sequence[tuple[int, int]]
 
@@ -74,13 +74,22 @@ def transforms(taps: int) -> Transforms:
 
 
 class Plan(NamedTuple):
-    """A kernel by its points, packed for the engine, and the sizes that it came from."""
+    """A kernel by its points, packed for the engine, and the taps of a block."""
 
     implementation: Any
     packed: Any
     taps: int
-    blocks: int
-    pointwise: tuple[int, ...]  # the kernel on every point
+
+
+def wasted(length: int, taps: int, dilation: int, padding: tuple[int, int]) -> bool:
+    """Whether an axis is so short that the last tiles' empty part takes what tiles save.
+
+    >>> wasted(400, 3, 1, (1, 1)), wasted(1, 3, 1, (1, 1)), wasted(130, 3, 30, (30, 30)), wasted(230, 3, 30, (30, 30))
+    (False, True, True, False)
+    """
+    count, block = length + sum(padding) - dilation * (taps - 1), _block(taps)
+    products = -(-count // (OUTPUTS * dilation)) * dilation * (block + OUTPUTS - 1) * -(-taps // block)
+    return products > count * taps if dilation == 1 else products * 5 > count * taps * 4
 
 
 def convolution(
@@ -97,113 +106,67 @@ def convolution(
     kernel = weight.shape[3:]
     planes = [size + sum(pair) - k + 1 for size, k, pair in zip(plane, kernel, padding[1:], strict=True)]
     count = length + sum(padding[0]) - dilation * (weight.shape[2] - 1)
-    plan = _plan(x, weight) if min(count, *planes, batch) > 0 else None
+    plan = _plan(x, weight, dilation) if min(count, *planes, batch) > 0 else None
     if plan is None:
         return None
-    last = keeps_channels_last(x, weight)
-    result = _rows((batch, count * math.prod(planes), weight.shape[0]))
-    lines = Lines(plan, _offset(plan, weight, bias), tuple(plane), tuple(padding[1:]), dilation)
-    for one, target in zip(x, result, strict=True):
-        if not lines.run(_padded(one, padding[0][0], lines.needed(count)), target, count):
-            return None
-    if not (rows or last):
-        result = _turned(result)
+    first = not (rows or keeps_channels_last(x, weight))
+    lines = x if x.is_contiguous() else x.movedim(1, -1)
+    sizes = (batch, weight.shape[0], count * math.prod(planes)), (batch, count * math.prod(planes), weight.shape[0])
+    result = _empty(sizes[0] if first else sizes[1])
+    matrices = transforms(plan.taps)
+    crop = [k - 1 - before for k, (before, _) in zip(kernel, padding[1:], strict=True)]
+    finite = native._native.axis_convolution(
+        plan.packed,
+        array_of(lines.contiguous()).reshape(batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))),
+        lines is x,
+        array_of(result),
+        first,
+        _offset(plan, weight, bias),
+        *(array_of(matrix).reshape(-1) for matrix in (matrices.input, matrices.output)),
+        padding[0][0],
+        count,
+        dilation,
+        *((plane, planes, crop) if plane else (NO_PLANE,) * 3),
+        STRIP,
+        plan.implementation.name,
+    )
+    if not finite:
+        return None
+    if first:
         return result.view(batch, weight.shape[0], count, *planes)
     return result.view(batch, count, *planes, weight.shape[0]).movedim(-1, 1)
 
 
-class Lines(NamedTuple):
-    """The lines that tiles are cut from: the cells of one line are `distance` rows apart."""
-
-    plan: Plan
-    offset: AnyArray
-    plane: tuple[int, ...]
-    padding: Pairs
-    dilation: int
-
-    def tiles(self, count: int) -> int:
-        """How many tiles give `count` outputs."""
-        return -(-count // (OUTPUTS * self.dilation))
-
-    def needed(self, count: int) -> int:
-        """How many cells along the axis the tiles of `count` outputs read."""
-        return (OUTPUTS * (self.tiles(count) + self.plan.blocks - 1) + self.plan.taps - 1) * self.dilation
-
-    def run(self, source: Tensor, target: Tensor, count: int) -> bool:
-        """Compute `target` (rows, C_out) from `source` (rows, C_in); whether all of it is finite."""
-        matrices, distance, channels = (
-            transforms(self.plan.taps),
-            self.dilation * math.prod(self.plane),
-            source.shape[1],
-        )
-        points, halo = len(matrices.input), self.plan.blocks - 1
-        strides = (OUTPUTS * distance * channels, channels, distance * channels, 1)
-        total = self.tiles(count)
-        strip = max(1, STRIP // (distance * points * channels) - halo)
-        for first in range(0, total, strip):
-            tiles = min(strip, total - first)
-            where = source.storage_offset() + first * strides[0]
-            cells = source.as_strided((tiles + halo, distance, points, channels), strides, where)
-            products = self._products(torch.matmul(matrices.input, cells))
-            found = torch.matmul(matrices.output, products.view(tiles, -1, points, target.shape[1]))
-            if not math.isfinite(float(found.sum())):
-                return False
-            _store(found.transpose(1, 2), target, first)
-        return True
-
-    def _products(self, cells: Tensor) -> Tensor:
-        """The convolution on every point, of (tiles, distance, points, C_in)."""
-        tiles, distance, points, channels = cells.shape
-        axes = self.plan.pointwise
-        if self.plane:
-            shape = (tiles, *self.plane, points * channels)
-            crop = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip(axes, self.padding, strict=True))
-        else:
-            crop = ((self.plan.blocks - 1, self.plan.blocks - 1), (0, 0))
-            shape = (1, tiles, distance, points * channels)
-        unit = (1,) * len(axes)
-        call = Call(Geometry(shape[1:-1], axes, unit, unit, crop), points, "channels_last")
-        data = array_of(cells).reshape(shape)
-        return from_numpy(self.plan.implementation.conv_transpose(data, self.plan.packed, self.offset, None, call))
+def _block(taps: int) -> int:
+    return 3 if taps == 3 else 4
 
 
-def _store(found: Tensor, target: Tensor, first: int) -> None:
-    """Write a strip (tiles, 4, distance, C) into rows; the last tile may reach beyond their end."""
-    tiles, _, distance, channels = found.shape
-    size = OUTPUTS * distance
-    target = target[first * size :]
-    whole = min(tiles, len(target) // size)
-    _ = target[: whole * size].view(whole, OUTPUTS, distance, channels).copy_(found[:whole])
-    if whole < tiles:
-        rest = target[whole * size :]
-        _ = rest.copy_(found[whole].reshape(-1, channels)[: len(rest)])
-
-
-def _plan(x: Tensor, weight: Tensor) -> Plan | None:
-    taps = 3 if weight.shape[2] == 3 else OUTPUTS
+def _plan(x: Tensor, weight: Tensor, dilation: int) -> Plan | None:
+    taps = _block(weight.shape[2])
     implementation, options = setting(x, "channels_last", ((1,), (), (1,), 1))
     if not isinstance(implementation, native.Compiled):
         return None
-    options = options._replace(implementation=f"{implementation.name}, tiles of {taps} taps")
+    line = dilation == 1  # where the tiles of a line stand side by side
+    options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
     ready = find(weight, options)
     if ready is None and not changes(weight):
-        ready = make(weight, options, lambda weight: _packed(implementation, weight, taps), remember=True)
+        ready = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
     return ready
 
 
-def _packed(implementation: Any, weight: Tensor, taps: int) -> Plan:
+def _packed(implementation: Any, weight: Tensor, taps: int, line: bool) -> Plan:
     out, channels, length, *plane = weight.shape
     blocks = -(-length // taps)
     padded = weight.new_zeros((out, channels, blocks * taps, *plane), dtype=torch.float64)
     padded[:, :, :length] = weight.detach()
     split = padded.view(out, channels, blocks, taps, -1)
     points = torch.einsum("qt,ocbti->bioqc", transforms(taps).kernel, split)
-    pointwise = tuple(plane) if plane else (blocks, 1)
+    pointwise = tuple(plane) or ((1, blocks) if line else (blocks, 1))
     # The kernel of the transposed convolution that this is: turned around, (*k, C_out, points * C_in).
     kernel = array_of(points.flip(0, 1).float().reshape(*pointwise, out, -1).contiguous())
     unit = (1,) * len(pointwise)
     packed = implementation.pack(kernel, Layer(points.shape[3], "channels_last", unit, unit))
-    return Plan(implementation, packed, taps, blocks, pointwise)
+    return Plan(implementation, packed, taps)
 
 
 def _offset(plan: Plan, weight: Tensor, bias: Tensor | None) -> AnyArray:
@@ -213,33 +176,8 @@ def _offset(plan: Plan, weight: Tensor, bias: Tensor | None) -> AnyArray:
     return offset.reshape(-1)
 
 
-def _padded(one: Tensor, before: int, cells: int) -> Tensor:
-    """An image (C, length, *plane) as rows (cells * plane, C): zeros before it and behind it."""
-    channels, length, *plane = one.shape
-    inner = math.prod(plane)
-    kept = min(length, cells - before)
-    source = _rows((1, cells * inner, channels))[0]
-    middle = source[before * inner : (before + kept) * inner]
-    _ = source[: before * inner].zero_(), source[(before + kept) * inner :].zero_()
-    if one.is_contiguous() and kept == length:
-        _turn(one.view(1, channels, -1), middle.unsqueeze(0))
-    else:
-        _ = middle.view(kept, *plane, channels).copy_(one[:, :kept].movedim(0, -1))
-    return source
-
-
-def _rows(shape: tuple[int, int, int]) -> Tensor:
+def _empty(shape: tuple[int, int, int]) -> Tensor:
     return from_numpy(native._empty(shape[0], shape[1:2], shape[2], np.dtype(np.float32), "channels_last"))
-
-
-def _turn(source: Tensor, target: Tensor) -> None:
-    native._native.turn(array_of(source), array_of(target), native._native.instruction_sets()[-1])
-
-
-def _turned(rows: Tensor) -> Tensor:
-    result = _rows((rows.shape[0], rows.shape[2], rows.shape[1]))
-    _turn(rows, result)
-    return result
 
 
 def _powers(points: Sequence[Fraction | int], size: int) -> list[list[Fraction]]:
