@@ -1,5 +1,5 @@
-// A strip of tiles goes through all three steps in one thread, in its second-level cache: between processors that share no
-// cache, numbers that one wrote and another reads take longer than the products. Workspace per thread: a strip, its input
+// A strip of tiles goes through all three steps in one thread, in its second-level cache: threads may run on processors that
+// share no cache, where what one wrote and another reads goes through memory. Workspace per thread: a strip, its input
 // and its results, under 4 MiB; more where a tile of a plane is larger, from the memory of large results.
 #include "axis_tiles.h"
 
@@ -61,56 +61,66 @@ private:
     void strip(Index image, Index first, Index last) {
         static thread_local Scratch<Scalar> row_buffer, cell_buffer, product_buffer, result_buffer;
         if (!finite_.load()) return;
-        const Index tiles = last - first, channels = own_.small, outputs = own_.big, taps = points_ - axis_outputs + 1;
+        const Index tiles = last - first, channels = own_.small, outputs = own_.big;
         const Index distance = job_.dilation * inner_, target_distance = job_.dilation * target_inner_;
-        const Index read = (axis_outputs * (tiles + halo_ - 1) + axis_outputs + taps - 1) * distance;
-        const Index from_row = (axis_outputs * first * job_.dilation - job_.before) * inner_;
-        const bool there = !job_.source_first && from_row >= 0 && from_row + read <= job_.length * inner_;
+        const Index read = (axis_outputs * (tiles + halo_ - 1) + points_) * distance;
+        const Index from = (axis_outputs * first * job_.dilation - job_.before) * inner_;
+        const bool there = !job_.source_first && from >= 0 && from + read <= job_.length * inner_;
         const Room<Scalar> row_room(row_buffer, there ? 0 : read * channels);
-        const Scalar* rows = there ? job_.source + (image * job_.length * inner_ + from_row) * channels : row_room.data();
-        if (!there) load(image, from_row, read, row_room.data());
-        const Room<Scalar> cell_room(cell_buffer, (tiles + halo_) * distance * points_ * channels);
-        Scalar* const cells = cell_room.data();
-        each(tiles + halo_, [&](Index from, Index to) {
-            kernels_.axis_tiles({job_.input, points_, points_, to - from, distance, channels, rows + from * axis_outputs * distance * channels,
-                                 axis_outputs * distance * channels, channels, distance * channels, cells + from * distance * points_ * channels,
-                                 distance * points_ * channels, points_ * channels, channels});
-        });
-        Problem p = own_;
-        p.batch = planar_ ? tiles : 1;
-        if (planar_) {
-            p.input = {1, job_.plane[0], job_.plane[1]};
-            p.output = {1, job_.target_plane[0], job_.target_plane[1]};
-            p.before = {0, job_.crop[0], job_.crop[1]};
-        } else if (distance > 1) {
-            p.input = {1, tiles + halo_, distance}, p.output = {1, tiles, distance}, p.before = {0, halo_, 0};
-        } else {
-            p.input = {1, 1, tiles + halo_}, p.output = {1, 1, tiles}, p.before = {0, 0, halo_};
-        }
-        const Room<Scalar> product_room(product_buffer, tiles * target_distance * points_ * outputs);
-        Scalar* const products = product_room.data();
-        job_.weights.run(p, dense<const Scalar>(cells, p.input, points_ * channels), {job_.offset, Activation::none},
-                         dense(products, p.output, points_ * outputs));
-        const Index at = first * axis_outputs * target_distance, whole = job_.count * target_inner_;
-        const Index kept = std::min(tiles * axis_outputs * target_distance, whole - at);
-        const bool direct = !job_.target_first && kept == tiles * axis_outputs * target_distance;
-        Scalar* const target = job_.target + image * whole * outputs;
-        const Room<Scalar> result_room(result_buffer, direct ? 0 : tiles * axis_outputs * target_distance * outputs);
+        if (!there) load(image, from, read, row_room.data());
+        const Scalar* const rows = there ? job_.source + (image * job_.length * inner_ + from) * channels : row_room.data();
+
+        const Room<Scalar> cells(cell_buffer, (tiles + halo_) * distance * points_ * channels);
+        transform({job_.input, points_, points_, tiles + halo_, distance, channels, rows, axis_outputs * distance * channels, channels, distance * channels,
+                   cells.data(), distance * points_ * channels, points_ * channels, channels});
+        const Room<Scalar> products(product_buffer, tiles * target_distance * points_ * outputs);
+        multiply(tiles, cells.data(), products.data());
+        const Index at = first * axis_outputs * target_distance, rows_of_tiles = tiles * axis_outputs * target_distance;
+        const Index kept = std::min(rows_of_tiles, job_.count * target_inner_ - at);
+        Scalar* const target = job_.target + image * job_.count * target_inner_ * outputs;
+        const bool direct = !job_.target_first && kept == rows_of_tiles;
+        const Room<Scalar> result_room(result_buffer, direct ? 0 : rows_of_tiles * outputs);
         Scalar* const results = direct ? target + at * outputs : result_room.data();
-        each(tiles, [&](Index from, Index to) {
-            kernels_.axis_tiles({job_.output, points_, axis_outputs, to - from, target_distance, outputs,
-                                 products + from * target_distance * points_ * outputs, target_distance * points_ * outputs, points_ * outputs, outputs,
-                                 results + from * axis_outputs * target_distance * outputs, axis_outputs * target_distance * outputs, outputs,
-                                 target_distance * outputs});
+        transform({job_.output, points_, axis_outputs, tiles, target_distance, outputs, products.data(), target_distance * points_ * outputs,
+                   points_ * outputs, outputs, results, axis_outputs * target_distance * outputs, outputs, target_distance * outputs});
+        store(results, kept, target, at, direct);
+    }
+
+    // The products on every point, of all tiles.
+    void multiply(Index tiles, const Scalar* cells, Scalar* products) const {
+        Problem p = own_;
+        if (planar_) {
+            p.batch = tiles;
+            p.input = {1, job_.plane[0], job_.plane[1]}, p.output = {1, job_.target_plane[0], job_.target_plane[1]};
+            p.before = {0, job_.crop[0], job_.crop[1]};
+        } else {
+            p.batch = 1;
+            const bool line = job_.dilation == 1;
+            p.input = line ? Axes{1, 1, tiles + halo_} : Axes{1, tiles + halo_, job_.dilation};
+            p.output = line ? Axes{1, 1, tiles} : Axes{1, tiles, job_.dilation};
+            p.before = line ? Axes{0, 0, halo_} : Axes{0, halo_, 0};
+        }
+        job_.weights.run(p, dense(cells, p.input, points_ * own_.small), {job_.offset, Activation::none}, dense(products, p.output, points_ * own_.big));
+    }
+
+    // Tile by tile, or where there are few, part by part of each, for the threads that have nothing else to do.
+    void transform(const AxisTiles<Scalar>& all) const {
+        const Index threads = get_num_threads(), ranges = std::min(all.tiles, threads);
+        const Index parts = std::clamp<Index>(threads / ranges, 1, all.distance);
+        parallel(ranges * parts, [&](Index task) {
+            const Index range = task / parts, part = task % parts;
+            const Index tile = all.tiles * range / ranges, place = all.distance * part / parts;
+            AxisTiles<Scalar> some = all;
+            some.tiles = all.tiles * (range + 1) / ranges - tile;
+            some.distance = all.distance * (part + 1) / parts - place;
+            some.from += tile * all.from_tile + place * all.from_next;
+            some.to += tile * all.to_tile + place * all.to_next;
+            kernels_.axis_tiles(some);
         });
-        if (!kernels_.all_finite(results, kept * outputs)) return finite_.store(false);
-        if (direct) return;
-        if (!job_.target_first) std::copy_n(results, kept * outputs, target + at * outputs);
-        else turn(kept, [&](Index n, Index some) { kernels_.transpose(results + n * outputs, outputs, some, outputs, target + at + n, whole, false); });
     }
 
     // `count` cells of an image from one on, which may lie before it or behind it, where zeros are, as rows of channels.
-    void load(Index image, Index from, Index count, Scalar* rows) {
+    void load(Index image, Index from, Index count, Scalar* rows) const {
         const Index channels = own_.small, whole = job_.length * inner_;
         const Index low = std::clamp<Index>(-from, 0, count), high = std::clamp<Index>(whole - from, low, count);
         std::fill_n(rows, low * channels, Scalar(0));
@@ -118,21 +128,27 @@ private:
         const Scalar* const source = job_.source + image * whole * channels;
         Scalar* const to = rows + low * channels;
         from += low;
-        if (!job_.source_first) std::copy_n(source + from * channels, (high - low) * channels, to);
-        else turn(high - low, [&](Index n, Index some) { kernels_.transpose(source + from + n, whole, channels, some, to + n * channels, channels, false); });
+        in_pieces(high - low, [&](Index n, Index some) {
+            if (job_.source_first) kernels_.transpose(source + from + n, whole, channels, some, to + n * channels, channels, false);
+            else std::copy_n(source + (from + n) * channels, some * channels, to + n * channels);
+        });
     }
 
-    // Parts of `count` cells, or tiles, for the threads that have nothing else to do.
+    // Rows of results to the cells of the target from one on, unless they are there; and whether they are finite.
+    void store(const Scalar* results, Index count, Scalar* target, Index at, bool there) {
+        const Index channels = own_.big, whole = job_.count * target_inner_;
+        in_pieces(count, [&](Index n, Index some) {
+            const Scalar* const rows = results + n * channels;
+            if (!kernels_.all_finite(rows, some * channels)) finite_.store(false);
+            if (job_.target_first) kernels_.transpose(rows, channels, some, channels, target + at + n, whole, false);
+            else if (!there) std::copy_n(rows, some * channels, target + (at + n) * channels);
+        });
+    }
+
     template <typename Work>
-    void turn(Index count, const Work& work) {
+    static void in_pieces(Index count, const Work& work) {
         parallel((count + cells_at_once - 1) / cells_at_once,
-                 [&](Index part) { work(part * cells_at_once, std::min(cells_at_once, count - part * cells_at_once)); });
-    }
-
-    template <typename Work>
-    void each(Index tiles, const Work& work) {
-        const Index parts = std::min<Index>(tiles, strips_of_round);
-        parallel(parts, [&](Index part) { work(tiles * part / parts, tiles * (part + 1) / parts); });
+                 [&](Index piece) { work(piece * cells_at_once, std::min(cells_at_once, count - piece * cells_at_once)); });
     }
 
     const AxisConvolution<Scalar>& job_;

@@ -1,5 +1,6 @@
 // The Python face of the kernels: constraints stand in the argument types, sizes are read off the
-// arrays, the interpreter lock is released while a kernel runs. No arithmetic here.
+// arrays, the interpreter lock is released while a kernel runs. No arithmetic here. Longer than other files: what nanobind
+// makes of a type exists once for all functions of a module that are compiled together.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>

@@ -227,17 +227,21 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
     const bool planar = draw.one_in(3), from_first = draw.one_in(2), to_first = draw.one_in(2);
     const Index dilation = planar ? 1 : draw.between(1, 3), blocks = planar ? 1 : draw.between(1, 3);
     const Index length = draw.between(1, 60), before = draw.between(0, 5), count = draw.between(1, 70), tiles = (count + 4 * dilation - 1) / (4 * dilation);
-    const std::array<Index, 2> plane{draw.between(1, 4), draw.between(1, 4)}, taps{draw.between(1, 3), draw.between(1, 3)}, crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};
+    const std::array<Index, 2> plane{draw.between(1, 4), draw.between(1, 4)}, taps{draw.between(1, 3), draw.between(1, 3)};
+    const std::array<Index, 2> crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};
     const Index inner = planar ? plane[0] * plane[1] : 1;  // planes keep their size
     Problem p{batch, points, channels, outputs, {}, {}, {}, {1, 1, 1}, {1, 1, 1}, {}};
+    const Index rows = tiles + blocks - 1;
     if (planar) p.kernel = {1, taps[0], taps[1]}, p.input = p.output = {1, plane[0], plane[1]}, p.before = {0, crop[0], crop[1]};
-    else p.kernel = dilation > 1 ? Axes{1, blocks, 1} : Axes{1, 1, blocks}, p.input = {1, tiles + blocks - 1, dilation}, p.output = {1, tiles, dilation}, p.before = {0, blocks - 1, 0};
+    else if (dilation > 1) p.kernel = {1, blocks, 1}, p.input = {1, rows, dilation}, p.output = {1, tiles, dilation}, p.before = {0, blocks - 1, 0};
+    else p.kernel = {1, 1, blocks}, p.input = {1, 1, rows}, p.output = {1, 1, tiles}, p.before = {0, 0, blocks - 1};
+    p.batch = planar ? tiles : 1;
     const auto x = draw.numbers<float>(batch * length * inner * channels), w = draw.numbers<float>(cells(p.kernel) * outputs * points * channels);
     auto input = draw.numbers<float>(points * points), output = draw.numbers<float>(4 * points);
     const auto offset = draw.numbers<float>(points * outputs);
     for (auto* matrix : {&input, &output})
         for (float& value : *matrix) value = std::trunc(value / 2);
-    const Index distance = dilation * inner, rows = tiles + blocks - 1;
+    const Index distance = dilation * inner;
     std::vector<float> expected(static_cast<std::size_t>(batch * count * inner * outputs)), found(expected.size(), -1);
     for (Index n = 0; n < batch; ++n) {
         const auto place = [&](bool first, Index cell, Index cells, Index c, Index all) { return static_cast<std::size_t>(first ? (n * all + c) * cells + cell : (n * cells + cell) * all + c); };
@@ -249,11 +253,7 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
                 if (cell >= 0 && cell < length * inner) data[static_cast<std::size_t>(at)] += input[static_cast<std::size_t>(q * points + i)] * x[place(from_first, cell, length * inner, c, channels)];
             }
         }
-        Problem one = p;
-        one.batch = planar ? tiles : 1;
-        // Undilated blocks stand along the last axis, whose cells are the tiles.
-        if (!planar && dilation == 1) one.input = {1, 1, rows}, one.output = {1, 1, tiles}, one.before = {0, 0, blocks - 1};
-        direct_conv_transpose(one, data.data(), w.data(), products.data());
+        direct_conv_transpose(p, data.data(), w.data(), products.data());
         for (Index at = 0; at < static_cast<Index>(products.size()); ++at) products[static_cast<std::size_t>(at)] += offset[static_cast<std::size_t>(at % (points * outputs))];
         for (Index cell = 0; cell < count * inner; ++cell)
             for (Index c = 0; c < outputs; ++c)
