@@ -2,7 +2,8 @@
 // working sets of several sizes. Usage: limits THREADS. Compiled on the spot by limits.py with -march=native.
 //
 // The peak: as many independent chains of fused multiply-adds as hide their latency, nothing else in the loop.
-// A copy of n bytes counts 2n: read once, written once. Every number is the best of several tries.
+// A copy of n bytes counts 2n: read once, written once. Every number is the best of several tries, every thread on a
+// processor of its own.
 
 #include <algorithm>
 #include <atomic>
@@ -14,6 +15,10 @@
 #include <memory>
 #include <thread>
 #include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #if defined(__AVX512F__)
 constexpr int kBytes = 64;
@@ -29,6 +34,21 @@ double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// Left to itself, a system may run two short-lived threads on one processor, and the limit of two is that of one.
+void settle(int thread) {
+#if defined(__linux__)
+    cpu_set_t usable, own;
+    if (sched_getaffinity(0, sizeof usable, &usable) != 0) return;
+    int left = thread % std::max(1, CPU_COUNT(&usable));
+    CPU_ZERO(&own);
+    for (int processor = 0; processor < CPU_SETSIZE; ++processor)
+        if (CPU_ISSET(processor, &usable) && left-- == 0) CPU_SET(processor, &own);
+    sched_setaffinity(0, sizeof own, &own);
+#else
+    (void)thread;
+#endif
+}
+
 // Seconds that work(thread) takes when all threads start together.
 double together(int threads, const std::function<void(int)>& work) {
     std::atomic<int> ready{0};
@@ -36,6 +56,7 @@ double together(int threads, const std::function<void(int)>& work) {
     std::vector<std::thread> pool;
     for (int thread = 0; thread < threads; ++thread) {
         pool.emplace_back([&, thread] {
+            settle(thread);
             ready.fetch_add(1);
             while (!go.load()) {
             }
