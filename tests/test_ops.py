@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 import backstride as bs
 from backstride import reference
 from backstride.arrays import DTYPES
+from backstride.engine import VARIABLE
+from implementations import COMPILED
 from strategies import Array, Drawn, calls
 
 INTEGERS = [name for name in DTYPES if "int" in name]
@@ -278,6 +281,13 @@ def swapped(array: Array) -> Array:
     return array.astype(array.dtype.newbyteorder())
 
 
+def field(array: Array) -> Array:
+    """Of packed records, a byte apart from each other."""
+    records = np.zeros(array.shape, np.dtype([("kind", np.int8), ("value", array.dtype)]))
+    records["value"] = array
+    return records["value"]
+
+
 class Subclass(np.ndarray[Any, Any]):
     """A plain subclass of NumPy's array."""
 
@@ -286,7 +296,7 @@ def subclass(array: Array) -> Array:
     return array.view(Subclass)
 
 
-FORMS = (readonly, np.asfortranarray, spread, backwards, unaligned, swapped, subclass)
+FORMS = (readonly, np.asfortranarray, spread, backwards, unaligned, swapped, field, subclass)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -305,6 +315,26 @@ def test_the_memory_order_of_the_arrays_does_not_matter(form: Any, dtype: str, c
     assert np.array_equal(gradient, bs.conv_kernel_gradient(y, x, kernel.shape, **call.options))
     assert np.array_equal(bs.relu(form(x)), x.clip(0))
     assert np.array_equal(bs.flatten(form(x)), bs.flatten(x))
+
+
+@pytest.mark.parametrize("name", ["numpy", *COMPILED])
+def test_what_a_call_remembers_does_not_reach_one_with_the_same_bytes_in_another_form(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, name)
+    random = np.random.default_rng(len(name))
+    shapes = (1, 5, 5, 4), (3, 3, 2, 4), (2,), (1, 11, 11, 2)
+    x, kernel, bias, y = (random.integers(-9, 10, shape).astype(np.float32) for shape in shapes)
+    up = reference.conv_transpose(x, kernel, bs.geometry((5, 5), 3, strides=2)) + bias
+    down, gradient = bs.conv(y, kernel, strides=2), bs.conv_kernel_gradient(y, x, kernel.shape, strides=2)
+    forms: list[Any] = [np.copy, swapped, field, unaligned]
+    for one, other, third in [*itertools.product(forms, repeat=3)] * 2:
+        assert np.array_equal(bs.conv_transpose(one(x), other(kernel), third(bias), strides=2), up)
+        assert np.array_equal(bs.conv(one(y), other(kernel), strides=2), down)
+        assert np.array_equal(bs.conv_kernel_gradient(one(y), other(x), kernel.shape, strides=2), gradient)
+    other_numbers = kernel.view(kernel.dtype.newbyteorder())  # of the same bytes, next to zero
+    assert abs(bs.conv_transpose(x.astype(other_numbers.dtype), other_numbers, strides=2)).max() < 1e-30
+    assert np.array_equal(bs.conv_transpose(x, kernel, strides=2) + bias, up)
 
 
 def test_arrays_that_repeat_one_value_without_memory() -> None:

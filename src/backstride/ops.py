@@ -89,10 +89,9 @@ def conv_transpose(
         "data_format": data_format,
         "activation": activation,
     }
-    if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.dtype.char in "fd":
-        found = recent.find(kernel, bias, options)
-        if found is not None:
-            return found(x)
+    found = recent.find(kernel, bias, options) if type(x) is np.ndarray else None
+    if found is not None:
+        return found(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kept = recent.keeps(kernel)
     call = Plan(kernel, bias, {**options, "algorithm": None, "winograd": True}, once=not kept)

@@ -32,25 +32,25 @@ _checked: dict[Any, tuple[Implementation, Call]] = {}
 
 def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
     """The plan of an earlier call with the same bytes and options, or None."""
+    if not keeps(kernel) or not (bias is None or _readable(bias)):
+        return None
     key = _key(kernel, bias, options)
     with _lock:
         found = _plans.get(key)
     if found is None:
         return None
     weights, offset, call = found
-    same = kernel.flags.c_contiguous and same_bytes(kernel, weights) and _same(bias, offset)
-    return call if same else None
+    return call if same_bytes(kernel, weights) and _same(bias, offset) else None
 
 
 def keeps(kernel: Any) -> bool:
     """Whether plans of such a kernel are kept: NumPy's, of a dtype that is computed as it is, and not too large."""
-    plain = type(kernel) is np.ndarray and kernel.dtype.char in "fd"
-    return plain and kernel.flags.c_contiguous and kernel.nbytes <= MOST_BYTES
+    return _readable(kernel) and kernel.flags.c_contiguous and kernel.nbytes <= MOST_BYTES
 
 
 def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
-    """Keep the plan of a kernel that `keeps` accepts, unless its options are not plain."""
-    key = _key(kernel, bias, options)
+    """Keep the plan of a kernel that `keeps` accepts, unless its bias or its options are not plain."""
+    key = _key(kernel, bias, options) if bias is None or _readable(bias) else None
     if key is None:
         return
     with _lock:
@@ -77,12 +77,9 @@ def adjoint_of_convolution(sizes: tuple[int, ...], spatial: tuple[int, ...], **o
 
 def shapes_of_call(one: Any, other: Any, winograd: bool, *options: Any) -> Any:
     """What decides how two arrays are convolved, beside their numbers; None unless both are NumPy's, of one dtype."""
-    if type(one) is not np.ndarray or type(other) is not np.ndarray or not all(map(_plain, options)):
+    if not _readable(one) or not _readable(other) or one.dtype != other.dtype or not all(map(_plain, options)):
         return None
-    kind = one.dtype
-    if kind.char not in "fd" or not kind.isnative or other.dtype != kind:
-        return None
-    return (one.shape, other.shape, kind.char, os.environ.get(VARIABLE), winograd, *options)
+    return (one.shape, other.shape, one.dtype.char, os.environ.get(VARIABLE), winograd, *options)
 
 
 def checked(key: Any) -> tuple[Implementation, Call] | None:
@@ -100,13 +97,18 @@ def keep(key: Any, implementation: Implementation, call: Call) -> None:
         _checked[key] = implementation, call
 
 
+def _readable(array: Any) -> bool:
+    """Whether it is NumPy's and the engine takes its numbers where they are: their bytes alone say little."""
+    return type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative and array.flags.aligned
+
+
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, cast("list[Any]", value))) if isinstance(value, list | tuple) else value
 
 
 def _key(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
     """What must be equal beside the bytes; None where equal options could mean something else, as True and 1."""
-    if not all(_plain(value) for value in options.values()) or (bias is not None and type(bias) is not np.ndarray):
+    if not all(map(_plain, options.values())):
         return None
     forced = os.environ.get(VARIABLE)
     return (kernel.shape, kernel.dtype.char, None if bias is None else bias.shape, forced, *options.values())

@@ -57,7 +57,7 @@ def transforms(taps: int) -> Transforms:
 
     >>> kernel, input, output = transforms(3)
     >>> x, w = torch.arange(6.0) ** 2, torch.tensor([1.0, 10.0, 100.0])
-    >>> output @ ((kernel.float() @ w) * (input @ x))
+    >>> (output @ ((kernel.float() @ w) * (input @ x))).round()
     tensor([ 410.,  941., 1694., 2669.])
     """
     points = POINTS[taps]
