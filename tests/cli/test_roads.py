@@ -11,6 +11,7 @@ from PIL import Image
 
 from backstride import cli
 from backstride.cli import roads
+from backstride.roads.checkpoint import keep_threshold, meaning_of
 from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
@@ -65,8 +66,20 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert found["views"]["perspective"]["all"]["maxf"] == pytest.approx(result["maxf"], abs=2e-3)
     assert "bird's eye" in found["views"]
+    assert meaning_of(Path(out)).threshold == found["threshold"]  # that of the held-out pictures, from training
+    _ = keep_threshold(Path(out), 0.25)
     assert run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes) == 0
-    assert "perspective" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "perspective" in printed
+    assert "F is at a threshold of 0.25, MaxF at" in printed
+    assert "; --keep-threshold keeps that one with the checkpoint" in printed
+    words = ["--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes, "--keep-threshold"]
+    assert run("evaluate", *words, "--json") == 0
+    best = json.loads(capsys.readouterr().out)["best_threshold"]
+    assert meaning_of(Path(out)).threshold == best
+    assert run("evaluate", *words[:-1], "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["threshold"] == best
     assert "holds a run; add --resume" in refused(capsys, "train", "--out", out, *TRAIN.split())
     assert run("train", "--out", out, "--resume") == 0
     other = refused(capsys, "train", "--out", out, "--resume", "--epochs", "4")

@@ -16,7 +16,7 @@ from backstride.cli import main
 from backstride.cli.roads.speed import Rates
 from backstride.roads.prediction.loading import Loader
 from road_pictures import save
-from roads.prediction.reds import Reds, film, picture
+from roads.prediction.reds import Reds, film, meant, picture
 
 
 class Shell:
@@ -46,6 +46,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Reds()
 
     monkeypatch.setattr(Loader, "load", load)
+    monkeypatch.setattr(Loader, "meaning", meant)
     for at in range(3):
         _ = save(Path("photos") / f"{at}.png", picture(at))
     return Shell(tmp_path, capsys)
@@ -55,8 +56,9 @@ def test_a_folder(shell: Shell) -> None:
     code, out, err = shell.predict("photos")
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith("3 predicted")
-    assert out.splitlines()[1] == "written to road"
+    assert out.splitlines()[1:] == ["road from a probability of 0.5 on", "written to road"]
     assert shell.predict("photos")[1].splitlines()[0] == "0 predicted, 3 finished before"
+    assert "road from a probability of 0.9 on" in shell.predict("photos", "--threshold", "0.9")[1]
 
 
 def test_failures_are_listed_and_counted(shell: Shell) -> None:

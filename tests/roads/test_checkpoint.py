@@ -11,6 +11,7 @@ torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
 from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig, to_toml  # noqa: E402
+from backstride.roads.meaning import Meaning  # noqa: E402
 from backstride.roads.model import build  # noqa: E402
 
 CONFIG = RunConfig(ModelConfig("mobilenetv3-minimal", "a file that is gone.safetensors"))
@@ -89,6 +90,6 @@ def test_another_architecture_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_config_that_is_none_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    _ = path.write_bytes(checkpoint.packed({"a": torch.zeros(1)}, "[model]\nencoders = 3"))
+    _ = path.write_bytes(checkpoint.packed({"a": torch.zeros(1)}, "[model]\nencoders = 3", Meaning()))
     with pytest.raises(ValueError, match=r"^`model.encoders` in .*file is no key; the nearest is `model.encoder`$"):
         _ = checkpoint.load(path)

@@ -22,8 +22,10 @@ _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 import backstride as bs  # noqa: E402
 from backstride.roads import checkpoint, keeper, training  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed, read_config  # noqa: E402
+from backstride.roads.evaluate import probabilities  # noqa: E402
 from backstride.roads.lit import Training, counted  # noqa: E402
-from backstride.roads.metrics import Counts  # noqa: E402
+from backstride.roads.meaning import Meaning  # noqa: E402
+from backstride.roads.metrics import Counts, threshold_of  # noqa: E402
 from backstride.roads.model import build  # noqa: E402
 from backstride.roads.sources import Split  # noqa: E402
 from backstride.roads.training import Result, train  # noqa: E402
@@ -85,6 +87,18 @@ def test_writes_down_what_it_was_made_with(run: tuple[Result, str]) -> None:
     assert {"python", "backstride", "torch", "lightning", "numpy"} <= tables["versions"].keys()
     assert set(tables["hashes"]) == {"train", "held_out"}
     assert all(len(value) == 64 for value in tables["hashes"].values())
+
+
+def test_keeps_the_best_held_out_threshold_with_each_network(run: tuple[Result, str]) -> None:
+    out = run[0].out
+    state = torch.load(out / "resume.ckpt", weights_only=True)
+    assert state["epoch"] == 1
+    for name in (checkpoint.BEST, checkpoint.LAST):
+        network, _ = checkpoint.load(out / name)
+        counts, toys_held_out = Counts(), Toy(3, seed=1)
+        for index in range(3):
+            counts.add(probabilities(network, toys_held_out.image(index), ())[1], toys_held_out.mask(index))
+        assert checkpoint.meaning_of(out / name) == Meaning(threshold=threshold_of(counts.measures()))
 
 
 def test_tells_each_epoch(run: tuple[Result, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from backstride.files import write_beside
 from backstride.roads.config import RunConfig, changed, from_toml, to_toml
+from backstride.roads.meaning import KEY as MEANING
+from backstride.roads.meaning import Meaning, from_json, share
 from backstride.roads.model import build
-from backstride.roads.weights import read_tensors
+from backstride.roads.weights import read_metadata, read_tensors
 
 KEY = "backstride.roads"
 BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.toml"
@@ -25,20 +28,25 @@ def save(
     *,
     name: str = BEST,
     extra: dict[str, dict[str, str]] | None = None,
+    meaning: Meaning | None = None,
 ) -> Path:
-    """Write `folder/name` whole, and the config beside it as `config.toml`. `extra`: further tables of the TOML."""
+    """Write `folder/name` whole, and the config beside it as `config.toml`. `extra`: further tables of the TOML.
+
+    `meaning`: names of the classes, and the threshold; left out, those of a network that was not calibrated.
+    """
     text = to_toml(config, extra)
     path = folder / name
-    write_beside(path, packed(module.state_dict(), text))
+    write_beside(path, packed(module.state_dict(), text, meaning or _unsaid(config)))
     if not (folder / CONFIG).exists():
         write_beside(folder / CONFIG, text)
     return path
 
 
-def packed(state: dict[str, Tensor], text: str) -> bytes:
-    """A state dict and the text of its config as the bytes of a safetensors file."""
+def packed(state: dict[str, Tensor], text: str, meaning: Meaning) -> bytes:
+    """A state dict, the text of its config and what its scores mean as the bytes of a safetensors file."""
     write: Any = importlib.import_module("safetensors.torch").save
-    return write({key: value.detach().cpu().contiguous() for key, value in state.items()}, {KEY: text})
+    metadata = {KEY: text, MEANING: meaning.to_json()}
+    return write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
 
 
 def load(path: Path) -> tuple[nn.Module, RunConfig]:
@@ -51,15 +59,55 @@ def load(path: Path) -> tuple[nn.Module, RunConfig]:
     """
     file = found(path)
     tensors, metadata = read_tensors(file, "checkpoint")
-    if KEY not in metadata:
-        message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
-        raise ValueError(message)
-    config = from_toml(metadata[KEY], str(file))
+    config = _config(metadata, file)
     stream: Any = torch.random  # partly untyped
     with stream.fork_rng(devices=[]):
         module = build(changed(config, model__weights="").model)
     fill(module, tensors, file)
     return module.eval(), config
+
+
+def meaning_of(path: Path) -> Meaning:
+    """The names of a checkpoint's classes, and the threshold that is kept with it; 0.5 where none was.
+
+    Reads no weights. `path` and what is raised: as for `load`.
+    """
+    file = found(path)
+    metadata = read_metadata(file, "checkpoint")
+    config = _config(metadata, file)
+    if MEANING not in metadata:
+        return _unsaid(config)
+    meaning = from_json(metadata[MEANING], str(file))
+    if len(meaning.classes) != config.model.classes:
+        message = f"`checkpoint` (={str(file)!r}) names {len(meaning.classes)} classes and has {config.model.classes}"
+        raise ValueError(message)
+    return meaning
+
+
+def keep_threshold(path: Path, threshold: float) -> Path:
+    """Keep with a checkpoint from which probability on a pixel is road; `predict` and `evaluate` go by it.
+
+    The file is replaced whole: its weights and its config stay what they are. Returns the file.
+    Raises what `load` raises, and `ValueError` for a threshold that is not from 0 to 1.
+    """
+    file = found(path)
+    meaning = dataclasses.replace(meaning_of(file), threshold=share("threshold", threshold))
+    tensors, metadata = read_tensors(file, "checkpoint")
+    write_beside(file, packed(tensors, metadata[KEY], meaning))
+    return file
+
+
+def _config(metadata: dict[str, str], file: Path) -> RunConfig:
+    if KEY not in metadata:
+        message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
+        raise ValueError(message)
+    return from_toml(metadata[KEY], str(file))
+
+
+def _unsaid(config: RunConfig) -> Meaning:
+    """Of checkpoints that do not say it."""
+    first = Meaning().classes
+    return Meaning((*first, *(f"class {label}" for label in range(len(first), config.model.classes))))
 
 
 def found(path: Path) -> Path:

@@ -20,7 +20,8 @@ from backstride.files import make_folder, write_beside
 from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.feed import scaled
-from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, total
+from backstride.roads.meaning import share
+from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, level_of, threshold_of, total
 from backstride.roads.prediction.torch_predictor import check_device
 from backstride.roads.sample import ROAD, Dataset
 from backstride.roads.worst import Worst, check_folder, draw
@@ -31,12 +32,17 @@ VIEWS = ("perspective", "bird's eye")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures by view and category, `all` among them; `classes`: IoU by class; `worst`: names, worst first."""
+    """Measures by view and category, `all` among them; `classes`: IoU by class; `worst`: names, worst first.
+
+    `threshold`: the probability that `f` is at. `best_threshold`: the one that MaxF of all pictures is at.
+    """
 
     views: dict[str, dict[str, Measures]]
     classes: dict[str, float]
     worst: tuple[str, ...]
     images: int
+    threshold: float
+    best_threshold: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -60,6 +66,7 @@ def evaluate(
     size: Sequence[int] = (),
     device: str = "cpu",
     worst: int = 10,
+    threshold: float = 0.5,
     on_image: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Measure a network on pictures with masks.
@@ -68,6 +75,7 @@ def evaluate(
     network sees them, as in training. Where a picture has a calibration, it is also measured in bird's-eye view. Into
     `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
     green road that was found, red road that was missed, blue what is none. They replace those of an earlier call.
+    `threshold`: the probability from which on a pixel is road, as `predict` takes it: in the pictures, and for `f`.
 
     Raises `ValueError` where there are no pictures, a mask has another size than its picture, `out` has other files
     among its worst pictures, or `device` is not there.
@@ -81,7 +89,8 @@ def evaluate(
     network = network.to(check_device(device)).eval()
     matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
     seen: list[_Seen] = []
-    kept = Worst(0 if out is None else worst)
+    level = level_of(share("threshold", threshold))
+    kept = Worst(0 if out is None else worst, level)
     for index, sample in enumerate(pictures.samples):
         mask = pictures.mask(index)
         shares = probabilities(network, pictures.image(index), size, device)
@@ -97,16 +106,17 @@ def evaluate(
         if on_image is not None:
             on_image()
     pooled = _pooled(seen)
-    threshold = pooled[VIEWS[0]][ALL].measures().threshold
-    order = sorted(range(len(seen)), key=lambda index: (f_measure(seen[index].counts, threshold), index))[:worst]
+    order = sorted(range(len(seen)), key=lambda index: (f_measure(seen[index].counts, level), index))[:worst]
     made = Evaluation(
         views={
-            view: {name: counts.measures() for name, counts in categories.items()}
+            view: {name: counts.measures(level) for name, counts in categories.items()}
             for view, categories in pooled.items()
         },
         classes=dict(zip(pictures.classes, map(float, intersection_over_union(matrix)), strict=True)),
         worst=tuple(pictures.samples[index].name for index in order),
         images=len(seen),
+        threshold=threshold,
+        best_threshold=threshold_of(pooled[VIEWS[0]][ALL].measures()),
     )
     if out is not None:
 
@@ -116,7 +126,7 @@ def evaluate(
 
             return kept.levels(index, again)
 
-        draw(out, pictures, order, threshold, levels_of)
+        draw(out, pictures, order, level, levels_of)
         write_beside(out / "precision_recall.png", curves.of_precision(_curves(pooled)))
         write_beside(out / "evaluation.json", json.dumps(_finite(made.as_dict()), indent=2) + "\n")
     return made

@@ -20,6 +20,8 @@ import torch
 
 from backstride.files import write_beside
 from backstride.roads.checkpoint import BEST, LAST, packed
+from backstride.roads.meaning import Meaning
+from backstride.roads.metrics import threshold_of
 
 callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
@@ -61,18 +63,20 @@ def read_state(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 class Keeper(callbacks.Checkpoint):
     """Writes a run's files; Lightning calls it after all other callbacks.
 
-    `text`: the config's TOML. `draw`: writes the curves of a table. `tell`: told each row.
+    `text`: the config's TOML. `classes`: their names, kept with the networks, and with each its best held-out
+    threshold. `draw`: writes the curves of a table. `tell`: told each row.
     """
 
     def __init__(
         self,
         out: Path,
         text: str,
+        classes: tuple[str, ...],
         *,
         draw: Callable[[list[Row]], bytes],
         tell: Callable[[Row, bool], None],
     ) -> None:
-        self.out, self.text, self.draw, self.tell = out, text, draw, tell
+        self.out, self.text, self.classes, self.draw, self.tell = out, text, classes, draw, tell
         self.rows: list[Row] = []
         self.best = -1.0
         self.best_epoch = 0
@@ -96,7 +100,8 @@ class Keeper(callbacks.Checkpoint):
             self.best_epoch = int(row["epoch"])
         self.rows.append(row)
         if trainer.is_global_zero:
-            content = packed(pl_module.network.state_dict(), self.text)
+            meaning = Meaning(self.classes, threshold_of(pl_module.measures))
+            content = packed(pl_module.network.state_dict(), self.text, meaning)
             if better:
                 write_beside(self.out / BEST, content)
             write_beside(self.out / LAST, content)

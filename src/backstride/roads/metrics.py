@@ -25,7 +25,8 @@ class Measures:
     """Shares from 0 to 1, at the threshold of the largest F-measure but for `ap`.
 
     `threshold`: the level; `pre`, `rec`: precision and recall; `fpr`, `fnr`: of the background found to be road and
-    of the road that was not found; `iou`: of the road. `pixels`: how many were counted.
+    of the road that was not found; `iou`: of the road. `f`: the F-measure at the level that was asked about.
+    `pixels`: how many were counted.
     """
 
     maxf: float
@@ -35,6 +36,7 @@ class Measures:
     fpr: float
     fnr: float
     iou: float
+    f: float
     threshold: int
     pixels: int
 
@@ -72,12 +74,12 @@ class Counts:
         recall = np.divide(true, true[0], out=np.zeros(LEVELS), where=true[0] > 0)
         return precision, recall
 
-    def measures(self) -> Measures:
-        """All measures; those of an empty class are NaN."""
+    def measures(self, level: int = LEVELS // 2) -> Measures:
+        """All measures, `f` at a level; those of an empty class are NaN."""
         background, road = (int(row.sum()) for row in self.table)
         if not road:
             rate = float("nan")
-            return Measures(*[rate] * 7, threshold=0, pixels=background)
+            return Measures(*[rate] * 8, threshold=0, pixels=background)
         precision, recall = self.curve()
         total = precision + recall
         f = np.divide(2 * precision * recall, total, out=np.zeros(LEVELS), where=total > 0)
@@ -92,6 +94,7 @@ class Counts:
             fpr=false / background if background else float("nan"),
             fnr=1 - float(recall[best]),
             iou=true / (road + false),
+            f=float(f[level]),
             threshold=best,
             pixels=background + road,
         )
@@ -127,6 +130,25 @@ def as_levels(probability: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[
     if probability.dtype == np.uint8:
         return probability.astype(np.uint8, copy=False)
     return np.floor(probability.clip(0, 1) * (LEVELS - 1) + 0.5).astype(np.uint8)
+
+
+def level_of(threshold: float) -> int:
+    """The level from which on a pixel is road, for a probability.
+
+    >>> level_of(0.5), level_of(probability_of(77))
+    (128, 77)
+    """
+    return min(round((LEVELS - 1) * threshold + 0.5), LEVELS - 1)
+
+
+def probability_of(level: int) -> float:
+    """The smallest probability that is rounded to a level, or to a higher one."""
+    return max(level - 0.5, 0) / (LEVELS - 1)
+
+
+def threshold_of(measures: Measures) -> float:
+    """The probability that the largest F-measure is at; 0.5 where nothing is better than to find road everywhere."""
+    return probability_of(measures.threshold) if measures.threshold else 0.5
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -153,7 +153,7 @@ def _fit(
         ]
         steps = settings.epochs * -(-len(loaders[0]) // settings.accumulate)
         module = Training(network, settings, class_weights(settings.balance, split.train), steps)
-        keeper = Keeper(out, text, draw=curves.of_training, tell=_teller(console, settings.epochs))
+        keeper = Keeper(out, text, split.train.classes, draw=curves.of_training, tell=_teller(console, settings.epochs))
         state = out / STATE
         goes_on = resume and state.is_file()
         if goes_on:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,26 @@ from backstride.roads.vgg import torchvision_names
 
 def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file, which holds no code; raises `ValueError` naming the file."""
+    with _opened(path, name) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
+        return tensors, dict(file.metadata() or {})
+
+
+def read_metadata(path: Path, name: str = "weights") -> dict[str, str]:
+    """The metadata alone; raises what `read_tensors` raises."""
+    with _opened(path, name) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Generator[Any]:
     if not path.is_file():
         message = f"`{name}` (={str(path)!r}) does not exist"
         raise ValueError(message)
     safetensors: Any = importlib.import_module("safetensors")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
-            return tensors, dict(file.metadata() or {})
+            yield file
     except (safetensors.SafetensorError, OSError) as error:
         message = f"`{name}` (={str(path)!r}) is no safetensors file: {error}"
         raise ValueError(message) from None

@@ -18,20 +18,19 @@ from backstride.roads.synthetic.dataset import png
 
 FOLDER = "worst"
 WRITTEN = re.compile(r"\d{2,}_.*\.png")
-SPARE = 10  # more are kept than are wanted: the threshold moves while pictures come
 MOST = 2**28  # bytes
 
 
 @dataclass
 class Worst:
-    """Levels of road of the pictures that are the worst so far, at the threshold that is the best so far.
+    """Levels of road of the pictures that are the worst so far.
 
-    `wanted`: how many are to be drawn. `most`: bytes that are kept.
+    `wanted`: how many are to be drawn. `threshold`: the level from which on a pixel is road. `most`: bytes kept.
     """
 
     wanted: int
+    threshold: int
     most: int = MOST
-    _pooled: Counts = field(default_factory=Counts)
     _kept: dict[int, tuple[Counts, NDArray[np.uint8]]] = field(
         default_factory=dict[int, "tuple[Counts, NDArray[np.uint8]]"]
     )
@@ -40,11 +39,9 @@ class Worst:
         """Take a picture, and drop those that are better than as many as are kept."""
         if not self.wanted:
             return
-        self._pooled += counts
         self._kept[index] = counts, levels
-        threshold = self._pooled.measures().threshold
-        order = sorted(self._kept, key=lambda at: (f_measure(self._kept[at][0], threshold), at))
-        while len(order) > self.wanted + SPARE or sum(self._kept[at][1].nbytes for at in order) > self.most:
+        order = sorted(self._kept, key=lambda at: (f_measure(self._kept[at][0], self.threshold), at))
+        while len(order) > self.wanted or sum(self._kept[at][1].nbytes for at in order) > self.most:
             del self._kept[order.pop()]
 
     def levels(self, index: int, otherwise: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ pytest.importorskip("PIL", reason="pictures are read by Pillow")
 
 from PIL import Image
 
+from backstride.roads.meaning import Meaning
 from backstride.roads.prediction import Predictor, predict
 from backstride.roads.prediction import cluster as module
 from backstride.roads.prediction.drawing import Style
@@ -46,6 +47,9 @@ class Given(Loader):
 
     def load(self) -> Predictor:
         return Fragile(self.given.parent)
+
+    def meaning(self) -> Meaning:
+        return Meaning()
 
 
 def jobs(tmp_path: Path) -> Job:

@@ -14,8 +14,9 @@ pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
 pytest.importorskip("onnxscript", reason="torch.onnx exports with it")
 pytest.importorskip("onnxruntime", reason="it runs what is exported")
 
-from backstride.roads.checkpoint import save
+from backstride.roads.checkpoint import keep_threshold, save
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig
+from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.export import export
 from backstride.roads.prediction.loading import Loader
 from backstride.roads.prediction.onnx_predictor import OnnxPredictor, road
@@ -49,6 +50,14 @@ def test_a_checkpoint_runs_in_onnx_runtime_and_tiles_leave_no_seam(tmp_path: Pat
     whole = levels(predictor, found, 2048).astype(int)
     assert abs(levels(predictor, found, 544) - whole).max() <= 1e-4 * LEVELS
     assert abs(levels(TorchPredictor(network()), found).astype(int) - whole).max() <= 1e-4 * LEVELS
+
+
+@pytest.mark.frameworks
+def test_the_threshold_that_is_kept_is_the_exported_networks_too(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path)
+    _ = keep_threshold(file, 0.125)
+    _ = export(file, tmp_path / "net.onnx")
+    assert Loader(tmp_path / "net.onnx").meaning() == Meaning(threshold=0.125)
 
 
 @pytest.mark.frameworks

@@ -17,7 +17,7 @@ from PIL import Image
 from backstride.roads.prediction import Summary, predict
 from backstride.roads.prediction.loading import Loader
 from road_pictures import save
-from roads.prediction.reds import Reds, files_below, picture
+from roads.prediction.reds import Reds, files_below, meant, picture
 
 Run = Callable[..., Summary]
 
@@ -38,6 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reds: Reds) -> Run:
         return reds
 
     monkeypatch.setattr(Loader, "load", load)
+    monkeypatch.setattr(Loader, "meaning", meant)
 
     def call(*sources: Path, **options: Any) -> Summary:
         return predict(sources or (tmp_path / "photos",), checkpoint, tmp_path / "out", **options)

@@ -20,7 +20,7 @@ import av
 from backstride.roads.prediction import Outcome, Skipped, predict
 from backstride.roads.prediction.film import Film, Frame
 from backstride.roads.prediction.loading import Loader
-from roads.prediction.reds import Reds, files_below, film, picture
+from roads.prediction.reds import Reds, files_below, film, meant, picture
 
 loose: Any = av
 Run = Callable[..., Outcome]
@@ -37,6 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return Reds()
 
     monkeypatch.setattr(Loader, "load", load)
+    monkeypatch.setattr(Loader, "meaning", meant)
 
     def call(source: Path, **options: Any) -> Outcome:
         (outcome,) = predict([source], checkpoint, tmp_path / "out", **options).outcomes
@@ -185,6 +186,7 @@ def test_an_interrupt_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return Reds(stop_after=12)
 
     monkeypatch.setattr(Loader, "load", load)
+    monkeypatch.setattr(Loader, "meaning", meant)
     with pytest.raises(KeyboardInterrupt):
         _ = predict([tmp_path / "drive.mp4"], tmp_path / "net.safetensors", tmp_path / "out")
     assert files_below(tmp_path / "out") == ["manifest.json"]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-SHOWN = ("maxf", "ap", "pre", "rec", "fpr", "fnr", "iou")
+SHOWN = ("maxf", "f", "ap", "pre", "rec", "fpr", "fnr", "iou")
 
 
 def evaluate(
@@ -23,6 +23,14 @@ def evaluate(
     ] = None,
     part: Annotated[str, typer.Option(help="held-out, train or all of the pictures; all where --data is new.")] = "",
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst pictures are drawn.")] = 10,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probabilities from here on are road, 0 to 1; by default what is kept with the checkpoint."),
+    ] = None,
+    keep_threshold: Annotated[
+        bool,
+        typer.Option("--keep-threshold", help="Keep the best threshold found here with the checkpoint, for predict."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")] = False,
 ) -> None:
@@ -36,6 +44,7 @@ def evaluate(
     from backstride.roads.sources import open_part  # noqa: PLC0415  the same
 
     network, config = files.load(checkpoint)
+    kept = files.meaning_of(checkpoint).threshold
     pictures = open_part(config, data, part)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
@@ -47,8 +56,11 @@ def evaluate(
             size=config.data.size,
             device=device,
             worst=worst,
+            threshold=kept if threshold is None else threshold,
             on_image=lambda: progress.advance(task),
         )
+    if keep_threshold:
+        _ = files.keep_threshold(checkpoint, found.best_threshold)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
@@ -63,4 +75,12 @@ def evaluate(
             table.add_row(view, category, *(f"{100 * values[name]:.2f}" for name in SHOWN))
     console = Console()
     console.print(table)
+    console.print(_of_thresholds(found.threshold, found.best_threshold, kept=keep_threshold), soft_wrap=True)
     console.print(f"written to {out}", style="dim", markup=False, soft_wrap=True)
+
+
+def _of_thresholds(used: float, best: float, *, kept: bool) -> str:
+    text = f"F is at a threshold of {used:.4g}, MaxF at {best:.4g}"
+    if kept:
+        return f"{text}, which is kept with the checkpoint now"
+    return text if used == best else f"{text}; --keep-threshold keeps that one with the checkpoint"

@@ -30,7 +30,10 @@ def predict(
     write: Annotated[
         str, typer.Option(help="Some of overlay,mask,probability; by default all, of videos no probability.")
     ] = "",
-    threshold: Annotated[float, typer.Option(help="Probabilities from here on are road, 0 to 1.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probabilities from here on are road, 0 to 1; by default what is kept with the checkpoint."),
+    ] = None,
     opacity: Annotated[float, typer.Option(help="Of the road's colour in overlays, 0 to 1.")] = 0.45,
     size: Annotated[
         str | None,
@@ -121,4 +124,5 @@ def _print(found: Summary, out: Path, speed: float | None) -> None:
     words += [f"{found.resumed} finished before"] if found.resumed else []
     words += [f"{len(found.failed)} failed"] if found.failed else []
     console.print(", ".join(words))
+    console.print(f"road from a probability of {found.threshold:.4g} on", style="dim")
     console.print(f"written to {escape(str(out))}", style="dim")

@@ -18,7 +18,9 @@ import torch
 from torch import nn
 
 from backstride.files import refuse_folder, write_beside
-from backstride.roads.checkpoint import found, load
+from backstride.roads.checkpoint import found, load, meaning_of
+from backstride.roads.meaning import KEY as MEANING
+from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
 from backstride.roads.prediction.slicing import sliced
@@ -50,8 +52,8 @@ def export(checkpoint: Path, output: Path) -> Checked:
     if output.suffix != ".onnx":
         message = f"`output` (={str(output)!r}) must end in .onnx"
         raise ValueError(message)
-    network, size = _plain(checkpoint)
-    data = _written(network, size)
+    network, size, meaning = _plain(checkpoint)
+    data = _written(network, size, meaning)
     checked = _compared(network, data)
     if not checked.worst <= TOLERANCE:
         message = f"`checkpoint` (={str(checkpoint)!r}): ONNX Runtime differs from PyTorch by {checked.worst:.1e}"
@@ -65,13 +67,13 @@ def exported(checkpoint: Path) -> bytes:
     return _written(*_plain(checkpoint))
 
 
-def _plain(checkpoint: Path) -> tuple[nn.Module, Sequence[int]]:
-    """The network on PyTorch's own kernels, which the exporter knows, and the size it was trained at."""
+def _plain(checkpoint: Path) -> tuple[nn.Module, Sequence[int], Meaning]:
+    """The network on PyTorch's own kernels, which the exporter knows, the size it was trained at, and its meaning."""
     network, config = load(found(checkpoint))
-    return restore(network), config.data.size
+    return restore(network), config.data.size, meaning_of(checkpoint)
 
 
-def _written(network: nn.Module, size: Sequence[int]) -> bytes:
+def _written(network: nn.Module, size: Sequence[int], meaning: Meaning) -> bytes:
     known = segmenter_of(network).influence
     rows, columns = known.native
     step = known.stride
@@ -90,7 +92,7 @@ def _written(network: nn.Module, size: Sequence[int]) -> bytes:
         onnx: Any = importlib.import_module("onnx")
         model = onnx.load(path)
     sliced(model)
-    for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size)))):
+    for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size))), (MEANING, meaning.to_json())):
         _ = model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
 

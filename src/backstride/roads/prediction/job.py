@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from backstride.roads.meaning import share
 from backstride.roads.prediction.drawing import KINDS, Kind, Style, places
 from backstride.roads.prediction.items import Item, items
 from backstride.roads.prediction.loading import Loader
@@ -20,10 +21,11 @@ BATCHES = {"cpu": 4, "cuda": 16}
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of all items. `resumed`: how many were finished before."""
+    """What became of all items. `resumed`: how many were finished before. `threshold`: the one that was taken."""
 
     outcomes: tuple[Outcome, ...]
     resumed: int
+    threshold: float
 
     @property
     def done(self) -> tuple[Outcome, ...]:
@@ -44,7 +46,7 @@ def predict(
     device: str | None = None,
     runtime: str | None = None,
     write: Sequence[str] = (),
-    threshold: float = 0.5,
+    threshold: float | None = None,
     opacity: float = 0.45,
     size: Sequence[int] | None = None,
     tile: int | None = None,
@@ -59,7 +61,8 @@ def predict(
     road), `probabilities/` (16-bit PNG or FFV1, 65535 for 1) and `manifest.json`. Items that are finished
     there already with the same checkpoint and options are left as they are. `device`: "cpu" or "cuda", None for
     the CPU. `runtime`: "torch" or "onnx"; None goes by the checkpoint. `write`: some of "overlay", "mask" and
-    "probability"; () is all, but of videos no probability. `threshold`: of road. `opacity`: of its colour. `size`:
+    "probability"; () is all, but of videos no probability. `threshold`: of road; None is the one that is kept with the
+    checkpoint. `opacity`: of its colour. `size`:
     (rows, columns) that the network sees pictures scaled to; None is the size that it was trained at, () is each
     picture's own. Outputs have the picture's own size. `tile`: side of the tiles; None takes whole pictures where
     memory allows. `batch`: pictures of one size that run together. `workers`: None runs here; a number, on so many
@@ -68,13 +71,14 @@ def predict(
     Raises `ValueError` for what cannot be used at all, `OSError` where an output cannot be written; what
     is finished then stays, and the same call goes on from there. What cannot be read is in the summary.
     """
-    style = Style(_share("threshold", threshold), _share("opacity", opacity), _kinds(write))
+    kinds, opacity = _kinds(write), share("opacity", opacity)
     for name, value in (("tile", tile), ("batch", batch), ("workers", workers)):
         if value is not None and value < 1:
             message = f"`{name}` (={value}) must be at least 1; the nearest legal value is 1"
             raise ValueError(message)
     found = items(sources, out)
     loader = Loader(checkpoint, device, runtime)
+    style = Style(share("threshold", loader.meaning().threshold if threshold is None else threshold), opacity, kinds)
     seen = None if size is None else _size(size)
     job = Job(loader, out, style, bool(write), seen, tile, batch or BATCHES[loader.device])
     with held(out):
@@ -84,7 +88,7 @@ def predict(
             for path in job.places(item).values():
                 path.unlink(missing_ok=True)
         outcomes = _noted(manifest, _run(job, waiting, workers, progress))
-    return Summary(outcomes, len(found) - len(waiting))
+    return Summary(outcomes, len(found) - len(waiting), style.threshold)
 
 
 @dataclass(frozen=True)
@@ -177,10 +181,3 @@ def _size(size: Sequence[int]) -> tuple[int, ...]:
         message = f"`size` (={tuple(size)}) must be (rows, columns), or () for each picture's own"
         raise ValueError(message)
     return tuple(size)
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        message = f"`{name}` (={value}) must be from 0 to 1"
-        raise ValueError(message)
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.predictor import Predictor
 
 RUNTIMES = ("torch", "onnx")
@@ -55,6 +56,16 @@ class Loader:
     def runtime(self) -> str:
         """What runs it."""
         return self.runtime_given or ("onnx" if self.given.suffix == ".onnx" else "torch")
+
+    def meaning(self) -> Meaning:
+        """What the scores mean; no weights are read for it."""
+        if self.checkpoint.suffix == ".onnx":
+            from backstride.roads.prediction.onnx_predictor import meaning_of  # noqa: PLC0415  loads ONNX Runtime
+
+            return meaning_of(self.checkpoint)
+        from backstride.roads import checkpoint  # noqa: PLC0415  loads torch
+
+        return checkpoint.meaning_of(self.checkpoint)
 
     def load(self) -> Predictor:
         """Load the network; a checkpoint is exported first where ONNX Runtime is to run it."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.roads.meaning import KEY as MEANING
+from backstride.roads.meaning import Meaning
+from backstride.roads.meaning import from_json as from_meaning
 from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
 from backstride.surgery.influence import KEY, from_json
 
@@ -68,7 +72,14 @@ def road(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return 0.5 + 0.5 * np.tanh(0.5 * (logits[:, ROAD] - rest))  # the sigmoid, without overflow
 
 
-def session(model: bytes, device: str, source: str) -> Any:
+def meaning_of(path: Path) -> Meaning:
+    """What the scores of an exported network mean; 0.5 is the threshold where it does not say."""
+    opened = session(path.read_bytes(), "cpu", str(path), optimised=False)
+    notes: dict[str, str] = opened.get_modelmeta().custom_metadata_map
+    return from_meaning(notes[MEANING], str(path)) if MEANING in notes else Meaning()
+
+
+def session(model: bytes, device: str, source: str, *, optimised: bool = True) -> Any:
     """The model in ONNX Runtime; raises `ValueError` where it cannot run it, or not on this device."""
     try:
         runtime: Any = importlib.import_module("onnxruntime")
@@ -80,6 +91,8 @@ def session(model: bytes, device: str, source: str) -> Any:
         raise ValueError(message)
     options: Any = runtime.SessionOptions()
     options.log_severity_level = 4
+    if not optimised:  # to be asked, not run
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return runtime.InferenceSession(model, options, providers=[PROVIDERS[device]])
     except Exception:  # noqa: BLE001  ONNX Runtime raises every kind
