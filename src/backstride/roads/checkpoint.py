@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from backstride.files import write_beside
-from backstride.roads.config import RunConfig, changed, from_toml, to_toml
+from backstride.roads.config import RunConfig, changed, from_toml, require_named, to_toml
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning, from_json, share
 from backstride.roads.model import build
 from backstride.roads.weights import read_metadata, read_tensors
+from backstride.segment.picture import LARGEST
 
 KEY = "backstride.roads"
 BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.toml"
@@ -49,17 +51,19 @@ def packed(state: dict[str, Tensor], text: str, meaning: Meaning) -> bytes:
     return write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
 
 
-def load(path: Path) -> tuple[nn.Module, RunConfig]:
+def load(path: Path, encoder: str | None = None) -> tuple[nn.Module, RunConfig]:
     """The network of a checkpoint, in evaluation, and the config that it was trained with.
 
-    `path`: a file, or a run's folder, whose best (or else last) checkpoint is taken. Nothing is unpickled;
-    an encoder of the kind `package.module:factory` is imported from there.
+    `path`: a file, or a run's folder, whose best (or else last) checkpoint is taken. Nothing is unpickled, and
+    nothing imported that the file names: for an encoder of the kind `package.module:factory`, name it as `encoder`.
 
     Raises `ValueError` naming the file where there is none, or it holds another architecture than it says.
     """
     file = found(path)
     tensors, metadata = read_tensors(file, "checkpoint")
     config = _config(metadata, file)
+    require_named(config.model.encoder, encoder, f"`checkpoint` (={str(file)!r})")
+    _check_claims(config, tensors, file)
     stream: Any = torch.random  # partly untyped
     with stream.fork_rng(devices=[]):
         module = build(changed(config, model__weights="").model)
@@ -101,7 +105,28 @@ def _config(metadata: dict[str, str], file: Path) -> RunConfig:
     if KEY not in metadata:
         message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
         raise ValueError(message)
-    return from_toml(metadata[KEY], str(file))
+    config = from_toml(metadata[KEY], str(file))
+    size = config.data.size
+    if len(size) not in (0, 2) or not all(0 < side < 2**16 for side in size) or math.prod(size) > LARGEST:
+        message = f"`checkpoint` (={str(file)!r}) says that it was trained at {size}, which is no size"
+        raise ValueError(message)
+    return config
+
+
+def _check_claims(config: RunConfig, tensors: dict[str, Tensor], file: Path) -> None:
+    """Refuse sizes that the file says and does not hold, before memory is taken for them."""
+    shapes, model = {tuple(tensor.shape) for tensor in tensors.values()}, config.model
+    wanted: list[tuple[str, tuple[int, ...]]] = [("classes", (model.classes,))]
+    if model.encoder == "vgg16":
+        wanted += [("head_kernel", (model.head, 512, model.head_kernel, model.head_kernel))]
+        wanted += [("head", (model.head, model.head, 1, 1))]
+    for name, shape in wanted:
+        if shape not in shapes:
+            message = (
+                f"`checkpoint` (={str(file)!r}) belongs to another architecture: for its `{name}` "
+                f"(={getattr(model, name)}) it would hold an array of shape {shape}"
+            )
+            raise ValueError(message)
 
 
 def _unsaid(config: RunConfig) -> Meaning:

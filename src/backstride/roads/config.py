@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 Section = TypeVar("Section")
 LARGEST_FILE = 2**20
+LIBRARIES = ("pytorchcv", "timm")  # encoders that they have by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,31 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def is_code(encoder: str) -> bool:
+    """Whether an encoder's name is that of a function somewhere, which runs when it is imported.
+
+    >>> is_code("own.networks:make"), is_code("vgg16"), is_code("timm:resnet18")
+    (True, False, False)
+    """
+    return ":" in encoder and encoder.partition(":")[0] not in LIBRARIES
+
+
+def require_named(encoder: str, named: str | None, source: str) -> None:
+    """Refuse to run code because a file names it: `named` is the encoder that the user named, None for none.
+
+    Raises `ValueError` naming the file `source`.
+    """
+    if named is not None and named != encoder:
+        message = f"`encoder` (={named!r}) is not that of {source}, which is {encoder!r}"
+        raise ValueError(message)
+    if is_code(encoder) and named is None:
+        message = (
+            f"{source} names the encoder {encoder!r}, whose code would run; files are not followed there: "
+            f"where you trust it, name it yourself: --encoder {encoder}"
+        )
+        raise ValueError(message)
 
 
 def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -> str:

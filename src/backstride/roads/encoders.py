@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backstride.roads.config import ModelConfig
+from backstride.roads.config import ModelConfig, is_code
 from backstride.roads.mobilenet import mobilenetv3_small
 from backstride.roads.resnet import resnet34
 from backstride.roads.vgg import vgg16
 
+TIMM = re.compile(r"\w+(\.\w+)?")  # no address: timm would follow "hf-hub:..." and "local-dir:..."
 SIDES = (32, 48)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # of BGR, 0..255, as VGG16 was trained
@@ -79,9 +81,9 @@ def encoder(config: ModelConfig) -> Encoder:
     source, _, model = name.partition(":")
     if source == "pytorchcv" and model:
         return _fitted(name, _pytorchcv(name, model))
-    if source == "timm" and model:
+    if source == "timm" and TIMM.fullmatch(model):
         return _fitted(name, _timm(name, model))
-    if model.isidentifier() and all(part.isidentifier() for part in source.split(".")):
+    if is_code(name) and model.isidentifier() and all(part.isidentifier() for part in source.split(".")):
         return _fitted(name, _factory(name, source, model))
     message = f"`encoder` (={name!r}) must be {LEGAL}"
     raise ValueError(message)

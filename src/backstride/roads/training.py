@@ -25,7 +25,7 @@ from backstride.files import make_folder, write_beside
 from backstride.native import get_num_threads, set_num_threads
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
-from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, to_toml
+from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, require_named, to_toml
 from backstride.roads.data import require_sound
 from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
@@ -230,6 +230,8 @@ def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:
         saved = read_config(path)
         if config is not None:
             _check_same(config, saved, out)
+        else:
+            require_named(saved.model.encoder, None, str(path))
         return saved
     if config is None:
         message = f"`out` (={str(out)!r}) holds no run to resume"

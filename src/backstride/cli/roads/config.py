@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backstride.roads.config import RunConfig, changed, read_config
+from backstride.roads.config import RunConfig, changed, read_config, require_named
 
 
 def given(config: Path | None, out: Path, options: dict[str, object], *, resume: bool) -> RunConfig:
@@ -16,4 +16,7 @@ def given(config: Path | None, out: Path, options: dict[str, object], *, resume:
         base = read_config(saved)
     else:
         base = RunConfig()
-    return changed(base, **options)
+    chosen, named = changed(base, **options), options.get("model__encoder")
+    if named is None:  # what the words name may run, what a file names may not
+        require_named(chosen.model.encoder, None, str(config or saved))
+    return chosen

@@ -32,6 +32,10 @@ def evaluate(
         typer.Option("--keep-threshold", help="Keep the best threshold found here with the checkpoint, for predict."),
     ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The checkpoint's encoder, where that is package.module:factory: it runs."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Measure a trained network: MaxF, average precision and more, by category, and in bird's-eye view.
@@ -43,7 +47,7 @@ def evaluate(
     from backstride.roads.evaluate import evaluate as measure  # noqa: PLC0415  the same
     from backstride.roads.sources import open_part  # noqa: PLC0415  the same
 
-    network, config = files.load(checkpoint)
+    network, config = files.load(checkpoint, encoder)
     kept = files.meaning_of(checkpoint).threshold
     pictures = open_part(config, data, part)
     errors = Console(stderr=True)

@@ -14,6 +14,10 @@ from rich.console import Console
 def export(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or the folder of a run.")],
     output: Annotated[Path, typer.Option(help="The ONNX file.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The checkpoint's encoder, where that is package.module:factory: it runs."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Write a trained network as ONNX, for pictures of any size, and compare ONNX Runtime with PyTorch.
@@ -23,7 +27,7 @@ def export(
     """
     from backstride.roads.prediction.export import export as write  # noqa: PLC0415  loads torch
 
-    checked = write(checkpoint, output)
+    checked = write(checkpoint, output, encoder)
     if as_json:
         typer.echo(json.dumps(asdict(checked), indent=2))
         return

@@ -49,6 +49,10 @@ def predict(
     ] = None,
     ray: Annotated[bool, typer.Option("--ray", help="On a Ray cluster: RAY_ADDRESS's, or one started here.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="How many workers of the cluster.")] = 2,
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The checkpoint's encoder, where that is package.module:factory: it runs."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Find the road in pictures and videos, and draw it over them.
@@ -91,6 +95,7 @@ def predict(
             tile=tile,
             batch=batch,
             workers=workers if ray else None,
+            encoder=encoder,
             progress=rates,
         )
     if as_json:

@@ -39,12 +39,14 @@ class Checked:
     worst: float
 
 
-def export(checkpoint: Path, output: Path) -> Checked:
+def export(checkpoint: Path, output: Path, encoder: str | None = None) -> Checked:
     """Write a checkpoint as ONNX, whole or not at all, and compare ONNX Runtime with PyTorch at several sizes.
 
     The model takes `image`, float32 RGB from 0 to 1, (N, 3, H, W), and gives `logits`, (N, classes, H, W); N, H
     and W are free, H and W from the network's native size on. `backstride roads predict` and
     `backstride segment` run it; its metadata say how far its pixels look.
+
+    `encoder`: see `backstride.roads.checkpoint.load`.
 
     Raises `ValueError` for what is no checkpoint, and where the results differ by more than 1e-3.
     """
@@ -52,7 +54,7 @@ def export(checkpoint: Path, output: Path) -> Checked:
     if output.suffix != ".onnx":
         message = f"`output` (={str(output)!r}) must end in .onnx"
         raise ValueError(message)
-    network, size, meaning = _plain(checkpoint)
+    network, size, meaning = _plain(checkpoint, encoder)
     data = _written(network, size, meaning)
     checked = _compared(network, data)
     if not checked.worst <= TOLERANCE:
@@ -62,14 +64,14 @@ def export(checkpoint: Path, output: Path) -> Checked:
     return checked
 
 
-def exported(checkpoint: Path) -> bytes:
+def exported(checkpoint: Path, encoder: str | None = None) -> bytes:
     """The ONNX model of a checkpoint."""
-    return _written(*_plain(checkpoint))
+    return _written(*_plain(checkpoint, encoder))
 
 
-def _plain(checkpoint: Path) -> tuple[nn.Module, Sequence[int], Meaning]:
+def _plain(checkpoint: Path, encoder: str | None) -> tuple[nn.Module, Sequence[int], Meaning]:
     """The network on PyTorch's own kernels, which the exporter knows, the size it was trained at, and its meaning."""
-    network, config = load(found(checkpoint))
+    network, config = load(found(checkpoint), encoder)
     return restore(network), config.data.size, meaning_of(checkpoint)
 
 

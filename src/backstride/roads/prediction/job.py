@@ -52,6 +52,7 @@ def predict(
     tile: int | None = None,
     batch: int | None = None,
     workers: int | None = None,
+    encoder: str | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Predict the road of pictures and videos, and write it into a folder.
@@ -66,7 +67,8 @@ def predict(
     (rows, columns) that the network sees pictures scaled to; None is the size that it was trained at, () is each
     picture's own. Outputs have the picture's own size. `tile`: side of the tiles; None takes whole pictures where
     memory allows. `batch`: pictures of one size that run together. `workers`: None runs here; a number, on so many
-    workers of a Ray cluster.
+    workers of a Ray cluster. `encoder`: where the checkpoint's is `package.module:factory`, its name, since files do
+    not make code run.
 
     Raises `ValueError` for what cannot be used at all, `OSError` where an output cannot be written; what
     is finished then stays, and the same call goes on from there. What cannot be read is in the summary.
@@ -77,7 +79,7 @@ def predict(
             message = f"`{name}` (={value}) must be at least 1; the nearest legal value is 1"
             raise ValueError(message)
     found = items(sources, out)
-    loader = Loader(checkpoint, device, runtime)
+    loader = Loader(checkpoint, device, runtime, encoder)
     style = Style(share("threshold", loader.meaning().threshold if threshold is None else threshold), opacity, kinds)
     seen = None if size is None else _size(size)
     job = Job(loader, out, style, bool(write), seen, tile, batch or BATCHES[loader.device])

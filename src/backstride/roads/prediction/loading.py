@@ -15,12 +15,15 @@ RUNTIMES = ("torch", "onnx")
 class Loader:
     """`checkpoint`: a file, or a run's folder. `device`, `runtime`: None goes by the file, on the CPU.
 
+    `encoder`: see `backstride.roads.checkpoint.load`.
+
     Raises `ValueError` for a checkpoint that does not exist, and for other devices and runtimes.
     """
 
     given: Path
     device_given: str | None = None
     runtime_given: str | None = None
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.runtime_given not in (None, *RUNTIMES):
@@ -76,9 +79,9 @@ class Loader:
                 return OnnxPredictor(self.checkpoint.read_bytes(), self.device, str(self.checkpoint))
             from backstride.roads.prediction.export import exported  # noqa: PLC0415  loads torch
 
-            return OnnxPredictor(exported(self.checkpoint), self.device, str(self.checkpoint))
+            return OnnxPredictor(exported(self.checkpoint, self.encoder), self.device, str(self.checkpoint))
         from backstride.roads.checkpoint import load  # noqa: PLC0415  loads torch
         from backstride.roads.prediction.torch_predictor import TorchPredictor  # noqa: PLC0415  the same
 
-        network, config = load(self.checkpoint)
+        network, config = load(self.checkpoint, self.encoder)
         return TorchPredictor(network, self.device, config.data.size)
