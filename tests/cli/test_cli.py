@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import backstride as bs
+from backstride.cli import main
 
 
 def backstride(*words: str) -> subprocess.CompletedProcess[str]:
@@ -94,3 +95,46 @@ def test_light_commands_load_no_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "wanted"),
+    [
+        ("roads labels data --out drawn", "backstride.roads.data", '"backstride[roads]"'),
+        ("demo --out demo", "backstride.demo", '"backstride[demo]"'),
+        ("transpose a:b --input 3x8x8 --output x.safetensors", "backstride.surgery", "torch"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_the_command_that_brings_it(
+    command: str, module: str, wanted: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(*_: object) -> None:
+        message = "No module named 'torch'"
+        raise ModuleNotFoundError(message, name="torch.nn")
+
+    monkeypatch.setitem(sys.modules, module, None)
+    finder = type("Missing", (), {"find_spec": staticmethod(missing)})
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        main(command.split())
+    assert caught.value.code == 2
+    name = command.partition(" ")[0]
+    said = f"backstride: `{name}` needs torch, which is not installed: pip install {wanted}\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_ctrl_c_while_it_loads_is_one_line() -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Finder:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, *rest):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from backstride.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "backstride: stopped\n")

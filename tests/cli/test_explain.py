@@ -80,6 +80,7 @@ def test_sizes_too_large_to_draw_are_explained_as_data(tmp_path: Path) -> None:
 def test_every_file_is_written(tmp_path: Path) -> None:
     _ = pytest.importorskip("av", reason="MP4 needs PyAV")
     kinds = {"svg": b"<svg", "gif": b"GIF89a", "png": b"\x89PNG", "html": b"<!doctype html>"}
+    (tmp_path / "out").mkdir()
     words = [word for kind in (*kinds, "mp4") for word in (f"--{kind}", f"out/call.{kind}")]
     done = explain("k=3 s=2 p=same", "--input", "3", "--numbers", *words, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -107,3 +107,20 @@ def test_commands_of_the_page_run(
     code, out, err = run(capsys, *shlex.split(line)[2:], "--no-check")
     assert (code, err) == (0, "")
     assert "def up(x):" in out
+
+
+@pytest.mark.parametrize("out", ["up.safetensors", "link.safetensors", "other.onnx", "no/up.safetensors"])
+def test_the_weights_that_are_read_are_not_written_over(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    path, link = tmp_path / "up.safetensors", tmp_path / "link.safetensors"
+    library.save_file({"up.weight": np.ones((4, 3, 3, 3), np.float32), "head": np.ones(2, np.float32)}, str(path))
+    link.symlink_to(path)
+    before = path.read_bytes()
+    words = ("--to", "keras", "--weights", str(path), "--out", str(tmp_path / out), "--no-check")
+    code, _, err = run(capsys, "nn.ConvTranspose2d(4, 3, 3, 2, 1)", *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith(f"backstride: `out` (={str(tmp_path / out)!r}) ")
+    assert path.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [link, path]

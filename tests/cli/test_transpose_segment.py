@@ -150,20 +150,54 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -
         ("transpose classifier.onnx --input 3x99999x99999 --output x.onnx", "`input_shape` (=(3, 99999, 99999)) has"),
         ("transpose classifier.onnx --input 3x18x14 --output x.onnx --skips 3", "`skips` (=(3,)) must be"),
         ("transpose classifier.onnx --input 3x18x14 --output x.onnx --report .", "`report` (='.') is a folder"),
-        ("segment classifier.onnx photo.jpg --output x.onnx", "`network` (='classifier.onnx') takes images of one si"),
-        ("segment broken.onnx photo.jpg --output x.onnx", "`model` (='broken.onnx') is no ONNX model"),
-        ("segment photo.jpg photo.jpg --output x.onnx", "`network` (='photo.jpg') must be the path of an .onnx or"),
-        ("segment classifier.onnx broken.onnx --output x.onnx", "`photo` (='broken.onnx') is no picture"),
-        ("segment classifier.onnx none.jpg --output x.onnx", "none.jpg: no such file or directory"),
-        ("segment classifier.onnx photo.jpg --mean a --output x.onnx", "`mean` (='a') must be a number"),
+        ("segment classifier.onnx photo.jpg --output x.png", "`network` (='classifier.onnx') takes images of one si"),
+        ("segment broken.onnx photo.jpg --output x.png", "`model` (='broken.onnx') is no ONNX model"),
+        ("segment photo.jpg photo.jpg --output x.png", "`network` (='photo.jpg') must be the path of an .onnx or"),
+        ("segment classifier.onnx broken.onnx --output x.png", "`photo` (='broken.onnx') is no picture"),
+        ("segment classifier.onnx none.jpg --output x.png", "none.jpg: no such file or directory"),
+        ("segment classifier.onnx photo.jpg --output x.jpg", "`output` (='x.jpg') must end in .png"),
+        ("segment classifier.onnx photo.png --output link.png", "`output` (='link.png') is the file that `photo` (='p"),
+        ("transpose classifier.onnx --input 3x18x14 --output link.onnx", "`output` (='link.onnx') is the file that `m"),
+        (
+            "transpose classifier.onnx --input 3x18x14 --output no/x.onnx",
+            "`output` (='no/x.onnx') lies in a folder that",
+        ),
+        (
+            "transpose classifier.onnx --input 3x18x14 --output x.onnx --report x.txt",
+            "`report` (='x.txt') must end in .h",
+        ),
+        ("segment classifier.onnx photo.jpg --mean a --output x.png", "`mean` (='a') must be a number"),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_no_file(words: str, said: str, backstride: Shell) -> None:
     _ = (backstride.folder / "broken.onnx").write_bytes((backstride.folder / "classifier.onnx").read_bytes()[:200])
-    before = set(backstride.folder.iterdir())
+    Image.open(backstride.folder / "photo.jpg").save(backstride.folder / "photo.png")
+    for ending, name in ((".png", "photo.png"), (".onnx", "classifier.onnx")):
+        (backstride.folder / f"link{ending}").symlink_to(name)
+    before = {path: path.read_bytes() for path in backstride.folder.iterdir()}
     done = backstride(*words.split())
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith(f"backstride: {said}"), done.stderr
     assert done.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in backstride.folder.iterdir()} == before
+
+
+def test_a_report_that_cannot_be_written_leaves_no_network(backstride: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("backstride.surgery.file.page", refuse)
+    before = set(backstride.folder.iterdir())
+    words = ("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx", "--report", "report.html")
+    done = backstride(*words)
+    assert (done.returncode, done.stderr) == (2, "backstride: report.html: no space left on device\n")
     assert set(backstride.folder.iterdir()) == before
+
+
+def test_there_is_a_name_for_each_class(backstride: Shell) -> None:
+    assert backstride("transpose", "grey.onnx", "--input", "1x20x24", "--output", "fcn.onnx").returncode == 0
+    _ = (backstride.folder / "names.txt").write_text("sky\nsea\n\n")
+    done = backstride("segment", "fcn.onnx", "photo.jpg", "--names", "names.txt")
+    said = "`names` (='names.txt') has 2 names; give one for each of the 5 classes"
+    assert (done.returncode, done.stderr) == (2, f"backstride: {said}\n")

@@ -85,6 +85,7 @@ def test_a_program_runs_on_the_weights_of_a_file(saved: tuple[Path, Any, Any], m
 def test_the_file_holds_the_target_s_layout(saved: tuple[Path, Any, Any]) -> None:
     path, kernel, bias = saved
     out = path.parent / "converted" / "k.safetensors"
+    out.parent.mkdir()
     _ = convert_file(port("nn.ConvTranspose2d(4, 3, 3, 2, 1)", to="keras"), path, out=out)
     library: Any = importlib.import_module("safetensors.numpy")
     found = library.load_file(str(out))

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+EXTRAS = {"demo": "demo", "segment": "segment", "explore": "explore", "port": "port", "roads": "roads"}
 COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
 INTERRUPTED = 130
 
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(problem.format_message(), 2)
     except OSError as problem:
         _fail(_of_a_file(problem), 2)
+    except ModuleNotFoundError as problem:
+        _fail(_of_a_package(problem, words[0]), 2)
     except (ValueError, TypeError, ImportError) as problem:
         _fail(str(problem), 2)
     except EndedError as end:
@@ -84,6 +87,15 @@ def _of_a_file(problem: OSError) -> str:
     if problem.filename is None or problem.strerror is None:
         return str(problem)
     return f"{problem.filename}: {problem.strerror.lower()}"
+
+
+def _of_a_package(problem: ModuleNotFoundError, command: str) -> str:
+    """Python's words about a package that is missing; those of our own are whole sentences."""
+    if problem.name is None or not str(problem).startswith("No module named"):
+        return str(problem)
+    package = problem.name.partition(".")[0]
+    wanted = f'"backstride[{EXTRAS[command]}]"' if command in EXTRAS else package
+    return f"`{command}` needs {package}, which is not installed: pip install {wanted}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

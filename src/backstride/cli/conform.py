@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, check_folder, write_beside
 
 
 def conform(
@@ -27,7 +27,9 @@ def conform(
     from backstride import conform as room  # noqa: PLC0415  the same
 
     if out is not None:
-        refuse_folder("out", out)
+        check_file("out", out, endings=(".md",))
+    if scripts is not None:
+        check_folder("scripts", scripts)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}

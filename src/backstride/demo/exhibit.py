@@ -17,7 +17,7 @@ from backstride.demo.pictures import Grid
 from backstride.demo.report import Example, Findings, page
 from backstride.demo.result import DemoResult
 from backstride.demo.scenes import BACKGROUND, LabelMaps, Scenes
-from backstride.files import make_folder, write_beside
+from backstride.files import check_folder, make_folder, write_beside
 
 SHOWN = 4  # scenes on the page: the first of the held-out ones
 IN_OVERVIEW = 2
@@ -115,18 +115,16 @@ def _summary(result: DemoResult, scenes: int) -> list[str]:
     return [story, test, tuned, effort]
 
 
-def check_folder(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Make the folder, and make sure that files can be made in it.
 
-    Raises `ValueError` where it, or one above it, is a file, and `OSError` where it cannot be written to.
+    Raises `ValueError` where it is a file or what it lies in is no folder, and `OSError` where it cannot be written to.
     """
+    check_folder("out", out)
     try:
         make_folder(out)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except ValueError:
-        message = f"`out` (={str(out)!r}) must be a folder, but it, or one above it, is a file"
-        raise ValueError(message) from None
     except OSError as error:
         message = f"`out` (={str(out)!r}) cannot be written to: {os.strerror(error.errno or 0).lower()}"
         raise OSError(message) from None

@@ -14,7 +14,7 @@ from rich.console import Console
 from backstride.demo import classifier, training
 from backstride.demo.article import ArticleCheck, article_check
 from backstride.demo.digits import SIDE, Digits, load, required
-from backstride.demo.exhibit import FILES, SHOWN, Exhibit, check_folder
+from backstride.demo.exhibit import FILES, SHOWN, Exhibit, check_writable
 from backstride.demo.journal import Journal, journal
 from backstride.demo.metrics import Matrix, intersection_over_union
 from backstride.demo.result import DemoResult, ProofFigures
@@ -67,7 +67,7 @@ def run(out: Path, *, quick: bool = False, seed: int = 0, console: Console | Non
     _ = load_torch()
     for module in NEEDED:
         _ = required(module)
-    check_folder(out)
+    check_writable(out)
     with journal(number, console or Console()) as notes:
         result, exhibit = _work(notes, QUICK if quick else FULL, out, quick=quick)
         exhibit.write(result, out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from backstride.calls import SourceCall, parse
 from backstride.explain.explanation import Explanation, explain
 from backstride.explain.views import VIEWS, View, draw, frame_seconds
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, write_beside
 from backstride.geometry import Geometry, Size
 from backstride.geometry import convolution as sized_convolution
 
@@ -58,7 +58,7 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
     Nothing is written unless everything could be made. Raises `ValueError` for what is not legal or too large.
     """
     for kind, path in files.items():
-        refuse_folder(kind, path)
+        check_file(kind, path, endings=(f".{kind}",), inputs=_read_files(request))
     call = _read(request)
     view = chosen_view(request.view, "convolution" if request.convolution else "scatter")
     explanation = explain(call)
@@ -71,6 +71,12 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
     for kind, content in made.items():
         write_beside(files[kind], content)
     return Answer(explanation, made)
+
+
+def _read_files(request: Request) -> dict[str, Path]:
+    model, _, _ = request.call.rpartition(":")
+    words = {"call": model, "x": request.x or "", "w": request.w or ""}
+    return {name: Path(text) for name, text in words.items() if text.endswith((".onnx", ".npy"))}
 
 
 def chosen_view(view: str | None, default: View, views: tuple[View, ...] = VIEWS) -> View:

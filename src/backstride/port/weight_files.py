@@ -11,7 +11,7 @@ import numpy as np
 from backstride.calls.arguments import nearest
 from backstride.calls.onnx_node import file_and_node, read_tensors
 from backstride.conventions import convert_kernel
-from backstride.files import write_beside
+from backstride.files import check_file, write_beside
 from backstride.layout import AnyArray
 from backstride.port.api import Port, kernel_shape, port
 from backstride.port.weights import to_ours
@@ -27,6 +27,8 @@ def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, o
     model.torch.safetensors without it. A bias that the call has and the file has not is 0.
     """
     problem, call = result.problem, result.call
+    path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out
+    check_file("out", path, endings=(".safetensors",), inputs={"weights": weights})
     shape = kernel_shape(problem, call.convention)
     if weights.suffix == ".onnx":
         found = _of_node(weights, result, shape)
@@ -36,7 +38,6 @@ def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, o
     arrays = {"kernel": convert_kernel(ours, result.convention, groups=problem.groups)}
     if problem.bias:
         arrays["bias"] = found.get("bias", np.zeros(problem.big, np.float32))
-    path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out
     write_file(path, arrays)
     return port(result.call.at(result.geometry.input), to=result.target.name, weights=path)
 

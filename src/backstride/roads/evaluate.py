@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from backstride.demo.metrics import intersection_over_union
-from backstride.files import make_folder, write_beside
+from backstride.files import check_folder, make_folder, write_beside
 from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.feed import scaled
@@ -24,7 +24,7 @@ from backstride.roads.meaning import share
 from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, level_of, threshold_of, total
 from backstride.roads.prediction.torch_predictor import check_device
 from backstride.roads.sample import ROAD, Dataset
-from backstride.roads.worst import Worst, check_folder, draw
+from backstride.roads.worst import Worst, check_worst, draw
 
 ALL = "all"
 VIEWS = ("perspective", "bird's eye")
@@ -84,8 +84,9 @@ def evaluate(
         message = "there is no picture to evaluate on"
         raise ValueError(message)
     if out is not None:
+        check_folder("out", out)
         make_folder(out)
-        check_folder(out)
+        check_worst(out)
     network = network.to(check_device(device)).eval()
     matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
     seen: list[_Seen] = []

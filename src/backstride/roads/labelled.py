@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.files import write_beside
+from backstride.files import check_file, check_folder, make_folder, write_beside
 from backstride.roads.sample import IGNORE, ROAD, Dataset
 from backstride.roads.synthetic.dataset import png
 
@@ -43,8 +43,13 @@ def draw_labels(
 
     Raises `ValueError` for a photograph that cannot be read; what was written before it stays.
     """
+    check_folder("out", out)
+    make_folder(out)
+    for sample in pictures.samples:
+        for source in (sample.image, sample.mask):
+            check_file("out", out / f"{sample.name}.png", inputs={"data": source})
     for index, sample in enumerate(pictures.samples):
         drawn = labels_over(pictures.image(index), pictures.mask(index), zoom)
-        write_beside(out / f"{sample.name}.png", png(drawn))
+        write_beside(out / f"{sample.name}.png", png(drawn), one_of_many=True)
         if progress:
             progress(index + 1, len(pictures.samples))

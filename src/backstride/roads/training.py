@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from backstride.files import make_folder, write_beside
+from backstride.files import check_folder, make_folder, write_beside
 from backstride.native import get_num_threads, set_num_threads
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
@@ -102,6 +102,7 @@ def _train(
     if _first_process():
         _check_pictures(chosen, console)
         _check_hashes(out, hashes)
+        check_folder("out", out)
         make_folder(out)
         _sweep(out)
         if not (out / checkpoint.CONFIG).exists():

@@ -49,7 +49,7 @@ class Worst:
         return self._kept[index][1] if index in self._kept else otherwise()
 
 
-def check_folder(out: Path) -> None:
+def check_worst(out: Path) -> None:
     """Refuse to replace a folder of pictures that has files of others in it."""
     folder = out / FOLDER
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -67,4 +67,4 @@ def draw(
             name = pictures.samples[index].name.replace("/", "_")
             found = levels(index) >= threshold
             drawn = errors_over(pictures.image(index), found, pictures.mask(index))
-            write_beside(folder / f"{place:02d}_{name}.png", png(drawn))
+            write_beside(folder / f"{place:02d}_{name}.png", png(drawn), one_of_many=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, write_beside
 from backstride.segment.network import load_network
 from backstride.segment.picture import as_input, overlay, read_picture
-from backstride.segment.tiles import Progress, check_tile, labels, largest_tile
+from backstride.segment.tiles import Progress, Scores, check_tile, labels, largest_tile
 
 IN_LEGEND = 12
 
@@ -50,13 +52,13 @@ def segment(
     """Label every pixel of a picture and write it with the labels' colours and a legend, as a PNG.
 
     `network`: an .onnx or .keras file, as `backstride transpose` writes it. `names`: a text file, a
-    class a line. `tile`: side of the tiles in pixels; None takes the whole picture where memory
-    allows. `mean`, `std`, `scale`: the network gets `(pixel * scale - mean) / std`, pixels from 0 to
-    255. `opacity`: of the colours. Labels of a tiled picture are those of the whole one.
+    class a line, as many as the network has. `tile`: side of the tiles in pixels; None takes the whole
+    picture where memory allows. `mean`, `std`, `scale`: the network gets `(pixel * scale - mean) / std`,
+    pixels from 0 to 255. `opacity`: of the colours. Labels of a tiled picture are those of the whole one.
 
     Raises `ValueError` for files that are no network or picture and for tiles that are too small.
     """
-    refuse_folder("output", output)
+    check_file("output", output, endings=(".png",), inputs={"network": network, "photo": photo, "names": names})
     if not 0 <= opacity <= 1:
         message = f"`opacity` (={opacity}) must be from 0 to 1"
         raise ValueError(message)
@@ -66,7 +68,8 @@ def segment(
     image = as_input(pixels, loaded.channels, mean, std, scale)
     rows, columns = pixels.shape[:2]
     side = largest_tile((rows, columns), loaded.known) if tile is None else check_tile(tile, loaded.known)
-    map_of_labels = labels(loaded.run, image, loaded.known, side, progress)
+    run = loaded.run if names is None else _counted(loaded.run, names, len(called))
+    map_of_labels = labels(run, image, loaded.known, side, progress)
     kinds, counts = np.unique(map_of_labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     found = tuple(
@@ -78,6 +81,19 @@ def segment(
     return Segmentation((rows, columns), side if side < max(rows, columns) else None, found)
 
 
+def _counted(run: Scores, path: Path, count: int) -> Scores:
+    """The network, which refuses names that are not one for each of its classes."""
+
+    def counted(images: NDArray[Any]) -> NDArray[Any]:
+        scores = run(images)
+        if scores.ndim > 1 and scores.shape[1] != count:
+            message = f"`names` (={str(path)!r}) has {count} names; give one for each of the {scores.shape[1]} classes"
+            raise ValueError(message)
+        return scores
+
+    return counted
+
+
 def _names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
@@ -86,4 +102,6 @@ def _names(path: Path | None) -> dict[int, str]:
     except UnicodeDecodeError:
         message = f"`names` (={str(path)!r}) is no text file; it has the name of a class in each line"
         raise ValueError(message) from None
-    return {entry: line.strip()[:40] for entry, line in enumerate(lines[:65536]) if line.strip()}
+    while lines and not lines[-1].strip():
+        del lines[-1]
+    return {entry: line.strip()[:40] or str(entry) for entry, line in enumerate(lines[:65536])}

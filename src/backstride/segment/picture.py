@@ -27,9 +27,9 @@ def pillow(part: str) -> Any:
     """A module of Pillow."""
     try:
         return importlib.import_module(f"PIL.{part}")
-    except ImportError:
-        message = "pictures need Pillow, which is missing; install it with: pip install 'backstride[segment]'"
-        raise ImportError(message) from None
+    except ModuleNotFoundError as error:
+        message = "pictures need Pillow, which is missing; install it with: pip install pillow"
+        raise ModuleNotFoundError(message, name=error.name) from None
 
 
 def read_picture(path: Path, name: str = "photo") -> Pixels:

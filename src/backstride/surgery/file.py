@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import beside, check_file, write_beside
 from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
 from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
@@ -50,9 +50,10 @@ def convert_file(
     if output.suffix != suffix:
         message = f"`output` (={str(output)!r}) must end in {suffix}, as `model` (={model!r}) asks for"
         raise ValueError(message)
-    for name, path in (("output", output), ("report", report_path)):
-        if path is not None:
-            refuse_folder(name, path)
+    read = None if suffix == ".safetensors" else Path(model)
+    check_file("output", output, inputs={"model": read})
+    if report_path is not None:
+        check_file("report", report_path, endings=(".html", ".htm"), inputs={"model": read})
     shape = check_input_shape(input_shape)
     if np.prod([float(size) for size in shape]) > LARGEST_IMAGE:
         message = f"`input_shape` (={shape}) has more than {LARGEST_IMAGE} numbers"
@@ -67,13 +68,14 @@ def convert_file(
         _refuse_dense(dense)
         options = {"se": se, "classes": classes, "skips": skips, "decoder": decoder, "init": init}
     network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
-    proof = None
-    if report_path is not None:
+    if report_path is None:
+        _save(network, output)
+        return report, None
+    with beside(report_path) as part:  # where the report cannot be written, no network is either
         compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
         proof = _proved(classifier, compared, report, shape)
-    _save(network, output)
-    if report_path is not None:
-        write_beside(report_path, page(report, proof))
+        _ = part.write_text(page(report, proof), encoding="utf-8")
+        _save(network, output)
     return report, proof
 
 

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, write_beside
 from backstride.surgery.applier import check_torch
 
 HEADER = 16 << 20  # bytes that names and shapes may take
@@ -25,7 +25,7 @@ def save_weights(network: Any, path: str | Path) -> None:
     """
     check_torch("network", network)
     target = Path(path)
-    refuse_folder("path", target)
+    check_file("path", target)
     state = {name: value.detach().clone().contiguous().cpu() for name, value in network.state_dict().items()}
     write_beside(target, _library().save(state))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, write_beside
 from backstride.survey.driver import run
 from backstride.survey.roster import ROSTERS
 from backstride.survey.table import to_markdown
@@ -25,7 +25,7 @@ def main() -> int:
     unknown = [name for name in given.frameworks if name not in ROSTERS]
     if unknown:
         parser.error(f"`frameworks` (={unknown[0]!r}) must be some of {', '.join(ROSTERS)}")
-    refuse_folder("out", given.out)
+    check_file("out", given.out, endings=(".md",))
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:

@@ -76,11 +76,13 @@ def write_picture(to: dict[Kind, Path], picture: Pictures, levels: Levels, style
     mask = mask_of(levels, style)
     for kind, path in to.items():
         if kind == "overlay":
-            write_beside(path, _encoded(paint(picture, mask, style.opacity), "JPEG", quality=92, subsampling=0))
+            write_beside(
+                path, _encoded(paint(picture, mask, style.opacity), "JPEG", quality=92, subsampling=0), one_of_many=True
+            )
         elif kind == "mask":
-            write_beside(path, labels_png(mask))
+            write_beside(path, labels_png(mask), one_of_many=True)
         else:
-            write_beside(path, _encoded(levels, "PNG", compress_level=1))
+            write_beside(path, _encoded(levels, "PNG", compress_level=1), one_of_many=True)
 
 
 def labels_png(mask: NDArray[np.uint8]) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from backstride.files import refuse_folder, write_beside
+from backstride.files import check_file, write_beside
 from backstride.roads.checkpoint import found, load, meaning_of
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning
@@ -50,10 +50,7 @@ def export(checkpoint: Path, output: Path, encoder: str | None = None) -> Checke
 
     Raises `ValueError` for what is no checkpoint, and where the results differ by more than 1e-3.
     """
-    refuse_folder("output", output)
-    if output.suffix != ".onnx":
-        message = f"`output` (={str(output)!r}) must end in .onnx"
-        raise ValueError(message)
+    check_file("output", output, endings=(".onnx",), inputs={"checkpoint": checkpoint})
     network, size, meaning = _plain(checkpoint, encoder)
     data = _written(network, size, meaning)
     checked = _compared(network, data)

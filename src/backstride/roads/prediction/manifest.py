@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from backstride.files import leftovers, make_folder, write_beside
+from backstride.files import check_folder, leftovers, make_folder, write_beside
 from backstride.roads.prediction.items import Item
 
 NAME, LOCK = "manifest.json", ".lock"
@@ -107,6 +107,7 @@ def held(folder: Path) -> Generator[None]:
 
     Raises `ValueError` where another run holds it.
     """
+    check_folder("out", folder)
     make_folder(folder)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:

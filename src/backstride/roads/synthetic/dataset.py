@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.files import write_beside
+from backstride.files import check_folder, write_beside
 from backstride.roads.camera import Ground
 from backstride.roads.sample import ROAD, Sample
 from backstride.roads.synthetic.draw import category_of
 from backstride.roads.synthetic.scene import Scene, scene
 
+MARK = "synthetic.txt"
 MOST = 2**20  # scenes of one data set; each data set has seeds of its own
 
 
@@ -107,15 +108,20 @@ def write(
     are written, and of how many. Each file appears whole; scenes already there are written anew.
     """
     found = SyntheticDataset(count, size, seed, clear)
+    check_folder("out", folder)
+    if (folder / "training").exists() and not (folder / MARK).is_file():
+        message = f"`out` (={str(folder)!r}) has pictures that were not rendered here; name another folder"
+        raise ValueError(message)
+    write_beside(folder / MARK, f"scenes of backstride roads synthesize: seed {seed}, size {size[0]}x{size[1]}\n")
     for index, sample in enumerate(found.samples):
         one = found.scene(index)
         training = folder / "training"
         label = f"{sample.category}_road_{index:06d}.png"
         coloured = np.zeros((*one.mask.shape, 3), np.uint8)
         coloured[..., 0], coloured[..., 2] = 255, np.where(one.mask == ROAD, 255, 0)
-        write_beside(training / "image_2" / f"{sample.name}.png", png(one.image))
-        write_beside(training / "gt_image_2" / label, png(coloured))
-        write_beside(training / "calib" / f"{sample.name}.txt", one.camera.calibration())
+        write_beside(training / "image_2" / f"{sample.name}.png", png(one.image), one_of_many=True)
+        write_beside(training / "gt_image_2" / label, png(coloured), one_of_many=True)
+        write_beside(training / "calib" / f"{sample.name}.txt", one.camera.calibration(), one_of_many=True)
         if progress:
             progress(index + 1, count)
 
