@@ -24,12 +24,8 @@ Pixels = NDArray[np.uint8]
 
 
 def pillow(part: str) -> Any:
-    """A module of Pillow."""
-    try:
-        return importlib.import_module(f"PIL.{part}")
-    except ModuleNotFoundError as error:
-        message = "pictures need Pillow, which is missing; install it with: pip install pillow"
-        raise ModuleNotFoundError(message, name=error.name) from None
+    """A module of Pillow; a command without it says how to get it."""
+    return importlib.import_module(f"PIL.{part}")
 
 
 def read_picture(path: Path, name: str = "photo") -> Pixels:
