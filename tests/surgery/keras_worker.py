@@ -69,6 +69,56 @@ def uneven() -> Any:
     return keras.Model(image, layers.Dense(4)(layers.Flatten()(x)))
 
 
+def flat(x: Any) -> Any:
+    return layers.Dense(4)(layers.Flatten()(x))
+
+
+SPELLINGS: dict[str, Callable[[Any], Any]] = {  # of what becomes of a map of 6 channels, 7 x 8
+    "mean, then mean": lambda x: keras.ops.mean(keras.ops.mean(x, axis=2), axis=1),
+    "mean of a view": lambda x: keras.ops.mean(layers.Reshape((56, 6))(x), axis=1),
+    "mean of tokens": lambda x: layers.GlobalAveragePooling1D()(
+        layers.LayerNormalization()(layers.Dense(6, "relu")(layers.Reshape((56, 6))(x)))
+    ),
+    "largest token": lambda x: layers.GlobalMaxPooling1D()(layers.BatchNormalization()(layers.Reshape((-1, 6))(x))),
+    "maximum": lambda x: keras.ops.max(x, axis=(1, 2)),
+    "minimum that keeps its axes": lambda x: layers.Flatten()(keras.ops.min(x, axis=[1, 2], keepdims=True)),
+    "sum": lambda x: keras.ops.sum(x, axis=(-3, -2)) * 0.02,
+    "square": lambda x: keras.ops.sqrt(keras.ops.mean(x**2, axis=(1, 2))),
+    "length": lambda x: keras.ops.norm(layers.Reshape((56, 6))(x), axis=1),
+    "layer norm, spelled out": lambda x: flat(
+        (x - keras.ops.mean(x, axis=-1, keepdims=True)) / keras.ops.sqrt(keras.ops.var(x, axis=-1, keepdims=True) + 0.1)
+    ),
+    "root mean square": lambda x: flat(layers.RMSNormalization()(x)),
+    "root mean square of vectors": lambda x: layers.RMSNormalization()(layers.GlobalAveragePooling2D()(x)),
+    "length one": lambda x: flat(layers.UnitNormalization()(x)),
+    "length one of vectors": lambda x: keras.ops.normalize(layers.GlobalMaxPooling2D()(x), axis=-1),
+    "columns before rows": lambda x: flat(layers.Permute((2, 1, 3))(x)),
+    "MTCNN": lambda x: flat(layers.Permute((3, 2, 1))(x)),
+    "channels first": lambda x: flat(keras.ops.transpose(x, (0, 3, 1, 2))),
+    "map of tokens": lambda x: flat(layers.Conv2D(3, 3)(layers.Reshape((7, 8, 6))(layers.Reshape((56, 6))(x)))),
+    "every second cell": lambda x: flat(x[:, ::2, ::2]),
+    "a crop": lambda x: flat(x[:, 1:4, -5:-1, 1:]),
+    "one row": lambda x: keras.ops.mean(x[:, 3], axis=1),
+    "the middle cell": lambda x: x[:, 3, 4, :],
+}
+
+
+def spelled(name: str) -> dict[str, Any]:
+    """One spelling at native size and on a larger image."""
+    image = keras.Input((9, 10, 3))
+    x = SPELLINGS[name](layers.Conv2D(6, 3)(image))
+    model = drawn(keras.Model(image, layers.Dense(3)(x)))
+    network, report = convolutionalize(model, (3, 9, 10))
+    proof = prove(model, network, report, np.random.default_rng(2).normal(size=(3, 14, 13)).astype(np.float32))
+    compared = ~np.isnan(proof.deviation)
+    return {
+        "holds": proof.holds,
+        "difference": proof.native_difference,
+        "cells": int(compared.sum()),
+        "must": bool(proof.expected[compared].all()),
+    }
+
+
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "lenet": (lenet, (1, 20, 24), None),
     "same": (same, (3, 18, 14), None),
@@ -198,6 +248,7 @@ if __name__ == "__main__":
     place = Path(sys.argv[1])
     results = {name: check(name, place) for name in CASES}
     more = {
+        "spelled": {name: spelled(name) for name in SPELLINGS},
         "densified": {name: densified(name) for name in ("lenet", "nested", "uneven")},
         "valid": valid(),
         "joined": [joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")],

@@ -16,7 +16,8 @@ def test_a_softmax_that_multiplies_a_matrix_is_attention() -> None:
 def test_a_named_operation_is_attention() -> None:
     graph = Chain(3, 8, 8).node("tokens", "reshape", 3, 64).node("block (MultiHeadAttention)", "other", 64, 3).graph()
     assert "(block (MultiHeadAttention))" in attention_behind(graph, graph["tokens"])
-    assert not attention_behind(graph, graph["block (MultiHeadAttention)"])
+    named = attention_behind(graph, graph["block (MultiHeadAttention)"])
+    assert named == "; attention makes every place depend on the whole image"
 
 
 def test_a_classifier_s_softmax_is_none() -> None:

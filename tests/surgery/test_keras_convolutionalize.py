@@ -51,6 +51,14 @@ def test_networks_equal_their_classifiers(measured: dict[str, Any]) -> None:
             assert found["exact"] == found["expected"] == found["cells"], name
 
 
+def test_spellings_equal_the_classifier_on_every_crop(measured: dict[str, Any]) -> None:
+    assert len(measured["spelled"]) > 20
+    for name, found in measured["spelled"].items():
+        assert found["holds"], name
+        assert found["must"], name
+        assert found["cells"] > 5, name
+
+
 def test_transposed_networks_label_every_pixel_and_survive_a_file(measured: dict[str, Any]) -> None:
     for name, found in measured["cases"].items():
         if name == "nested":

@@ -33,9 +33,9 @@ REFUSED = {
         case(("Conv", "x k", "y", {}), k=(2, 3, 3, 3)),
         "the result: gives a map of 2 channels, 6 x 6: the model is no classifier of whole images",
     ),
-    "a mean over the channels": (
-        case(("GlobalAveragePool", "x", "p", {}), ("ReduceMean", "x", "y", {"axes": [1]})),
-        "n1 (ReduceMean): takes the mean over other axes than the two of the map (it meets a map of 3 channels, 8 x 8)",
+    "a mean over the images": (
+        case(("GlobalAveragePool", "x", "p", {}), ("ReduceMean", "x", "y", {"axes": [0, 1]})),
+        "n1 (ReduceMean): gives (1, 1, 8, 8), which has no axis for the images of a batch",
     ),
     "squeeze and excitation": (
         case(("GlobalAveragePool", "x", "p", {}), ("Mul", "x p", "m", {}), ("GlobalMaxPool", "m", "y", {})),

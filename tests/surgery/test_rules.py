@@ -34,7 +34,7 @@ def test_a_flattened_map_gives_the_kernel_and_later_layers_are_1x1() -> None:
             ("conv", (1, 1)),
         ),
     ]
-    assert rewrite(graph).graph["fc"].order == "channels_first"
+    assert rewrite(graph).graph["fc"].order == "chw"
     assert rewrite(graph).graph["fc"].inputs == ("d",)
     assert rewrite(graph).graph["d"].inputs == ("c",)
 
@@ -42,7 +42,7 @@ def test_a_flattened_map_gives_the_kernel_and_later_layers_are_1x1() -> None:
 def test_the_order_of_the_flattening_is_kept() -> None:
     chain = Chain(3, 4, 5).node("p", "permute", 4, 5, 3, axes=(0, 2, 3, 1)).node("f", "reshape", 60)
     found = rewrite(chain.node("fc", "dense", 2).graph())
-    assert found.graph["fc"].order == "channels_last"
+    assert found.graph["fc"].order == "hwc"
     assert [node.kind for node in found.replaced["f"]] == ["permute"]
     assert found.graph["f"].axes == (0, 3, 1, 2)
 
@@ -78,9 +78,9 @@ def test_reshapes_that_split_and_join_the_same_axes_are_dropped() -> None:
 REASONS: dict[Kind, str] = {
     "softmax": "sums over positions, so its result depends on the image's size",
     "layer_norm": "normalises over positions, so its result depends on the image's size",
-    "permute": "permutes the axes (), which mixes rows, columns or tokens with channels",
+    "permute": "permutes the axes (), which are not those of a map",
     "concat": "joins positions, whose number is fixed",
-    "mean": "takes the mean over other axes than the two of the map",
+    "mean": "reduces over the images of the batch",
     "dense": "mixes the columns of the map, whose number is fixed",
 }
 

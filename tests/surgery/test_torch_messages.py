@@ -29,7 +29,7 @@ class Parametrized(nn.Linear):
 
 
 def tokens(x: Tensor, layers: Any) -> Tensor:
-    return layers["head"](layers["patch"](x).flatten(2).transpose(1, 2).mean(1))
+    return layers["head"](layers["patch"](x).flatten(2).transpose(1, 2).softmax(1).mean(1))
 
 
 def excited(x: Tensor, layers: Any) -> Tensor:
@@ -56,8 +56,8 @@ REFUSED = {
         Calls(tokens, patch=nn.Conv2d(3, 8, 4, 4), head=nn.Linear(8, 2)),
         (3, 28, 28),
         (
-            "`model` (=Calls) cannot become fully convolutional: flatten: makes (N, 8, 49) of it, whose positions"
-            " are tokens of a fixed number (it meets a map of 8 channels, 7 x 7)"
+            "`model` (=Calls) cannot become fully convolutional: softmax: sums over positions, so its result depends "
+            "on the image's size (it meets a flattened map of 8 channels, 7 x 7)"
         ),
     ),
     "squeeze and excitation": (
@@ -89,9 +89,8 @@ REFUSED = {
         Calls(lambda x, layers: layers["a"](x[:, 0], x[:, 0], x[:, 0])[0], a=nn.MultiheadAttention(4, 2)),
         (2, 4, 4),
         (
-            "`model` (=Calls) cannot become fully convolutional: getitem: no rule knows this operation; attention "
-            "behind it (layers.a (MultiheadAttention)) makes every place depend on the whole image; getitem_1: no "
-            "rule knows this operation; getitem_2: no rule knows this operation"
+            "`model` (=Calls) cannot become fully convolutional: layers.a (MultiheadAttention): no rule knows this "
+            "operation; attention makes every place depend on the whole image"
         ),
     ),
     "norm of positions": (
@@ -175,10 +174,13 @@ REFUSED = {
             " run the model once, then try again"
         ),
     ),
-    "computed kernels": (
-        Calls(lambda x, layers: F.linear(x.flatten(1), layers["fc"].weight * 2), fc=nn.Linear(12, 2)),
+    "kernels computed from the image": (
+        Calls(lambda x, layers: F.linear(x.flatten(1), layers["fc"].weight * x.mean()), fc=nn.Linear(12, 2)),
         (3, 2, 2),
-        "`model` (=Calls) cannot become fully convolutional: linear: no rule knows this operation",
+        (
+            "`model` (=Calls) cannot become fully convolutional: mean: gives (), which has no axis for the images of "
+            "a batch; linear: no rule knows this operation"
+        ),
     ),
     "two inputs": (
         TwoInputs(),

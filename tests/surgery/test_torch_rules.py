@@ -182,7 +182,8 @@ def test_models_of_many_kinds_convert(name: str) -> None:
 def test_dense_layers_turn_as_dense_to_conv_does(order: Any) -> None:
     window = Window((2, 3), (1, 1), ((0, 0), (0, 0)))
     weight = torch.randn(5, 24)
-    made = convolution(weight, None, Node("it", "conv", (), (5, 1, 1), window=window, order=order))
+    letters = "chw" if order == "channels_first" else "hwc"
+    made = convolution(weight, None, Node("it", "conv", (), (5, 1, 1), window=window, order=letters))
     kernel = dense_to_conv(weight.T, (2, 3), data_format=order)
     wanted = kernel if order == "channels_first" else kernel.permute(3, 2, 0, 1)
     assert torch.equal(made.weight, wanted)

@@ -10,11 +10,13 @@ PASSING = ("dropout", "reshape", "view", "to", "cast")
 
 
 def attention_behind(graph: Graph, node: Node) -> str:
-    """A clause about the first attention that is computed from `node`; "" where there is none.
+    """A clause about attention at `node`, or the first that is computed from it; "" where there is none.
 
     Attention is an operation of that name, or a softmax whose result is multiplied with a matrix
     (Vaswani et al., "Attention Is All You Need", arXiv 1706.03762, equation 1).
     """
+    if _is_named(node, NAMED):
+        return "; attention makes every place depend on the whole image"
     behind, weights = {node.name}, set[str]()
     for other in graph:
         if behind.isdisjoint(other.inputs):

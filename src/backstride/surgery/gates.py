@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backstride.surgery.graph import Gate, Graph, Node
+from backstride.surgery.rules_pooling import STEPS
 
-POOLS = ("mean", "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool")
+POOLS = (*STEPS, "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool")
 
 
 def gated(graph: Graph, choice: Gate) -> Graph:
@@ -48,4 +49,4 @@ def _weighing(graph: Graph, node: Node) -> list[str]:
 
 
 def _is_single(node: Node) -> bool:
-    return node.kind != "input" and (len(node.shape) < 3 or all(cells == 1 for cells in node.shape[1:]))
+    return node.kind != "input" and sum(cells > 1 for cells in node.shape) < 2

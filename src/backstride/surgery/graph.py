@@ -27,6 +27,18 @@ Kind: TypeAlias = Literal[
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "mean",
+    "sum",
+    "amax",
+    "amin",
+    "norm1",
+    "norm2",
+    "var",
+    "std",
+    "square",
+    "sqrt",
+    "absolute",
+    "negative",
+    "scaled",
     "reshape",
     "permute",
     "expand",
@@ -34,12 +46,15 @@ Kind: TypeAlias = Literal[
     "join",
     "parts",
     "part",
+    "slice",
+    "some",
     "dense",
     "batch_norm",
     "layer_norm",
     "activation",
     "dropout",
     "softmax",
+    "channelwise",
     "combine",
     "concat",
     "constant",
@@ -48,6 +63,7 @@ Kind: TypeAlias = Literal[
     "other",
 ]
 Gate: TypeAlias = Literal["global", "local"]
+Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
 WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad")
 GLOBAL = ("global_avg_pool", "global_max_pool")
 
@@ -96,11 +112,13 @@ class Node:
     """One operation.
 
     `label`: its name as the user knows it. `window`: for sliding kinds; `pad` and `edge_pad` slide a
-    window of one cell. `axes`: of a mean, softmax, concat, permute or division into parts, counted with
+    window of one cell. `axes`: of a reduction, softmax, concat, permute or division into parts, counted with
     the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
-    before the dense layer that this convolution was. `factors`: what the channels split into. `gate`:
-    what becomes of a pooling whose result weighs the channels of a whole map. `fits`: inputs that have a
-    cell more than others on some images, which is left out at the end.
+    before the dense layer that this convolution was, such as "chw". `factors`: what the channels split into.
+    `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
+    `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
+    `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which
+    channels.
     """
 
     name: str
@@ -111,10 +129,12 @@ class Node:
     window: Window | None = None
     axes: tuple[int, ...] = ()
     features: int | None = None
-    order: Literal["channels_first", "channels_last"] | None = None
+    order: str = ""
     factors: tuple[int, ...] = ()
+    factor: float = 1.0
     gate: Gate | None = None
     fits: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def pads(self) -> bool:

@@ -20,8 +20,19 @@ CELLWISE = (
 CELLWISE_OPERATIONS = (
     *("Abs", "Absolute", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSilu", "HardSwish"),
     *("HardTanh", "LeakyRelu", "Log", "LogSigmoid", "Negative", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softplus"),
-    *("Softsign", "Sqrt", "Square", "Tanh"),
+    *("Softsign", "Sqrt", "Square", "Tanh", "Rsqrt", "Reciprocal", "Log1p", "Expm1", "Sin", "Cos", "Sign"),
 )
+REDUCING: Mapping[str, Kind] = {
+    "Max": "amax",
+    "Mean": "mean",
+    "Min": "amin",
+    "Std": "std",
+    "Sum": "sum",
+    "Var": "var",
+    "Amax": "amax",
+    "Amin": "amin",
+}
+TURNED = ("reshape", "permute", "slice", *REDUCING.values(), "norm1", "norm2")  # axes counted as Keras does
 COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multiply", "Subtract")
 COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
 Meaning: TypeAlias = tuple[Kind, dict[str, Any]]
@@ -78,7 +89,7 @@ def _axis(call: Call, axis: int) -> int:
     return AXES[axis] if _rank(call) == 4 else axis
 
 
-def _operation(call: Call) -> Meaning:
+def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each family
     name = call.kind
     if name in CELLWISE_OPERATIONS:
         return "activation", {}
@@ -87,13 +98,47 @@ def _operation(call: Call) -> Meaning:
         plain = all(isinstance(entry, int | float) or entry in call.sources for entry in arguments)
         return ("combine", {}) if plain else OTHER
     axis = getattr(call.operation, "axis", None)
-    if name == "Mean" and axis is not None:
-        return "mean", {"axes": tuple(sorted(_axis(call, entry) for entry in _listed(axis)))}
+    if name in (*REDUCING, "Norm") and axis is not None:
+        kind = REDUCING.get(name) or _norm_kind(call.operation.ord)
+        return (kind, {"axes": tuple(sorted(entry % _rank(call) for entry in _listed(axis)))}) if kind else OTHER
+    if name == "Normalize" and isinstance(axis, int):
+        return "channelwise", {"axes": (_axis(call, axis),)}
+    if name == "Transpose":
+        axes = call.operation.axes or range(_rank(call) - 1, -1, -1)
+        return "permute", {"axes": tuple(entry % _rank(call) for entry in axes)}
+    if name == "GetItem":
+        return _slice(call)
     if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
         return "softmax", {"axes": (_axis(call, axis),)}
     if name == "Concatenate":
         return "concat", {"axes": (_axis(call, int(axis or 0)),)}
     return ("reshape", {}) if name in ("Reshape", "Squeeze", "ExpandDims") else OTHER
+
+
+def _norm_kind(order: Any) -> Kind | None:
+    kinds: Mapping[Any, Kind] = {1: "norm1", 2: "norm2", None: "norm2", "fro": "norm2"}
+    return kinds.get(order)
+
+
+def _slice(call: Call) -> Meaning:
+    """What an index with constant slices and numbers takes."""
+    key: Any = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
+    shape = [size or 0 for size in call.sources[0].shape]
+    entries: list[Any] = [*key] if type(key) is tuple else [key]
+    if any(not isinstance(entry, slice | int) and entry is not ... for entry in entries):
+        return OTHER
+    if ... in entries:
+        at = entries.index(...)
+        entries[at : at + 1] = [slice(None)] * (len(shape) + 1 - len(entries))
+    entries += [slice(None)] * (len(shape) - len(entries))
+    places = [
+        range(cells)[entry] if isinstance(entry, slice) else range(entry % cells, entry % cells + 1)
+        for entry, cells in zip(entries[1:], shape[1:], strict=True)
+    ]
+    if entries[0] != slice(None) or any(not taken or taken.step < 1 for taken in places):
+        return OTHER
+    dropped = tuple(axis for axis, entry in enumerate(entries) if not isinstance(entry, slice))
+    return "slice", {"axes": dropped, "cuts": tuple((taken.start, len(taken), taken.step) for taken in places)}
 
 
 def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any = (1, 1)) -> Window:
@@ -143,7 +188,8 @@ def _dense(call: Call) -> Meaning:
 
 
 def _batch_norm(call: Call) -> Meaning:
-    return ("batch_norm", {}) if call.operation.axis in (-1, _rank(call) - 1) else OTHER
+    last = _rank(call) - 1
+    return ("batch_norm", {"axes": (1 if last == 3 else last,)}) if call.operation.axis in (-1, last) else OTHER
 
 
 def _layer_norm(call: Call) -> Meaning:
@@ -186,9 +232,23 @@ def _concat(call: Call) -> Meaning:
     return "concat", {"axes": (_axis(call, call.operation.axis),)}
 
 
-def _mean(call: Call) -> Meaning:
-    _ = call
-    return "mean", {"axes": (2, 3)}
+def _whole(kind: Kind) -> Callable[[Call], Meaning]:
+    """Pooling of a whole map."""
+    return lambda _: (kind, {"axes": (2, 3)})
+
+
+def _over_tokens(kind: Kind) -> Callable[[Call], Meaning]:
+    """Pooling of all positions of a sequence, which a map was reshaped to."""
+    return lambda call: (kind, {"axes": (1,)}) if _rank(call) == 3 else OTHER
+
+
+def _permute(call: Call) -> Meaning:
+    return "permute", {"axes": (0, *call.operation.dims)}
+
+
+def _unit(call: Call) -> Meaning:
+    axes = _listed(call.operation.axis)
+    return ("channelwise", {"axes": (_axis(call, axes[0]),)}) if len(axes) == 1 else OTHER
 
 
 def _plain(kind: Kind) -> Callable[[Call], Meaning]:
@@ -206,17 +266,22 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
     "DepthwiseConv2D": _conv,
     "Dropout": _plain("dropout"),
     "Flatten": _plain("reshape"),
-    "GlobalAveragePooling2D": _mean,
-    "GlobalMaxPooling2D": _plain("adaptive_max_pool"),
+    "GlobalAveragePooling2D": _whole("mean"),
+    "GlobalAveragePooling1D": _over_tokens("mean"),
+    "GlobalMaxPooling1D": _over_tokens("amax"),
+    "GlobalMaxPooling2D": _whole("amax"),
     "LayerNormalization": _layer_norm,
     "LayerScale": _per_channel,
     "MaxPooling2D": _pool("max_pool"),
     "Normalization": _normalization,
     "PReLU": _prelu,
+    "Permute": _permute,
+    "RMSNormalization": _layer_norm,
     "Reshape": _plain("reshape"),
     "SeparableConv2D": _conv,
     "Softmax": _softmax,
     "SpatialDropout2D": _per_channel,
+    "UnitNormalization": _unit,
     "ZeroPadding2D": _padding,
 }
 
@@ -224,25 +289,36 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
 def nodes_of(call: Call) -> tuple[Node, ...]:
     """The plain nodes that a call is; the last has its name.
 
-    A flattened map is turned to channels last first; a softmax inside a layer stands behind it; a
-    pooling of the maximum that drops the axes of the map reshapes.
+    What counts axes as Keras does takes a map that is turned to channels last first, and a map that it gives is turned
+    back; a softmax inside a layer stands behind it.
     """
     kind, details = meaning(call)
     shape, label = plain_shape(call.result.shape), labelled(call)
     sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
-    first = call.sources[0].shape if call.sources else ()
-    if kind == "reshape" and len(first) == 4 and first[1:3] != (1, 1):
-        turned = Node(f"{call.name}/last", "permute", sources, tuple(size or 0 for size in first[1:]), label)
-        turned = _with(turned, axes=(0, 2, 3, 1))
-        return turned, Node(call.name, "reshape", (turned.name,), shape, label)
+    first = tuple(size or 0 for size in call.sources[0].shape[1:]) if call.sources else ()
+    if kind in TURNED and not ("axes" in details and call.kind.startswith("Global") and len(first) == 3):
+        return _turned(call, kind, details, first)
     if kind in ("conv", "dense") and softmax_name(call):
         inner = _with(Node(f"{call.name}/scores", kind, sources, shape, label), **details)
         axes = (1,) if len(shape) in (1, 3) else (len(shape),)
         return inner, Node(call.name, "softmax", (inner.name,), shape, label, axes=axes)
-    if kind == "adaptive_max_pool" and len(shape) == 1:
-        inner = Node(f"{call.name}/map", kind, sources, (*shape, 1, 1), label)
-        return inner, Node(call.name, "reshape", (inner.name,), shape, label)
     return (_with(Node(call.name, kind, sources, shape, label), **details),)
+
+
+def _turned(call: Call, kind: Kind, details: dict[str, Any], first: tuple[int, ...]) -> tuple[Node, ...]:
+    """A node whose axes are Keras's own, between permutations where maps go in or come out."""
+    sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
+    shape = tuple(size or 0 for size in call.result.shape[1:])
+    nodes: list[Node] = []
+    if len(first) == 3:
+        nodes.append(_with(Node(f"{call.name}/last", "permute", sources, first, label), axes=(0, 2, 3, 1)))
+        sources = (nodes[-1].name,)
+    name = f"{call.name}/itself" if len(shape) == 3 else call.name
+    nodes.append(_with(Node(name, kind, sources, shape, label), **details))
+    if len(shape) == 3:
+        turned = Node(call.name, "permute", (name,), plain_shape(call.result.shape), label)
+        nodes.append(_with(turned, axes=(0, 3, 1, 2)))
+    return tuple(nodes)
 
 
 def _with(node: Node, **details: Any) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,17 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.ops import dense_to_conv
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.keras_calls import Call, Ref, restored
 from backstride.surgery.keras_layers import AtrousPooling, CutToSmallest, Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
+from backstride.surgery.kernels import kernel_of
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 keras: Any = importlib.import_module("keras")  # untyped
 
+FUNCTIONS: Mapping[str, Any] = {
+    "absolute": keras.ops.absolute,
+    "negative": keras.ops.negative,
+    "sqrt": keras.ops.sqrt,
+    "square": keras.ops.square,
+}
+REDUCTIONS: Mapping[str, Any] = {
+    "amax": keras.ops.max,
+    "amin": keras.ops.min,
+    "mean": keras.ops.mean,
+    "std": keras.ops.std,
+    "sum": keras.ops.sum,
+    "var": keras.ops.var,
+    "norm1": functools.partial(keras.ops.norm, ord=1),
+    "norm2": functools.partial(keras.ops.norm, ord=2),
+}
 POOLS: Mapping[str, Any] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
 
 
@@ -80,15 +97,13 @@ class Writer:
 
     def _write(self, call: Call) -> None:
         nodes = nodes_of(call)
-        inner = nodes[0]
-        if inner.kind in ("permute", "reshape"):
+        inner = next((node for node in nodes if node.kind not in ("permute", "reshape")), None)
+        if inner is None:  # maps have their channels last here throughout, whatever their axes are called
             result = self._tensors[call.sources[0].name]
         elif inner.name in self._rewriting.replaced:
             result = self._tensors[call.sources[0].name]
             for step in self._rewriting.replaced[inner.name]:
                 result = self._step(call, inner, step, result)
-            if not self._rewriting.replaced[inner.name]:
-                result = self._tensors[call.sources[0].name]
         elif inner.name in self._dense.windows:
             result = self._slid(call, inner, self._tensors[call.sources[0].name])
         else:
@@ -140,18 +155,34 @@ class Writer:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _step(  # noqa: C901, PLR0911  one return for each kind
+    def _step(  # noqa: C901, PLR0911, PLR0912  one return for each kind
         self, call: Call, node: Node, step: Node, source: Any
     ) -> Any:
+        if step.kind in FUNCTIONS:
+            return FUNCTIONS[step.kind](source)
+        if step.kind in REDUCTIONS:
+            return REDUCTIONS[step.kind](source, axis=-1, keepdims=True)
         match step.kind:
             case "permute":
                 return source  # maps have their channels last here throughout
+            case "scaled":
+                return source * step.factor
+            case "channelwise":
+                return self._copy(call, {"axis": -1})(source)
+            case "some":
+                first, count, apart = step.cuts[0]
+                return source[..., first : first + (count - 1) * apart + 1 : apart]
+            case "pad" if node.kind == "slice":
+                assert step.window is not None
+                cells = [(-before, -after) for before, after in step.window.padding]
+                maps = cropped(source, cells, f"{call.name}_crop")
+                return keras.layers.MaxPooling2D(1, step.window.strides, name=call.name)(maps)
             case "conv" if node.kind == "dense":
                 return self._turned(call, node, step)(source)
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
                 return self._slid(call, step, source)
             case "avg_pool" | "max_pool":
-                return pooling(step.kind, self._window(step), step.name)(source)
+                return pooling(step.kind, self._window(step), step.name.replace("/", "_"))(source)
             case "global_avg_pool":
                 return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
             case "global_max_pool":
@@ -244,10 +275,7 @@ class Writer:
             return layer
         dense = call.operation
         weights: list[NDArray[Any]] = dense.get_weights()
-        layout = step.order or "channels_last"
-        kernel = np.asarray(dense_to_conv(weights[0], step.window.kernel, data_format=layout))
-        if layout == "channels_first":  # (C_out, C, *k) to (*k, C, C_out)
-            kernel = kernel.transpose(2, 3, 1, 0)
+        kernel = kernel_of(weights[0].T, step.window.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
         units = int(self._classes.get(node.name, 0) or dense.units)
         layer = keras.layers.Conv2D(
             units,

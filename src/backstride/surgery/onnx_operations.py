@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
 
-from backstride.surgery.graph import WINDOWED, Kind, Window
+from backstride.surgery.graph import WINDOWED, Cut, Kind, Window
 from backstride.surgery.onnx_shapes import Tensor
 
 CELLWISE = (
@@ -82,6 +82,7 @@ class Meaning:
     axes: tuple[int, ...] = ()
     features: int | None = None
     data: int | None = field(default=1)
+    cuts: tuple[Cut, ...] = ()
 
 
 OTHER = Meaning("other", data=None)
@@ -195,20 +196,62 @@ def _pad(call: Call) -> Meaning:
 
 
 def _slice(call: Call) -> Meaning:
-    """Some of the channels of a map."""
-    known = all(source is None or source.value is not None for source in call.sources[1:])
-    kept = call.result.shape[:1] + call.result.shape[2:] == call.first.shape[:1] + call.first.shape[2:]
-    return Meaning("part", axes=(1,)) if known and kept and call.rank == 4 else OTHER
+    """Some entries of an image's axes, at constant places."""
+    values = [None if source is None else source.value for source in call.sources[1:]]
+    if any(value is None and source is not None for value, source in zip(values, call.sources[1:], strict=True)):
+        return OTHER
+    starts, ends, axes, steps = [None if value is None else value.flatten().tolist() for value in values] + [None] * (
+        4 - len(values)
+    )
+    if starts is None or ends is None:
+        starts, ends, axes = call.option("starts"), call.option("ends"), call.option("axes")
+    axes = range(len(starts)) if axes is None else axes
+    entries = {
+        int(axis) % call.rank: slice(first, end, step)
+        for axis, first, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True)
+    }
+    return _taken(call, [range(cells)[entries.get(at, slice(None))] for at, cells in enumerate(call.first.shape)])
 
 
-def _reduce(call: Call) -> Meaning:
-    axes = call.axes()
-    return OTHER if axes is None else Meaning("mean", axes=axes)
+def _gather(call: Call) -> Meaning:
+    """One entry of an axis."""
+    index = call.sources[1]
+    if index is None or index.value is None or index.shape or call.first.origin != "image":
+        return OTHER
+    axis, at = int(call.option("axis", 0)) % call.rank, int(index.value)
+    places = [range(cells) for cells in call.first.shape]
+    at %= call.first.shape[axis]
+    places[axis] = range(at, at + 1)
+    return _taken(call, places, (axis,))
 
 
-def _reduce_max(call: Call) -> Meaning:
-    whole = call.axes() == (2, 3) and call.rank == 4 and len(call.result.shape) == 4
-    return Meaning("adaptive_max_pool") if whole else OTHER
+def _taken(call: Call, places: Sequence[range], dropped: tuple[int, ...] = ()) -> Meaning:
+    """The slice that takes these places of each axis; it leaves the batch whole."""
+    cuts = [(entry.start, len(entry), entry.step) for entry in places]
+    whole = [cut == (0, cells, 1) for cut, cells in zip(cuts, call.first.shape, strict=True)]
+    if not whole[0] or any(entry.step < 1 for entry in places):
+        return OTHER
+    if not dropped and all(whole[:1] + whole[2:]) and cuts[1][2] == 1 and call.rank == 4:
+        return Meaning("part", axes=(1,))
+    return Meaning("slice", axes=dropped, cuts=tuple(cuts[1:]))
+
+
+def _reduce(kind: Kind) -> Callable[[Call], Meaning]:
+    def build(call: Call) -> Meaning:
+        axes = call.axes()
+        return OTHER if axes is None else Meaning(kind, axes=axes)
+
+    return build
+
+
+def _global_norm(call: Call) -> Meaning:
+    kinds: Mapping[int, Kind] = {1: "norm1", 2: "norm2"}
+    order = int(call.option("p", 2))
+    return Meaning(kinds[order], axes=tuple(range(2, call.rank))) if order in kinds else OTHER
+
+
+def _unit(call: Call) -> Meaning:
+    return Meaning("channelwise", axes=(int(call.option("axis", -1)) % call.rank,))
 
 
 def _plain(kind: Kind, data: int | None = 1) -> Callable[[Call], Meaning]:
@@ -280,8 +323,15 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "MaxPool": _pool("max_pool"),
     "PRelu": _prelu,
     "Pad": _pad,
-    "ReduceMax": _reduce_max,
-    "ReduceMean": _reduce,
+    "Gather": _gather,
+    "GlobalLpPool": _global_norm,
+    "LpNormalization": _unit,
+    "ReduceL1": _reduce("norm1"),
+    "ReduceL2": _reduce("norm2"),
+    "ReduceMax": _reduce("amax"),
+    "ReduceMean": _reduce("mean"),
+    "ReduceMin": _reduce("amin"),
+    "ReduceSum": _reduce("sum"),
     "Slice": _slice,
     "Softmax": _softmax,
     "Transpose": _permute,

@@ -259,4 +259,5 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
     data = inputs[: found.data]
     if found.kind == "activation":
         data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
-    return Node(name, found.kind, data, shape[1:], label(call.node), found.window, found.axes, found.features)
+    details = (found.window, found.axes, found.features)
+    return Node(name, found.kind, data, shape[1:], label(call.node), *details, cuts=found.cuts)

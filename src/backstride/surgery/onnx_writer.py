@@ -11,16 +11,27 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from backstride.ops import dense_to_conv
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
+from backstride.surgery.kernels import kernel_of
 from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_operations import Call, per_feature
 from backstride.surgery.onnx_reader import OnnxReading
 from backstride.surgery.onnx_shapes import Tensor, evaluated
+from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
-OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
+OPERATORS: Mapping[str, str] = {
+    "avg_pool": "AveragePool",
+    "max_pool": "MaxPool",
+    "mean": "ReduceMean",
+    "sum": "ReduceSum",
+    "amax": "ReduceMax",
+    "amin": "ReduceMin",
+    "norm1": "ReduceL1",
+    "norm2": "ReduceL2",
+}
+CELLWISE: Mapping[str, str] = {"sqrt": "Sqrt", "absolute": "Abs", "negative": "Neg"}
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 END = 2**63 - 1  # of any axis
 PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
@@ -200,13 +211,27 @@ class Writer:
             sources = [self._step(node, step, sources, output)]
         self._alias[node.name] = sources[0]
 
-    def _step(  # noqa: C901, PLR0911  one return for each kind
+    def _step(  # noqa: C901, PLR0911, PLR0912  one return for each kind
         self, node: Node, step: Node, sources: Sequence[str], output: str
     ) -> str:
         call, builder = self.reading.calls[node.name], self.builder
+        if step.kind in REDUCTIONS:
+            return self._reduced(step, sources[0], output)
         match step.kind:
             case "conv" if node.kind == "dense":
                 return self._turned(node, step, sources[0], output)
+            case "square" | "scaled":
+                other = sources[0] if step.kind == "square" else self._number(step.factor)
+                return builder.add("Mul", [sources[0], other], output)
+            case "sqrt" | "absolute" | "negative":
+                return builder.add(CELLWISE[step.kind], sources, output)
+            case "pad" | "some" if node.kind == "slice":
+                return self._sliced(step, sources[0], output)
+            case "combine":
+                builder.copy(call.node, [self._over_cells(source) for source in call.sources])
+                return output
+            case "channelwise":
+                return builder.add(call.node.op_type, sources, output, axis=1, p=int(call.option("p", 2)))
             case "conv" | "avg_pool" | "max_pool" | "conv_transpose" if node.kind == step.kind:
                 return self._slid(call, step, sources[0])
             case "avg_pool" | "max_pool":
@@ -236,6 +261,39 @@ class Writer:
             case _:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
                 return output
+
+    def _number(self, value: float) -> str:
+        return self.builder.numbers("number", value, self._dtype)
+
+    @property
+    def _dtype(self) -> Any:
+        return helper.tensor_dtype_to_np_dtype(self.reading.tensors[self.reading.image.name].dtype)
+
+    def _over_cells(self, source: Tensor | None) -> str:
+        """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
+        name = self._source(source)
+        if source is None or source.origin == "image" or math.prod(source.shape) == 1:
+            return name
+        return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
+
+    def _reduced(self, step: Node, source: str, output: str) -> str:
+        """A reduction over the channels of each cell; newer operator sets take the axes as an input."""
+        operator = OPERATORS[step.kind]
+        opset = next(iter(self.reading.calls.values())).opset
+        if opset >= (13 if operator == "ReduceSum" else 18):
+            return self.builder.add(operator, [source, self.builder.numbers("axes", [1])], output, keepdims=1)
+        return self.builder.add(operator, [source], output, keepdims=1, axes=[1])
+
+    def _sliced(self, step: Node, source: str, output: str) -> str:
+        """Some cells or channels of a map, counted from its end."""
+        cuts = [(1, *step.cuts[0])] if step.kind == "some" else []
+        rows = [(axis, first, first + (count - 1) * apart + 1, apart) for axis, first, count, apart in cuts]
+        if step.window is not None:
+            pairs = zip(step.window.padding, step.window.strides, strict=True)
+            rows = [(axis, -before, after or END, apart) for axis, ((before, after), apart) in enumerate(pairs, 2)]
+        axes, starts, ends, steps = zip(*rows, strict=True)
+        numbers = [self.builder.numbers(*entry) for entry in (("starts", starts), ("ends", ends), ("axes", axes))]
+        return self.builder.add("Slice", [source, *numbers, self.builder.numbers("steps", steps)], output)
 
     def _regrouped(self, step: Node, source: str, output: str) -> str:
         """Channels split into factors or joined again, on a map of any size."""
@@ -288,19 +346,16 @@ class Writer:
     def _dilated_mean(self, step: Node, source: str, output: str) -> str:
         """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
         window, channels = self._window(step), step.shape[0]
-        dtype = helper.tensor_dtype_to_np_dtype(self.reading.tensors[self.reading.image.name].dtype)
-        mean = self.builder.numbers("mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype)
+        weights = np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel))
+        mean = self.builder.numbers("mean", weights, self._dtype)
         options: dict[str, Any] = {"kernel_shape": window.kernel, "dilations": window.dilation, "group": channels}
         return self.builder.add("Conv", [source, mean], output, **options)
 
     def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""
         assert step.window is not None
-        assert step.order is not None
         matrix, bias = self._dense(node)
-        kernel: NDArray[Any] = dense_to_conv(matrix, step.window.kernel, data_format=step.order)
-        if step.order == "channels_last":  # (*k, C, C_out) to (C_out, C, *k)
-            kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        kernel = kernel_of(matrix.T, step.window.kernel, step.order)
         kernel = self._rescored(node, kernel)
         inputs = [source, self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)]
         if bias is not None:

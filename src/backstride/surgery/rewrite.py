@@ -12,6 +12,30 @@ from backstride.surgery.rules import RULES
 from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewriting, Value
 
 SILENT = ("constant", "scalar")
+PASSING = ("permute", "square", "sqrt", "absolute", "negative", "scaled")  # of which a step is not named
+NAMES = {
+    "conv": "convolution",
+    "permute": "channels first",
+    "avg_pool": "average pooling",
+    "max_pool": "max pooling",
+    "edge_pad": "sliding pooling",
+    "global_avg_pool": "global average pooling",
+    "global_max_pool": "global max pooling",
+    "join": "joined channels",
+    "split": "split channels",
+    "pad": "crop",
+    "some": "some channels",
+    "channelwise": "the same on each cell",
+    "combine": "the same on each cell",
+    "mean": "mean of channels",
+    "sum": "sum of channels",
+    "amax": "maximum of channels",
+    "amin": "minimum of channels",
+    "norm1": "norm of channels",
+    "norm2": "norm of channels",
+    "var": "variance of channels",
+    "std": "deviation of channels",
+}
 
 
 def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewriting:
@@ -101,18 +125,8 @@ def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[
 def _shown(nodes: tuple[Node, ...]) -> str:
     if not nodes:
         return "nothing"
-    node = nodes[-1]
-    name = {
-        "conv": "convolution",
-        "permute": "channels first",
-        "avg_pool": "average pooling",
-        "max_pool": "max pooling",
-        "edge_pad": "sliding pooling",
-        "global_avg_pool": "global average pooling",
-        "global_max_pool": "global max pooling",
-        "join": "joined channels",
-        "split": "split channels",
-    }.get(node.kind, node.kind)
+    node = next((step for step in reversed(nodes) if step.kind not in PASSING), nodes[-1])
+    name = NAMES.get(node.kind, node.kind)
     windows = [step.window.kernel for step in nodes if step.window is not None] if node.window is not None else []
     kernel = " " + "x".join(map(str, map(max, zip(*windows, strict=True)))) if windows else ""
     return name.replace("_", " ") + kernel

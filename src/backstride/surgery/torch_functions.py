@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
-from torch import fx
+from torch import fx, nn
 
+from backstride.surgery.graph import Cut, Kind
 from backstride.surgery.torch_modules import (
     Operation,
     conv_window,
@@ -25,30 +26,49 @@ NAMES: dict[Any, str] = {  # these hide behind a dispatching function without a 
     F.max_pool2d: "max_pool2d",
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
 }
+DROPOUTS: Mapping[str, type[nn.Module]] = {
+    "dropout": nn.Dropout,
+    "dropout1d": nn.Dropout1d,
+    "dropout2d": nn.Dropout2d,
+    "dropout3d": nn.Dropout3d,
+    "alpha_dropout": nn.AlphaDropout,
+    "feature_alpha_dropout": nn.FeatureAlphaDropout,
+}
 PARTS = ("chunk", "split", "tensor_split")
-ALIASES = {"log_softmax": "softmax", "concat": "cat", "concatenate": "cat", "iadd": "add", "imul": "mul"}
+ALIASES = {
+    "log_softmax": "softmax",
+    "concat": "cat",
+    "concatenate": "cat",
+    "iadd": "add",
+    "imul": "mul",
+    "mm": "matmul",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "swapaxes": "transpose",
+}
 CASTS = ("to", "float", "type_as")  # their other arguments say which numbers, not how many
 CELLWISE = (
-    *("abs", "celu", "clamp", "clone", "contiguous", "elu", "exp", "gelu", "hardsigmoid", "hardswish", "hardtanh"),
-    *(
-        "leaky_relu",
-        "local_response_norm",
-        "log_sigmoid",
-        "mish",
-        "neg",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "softsign",
-    ),
-    *("sqrt", "tanh"),
+    *("abs", "celu", "clamp", "clamp_max", "clamp_min", "clip", "clone", "contiguous", "cos", "detach", "elu", "erf"),
+    *("exp", "expm1", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
+    *("local_response_norm", "log", "log1p", "log_sigmoid", "logsigmoid", "mish", "neg", "nan_to_num", "reciprocal"),
+    *("relu", "relu6", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "softplus", "softshrink", "softsign", "sqrt"),
+    *("square", "tanh", "tanhshrink", "threshold"),
 )
-BINARY = ("add", "sub", "mul", "truediv", "div", "maximum", "minimum")
-RESHAPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "getitem", "unflatten")
+BINARY = ("add", "sub", "rsub", "mul", "truediv", "div", "maximum", "minimum", "pow", "addcmul", "lerp")
+RESHAPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "getitem", "unflatten", "ravel")
+SLICING = ("getitem", "narrow", "select")
 EXPANDING = ("expand", "expand_as")
+REDUCING: Mapping[str, str] = {  # with the names of their arguments
+    **dict.fromkeys(("amax", "amin", "max", "mean", "min", "sum"), "input dim keepdim"),
+    **dict.fromkeys(("std", "var"), "input dim unbiased keepdim"),
+    **dict.fromkeys(("linalg_vector_norm", "vector_norm"), "input ord dim keepdim"),
+    "norm": "input p dim keepdim",
+}
+CHANNELWISE: Mapping[str, tuple[str, int]] = {  # with the names of their arguments and the usual axis
+    "glu": ("input dim", -1),
+    "normalize": ("input p dim eps out", 1),
+}
 SIMPLE: Mapping[str, Operation] = {
     **dict.fromkeys(CELLWISE, Operation("activation")),
     **dict.fromkeys(CASTS, Operation("activation", data=1)),
@@ -59,7 +79,7 @@ SIMPLE: Mapping[str, Operation] = {
     "group_norm": Operation("layer_norm", data=1),
     "instance_norm": Operation("layer_norm", data=1),
     "batch_norm": Operation("batch_norm", data=1),
-    "dropout": Operation("dropout"),
+    **dict.fromkeys(DROPOUTS, Operation("dropout")),
 }
 
 
@@ -67,8 +87,12 @@ def function_operation(node: fx.Node, results: Results) -> Operation:
     """What a call does; "other" where the dictionary lacks it."""
     name = called(node)
     name = ALIASES.get(name, name)
-    if name == "getitem" and _cuts_channels(node, results):
-        return Operation("part", data=1)
+    if name in ("getitem", "getattr") and isinstance(results[node.all_input_nodes[0]], tuple | list):
+        if called(node.all_input_nodes[0]) not in ("max", "min"):
+            return Operation("part", data=1)
+        return Operation("reshape" if node.args[1] in (0, "values") else "other", data=1)
+    if name in SLICING and (found := _slice(node, results)) is not None:
+        return found
     if name in RESHAPING:
         return Operation("reshape" if results[node].numel() == fed(node, results).numel() else "other")
     if name in SIMPLE:
@@ -84,6 +108,8 @@ def called(node: fx.Node) -> str:
         return str(target).rstrip("_")
     if target in NAMES:
         return NAMES[target]
+    if target is getattr:
+        return "getattr"
     home = str(getattr(target, "__module__", None))
     known = home.partition(".")[0] in ("torch", "_operator")
     return str(getattr(target, "__name__", "")).rstrip("_") if known else ""
@@ -108,16 +134,43 @@ def parts_axis(node: fx.Node, results: Results) -> tuple[int, ...] | None:
     return (bound(node, results, "input parts dim").get("dim", 0) % fed(node, results).ndim,)
 
 
-def _cuts_channels(node: fx.Node, results: Results) -> bool:
-    """Whether an index takes a tuple's entry, or a stretch of axis 1 alone."""
-    source, index = bound(node, results, "input index").values()
-    if isinstance(source, tuple | list):
-        return True
-    loose: Any = index
-    entries: list[Any] = list(loose) if isinstance(index, tuple) else []
-    if len(entries) < 2 or not all(isinstance(entry, slice) for entry in entries):
-        return False
-    return all(entry == slice(None) for axis, entry in enumerate(entries) if axis != 1)
+def _slice(node: fx.Node, results: Results) -> Operation | None:
+    """What an index with constant slices and numbers takes; None for others, and where nothing is left out."""
+    source, result = fed(node, results), results[node]
+    index = _index(node, results, source.ndim)
+    if index is None or source.numel() == result.numel():
+        return None
+    cuts: list[Cut] = []
+    dropped: list[int] = []
+    for axis, (entry, cells) in enumerate(zip(index, source.shape, strict=True)):
+        places = range(cells)[entry] if isinstance(entry, slice) else range(entry % cells, entry % cells + 1)
+        cuts.append((places.start, len(places), places.step))
+        if not isinstance(entry, slice):
+            dropped.append(axis)
+    if cuts[0] != (0, source.shape[0], 1) or any(step < 1 for _, _, step in cuts):
+        return None
+    whole = [cut == (0, cells, 1) for cut, cells in zip(cuts, source.shape, strict=True)]
+    if not dropped and cuts[1][2] == 1 and all(full for axis, full in enumerate(whole) if axis != 1):
+        return Operation("part", axes=(1,), data=1)
+    return Operation("slice", axes=tuple(dropped), data=1, cuts=tuple(cuts[1:]))
+
+
+def _index(node: fx.Node, results: Results, rank: int) -> list[Any] | None:
+    """An entry for each axis: a slice or a number."""
+    if called(node) in ("narrow", "select"):
+        given = bound(node, results, "input dim start length" if called(node) == "narrow" else "input dim index")
+        first = given.get("start", given.get("index"))
+        entry = slice(first, first + given["length"]) if "length" in given else first
+        axis = given["dim"] % rank
+        return [entry if at == axis else slice(None) for at in range(rank)]
+    loose: Any = bound(node, results, "input index")["index"]
+    entries: list[Any] = [*loose] if type(loose) is tuple else [loose]
+    if any(not isinstance(entry, slice | int) and entry is not ... for entry in entries):
+        return None
+    if ... in entries:
+        at = entries.index(...)
+        entries[at : at + 1] = [slice(None)] * (rank + 1 - len(entries))
+    return entries + [slice(None)] * (rank - len(entries))
 
 
 def _conv2d(node: fx.Node, results: Results) -> Operation:
@@ -168,25 +221,45 @@ def _layer_norm(node: fx.Node, results: Results) -> Operation:
     return Operation("layer_norm", features=math.prod(shape), data=1)
 
 
-def _norm(node: fx.Node, results: Results) -> Operation:
-    """A length; over the positions of a map it is a normalisation's."""
-    axes: Any = bound(node, results, "input ord dim").get("dim")
-    spatial = isinstance(axes, tuple | list) and sorted(map(int, axes)) in ([1, 2], [2, 3])  # pyright: ignore[reportUnknownArgumentType]
-    return Operation("layer_norm" if spatial else "other", data=1)
+def is_stored(node: fx.Node) -> bool:
+    """Whether a node is a weight or computed from weights alone."""
+    return node.op == "get_attr" or (bool(node.all_input_nodes) and all(map(is_stored, node.all_input_nodes)))
 
 
 def _linear(node: fx.Node, results: Results) -> Operation:
     _ = results
-    stored = all(source.op == "get_attr" for source in node.all_input_nodes[1:])
-    return Operation("dense" if stored else "other", data=1)
+    return Operation("dense" if all(map(is_stored, node.all_input_nodes[1:])) else "other", data=1)
 
 
-def _mean(node: fx.Node, results: Results) -> Operation:
-    axes = bound(node, results, "input dim keepdim").get("dim")
-    rank = fed(node, results).ndim
-    if axes is None:
+def _matmul(node: fx.Node, results: Results) -> Operation:
+    """A product with a stored matrix on the right."""
+    given: dict[str, Any] = {**dict(zip(("input", "other"), node.args, strict=False)), **node.kwargs}
+    right = given.get("other", given.get("mat2"))
+    stored = isinstance(right, fx.Node) and is_stored(right) and results[right].ndim == 2
+    return Operation("dense" if stored and not is_stored(node.all_input_nodes[0]) else "other", data=1)
+
+
+def reduced(node: fx.Node, results: Results) -> tuple[int, ...]:
+    """The axes that a reduction takes together, all of them where it names none."""
+    given = bound(node, results, REDUCING[called(node)])
+    axes, rank = given.get("dim", given.get("axis")), fed(node, results).ndim
+    if axes is None or axes == ():
         axes = range(rank)
-    return Operation("mean", axes=tuple(axis % rank for axis in ((axes,) if isinstance(axes, int) else axes)))
+    return tuple(axis % rank for axis in ((axes,) if isinstance(axes, int) else axes))
+
+
+def _reduce(node: fx.Node, results: Results) -> Operation:
+    name = called(node)
+    others = bound(node, results, "input other")
+    if name in ("max", "min") and isinstance(others.get("other"), torch.Tensor):
+        return Operation("combine")
+    if name in ("norm", "vector_norm", "linalg_vector_norm"):
+        given = bound(node, results, REDUCING[name])
+        order = given.get("ord", given.get("p", 2))
+        kinds: dict[Any, Kind] = {1: "norm1", 2: "norm2", "fro": "norm2", None: "norm2"}
+        return Operation(kinds[order], axes=reduced(node, results)) if order in kinds else Operation("other")
+    kind: Any = {"max": "amax", "min": "amin"}.get(name, name)
+    return Operation(kind, axes=reduced(node, results), data=1)
 
 
 def _permute(node: fx.Node, results: Results) -> Operation:
@@ -210,6 +283,14 @@ def _softmax(node: fx.Node, results: Results) -> Operation:
     return Operation("softmax", axes=softmax_axis(dim, fed(node, results).ndim))
 
 
+def _channelwise(node: fx.Node, results: Results) -> Operation:
+    """What takes the numbers along one axis together: 1 of a normalisation, the last of a gated linear unit."""
+    names, usual = CHANNELWISE[called(node)]
+    given = bound(node, results, names)
+    plain = isinstance(axis := given.get("dim", usual), int) and given.get("out") is None
+    return Operation("channelwise", axes=(axis % fed(node, results).ndim,), data=1) if plain else Operation("other")
+
+
 def _cat(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "tensors dim")
     return Operation("concat", axes=(given.get("dim", given.get("axis", 0)) % results[node].ndim,))
@@ -223,9 +304,11 @@ FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "avg_pool2d": _avg_pool2d,
     "pad": _pad,
     "layer_norm": _layer_norm,
-    "linalg_vector_norm": _norm,
+    "rms_norm": _layer_norm,
     "linear": _linear,
-    "mean": _mean,
+    "matmul": _matmul,
+    **dict.fromkeys(REDUCING, _reduce),
+    **dict.fromkeys(CHANNELWISE, _channelwise),
     "permute": _permute,
     "transpose": _transpose,
     "softmax": _softmax,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -37,19 +38,53 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> 
     What `backstride.dense_to_conv` does, in one copy of torch's own layout.
     """
     assert step.window is not None
-    assert step.order is not None
+    kernel = kernel_of(weight.detach(), step.window.kernel, step.order).clone()
     size = step.window.kernel
-    rows: Any = weight.detach()  # torch leaves unflatten untyped
-    kernel: torch.Tensor
-    if step.order == "channels_first":
-        kernel = rows.unflatten(1, (-1, *size)).clone()
-    else:
-        kernel = rows.unflatten(1, (*size, -1)).movedim(-1, 1).contiguous()
     layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(kernel, weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     return layer
+
+
+def kernel_of(rows: torch.Tensor, size: Sequence[int], order: str) -> torch.Tensor:
+    """The rows (C_out, C_in) of a dense layer as kernels (C_out, C, *size), of a map flattened in this order.
+
+    >>> kernel_of(torch.arange(6.0).reshape(1, 6), (3, 1), "hc")[0, :, :, 0]
+    tensor([[0., 2., 4.],
+            [1., 3., 5.]])
+    """
+    letters = "c" + "dhw"[-len(size) :]
+    loose: Any = rows  # torch leaves unflatten untyped
+    lengths = [dict(zip(letters, (-1, *size), strict=True))[letter] for letter in order]
+    turned: torch.Tensor = loose.unflatten(1, lengths) if order else loose
+    axes = [1 + order.index(letter) for letter in letters if letter in order]
+    return turned.permute(0, *axes).reshape(len(rows), -1, *size) if order else turned.reshape(len(rows), -1, *size)
+
+
+def dense_map(  # noqa: PLR0917  what a convolution takes
+    maps: torch.Tensor,
+    rows: torch.Tensor,
+    bias: torch.Tensor | None,
+    size: tuple[int, int],
+    order: str,
+    dilation: tuple[int, int],
+) -> torch.Tensor:
+    """A dense layer of computed weights `rows` (C_out, C_in) as a convolution of maps."""
+    return F.conv2d(maps, kernel_of(rows, size, order), bias, dilation=dilation)
+
+
+def some_channels(maps: torch.Tensor, first: int, count: int, step: int) -> torch.Tensor:
+    """So many channels of maps from the first on, `step` apart."""
+    return maps[:, first : first + (count - 1) * step + 1 : step]
+
+
+def subsampled(maps: torch.Tensor, padding: Sequence[tuple[int, int]], strides: Sequence[int]) -> torch.Tensor:
+    """Maps without the cells that negative padding cuts off, and every so many of the others."""
+    for axis, ((before, after), step) in enumerate(zip(padding, strides, strict=True), 2):
+        index = [slice(None)] * axis + [slice(-before, after or None, step)]
+        maps = maps[tuple(index)]
+    return maps
 
 
 def with_weight_norm(layer: nn.Conv2d, lengths: torch.Tensor, rows: torch.Tensor, step: Node) -> nn.Conv2d:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from backstride.geometry import Pair
-from backstride.surgery.graph import Kind, Window
+from backstride.surgery.graph import Cut, Kind, Window
 
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
@@ -28,6 +28,7 @@ class Operation:
     axes: tuple[int, ...] = ()
     features: int | None = None
     data: int | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 def module_operation(module: nn.Module, rank: int) -> Operation:
@@ -164,6 +165,10 @@ def _softmax_channels(module: Any, rank: int) -> Operation:
     return Operation("softmax", axes=(1,))
 
 
+def _gated(module: Any, rank: int) -> Operation:
+    return Operation("channelwise", axes=(module.dim % rank,))
+
+
 def _on_maps(module: Any, rank: int) -> Operation:
     """Dropout of whole channels and the normalisation over neighbouring channels act alike at every position."""
     _ = module
@@ -191,7 +196,8 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation
     ((nn.Linear,), _linear),
     ((nn.Flatten, nn.Unflatten), _plain("reshape")),
     ((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _plain("batch_norm")),
-    ((nn.LayerNorm,), _layer_norm),
+    ((nn.LayerNorm, nn.RMSNorm), _layer_norm),
+    ((nn.GLU,), _gated),
     ((nn.GroupNorm, nn.InstanceNorm2d), _plain("layer_norm")),
     ((nn.PReLU,), _prelu),
     ((nn.Dropout, nn.AlphaDropout), _plain("dropout")),

@@ -20,7 +20,7 @@ from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
-from backstride.surgery.torch_functions import called, fed, function_operation, parts_axis
+from backstride.surgery.torch_functions import DROPOUTS, called, fed, function_operation, parts_axis
 from backstride.surgery.torch_modules import Operation, module_operation
 from backstride.surgery.torch_tracer import BATCH, ShapeTracer
 from backstride.surgery.values import Refusal, RefusedError
@@ -156,7 +156,7 @@ def _compare(trained: fx.Graph, evaluated: fx.Graph) -> tuple[frozenset[str], bo
     for first, second in pairs:
         if (first.op, first.target) != (second.op, second.target):
             return frozenset(switched), False
-        if called(second) == "dropout" and _dropout_options(first)[1] is not _dropout_options(second)[1]:
+        if called(second) in DROPOUTS and _dropout_options(first)[1] is not _dropout_options(second)[1]:
             switched.add(second.name)
     return frozenset(switched), len(trained.nodes) == len(evaluated.nodes)
 
@@ -169,7 +169,7 @@ def _dropout_options(node: fx.Node) -> tuple[float, bool]:
 
 def dropout_module(node: fx.Node) -> nn.Module:
     """The module that a functional dropout is."""
-    return nn.Dropout(_dropout_options(node)[0])
+    return DROPOUTS[called(node)](_dropout_options(node)[0])
 
 
 def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> Mapping[fx.Node, Any]:
@@ -210,7 +210,8 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     given = any(isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes)
     found = _operation(node, traced, results) if given else Operation("other")
     details = (found.window, found.axes, found.features)
-    return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, *details)
+    shape = tuple(result.shape[1:])
+    return Node(node.name, found.kind, inputs[: found.data], shape, label, *details, cuts=found.cuts)
 
 
 def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any]) -> Node:
@@ -219,6 +220,9 @@ def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any])
     axis = parts_axis(node, results)
     if axis is not None:
         return Node(node.name, "parts", inputs[:1], tuple(fed(node, results).shape[1:]), label, axes=axis)
+    if called(node) in ("max", "min"):  # along an axis they give the places, too
+        found, values = function_operation(node, results), results[node][0]
+        return Node(node.name, found.kind, inputs[:1], tuple(values.shape[1:]), label, axes=found.axes)
     holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(results[node]))
     return Node(node.name, "other", inputs, (), label) if holds else Node(node.name, "scalar", (), (), label)
 

@@ -18,13 +18,17 @@ from torch import fx, nn
 
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import WINDOWED, Node, Window
-from backstride.surgery.torch_functions import called
+from backstride.surgery.rules_pooling import REDUCTIONS
+from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, called
 from backstride.surgery.torch_layers import (
     convolution,
     cut_to_smallest,
+    dense_map,
     dilated_mean,
     layers_of,
     norm_over_map,
+    some_channels,
+    subsampled,
     with_classes,
     with_weight_norm,
 )
@@ -37,6 +41,12 @@ POOLS: Mapping[str, Any] = {
     "max_pool": F.max_pool2d,
     "global_avg_pool": F.adaptive_avg_pool2d,
     "global_max_pool": F.adaptive_max_pool2d,
+}
+CELLWISE: Mapping[str, Any] = {
+    "square": torch.square,
+    "sqrt": torch.sqrt,
+    "absolute": torch.abs,
+    "negative": torch.neg,
 }
 
 
@@ -146,6 +156,10 @@ class Writer:
             case _:
                 if plain.kind in WINDOWED:
                     find = self._found_or_native
+                if isinstance(self._reading.results[node], tuple) and plain.kind != "parts":
+                    both = self._graph.node_copy(node, find)  # the largest and its place
+                    self._written[node.name] = self._graph.call_function(operator.getitem, (both, 0))
+                    return
         self._written[node.name] = self._graph.node_copy(node, find)
 
     def _dilated(self, node: fx.Node, plain: Node) -> fx.Node:
@@ -202,12 +216,18 @@ class Writer:
         find = self._trimmed(node) if self._rewriting.replaced[node.name] else self._find
         sources = [find(source) for source in node.all_input_nodes if source.name in self._rewriting.values]
         for step in self._rewriting.replaced[node.name]:
-            sources = [self._step(node, step, sources)]
+            sources = [self._step(node, step, sources, find)]
         return sources[0]
 
-    def _step(self, node: fx.Node, step: Node, sources: Sequence[fx.Node]) -> fx.Node:
+    def _step(
+        self, node: fx.Node, step: Node, sources: Sequence[fx.Node], find: Callable[[fx.Node], fx.Node]
+    ) -> fx.Node:
         if step.kind in ("conv", "batch_norm", "layer_norm"):
             return self._layer(node, step, sources[0])
+        if step.kind == "combine":
+            return self._graph.node_copy(node, lambda source: self._over_cells(source, find))
+        if step.kind in (*REDUCTIONS, "channelwise"):
+            return self._over_channels(node, step, sources[0])
         if step.kind in ("avg_pool", "max_pool"):
             assert step.window is not None
             return self._slide(step.kind, self._dense.windows.get(step.name, step.window), sources[0])
@@ -217,7 +237,7 @@ class Writer:
             return self._graph.call_method(call, (data, *args), options)
         return self._graph.call_function(call, (data, *args), options)
 
-    def _call(  # noqa: PLR0911  one return for each kind
+    def _call(  # noqa: C901, PLR0911  one return for each kind
         self, node: fx.Node, step: Node
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The function or method of a step without weights, and its arguments beside the data."""
@@ -231,6 +251,15 @@ class Writer:
                 return F.pad, ((left, right, top, bottom),), {"mode": "replicate"}
             case "split":
                 return "unflatten", (1, step.factors), {}
+            case "scaled":
+                return operator.mul, (step.factor,), {}
+            case "square" | "sqrt" | "absolute" | "negative":
+                return CELLWISE[step.kind], (), {}
+            case "pad":
+                assert window is not None
+                return subsampled, (window.padding, window.strides), {}
+            case "some":
+                return some_channels, step.cuts[0], {}
             case "join":
                 return "flatten", (1, len(step.factors)), {}
             case "permute":
@@ -241,9 +270,36 @@ class Writer:
                 assert step.kind == "concat"
                 return torch.cat, (), {"dim": 1}
 
+    def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], fx.Node]) -> fx.Node:
+        """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
+        weights = self._reading.results[source]
+        if source.name in self._rewriting.values or not isinstance(weights, torch.Tensor) or weights.numel() < 2:
+            return find(source)
+        return self._graph.call_method("reshape", (self._find(source), (-1, 1, 1)))
+
+    def _over_channels(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        """A reduction or normalisation over the channels of each cell, which the reduction keeps as one."""
+        if node.op == "call_module":
+            return self._graph.call_function(F.glu, (fed, 1))
+        reduces, name = step.kind != "channelwise", called(node)
+        names = REDUCING[name] if reduces else CHANNELWISE[name][0]
+        given: dict[str, Any] = {**dict(zip(names.split(), node.args, strict=False)), **node.kwargs}
+        kept = {key: value for key, value in given.items() if key not in ("input", "axis")}
+        options = fx.map_arg({**kept, "dim": 1, **({"keepdim": True} if reduces else {})}, self._found_or_native)
+        make: Any = self._graph.call_method if node.op == "call_method" else self._graph.call_function
+        made: fx.Node = make(node.target, (fed,), options)
+        return self._graph.call_function(operator.getitem, (made, 0)) if name in ("max", "min") else made
+
     def _layer(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
-        if node.op != "call_module" and step.kind != "conv":
-            return self._normalise(node, step, fed)
+        if node.op != "call_module":
+            if step.kind != "conv":
+                return self._normalise(node, step, fed)
+            if called(node) == "matmul" or called(node) == "mm" or not self._is_plain(node):
+                return self._computed(node, step, fed)
+        elif step.kind == "layer_norm" and not isinstance(self._module(node), nn.LayerNorm):
+            self._hold(node)
+            turned = self._graph.call_method("movedim", (fed, 1, -1))
+            return self._graph.call_method("movedim", (self._graph.call_module(str(node.target), (turned,)), -1, 1))
         target = self._turn(node, step)
         if step.name in self._dense.windows:
             self._dilate(target, self._dense.windows[step.name], step)
@@ -291,6 +347,27 @@ class Writer:
         given: dict[str, Any] = {**dict(zip(("input", "weight", "bias"), node.args, strict=False)), **node.kwargs}
         weight, bias, stored = given["weight"], given.get("bias"), self._reading.stored
         return stored[str(weight.target)], None if bias is None else stored[str(bias.target)]
+
+    def _is_plain(self, node: fx.Node) -> bool:
+        """Whether a functional dense layer takes stored weights as they are."""
+        return all(source.op == "get_attr" for source in node.all_input_nodes[1:])
+
+    def _computed(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        """A dense layer whose matrix is computed from weights: the convolution computes it in every call."""
+        assert step.window is not None
+        if node.name in self._classes:
+            reason = "gives the scores with computed weights; `classes` needs a layer there"
+            raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
+        product = called(node) != "linear"
+        names = ("input", "weight") if product else ("input", "weight", "bias")
+        given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        weight = next(given[name] for name in ("weight", "other", "mat2") if name in given)
+        rows, bias = fx.map_arg((weight, given.get("bias")), self._find)
+        if product:
+            rows = self._graph.call_method("t", (rows,))
+        dilation = self._dense.windows.get(step.name, step.window).dilation
+        options = (rows, bias, step.window.kernel, step.order, dilation)
+        return self._graph.call_function(dense_map, (fed, *options))
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         return self._reading.model.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from backstride.surgery.graph import Gate, Graph, Node
 
-Form: TypeAlias = Literal["map", "map_last", "flat", "flat_last", "cells", "squeezed", "split", "parts"]
+Form: TypeAlias = Literal["map", "map_last", "view", "split", "parts"]
+Axes: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """What a node gives at native size, and what it stands for once the image may be larger.
 
-    `form` is the classifier's: a map (N, C, h, w), the same with the channels last, either of them
-    flattened, one vector per image, a vector with more axes of length 1, a map whose channels are split
-    into `factors`, or parts of one. In the rewritten network all but `map_last`, `split` and `parts` are
-    maps (N, channels, h, w); a vector is the map's single cell, and a larger image has more of them.
-    `gate`: the vector weighs the channels of a map of `over` cells; `local` ones have a vector for each.
+    `form` is the classifier's: a map (N, C, h, w), the same with the channels last, a view of one, a map whose
+    channels are split into `factors`, or parts of one. A view has the map's numbers on other axes: `axes` says which
+    letters of "chw" each of them runs over after the batch, leaving out what has length 1. ("chw",) is a flattened
+    map, ("c",) a vector, ("hw", "c") tokens, ("w", "h", "c") a turned map. In the rewritten network all but
+    `map_last`, `split` and `parts` are maps (N, channels, h, w); a vector is the map's single cell, and a larger
+    image has more of them. `gate`: the vector weighs the channels of a map of `over` cells; `local` ones have a
+    vector for each.
     """
 
     form: Form
@@ -27,11 +31,48 @@ class Value:
     factors: tuple[int, ...] = ()
     gate: Gate | None = None
     over: tuple[int, ...] = ()
+    axes: Axes = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape in the classifier, as a map (C, h, w)."""
         return (self.channels, *self.size)
+
+    @property
+    def spatial(self) -> str:
+        """The letters of the map's spatial axes."""
+        return "dhw"[-len(self.size) :]
+
+    def length(self, letter: str) -> int:
+        """How long the axis of a letter is."""
+        return self.channels if letter == "c" else self.size[self.spatial.index(letter)]
+
+    @property
+    def layout(self) -> Axes:
+        """The letters of each axis in the classifier, those of length 1 left out.
+
+        >>> Value("map_last", 8, (4, 1)).layout, Value("view", 8, (1, 1), axes=("c",)).layout
+        (('h', '', 'c'), ('c',))
+        """
+        match self.form:
+            case "view":
+                axes = self.axes
+            case "map_last":
+                axes = (*self.spatial, "c")
+            case _:
+                axes = ("c", *self.spatial)
+        return tuple("".join(letter for letter in axis if self.length(letter) > 1) for axis in axes)
+
+    @property
+    def original(self) -> tuple[int, ...]:
+        """The shape in the classifier, without the batch axis."""
+        return tuple(math.prod(map(self.length, axis)) for axis in self.layout)
+
+    def laid(self, axes: Axes) -> Value:
+        """The same numbers on other axes: a map where they stand as in one, else a view."""
+        if axes == replace(self, form="map").layout:
+            return replace(self, form="map", axes=(), factors=())
+        return replace(self, form="view", axes=axes, factors=())
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -46,17 +87,14 @@ class Value:
     def described(self) -> str:
         """The value in words.
 
-        >>> Value("flat", 16, (4, 4)).described()
+        >>> Value("view", 16, (4, 4), axes=("chw",)).described()
         'a flattened map of 16 channels, 4 x 4'
         """
         size = " x ".join(map(str, self.size))
-        match self.form:
-            case "cells" | "squeezed":
-                return f"a vector of {self.channels} features"
-            case "flat" | "flat_last":
-                return f"a flattened map of {self.channels} channels, {size}"
-            case _:
-                return f"a map of {self.channels} channels, {size}"
+        if self.form == "view" and self.is_single:
+            return f"a vector of {self.channels} features"
+        flat = self.form == "view" and any(len(axis) > 1 for axis in self.axes)
+        return f"a {'flattened ' if flat else ''}map of {self.channels} channels, {size}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,167 @@
+"""One law in the many spellings that people write: each equals the classifier at native size and cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="these are PyTorch models")
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import Tensor, nn
+
+from backstride.surgery import convolutionalize, prove
+from surgery.classifiers import Calls
+
+loose: Any = torch  # some of it is untyped
+Forward = Callable[[Tensor, Any], Tensor]
+SIZE = (7, 8)  # of the map of 6 channels that each spelling gets
+CELLS = SIZE[0] * SIZE[1]
+
+
+def vector(function: Callable[[Tensor], Tensor]) -> Forward:
+    """A head on a vector of 6 features."""
+    return lambda x, layers: layers["head"](function(layers["conv"](x)))
+
+
+def flattened(function: Callable[[Tensor], Tensor]) -> Forward:
+    """A head on a whole map, of 6 channels unless it says otherwise."""
+    return lambda x, layers: layers["whole"](function(layers["conv"](x)).flatten(1))
+
+
+def spelled(x: Tensor, layers: Any) -> Tensor:
+    """LayerNorm2d as ConvNeXt's authors wrote it."""
+    y = layers["conv"](x)
+    mean = y.mean(1, keepdim=True)
+    spread = (y - mean).pow(2).mean(1, keepdim=True)
+    y = (y - mean) / torch.sqrt(spread + 1e-6)
+    y = layers["norm"].weight[:, None, None] * y + layers["norm"].bias[:, None, None]
+    return layers["head"](y.mean((-2, -1)))
+
+
+def generalised(x: Tensor, layers: Any) -> Tensor:
+    """GeM pooling (arXiv 1711.02512)."""
+    y = layers["conv"](x).clamp(min=1e-6).pow(3.0)
+    return layers["head"](F.avg_pool2d(y, (y.size(-2), y.size(-1))).pow(1.0 / 3.0).flatten(1))
+
+
+def cosine(x: Tensor, layers: Any) -> Tensor:
+    y = layers["conv"](x).mean((2, 3))
+    return 16 * F.linear(F.normalize(y), F.normalize(layers["head"].weight))
+
+
+def cosine_of_map(x: Tensor, layers: Any) -> Tensor:
+    return F.linear(layers["conv"](x).flatten(1), F.normalize(layers["whole"].weight, dim=1), layers["whole"].bias)
+
+
+def product(x: Tensor, layers: Any) -> Tensor:
+    y = layers["conv"](x).amax((2, 3))
+    y = y / loose.linalg.vector_norm(y, dim=1, keepdim=True)
+    return y @ layers["head"].weight.t() + layers["head"].bias
+
+
+def rms(x: Tensor, layers: Any) -> Tensor:
+    y = layers["conv"](x)
+    y = y * torch.rsqrt(y.square().mean(1, keepdim=True) + 1e-6) * layers["norm"].weight.view(1, -1, 1, 1)
+    y = layers["rms"](y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    return layers["head"](layers["rms"](y.mean((2, 3))))
+
+
+def tokens(x: Tensor, layers: Any) -> Tensor:
+    y = layers["conv"](x).flatten(2).transpose(1, 2)
+    y = y + layers["mix"](F.gelu(layers["norm"](y)))
+    return layers["head"](layers["norm"](y).mean(dim=1))
+
+
+def focus(x: Tensor, layers: Any) -> Tensor:
+    """YOLOv5's first layer."""
+    x = x[:, :, 1:]
+    y = torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1)
+    return layers["head"](layers["four"](y).mean((2, 3)))
+
+
+def gated(x: Tensor, layers: Any) -> Tensor:
+    y = F.dropout2d(F.glu(layers["conv"](x), dim=1), 0.3, training=layers.training)
+    return layers["three"](y.mean((2, 3)))
+
+
+SPELLINGS: dict[str, Forward] = {
+    "mean, then mean": vector(lambda y: y.mean(3).mean(2)),
+    "mean of rows, then of columns": vector(lambda y: y.mean(2, keepdim=True).mean(3).squeeze(2)),
+    "mean of a flattened map": vector(lambda y: y.flatten(2).mean(-1)),
+    "mean of a view": vector(lambda y: y.view(y.size(0), y.size(1), -1).mean(dim=2)),
+    "mean of tokens": vector(lambda y: y.flatten(2).transpose(1, 2).mean(1)),
+    "mean of channels last": vector(lambda y: y.permute(0, 2, 3, 1).mean((1, 2))),
+    "mean of channels last, step by step": vector(lambda y: y.permute(0, 2, 3, 1).mean(1).mean(1)),
+    "amax": vector(lambda y: torch.amax(y, dim=(2, 3))),
+    "max, then max": vector(lambda y: y.max(dim=3)[0].max(2).values),
+    "max of a view": vector(lambda y: torch.max(y.view(y.size(0), 6, -1), 2)[0]),
+    "min": vector(lambda y: y.flatten(2).min(-1)[0]),
+    "sum": vector(lambda y: y.sum((2, 3)) / CELLS),
+    "sum, then sum": vector(lambda y: y.sum(-1).sum(-1) * 0.01),
+    "length": vector(lambda y: loose.norm(y.flatten(2), dim=2)),
+    "vector_norm": vector(lambda y: loose.linalg.vector_norm(y, 1, dim=(2, 3)) * 0.1),
+    "square": vector(lambda y: (y**2).mean((2, 3)).sqrt()),
+    "adaptive and mean": vector(lambda y: F.adaptive_max_pool2d(y, 1).squeeze() + y.mean([2, 3])),
+    "max beside mean": vector(lambda y: y.max(2)[0].max(2)[0] + y.mean((2, 3))),
+    "generalised mean": generalised,
+    "mean of channels": flattened(lambda y: y * y.mean(1, keepdim=True)),
+    "mean of channels, then unsqueeze": flattened(lambda y: y - y.mean(1).unsqueeze(1)),
+    "largest channel": flattened(lambda y: y - y.max(1, keepdim=True)[0]),
+    "largest of channels last": flattened(lambda y: (z := y.permute(0, 2, 3, 1)) - z.max(-1, keepdim=True).values),
+    "variance of channels": flattened(lambda y: y / (y.var(1, keepdim=True, unbiased=False) + 1).sqrt()),
+    "length one": flattened(lambda y: F.normalize(y, dim=1)),
+    "length one of vectors": vector(lambda y: F.normalize(y.mean((2, 3)))),
+    "length one of channels last": flattened(lambda y: F.normalize(y.permute(0, 2, 3, 1), dim=-1)),
+    "layer norm, spelled out": spelled,
+    "root mean square": rms,
+    "cosine": cosine,
+    "cosine of a flattened map": cosine_of_map,
+    "product with a stored matrix": product,
+    "tokens": tokens,
+    "columns before rows": flattened(lambda y: y.permute(0, 3, 2, 1).contiguous()),
+    "columns and rows exchanged": flattened(lambda y: y.transpose(2, 3)),
+    "rows, channels, columns": flattened(lambda y: y.transpose(1, 2)),
+    "channels last, turned": flattened(lambda y: y.permute(0, 2, 3, 1).permute(0, 2, 1, 3)),
+    "split channels, flattened": flattened(lambda y: y.view(-1, 2, 3, *SIZE).transpose(1, 2)),
+    "every second cell": lambda x, layers: layers["quarter"](layers["conv"](x)[:, :, ::2, ::2].flatten(1)),
+    "a crop": lambda x, layers: layers["crop"](layers["conv"](x)[:, :, 1:4, -6:-1].flatten(1)),
+    "a crop of two": lambda x, layers: layers["crop"](layers["conv"](x).narrow(2, 2, 3)[..., 1:6].flatten(1)),
+    "every second channel": lambda x, layers: layers["three"](layers["conv"](x)[:, ::2].mean((2, 3))),
+    "one row": lambda x, layers: layers["head"](layers["conv"](x)[:, :, 3].mean(2)),
+    "the middle cell": vector(lambda y: y[:, :, 3, 4]),
+    "focus": focus,
+    "gated linear unit": gated,
+    "gated linear unit of vectors": lambda x, layers: layers["three"](F.glu(layers["conv"](x).mean((2, 3)))),
+}  # fmt: skip
+
+
+def model(name: str) -> nn.Module:
+    generator = torch.get_rng_state()
+    loose.manual_seed(3)
+    layers = {"conv": nn.Conv2d(3, 6, 3), "four": nn.Conv2d(12, 6, 2), "mix": nn.Linear(6, 6), "norm": nn.LayerNorm(6)}
+    heads = {"head": 6, "three": 3, "whole": 6 * CELLS, "quarter": 6 * 16, "crop": 6 * 15}
+    layers |= {key: nn.Linear(count, 4) for key, count in heads.items()} | {"rms": nn.RMSNorm(6)}
+    made = Calls(SPELLINGS[name], **layers)
+    for layer in (layers["norm"], layers["rms"]):
+        for weight in layer.parameters():
+            _ = weight.data.uniform_(0.5, 1.5)
+    torch.set_rng_state(generator)
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_spellings_equal_the_classifier_on_every_crop(name: str) -> None:
+    classifier = model(name)
+    network, report = convolutionalize(classifier, (3, 9, 10))
+    x = torch.randn(3, 3, 9, 10)
+    torch.testing.assert_close(network(x)[:, :, 0, 0], classifier(x), rtol=1e-5, atol=1e-5)
+    proof = prove(classifier, network, report, torch.randn(3, 14, 15))
+    assert proof.holds
+    assert not report.padded
+    compared = ~torch.isnan(torch.as_tensor(proof.deviation)).numpy()
+    assert compared.sum() > 5
+    assert proof.expected[compared].all()
