@@ -230,7 +230,7 @@ def icnr() -> float:
 def refusals() -> dict[str, str]:
     """What models without a rule get."""
     image = keras.Input((8, 8, 2))
-    tokens = layers.Reshape((36, 4))(layers.Conv2D(4, 3)(image))
+    tokens = layers.Softmax(axis=1)(layers.Reshape((36, 4))(layers.Conv2D(4, 3)(image)))
     said: dict[str, str] = {}
     for name, model in {
         "tokens": keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling1D()(tokens)), name="tokens"),

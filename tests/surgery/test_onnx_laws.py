@@ -78,6 +78,12 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
         ("ReduceMax", "a", "v", {"axes": [2, 3], "keepdims": 0}),
         *HEAD,
     ),
+    "positions as channels": (
+        ("Slice", "x ones fours spatial", "a", {}),  # 3 rows of 7 columns, of which 2 x 6 are read
+        ("Slice", "a zeros blocks spatial", "b", {}),
+        *(("SpaceToDepth", "b", "e", {"blocksize": 2}), ("Conv", "e k12", "g", {})),
+        *(("ReduceMax", "g", "v", {"axes": [2, 3], "keepdims": 0}), *HEAD),
+    ),
     "one row": (
         ("Gather", "c three_rows", "a", {"axis": 2}),
         ("ReduceMean", "a", "v", {"axes": [2], "keepdims": 0}),
@@ -87,7 +93,7 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
 REDUCING = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
 NUMBERS = (
     *(("rows", (0, 6, 56)), ("flat", (-1, 6)), ("split", (-1, 2, 3, 7, 8)), ("zeros", (0, 0)), ("ends", (9, 9))),
-    *(("spatial", (2, 3)), ("twos", (2, 2)), ("ones", (1, 2)), ("fours", (4, -1))),
+    *(("spatial", (2, 3)), ("twos", (2, 2)), ("ones", (1, 2)), ("fours", (4, -1)), ("blocks", (2, 6))),
 )
 WEIGHTS = {
     "k": (6, 3, 3, 3),
@@ -97,7 +103,7 @@ WEIGHTS = {
     "d": (4,),
     "m": (6, 6),
     "d6": (6,),
-    "scale": (1, 6, 1, 1),
+    "scale": (1, 6, 1, 1), "k12": (6, 12, 1, 1),
 }
 SCALARS = {"tiny": 1e-3, "three": 3.0, "third": 1 / 3}
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
-from backstride.surgery import convolutionalize, prove
+from backstride.surgery import RefusedError, convolutionalize, prove
 from surgery.classifiers import Calls
 
 loose: Any = torch  # some of it is untyped
@@ -88,6 +88,27 @@ def gated(x: Tensor, layers: Any) -> Tensor:
     return layers["three"](y.mean((2, 3)))
 
 
+def skipping(mode: str, *, stated: bool) -> Forward:
+    """A U-shaped classifier that grows to the size of its skip, which the image's size may not allow."""
+
+    def forward(x: Tensor, layers: Any) -> Tensor:
+        y = layers["conv"](x)[:, :, :6]
+        coarse = F.max_pool2d(y, 2)
+        options: Any = {"size": y.shape[-2:]} if stated else {"scale_factor": 2}
+        grown = F.interpolate(coarse, mode=mode, **options)
+        return layers["head"]((y * grown).mean((2, 3)))
+
+    return forward
+
+
+UPSAMPLING: dict[str, Forward] = {
+    f"{mode} by {'size' if stated else 'factor'}": skipping(mode, stated=stated)
+    for mode in ("nearest", "bilinear", "bicubic")
+    for stated in (True, False)
+}
+UPSAMPLING["shuffle"] = lambda x, layers: layers["one"](
+    F.pixel_shuffle(layers["even"](layers["conv"](x)), 2).mean((2, 3))
+)
 SPELLINGS: dict[str, Forward] = {
     "mean, then mean": vector(lambda y: y.mean(3).mean(2)),
     "mean of rows, then of columns": vector(lambda y: y.mean(2, keepdim=True).mean(3).squeeze(2)),
@@ -134,6 +155,9 @@ SPELLINGS: dict[str, Forward] = {
     "one row": lambda x, layers: layers["head"](layers["conv"](x)[:, :, 3].mean(2)),
     "the middle cell": vector(lambda y: y[:, :, 3, 4]),
     "focus": focus,
+    "positions as channels": lambda x, layers: layers["head"](
+        layers["four"](F.pixel_unshuffle(x[:, :, 1:], 2)).mean((2, 3))
+    ),
     "gated linear unit": gated,
     "gated linear unit of vectors": lambda x, layers: layers["three"](F.glu(layers["conv"](x).mean((2, 3)))),
 }  # fmt: skip
@@ -143,9 +167,10 @@ def model(name: str) -> nn.Module:
     generator = torch.get_rng_state()
     loose.manual_seed(3)
     layers = {"conv": nn.Conv2d(3, 6, 3), "four": nn.Conv2d(12, 6, 2), "mix": nn.Linear(6, 6), "norm": nn.LayerNorm(6)}
-    heads = {"head": 6, "three": 3, "whole": 6 * CELLS, "quarter": 6 * 16, "crop": 6 * 15}
+    layers |= {"even": nn.Conv2d(6, 4, 1)}
+    heads = {"head": 6, "one": 1, "three": 3, "whole": 6 * CELLS, "quarter": 6 * 16, "crop": 6 * 15}
     layers |= {key: nn.Linear(count, 4) for key, count in heads.items()} | {"rms": nn.RMSNorm(6)}
-    made = Calls(SPELLINGS[name], **layers)
+    made = Calls((SPELLINGS | UPSAMPLING)[name], **layers)
     for layer in (layers["norm"], layers["rms"]):
         for weight in layer.parameters():
             _ = weight.data.uniform_(0.5, 1.5)
@@ -165,3 +190,29 @@ def test_spellings_equal_the_classifier_on_every_crop(name: str) -> None:
     compared = ~torch.isnan(torch.as_tensor(proof.deviation)).numpy()
     assert compared.sum() > 5
     assert proof.expected[compared].all()
+
+
+@pytest.mark.parametrize("name", UPSAMPLING)
+def test_upsampling_inside_is_a_transposed_convolution(name: str) -> None:
+    """Equal at native size, and where crops start at multiples of the coarse stride and no border is read."""
+    classifier = model(name)
+    network, report = convolutionalize(classifier, (3, 9, 10))
+    x = torch.randn(3, 3, 9, 10)
+    torch.testing.assert_close(network(x)[:, :, 0, 0], classifier(x), rtol=1e-5, atol=1e-5)
+    image = torch.randn(1, 3, 16, 17)
+    cells = network(image)
+    bare = name.startswith(("nearest", "shuffle"))
+    assert bool(report.padded) == (not bare)
+    if bare:
+        for row in range(0, 6, 2):
+            crop = image[:, :, row : row + 9, 4:14]
+            at = (2 * row, 8) if name == "shuffle" else (row, 4)
+            torch.testing.assert_close(cells[0, :, at[0], at[1]], classifier(crop)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_other_sizes_and_aligned_corners_have_no_law() -> None:
+    def forward(x: Tensor, layers: Any) -> Tensor:
+        return layers["head"](F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True).mean((2, 3)))
+
+    with pytest.raises(RefusedError, match="interpolate: resizes to 8 x 8, by no whole factor that all sizes have"):
+        _ = convolutionalize(Calls(forward, head=nn.Linear(3, 2)), (3, 4, 4))

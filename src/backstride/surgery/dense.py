@@ -105,7 +105,7 @@ def _obstacles(graph: Graph) -> Iterator[Refusal]:
     for node in graph:
         if node.window is None or node.kind not in WINDOWED:
             continue
-        if node.kind in ("conv_transpose", "edge_pad"):
+        if node.kind in ("conv_transpose", "edge_pad", "unshuffle"):
             yield Refusal(node.label, "has no atrous form")
         elif any(pad for pads in node.window.padding for pad in pads) or _overhangs(node, node.window, known):
             yield Refusal(node.label, "pads, and what it reads at a crop's border is no pixel of a larger image")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,8 @@ Kind: TypeAlias = Literal[
     "avg_pool",
     "pad",
     "edge_pad",
+    "unshuffle",
+    "resize",
     "global_avg_pool",
     "global_max_pool",
     "adaptive_avg_pool",
@@ -64,7 +67,8 @@ Kind: TypeAlias = Literal[
 ]
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
-WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad")
+Ratio: TypeAlias = tuple[Fraction, Fraction, int]  # cell i lies at `i*ratio + shift` among so many cells of the input
+WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad", "unshuffle")
 GLOBAL = ("global_avg_pool", "global_max_pool")
 
 
@@ -118,7 +122,7 @@ class Node:
     `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
     `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
     `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which
-    channels.
+    channels. `ratios`: of a `resize`, one per axis.
     """
 
     name: str
@@ -135,6 +139,7 @@ class Node:
     gate: Gate | None = None
     fits: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
 
     @property
     def pads(self) -> bool:

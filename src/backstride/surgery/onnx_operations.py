@@ -244,6 +244,16 @@ def _reduce(kind: Kind) -> Callable[[Call], Meaning]:
     return build
 
 
+def _blocks(kind: Kind) -> Callable[[Call], Meaning]:
+    """Channels that become positions, or the reverse."""
+
+    def build(call: Call) -> Meaning:
+        size = int(call.option("blocksize"))
+        return Meaning(kind, Window((size, size), (size, size), ((0, 0), (0, 0))))
+
+    return build
+
+
 def _global_norm(call: Call) -> Meaning:
     kinds: Mapping[int, Kind] = {1: "norm1", 2: "norm2"}
     order = int(call.option("p", 2))
@@ -308,6 +318,7 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Concat": _concat,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "DepthToSpace": _blocks("conv_transpose"),
     "Dropout": _plain("dropout"),
     "Expand": _plain("expand"),
     "Gemm": _dense,
@@ -334,5 +345,6 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "ReduceSum": _reduce("sum"),
     "Slice": _slice,
     "Softmax": _softmax,
+    "SpaceToDepth": _blocks("unshuffle"),
     "Transpose": _permute,
 }

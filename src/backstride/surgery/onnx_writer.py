@@ -18,22 +18,13 @@ from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_operations import Call, per_feature
 from backstride.surgery.onnx_reader import OnnxReading
 from backstride.surgery.onnx_shapes import Tensor, evaluated
+from backstride.surgery.onnx_steps import END, filled, reduced, regrouped, sliced
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
-OPERATORS: Mapping[str, str] = {
-    "avg_pool": "AveragePool",
-    "max_pool": "MaxPool",
-    "mean": "ReduceMean",
-    "sum": "ReduceSum",
-    "amax": "ReduceMax",
-    "amin": "ReduceMin",
-    "norm1": "ReduceL1",
-    "norm2": "ReduceL2",
-}
+OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
 CELLWISE: Mapping[str, str] = {"sqrt": "Sqrt", "absolute": "Abs", "negative": "Neg"}
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-END = 2**63 - 1  # of any axis
 PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
 
 
@@ -216,7 +207,7 @@ class Writer:
     ) -> str:
         call, builder = self.reading.calls[node.name], self.builder
         if step.kind in REDUCTIONS:
-            return self._reduced(step, sources[0], output)
+            return reduced(builder, step, sources[0], output, call.opset)
         match step.kind:
             case "conv" if node.kind == "dense":
                 return self._turned(node, step, sources[0], output)
@@ -226,7 +217,10 @@ class Writer:
             case "sqrt" | "absolute" | "negative":
                 return builder.add(CELLWISE[step.kind], sources, output)
             case "pad" | "some" if node.kind == "slice":
-                return self._sliced(step, sources[0], output)
+                return sliced(builder, step, sources[0], output)
+            case "unshuffle":
+                builder.copy(call.node, [filled(builder, step, sources[0])])
+                return output
             case "combine":
                 builder.copy(call.node, [self._over_cells(source) for source in call.sources])
                 return output
@@ -245,7 +239,7 @@ class Writer:
                 pads = builder.numbers("edges", [0, 0, top, left, 0, 0, bottom, right])
                 return builder.add("Pad", [sources[0], pads], output, mode="edge")
             case "split" | "join":
-                return self._regrouped(step, sources[0], output)
+                return regrouped(builder, step, sources[0], output)
             case "permute":
                 return builder.add("Transpose", sources, output, perm=step.axes)
             case "softmax":
@@ -275,35 +269,6 @@ class Writer:
         if source is None or source.origin == "image" or math.prod(source.shape) == 1:
             return name
         return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
-
-    def _reduced(self, step: Node, source: str, output: str) -> str:
-        """A reduction over the channels of each cell; newer operator sets take the axes as an input."""
-        operator = OPERATORS[step.kind]
-        opset = next(iter(self.reading.calls.values())).opset
-        if opset >= (13 if operator == "ReduceSum" else 18):
-            return self.builder.add(operator, [source, self.builder.numbers("axes", [1])], output, keepdims=1)
-        return self.builder.add(operator, [source], output, keepdims=1, axes=[1])
-
-    def _sliced(self, step: Node, source: str, output: str) -> str:
-        """Some cells or channels of a map, counted from its end."""
-        cuts = [(1, *step.cuts[0])] if step.kind == "some" else []
-        rows = [(axis, first, first + (count - 1) * apart + 1, apart) for axis, first, count, apart in cuts]
-        if step.window is not None:
-            pairs = zip(step.window.padding, step.window.strides, strict=True)
-            rows = [(axis, -before, after or END, apart) for axis, ((before, after), apart) in enumerate(pairs, 2)]
-        axes, starts, ends, steps = zip(*rows, strict=True)
-        numbers = [self.builder.numbers(*entry) for entry in (("starts", starts), ("ends", ends), ("axes", axes))]
-        return self.builder.add("Slice", [source, *numbers, self.builder.numbers("steps", steps)], output)
-
-    def _regrouped(self, step: Node, source: str, output: str) -> str:
-        """Channels split into factors or joined again, on a map of any size."""
-        builder = self.builder
-        first = 2 if step.kind == "split" else 1 + len(step.factors)
-        ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
-        size = builder.add("Slice", [builder.add("Shape", [source]), *ends])
-        channels = step.factors if step.kind == "split" else (math.prod(step.factors),)
-        shape = builder.add("Concat", [builder.numbers("channels", [0, *channels]), size], axis=0)
-        return builder.add("Reshape", [source, shape], output)
 
     def _window(self, step: Node) -> Window:
         """The window that a step slides, without its strides where they are taken out."""

@@ -23,6 +23,8 @@ NAMES = {
     "global_max_pool": "global max pooling",
     "join": "joined channels",
     "split": "split channels",
+    "conv_transpose": "upsampling",
+    "unshuffle": "positions as channels",
     "pad": "crop",
     "some": "some channels",
     "channelwise": "the same on each cell",

@@ -26,7 +26,7 @@ from backstride.surgery.rules_pooling import adaptive_pooling, gating, reduction
 from backstride.surgery.values import Kept, Outcome, Replaced, Value
 
 
-def sliding(node: Node, inputs: Inputs) -> Outcome | None:
+def sliding(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one return for each kind of window
     """Convolutions and poolings slide over a map of any size.
 
     Law: cell i of the output is one function of the cells `i*s - before ... + K - 1` of the input. Padding
@@ -42,6 +42,11 @@ def sliding(node: Node, inputs: Inputs) -> Outcome | None:
             return refuse(node, inputs, "slides over the cell that weighs a whole map (squeeze and excitation)")
         return Kept(replace(value, channels=node.shape[0]))
     result = Value("map", node.shape[0], node.shape[1:])
+    if node.kind == "unshuffle":
+        return Replaced(result, (node,), "without the last rows and columns where they fill no window")
+    if node.kind == "conv_transpose" and node.window is not None and node.window.same:
+        fixed = replace(node, window=replace(node.window, same=False))
+        return Replaced(result, (fixed,), "grows by the same factor as at native size on images of every size")
     if node.window is not None and node.window.same:
         fixed = replace(node, window=replace(node.window, same=False))
         return Replaced(result, (fixed,), "padded as at native size on images of every size")
@@ -249,10 +254,23 @@ def result(node: Node, inputs: Inputs) -> Outcome | None:
     return Kept(first)
 
 
+def resizing(node: Node, inputs: Inputs) -> Outcome | None:
+    """A map resized by no whole factor has no cells of its own on a larger image.
+
+    Law: with aligned corners, or to a size that is no multiple, where cell i lies depends on the image's size.
+    """
+    if node.kind != "resize":
+        return None
+    return refuse(
+        node, inputs, f"resizes to {' x '.join(map(str, node.shape[1:]))}, by no whole factor that all sizes have"
+    )
+
+
 RULES = (
     Rule("squeeze and excitation", gating),
     Rule("pooling of the whole map", whole_pooling),
     Rule("sliding window", sliding),
+    Rule("resizing", resizing),
     Rule("cell by cell", cellwise),
     Rule("batch normalisation of vectors", normalisation),
     Rule("layer normalisation of vectors", channel_layer_norm),

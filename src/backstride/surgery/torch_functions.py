@@ -16,9 +16,11 @@ from backstride.surgery.torch_modules import (
     conv_window,
     pad_window,
     pool_window,
-    repeat_window,
+    resized,
+    shuffled,
     softmax_axis,
     transposed_window,
+    unshuffled,
 )
 
 Results = Mapping[fx.Node, Any]
@@ -186,10 +188,17 @@ def _conv_transpose2d(node: fx.Node, results: Results) -> Operation:
     return Operation("conv_transpose", window, data=1)
 
 
+RESIZING = "input size scale_factor mode align_corners recompute_scale_factor antialias"
+
+
 def _interpolate(node: fx.Node, results: Results) -> Operation:
-    given = bound(node, results, "input size scale_factor mode")
-    window = repeat_window(given.get("size"), given.get("scale_factor"), given.get("mode", "nearest"))
-    return Operation("other") if window is None else Operation("conv_transpose", window, data=1)
+    return resized(bound(node, results, RESIZING), fed(node, results).shape[2:], results[node].shape[2:])
+
+
+def _shuffle(build: Callable[[int], Operation]) -> Callable[[fx.Node, Results], Operation]:
+    return lambda node, results: build(
+        next(value for key, value in bound(node, results, "input factor").items() if key != "input")
+    )
 
 
 def _max_pool2d(node: fx.Node, results: Results) -> Operation:
@@ -303,6 +312,8 @@ FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
     "pad": _pad,
+    "pixel_shuffle": _shuffle(shuffled),
+    "pixel_unshuffle": _shuffle(unshuffled),
     "layer_norm": _layer_norm,
     "rms_norm": _layer_norm,
     "linear": _linear,

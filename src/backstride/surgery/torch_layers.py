@@ -79,6 +79,12 @@ def some_channels(maps: torch.Tensor, first: int, count: int, step: int) -> torc
     return maps[:, first : first + (count - 1) * step + 1 : step]
 
 
+def unshuffled(maps: torch.Tensor, factor: int) -> torch.Tensor:
+    """Positions that become channels, without the last rows and columns where they fill no window."""
+    rows, columns = (maps.shape[axis] // factor * factor for axis in (2, 3))
+    return F.pixel_unshuffle(maps[:, :, :rows, :columns], factor)
+
+
 def subsampled(maps: torch.Tensor, padding: Sequence[tuple[int, int]], strides: Sequence[int]) -> torch.Tensor:
     """Maps without the cells that negative padding cuts off, and every so many of the others."""
     for axis, ((before, after), step) in enumerate(zip(padding, strides, strict=True), 2):

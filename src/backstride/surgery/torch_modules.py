@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from torch import nn
 
 from backstride.geometry import Pair
-from backstride.surgery.graph import Cut, Kind, Window
+from backstride.surgery.graph import Cut, Kind, Ratio, Window
 
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
@@ -29,6 +30,7 @@ class Operation:
     features: int | None = None
     data: int | None = None
     cuts: tuple[Cut, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
 
 
 def module_operation(module: nn.Module, rank: int) -> Operation:
@@ -79,13 +81,34 @@ def transposed_window(kernel: Any, stride: Any, padding: Any, output_padding: An
     return Window(tuple(kernel), pair(stride), crop, pair(dilation))
 
 
-def repeat_window(size: Any, scale: Any, mode: str) -> Window | None:
-    """Upsampling that repeats each cell a whole number of times, as a transposed convolution; else None."""
-    factors = [scale, scale] if isinstance(scale, int | float) else list(scale or [])
-    if size is not None or mode != "nearest" or len(factors) != 2 or any(int(f) != f or f < 1 for f in factors):
-        return None
-    rows, columns = map(int, factors)
-    return Window((rows, columns), (rows, columns), ((0, 0), (0, 0)))
+def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]) -> Operation:
+    """Resizing of a map of `cells` to `found`, by torch's arguments.
+
+    By a whole factor each cell is repeated, or weighed by the distance to the new ones: a transposed convolution with
+    2f - 1 taps for an odd factor f, 2f for an even one (bilinear), 4f - 1 and 4f (bicubic), whose windows overlap; at
+    the borders the outermost cells stand for those beyond. Other factors are a `resize`. Where the size is stated
+    instead of the factor, the factor of the native size holds for all.
+    """
+    mode, rank = str(given.get("mode") or "nearest"), len(cells)
+    smooth = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}.get(mode)
+    pairs = list(zip(cells, found, strict=True))
+    if smooth is None or given.get("antialias"):
+        return Operation("other", data=1)
+    stated, scale = given.get("size") is not None, given.get("scale_factor")
+    scales = [scale] * rank if isinstance(scale, int | float) else list(scale or [])
+    aligned = bool(given.get("align_corners"))
+    whole = all(big % small == 0 for small, big in pairs) and (stated or all(float(f).is_integer() for f in scales))
+    factors = tuple(big // small for small, big in pairs)
+    if not whole or (aligned and any(small > 1 or f > 1 for (small, _), f in zip(pairs, factors, strict=True))):
+        ratios = [
+            Fraction(max(small - 1, 0), max(big - 1, 1)) if aligned else Fraction(small, big) for small, big in pairs
+        ]
+        shifts = [Fraction(0) if aligned or mode == "nearest" else (ratio - 1) / 2 for ratio in ratios]
+        taps = (1, 2, 4)[smooth]
+        return Operation("resize", data=1, ratios=tuple(zip(ratios, shifts, [taps] * rank, strict=True)))
+    kernel = tuple(f if smooth == 0 else 2 * smooth * f - f % 2 for f in factors)
+    crop = tuple(((k - f) // 2,) * 2 for k, f in zip(kernel, factors, strict=True))
+    return Operation("conv_transpose", Window(kernel, factors, crop, (1,) * rank, same=stated), data=1)
 
 
 def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
@@ -106,9 +129,14 @@ def _conv_transpose(module: Any, rank: int) -> Operation:
     return Operation("conv_transpose", transposed_window(*options))
 
 
-def _upsample(module: Any, rank: int) -> Operation:
-    window = repeat_window(module.size, module.scale_factor, module.mode) if rank == 4 else None
-    return Operation("other") if window is None else Operation("conv_transpose", window)
+def shuffled(factor: int) -> Operation:
+    """Channels that become positions: each cell gives `factor` x `factor` cells."""
+    return Operation("conv_transpose", Window((factor,) * 2, (factor,) * 2, ((0, 0),) * 2), data=1)
+
+
+def unshuffled(factor: int) -> Operation:
+    """Positions that become channels."""
+    return Operation("unshuffle", Window((factor,) * 2, (factor,) * 2, ((0, 0),) * 2), data=1)
 
 
 def _max_pool(module: Any, rank: int) -> Operation:
@@ -187,7 +215,8 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
 MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
     ((nn.Conv2d,), _conv),
     ((nn.ConvTranspose2d,), _conv_transpose),
-    ((nn.Upsample,), _upsample),
+    ((nn.PixelShuffle,), lambda module, _: shuffled(module.upscale_factor)),
+    ((nn.PixelUnshuffle,), lambda module, _: unshuffled(module.downscale_factor)),
     ((nn.MaxPool2d,), _max_pool),
     ((nn.AvgPool2d,), _avg_pool),
     ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),

@@ -21,7 +21,7 @@ from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.torch_functions import DROPOUTS, called, fed, function_operation, parts_axis
-from backstride.surgery.torch_modules import Operation, module_operation
+from backstride.surgery.torch_modules import Operation, module_operation, resized
 from backstride.surgery.torch_tracer import BATCH, ShapeTracer
 from backstride.surgery.values import Refusal, RefusedError
 
@@ -211,7 +211,9 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     found = _operation(node, traced, results) if given else Operation("other")
     details = (found.window, found.axes, found.features)
     shape = tuple(result.shape[1:])
-    return Node(node.name, found.kind, inputs[: found.data], shape, label, *details, cuts=found.cuts)
+    return Node(
+        node.name, found.kind, inputs[: found.data], shape, label, *details, cuts=found.cuts, ratios=found.ratios
+    )
 
 
 def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any]) -> Node:
@@ -229,6 +231,9 @@ def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any])
 
 def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any]) -> Operation:
     if node.op == "call_module":
+        layer: Any = traced.get_submodule(str(node.target))
+        if isinstance(layer, nn.Upsample):
+            return resized(vars(layer), fed(node, results).shape[2:], results[node].shape[2:])
         return module_operation(traced.get_submodule(str(node.target)), fed(node, results).ndim)
     return function_operation(node, results)
 

@@ -19,7 +19,7 @@ from torch import fx, nn
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import WINDOWED, Node, Window
 from backstride.surgery.rules_pooling import REDUCTIONS
-from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, called
+from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, RESIZING, called
 from backstride.surgery.torch_layers import (
     convolution,
     cut_to_smallest,
@@ -27,27 +27,13 @@ from backstride.surgery.torch_layers import (
     dilated_mean,
     layers_of,
     norm_over_map,
-    some_channels,
-    subsampled,
     with_classes,
     with_weight_norm,
 )
 from backstride.surgery.torch_modules import weight_norm_of
 from backstride.surgery.torch_reader import TorchReading, dropout_module
+from backstride.surgery.torch_steps import POOLS, WeightlessCall, weightless
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
-
-POOLS: Mapping[str, Any] = {
-    "avg_pool": F.avg_pool2d,
-    "max_pool": F.max_pool2d,
-    "global_avg_pool": F.adaptive_avg_pool2d,
-    "global_max_pool": F.adaptive_max_pool2d,
-}
-CELLWISE: Mapping[str, Any] = {
-    "square": torch.square,
-    "sqrt": torch.sqrt,
-    "absolute": torch.abs,
-    "negative": torch.neg,
-}
 
 
 class Writer:
@@ -237,38 +223,23 @@ class Writer:
             return self._graph.call_method(call, (data, *args), options)
         return self._graph.call_function(call, (data, *args), options)
 
-    def _call(  # noqa: C901, PLR0911  one return for each kind
-        self, node: fx.Node, step: Node
-    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """The function or method of a step without weights, and its arguments beside the data."""
-        window = step.window
+    def _call(self, node: fx.Node, step: Node) -> WeightlessCall:
         match step.kind:
-            case "global_avg_pool" | "global_max_pool":
-                return POOLS[step.kind], (1,), {}
-            case "edge_pad":
-                assert window is not None
-                (top, bottom), (left, right) = window.padding
-                return F.pad, ((left, right, top, bottom),), {"mode": "replicate"}
-            case "split":
-                return "unflatten", (1, step.factors), {}
-            case "scaled":
-                return operator.mul, (step.factor,), {}
-            case "square" | "sqrt" | "absolute" | "negative":
-                return CELLWISE[step.kind], (), {}
-            case "pad":
-                assert window is not None
-                return subsampled, (window.padding, window.strides), {}
-            case "some":
-                return some_channels, step.cuts[0], {}
-            case "join":
-                return "flatten", (1, len(step.factors)), {}
-            case "permute":
-                return "permute", step.axes, {}
             case "softmax":
                 return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
+            case "conv_transpose":
+                return F.interpolate, (), self._resized(node, step)
             case _:
-                assert step.kind == "concat"
-                return torch.cat, (), {"dim": 1}
+                return weightless(step)
+
+    def _resized(self, node: fx.Node, step: Node) -> dict[str, Any]:
+        """How a map grows by a factor that the classifier states as a size."""
+        assert step.window is not None
+        layer: Any = self._module(node)
+        names = dict(zip(RESIZING.split(), node.args, strict=False))
+        given: Mapping[str, Any] = {**names, **node.kwargs} if layer is None else vars(layer)
+        factors = tuple(map(float, step.window.strides))
+        return {"scale_factor": factors, "mode": given.get("mode") or "nearest"}
 
     def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], fx.Node]) -> fx.Node:
         """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
