@@ -107,7 +107,8 @@ REFUSED = {
         (3, 2, 2),
         (
             "`model` (=Sequential) cannot become fully convolutional: 0 (GroupNorm): normalises over positions, "
-            "so its result depends on the image's size (it meets a map of 3 channels, 2 x 2)"
+            'so its result depends on the image\'s size; state se="global" or se="local" (it meets a map of 3 '
+            "channels, 2 x 2)"
         ),
     ),
     "uneven pooling": (

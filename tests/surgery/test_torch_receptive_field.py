@@ -136,10 +136,130 @@ def test_a_classifiers_vector_is_the_cell_of_its_network() -> None:
 
 
 def test_what_has_no_field_is_refused_by_name() -> None:
-    with pytest.raises(RefusedError, match=r"interpolate: no rule knows this operation"):
-        _ = bs.receptive_field(Bilinear(), (1, 8, 8))
+    with pytest.raises(RefusedError, match=r"0 \(Softmax\): sums over positions"):
+        _ = bs.receptive_field(nn.Sequential(nn.Softmax(3)), (1, 8, 8))
 
 
-class Bilinear(nn.Module):
+def test_sounds_and_volumes_have_fields() -> None:
+    sound = nn.Sequential(
+        nn.Conv1d(4, 4, 3, dilation=4),
+        nn.LeakyReLU(),
+        nn.AvgPool1d(2),
+        nn.BatchNorm1d(4),
+        nn.ConstantPad1d((1, 2), 0.0),
+    )
+    (output,) = bs.receptive_field(sound, (4, 40))
+    assert (output.receptive_field, output.stride, output.offset) == ((10,), (2,), (Fraction(5, 2),))
+    assert not output.bound
+    volume = nn.Sequential(
+        nn.Conv3d(1, 2, (1, 3, 5), (1, 2, 1)), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(2 * 2 * 1 * 2, 3)
+    )
+    (output,) = bs.receptive_field(volume, (1, 4, 7, 8))
+    assert output.size == (1, 1, 1)
+    assert output.receptive_field == (4, 5, 8)
+
+
+def test_a_vocoder_is_measured_by_its_gradient() -> None:
+    class Vocoder(nn.Module):
+        """Sums of branches of several kernels behind a transposed layer, as HiFi-GAN has them (arXiv 2010.05646)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose1d(2, 2, 8, 4, 2)
+            self.branches = nn.ModuleList([nn.Conv1d(2, 2, k, 1, "same", d) for k, d in ((3, 1), (3, 5), (7, 1))])
+            self.last = nn.Conv1d(2, 1, 7, padding=3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = F.leaky_relu(self.up(x), 0.1)
+            return self.last(sum(branch(y) for branch in self.branches) / 3)
+
+    model: Any = Vocoder().double()
+    for parameter in model.parameters():
+        _ = parameter.data.abs_().add_(0.1)
+    (output,) = bs.receptive_field(model, (2, 24))
+    assert output.stride == (Fraction(1, 4),)
+    assert output.bound
+    gaps: list[Fraction] = []
+    for cell in range(32, 64):
+        x = torch.rand(1, 2, 24, dtype=torch.float64, requires_grad=True)
+        model(x)[0, 0, cell].backward()
+        assert x.grad is not None
+        seen = torch.nonzero(x.grad.abs().sum((0, 1))).flatten()
+        start, end = interval(output, cell)
+        assert start <= int(seen[0]) <= int(seen[-1]) < end
+        gaps.append(int(seen[0]) - start)
+    assert min(gaps) == 0
+
+
+class Grown(nn.Module):
+    """A map that grows to its image's size by an interpolation."""
+
+    def __init__(self, options: dict[str, Any], stride: int = 2) -> None:
+        super().__init__()
+        self.options = options
+        self.down = nn.Conv2d(1, 1, 1, stride, bias=False)
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="bilinear")
+        return F.interpolate(self.down(x), size=x.shape[-2:], **self.options)
+
+
+@pytest.mark.parametrize("size", [12, 13])
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"mode": "nearest"}, {"mode": "nearest-exact"}, {"mode": "bilinear"}, {"mode": "bicubic"}),
+        *({"mode": "bilinear", "align_corners": True}, {"mode": "bicubic", "align_corners": True}),
+    ],
+)
+def test_interpolations_to_a_size_have_a_bound(options: dict[str, Any], stride: int, size: int) -> None:
+    model: Any = Grown(options, stride).double()
+    _ = model.down.weight.data.fill_(1)
+    (output,) = bs.receptive_field(model, (1, size, size))
+    assert output.bound
+    starts: list[Fraction] = []
+    ends: list[Fraction] = []
+    for cell in range(size):
+        first, last = seen_rows(model, size, cell)
+        start, end = interval(output, cell)
+        assert start <= first <= last < end
+        starts.append(first - start)
+        ends.append(end - last - 1)
+    assert min(starts) < stride
+    assert min(ends) < stride
+
+
+def test_what_sees_all_of_the_image_is_said() -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    normed = nn.Sequential(plain[0], nn.InstanceNorm2d(4), plain[1], plain[2])
+    (free,), (whole,) = (bs.receptive_field(model, (1, 9, 9)) for model in (plain, normed))
+    assert (free.whole, whole.whole) == (False, True)
+    assert free.receptive_field == whole.receptive_field == (5, 5)
+    (local,) = bs.receptive_field(normed, (1, 9, 9), se="local")
+    assert (local.whole, local.receptive_field) == (False, (11, 11))
+
+
+def test_crops_shuffles_and_strided_slices_count() -> None:
+    class Cropped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 4, 3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.pixel_shuffle(self.layer(x)[:, :, 1:-1, ::2], 2)
+
+    (output,) = bs.receptive_field(Cropped(), (1, 15, 15))
+    assert output.size == (10, 8)
+    assert output.stride == (1, 2)
+    model: Any = Cropped().double()
+    for cell in range(10):
+        first, last = seen_rows(model, 15, cell)
+        start, end = interval(output, cell)
+        assert start <= first <= last < end
+
+
+def test_shapes_of_no_image_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"must be the channels and one to three sizes, all positive, without the batch"
+    ):
+        _ = bs.receptive_field(nn.Identity(), (1, 1, 1, 1, 1))

@@ -225,3 +225,69 @@ def test_parts_of_positions_are_refused() -> None:
 
     with pytest.raises(RefusedError, match="chunk: cuts positions, whose number is fixed"):
         _ = convolutionalize(Calls(forward, head=nn.Linear(3, 2)), (3, 4, 4))
+
+
+def grn(x: Tensor, layers: Any) -> Tensor:
+    """Global response normalisation as ConvNeXt V2 has it (arXiv 2301.00808), channels last."""
+    y = layers["conv"](x).permute(0, 2, 3, 1)
+    size = torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True)
+    y = layers["norm"].weight * (y * (size / (size.mean(dim=-1, keepdim=True) + 1e-6))) + layers["norm"].bias + y
+    return layers["head"](y.permute(0, 3, 1, 2).mean([-2, -1]))
+
+
+def group_norm(x: Tensor, layers: Any) -> Tensor:
+    y = F.group_norm(layers["conv"](x), 2, layers["norm"].weight, layers["norm"].bias)
+    return layers["head"](layers["norm"](F.instance_norm(y)).mean((2, 3)))
+
+
+NORMS: dict[str, Callable[[], nn.Module]] = {
+    "group": lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(3, 6), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)),
+    "instance": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)
+    ),
+    "functions": lambda: Calls(group_norm, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)),
+    "response": lambda: Calls(grn, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)),
+}
+
+
+@pytest.mark.parametrize("se", ["global", "local"])
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_whole_maps_follow_the_choice(name: str, se: Any) -> None:
+    model = NORMS[name]().eval()
+    for weight in model.parameters():
+        if weight.ndim == 1:
+            _ = weight.data.uniform_(0.5, 1.5)
+    network, report = convolutionalize(model, (3, 9, 10), se=se)
+    x = torch.randn(3, 3, 9, 10) + 5
+    torch.testing.assert_close(network(x)[:, :, 0, 0], model(x), rtol=1e-5, atol=1e-5)
+    proof = prove(model, network, report, torch.randn(3, 13, 14))
+    assert proof.holds
+    assert not proof.expected.any()
+    assert report.padded
+
+
+def test_a_local_norm_takes_the_window_around_each_cell() -> None:
+    model: Any = nn.Sequential(nn.GroupNorm(2, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    network, _ = convolutionalize(model, (4, 4, 5), se="local")
+    image = torch.randn(1, 4, 9, 8, dtype=torch.float64)
+    (normed,) = (layer for name, layer in network.named_children() if name == "0")
+    found = normed(image)
+    for row in range(9):
+        for column in range(8):
+            top, left = min(max(row - 1, 0), 5), min(max(column - 2, 0), 3)
+            window = F.group_norm(image[:, :, top : top + 4, left : left + 5], 2)
+            torch.testing.assert_close(found[:, :, row, column], window[:, :, row - top, column - left])
+
+
+def test_a_norm_of_vectors_needs_no_choice() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.GroupNorm(2, 6),
+        nn.Flatten(),
+        nn.GroupNorm(3, 6),
+        nn.Linear(6, 2),
+    ).eval()
+    network, report = convolutionalize(model, (3, 9, 10))
+    assert prove(model, network, report, torch.randn(3, 13, 14)).expected.all()
+    assert prove(model, network, report, torch.randn(3, 13, 14)).holds

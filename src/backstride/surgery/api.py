@@ -13,7 +13,7 @@ from backstride.surgery.decoder import DECODERS, INITS, Decoder, DecoderKind, In
 from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
-from backstride.surgery.graph import Gate, Graph
+from backstride.surgery.graph import WHOLE, Gate, Graph
 from backstride.surgery.proof import Proof, compare
 from backstride.surgery.report import Output, Report
 from backstride.surgery.rewrite import rewrite
@@ -144,19 +144,28 @@ def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = 
     >>> [str(cells.receptive_field[0]), str(cells.stride[0]), str(cells.offset[0])]
     ['13/3', '2/3', '-2/3']
 
+    Sounds and volumes have one and three axes:
+
+    >>> vocoder = nn.Sequential(nn.Conv1d(80, 8, 7), nn.ConvTranspose1d(8, 4, 16, 8), nn.Conv1d(4, 1, 7))
+    >>> (samples,) = receptive_field(vocoder, (80, 32))
+    >>> str(samples.receptive_field[0]), str(samples.stride[0]), samples.bound
+    ('77/8', '1/8', True)
+
     `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
-    one cell of its fully convolutional form. `input_shape`: (C, H, W). `se`: as in `convolutionalize`;
-    what is pooled from the whole image is left out. Returns an `Output` for each result. Cell i sees at
-    most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has the
-    coordinate p; cells of a transposed convolution see different numbers, all within.
+    one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch and ONNX also (C, L) and (C, D, H,
+    W). `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map, instance and group
+    norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so. Returns an `Output` for each
+    result. Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
+    the coordinate p; cells of a transposed convolution or an interpolation see different numbers, all within
+    (`Output.bound`).
 
     Raises what `convolutionalize` raises. Araujo, Norris & Sim, "Computing Receptive Fields of
     Convolutional Neural Networks", Distill 2019, equations 2 to 5.
     """
-    shape = check_input_shape(input_shape)
+    shape = check_input_shape(input_shape, axes=(1, 2, 3))
     applier = applier_for("model", model)
     reading = applier.read(model, shape)
-    rewriting = rewrite(reading.graph, se=_gate(se), maps=True)
+    rewriting = rewrite(reading.graph, se=_gate(se) or "global", maps=True)
     if rewriting.refusals:
         raise RefusedError(reading.name, rewriting.refusals)
     return _outputs(rewriting.graph)
@@ -224,19 +233,19 @@ def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...], se: Gate | 
     return reading, rewriting
 
 
-def check_input_shape(input_shape: object) -> tuple[int, ...]:
-    """Check (C, H, W)."""
+def check_input_shape(input_shape: object, axes: Sequence[int] = (2,)) -> tuple[int, ...]:
+    """Check (C, H, W), or with other `axes` than two behind the channels."""
     if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
         message = f"`input_shape` (={input_shape!r}) must be (channels, rows, columns), such as (3, 224, 224)"
         raise TypeError(message)
     shape = tuple(as_integer("input_shape", entry) for entry in cast("Sequence[object]", input_shape))
-    if len(shape) != 3 or min(shape) < 1:
-        nearest = tuple(max(entry, 1) for entry in shape[-3:])
-        nearest = (1,) * (3 - len(nearest)) + nearest
-        message = (
-            f"`input_shape` (={shape}) must be three positive integers (channels, rows, columns), without the batch; "
-            f"the nearest legal value is {nearest}"
-        )
+    if len(shape) - 1 not in axes or min(shape) < 1:
+        nearest = tuple(max(entry, 1) for entry in shape[-1 - max(axes) :])
+        nearest = (1,) * (1 + min(axes) - len(nearest)) + nearest
+        wanted = "three positive integers (channels, rows, columns)"
+        if len(axes) > 1:
+            wanted = "the channels and one to three sizes, all positive"
+        message = f"`input_shape` (={shape}) must be {wanted}, without the batch; the nearest legal value is {nearest}"
         raise ValueError(message)
     return shape
 
@@ -250,6 +259,8 @@ def _outputs(graph: Graph) -> tuple[Output, ...]:
             tuple(field.size for field in found[node.name]),
             tuple(field.stride for field in found[node.name]),
             tuple(field.offset for field in found[node.name]),
+            any(graph[name].kind in WHOLE for name in graph.ancestors(node.name)),
+            any(graph[name].kind in ("conv_transpose", "resize") for name in graph.ancestors(node.name)),
         )
         for node in graph.outputs
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from backstride.surgery.fields import fields, sizes
-from backstride.surgery.graph import GLOBAL, WINDOWED, Graph, Node, Window
+from backstride.surgery.graph import WHOLE, WINDOWED, Graph, Node, Window
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 Cells = tuple[int, ...]
@@ -100,7 +100,7 @@ def stitched(model: str, rewriting: Rewriting) -> Densified:
 
 
 def _obstacles(graph: Graph) -> Iterator[Refusal]:
-    yield from (Refusal(node.label, "pools the whole image") for node in graph if node.kind in GLOBAL)
+    yield from (Refusal(node.label, "pools the whole image") for node in graph if node.kind in WHOLE)
     known = sizes(graph, graph.input.shape[1:])
     for node in graph:
         if node.window is None or node.kind not in WINDOWED:
@@ -118,7 +118,7 @@ def _overhangs(node: Node, window: Window, known: Mapping[str, Cells]) -> bool:
 
 
 def _refuse_whole(model: str, graph: Graph, reason: str) -> None:
-    refusals = tuple(Refusal(node.label, reason) for node in graph if node.kind in GLOBAL)
+    refusals = tuple(Refusal(node.label, reason) for node in graph if node.kind in WHOLE)
     if refusals:
         raise RefusedError(model, refusals)
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from backstride.geometry import Pair
 from backstride.surgery.fields import Sizes, fields, reach, sizes
-from backstride.surgery.graph import GLOBAL, Graph
+from backstride.surgery.graph import WHOLE, Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ def exactness(graph: Graph, name: str, size: tuple[int, ...]) -> Exactness:
             blamed |= different if start is not None else set()
         exact.append(tuple(flags))
     above = graph.ancestors(name)
-    pools = [node for node in graph if node.kind in GLOBAL and node.name in above]
+    pools = [node for node in graph if node.kind in WHOLE and node.name in above]
     if pools and size != native:  # every cell reads all of the image
         exact = [(False,) * len(flags) for flags in exact]
         blamed.update(node.inputs[0] for node in pools)
-    padded = tuple(node.label for node in graph if (node.pads or node.kind in GLOBAL) and node.inputs[0] in blamed)
+    padded = tuple(node.label for node in graph if (node.pads or node.kind in WHOLE) and node.inputs[0] in blamed)
     return Exactness(tuple(starts), tuple(exact), padded)
 
 
@@ -61,7 +61,7 @@ def padded_layers(graph: Graph) -> tuple[str, ...]:
     """The layers that make cells of some larger image differ from the classifier on their crops."""
     native = graph.input.shape[1:]
     found: set[str] = set()
-    if not any(node.pads or node.kind in GLOBAL for node in graph):
+    if not any(node.pads or node.kind in WHOLE for node in graph):
         return ()
     for node in graph.outputs:
         period = int(max(field.stride for field in fields(graph)[node.name]))

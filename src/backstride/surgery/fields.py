@@ -13,6 +13,7 @@ inputs, that is the smallest regular description; `reach` gives each single cell
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -46,6 +47,16 @@ class Field:
             return Field(self.start + (before - span + 1) * fine, self.size + (span - 1) * fine, fine)
         return Field(self.start - before * self.stride, self.size + (span - 1) * self.stride, self.stride * step)
 
+    def resized(self, ratio: Fraction, shift: Fraction, taps: int) -> Field:
+        """The field of cells that lie at `i*ratio + shift` among these, each computed from so many around it.
+
+        A cell between two takes the one before it, or half of its taps on each side.
+        """
+        places = math.lcm(ratio.denominator, shift.denominator)
+        before, behind = max(taps // 2, 1) - Fraction(1, places), taps // 2
+        start = self.start + (shift - before) * self.stride
+        return Field(start, self.size + (before + behind) * self.stride, self.stride * ratio)
+
 
 Fields = Mapping[str, tuple[Field, ...]]
 Sizes = Mapping[str, tuple[int, ...]]
@@ -68,6 +79,9 @@ def fields(graph: Graph) -> Fields:
             found[node.name] = tuple(
                 field.through(node.window, axis, transposed=transposed) for axis, field in enumerate(sources[0])
             )
+        elif sources and node.kind == "resize":
+            axes = zip(sources[0], node.ratios, strict=True)
+            found[node.name] = tuple(field.resized(*ratio) for field, ratio in axes)
         elif sources and node.kind != "output" and node.kind not in GLOBAL:
             found[node.name] = tuple(_hull(node, branches) for branches in zip(*sources, strict=True))
     return found

@@ -17,8 +17,8 @@ POOLS = (*STEPS, "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool
 
 
 def gated(graph: Graph, choice: Gate) -> Graph:
-    """The graph with `choice` on every pooling of this kind."""
-    names = gate_pools(graph)
+    """The graph with `choice` on every pooling of this kind, and on norms of whole maps."""
+    names = gate_pools(graph).union(node.name for node in graph if node.kind == "whole_norm")
     return Graph(tuple(replace(node, gate=choice) if node.name in names else node for node in graph))
 
 

@@ -54,6 +54,8 @@ Kind: TypeAlias = Literal[
     "dense",
     "batch_norm",
     "layer_norm",
+    "whole_norm",
+    "local_norm",
     "activation",
     "dropout",
     "softmax",
@@ -68,8 +70,9 @@ Kind: TypeAlias = Literal[
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
 Ratio: TypeAlias = tuple[Fraction, Fraction, int]  # cell i lies at `i*ratio + shift` among so many cells of the input
-WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad", "unshuffle")
+WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad", "unshuffle", "local_norm")
 GLOBAL = ("global_avg_pool", "global_max_pool")
+WHOLE = (*GLOBAL, "whole_norm")  # these see all of the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ class Node:
     `label`: its name as the user knows it. `window`: for sliding kinds; `pad` and `edge_pad` slide a
     window of one cell. `axes`: of a reduction, softmax, concat, permute or division into parts, counted with
     the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
-    before the dense layer that this convolution was, such as "chw". `factors`: what the channels split into.
+    before the dense layer that this convolution was, such as "chw". `factors`: what the channels split into; the
+    groups of a `whole_norm`, 0 for each channel.
     `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
     `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
     `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from backstride.surgery.fields import fields
 from backstride.surgery.fusion import Lift
-from backstride.surgery.graph import GLOBAL, Graph
+from backstride.surgery.graph import WHOLE, Graph
 
 KEY = "backstride.influence"
 
@@ -69,5 +69,5 @@ def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ())
     most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
     floats = -(-most // (rows * columns)) + held
     above = graph.ancestors(top)
-    pooled = any(node.kind in GLOBAL for node in graph if node.name in above)
+    pooled = any(node.kind in WHOLE for node in graph if node.name in above)
     return Influence((rows, columns), stride, -(-reach // stride) * stride, floats, pooled)

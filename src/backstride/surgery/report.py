@@ -19,7 +19,9 @@ class Output:
     """How the cells of one output lie on the image, per axis (rows, columns).
 
     Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
-    the coordinate p. `size`: how many cells there are at native size.
+    the coordinate p. `size`: how many cells there are at native size. `whole`: whether a layer that sees all of the
+    image stands before, so that every cell does; the numbers leave it out. `bound`: whether they are an upper bound,
+    since cells behind an upsampling see different numbers of pixels.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Output:
     receptive_field: Exact
     stride: Exact
     offset: Exact
+    whole: bool = False
+    bound: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from backstride.surgery.attention import attention_behind
 from backstride.surgery.branches import fitted
 from backstride.surgery.gates import gated
 from backstride.surgery.graph import Gate, Graph, Node
-from backstride.surgery.rules import RULES
+from backstride.surgery.rule import Rule
+from backstride.surgery.rules import MEASURING, RULES
 from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewriting, Value
 
 SILENT = ("constant", "scalar")
@@ -24,6 +25,7 @@ NAMES = {
     "join": "joined channels",
     "split": "split channels",
     "conv_transpose": "upsampling",
+    "local_norm": "sliding normalisation",
     "unshuffle": "positions as channels",
     "pad": "crop",
     "some": "some channels",
@@ -60,7 +62,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
         if maps and node.kind == "output" and all(source in values for source in node.inputs):
             values[node.name] = values[node.inputs[0]]
             continue
-        name, outcome = _decide(graph, node, values)
+        name, outcome = _decide(graph, node, values, MEASURING if maps else RULES)
         if isinstance(outcome, Refusal):
             more = "" if refusals else attention_behind(graph, node)
             refusals.append(replace(outcome, reason=outcome.reason + more))
@@ -81,13 +83,13 @@ def _known(graph: Graph, node: Node, values: dict[str, Value]) -> bool:
     return all(name in values or graph[name].kind in SILENT for name in node.inputs)
 
 
-def _decide(graph: Graph, node: Node, values: dict[str, Value]) -> tuple[str, Outcome]:
+def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rule, ...]) -> tuple[str, Outcome]:
     inputs = [values[name] if name in values else graph[name] for name in node.inputs]
     if node.kind != "reshape" and any(isinstance(value, Node) and value.kind == "scalar" for value in inputs):
         return "", Refusal(node.label, "computes with the size of the image, which may now be any")
     if node.kind == "reshape":
         inputs = [value for value in inputs if isinstance(value, Value)]
-    for rule in RULES:
+    for rule in rules:
         outcome = rule.apply(node, inputs)
         if outcome is not None:
             return rule.name, outcome

@@ -22,7 +22,7 @@ from backstride.surgery.rules_layout import (
     reshaping,
     slicing,
 )
-from backstride.surgery.rules_pooling import adaptive_pooling, gating, reduction, whole_pooling
+from backstride.surgery.rules_pooling import adaptive_pooling, gating, reduction, whole_norm, whole_pooling
 from backstride.surgery.values import Kept, Outcome, Replaced, Value
 
 
@@ -254,6 +254,17 @@ def result(node: Node, inputs: Inputs) -> Outcome | None:
     return Kept(first)
 
 
+def measured_only(node: Node, inputs: Inputs) -> Outcome | None:
+    """What slides at native size, to say what a cell sees there, though on larger images it would not.
+
+    Law: a receptive field is a property of the network at one size.
+    """
+    value = only(inputs)
+    if value is None or value.form not in MAPS or node.kind not in ("resize", "whole_norm") or node.gate == "local":
+        return None
+    return Kept(replace(value, size=node.shape[1:] if node.kind == "resize" else value.size))
+
+
 def resizing(node: Node, inputs: Inputs) -> Outcome | None:
     """A map resized by no whole factor has no cells of its own on a larger image.
 
@@ -272,6 +283,7 @@ RULES = (
     Rule("sliding window", sliding),
     Rule("resizing", resizing),
     Rule("cell by cell", cellwise),
+    Rule("normalisation of whole maps", whole_norm),
     Rule("batch normalisation of vectors", normalisation),
     Rule("layer normalisation of vectors", channel_layer_norm),
     Rule("dense over a flattened map", dense_over_flat),
@@ -289,6 +301,7 @@ RULES = (
     Rule("concatenation", concatenation),
     Rule("result", result),
 )
+MEASURING = (Rule("at native size alone", measured_only), *RULES)
 
 
 def _broadcasts(shape: tuple[int, ...], value: Value) -> bool:

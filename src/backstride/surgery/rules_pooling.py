@@ -65,7 +65,7 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
     mean is that of its rows' means, its maximum that of their maxima: h + w numbers for each cell, not h * w, and
     less rounding.
     """
-    if node.gate is None:
+    if node.gate is None or node.kind == "whole_norm":
         return None
     value = only(inputs)
     if value is None or value.form not in MAPS or value.gate is not None:
@@ -87,6 +87,34 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
     edges = replace(plain(node, "edge_pad"), window=replace(unit_window(result.size), padding=pads))
     steps = _reduced(node, value, (*pools, edges), math.prod(value.size))
     return Replaced(result, (*first, *steps, *last), "pools the window of native size around each cell")
+
+
+def whole_norm(node: Node, inputs: Inputs) -> Outcome | None:
+    """Normalisation by the mean and variance of a whole map (instance and group norm), by the choice that was made.
+
+    Law: at native size both choices are the classifier's. `global` takes the statistics of whatever image comes, as
+    the layer's text says. `local` takes those of the window of native size around each cell, at the border the last
+    one that fits, as the classifier took them on a crop. On a vector there is one cell, and nothing to choose.
+    """
+    if node.kind != "whole_norm":
+        return None
+    value = only(inputs)
+    if value is None or value.gate is not None or not (value.form == "map" or value.layout == ("c",)):
+        return refuse(node, inputs, "normalises what is no map (N, C, h, w)")
+    if value.is_single:
+        window = unit_window(value.size)
+        return Replaced(value, (replace(node, kind="local_norm", window=window),), "normalises each cell by itself")
+    if node.gate is None:
+        reason = (
+            'normalises over positions, so its result depends on the image\'s size; state se="global" or se="local"'
+        )
+        return refuse(node, inputs, reason)
+    if node.gate == "global":
+        return Kept(value)
+    pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
+    window = replace(unit_window(value.size), padding=pads)
+    reason = "takes mean and variance of the window of native size around each cell"
+    return Replaced(value, (replace(node, kind="local_norm", window=window),), reason)
 
 
 def reduction(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  each return is one refusal

@@ -25,8 +25,12 @@ from backstride.surgery.torch_modules import (
 
 Results = Mapping[fx.Node, Any]
 NAMES: dict[Any, str] = {  # these hide behind a dispatching function without a name
+    F.max_pool1d: "max_pool1d",
     F.max_pool2d: "max_pool2d",
+    F.max_pool3d: "max_pool3d",
+    F.adaptive_max_pool1d: "adaptive_max_pool1d",
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    F.adaptive_max_pool3d: "adaptive_max_pool3d",
 }
 DROPOUTS: Mapping[str, type[nn.Module]] = {
     "dropout": nn.Dropout,
@@ -76,10 +80,8 @@ SIMPLE: Mapping[str, Operation] = {
     **dict.fromkeys(CASTS, Operation("activation", data=1)),
     **dict.fromkeys(EXPANDING, Operation("expand", data=1)),
     **dict.fromkeys(BINARY, Operation("combine")),
-    "adaptive_avg_pool2d": Operation("adaptive_avg_pool", data=1),
-    "adaptive_max_pool2d": Operation("adaptive_max_pool", data=1),
-    "group_norm": Operation("layer_norm", data=1),
-    "instance_norm": Operation("layer_norm", data=1),
+    **{f"adaptive_avg_pool{rank}d": Operation("adaptive_avg_pool", data=1) for rank in (1, 2, 3)},
+    **{f"adaptive_max_pool{rank}d": Operation("adaptive_max_pool", data=1) for rank in (1, 2, 3)},
     "batch_norm": Operation("batch_norm", data=1),
     **dict.fromkeys(DROPOUTS, Operation("dropout")),
 }
@@ -175,13 +177,13 @@ def _index(node: fx.Node, results: Results, rank: int) -> list[Any] | None:
     return entries + [slice(None)] * (rank - len(entries))
 
 
-def _conv2d(node: fx.Node, results: Results) -> Operation:
+def _conv(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input weight bias stride padding dilation groups")
     options = (given.get("stride", 1), given.get("padding", 0), given.get("dilation", 1))
     return Operation("conv", conv_window(given["weight"].shape[2:], *options), data=1)
 
 
-def _conv_transpose2d(node: fx.Node, results: Results) -> Operation:
+def _conv_transpose(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input weight bias stride padding output_padding groups dilation")
     options = (given.get("stride", 1), given.get("padding", 0), given.get("output_padding", 0))
     window = transposed_window(given["weight"].shape[2:], *options, given.get("dilation", 1))
@@ -201,28 +203,41 @@ def _shuffle(build: Callable[[int], Operation]) -> Callable[[fx.Node, Results], 
     )
 
 
-def _max_pool2d(node: fx.Node, results: Results) -> Operation:
+def _max_pool(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding dilation ceil_mode return_indices")
     if given.get("return_indices"):
         return Operation("other")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0), given.get("dilation", 1))
-    return Operation("max_pool", pool_window(*options, ceil_mode=bool(given.get("ceil_mode"))), data=1)
+    rank = fed(node, results).ndim - 2
+    return Operation("max_pool", pool_window(*options, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1)
 
 
-def _avg_pool2d(node: fx.Node, results: Results) -> Operation:
+def _avg_pool(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
     if given.get("divisor_override") is not None:
         return Operation("other")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
-    return Operation("avg_pool", pool_window(*options, ceil_mode=bool(given.get("ceil_mode"))), data=1)
+    rank = fed(node, results).ndim - 2
+    return Operation("avg_pool", pool_window(*options, 1, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1)
 
 
 def _pad(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input pad mode value")
     cells = [int(count) for count in given["pad"]]
-    if given.get("mode", "constant") == "circular" or len(cells) < 4 or any(cells[6:]):
+    rank = fed(node, results).ndim - 2
+    if given.get("mode", "constant") == "circular" or any(cells[2 * rank + 2 :]):
         return Operation("other")
-    return Operation("pad", pad_window(cells), data=1)
+    return Operation("pad", pad_window(cells, rank), data=1)
+
+
+def _group_norm(node: fx.Node, results: Results) -> Operation:
+    return Operation("whole_norm", data=1, factors=(bound(node, results, "input num_groups")["num_groups"],))
+
+
+def _instance_norm(node: fx.Node, results: Results) -> Operation:
+    given = bound(node, results, "input running_mean running_var weight bias use_input_stats")
+    used = given.get("use_input_stats", True)
+    return Operation("whole_norm", data=1, factors=(0,)) if used else Operation("activation", data=1)
 
 
 def _layer_norm(node: fx.Node, results: Results) -> Operation:
@@ -306,11 +321,13 @@ def _cat(node: fx.Node, results: Results) -> Operation:
 
 
 FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
-    "conv2d": _conv2d,
-    "conv_transpose2d": _conv_transpose2d,
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
     "interpolate": _interpolate,
-    "max_pool2d": _max_pool2d,
-    "avg_pool2d": _avg_pool2d,
+    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), _max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
     "pad": _pad,
     "pixel_shuffle": _shuffle(shuffled),
     "pixel_unshuffle": _shuffle(unshuffled),

@@ -31,6 +31,7 @@ class Operation:
     data: int | None = None
     cuts: tuple[Cut, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    factors: tuple[int, ...] = ()
 
 
 def module_operation(module: nn.Module, rank: int) -> Operation:
@@ -41,29 +42,32 @@ def module_operation(module: nn.Module, rank: int) -> Operation:
     return Operation("activation" if type(module) in ACTIVATIONS else "other")
 
 
-def pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """Two entries from torch's shorthand."""
+def each(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """An entry for each of `rank` spatial axes from torch's shorthand."""
     if isinstance(value, int):
-        return value, value
-    return value[0], value[-1]
+        return (value,) * rank
+    return tuple(value) if len(value) == rank else (value[0],) * rank
 
 
-def pool_window(kernel: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil_mode: bool) -> Window:
+def pool_window(kernel: Any, stride: Any, padding: Any, dilation: Any = 1, rank: int = 2, *, ceil_mode: bool) -> Window:
     """The window of a pooling, whose stride is the kernel where none is given."""
-    strides = pair(kernel if stride in (None, [], ()) else stride)
-    pads = tuple((cells, cells) for cells in pair(padding))
-    return Window(pair(kernel), strides, pads, pair(dilation), ceil_mode)
+    strides = each(kernel if stride in (None, [], ()) else stride, rank)
+    pads = tuple((cells, cells) for cells in each(padding, rank))
+    return Window(each(kernel, rank), strides, pads, each(dilation, rank), ceil_mode)
 
 
-def pad_window(cells: Sequence[int]) -> Window:
-    """A window of one cell with torch's padding: left, right, top, bottom."""
-    left, right, top, bottom = cells[:4]
-    return Window((1, 1), (1, 1), ((top, bottom), (left, right)))
+def pad_window(cells: Sequence[int], rank: int = 2) -> Window:
+    """A window of one cell with torch's padding: left, right, top, bottom, the last axis first."""
+    pairs = [(cells[at], cells[at + 1]) for at in range(0, min(len(cells), 2 * rank), 2)]
+    pairs += [(0, 0)] * (rank - len(pairs))
+    ones = (1,) * rank
+    return Window(ones, ones, tuple(reversed(pairs)), ones)
 
 
 def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window:
     """The window of a convolution; "same" puts the larger half at the end."""
-    spans = [d * (k - 1) for k, d in zip(kernel, pair(dilation), strict=True)]
+    rank = len(kernel)
+    spans = [d * (k - 1) for k, d in zip(kernel, each(dilation, rank), strict=True)]
     pads: tuple[Pair, ...]
     match padding:
         case "valid":
@@ -71,14 +75,16 @@ def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window
         case "same":
             pads = tuple((total // 2, total - total // 2) for total in spans)
         case _:
-            pads = tuple((cells, cells) for cells in pair(padding))
-    return Window(tuple(kernel), pair(stride), pads, pair(dilation))
+            pads = tuple((cells, cells) for cells in each(padding, rank))
+    return Window(tuple(kernel), each(stride, rank), pads, each(dilation, rank))
 
 
 def transposed_window(kernel: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Window:
     """The window of a transposed convolution, with its crop as padding."""
-    crop = tuple((cells, cells - more) for cells, more in zip(pair(padding), pair(output_padding), strict=True))
-    return Window(tuple(kernel), pair(stride), crop, pair(dilation))
+    rank = len(kernel)
+    more = each(output_padding, rank)
+    crop = tuple((cells, cells - extra) for cells, extra in zip(each(padding, rank), more, strict=True))
+    return Window(tuple(kernel), each(stride, rank), crop, each(dilation, rank))
 
 
 def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]) -> Operation:
@@ -103,11 +109,14 @@ def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]
         ratios = [
             Fraction(max(small - 1, 0), max(big - 1, 1)) if aligned else Fraction(small, big) for small, big in pairs
         ]
-        shifts = [Fraction(0) if aligned or mode == "nearest" else (ratio - 1) / 2 for ratio in ratios]
+        exact = {"nearest": 0, "nearest-exact": 1}.get(mode)
+        shifts = [
+            Fraction(0) if aligned else (ratio - 1) / 2 if exact is None else exact * ratio / 2 for ratio in ratios
+        ]
         taps = (1, 2, 4)[smooth]
         return Operation("resize", data=1, ratios=tuple(zip(ratios, shifts, [taps] * rank, strict=True)))
     kernel = tuple(f if smooth == 0 else 2 * smooth * f - f % 2 for f in factors)
-    crop = tuple(((k - f) // 2,) * 2 for k, f in zip(kernel, factors, strict=True))
+    crop = tuple(((k - f) // 2, (k - f) // 2) for k, f in zip(kernel, factors, strict=True))
     return Operation("conv_transpose", Window(kernel, factors, crop, (1,) * rank, same=stated), data=1)
 
 
@@ -140,23 +149,22 @@ def unshuffled(factor: int) -> Operation:
 
 
 def _max_pool(module: Any, rank: int) -> Operation:
-    _ = rank
     if module.return_indices:
         return Operation("other")
     options = (module.kernel_size, module.stride, module.padding, module.dilation)
-    return Operation("max_pool", pool_window(*options, ceil_mode=module.ceil_mode))
+    return Operation("max_pool", pool_window(*options, rank - 2, ceil_mode=module.ceil_mode))
 
 
 def _avg_pool(module: Any, rank: int) -> Operation:
-    _ = rank
-    if module.divisor_override is not None:
+    if getattr(module, "divisor_override", None) is not None:
         return Operation("other")
     options = (module.kernel_size, module.stride, module.padding)
-    return Operation("avg_pool", pool_window(*options, ceil_mode=module.ceil_mode))
+    return Operation("avg_pool", pool_window(*options, 1, rank - 2, ceil_mode=module.ceil_mode))
 
 
 def _pad(module: Any, rank: int) -> Operation:
-    return Operation("pad" if rank == 4 else "other", pad_window(module.padding))
+    whole = len(module.padding) == 2 * (rank - 2)
+    return Operation("pad", pad_window(module.padding, rank - 2)) if whole else Operation("other")
 
 
 def _linear(module: Any, rank: int) -> Operation:
@@ -193,6 +201,18 @@ def _softmax_channels(module: Any, rank: int) -> Operation:
     return Operation("softmax", axes=(1,))
 
 
+def _group_norm(module: Any, rank: int) -> Operation:
+    _ = rank
+    return Operation("whole_norm", factors=(module.num_groups,))
+
+
+def _instance_norm(module: Any, rank: int) -> Operation:
+    """With stored statistics it is no more than a scale and a shift for each channel."""
+    if module.track_running_stats:
+        return _on_maps(module, rank)
+    return Operation("whole_norm", factors=(0,))
+
+
 def _gated(module: Any, rank: int) -> Operation:
     return Operation("channelwise", axes=(module.dim % rank,))
 
@@ -200,7 +220,7 @@ def _gated(module: Any, rank: int) -> Operation:
 def _on_maps(module: Any, rank: int) -> Operation:
     """Dropout of whole channels and the normalisation over neighbouring channels act alike at every position."""
     _ = module
-    return Operation("activation" if rank == 4 else "other")
+    return Operation("activation" if rank > 2 else "other")
 
 
 def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
@@ -212,25 +232,34 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
     return build
 
 
+PADS: tuple[type[nn.Module], ...] = (
+    *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
+    *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
+    *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
+)
 MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
-    ((nn.Conv2d,), _conv),
-    ((nn.ConvTranspose2d,), _conv_transpose),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _conv),
+    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _conv_transpose),
     ((nn.PixelShuffle,), lambda module, _: shuffled(module.upscale_factor)),
     ((nn.PixelUnshuffle,), lambda module, _: unshuffled(module.downscale_factor)),
-    ((nn.MaxPool2d,), _max_pool),
-    ((nn.AvgPool2d,), _avg_pool),
-    ((nn.AdaptiveAvgPool2d,), _plain("adaptive_avg_pool")),
-    ((nn.AdaptiveMaxPool2d,), _plain("adaptive_max_pool")),
-    ((nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d), _pad),
+    ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
+    ((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _avg_pool),
+    ((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _plain("adaptive_avg_pool")),
+    ((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _plain("adaptive_max_pool")),
+    (PADS, _pad),
     ((nn.Linear,), _linear),
     ((nn.Flatten, nn.Unflatten), _plain("reshape")),
-    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _plain("batch_norm")),
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), _plain("batch_norm")),
     ((nn.LayerNorm, nn.RMSNorm), _layer_norm),
     ((nn.GLU,), _gated),
-    ((nn.GroupNorm, nn.InstanceNorm2d), _plain("layer_norm")),
+    ((nn.GroupNorm,), _group_norm),
+    ((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _instance_norm),
     ((nn.PReLU,), _prelu),
     ((nn.Dropout, nn.AlphaDropout), _plain("dropout")),
-    ((nn.Dropout2d, nn.FeatureAlphaDropout, nn.LocalResponseNorm, nn.ChannelShuffle), _on_maps),
+    (
+        (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout, nn.LocalResponseNorm, nn.ChannelShuffle),
+        _on_maps,
+    ),
     ((nn.Softmax, nn.LogSoftmax), _softmax),
     ((nn.Softmax2d,), _softmax_channels),
 )

@@ -209,11 +209,9 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
         return Node(node.name, "input", (), tuple(result.shape[1:]), label)
     given = any(isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes)
     found = _operation(node, traced, results) if given else Operation("other")
-    details = (found.window, found.axes, found.features)
-    shape = tuple(result.shape[1:])
-    return Node(
-        node.name, found.kind, inputs[: found.data], shape, label, *details, cuts=found.cuts, ratios=found.ratios
-    )
+    fields = ("window", "axes", "features", "cuts", "ratios", "factors")
+    details: dict[str, Any] = {field: getattr(found, field) for field in fields}
+    return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, **details)
 
 
 def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any]) -> Node:

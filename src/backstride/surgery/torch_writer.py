@@ -31,6 +31,7 @@ from backstride.surgery.torch_layers import (
     with_weight_norm,
 )
 from backstride.surgery.torch_modules import weight_norm_of
+from backstride.surgery.torch_norms import LocalNorm, local_norm
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.torch_steps import POOLS, WeightlessCall, weightless
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
@@ -205,11 +206,13 @@ class Writer:
             sources = [self._step(node, step, sources, find)]
         return sources[0]
 
-    def _step(
+    def _step(  # noqa: PLR0911  one return for each kind
         self, node: fx.Node, step: Node, sources: Sequence[fx.Node], find: Callable[[fx.Node], fx.Node]
     ) -> fx.Node:
         if step.kind in ("conv", "batch_norm", "layer_norm"):
             return self._layer(node, step, sources[0])
+        if step.kind == "local_norm":
+            return self._local_norm(node, step, sources[0])
         if step.kind == "combine":
             return self._graph.node_copy(node, lambda source: self._over_cells(source, find))
         if step.kind in (*REDUCTIONS, "channelwise"):
@@ -236,10 +239,29 @@ class Writer:
         """How a map grows by a factor that the classifier states as a size."""
         assert step.window is not None
         layer: Any = self._module(node)
-        names = dict(zip(RESIZING.split(), node.args, strict=False))
-        given: Mapping[str, Any] = {**names, **node.kwargs} if layer is None else vars(layer)
-        factors = tuple(map(float, step.window.strides))
-        return {"scale_factor": factors, "mode": given.get("mode") or "nearest"}
+        given: dict[str, Any] = {**dict(zip(RESIZING.split(), node.args, strict=False)), **node.kwargs}
+        mode: str = given.get("mode") or "nearest" if layer is None else layer.mode
+        return {"scale_factor": tuple(map(float, step.window.strides)), "mode": mode}
+
+    def _local_norm(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        """Instance and group normalisation by the window around each cell."""
+        assert step.window is not None
+        layer: Any = self._module(node)
+        if layer is not None:
+            target = str(node.target)
+            held = self._turned.setdefault(target, ((step.kind, step.window), target))
+            if held[0] != (step.kind, step.window):
+                reason = "is called on maps of different sizes, of which each has its own window"
+                raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
+            self._root.setdefault(target, LocalNorm(layer, step.window.kernel))
+            return self._graph.call_module(target, (fed,))
+        names = "input groups weight bias eps"
+        if called(node) == "instance_norm":
+            names = "input mean variance weight bias use_input_stats momentum eps"
+        given: dict[str, Any] = {**dict(zip(names.split(), node.args, strict=False)), **node.kwargs}
+        weights = fx.map_arg((given.get("weight"), given.get("bias")), self._find)
+        options = (step.window.kernel, *step.factors, *weights, given.get("eps", 1e-5))
+        return self._graph.call_function(local_norm, (fed, *options))
 
     def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], fx.Node]) -> fx.Node:
         """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
