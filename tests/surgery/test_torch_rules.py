@@ -230,7 +230,8 @@ def test_parts_of_positions_are_refused() -> None:
 def grn(x: Tensor, layers: Any) -> Tensor:
     """Global response normalisation as ConvNeXt V2 has it (arXiv 2301.00808), channels last."""
     y = layers["conv"](x).permute(0, 2, 3, 1)
-    size = torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True)
+    loose: Any = torch  # some of it is untyped
+    size: Tensor = loose.linalg.vector_norm(y, dim=(1, 2), keepdim=True)
     y = layers["norm"].weight * (y * (size / (size.mean(dim=-1, keepdim=True) + 1e-6))) + layers["norm"].bias + y
     return layers["head"](y.permute(0, 3, 1, 2).mean([-2, -1]))
 
