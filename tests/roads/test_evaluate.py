@@ -175,7 +175,7 @@ def test_f_measure_of_a_picture() -> None:
 
 def test_colours_say_what_is_wrong() -> None:
     image = np.zeros((1, 5, 3), np.uint8)
-    found = np.array([[True, False, True, False, True]])
+    found = np.array([[1, 0, 1, 0, 1]], np.uint8)
     mask = np.array([[1, 1, 0, 0, 255]], np.uint8)
     made = errors_over(image, found, mask)[0]
     assert made.argmax(1)[:3].tolist() == [1, 0, 2]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from backstride.files import write_beside
 from backstride.roads.config import RunConfig, changed, from_toml, require_named, to_toml
 from backstride.roads.meaning import KEY as MEANING
-from backstride.roads.meaning import Meaning, from_json, share
+from backstride.roads.meaning import Meaning, from_json, share, unsaid
 from backstride.roads.model import build
 from backstride.roads.weights import read_metadata, read_tensors
 from backstride.segment.picture import LARGEST
@@ -38,7 +38,7 @@ def save(
     """
     text = to_toml(config, extra)
     path = folder / name
-    write_beside(path, packed(module.state_dict(), text, meaning or _unsaid(config)))
+    write_beside(path, packed(module.state_dict(), text, meaning or unsaid(config.model.classes)))
     if not (folder / CONFIG).exists():
         write_beside(folder / CONFIG, text)
     return path
@@ -80,7 +80,7 @@ def meaning_of(path: Path) -> Meaning:
     metadata = read_metadata(file, "checkpoint")
     config = _config(metadata, file)
     if MEANING not in metadata:
-        return _unsaid(config)
+        return unsaid(config.model.classes)
     meaning = from_json(metadata[MEANING], str(file))
     if len(meaning.classes) != config.model.classes:
         message = f"`checkpoint` (={str(file)!r}) names {len(meaning.classes)} classes and has {config.model.classes}"
@@ -127,12 +127,6 @@ def _check_claims(config: RunConfig, tensors: dict[str, Tensor], file: Path) -> 
                 f"(={getattr(model, name)}) it would hold an array of shape {shape}"
             )
             raise ValueError(message)
-
-
-def _unsaid(config: RunConfig) -> Meaning:
-    """Of checkpoints that do not say it."""
-    first = Meaning().classes
-    return Meaning((*first, *(f"class {label}" for label in range(len(first), config.model.classes))))
 
 
 def found(path: Path) -> Path:

@@ -77,10 +77,11 @@ class TrainConfig:
     (momentum 0.9). `decay`: L2 on kernels, decoupled with adamw. `balance`: "none", "median" (median frequency of
     the classes) or weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch
     norms, too. `clip`: largest norm of the gradient, 0 for any. `precision`: "32-true", "bf16-mixed" or "16-mixed"
-    (GPU). `seed`: of all that is drawn. `patience`: epochs without a better MaxF before it stops, 0 for never.
-    `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or "cuda". `workers`:
-    processes that read pictures, on each device. `threads`: of each process that trains, 0 for one a processor;
-    where workers keep processors busy, leave these out.
+    (GPU). `seed`: of all that is drawn. `measure`: what says which epoch is best, "maxf", "miou", or a class's name
+    for its IoU; "auto" is MaxF with two classes and mIoU with more. `patience`: epochs without a better one before it
+    stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
+    "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one
+    a processor; where workers keep processors busy, leave these out.
     """
 
     epochs: int = 20
@@ -96,6 +97,7 @@ class TrainConfig:
     balance: str = "none"
     freeze: tuple[str, ...] = ()
     precision: str = "32-true"
+    measure: str = "auto"
     patience: int = 0
     seed: int = 0
     devices: int = 1

@@ -9,28 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from backstride.roads.metrics import Counts
+from backstride.roads.metrics import Counts, title_of
 
-BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d1661c", "#2c8a4b", "#8a8f98"
-SHADES = (BLUE, ORANGE, GREEN, "#8450a8", GREY)
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#1f5fa8", "#d1661c", "#2c8a4b", "#8450a8", "#8a8f98"
+SHADES = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 
 
-def of_training(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """The losses and the held-out measures of every epoch."""
+def of_training(rows: Sequence[Mapping[str, float]], measure: str = "maxf") -> bytes:
+    """The losses and the held-out measures of every epoch; `measure` says which is the best."""
     figure, (left, right) = _figure(2)
     epochs = [row["epoch"] for row in rows]
-    for axes, names, title, place in (
+    title = title_of(measure)
+    column = {"maxf": "val_maxf", "miou": "val_miou"}.get(measure, f"iou of {measure}")
+    names = [("val_maxf", "MaxF", GREEN), ("val_ap", "AP", BLUE), ("val_iou", "IoU", ORANGE)]
+    if column not in {"val_maxf", "val_iou"}:
+        names.append((column, title, PURPLE))
+    for axes, shown, heading, place in (
         (left, (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)), "loss", "upper right"),
-        (right, (("val_maxf", "MaxF", GREEN), ("val_ap", "AP", BLUE), ("val_iou", "IoU", ORANGE)), "", "lower right"),
+        (right, names, "", "lower right"),
     ):
-        for name, label, colour in names:
-            axes.plot(epochs, [row[name] for row in rows], color=colour, label=label, marker="o", markersize=3)
-        axes.set_title(title)
+        for name, label, colour in shown:
+            axes.plot(
+                epochs,
+                [row.get(name, float("nan")) for row in rows],
+                color=colour,
+                label=label,
+                marker="o",
+                markersize=3,
+            )
+        axes.set_title(heading)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, loc=place)
-    best = max((row["val_maxf"] for row in rows), default=0)
-    right.set_title(f"held out; best MaxF {best:.4f}")
+    best = max((row.get(column, 0.0) for row in rows), default=0)
+    right.set_title(f"held out; best {title} {best:.4f}")
     return _png(figure)
 
 

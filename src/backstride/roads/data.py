@@ -101,7 +101,7 @@ def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
             problems.append(_sentence(problem))
         if progress:
             progress(index + 1, len(dataset.samples))
-    if masks and not roads and not problems:
+    if masks and not roads and not problems and len(dataset.classes) == 2:
         problems.append(
             f"`data`: none of its {masks} masks has road (label 1) in it; where another value means road, "
             "name it in a table of classes"

@@ -21,9 +21,19 @@ from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.feed import scaled
 from backstride.roads.meaning import share
-from backstride.roads.metrics import Counts, Measures, as_levels, confusion, f_measure, level_of, threshold_of, total
+from backstride.roads.metrics import (
+    Counts,
+    Measures,
+    as_levels,
+    confusion,
+    f_measure,
+    level_of,
+    mean_of,
+    threshold_of,
+    total,
+)
 from backstride.roads.prediction.torch_predictor import check_device
-from backstride.roads.sample import ROAD, Dataset
+from backstride.roads.sample import IGNORE, ROAD, Dataset
 from backstride.roads.worst import Worst, check_worst, draw
 
 ALL = "all"
@@ -32,13 +42,15 @@ VIEWS = ("perspective", "bird's eye")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures by view and category, `all` among them; `classes`: IoU by class; `worst`: names, worst first.
+    """Measures of road, label 1, by view and category, `all` among them; `worst`: names, worst first.
 
-    `threshold`: the probability that `f` is at. `best_threshold`: the one that MaxF of all pictures is at.
+    `classes`, `miou`: IoU by class, and their mean. `threshold`: the probability that `f` is at. `best_threshold`: the
+    one that MaxF of all pictures is at.
     """
 
     views: dict[str, dict[str, Measures]]
     classes: dict[str, float]
+    miou: float
     worst: tuple[str, ...]
     images: int
     threshold: float
@@ -74,8 +86,9 @@ def evaluate(
     Probabilities are compared with the masks in the pictures' own size; `size` is what they are scaled to before the
     network sees them, as in training. Where a picture has a calibration, it is also measured in bird's-eye view. Into
     `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
-    green road that was found, red road that was missed, blue what is none. They replace those of an earlier call.
-    `threshold`: the probability from which on a pixel is road, as `predict` takes it: in the pictures, and for `f`.
+    green road that was found, red road that was missed, blue what is none; with more than two classes green what is
+    right but label 0, and red what is wrong. They replace those of an earlier call. `threshold`: with two classes, the
+    probability from which on a pixel is road, as `predict` takes it: in the pictures, for `f` and the IoU of classes.
 
     Raises `ValueError` where there are no pictures, a mask has another size than its picture, `out` has other files
     among its worst pictures, or `device` is not there.
@@ -91,29 +104,32 @@ def evaluate(
     matrix = np.zeros((len(pictures.classes), len(pictures.classes)), np.int64)
     seen: list[_Seen] = []
     level = level_of(share("threshold", threshold))
-    kept = Worst(0 if out is None else worst, level)
+    kept, right = Worst(0 if out is None else worst), list[float]()
     for index, sample in enumerate(pictures.samples):
         mask = pictures.mask(index)
         shares = probabilities(network, pictures.image(index), size, device)
         if shares.shape[1:] != mask.shape:
             message = f"the mask of {sample.name!r} has shape {mask.shape}, its picture {shares.shape[1:]}"
             raise ValueError(message)
-        matrix += confusion(mask, shares.argmax(0), len(matrix))
+        found = labels_of(shares, level)
+        matrix += confusion(mask, found, len(matrix))
         counts = Counts()
-        levels = as_levels(shares[ROAD])
-        counts.add(levels, mask)
-        kept.add(index, counts, levels)
+        counts.add(shares[ROAD], mask)
+        right.append(f_measure(counts, level) if len(shares) == 2 else _right(found, mask))
+        kept.add(index, right[index], found)
         seen.append(_Seen(sample.category, counts, _above(shares[ROAD], mask, _ground(pictures, index))))
         if on_image is not None:
             on_image()
     pooled = _pooled(seen)
-    order = sorted(range(len(seen)), key=lambda index: (f_measure(seen[index].counts, level), index))[:worst]
+    order = sorted(range(len(seen)), key=lambda index: (right[index], index))[:worst]
+    classes = dict(zip(pictures.classes, map(float, intersection_over_union(matrix)), strict=True))
     made = Evaluation(
         views={
             view: {name: counts.measures(level) for name, counts in categories.items()}
             for view, categories in pooled.items()
         },
-        classes=dict(zip(pictures.classes, map(float, intersection_over_union(matrix)), strict=True)),
+        classes=classes,
+        miou=mean_of(classes.values()),
         worst=tuple(pictures.samples[index].name for index in order),
         images=len(seen),
         threshold=threshold,
@@ -121,13 +137,12 @@ def evaluate(
     )
     if out is not None:
 
-        def levels_of(index: int) -> NDArray[np.uint8]:
-            def again() -> NDArray[np.uint8]:
-                return as_levels(probabilities(network, pictures.image(index), size, device)[ROAD])
+        def found_of(index: int) -> NDArray[np.uint8]:
+            return kept.found(
+                index, lambda: labels_of(probabilities(network, pictures.image(index), size, device), level)
+            )
 
-            return kept.levels(index, again)
-
-        draw(out, pictures, order, level, levels_of)
+        draw(out, pictures, order, found_of)
         write_beside(out / "precision_recall.png", curves.of_precision(_curves(pooled)))
         write_beside(out / "evaluation.json", json.dumps(_finite(made.as_dict()), indent=2) + "\n")
     return made
@@ -144,6 +159,19 @@ def probabilities(
         if tuple(shares.shape[2:]) != (rows, columns):
             shares = F.interpolate(shares, (rows, columns), mode="bilinear")
         return shares[0].cpu().numpy()
+
+
+def labels_of(shares: NDArray[np.float32], level: int) -> NDArray[np.uint8]:
+    """Labels from probabilities (classes, rows, columns): with two classes road from a level on, else the largest."""
+    if len(shares) == 2:
+        return (as_levels(shares[ROAD]) >= level).astype(np.uint8)
+    return shares.argmax(0).astype(np.uint8)
+
+
+def _right(found: NDArray[np.uint8], mask: NDArray[np.uint8]) -> float:
+    """The share of valid pixels that have their label."""
+    valid = mask != IGNORE
+    return float((found == mask)[valid].mean()) if valid.any() else 1.0
 
 
 def _above(probability: NDArray[np.float32], mask: NDArray[np.uint8], ground: Ground | None) -> Counts | None:

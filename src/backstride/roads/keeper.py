@@ -21,7 +21,7 @@ import torch
 from backstride.files import write_beside
 from backstride.roads.checkpoint import BEST, LAST, packed
 from backstride.roads.meaning import Meaning
-from backstride.roads.metrics import threshold_of
+from backstride.roads.metrics import Scores, threshold_of
 
 callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
@@ -29,7 +29,8 @@ plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
 STATE, TABLE, CURVES = "resume.ckpt", "epochs.csv", "curves.png"
 FILES = (BEST, LAST, TABLE, CURVES, STATE)
 PAUSE = 20.0  # seconds between drawings of the curves, which take as long as a small epoch
-COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "rate")
+COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "val_miou", "rate")
+CLASS = "iou of "  # begins the columns of several classes
 Row = dict[str, float]
 
 
@@ -94,13 +95,14 @@ class Keeper(callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the epoch gave."""
         row = self._row(trainer, pl_module)
-        better = row["val_maxf"] > self.best or not self.rows  # the first even where nothing can be measured
+        score = pl_module.scores.of(pl_module.measure)
+        better = score > self.best or not self.rows  # the first even where nothing can be measured
         if better:
-            self.best = 0.0 if math.isnan(row["val_maxf"]) else row["val_maxf"]
+            self.best = 0.0 if math.isnan(score) else score
             self.best_epoch = int(row["epoch"])
         self.rows.append(row)
         if trainer.is_global_zero:
-            meaning = Meaning(self.classes, threshold_of(pl_module.measures))
+            meaning = Meaning(self.classes, threshold_of(pl_module.scores.road))
             content = packed(pl_module.network.state_dict(), self.text, meaning)
             if better:
                 write_beside(self.out / BEST, content)
@@ -116,8 +118,9 @@ class Keeper(callbacks.Checkpoint):
 
     def _row(self, trainer: Any, module: Any) -> Row:
         found = trainer.callback_metrics
-        measures = module.measures
-        assert measures is not None
+        scores: Scores = module.scores
+        measures = scores.road
+        several = scores.classes if len(scores.classes) > 2 else dict[str, float]()
         return {
             "epoch": float(trainer.current_epoch + 1),
             "loss": float(found["loss_epoch"]),
@@ -125,15 +128,18 @@ class Keeper(callbacks.Checkpoint):
             "val_maxf": measures.maxf,
             "val_ap": measures.ap,
             "val_iou": measures.iou,
+            "val_miou": scores.miou,
             "rate": float(module.lr_schedulers().get_last_lr()[-1]),
+            **{f"{CLASS}{name}": value for name, value in several.items()},
         }
 
 
 def table(rows: list[Row]) -> str:
     """The rows as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row if name.startswith(CLASS))))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: f"{row[name]:.0f}" if name == "epoch" else f"{row[name]:.6g}" for name in COLUMNS})
+        writer.writerow({name: f"{row[name]:.0f}" if name == "epoch" else f"{row[name]:.6g}" for name in columns})
     return text.getvalue()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backstride.demo.metrics import intersection_over_union
 from backstride.roads.config import TrainConfig
 from backstride.roads.feed import Batch
-from backstride.roads.metrics import LEVELS, Counts, Measures
+from backstride.roads.metrics import LEVELS, Counts, Scores, measure_named
 from backstride.roads.optimise import frozen, loss_of, optimiser_of, rate_at
 from backstride.roads.sample import IGNORE, ROAD
 
@@ -25,18 +27,29 @@ class Training(lightning.LightningModule):
     again after an interruption is the same step.
     """
 
-    def __init__(self, network: nn.Module, config: TrainConfig, weight: tuple[float, ...] | None, steps: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainConfig,
+        weight: tuple[float, ...] | None,
+        steps: int,
+        classes: Sequence[str] = ("background", "road"),
+    ) -> None:
         parent: Any = super()
         parent.__init__()
         self.network = network
         self.config = config
         self.steps = steps
         self.held = frozen(network, config.freeze)
-        self.measures: Measures | None = None
+        self.classes = tuple(classes)
+        self.measure = measure_named(config.measure, classes)
+        self.scores: Scores | None = None
         self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
         # levels by truth, added up over the validation; a tensor so that processes can add theirs
         self.table: Any
         self.register_buffer("table", torch.zeros(2, LEVELS, dtype=torch.int64), persistent=False)
+        self.matrix: Any  # pixels by true class (row) and found class
+        self.register_buffer("matrix", torch.zeros(len(classes), len(classes), dtype=torch.int64), persistent=False)
 
     def configure_optimizers(self) -> Any:
         """An optimiser with its rate changed after each step."""
@@ -68,7 +81,7 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""
-        _ = self.table.zero_()
+        _ = self.table.zero_(), self.matrix.zero_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch."""
@@ -76,18 +89,29 @@ class Training(lightning.LightningModule):
         images, labels, _ = batch
         logits = self.network(images).float()
         self.table += counted(logits.softmax(1)[:, ROAD], labels)
+        self.matrix += confused(logits.argmax(1), labels, len(self.classes))
         valid = (labels != IGNORE).any()
         loss = loss_of(logits, labels, self.weight)
         self.log("val_loss", loss, sync_dist=True, batch_size=max(int(valid) * images.shape[0], 1))
 
     def on_validation_epoch_end(self) -> None:
         """The measures over all processes."""
-        table = self.table
+        counted: list[Any] = [self.table, self.matrix]
         if self.trainer.world_size > 1:
-            table = self.trainer.strategy.reduce(table.clone(), reduce_op="sum")
-        self.measures = Counts(table.cpu().numpy()).measures()
-        for name in ("maxf", "ap", "iou"):
-            self.log(f"val_{name}", float(getattr(self.measures, name)), rank_zero_only=True, sync_dist=False)
+            counted = [self.trainer.strategy.reduce(each.clone(), reduce_op="sum") for each in counted]
+        table, matrix = (each.cpu().numpy() for each in counted)
+        found = intersection_over_union(matrix).tolist()
+        self.scores = scores = Scores(Counts(table).measures(), dict(zip(self.classes, found, strict=True)))
+        logged = {name: float(getattr(scores.road, name)) for name in ("maxf", "ap", "iou")}
+        logged |= {"miou": scores.miou, "score": scores.of(self.measure)}
+        for name, value in logged.items():
+            self.log(f"val_{name}", value, rank_zero_only=True, sync_dist=False)
+
+
+def confused(found: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """`metrics.confusion` where the tensors are."""
+    pairs = (labels * classes + found)[labels != IGNORE]
+    return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def counted(probability: Tensor, labels: Tensor) -> Tensor:

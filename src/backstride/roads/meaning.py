@@ -30,6 +30,16 @@ class Meaning:
         return json.dumps(asdict(self))
 
 
+def unsaid(classes: int) -> Meaning:
+    """Of so many classes that nobody named.
+
+    >>> unsaid(3).classes
+    ('background', 'road', 'class 2')
+    """
+    first = Meaning().classes
+    return Meaning((*first, *(f"class {label}" for label in range(len(first), classes))))
+
+
 def from_json(text: str, source: str) -> Meaning:
     """What `to_json` wrote; raises `ValueError` naming the file `source` for anything else."""
     try:

@@ -8,7 +8,8 @@ background hold everything, however many images there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,6 +145,53 @@ def level_of(threshold: float) -> int:
 def probability_of(level: int) -> float:
     """The smallest probability that is rounded to a level, or to a higher one."""
     return max(level - 0.5, 0) / (LEVELS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an epoch is judged by: the measures of road (label 1), and the IoU of each class by its name."""
+
+    road: Measures
+    classes: dict[str, float]
+
+    @property
+    def miou(self) -> float:
+        """The mean over the classes that are anywhere."""
+        return mean_of(self.classes.values())
+
+    def of(self, measure: str) -> float:
+        """One of "maxf", "miou" and the classes' names."""
+        return {**self.classes, "maxf": self.road.maxf, "miou": self.miou}[measure]
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """Without those that are NaN; NaN where nothing is left.
+
+    >>> mean_of([0.5, 1.0, float("nan")])
+    0.75
+    """
+    counted = [value for value in values if not math.isnan(value)]
+    return sum(counted) / len(counted) if counted else float("nan")
+
+
+def measure_named(measure: str, classes: Sequence[str]) -> str:
+    """The measure of these classes that a config means; raises `ValueError` with the legal ones.
+
+    >>> measure_named("auto", ("background", "road"))
+    'maxf'
+    """
+    if measure == "auto":
+        return "maxf" if len(classes) == 2 else "miou"
+    legal = ("maxf", "miou", *classes)
+    if measure not in legal:
+        message = f"`measure` (={measure!r}) must be one of auto, {', '.join(legal)}"
+        raise ValueError(message)
+    return measure
+
+
+def title_of(measure: str) -> str:
+    """As it is printed."""
+    return {"maxf": "MaxF", "miou": "mIoU"}.get(measure, f"IoU of {measure}")
 
 
 def threshold_of(measures: Measures) -> float:

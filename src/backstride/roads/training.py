@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import logging
 import os
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from backstride.files import check_folder, make_folder, write_beside
@@ -30,8 +32,9 @@ from backstride.roads.data import require_sound
 from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
 from backstride.roads.halt import Halt
-from backstride.roads.keeper import FILES, STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.keeper import CLASS, FILES, STATE, Keeper, Row, WholeFiles, read_state
 from backstride.roads.lit import Training
+from backstride.roads.metrics import measure_named
 from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
 from backstride.roads.record import file_hash, hash_of, versions
@@ -51,7 +54,11 @@ RUN_FILES = (checkpoint.CONFIG, *FILES)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished run: its checkpoints, the best held-out MaxF and its epoch, epochs done, seconds of this call."""
+    """A finished run: its checkpoints, epochs done, seconds of this call.
+
+    `maxf`: the best held-out MaxF of an epoch. `best_epoch`: the one that `best` is of, by `measure`, which gave
+    `score`.
+    """
 
     out: Path
     best: Path
@@ -60,6 +67,8 @@ class Result:
     best_epoch: int
     epochs: int
     seconds: float
+    measure: str
+    score: float
 
 
 def train(
@@ -72,7 +81,7 @@ def train(
 ) -> Result:
     """Train a road network and write a run's folder.
 
-    In `out` appear config.toml (with versions and hashes of the data), best.safetensors (by held-out MaxF) and
+    In `out` appear config.toml (with versions and hashes of the data), best.safetensors (by the held-out `measure`) and
     last.safetensors, resume.ckpt, epochs.csv, curves.png, and TensorBoard's files in logs. `config`: None takes
     that of the run that is resumed. `resume`: go on where the folder's run was stopped, however that was: the
     weights become those that an uninterrupted run would have, bit for bit, on one machine with as many
@@ -94,6 +103,7 @@ def _train(
     _check(config.train)
     chosen = split or open_split(config.data, config.train.seed)
     _check_split(config, chosen)
+    measure = measure_named(config.train.measure, chosen.train.classes)
     config = changed(config, model__classes=len(chosen.train.classes))
     hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.held_out)}
     if config.model.weights and Path(config.model.weights).is_file():
@@ -119,10 +129,12 @@ def _train(
         out=out,
         best=out / checkpoint.BEST,
         last=out / checkpoint.LAST,
-        maxf=keeper.best,
+        maxf=max((row["val_maxf"] for row in keeper.rows if row["val_maxf"] >= 0), default=0.0),
         best_epoch=keeper.best_epoch,
         epochs=epochs,
         seconds=time.perf_counter() - started,
+        measure=measure,
+        score=keeper.best,
     )
 
 
@@ -153,8 +165,9 @@ def _fit(
             loader(feed, order, settings.batch, settings.workers) for feed, order in zip(feeds, orders, strict=True)
         ]
         steps = settings.epochs * -(-len(loaders[0]) // settings.accumulate)
-        module = Training(network, settings, class_weights(settings.balance, split.train), steps)
-        keeper = Keeper(out, text, split.train.classes, draw=curves.of_training, tell=_teller(console, settings.epochs))
+        module = Training(network, settings, class_weights(settings.balance, split.train), steps, split.train.classes)
+        draw = functools.partial(curves.of_training, measure=module.measure)
+        keeper = Keeper(out, text, split.train.classes, draw=draw, tell=_teller(console, settings.epochs))
         state = out / STATE
         goes_on = resume and state.is_file()
         if goes_on:
@@ -205,7 +218,7 @@ def _stopping(settings: TrainConfig) -> list[Any]:
     if not settings.patience:
         return []
     callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
-    return [callbacks.EarlyStopping("val_maxf", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
+    return [callbacks.EarlyStopping("val_score", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
 
 
 def _teller(console: Console, epochs: int) -> Any:
@@ -213,12 +226,18 @@ def _teller(console: Console, epochs: int) -> Any:
         mark = "  [bold]best[/bold]" if better else ""
         console.print(
             f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  held out {row['val_loss']:.4f}  "
-            f"MaxF {row['val_maxf']:.4f}  AP {row['val_ap']:.4f}  IoU {row['val_iou']:.4f}{mark}",
+            f"MaxF {row['val_maxf']:.4f}  AP {row['val_ap']:.4f}  IoU {row['val_iou']:.4f}{_of_classes(row)}{mark}",
             highlight=False,
             soft_wrap=True,
         )
 
     return tell
+
+
+def _of_classes(row: Row) -> str:
+    """Of several classes, the mean IoU and that of each."""
+    found = [f"{name.removeprefix(CLASS)} {value:.4f}" for name, value in row.items() if name.startswith(CLASS)]
+    return f"  mIoU {row['val_miou']:.4f} ({escape(', '.join(found))})" if found else ""
 
 
 def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from backstride.files import instead_of, write_beside
 from backstride.roads.errors import errors_over
-from backstride.roads.metrics import Counts, f_measure
 from backstride.roads.sample import Dataset
 from backstride.roads.synthetic.dataset import png
 
@@ -23,28 +22,27 @@ MOST = 2**28  # bytes
 
 @dataclass
 class Worst:
-    """Levels of road of the pictures that are the worst so far.
+    """Labels that were found in the pictures that are the worst so far.
 
-    `wanted`: how many are to be drawn. `threshold`: the level from which on a pixel is road. `most`: bytes kept.
+    `wanted`: how many are to be drawn. `most`: bytes that are kept.
     """
 
     wanted: int
-    threshold: int
     most: int = MOST
-    _kept: dict[int, tuple[Counts, NDArray[np.uint8]]] = field(
-        default_factory=dict[int, "tuple[Counts, NDArray[np.uint8]]"]
+    _kept: dict[int, tuple[float, NDArray[np.uint8]]] = field(
+        default_factory=dict[int, "tuple[float, NDArray[np.uint8]]"]
     )
 
-    def add(self, index: int, counts: Counts, levels: NDArray[np.uint8]) -> None:
-        """Take a picture, and drop those that are better than as many as are kept."""
+    def add(self, index: int, right: float, found: NDArray[np.uint8]) -> None:
+        """Take a picture that is right to some degree, and drop those that are better than as many as are kept."""
         if not self.wanted:
             return
-        self._kept[index] = counts, levels
-        order = sorted(self._kept, key=lambda at: (f_measure(self._kept[at][0], self.threshold), at))
+        self._kept[index] = right, found
+        order = sorted(self._kept, key=lambda at: (self._kept[at][0], at))
         while len(order) > self.wanted or sum(self._kept[at][1].nbytes for at in order) > self.most:
             del self._kept[order.pop()]
 
-    def levels(self, index: int, otherwise: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def found(self, index: int, otherwise: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Those of a picture; where they were not kept, what `otherwise` gives."""
         return self._kept[index][1] if index in self._kept else otherwise()
 
@@ -58,13 +56,10 @@ def check_worst(out: Path) -> None:
             raise ValueError(message)
 
 
-def draw(
-    out: Path, pictures: Dataset, order: Sequence[int], threshold: int, levels: Callable[[int], NDArray[np.uint8]]
-) -> None:
+def draw(out: Path, pictures: Dataset, order: Sequence[int], found: Callable[[int], NDArray[np.uint8]]) -> None:
     """Write the pictures of `order`, the first as 01, into `out`/worst in the place of what was there."""
     with instead_of(out / FOLDER) as folder:
         for place, index in enumerate(order, start=1):
             name = pictures.samples[index].name.replace("/", "_")
-            found = levels(index) >= threshold
-            drawn = errors_over(pictures.image(index), found, pictures.mask(index))
+            drawn = errors_over(pictures.image(index), found(index), pictures.mask(index), len(pictures.classes))
             write_beside(folder / f"{place:02d}_{name}.png", png(drawn), one_of_many=True)

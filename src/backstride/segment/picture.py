@@ -18,9 +18,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 LARGEST = 2**27  # pixels; Pillow itself stops at a third more
 GOLDEN = 0.618033988749895  # hues in this step never come close to each other soon
 SWATCH, ROW, FONT = 22, 34, 18
+LEAST = 160  # columns of a legend
 INK, PAPER = "#1f2328", "#ffffff"
 
 Pixels = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 
 
 def pillow(part: str) -> Any:
@@ -89,32 +91,41 @@ def palette(classes: int) -> Pixels:
 
 def overlay(pixels: Pixels, labels: NDArray[np.uint16], entries: Sequence[tuple[int, str]], opacity: float) -> bytes:
     """The picture under its labels' colours, a legend of `entries` (class, words) below, as a PNG file."""
-    image, draw, fonts = pillow("Image"), pillow("ImageDraw"), pillow("ImageFont")
     colours = palette(int(labels.max()) + 1)
     mixed = pixels * np.float32(1 - opacity)
     mixed += colours[labels] * np.float32(opacity)
-    height, width = labels.shape
-    font = fonts.load_default(FONT)
-    places, legend = _laid_out(entries, width, font)
-    canvas = image.new("RGB", (max(width, 160), height + legend), PAPER)
-    canvas.paste(image.fromarray(np.rint(mixed).astype(np.uint8)), (0, 0))
-    pen = draw.Draw(canvas)
-    for (entry, words), (x, y) in zip(entries, places, strict=True):
-        top = height + y + (ROW - SWATCH) // 2
-        pen.rectangle((x, top, x + SWATCH, top + SWATCH), tuple(colours[entry].tolist()), INK)
-        pen.text((x + SWATCH + 8, height + y + ROW // 2), words, INK, font, anchor="lm")
+    below = legend([(tuple(colours[entry].tolist()), words) for entry, words in entries], labels.shape[1])
     file = io.BytesIO()
-    canvas.save(file, "PNG")
+    pillow("Image").fromarray(above(np.rint(mixed).astype(np.uint8), below)).save(file, "PNG")
     return file.getvalue()
 
 
-def _laid_out(entries: Sequence[tuple[int, str]], width: int, font: Any) -> tuple[list[tuple[int, int]], int]:
+def legend(entries: Sequence[tuple[Colour, str]], width: int) -> Pixels:
+    """Colours and words beside them, (rows, columns, 3), both even, to stand below a picture of this width."""
+    font, width = pillow("ImageFont").load_default(FONT), max(width + width % 2, LEAST)
+    places, height = _laid_out(entries, width, font)
+    canvas = pillow("Image").new("RGB", (width, height), PAPER)
+    pen = pillow("ImageDraw").Draw(canvas)
+    for (colour, words), (x, y) in zip(entries, places, strict=True):
+        top = y + (ROW - SWATCH) // 2
+        pen.rectangle((x, top, x + SWATCH, top + SWATCH), colour, INK)
+        pen.text((x + SWATCH + 8, y + ROW // 2), words, INK, font, anchor="lm")
+    return np.asarray(canvas)
+
+
+def above(picture: Pixels, below: Pixels) -> Pixels:
+    """A picture with a legend below it, filled up at the right where the legend is wider."""
+    paper = np.full((picture.shape[0], below.shape[1] - picture.shape[1], 3), 255, np.uint8)
+    return np.concatenate([np.concatenate([picture, paper], 1), below])
+
+
+def _laid_out(entries: Sequence[tuple[object, str]], width: int, font: Any) -> tuple[list[tuple[int, int]], int]:
     """Where each entry stands below the picture, and how high the legend is."""
     places: list[tuple[int, int]] = []
     x, y = 8, 4
     for _, words in entries:
         step = SWATCH + 8 + int(font.getlength(words)) + 20
-        if x > 8 and x + step > max(width, 160):
+        if x > 8 and x + step > width:
             x, y = 8, y + ROW
         places.append((x, y))
         x += step

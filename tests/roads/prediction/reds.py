@@ -18,7 +18,7 @@ class Reds:
     """Probability = red / 255. Counts the pictures that it saw; `stop_after` raises then, as an interrupt does."""
 
     def __init__(self, size: tuple[int, ...] = (), stop_after: int | None = None) -> None:
-        self.known = Influence((1, 1), 1, 1, 1)
+        self.known, self.classes = Influence((1, 1), 1, 1, 1), 2
         self.device = "cpu"
         self.size = size
         self.stop_after = stop_after

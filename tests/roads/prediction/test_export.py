@@ -19,7 +19,7 @@ from backstride.roads.config import DataConfig, ModelConfig, RunConfig
 from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.export import export
 from backstride.roads.prediction.loading import Loader
-from backstride.roads.prediction.onnx_predictor import OnnxPredictor, road
+from backstride.roads.prediction.onnx_predictor import OnnxPredictor, shares
 from backstride.roads.prediction.predictor import LEVELS, levels
 from backstride.roads.prediction.torch_predictor import TorchPredictor
 from roads.prediction.networks import POOLED, SMALL, checkpoint, network, pictures
@@ -70,15 +70,17 @@ def test_pooled_networks_are_not_cut_by_onnx_runtime(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_probability_of_road_without_overflow(classes: int) -> None:
+def test_probabilities_without_overflow(classes: int) -> None:
     logits = np.random.default_rng(0).normal(0, 3, (2, classes, 3, 4)).astype(np.float32)
     powers = np.exp(logits.astype(np.float64))
-    np.testing.assert_allclose(road(logits), powers[:, 1] / powers.sum(1), rtol=0, atol=1e-6)
+    expected = powers / powers.sum(1, keepdims=True)
+    np.testing.assert_allclose(shares(logits), expected[:, 1] if classes == 2 else expected, rtol=0, atol=1e-6)
     logits[0] = -3e4
     logits[0, 1] = 3e4
     logits[1, 1] = -3e4
-    assert road(logits)[0].min() == 1
-    assert road(logits)[1].max() == 0
+    found = shares(logits) if classes == 2 else shares(logits)[:, 1]
+    assert found[0].min() == 1
+    assert found[1].max() == 0
 
 
 def test_messages(tmp_path: Path) -> None:

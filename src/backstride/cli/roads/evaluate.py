@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -48,7 +49,11 @@ def evaluate(
     from backstride.roads.sources import open_part  # noqa: PLC0415  the same
 
     network, config = files.load(checkpoint, encoder)
-    kept = files.meaning_of(checkpoint).threshold
+    meaning = files.meaning_of(checkpoint)
+    several = len(meaning.classes) > 2
+    if several and (threshold is not None or keep_threshold):
+        message = f"a threshold is for two classes; the network has {len(meaning.classes)}: leave it out"
+        raise ValueError(message)
     pictures = open_part(config, data, part)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
@@ -60,7 +65,7 @@ def evaluate(
             size=config.data.size,
             device=device,
             worst=worst,
-            threshold=kept if threshold is None else threshold,
+            threshold=meaning.threshold if threshold is None else threshold,
             on_image=lambda: progress.advance(task),
         )
     if keep_threshold:
@@ -68,7 +73,14 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
-    table = Table(title=f"{found.images} pictures, in percent", title_justify="left")
+    if several:
+        _print_classes(found.classes, found.miou)
+    title = (
+        f"{found.images} pictures, in percent; of {meaning.classes[1]}"
+        if several
+        else f"{found.images} pictures, in percent"
+    )
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("view", no_wrap=True)
     table.add_column("category")
     for name in SHOWN:
@@ -79,8 +91,20 @@ def evaluate(
             table.add_row(view, category, *(f"{100 * values[name]:.2f}" for name in SHOWN))
     console = Console()
     console.print(table)
-    console.print(_of_thresholds(found.threshold, found.best_threshold, kept=keep_threshold), soft_wrap=True)
+    if not several:
+        console.print(_of_thresholds(found.threshold, found.best_threshold, kept=keep_threshold), soft_wrap=True)
     console.print(f"written to {out}", style="dim", markup=False, soft_wrap=True)
+
+
+def _print_classes(classes: dict[str, float], mean: float) -> None:
+    table = Table(title="IoU of the classes, in percent", title_justify="left")
+    table.add_column("class")
+    table.add_column("IoU", justify="right")
+    for name, value in classes.items():
+        table.add_row(escape(name), f"{100 * value:.2f}")
+    table.add_section()
+    table.add_row("mean", f"{100 * mean:.2f}")
+    Console().print(table)
 
 
 def _of_thresholds(used: float, best: float, *, kept: bool) -> str:

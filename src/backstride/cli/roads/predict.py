@@ -129,5 +129,8 @@ def _print(found: Summary, out: Path, speed: float | None) -> None:
     words += [f"{found.resumed} finished before"] if found.resumed else []
     words += [f"{len(found.failed)} failed"] if found.failed else []
     console.print(", ".join(words))
-    console.print(f"road from a probability of {found.threshold:.4g} on", style="dim")
+    several = len(found.classes) > 2
+    labels = ", ".join(f"{label} {name}" for label, name in enumerate(found.classes))
+    said = f"labels: {escape(labels)}" if several else f"road from a probability of {found.threshold:.4g} on"
+    console.print(said, style="dim")
     console.print(f"written to {escape(str(out))}", style="dim")

@@ -103,6 +103,14 @@ def train(
             metavar="NAME", rich_help_panel=TRAINING, help="32-true (default), bf16-mixed, or 16-mixed on a GPU."
         ),
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=TRAINING,
+            help="Which epoch is best: maxf (default of two classes), miou (of more), or a class's name for its IoU.",
+        ),
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
@@ -251,6 +259,7 @@ def train(
         "train__balance": balance,
         "train__freeze": tuple(freeze) if freeze else None,
         "train__precision": precision,
+        "train__measure": measure,
         "train__patience": patience,
         "train__seed": seed,
         "train__accelerator": accelerator,
@@ -260,6 +269,7 @@ def train(
         "train__threads": threads,
     }
     chosen = given(config, out, options, resume=resume)
+    from backstride.roads.metrics import title_of  # noqa: PLC0415  used here only
     from backstride.roads.stopping import Stopped  # noqa: PLC0415  used here only
     from backstride.roads.training import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
 
@@ -270,4 +280,5 @@ def train(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result), default=str, indent=2))
     else:
-        Console().print(f"best MaxF {result.maxf:.4f} (epoch {result.best_epoch}); {result.best}", soft_wrap=True)
+        best = f"best {title_of(result.measure)} {result.score:.4f} (epoch {result.best_epoch}); {result.best}"
+        Console().print(best, soft_wrap=True, markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.files import beside
-from backstride.roads.prediction.drawing import Kind, Style, mask_of, paint
+from backstride.roads.prediction.drawing import Kind, Style, confidence_of, mask_of, paint
 from backstride.roads.prediction.film import BT601, MPEG, SAFE, UNSPECIFIED, Facts, Frame, library
 from backstride.roads.prediction.predictor import Levels
 
@@ -32,17 +33,19 @@ def footage(to: dict[Kind, Path], source: Path, facts: Facts, style: Style) -> G
         writers: dict[Kind, _Writer] = {}
         for kind, path in to.items():
             part = stack.enter_context(beside(path))
-            writers[kind] = stack.enter_context(_writer(part, kind, facts, source))
+            below = style.legend(facts.size[1]) if kind == "overlay" else None
+            size = facts.size if below is None else (facts.size[0] + below.shape[0], below.shape[1])
+            writers[kind] = stack.enter_context(_writer(part, kind, replace(facts, size=size), source))
 
         def put(frame: Frame, levels: Levels) -> None:
             mask = mask_of(levels, style)
             for kind, writer in writers.items():
                 if kind == "overlay":
-                    writer.put(paint(frame.pixels, mask, style.opacity), "rgb24", frame.stamp)
-                elif kind == "mask":
-                    writer.put(mask * np.uint8(255), "gray", frame.stamp)
+                    writer.put(paint(frame.pixels, mask, style), "rgb24", frame.stamp)
+                elif kind == "mask":  # with two classes as players show it
+                    writer.put(mask * np.uint8(255) if len(style.classes) == 2 else mask, "gray", frame.stamp)
                 else:
-                    writer.put(levels, "gray16le", frame.stamp)
+                    writer.put(confidence_of(levels), "gray16le", frame.stamp)
 
         yield put
 

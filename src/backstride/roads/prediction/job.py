@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,11 +21,15 @@ BATCHES = {"cpu": 4, "cuda": 16}
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of all items. `resumed`: how many were finished before. `threshold`: the one that was taken."""
+    """What became of all items. `resumed`: how many were finished before.
+
+    `threshold`: the one that was taken, where there are two `classes`.
+    """
 
     outcomes: tuple[Outcome, ...]
     resumed: int
     threshold: float
+    classes: tuple[str, ...]
 
     @property
     def done(self) -> tuple[Outcome, ...]:
@@ -57,6 +61,9 @@ def predict(
 ) -> Summary:
     """Predict the road of pictures and videos, and write it into a folder.
 
+    With more than two classes, masks hold each pixel's label, overlays have a colour for each and a legend, and the
+    probability is that of the label.
+
     `sources`: files and folders. `checkpoint`: what `backstride roads train` wrote, or the .onnx file
     that `export` wrote. `out`: gets `overlays/` (JPEG, MP4), `masks/` (PNG of labels; of videos FFV1, 255 for
     road), `probabilities/` (16-bit PNG or FFV1, 65535 for 1) and `manifest.json`. Items that are finished
@@ -80,7 +87,12 @@ def predict(
             raise ValueError(message)
     found = items(sources, out)
     loader = Loader(checkpoint, device, runtime, encoder)
-    style = Style(share("threshold", loader.meaning().threshold if threshold is None else threshold), opacity, kinds)
+    meaning = loader.meaning()
+    if threshold is not None and len(meaning.classes) > 2:
+        message = f"`threshold` (={threshold}) is for two classes; the network has {len(meaning.classes)}: leave it out"
+        raise ValueError(message)
+    limit = share("threshold", meaning.threshold if threshold is None else threshold)
+    style = Style(limit, opacity, kinds, meaning.classes)
     seen = None if size is None else _size(size)
     job = Job(loader, out, style, bool(write), seen, tile, batch or BATCHES[loader.device])
     with held(out):
@@ -90,7 +102,7 @@ def predict(
             for path in job.places(item).values():
                 path.unlink(missing_ok=True)
         outcomes = _noted(manifest, _run(job, waiting, workers, progress))
-    return Summary(outcomes, len(found) - len(waiting), style.threshold)
+    return Summary(outcomes, len(found) - len(waiting), limit, meaning.classes)
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Job:
         """Without probabilities of videos, half a megabyte a frame, where nobody asked for them."""
         if self.exactly or not item.is_video:
             return self.style
-        return Style(self.style.threshold, self.style.opacity, ("overlay", "mask"))
+        return replace(self.style, write=("overlay", "mask"))
 
     def runner(self, progress: Progress | None = None) -> Runner:
         """The network, loaded."""

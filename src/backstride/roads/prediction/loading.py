@@ -84,4 +84,4 @@ class Loader:
         from backstride.roads.prediction.torch_predictor import TorchPredictor  # noqa: PLC0415  the same
 
         network, config = load(self.checkpoint, self.encoder)
-        return TorchPredictor(network, self.device, config.data.size)
+        return TorchPredictor(network, self.device, config.data.size, config.model.classes)

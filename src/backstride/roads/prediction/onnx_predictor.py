@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads.meaning import KEY as MEANING
-from backstride.roads.meaning import Meaning
+from backstride.roads.meaning import MOST_CLASSES, Meaning, unsaid
 from backstride.roads.meaning import from_json as from_meaning
 from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
 from backstride.surgery.influence import KEY, from_json
@@ -34,13 +35,18 @@ class OnnxPredictor:
             raise ValueError(message)
         self.known = from_json(notes[KEY])
         self.size = _size(notes.get(SIZE, ""), source)
+        self.classes = _classes(outputs[0].shape, source)
+        meaning = _meaning(notes, source, self.classes)
+        if len(meaning.classes) != self.classes:
+            message = f"`checkpoint` (={source!r}) names {len(meaning.classes)} classes and has {self.classes}"
+            raise ValueError(message)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""
         images = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32)
         images /= np.float32(255)
         (logits,) = self._session.run([OUTPUT], {INPUT: images})
-        return road(logits)
+        return shares(logits)
 
     def free(self) -> int:
         """Bytes that the machine has left; of a GPU, what all of them have."""
@@ -64,19 +70,35 @@ def _size(text: str, source: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def road(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The probability of road, (n, rows, columns), from logits (n, classes, rows, columns)."""
-    others = np.delete(logits, ROAD, axis=1)
-    highest = others.max(axis=1)
-    rest = highest + np.log(np.exp(others - highest[:, None]).sum(axis=1))
-    return 0.5 + 0.5 * np.tanh(0.5 * (logits[:, ROAD] - rest))  # the sigmoid, without overflow
+def shares(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probabilities of a `Predictor` from logits (n, classes, rows, columns), without overflow."""
+    if logits.shape[1] == 2:  # softmax of two is the sigmoid of their difference
+        return 0.5 + 0.5 * np.tanh(0.5 * (logits[:, ROAD] - logits[:, 1 - ROAD]))
+    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    sums: NDArray[np.float32] = powers.sum(axis=1, keepdims=True)
+    made: NDArray[np.float32] = powers / sums
+    return made
 
 
 def meaning_of(path: Path) -> Meaning:
     """What the scores of an exported network mean; 0.5 is the threshold where it does not say."""
     opened = session(path.read_bytes(), "cpu", str(path), optimised=False)
-    notes: dict[str, str] = opened.get_modelmeta().custom_metadata_map
-    return from_meaning(notes[MEANING], str(path)) if MEANING in notes else Meaning()
+    shapes: list[Sequence[object]] = [entry.shape for entry in opened.get_outputs()]
+    classes = _classes(shapes[0] if shapes else (), str(path))
+    return _meaning(opened.get_modelmeta().custom_metadata_map, str(path), classes)
+
+
+def _meaning(notes: dict[str, str], source: str, classes: int) -> Meaning:
+    return from_meaning(notes[MEANING], source) if MEANING in notes else unsaid(classes)
+
+
+def _classes(shape: Sequence[object], source: str) -> int:
+    """How many an output (N, classes, H, W) has."""
+    classes = shape[1] if len(shape) == 4 else None
+    if not isinstance(classes, int) or not 2 <= classes <= MOST_CLASSES:
+        message = f"`checkpoint` (={source!r}) was not written by backstride roads export"
+        raise ValueError(message)
+    return classes
 
 
 def session(model: bytes, device: str, source: str, *, optimised: bool = True) -> Any:

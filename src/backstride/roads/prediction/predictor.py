@@ -20,18 +20,20 @@ __all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "at_size", "leve
 
 
 class Predictor(Protocol):
-    """A network that is ready: (n, rows, columns, 3), RGB from 0 to 255, to probabilities (n, rows, columns).
+    """A network that is ready: (n, rows, columns, 3), RGB from 0 to 255, to probabilities.
 
-    `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda". `size`: the (rows, columns) that
-    pictures were scaled to when the network was trained, () where they were not.
+    Of road, (n, rows, columns), where there are two classes; of each, (n, classes, rows, columns), where there are
+    more. `classes`: how many. `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda". `size`:
+    the (rows, columns) that pictures were scaled to when the network was trained, () where they were not.
     """
 
+    classes: int
     known: Influence
     device: str
     size: tuple[int, ...]
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
-        """The probability of road, 0 to 1, of pictures that are no smaller than `known.native`."""
+        """The probabilities, 0 to 1, of pictures that are no smaller than `known.native`."""
         ...
 
     def free(self) -> int:
@@ -56,7 +58,8 @@ def at_size(
         return levels(predictor, pictures, tile, progress)
     scaled = np.stack([_scaled(picture, size) for picture in pictures])
     found = levels(predictor, scaled, tile, progress)
-    return np.stack([np.rint(_scaled(entry.astype(np.float32), own)).astype(np.uint16) for entry in found])
+    planes = [_scaled(plane.astype(np.float32), own) for plane in found.reshape(-1, *found.shape[-2:])]
+    return np.rint(planes).astype(np.uint16).reshape(*found.shape[:-2], *own)
 
 
 def _scaled(plane: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
@@ -69,7 +72,7 @@ def _scaled(plane: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
 def levels(
     predictor: Predictor, pictures: Pictures, tile: int | None = None, progress: Progress | None = None
 ) -> Levels:
-    """The probability of road in steps of 1/65535, (n, rows, columns), of pictures (n, rows, columns, 3) of any size.
+    """The probabilities in steps of 1/65535, laid out as `Predictor`'s, of pictures (n, rows, columns, 3) of any size.
 
     `tile`: the side of the tiles; None takes the whole picture where memory allows. Tiles overlap by as
     much as the network sees, so that no seam is made: a pixel has the probability of the untiled picture.
@@ -88,6 +91,7 @@ def levels(
         probability = predictor(pixels.transpose(0, 2, 3, 1))
         return np.rint(probability * np.float32(LEVELS)).astype(np.uint16)
 
-    found = np.empty(pictures.shape[:3], np.uint16)
+    planes = () if predictor.classes == 2 else (predictor.classes,)
+    found = np.empty((len(pictures), *planes, rows, columns), np.uint16)
     assemble(part, pictures.transpose(0, 3, 1, 2), found, known, side, progress=progress)
     return found

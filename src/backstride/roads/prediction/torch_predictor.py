@@ -24,10 +24,11 @@ class TorchPredictor:
     """Runs a network that gives logits, or probabilities where it ends in a softmax, on one device.
 
     The network is copied, its batch norms folded, its transposed convolutions put on the engine (on the CPU),
-    and its maps kept channels last. `size`: see `Predictor`.
+    and its maps kept channels last. `size`, `classes`: see `Predictor`.
     """
 
-    def __init__(self, network: nn.Module, device: str = "cpu", size: Sequence[int] = ()) -> None:
+    def __init__(self, network: nn.Module, device: str = "cpu", size: Sequence[int] = (), classes: int = 2) -> None:
+        self.classes = classes
         self.device = check_device(device)
         self.size = tuple(size)
         self.segmenter = segmenter_of(network)
@@ -43,7 +44,7 @@ class TorchPredictor:
             images = torch.as_tensor(np.require(pictures, requirements=["C", "W"]), device=self.device).permute(
                 0, 3, 1, 2
             )
-            return road(self.network(images.float().div_(255))).cpu().numpy()
+            return shares(self.network(images.float().div_(255))).cpu().numpy()
 
     def free(self) -> int:
         """Bytes that the device has left."""
@@ -66,7 +67,7 @@ class _Settled:
     """A predictor whose poolings hold what they gave on whole pictures."""
 
     def __init__(self, whole: TorchPredictor, layers: Sequence[Pooling], values: Sequence[torch.Tensor]) -> None:
-        self.known, self.device, self.size = whole.known, whole.device, whole.size
+        self.known, self.device, self.size, self.classes = whole.known, whole.device, whole.size, whole.classes
         self._whole, self._layers, self._values = whole, layers, values
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
@@ -80,11 +81,11 @@ class _Settled:
         return self._whole.settle(pictures, tile)
 
 
-def road(logits: torch.Tensor) -> torch.Tensor:
-    """The probability of road, (n, rows, columns), from logits (n, classes, rows, columns)."""
+def shares(logits: torch.Tensor) -> torch.Tensor:
+    """The probabilities of a `Predictor` from logits (n, classes, rows, columns)."""
     if logits.shape[1] == 2:  # softmax of two is the sigmoid of their difference
         return (logits[:, ROAD] - logits[:, 1 - ROAD]).sigmoid()
-    return logits.softmax(1)[:, ROAD]
+    return logits.softmax(1)
 
 
 def segmenter_of(network: nn.Module) -> Segmenter:
