@@ -10,7 +10,14 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-EXTRAS = {"demo": "demo", "segment": "segment", "explore": "explore", "port": "port", "roads": "roads"}
+EXTRAS = {
+    "demo": "demo",
+    "segment": "segment",
+    "explore": "explore",
+    "port": "port",
+    "roads": "roads",
+    "roads export": "roads,onnx",
+}
 COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
 INTERRUPTED = 130
 
@@ -70,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as problem:
         _fail(_of_a_file(problem), 2)
     except ModuleNotFoundError as problem:
-        _fail(_of_a_package(problem, words[0]), 2)
+        _fail(_of_a_package(problem, words), 2)
     except (ValueError, TypeError, ImportError) as problem:
         _fail(str(problem), 2)
     except EndedError as end:
@@ -89,13 +96,14 @@ def _of_a_file(problem: OSError) -> str:
     return f"{problem.filename}: {problem.strerror.lower()}"
 
 
-def _of_a_package(problem: ModuleNotFoundError, command: str) -> str:
+def _of_a_package(problem: ModuleNotFoundError, words: list[str]) -> str:
     """Python's words about a package that is missing; those of our own are whole sentences."""
     if problem.name is None or not str(problem).startswith("No module named"):
         return str(problem)
     package = problem.name.partition(".")[0]
-    wanted = f'"backstride[{EXTRAS[command]}]"' if command in EXTRAS else package
-    return f"`{command}` needs {package}, which is not installed: pip install {wanted}"
+    extra = EXTRAS.get(" ".join(words[:2]), EXTRAS.get(words[0]))
+    wanted = package if extra is None else f'"backstride[{extra}]"'
+    return f"`{words[0]}` needs {package}, which is not installed: pip install {wanted}"
 
 
 def _fail(message: str, code: int) -> NoReturn:
