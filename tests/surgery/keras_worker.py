@@ -119,12 +119,24 @@ def spelled(name: str) -> dict[str, Any]:
     }
 
 
+def normed() -> Any:
+    """Group normalisation of a map and of vectors, with a global response normalisation between."""
+    image = keras.Input((12, 12, 2))
+    x = layers.GroupNormalization(2)(layers.Conv2D(4, 3)(image))
+    size = keras.ops.norm(x, axis=(1, 2), keepdims=True)
+    x = x * (size / (keras.ops.mean(size, axis=-1, keepdims=True) + 1e-6)) + x
+    x = layers.GroupNormalization(-1)(layers.Conv2D(4, 3)(x))
+    return keras.Model(image, layers.Dense(3)(layers.GroupNormalization(2)(layers.GlobalAveragePooling2D()(x))))
+
+
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "lenet": (lenet, (1, 20, 24), None),
     "same": (same, (3, 18, 14), None),
     "nested": (nested, (3, 12, 10), None),
     "uneven": (uneven, (2, 6, 8), None),
     "local": (excited, (2, 12, 12), "local"),
+    "norm local": (normed, (2, 12, 12), "local"),
+    "norm global": (normed, (2, 12, 12), "global"),
     "global": (excited, (2, 12, 12), "global"),
 }
 

@@ -16,7 +16,7 @@ pytest.importorskip("keras", reason="these are Keras models")
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.xdist_group("keras")]
 WORKER = Path(__file__).with_name("keras_worker.py")
-CASES = ("lenet", "same", "nested", "uneven", "local", "global")
+CASES = ("lenet", "same", "nested", "uneven", "local", "global", "norm local", "norm global")
 EXACT = ("lenet", "nested", "uneven")  # the others pad, or pool the whole image
 
 

@@ -93,10 +93,18 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
 REDUCING = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
 NUMBERS = (
     *(("rows", (0, 6, 56)), ("flat", (-1, 6)), ("split", (-1, 2, 3, 7, 8)), ("zeros", (0, 0)), ("ends", (9, 9))),
-    *(("spatial", (2, 3)), ("twos", (2, 2)), ("ones", (1, 2)), ("fours", (4, -1)), ("blocks", (2, 6))),
+    *(
+        ("spatial", (2, 3)),
+        ("twos", (2, 2)),
+        ("ones", (1, 2)),
+        ("fours", (4, -1)),
+        ("blocks", (2, 6)),
+        ("groups", (0, 2, -1)),
+    ),
 )
 WEIGHTS = {
     "k": (6, 3, 3, 3),
+    "k12": (6, 12, 1, 1),
     "w": (6, 4),
     "whole": (336, 4),
     "quarter": (96, 4),
@@ -104,13 +112,16 @@ WEIGHTS = {
     "m": (6, 6),
     "d6": (6,),
     "scale": (1, 6, 1, 1),
-    "k12": (6, 12, 1, 1),
+    "scales": (6,),
+    "shifts": (6,),
+    "two_scales": (2,),
+    "two_shifts": (2,),
 }
 SCALARS = {"tiny": 1e-3, "three": 3.0, "third": 1 / 3}
 
 
 def build(name: str, opset: int) -> onnx.ModelProto:
-    nodes: Nodes = (("Conv", "x k", "c", {}), *SPELLINGS[name])
+    nodes: Nodes = (("Conv", "x k", "c", {}), *(SPELLINGS | NORMS)[name])
     axes: dict[str, tuple[int, ...]] = {}
     made: list[tuple[str, str, str, dict[str, Any]]] = []
     for place, (operator, inputs, output, options) in enumerate(nodes):
@@ -141,3 +152,37 @@ def test_spellings_equal_the_classifier_on_every_crop(name: str, opset: int) -> 
     compared = ~np.isnan(proof.deviation)
     assert compared.sum() > 5
     assert proof.expected[compared].all()
+
+
+NORMS: dict[str, Nodes] = {
+    "instance": (("InstanceNormalization", "c scales shifts", "v", {}), *FLAT),
+    "group, as PyTorch exports it": (
+        *(("Reshape", "c groups", "a", {}), ("InstanceNormalization", "a two_scales two_shifts", "b", {})),
+        *(("Shape", "c", "e", {}), ("Reshape", "b e", "g", {}), ("Mul", "g scale", "v", {}), *FLAT),
+    ),
+    "group": (("GroupNormalization", "c scales shifts", "v", {"num_groups": 3}), *FLAT),
+    "of vectors": (
+        *(("GlobalAveragePool", "c", "a", {}), ("Reshape", "a groups", "b", {})),
+        *(("InstanceNormalization", "b two_scales two_shifts", "e", {}), ("Reshape", "e flat", "v", {}), *HEAD),
+    ),
+    "response": (  # of ConvNeXt V2
+        *(("Transpose", "c", "t", TURN), ("ReduceL2", "t", "a", {"axes": [1, 2]})),
+        *(("ReduceMean", "a", "b", {"axes": [3]}), ("Add", "b tiny", "e", {}), ("Div", "a e", "g", {})),
+        *(("Mul", "t g", "h", {}), ("Add", "h t", "i", {}), ("Transpose", "i", "v", BACK), *FLAT),
+    ),
+}
+
+
+@pytest.mark.parametrize("se", ["global", "local"])
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_whole_maps_follow_the_choice(name: str, se: str) -> None:
+    model = build(name, 21)
+    network, report = convolutionalize(model, (3, 9, 10), se=se)
+    loose.checker.check_model(network, full_check=True)
+    image = np.random.default_rng(1).normal(size=(3, 13, 14)).astype(np.float32)
+    proof = prove(model, network, report, image)
+    assert proof.native_equal
+    assert proof.holds
+    assert bool(proof.expected.any()) == (name == "of vectors")
+    if name == "of vectors":
+        _ = convolutionalize(model, (3, 9, 10))

@@ -26,8 +26,8 @@ def case(*nodes: tuple[str, str, str, dict[str, Any]], **weights: tuple[int, ...
 
 REFUSED = {
     "an operation without a rule": (
-        case(("Conv", "x k", "c", {}), ("CumSum", "c k", "y", {}), k=(8, 3, 1, 1)),
-        "n1 (CumSum): no rule knows this operation",
+        case(("Conv", "x k", "c", {}), ("Hardmax", "c", "y", {}), k=(8, 3, 1, 1)),
+        "n1 (Hardmax): no rule knows this operation",
     ),
     "no classifier": (
         case(("Conv", "x k", "y", {}), k=(2, 3, 3, 3)),

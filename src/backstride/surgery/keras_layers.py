@@ -83,6 +83,61 @@ class CropLike(Layer):
 
 
 @register
+class LocalNorm(Layer):
+    """Group normalisation by the mean and variance of the `kernel` around each cell; see `torch_norms.local_norm`.
+
+    `kernel`: (rows, columns). `groups`: of the channels, 0 for each by itself.
+    """
+
+    def __init__(
+        self, kernel: Any, groups: int, epsilon: float, center: bool = True, scale: bool = True, **options: Any
+    ) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel = tuple(int(cells) for cells in kernel)
+        self.groups, self.epsilon, self.center, self.scale = int(groups), float(epsilon), bool(center), bool(scale)
+        sides = [((cells - 1) // 2, cells // 2) for cells in self.kernel]
+        self.edges = Padding(sides) if any(map(any, sides)) else None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of a GroupNormalization, in its order."""
+        make: Any = self.add_weight
+        channels = (input_shape[-1],)
+        self.gamma = make(shape=channels, initializer="ones", name="gamma") if self.scale else None
+        self.beta = make(shape=channels, initializer="zeros", name="beta") if self.center else None
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise."""
+        ops = keras.ops
+        channels = int(inputs.shape[-1])
+        rows, columns = ops.shape(inputs)[1:3]
+        apart = ops.reshape(inputs, (-1, rows, columns, self.groups or channels, channels // (self.groups or channels)))
+        apart = apart - ops.mean(apart, axis=(1, 2, 4), keepdims=True)
+        cells = ops.mean(apart, axis=4)
+        inside = ops.mean(ops.square(apart - cells[..., None]), axis=4)
+        mean = self._windows(cells)
+        spread = self._windows(inside) + ops.maximum(self._windows(ops.square(cells)) - ops.square(mean), 0)
+        normed = (apart - mean[..., None]) / ops.sqrt(spread + self.epsilon)[..., None]
+        result = ops.reshape(normed, (-1, rows, columns, channels))
+        result = result if self.gamma is None else result * self.gamma
+        return result if self.beta is None else result + self.beta
+
+    def _windows(self, maps: Any) -> Any:
+        rows, columns = self.kernel
+        pooled = keras.ops.average_pool(maps, (rows, 1), 1, "valid", "channels_last")
+        pooled = keras.ops.average_pool(pooled, (1, columns), 1, "valid", "channels_last")
+        return pooled if self.edges is None else self.edges.call(pooled)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        own = {name: getattr(self, name) for name in ("kernel", "groups", "epsilon", "center", "scale")}
+        return {**Layer.get_config(self), **own}
+
+
+@register
 class AtrousPooling(Layer):
     """The maximum (`max_pool`) or mean (`avg_pool`) of windows of cells that lie `dilation` apart, at every cell.
 

@@ -201,6 +201,13 @@ def _layer_norm(call: Call) -> Meaning:
     return "layer_norm", {"features": call.sources[0].shape[-1]}
 
 
+def _group_norm(call: Call) -> Meaning:
+    layer = call.operation
+    if layer.axis not in (-1, _rank(call) - 1):
+        return OTHER
+    return "whole_norm", {"factors": (max(int(layer.groups), 0),)}
+
+
 def _per_channel(call: Call) -> Meaning:
     """Weights on the last axis of a map."""
     return ("activation", {}) if _rank(call) == 4 else OTHER
@@ -270,6 +277,7 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
     "GlobalAveragePooling1D": _over_tokens("mean"),
     "GlobalMaxPooling1D": _over_tokens("amax"),
     "GlobalMaxPooling2D": _whole("amax"),
+    "GroupNormalization": _group_norm,
     "LayerNormalization": _layer_norm,
     "LayerScale": _per_channel,
     "MaxPooling2D": _pool("max_pool"),

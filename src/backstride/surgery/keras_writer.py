@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.keras_calls import Call, Ref, restored
-from backstride.surgery.keras_layers import AtrousPooling, CutToSmallest, Padding
+from backstride.surgery.keras_layers import AtrousPooling, CutToSmallest, LocalNorm, Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.kernels import kernel_of
@@ -60,7 +60,7 @@ class Writer:
         self._rewriting = rewriting
         self._classes = dict(classes or {})
         self._bare = bare
-        self._copies: dict[tuple[int, Any], Any] = {}
+        self._copies: dict[tuple[Any, ...], Any] = {}
         self._tensors: dict[str, Any] = {}
         channels = reading.graph.input.shape[0]
         given = reading.model.inputs[0]
@@ -167,6 +167,8 @@ class Writer:
                 return source  # maps have their channels last here throughout
             case "scaled":
                 return source * step.factor
+            case "local_norm":
+                return self._local_norm(call, step)(source)
             case "channelwise":
                 return self._copy(call, {"axis": -1})(source)
             case "some":
@@ -212,6 +214,19 @@ class Writer:
             layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
             layer.build((None, None, None, call.sources[0].shape[-1]))
             layer.set_weights(operation.get_weights())
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _local_norm(self, call: Call, step: Node) -> Any:
+        """Group normalisation by the window around each cell, with the same weights."""
+        assert step.window is not None
+        key = (id(call.operation), "local", step.window)
+        if key not in self._copies:
+            old = call.operation
+            options = {"epsilon": old.epsilon, "center": old.center, "scale": old.scale, "name": call.name}
+            layer = LocalNorm(step.window.kernel, step.factors[0], **options)
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights(old.get_weights())
             self._copies[key] = layer
         return self._copies[key]
 

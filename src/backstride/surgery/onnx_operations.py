@@ -83,6 +83,7 @@ class Meaning:
     features: int | None = None
     data: int | None = field(default=1)
     cuts: tuple[Cut, ...] = ()
+    factors: tuple[int, ...] = ()
 
 
 OTHER = Meaning("other", data=None)
@@ -324,8 +325,8 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Gemm": _dense,
     "GlobalAveragePool": _plain("adaptive_avg_pool"),
     "GlobalMaxPool": _plain("adaptive_max_pool"),
-    "GroupNormalization": _plain("layer_norm"),
-    "InstanceNormalization": _plain("layer_norm"),
+    "GroupNormalization": lambda call: Meaning("whole_norm", factors=(int(call.option("num_groups")),)),
+    "InstanceNormalization": lambda _: Meaning("whole_norm", factors=(0,)),
     "LRN": _lrn,
     "LayerNormalization": _layer_norm,
     "LogSoftmax": _softmax,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
+from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
 from backstride.surgery.graph import Graph, Node
@@ -129,7 +130,7 @@ def _shapes(
     except UnshapedError:
         assert shapes.current is not None
         raise RefusedError(name, (Refusal(label(shapes.current), "gives what has no fixed shape"),)) from None
-    except (InferenceError, ValueError, IndexError, KeyError, RuntimeError, TypeError) as error:
+    except (InferenceError, ValidationError, ValueError, IndexError, KeyError, RuntimeError, TypeError) as error:
         assert shapes.current is not None
         sources = [shapes.tensors[entry] for entry in shapes.current.input if entry in shapes.tensors]
         met = ["(" + ", ".join(["N", *map(str, entry.shape[1:])]) + ")" for entry in sources if entry.origin == "image"]
@@ -260,4 +261,4 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
     if found.kind == "activation":
         data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
     details = (found.window, found.axes, found.features)
-    return Node(name, found.kind, data, shape[1:], label(call.node), *details, cuts=found.cuts)
+    return Node(name, found.kind, data, shape[1:], label(call.node), *details, cuts=found.cuts, factors=found.factors)

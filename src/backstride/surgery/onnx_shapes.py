@@ -102,6 +102,8 @@ class Shapes:
         domain = "" if node.domain == "ai.onnx" else node.domain
         if node.op_type == "Shape":
             return [((len(sources[0].shape),), onnx.TensorProto.INT64)]
+        if node.op_type == "GroupNormalization":  # a function, which ONNX does not infer by itself
+            return [(sources[0].shape, sources[0].dtype)]
         schema = onnx.defs.get_schema(node.op_type, self._versions.get(domain, 1), domain)
         types = {source.name: helper.make_tensor_type_proto(source.dtype, source.shape) for source in sources}
         known = {source.name: value for source in sources if (value := _as_data(source)) is not None}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-from backstride.surgery.graph import Node
+import numpy as np
+
+from backstride.surgery.graph import Node, Window
 from backstride.surgery.onnx_builder import Builder
 
 END = 2**63 - 1  # of any axis
@@ -57,3 +61,51 @@ def regrouped(builder: Builder, step: Node, source: str, output: str) -> str:
     channels = step.factors if step.kind == "split" else (math.prod(step.factors),)
     shape = builder.add("Concat", [builder.numbers("channels", [0, *channels]), size], axis=0)
     return builder.add("Reshape", [source, shape], output)
+
+
+def windows(builder: Builder, window: Window, source: str) -> str:
+    """The mean of the window around each cell, at the borders of the last one that fits."""
+    for axis, cells in enumerate(window.kernel):
+        kernel = [cells if at == axis else 1 for at in range(len(window.kernel))]
+        source = builder.add("AveragePool", [source], kernel_shape=kernel)
+    before, after = zip(*window.padding, strict=True)
+    pads = builder.numbers("edges", [0, 0, *before, 0, 0, *after])
+    return builder.add("Pad", [source, pads], mode="edge") if any((*before, *after)) else source
+
+
+def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: Any) -> str:
+    """A map less the mean of the window around each cell, over its deviation; see `torch_norms.local_norm`."""
+    assert step.window is not None
+    window, channels = step.window, step.shape[0]
+    groups = step.factors[0] or channels
+    mean = np.full((groups, channels // groups, *(1,) * len(window.kernel)), groups / channels)
+    down = builder.numbers("mean", mean, dtype)
+    up = builder.numbers("groups", np.ones((channels, 1, *(1,) * len(window.kernel))), dtype)
+
+    def averaged(maps: str) -> str:
+        return builder.add("Conv", [maps, down], group=groups)
+
+    def spread(maps: str) -> str:
+        return builder.add("Conv", [maps, up], group=groups)
+
+    def squared(maps: str) -> str:
+        return builder.add("Mul", [maps, maps])
+
+    whole = builder.add("GlobalAveragePool", [averaged(source)])
+    source = builder.add("Sub", [source, spread(whole)])
+    cells = averaged(source)
+    inside = averaged(squared(builder.add("Sub", [source, spread(cells)])))
+    middle = windows(builder, window, cells)
+    between = builder.add("Sub", [windows(builder, window, squared(cells)), squared(middle)])
+    variance = builder.add("Add", [windows(builder, window, inside), builder.add("Relu", [between])])
+    deviation = builder.add("Sqrt", [builder.add("Add", [variance, builder.numbers("epsilon", epsilon, dtype)])])
+    return builder.add("Div", [builder.add("Sub", [source, spread(middle)]), spread(deviation)])
+
+
+def group_norm(builder: Builder, step: Node, sources: Sequence[str], output: str, epsilon: float) -> str:
+    """The normalisation of groups of channels over all of a map, whose weights are those of the groups."""
+    source, *weights = sources
+    shape = builder.numbers("groups", [0, step.factors[0], -1])
+    grouped = builder.add("Reshape", [source, shape])
+    normed = builder.add("InstanceNormalization", [grouped, *weights], epsilon=epsilon)
+    return builder.add("Reshape", [normed, builder.add("Shape", [source])], output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_operations import Call, per_feature
 from backstride.surgery.onnx_reader import OnnxReading
 from backstride.surgery.onnx_shapes import Tensor, evaluated
-from backstride.surgery.onnx_steps import END, filled, reduced, regrouped, sliced
+from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, sliced
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
@@ -221,6 +222,12 @@ class Writer:
             case "unshuffle":
                 builder.copy(call.node, [filled(builder, step, sources[0])])
                 return output
+            case "local_norm":
+                return self._local_norm(call, step, sources[0], output)
+            case "whole_norm":
+                weights = [self._source(source) for source in call.sources[1:]]
+                epsilon = float(call.option("epsilon", 1e-5))
+                return group_norm(builder, step, [sources[0], *weights], output, epsilon)
             case "combine":
                 builder.copy(call.node, [self._over_cells(source) for source in call.sources])
                 return output
@@ -255,6 +262,18 @@ class Writer:
             case _:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
                 return output
+
+    def _local_norm(self, call: Call, step: Node, source: str, output: str) -> str:
+        """A normalisation by the window around each cell, with the weights of channels or of groups of them."""
+        step = replace(step, shape=self._rewriting.values[step.name].shape)
+        builder, dtype = self.builder, self._dtype
+        normed = local_norm(builder, step, source, float(call.option("epsilon", 1e-5)), dtype)
+        scale, bias = (self.numbers(weight).reshape(-1) for weight in call.sources[1:3] if weight is not None)
+        times = step.shape[0] // len(scale)
+        scale, bias = (
+            builder.numbers("weights", np.repeat(entry, times)[:, None, None], dtype) for entry in (scale, bias)
+        )
+        return builder.add("Add", [builder.add("Mul", [normed, scale]), bias], output)
 
     def _number(self, value: float) -> str:
         return self.builder.numbers("number", value, self._dtype)

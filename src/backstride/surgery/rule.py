@@ -11,6 +11,7 @@ from backstride.surgery.values import Axes, Outcome, Refusal, Value
 
 Inputs = Sequence[Value | Node]
 MAPS = ("map", "map_last")
+APART = ("split", "parts", "grouped")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 
 from backstride.surgery.graph import WINDOWED, Node
-from backstride.surgery.rule import MAPS, Inputs, Rule, letter_of, listed, only, refuse, unit_window
+from backstride.surgery.rule import APART, MAPS, Inputs, Rule, letter_of, listed, only, refuse, unit_window
 from backstride.surgery.rules_layout import (
     concatenation,
     division,
@@ -160,7 +160,7 @@ def softmax(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind not in ("softmax", "channelwise"):
         return None
     value = only(inputs)
-    if value is None or value.form in ("split", "parts") or len(node.axes) != 1 or not _is_channels(value, *node.axes):
+    if value is None or value.form in APART or len(node.axes) != 1 or not _is_channels(value, *node.axes):
         return refuse(node, inputs, "sums over positions, so its result depends on the image's size")
     channels = node.shape[node.axes[0] - 1]
     if value.form != "view":

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from backstride.surgery.graph import Cut, Node, Window
 from backstride.surgery.rule import (
+    APART,
     MAPS,
     Inputs,
     letter_of,
@@ -36,7 +37,7 @@ def flattening(node: Node, inputs: Inputs) -> Outcome | None:
     return Replaced(result, turned_back(node, value), "the network keeps the map that this flattens")
 
 
-def reshaping(node: Node, inputs: Inputs) -> Outcome | None:
+def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one return for each form
     """Other shapes: the map's positions in one axis or apart again, axes of length 1 put in and taken out.
 
     Law: they move no number either, so the network keeps the map, and the layers behind read it in the order of the
@@ -47,6 +48,8 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:
     value = only(inputs)
     if value is None or value.form == "parts":
         return refuse(node, inputs, "reshapes what is no map or vector")
+    if value.form == "grouped" and node.shape == value.shape:
+        return Replaced(replace(value, form="map", factors=()), (), "the network keeps the map that this reshapes")
     joined = replace(value, form="map", factors=()) if value.form == "split" else value
     axes = regrouped(joined, node.shape)
     if axes is None:
@@ -67,6 +70,16 @@ def _splitting(node: Node, value: Value) -> Outcome:
             return refuse(node, (value,), "splits channels that are split already")
         step = replace(plain(node, "split"), factors=factors)
         return Replaced(replace(value, form="split", factors=factors), (step,), "for maps of any size")
+    groups, *rest = node.shape
+    if (
+        value.form == "map"
+        and len(rest) == 1
+        and groups * rest[0] == math.prod(value.shape)
+        and not value.channels % groups
+    ):
+        return Replaced(
+            replace(value, form="grouped", factors=(groups,)), (), "the network keeps the map of these groups"
+        )
     shape = ", ".join(map(str, ("N", *node.shape)))
     return refuse(node, (value,), f"makes ({shape}) of it, whose positions are tokens of a fixed number")
 
@@ -115,7 +128,7 @@ def expansion(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind != "expand":
         return None
     value = next((value for value in inputs if isinstance(value, Value)), None)
-    if value is None or value.form in ("split", "parts"):
+    if value is None or value.form in APART:
         return refuse(node, inputs, "repeats a cell over positions of a fixed number")
     if node.shape == value.original:
         return Replaced(value, (), "it has this size already")
@@ -151,7 +164,7 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind != "slice":
         return None
     value = only(inputs)
-    if value is None or value.form in ("split", "parts") or value.gate is not None:
+    if value is None or value.form in APART or value.gate is not None:
         return refuse(node, inputs, "takes some entries of what is no map or vector")
     axes = zip(value.layout, value.original, node.cuts, strict=True)
     taken = {letters: cut for letters, cells, cut in axes if cut != (0, cells, 1)}
@@ -188,7 +201,7 @@ def concatenation(node: Node, inputs: Inputs) -> Outcome | None:
         return None
     values = [value for value in inputs if isinstance(value, Value)]
     same = len(values) == len(inputs) and len({(value.form, value.size, len(value.layout)) for value in values}) == 1
-    if not same or values[0].form in ("split", "parts"):
+    if not same or values[0].form in APART:
         return refuse(node, inputs, "joins values of different forms or sizes: " + listed(values))
     if len(node.axes) != 1 or any(letter_of(value, node.axes[0]) not in ("c", "") for value in values):
         return refuse(node, inputs, "joins positions, whose number is fixed")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from backstride.surgery.graph import Kind, Node
 from backstride.surgery.rule import (
+    APART,
     MAPS,
     Inputs,
     letter_of,
@@ -99,8 +100,10 @@ def whole_norm(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind != "whole_norm":
         return None
     value = only(inputs)
-    if value is None or value.gate is not None or not (value.form == "map" or value.layout == ("c",)):
+    if value is None or value.gate is not None or not (value.form in ("map", "grouped") or value.layout == ("c",)):
         return refuse(node, inputs, "normalises what is no map (N, C, h, w)")
+    if value.form == "grouped":
+        node = replace(node, factors=value.factors)
     if value.is_single:
         window = unit_window(value.size)
         return Replaced(value, (replace(node, kind="local_norm", window=window),), "normalises each cell by itself")
@@ -110,7 +113,8 @@ def whole_norm(node: Node, inputs: Inputs) -> Outcome | None:
         )
         return refuse(node, inputs, reason)
     if node.gate == "global":
-        return Kept(value)
+        reason = "takes mean and variance of the whole image, however large"
+        return Kept(value) if value.form == "map" else Replaced(value, (node,), reason)
     pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
     window = replace(unit_window(value.size), padding=pads)
     reason = "takes mean and variance of the window of native size around each cell"
@@ -127,7 +131,7 @@ def reduction(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  e
     if node.kind not in REDUCTIONS:
         return None
     value = only(inputs)
-    if value is None or value.form in ("split", "parts"):
+    if value is None or value.form in APART:
         return refuse(node, inputs, "reduces what is no map or vector")
     letters = "".join(letter_of(value, axis) for axis in node.axes)
     if not node.axes or 0 in node.axes:
