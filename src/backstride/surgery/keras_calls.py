@@ -13,6 +13,7 @@ from backstride.surgery.values import Refusal, RefusedError
 keras: Any = importlib.import_module("keras")  # untyped
 
 Shape = tuple[int | None, ...]
+AUGMENTING = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")  # and all that are called Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,15 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """All calls in order, the image and the results, as the model packs them."""
+    """All calls in order, the image and the results, as the model packs them.
+
+    `notes`: layers that do nothing at inference and are left out, with the reason.
+    """
 
     image: Ref
     calls: tuple[Call, ...]
     packed: Any
+    notes: tuple[Refusal, ...] = ()
 
     @property
     def results(self) -> tuple[Ref, ...]:
@@ -75,7 +80,12 @@ def calls_of(model: Any, shape: tuple[int, int, int]) -> Calls:
     image = Ref("image", (None, *shape))
     results = walk.through(functional, [image])
     packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
-    return Calls(image, tuple(walk.calls), keras.tree.pack_sequence_as(packed, results))
+    return Calls(image, tuple(walk.calls), keras.tree.pack_sequence_as(packed, results), tuple(walk.notes))
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer or operation is Keras's, computes as its class does, and is no class of the user's."""
+    return type(layer).__module__.partition(".")[0] == "keras" and "call" not in vars(layer)
 
 
 def restored(value: Any, find: Callable[[Ref], Any]) -> Any:
@@ -96,6 +106,7 @@ def _functional(model: Any) -> Any:
 class _Walk:
     def __init__(self, model: str, shape: tuple[int, int, int]) -> None:
         self.calls: list[Call] = []
+        self.notes: list[Refusal] = []
         self._model = model
         self._shape = shape
         self._names: set[str] = {"image"}
@@ -108,7 +119,11 @@ class _Walk:
                 continue
             args, kwargs = node.arguments.fill_in(known)
             inner = _functional(node.operation)
-            if inner is not None:
+            if _augments(node.operation):
+                results = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
+                label = f"{node.operation.name} ({type(node.operation).__name__})"
+                self.notes.append(Refusal(label, "changes images in training alone, and no labels with them"))
+            elif inner is not None:
                 refs = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
                 results = self.through(inner, refs)
             else:
@@ -117,6 +132,10 @@ class _Walk:
         return [known[id(entry)] for entry in functional.outputs]
 
     def _call(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Ref:
+        while is_own(operation) and isinstance(operation, keras.layers.SpectralNormalization):
+            operation = (
+                operation.layer
+            )  # whose kernel has been normalised in training; nothing else is done at inference
         name = free_name(operation.name, self._names)
 
         def symbolic(ref: Ref) -> Any:
@@ -139,6 +158,11 @@ class _Walk:
         result = Ref(name, tuple(spec.shape))
         self.calls.append(Call(name, operation, args, kwargs, result))
         return result
+
+
+def _augments(operation: Any) -> bool:
+    name = type(operation).__name__
+    return is_own(operation) and (name in AUGMENTING or (name.startswith("Random") and name != "RandomCrop"))
 
 
 def _nodes(functional: Any) -> Iterator[Any]:

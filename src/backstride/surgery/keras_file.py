@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from backstride.surgery import keras_layers
 
+h5py: Any = importlib.import_module("h5py")  # untyped
 keras: Any = importlib.import_module("keras")  # untyped
+states: Any = importlib.import_module("keras.src.backend.common.global_state")  # where variables wait for their numbers
 
 PARTS = ("config.json", "metadata.json", "model.weights.h5")
-LARGEST = 2**34  # bytes of all parts together
+SHRINKS = 16  # how many times smaller than its numbers a file of weights may be
+SMALL = 2**20  # bytes, or numbers, that need no such proof
 LARGEST_NUMBER = 2**31  # of filters, units or cells
 
 
@@ -27,38 +31,50 @@ def load(path: Path) -> Any:
     with path.open("rb"):
         pass  # a missing or forbidden file says so itself
     try:
-        _check(path)
+        config, stored = _check(path)
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError, EOFError, RecursionError):
         message = f"`model` (={str(path)!r}) is no .keras file, or a truncated one"
         raise ValueError(message) from None
     assert keras_layers.Padding is not None  # registered, so that networks with a decoder load
+    claims: Mapping[str, int] = _safely(path, lambda: _claims(config))
+    if sum(claims.values()) > stored + SMALL:
+        name = max(claims, key=lambda entry: claims[entry])
+        message = f"`model` (={str(path)!r}): {name} claims {claims[name]} weights; the file holds {stored} in all"
+        raise ValueError(message)
+    return _safely(path, lambda: keras.saving.load_model(path, compile=False, safe_mode=True))
+
+
+def _safely(path: Path, call: Callable[[], Any]) -> Any:
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return call()
     except Exception as error:  # noqa: BLE001  Keras raises every kind
         cause = str(error).strip().partition("\n")[0][:200]
         message = f"`model` (={str(path)!r}) cannot be loaded safely: {cause}"
         raise ValueError(message) from None
 
 
-def _check(path: Path) -> None:
+def _check(path: Path) -> tuple[Any, int]:
+    """The config, and how many numbers the weights are, of a file that holds what it claims."""
     with zipfile.ZipFile(path) as file:
         sizes = {entry.filename: entry.file_size for entry in file.infolist()}
         missing = [part for part in PARTS if part not in sizes]
         if missing:
             message = f"`model` (={str(path)!r}) is no .keras file: it has no {missing[0]}"
             raise ValueError(message)
-        if sum(sizes.values()) > LARGEST or sizes["config.json"] > 2**27:
-            message = f"`model` (={str(path)!r}) unpacks to more than 16 GiB"
+        unpacked, most = sum(sizes.values()), SHRINKS * path.stat().st_size + SMALL
+        if len(file.infolist()) != len(sizes) or unpacked > most:
+            message = (
+                f"`model` (={str(path)!r}) unpacks to {unpacked} bytes from {path.stat().st_size}; "
+                f"weights shrink to no less than a part in {SHRINKS}"
+            )
             raise ValueError(message)
         config = json.loads(file.read("config.json"))
+        stored = file.read("model.weights.h5")
     largest = max(_numbers(config), default=0)
     if largest > LARGEST_NUMBER:
         message = f"`model` (={str(path)!r}) claims a size of {largest}; {LARGEST_NUMBER} is the most that is read"
         raise ValueError(message)
-    for name, claimed in _claims(config):
-        if claimed > sizes["model.weights.h5"]:
-            message = f"`model` (={str(path)!r}): {name} claims {claimed} weights, more than the file holds"
-            raise ValueError(message)
+    return config, _stored(path, stored)
 
 
 def _numbers(value: Any) -> Iterator[int]:
@@ -74,26 +90,33 @@ def _numbers(value: Any) -> Iterator[int]:
         yield abs(value)
 
 
-def _claims(value: Any) -> Iterator[tuple[str, int]]:
-    """Layers and how many numbers their kernels have, by what they say of themselves."""
-    if isinstance(value, list):
-        for entry in cast("list[Any]", value):
-            yield from _claims(entry)
-    if not isinstance(value, dict):
-        return
-    layer = cast("dict[str, Any]", value)
-    for entry in layer.values():
-        yield from _claims(entry)
-    config, built = layer.get("config"), layer.get("build_config")
-    if isinstance(config, dict) and isinstance(built, dict):
-        options = cast("dict[str, Any]", config)
-        shape = cast("dict[str, Any]", built).get("input_shape")
-        outputs = options.get("units", options.get("filters"))
-        last = cast("list[Any]", shape)[-1] if isinstance(shape, list) and shape else None
-        taps = options.get("kernel_size", [1])
-        if isinstance(outputs, int) and isinstance(last, int) and isinstance(taps, list):
-            size = math.prod(entry for entry in cast("list[Any]", taps) if isinstance(entry, int))
-            groups = options.get("groups", 1)
-            separable = layer.get("class_name") == "SeparableConv2D"
-            share = 1 if separable else size
-            yield str(options.get("name")), outputs * last * share // (groups if isinstance(groups, int) else 1)
+def _stored(path: Path, content: bytes) -> int:
+    """How many numbers an HDF5 file holds; its own claims of shapes are compared with its bytes, too."""
+    found: list[Any] = []
+
+    def visit(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            found.append(entry)
+            claimed = sum(other.nbytes for other in found)
+            if entry.external or entry.is_virtual or claimed > SHRINKS * len(content) + SMALL:
+                message = f"`model` (={str(path)!r}): the weights {name} claim {entry.shape}, which the file lacks"
+                raise ValueError(message)
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            file.visititems(visit)  # follows no link, inside or outside
+            return sum(entry.size for entry in found)
+    except OSError:
+        message = f"`model` (={str(path)!r}) is no .keras file: its weights are no HDF5 file"
+        raise ValueError(message) from None
+
+
+def _claims(config: Any) -> Mapping[str, int]:
+    """How many numbers each variable of a model has, which is made without any, as shapes alone."""
+    with keras.StatelessScope(initialize_variables=False):
+        before = states.get_global_attribute("uninitialized_variables")
+        try:
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        finally:
+            states.set_global_attribute("uninitialized_variables", before)
+    return {entry.path: math.prod(entry.shape) for entry in getattr(model, "variables", ())}

@@ -42,7 +42,8 @@ class Padding(Layer):
         if self.mode == "lowest":
             lowest = keras.backend.standardize_dtype(inputs.dtype)
             first = last = keras.ops.full_like(first, -3.0e4 if lowest == "float16" else -3.0e38)
-        return keras.ops.concatenate([*[first] * before, inputs, *[last] * after], axis=axis)
+        parts = [keras.ops.repeat(first, before, axis), inputs, keras.ops.repeat(last, after, axis)]
+        return keras.ops.concatenate(parts, axis=axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The padded map's shape."""

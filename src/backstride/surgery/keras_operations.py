@@ -5,17 +5,21 @@ Maps are (N, h, w, C) in Keras and (C, h, w) in a `Graph`: axes are renamed here
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from backstride.conventions import keras as keras_rule
 from backstride.geometry import Pair
 from backstride.surgery.graph import Kind, Node, Window
-from backstride.surgery.keras_calls import Call
+from backstride.surgery.keras_calls import Call, is_own
 
 AXES = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map
 CELLWISE = (
     *("ActivityRegularization", "AlphaDropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU"),
-    *("ReLU", "Rescaling", "StochasticDepth"),
+    *("ReLU", "StochasticDepth"),
 )
 CELLWISE_OPERATIONS = (
     *("Abs", "Absolute", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSilu", "HardSwish"),
@@ -42,7 +46,9 @@ OTHER: Meaning = ("other", {})
 def meaning(call: Call) -> Meaning:
     """The kind of node and its details; "other" where the dictionary lacks it."""
     layer, name = call.operation, call.kind
-    if getattr(layer, "data_format", "channels_last") == "channels_first":
+    if getattr(layer, "data_format", "channels_last") == "channels_first" or not is_own(layer):
+        return OTHER
+    if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
         return OTHER
     if _is_operation(layer):
         return _operation(call)
@@ -162,6 +168,30 @@ def _conv(call: Call) -> Meaning:
     return "conv", {"window": _window(call, *options)}
 
 
+def _conv_transpose(call: Call) -> Meaning:
+    layer = call.operation
+    sizes = tuple(size or 1 for size in call.sources[0].shape[1:3])
+    more = {"output_padding": layer.output_padding, "dilation_rate": layer.dilation_rate}
+    found = keras_rule(sizes, layer.kernel_size, strides=layer.strides, padding=layer.padding, **more)
+    return "conv_transpose", {"window": Window(found.kernel, found.strides, found.crop, found.dilation)}
+
+
+def _upsampling(call: Call) -> Meaning:
+    """Each cell repeated: a transposed convolution with a kernel of ones as large as its strides."""
+    layer = call.operation
+    if layer.interpolation != "nearest":
+        return OTHER
+    return "conv_transpose", {"window": Window(tuple(layer.size), tuple(layer.size), ((0, 0), (0, 0)))}
+
+
+def _rescaling(call: Call) -> Meaning:
+    """One factor, or one for each channel."""
+    numbers = (call.operation.scale, call.operation.offset)
+    shapes = [np.shape(entry) for entry in numbers]
+    most = 1 if _rank(call) == 4 else 0  # axes that may have several numbers
+    return ("activation", {}) if all(math.prod(shape[: len(shape) - most]) == 1 for shape in shapes) else OTHER
+
+
 def _pool(kind: Kind) -> Callable[[Call], Meaning]:
     def build(call: Call) -> Meaning:
         layer = call.operation
@@ -180,8 +210,6 @@ def _padding(call: Call) -> Meaning:
 
 
 def _dense(call: Call) -> Meaning:
-    if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
-        return OTHER
     if _rank(call) == 4:
         return "conv", {"window": Window((1, 1), (1, 1), ((0, 0), (0, 0)))}
     return "dense", {}
@@ -268,6 +296,7 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
     "BatchNormalization": _batch_norm,
     "Concatenate": _concat,
     "Conv2D": _conv,
+    "Conv2DTranspose": _conv_transpose,
     "Cropping2D": _padding,
     "Dense": _dense,
     "DepthwiseConv2D": _conv,
@@ -285,11 +314,13 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
     "PReLU": _prelu,
     "Permute": _permute,
     "RMSNormalization": _layer_norm,
+    "Rescaling": _rescaling,
     "Reshape": _plain("reshape"),
     "SeparableConv2D": _conv,
     "Softmax": _softmax,
     "SpatialDropout2D": _per_channel,
     "UnitNormalization": _unit,
+    "UpSampling2D": _upsampling,
     "ZeroPadding2D": _padding,
 }
 

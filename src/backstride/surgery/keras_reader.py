@@ -39,7 +39,7 @@ def read(model: Any, input_shape: tuple[int, ...]) -> KerasReading:
         nodes.extend(nodes_of(call))
     names = tuple(ref.name for ref in calls.results)
     nodes.append(Node("the result", "output", names, (), "the result"))
-    return KerasReading(model, calls, _needed(Graph(tuple(nodes))))
+    return KerasReading(model, calls, _needed(Graph(tuple(nodes))), calls.notes)
 
 
 def _needed(graph: Graph) -> Graph:

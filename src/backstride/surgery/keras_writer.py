@@ -149,9 +149,9 @@ class Writer:
             if hasattr(operation, "get_weights"):
                 config["name"] = call.name
             layer: Any = _from_config(operation, config)
-            if getattr(operation, "weights", None):
+            if isinstance(operation, keras.layers.Layer):
                 layer.build(_build_shape(call))
-                layer.set_weights(operation.get_weights())
+                _take_state(layer, operation)
             self._copies[key] = layer
         return self._copies[key]
 
@@ -213,7 +213,7 @@ class Writer:
             operation = call.operation
             layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
             layer.build((None, None, None, call.sources[0].shape[-1]))
-            layer.set_weights(operation.get_weights())
+            _take_state(layer, operation)
             self._copies[key] = layer
         return self._copies[key]
 
@@ -337,6 +337,15 @@ def cropped(maps: Any, cells: Sequence[tuple[int, int]], name: str) -> Any:
 def _from_config(operation: Any, config: dict[str, Any]) -> Any:
     kind: Any = operation.__class__
     return kind.from_config(config)
+
+
+def _take_state(layer: Any, other: Any) -> None:
+    """Give a layer what another of its kind has learned, as Keras's own files do: some layers compute with more."""
+    parts, others = ([*entry._flatten_layers()] for entry in (layer, other))  # noqa: SLF001  no public name for it
+    for part, source in zip(parts, others, strict=True):
+        store: dict[str, Any] = {}
+        source.save_own_variables(store)
+        part.load_own_variables(store)
 
 
 def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:
