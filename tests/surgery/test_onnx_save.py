@@ -55,6 +55,49 @@ def test_a_file_is_converted_to_such_files(tmp_path: Path) -> None:
     assert (tmp_path / "out.onnx.data").exists()
 
 
+def scores(path: Path) -> Any:
+    image = np.random.default_rng(0).normal(size=(1, 1, 25, 31)).astype(np.float32)
+    return pixel_network(path)[0](image)
+
+
+def others() -> onnx.ModelProto:
+    """A network with other weights than LENET's."""
+    model = LENET.build(17)
+    for tensor in model.graph.initializer:
+        tensor.raw_data = (np.frombuffer(tensor.raw_data, np.float32) * np.float32(0.5)).tobytes()
+    return transpose(model, LENET.shape)[0]
+
+
+def test_a_second_write_takes_both_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fcn.onnx"
+    onnx_save.save(transpose(LENET.build(17), LENET.shape)[0], path)
+    before, second = scores(path), others()
+
+    def failing(*_: Any) -> Any:
+        message = "no room"
+        raise OSError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_save, "write_beside", failing)
+        with pytest.raises(OSError, match="no room"):
+            onnx_save.save(second, path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fcn.onnx", "fcn.onnx.data"]
+    np.testing.assert_array_equal(scores(path), before)
+    onnx_save.save(second, path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fcn.onnx", "fcn.onnx.2.data"]
+    assert np.abs(scores(path) - before).max() > 0.001
+    onnx_save.save(second, path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fcn.onnx", "fcn.onnx.data"]
+
+
+def test_weights_of_another_model_stay(tmp_path: Path) -> None:
+    loose.save_model(LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="fcn.onnx.data")
+    weights = (tmp_path / "fcn.onnx.data").read_bytes()
+    _ = convert_file(str(tmp_path / "in.onnx"), LENET.shape, tmp_path / "fcn.onnx")
+    assert (tmp_path / "fcn.onnx.data").read_bytes() == weights
+    assert (tmp_path / "fcn.onnx.2.data").exists()
+
+
 def test_nothing_stays_where_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, _ = transpose(LENET.build(17), LENET.shape)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
-from backstride.files import make_folder, write_beside
+from backstride.files import beside, write_beside
 
 LARGEST = 2**31 - 2**24  # bytes of weights in one file: protobuf's limit, less room for the graph
 LEAST = 1024  # bytes below which a tensor stays in the model's file
@@ -20,30 +19,64 @@ def is_large(model: onnx.ModelProto) -> bool:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model, and where one file cannot hold it, its weights as `path`.data beside it; no part of it else."""
+    """Write a model, and where one file cannot hold it, its weights as `path`.data beside it.
+
+    Both change together or not at all: a model that is there keeps its own weights until the new one, whose weights
+    have another name (`path`.2.data), takes its place; then they go.
+    """
+    path = path.resolve()
+    old = _data_of(path)
     if not is_large(model):
         write_beside(path, model.SerializeToString())
-        return
-    make_folder(path.parent)
-    data = path.with_name(f"{path.name}.data")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{data.name}.")
+    else:
+        data = _free(path)
+        try:
+            write_beside(path, _with_data_in(data, model))
+            data.chmod(path.stat().st_mode)
+        except BaseException:
+            data.unlink(missing_ok=True)
+            raise
+    for name in old:
+        (path.parent / name).unlink(missing_ok=True)
+
+
+def _with_data_in(data: Path, model: onnx.ModelProto) -> bytes:
+    """The model without its large weights, which are written to `data`."""
+    with beside(data) as part, part.open("wb") as file:
+        light = _without_initializers(model)
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) < LEAST:
+                light.graph.initializer.append(tensor)
+                continue
+            place = file.tell()
+            _ = file.write(tensor.raw_data)
+            light.graph.initializer.append(_reference(tensor, data.name, place))
+        return light.SerializeToString()
+
+
+def _free(path: Path) -> Path:
+    """The first name for a model's weights that no file has."""
+    names = (f"{path.name}.data", *(f"{path.name}.{count}.data" for count in range(2, 10**6)))
+    return next(data for name in names if not (data := path.with_name(name)).exists())
+
+
+def _data_of(path: Path) -> set[str]:
+    """The files of weights that the model at `path` names, of those that are called as `save` calls them."""
+    written = {entry.name for entry in path.parent.glob("*.data") if _is_called(entry.name, path.name)}
+    if not written or not path.is_file():
+        return set()
+    old = onnx.ModelProto()
     try:
-        with os.fdopen(handle, "wb") as file:
-            light = _without_initializers(model)
-            for tensor in model.graph.initializer:
-                if len(tensor.raw_data) < LEAST:
-                    light.graph.initializer.append(tensor)
-                    continue
-                place = file.tell()
-                _ = file.write(tensor.raw_data)
-                light.graph.initializer.append(_reference(tensor, data.name, place))
-        content = light.SerializeToString()
-        _ = Path(name).replace(data)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    write_beside(path, content)
-    data.chmod(path.stat().st_mode)
+        _ = old.ParseFromString(path.read_bytes())
+    except DecodeError:
+        return set()
+    named = (entry.value for tensor in old.graph.initializer for entry in tensor.external_data)
+    return written.intersection(named)
+
+
+def _is_called(name: str, model: str) -> bool:
+    count = name.removeprefix(f"{model}.").removesuffix("data").removesuffix(".")
+    return name.startswith(f"{model}.") and (not count or count.isdigit())
 
 
 def _without_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
