@@ -6,6 +6,7 @@ from backstride.lazy import attach
 
 if TYPE_CHECKING:
     from backstride.engine import implementations
+    from backstride.explain import explain
     from backstride.geometry import Geometry, geometry
     from backstride.native import get_num_threads, set_num_threads
     from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, relu
@@ -18,6 +19,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         engine=("implementations",),
+        explain=("explain",),
         geometry=("Geometry", "geometry"),
         native=("get_num_threads", "set_num_threads"),
         ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "relu"),
@@ -37,6 +39,7 @@ __all__ = [
     "convolutionalize",
     "dense",
     "dense_to_conv",
+    "explain",
     "flatten",
     "geometry",
     "get_num_threads",

@@ -8,12 +8,12 @@ from backstride.calls import parse
 
 MESSAGES = {
     "Conv2DTranspose(128, 3, strides=2": "`call` cannot be read at column 16: '(' was never closed; expected a call such as Conv2DTranspose(128, 3, strides=2, padding=\"same\")",
-    "x = 1\ny = f(2)": '`call` is no single call at line 2, column 1; expected one such as Conv2DTranspose(128, 3, strides=2, padding="same")',
+    "x = 1\ny = f(2)": '`call` is no single call at line 1, column 5; expected one such as Conv2DTranspose(128, 3, strides=2, padding="same")',
     "Conv2DTransposed(128, 3)": "`call` names Conv2DTransposed at column 1, which is not known; the nearest are Conv2DTranspose, ConvTranspose3d, ConvTranspose2d",
     "toch.nn.ConvTranspose2d(1, 2, 3)": "`call` names toch.nn.ConvTranspose2d at column 1, which is not known; the nearest are torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d, torch.nn.ConvTranspose1d",
     "Conv2DTranspose(128, 3, stride=2)": "`stride` at column 25 is no argument of keras.layers.Conv2DTranspose; the nearest are strides, trainable",
-    "nn.ConvTranspose2d(1, 2, k)": "`kernel_size` (=k) at column 26 must be written out, for example kernel_size=2: names are not looked up",
-    "nn.ConvTranspose2d(1, 2, 3, stride=(2, s))": "`stride` (=(2, s)) at column 29 must be written out, for example stride=2: names are not looked up",
+    "nn.ConvTranspose2d(1, 2, k)": "`kernel_size` (=k) at column 26 must be written out, for example kernel_size=2: names are not looked up, and are given with --set name=value",
+    "nn.ConvTranspose2d(1, 2, 3, stride=(2, s))": "`stride` (=(2, s)) at column 29 must be written out, for example stride=2: names are not looked up, and are given with --set name=value",
     "nn.ConvTranspose2d(1, 2, 3, kernel_size=3)": "`kernel_size` at column 29 is given twice to torch.nn.ConvTranspose2d; give it once",
     "nn.ConvTranspose2d(1, 2)": "`kernel_size` is missing from torch.nn.ConvTranspose2d; for example kernel_size=3",
     "nn.ConvTranspose2d(1, 2, 3, padding_mode='reflect')": '`padding_mode` (=\'reflect\') at column 29 must be "zeros", the only one that PyTorch takes here; the nearest legal call has padding_mode="zeros"',

@@ -75,7 +75,7 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_external_data_are_never_opened(tmp_path: Path) -> None:
     onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
-    path = write(tmp_path / "m.onnx")
+    path = write(tmp_path / "m.onnx", group=2)
     model = onnx.load(str(path))
     tensor = model.graph.initializer[0]
     tensor.ClearField("float_data")

@@ -20,7 +20,9 @@ found = {}
 for name in json.load(sys.stdin):
     module, _, rest = name.partition(".")
     thing = importlib.import_module({"tf": "tensorflow", "flax": "flax"}.get(module, module))
-    for part in ("flax.nnx", "flax.linen", "keras.layers", "keras.ops", "equinox.nn", "openvino.opset13"):
+    for part in (
+        "flax.nnx", "flax.linen", "keras.layers", "keras.ops", "equinox.nn", "openvino.opset13", "mlx.nn", "onnx.helper"
+    ):
         if name.startswith(part + "."):
             thing, rest = importlib.import_module(part), name[len(part) + 1:]
     for part in rest.split("."):
@@ -35,12 +37,12 @@ for name in json.load(sys.stdin):
 print("RESULT" + json.dumps(found))
 """
 # No signature of Python: built in, or gone from the installed version.
-WITHOUT = ("torch.nn.functional.", "tf.layers.", "backstride.", "haiku.")
+WITHOUT = ("torch.nn.functional.", "tf.layers.", "backstride.", "haiku.", "mlx.core.", "coremltools.")
 
 
 @pytest.mark.frameworks
 def test_the_order_of_every_parameter() -> None:
-    for module in ("tensorflow", "keras", "jax", "flax", "equinox", "openvino", "torch"):
+    for module in ("tensorflow", "keras", "jax", "flax", "equinox", "openvino", "torch", "mlx", "onnx"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
     names = [signature.name for signature in SIGNATURES if not signature.name.startswith(WITHOUT)]

@@ -36,7 +36,7 @@ def test_the_article_s_layer() -> None:
         "the odd one off the back",
         "x[n]*w[0] + x[n-1]*w[2]",
         "Checkerboard score 0.75",
-        'kernel=4, strides=2, padding="same"',
+        'keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same")',
         "13,107,200 multiply-adds",
         "295,040 parameters",
         "PyTorch exact with a crop",
@@ -132,7 +132,7 @@ def test_a_convolution_by_its_own_options() -> None:
         (["k=3", "--input", "3", "--svg", "/"], "`svg` (='/') is a folder; name a file in it"),
         (["k=3", "--input", "3x3x3", "--gif", "x.gif"], "`input` (=(3, 3, 3)) has 3 axes; 1 and 2 can be drawn"),
         (["k=3", "--input", "9999999", "--json"], "`output` (=(10000001,)) must be at most 65536"),
-        ([CALL, "--input", "7", "--convolution"], "`convolution` goes with plain options"),
+        ([CALL, "--input", "7", "--convolution"], "`convolution` goes with options"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:

@@ -89,7 +89,10 @@ def test_the_article_s_layer_in_words() -> None:
     }
     assert "(7 - 1) * 2 + 3 - 0 - 1 = 14 1 cell cropped: the odd one off the back" in text["Sizes"]
     assert "each 0, 2, 4, ... 0, 2 x[n]*w[0] + x[n-1]*w[2]" in text["Phases"]
-    assert 'An even layer with the same sizes: kernel=4, strides=2, padding="same".' in text["Coverage"]
+    assert (
+        'An even layer with the same sizes: keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same").'
+        in text["Coverage"]
+    )
     assert "295,040 parameters" in text["Cost"]
     assert "PyTorch exact with a crop" in text["The same layer elsewhere"]
     verdicts = {entry.framework: entry.verdict for entry in found.elsewhere}

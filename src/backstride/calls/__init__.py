@@ -10,7 +10,7 @@ A call is parsed with `ast` and never run. `read` finds out what the text is; a 
 frameworks turns its arguments into those of the rule in `backstride.conventions`; the rule does the arithmetic.
 """
 
-from backstride.calls.read import parse
+from backstride.calls.read import parse, parse_layers
 from backstride.calls.record import SourceCall
 
-__all__ = ["SourceCall", "parse"]
+__all__ = ["SourceCall", "parse", "parse_layers"]

@@ -1,16 +1,11 @@
-"""From text to named arguments: `ast` reads, nothing runs, and every refusal says where in the text."""
+"""The arguments of a call by their names; every refusal says where in the text."""
 
 from __future__ import annotations
 
-import ast
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
-
-LONGEST = 4000
-EXAMPLE = 'Conv2DTranspose(128, 3, strides=2, padding="same")'
-MAKERS = ("empty", "normal", "ones", "rand", "randn", "zeros")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +21,11 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A value, and its place in the text."""
+    """A value, its place in the text, and how it is written there."""
 
     value: Any
     place: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,11 @@ class Arguments:
     def __contains__(self, name: str) -> bool:
         return name in self.values and self.values[name].value is not None
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """Every argument as it is written."""
+        return {name: argument.text for name, argument in self.values.items()}
+
     def literal(self, name: str, default: Any = None) -> Any:
         """A number, string, tuple, or None; a name in its place is refused."""
         argument = self.values.get(name)
@@ -50,11 +51,7 @@ class Arguments:
         if isinstance(argument.value, Opaque) or (
             is_tuple(argument.value) and any(isinstance(entry, Opaque) for entry in argument.value)
         ):
-            message = (
-                f"`{name}` (={argument.value!r}) at {argument.place} must be written out, for example {name}=2: "
-                "names are not looked up"
-            )
-            raise ValueError(message)
+            self.refuse_name(name)
         return argument.value
 
     def required(self, name: str, example: str) -> Any:
@@ -72,18 +69,24 @@ class Arguments:
     def flag(self, name: str, *, default: bool) -> bool:
         """True or False."""
         value = self.literal(name, default)
-        if not isinstance(value, bool):
+        if value not in {True, False, None}:  # 1 and 0 too, as the frameworks take them
             self.refuse(name, "True or False", str(default))
-        return value
+        return bool(value)
 
-    def count(self, name: str, default: int | None = None) -> int | None:
-        """A positive integer, or what stands for an unknown one: a name or None."""
+    def count(self, name: str) -> int | None:
+        """A positive integer, or None for what stands for an unknown one: a name or None."""
         value = self.raw(name)
         if value is None or isinstance(value, Opaque):
-            return default
+            return None
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
             self.refuse(name, "a positive integer", "1")
         return value
+
+    def groups(self, name: str = "groups") -> int:
+        """The number of groups, 1 where the call does not say it."""
+        if isinstance(self.raw(name), Opaque):
+            self.refuse_name(name)
+        return self.count(name) or 1
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor that the text makes in place."""
@@ -97,6 +100,15 @@ class Arguments:
         if text is not None and not isinstance(text, str):
             self.refuse(name, "a name", '"relu"')
         return text
+
+    def refuse_name(self, name: str) -> NoReturn:
+        """Refuse a name where a number must stand."""
+        argument = self.values[name]
+        message = (
+            f"`{name}` (={argument.value!r}) at {argument.place} must be written out, for example {name}=2: "
+            "names are not looked up, and are given with --set name=value"
+        )
+        raise ValueError(message)
 
     def refuse(self, name: str, rule: str, nearest: str) -> NoReturn:
         """Refuse a value, with its place."""
@@ -116,6 +128,7 @@ class Written:
     place: str
     positional: tuple[Argument, ...]
     named: Mapping[str, Argument]
+    text: str = ""
 
     def bind(self, function: str, parameters: Sequence[str], keyword_only: Sequence[str]) -> Arguments:
         """Give each argument its parameter's name, as Python does."""
@@ -148,115 +161,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"the nearest are {', '.join(close)}" if close else f"it takes {', '.join(names)}"
-
-
-def read_call(text: str) -> tuple[Written, Written | None]:
-    """The call in the text, and the one on its result: `Layer(...)(x)`. An assignment's value counts."""
-    if len(text) > LONGEST:
-        message = f"`call` has {len(text)} characters; at most {LONGEST} are read"
-        raise ValueError(message)
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError as error:
-        column = len((error.text or "")[: max((error.offset or 1) - 1, 0)]) + 1
-        place = _place(text, error.lineno or 1, column)
-        message = f"`call` cannot be read at {place}: {error.msg}; expected a call such as {EXAMPLE}"
-        raise ValueError(message) from None
-    except (ValueError, MemoryError, RecursionError) as error:
-        message = f"`call` cannot be read: {type(error).__name__}; expected a call such as {EXAMPLE}"
-        raise ValueError(message) from None
-    statement = statements[0] if len(statements) == 1 else None
-    value = statement.value if isinstance(statement, ast.Expr | ast.Assign | ast.AnnAssign) else None
-    if not isinstance(value, ast.Call):
-        place = _where(text, statements[1] if len(statements) > 1 else value or statement)
-        message = f"`call` is no single call at {place}; expected one such as {EXAMPLE}"
-        raise ValueError(message)  # noqa: TRY004  the text is at fault
-    if isinstance(value.func, ast.Call):
-        return _written(text, value.func), _written(text, value)
-    return _written(text, value), None
-
-
-def read_value(text: str) -> Any:
-    """One value alone: a literal, or an `Opaque`."""
-    try:
-        return _value(text, ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return Opaque(_short(text))
-
-
-def _written(text: str, node: ast.Call) -> Written:
-    name = "" if isinstance(node.func, ast.Call) else _dotted(text, node.func)
-    positional: list[Argument] = []
-    for expression in node.args:
-        if isinstance(expression, ast.Starred):
-            _refuse_star(text, expression)
-        positional.append(_argument(text, expression))
-    named: dict[str, Argument] = {}
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            _refuse_star(text, keyword.value)
-        named[keyword.arg] = Argument(_value(text, keyword.value), _where(text, keyword))
-    return Written(name, _where(text, node), tuple(positional), named)
-
-
-def _dotted(text: str, node: ast.expr) -> str:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        message = f"`call` has no function's name at {_where(text, node)}; expected a call such as {EXAMPLE}"
-        raise ValueError(message)  # noqa: TRY004  the text is at fault
-    return ".".join([node.id, *reversed(parts)])
-
-
-def _argument(text: str, node: ast.expr) -> Argument:
-    return Argument(_value(text, node), _where(text, node))
-
-
-def _value(text: str, node: ast.expr) -> Any:
-    """A literal, or an `Opaque` for everything else. The depth is that of the parser, which bounds it."""
-    match node:
-        case ast.Constant(value=int() | str() | float() | bool() | None as value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-        case ast.Tuple(elts=entries) | ast.List(elts=entries):
-            return tuple(_value(text, entry) for entry in entries)
-        case _:
-            shape = _made_shape(text, node) if isinstance(node, ast.Call) else None
-            return Opaque(_short(ast.get_source_segment(text, node) or "..."), shape)
-
-
-def _made_shape(text: str, node: ast.Call) -> tuple[int, ...] | None:
-    """The shape in ones(2, 3), zeros((2, 3)) and such."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if name not in MAKERS:
-        return None
-    for values in ([_value(text, entry) for entry in node.args], *([_value(text, entry)] for entry in node.args)):
-        entries = values[0] if len(values) == 1 and is_tuple(values[0]) else values
-        if len(entries) > 1 and all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries):
-            return tuple(entries)
-    return None
-
-
-def _refuse_star(text: str, node: ast.expr) -> NoReturn:
-    message = f"`call` has a * at {_where(text, node)}, which names arguments that are not in the text; write them out"
-    raise ValueError(message)
-
-
-def _where(text: str, node: ast.AST | None) -> str:
-    line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-    # `ast` counts bytes; people count characters.
-    lines = text.splitlines() or [""]
-    before = lines[min(line, len(lines)) - 1].encode()[:offset]
-    return _place(text, line, len(before.decode(errors="ignore")) + 1)
-
-
-def _place(text: str, line: int, column: int) -> str:
-    return f"column {column}" if "\n" not in text else f"line {line}, column {column}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else line[:57] + "..."

@@ -23,9 +23,22 @@ def function_call(
     rank: int | None,
     data_format: DataFormat,
     groups: int = 1,
-    has_bias: bool = False,
+    bias: str | None = None,
+    forward: bool = False,
 ) -> SourceCall:
-    """The record of a function's call, whose input is the argument `source`."""
+    """The record of a function's call, whose input is the argument `source`, and `bias` its bias.
+
+    Raises `ValueError` where arrays that the text makes in place do not fit each other.
+    """
+    small, big = kernel.small, kernel.big
+    own = big if forward else small
+    spatial, channels = _input(arguments, source, rank, own, data_format)
+    if forward:
+        big = channels
+    else:
+        small = channels
+    if bias is not None:
+        _check_bias(arguments, bias, small if forward else big)
     return SourceCall(
         hints.text,
         convention.name,
@@ -34,17 +47,42 @@ def function_call(
         options,
         rank,
         kernel.size,
-        kernel.small,
-        kernel.big,
+        small,
+        big,
         groups,
         data_format,
-        has_bias,
-        input=_spatial_input(arguments.shape(source), rank, first=data_format == "channels_first"),
+        bias is not None and bias in arguments,
+        input=spatial,
+        arguments=arguments.texts,
+        forward=forward,
     )
 
 
-def _spatial_input(shape: tuple[int, ...] | None, rank: int | None, *, first: bool) -> tuple[int, ...] | None:
-    """The spatial sizes of a tensor that the text makes in place."""
-    if shape is None or rank is None or len(shape) != rank + 2:
-        return None
-    return shape[2:] if first else shape[1:-1]
+def _input(
+    arguments: Arguments, source: str, rank: int | None, expected: int | None, data_format: DataFormat
+) -> tuple[tuple[int, ...] | None, int | None]:
+    """Spatial sizes and channels of a tensor that the text makes in place; `expected` are the kernel's channels."""
+    shape = arguments.shape(source)
+    if shape is None or rank is None:
+        return None, expected
+    layout = ["channels", *["size"] * rank] if data_format == "channels_first" else [*["size"] * rank, "channels"]
+    # PyTorch takes one sample without its batch.
+    if len(shape) != rank + 2 and not (len(shape) == rank + 1 and arguments.function.startswith("torch.")):
+        arguments.refuse(source, f"of {rank + 2} axes, (batch, {', '.join(layout)})", f"{(1, *shape[-rank - 1 :])}")
+    sample = shape[-rank - 1 :]
+    if data_format == "channels_first":
+        channels, spatial = sample[0], sample[1:]
+    else:
+        channels, spatial = sample[-1], sample[:-1]
+    if expected not in {None, channels}:
+        legal = [str(expected) if name == "channels" else str(size) for name, size in zip(layout, sample, strict=True)]
+        arguments.refuse(
+            source, f"of the kernel's {expected} channels, not {channels}", f"({', '.join(['n', *legal])})"
+        )
+    return spatial, channels
+
+
+def _check_bias(arguments: Arguments, name: str, channels: int | None) -> None:
+    shape = arguments.shape(name)
+    if shape is not None and channels is not None and shape != (channels,):
+        arguments.refuse(name, f"of one number for each of the {channels} output channels", f"zeros({channels})")

@@ -43,6 +43,10 @@ EQUINOX_RANKED = EQUINOX.removeprefix("num_spatial_dims ").replace("padding outp
 def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     """`jax.lax.conv_transpose`."""
     strides = arguments.required("strides", "(2, 2)")
+    for sizes in ("strides", "rhs_dilation"):
+        value = arguments.literal(sizes)
+        if value is not None and not is_tuple(value):
+            arguments.refuse(sizes, "a tuple with one entry for each axis", f"({value}, {value})")
     transposed = arguments.flag("transpose_kernel", default=False)
     name = "jax, transpose_kernel=True" if transposed else "jax"
     numbers = arguments.literal("dimension_numbers")
@@ -122,6 +126,8 @@ def _flax(arguments: Arguments, hints: Hints, small: int | None, big: int | None
         1,
         "channels_last",
         arguments.flag("use_bias", default=True),
+        words=("in_features", "features" if "features" in arguments else "out_features"),
+        arguments=arguments.texts,
     )
 
 
@@ -158,6 +164,8 @@ def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         1,
         check_data_format(FORMATS.get(layout, layout)),
         arguments.flag("with_bias", default=True),
+        words=("the input's channels", "output_channels"),
+        arguments=arguments.texts,
     )
 
 
@@ -184,7 +192,9 @@ def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         same_kernel(arguments, size, hints),
         arguments.count("in_channels"),
         arguments.count("out_channels"),
-        arguments.count("groups", 1) or 1,
+        arguments.groups(),
         "channels_first",
         arguments.flag("use_bias", default=True),
+        words=("in_channels", "out_channels"),
+        arguments=arguments.texts,
     )

@@ -53,10 +53,12 @@ def from_array(
     whole = len(sizes) == rank + 2 if rank is not None else len(sizes) > 3 or shape is not None
     if whole and len(sizes) in {3, 4, 5}:
         return from_shape(sizes, convention, groups)
-    if len(sizes) == (rank or len(sizes)) and len(sizes) <= 3:
+    if shape is None and len(sizes) == (rank or len(sizes)) and len(sizes) <= 3:
         return Kernel(sizes)
-    layout = ", ".join(convention.weight_layout)
-    rank_words = f"{rank} spatial sizes" if rank else "1 to 3 spatial sizes"
+    layout = ", ".join(convention.weight_layout if groups == 1 else convention.grouped_layout or ())
+    if shape is not None:
+        arguments.refuse(name, f"of shape ({layout}), not {shape}", name)
+    rank_words = "1 to 3 spatial sizes" if rank is None else "1 spatial size" if rank == 1 else f"{rank} spatial sizes"
     message = f"`kernel` (={sizes}) must be {rank_words}, or the array's shape ({layout}) for {arguments.function}"
     raise ValueError(message)
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from backstride.calls.kernels import Kernel, from_shape
 from backstride.calls.record import SourceCall, convention_of
-from backstride.geometry import as_sizes
+from backstride.geometry import Size, as_sizes
 
 if TYPE_CHECKING:
     from backstride.layout import AnyArray
 
 LARGEST_FILE = 512 * 2**20
+LARGEST_INFERRED = 64 * 2**20
 MOST_NODES = 100_000
+CONVENTION = convention_of("onnx")
+# Nodes whose output has the numbers of their first input.
+CARRIERS = ("Identity", "DequantizeLinear")
 # Before opset 11 the text of the standard had the two SAME rules the other way around.
 FIRST_OPSET = 11
 SIZES = ("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides")
@@ -37,7 +44,8 @@ def file_and_node(text: str) -> tuple[str, str | None] | None:
 def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
     """The arrays "kernel" and, where the node has one, "bias" of a node, as float32.
 
-    Raises `ValueError` where there is no such node, and where a tensor is computed or stands outside the file.
+    Raises `ValueError` where there is no such node, and where a tensor is computed, but by Identity and
+    DequantizeLinear, or stands outside the file.
     """
     graph = _load(path).graph
     node = _find(graph, name, str(path))
@@ -45,11 +53,12 @@ def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
     return {role: _array(graph, tensor) for role, tensor in names if tensor}
 
 
-def read_node(path: str, name: str | None) -> SourceCall:
+def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> SourceCall:
     """Read the node with this name, or whose output has it; None is the file's only ConvTranspose.
 
-    Raises `ValueError` where there is none, with the nearest names, and for a file that is too large or no
-    ONNX model; `ImportError` where onnx is not installed. External data is never opened.
+    `kernel`: its size or shape, where the graph does not state it. Raises `ValueError` where there is no such node,
+    with the nearest names, for tensors that do not fit each other, and for a file that is too large or no ONNX model;
+    `ImportError` where onnx is not installed. External data is never opened.
     """
     model = _load(Path(path))
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), FIRST_OPSET)
@@ -63,31 +72,68 @@ def read_node(path: str, name: str | None) -> SourceCall:
         )
         raise ValueError(message)
     (groups,) = as_sizes("group", values.get("group", 1), 1)
-    convention = convention_of("onnx")
-    shape = _shape(model.graph, node.input[1]) if len(node.input) > 1 else None
-    kernel = Kernel(values.get("kernel_shape"))
-    if shape is not None:
-        kernel = from_shape(as_sizes("kernel", shape, len(shape)), convention, groups)
-    if kernel.rank not in {None, 1, 2, 3}:
-        message = f"`call` names a node with a kernel of {kernel.rank} spatial axes; 1 to 3 are supported"
-        raise ValueError(message)
-    data = _shape(model.graph, node.input[0]) if node.input else None
-    spatial = data[2:] if data is not None and len(data) == (kernel.rank or 0) + 2 and len(data) > 2 else None
+    shapes = Shapes(model)
+    found, (data, bias) = _kernel(node, values, shapes, groups, kernel), (shapes.of(node, 0), shapes.of(node, 2))
+    if data is not None and found.rank is not None and len(data) != found.rank + 2:
+        _refuse(f"has a kernel of {found.rank} spatial axes; its input has {len(data) - 2}")
+    channels = data[1] if data is not None and len(data) == (found.rank or 0) + 2 else 0
+    if channels and found.small not in {None, channels}:
+        _refuse(f"takes {found.small} channels by its kernel; its input has {channels}")
+    if bias is not None and 0 not in bias and found.big is not None and bias != (found.big,):
+        _refuse(f"has a bias of shape {bias}; it must be {(found.big,)}, one number for each output channel")
+    spatial = data[2:] if channels and data is not None else None
     return SourceCall(
         f"{path}:{node.name or node.output[0]}",
         "onnx",
         "onnx.ConvTranspose",
-        convention,
+        CONVENTION,
         options,
-        kernel.rank,
-        kernel.size,
-        kernel.small,
-        kernel.big,
+        found.rank,
+        found.size,
+        found.small or channels or None,
+        found.big,
         groups,
         "channels_first",
         len(node.input) > 2 and bool(node.input[2]),
         input=None if spatial is None or min(spatial) < 1 else spatial,
     )
+
+
+def _kernel(node: Any, values: dict[str, Any], shapes: Shapes, groups: int, given: Size | None) -> Kernel:
+    """The kernel by the graph's tensor, its attribute, or what is said beside the call, which must agree."""
+    size, shape = values.get("kernel_shape"), shapes.of(node, 1)
+    kernel = Kernel(size)
+    if shape is not None and 0 not in shape[2:]:
+        kernel = from_shape(as_sizes("kernel", [max(entry, 1) for entry in shape], len(shape)), CONVENTION, groups)
+        kernel = replace(kernel, small=shape[0] and kernel.small, big=shape[1] and kernel.big)
+        kernel = replace(kernel, small=kernel.small or None, big=kernel.big or None)
+        if size is not None and size != kernel.size:
+            _refuse(f"has kernel_shape {size}; its kernel has {kernel.size}")
+    if kernel.rank not in {None, 1, 2, 3}:
+        _refuse(f"has a kernel of {kernel.rank} spatial axes; 1 to 3 are supported")
+    if given is None:
+        return kernel
+    whole = not isinstance(given, int) and len(given) > (kernel.rank or 3)
+    sizes = as_sizes(
+        "kernel", given, len(given) if whole and not isinstance(given, int) else kernel.rank or _rank(given)
+    )
+    if whole and not 3 <= len(sizes) <= 5:
+        _refuse(f"has a kernel of 3 to 5 axes, of which `kernel` (={given}) says {len(sizes)}")
+    said = from_shape(sizes, CONVENTION, groups) if whole else Kernel(sizes, kernel.small, kernel.big)
+    for mine, theirs in ((kernel.size, said.size), (kernel.small, said.small), (kernel.big, said.big)):
+        if mine is not None and mine != theirs:
+            message = f"`kernel` (={given}) is not that of the node, {shape or size}; leave it out"
+            raise ValueError(message)
+    return said
+
+
+def _rank(size: Size) -> int:
+    return 1 if isinstance(size, int) else len(size)
+
+
+def _refuse(words: str) -> NoReturn:
+    message = f"`call` names a node that {words}"
+    raise ValueError(message)
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -146,12 +192,44 @@ def _find(graph: Any, name: str | None, path: str) -> Any:
     raise ValueError(message)
 
 
+class Shapes:
+    """The shapes that a graph states or implies; unknown sizes are 0."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.inferred = False
+
+    def of(self, node: Any, place: int) -> tuple[int, ...] | None:
+        """That of an input of a node; None where there is none, or nothing is known of it."""
+        name = node.input[place] if len(node.input) > place else ""
+        if not name:
+            return None
+        found = self._stated(name)
+        if found is None and not self.inferred and self.model.ByteSize() <= LARGEST_INFERRED:
+            self.inferred = True
+            library: Any = importlib.import_module("onnx")
+            with suppress(Exception):  # what a graph that contradicts itself raises differs by version
+                self.model = library.shape_inference.infer_shapes(self.model)
+            found = self._stated(name)
+        return found
+
+    def _stated(self, name: str) -> tuple[int, ...] | None:
+        graph = self.model.graph
+        stored = _stored(graph, name)
+        if stored is not None:
+            return tuple(stored.dims)
+        for value in (*graph.input, *graph.value_info):
+            kind = value.type.tensor_type
+            if value.name == name and kind.HasField("shape"):
+                return tuple(entry.dim_value for entry in kind.shape.dim)
+        return None
+
+
 def _array(graph: Any, name: str) -> AnyArray:
-    """The numbers of a stored tensor."""
+    """The numbers of a stored tensor, also behind nodes that only carry it or give its numbers back."""
     stored = _stored(graph, name)
     if stored is None:
-        message = f"`weights` has no stored tensor {name!r}: it is an input of the graph, or computed in it"
-        raise ValueError(message)
+        return _computed(graph, name)
     library: Any = importlib.import_module("onnx")
     if library.external_data_helper.uses_external_data(stored):
         message = (
@@ -166,6 +244,35 @@ def _array(graph: Any, name: str) -> AnyArray:
         raise ValueError(message) from None
 
 
+def _computed(graph: Any, name: str) -> AnyArray:
+    node = next((node for node in graph.node if name in node.output), None)
+    kind = None if node is None else node.op_type
+    if node is None or kind not in CARRIERS:
+        what = "an input of the graph" if node is None else f"computed in it, by a {kind}"
+        message = (
+            f"`weights` has no stored tensor {name!r}: it is {what}; "
+            f"{', '.join(CARRIERS)} of stored tensors are followed"
+        )
+        raise ValueError(message)
+    # Each step goes to an earlier node, or the file is no graph.
+    before = [entry for entry in graph.node if entry is not node]
+    rest = SimpleNamespace(initializer=graph.initializer, node=before)
+    first, *others = (_array(rest, entry) if entry else None for entry in node.input)
+    assert first is not None
+    if kind != "DequantizeLinear":
+        return first
+    scale, zero = (*others, None)[:2]
+    assert scale is not None
+    values = _attributes(node)
+    if values.get("block_size", 0):
+        message = f"`weights` has a tensor {name!r} that is quantized by blocks; give the kernel as safetensors"
+        raise ValueError(message)
+    along = [1] * first.ndim
+    if scale.ndim and scale.size > 1:
+        along[values.get("axis", 1)] = -1
+    return (first - (0 if zero is None else zero.reshape(along))) * scale.reshape(along)
+
+
 def _stored(graph: Any, name: str) -> Any:
     """An initializer, or the value of a Constant node; None without either."""
     for tensor in graph.initializer:
@@ -174,16 +281,4 @@ def _stored(graph: Any, name: str) -> Any:
     for node in graph.node:
         if node.op_type == "Constant" and name in node.output:
             return next((entry.t for entry in node.attribute if entry.name == "value"), None)
-    return None
-
-
-def _shape(graph: Any, name: str) -> tuple[int, ...] | None:
-    """The shape that the graph states for a tensor; unknown sizes are 0."""
-    stored = _stored(graph, name)
-    if stored is not None:
-        return tuple(stored.dims)
-    for value in (*graph.input, *graph.value_info):
-        kind = value.type.tensor_type
-        if value.name == name and kind.HasField("shape"):
-            return tuple(entry.dim_value for entry in kind.shape.dim)
     return None

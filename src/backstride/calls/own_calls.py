@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from backstride.calls.arguments import LONGEST, Argument, Arguments, Opaque, is_tuple, nearest, read_value
+from backstride.calls.arguments import Argument, Arguments, Opaque, is_tuple, nearest
 from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, Kernel, from_array
 from backstride.calls.record import SourceCall, convention_of
+from backstride.calls.syntax import LONGEST, Source
 from backstride.geometry import Size, as_sizes
 from backstride.layout import check_data_format
 
@@ -42,7 +43,7 @@ def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         hints = Hints(hints.text, arguments.literal("kernel") if hints.kernel is None else hints.kernel)
     layout = arguments.literal("data_format")
     data_format = "channels_last" if layout is None else check_data_format(layout)
-    groups = arguments.count("groups", 1) or 1
+    groups = arguments.groups()
     changes = {} if data_format == "channels_last" else _channels_first()
     convention = convention_of("backstride", **changes)
     kernel = from_array(arguments, "kernel", hints, convention, rank=_rank(arguments), groups=groups)
@@ -57,7 +58,7 @@ def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         rank=rank,
         data_format=data_format,
         groups=groups,
-        has_bias="bias" in arguments,
+        bias="bias",
     )
     return replace(call, activation=arguments.word("activation"))
 
@@ -97,7 +98,7 @@ def plain(hints: Hints) -> SourceCall:
         if name in values:
             message = f"`{match[1]}` at {place} is given twice; give it once"
             raise ValueError(message)
-        values[name] = Argument(_plain_value(match[2]), place)
+        values[name] = Argument(_plain_value(match[2]), place, match[2])
         position = match.end()
     arguments = Arguments("backstride.conv_transpose", values)
     kernel = hints.kernel if hints.kernel is not None else arguments.required("kernel", "3")
@@ -121,9 +122,11 @@ def _sized(arguments: Arguments, hints: Hints, input_size: Size | None, size: An
         kernel.size,
         arguments.count("in_channels"),
         arguments.count("out_channels"),
-        arguments.count("groups", 1) or 1,
+        arguments.groups(),
         data_format,
         activation=arguments.word("activation"),
+        words=("in_channels", "out_channels"),
+        arguments=arguments.texts,
     )
     return call if input_size is None else call.at(input_size)
 
@@ -145,5 +148,5 @@ def _plain_value(text: str) -> Any:
     """3, 3x4, (3, 4), [(0, 1)], or a word."""
     if re.fullmatch(r"\d+(x\d+)+", text, re.ASCII):
         return tuple(map(int, text.split("x")))
-    value = read_value(text)
+    value = Source(text).value()
     return text if isinstance(value, Opaque) else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
 from backstride.conventions import CONVENTIONS, Convention
-from backstride.geometry import Geometry, Size, as_sizes, common_rank, geometry
+from backstride.geometry import Geometry, Size, as_sizes, common_rank, convolution, geometry
 from backstride.layout import DataFormat
 
 # Our own options follow a rule like everybody's.
@@ -38,7 +39,9 @@ class SourceCall:
     `kernel`, `small`, `big` (C_small and C_big, channels of input and output) and `input` (spatial) are
     None where the call does not say them. `data_format` is that of the call, which may not be its
     framework's usual one; `convention` has the kernel's layout in this very call. `activation` is a
-    lower-case name, "linear" being None.
+    lower-case name, "linear" being None. `words` are the call's own names of C_small and C_big, `arguments` its
+    arguments as they are written. `forward`: the call is a convolution, from C_big to C_small; its `options` are ours,
+    `input` is that of the convolution, and `geometry` is its transpose's.
     """
 
     text: str
@@ -55,10 +58,25 @@ class SourceCall:
     has_bias: bool = False
     activation: str | None = None
     input: tuple[int, ...] | None = field(default=None, kw_only=True)
+    words: tuple[str, str] = field(default=("the input's channels", "the output's channels"), kw_only=True)
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True, repr=False)
+    forward: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         options = {name: value for name, value in self.options.items() if value is not None}
         object.__setattr__(self, "options", MappingProxyType(options))
+        channels = [count for count in (self.small, self.big) if count is not None]
+        for word, count in zip(self.words, (self.small, self.big), strict=True):
+            if count is not None and count % self.groups:
+                common = math.gcd(*channels)
+                nearest = min((n for n in range(1, common + 1) if common % n == 0), key=lambda n: abs(n - self.groups))
+                name = f"`{word}`" if word.isidentifier() else word
+                groups = "group" if self.framework == "onnx" else "groups"
+                message = (
+                    f"`{groups}` (={self.groups}) must divide {name} (={count}) of {self.function}; the nearest legal "
+                    f"value is {nearest}"
+                )
+                raise ValueError(message)
 
     @property
     def strides(self) -> Size:
@@ -101,6 +119,8 @@ class SourceCall:
         if self.rank is not None:
             rank = common_rank(input=size, kernel=(1,) * self.rank)
             size = as_sizes("input", size, rank)
+        if self.forward:
+            return convolution(size, self.kernel, **self.options).adjoint
         return self.convention.constructor(size, self.kernel, **self.options)
 
     def at(self, input_size: Size | None) -> Self:
@@ -132,16 +152,17 @@ class SourceCall:
         checked = as_sizes("input", sizes, len(sizes))[-(self.rank + 1) :]
         first = self.data_format == "channels_first"
         channels, spatial = (checked[0], checked[1:]) if first else (checked[-1], checked[:-1])
-        if self.small not in {None, channels}:
+        own = self.big if self.forward else self.small
+        if own not in {None, channels}:
             swapped = checked[:-1] if first else checked[1:]  # sizes given in the other order of axes
-            around = swapped if self.small == (checked[-1] if first else checked[0]) else spatial
-            nearest = (self.small, *around) if first else (*around, self.small)
+            around = swapped if own == (checked[-1] if first else checked[0]) else spatial
+            nearest = (own, *around) if first else (*around, own)
             message = (
-                f"`input` (={sizes}) has {channels} channels; {self.function} takes {self.small}; "
+                f"`input` (={sizes}) has {channels} channels; {self.function} takes {own}; "
                 f"the nearest legal value is {'x'.join(map(str, nearest))}"
             )
             raise ValueError(message)
-        return replace(self, input=spatial, small=channels)
+        return replace(self, input=spatial, **{"big" if self.forward else "small": channels})
 
     def _open_rank(self, input_size: Size) -> int:
         """The rank of a call that does not say it, on this input."""

@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from backstride.calls import jax_calls, openvino_calls, own_calls, tensorflow_calls, torch_calls
+from backstride.calls import (
+    convolution_calls,
+    jax_calls,
+    openvino_calls,
+    other_calls,
+    own_calls,
+    tensorflow_calls,
+    torch_calls,
+)
 from backstride.calls.arguments import Arguments
 from backstride.calls.kernels import Hints
 from backstride.calls.record import SourceCall
@@ -48,10 +56,17 @@ def find(name: str) -> Signature | None:
 
 
 def _signatures() -> Iterator[Signature]:
+    yield from _transposed()
+    yield from _convolutions()
+
+
+def _transposed() -> Iterator[Signature]:
     for rank in (1, 2, 3):
         aliases = (f"F.conv_transpose{rank}d", f"torch.conv_transpose{rank}d")
         layer, function = f"torch.nn.ConvTranspose{rank}d", f"torch.nn.functional.conv_transpose{rank}d"
         yield Signature(layer, torch_calls.layer, torch_calls.LAYER, "device dtype", rank)
+        lazy = f"torch.nn.LazyConvTranspose{rank}d"
+        yield Signature(lazy, torch_calls.layer, torch_calls.LAZY, "device dtype", rank)
         yield Signature(function, torch_calls.function, torch_calls.FUNCTION, "", rank, aliases)
     for rank in (1, 2, 3):
         aliases = (f"tf.keras.layers.Conv{rank}DTranspose", f"tensorflow.keras.layers.Conv{rank}DTranspose")
@@ -97,6 +112,46 @@ def _signatures() -> Iterator[Signature]:
     for name, reader in readers.items():
         aliases = tuple(f"{module}.{name}" for module in ("openvino.opset", "ov.opset", "opset", "ops"))
         yield Signature(f"openvino.{OPSET}.{name}", reader, openvino_calls.PARAMETERS, aliases=aliases)
+
+    for rank in (1, 2, 3):
+        name = f"mlx.nn.ConvTranspose{rank}d"
+        yield Signature(name, other_calls.mlx, other_calls.MLX, "", rank)
+        name = f"mlx.core.conv_transpose{rank}d"
+        aliases = (f"mx.conv_transpose{rank}d",)
+        yield Signature(name, other_calls.mlx_function, other_calls.MLX_FUNCTION, "stream", rank, aliases)
+    name = "coremltools.mb.conv_transpose"
+    yield Signature(name, other_calls.coreml, "", other_calls.COREML, aliases=("mb.conv_transpose",))
+    name = "onnx.helper.make_node"
+    aliases = ("helper.make_node", "oh.make_node")
+    yield Signature(name, other_calls.make_node, other_calls.NODE, other_calls.ATTRIBUTES, aliases=aliases)
+
+
+def _convolutions() -> Iterator[Signature]:
+    here = convolution_calls
+    for rank in (1, 2, 3):
+        yield Signature(f"torch.nn.Conv{rank}d", here.torch, here.TORCH, "device dtype", rank)
+        lazy = here.TORCH.removeprefix("in_channels ")
+        yield Signature(f"torch.nn.LazyConv{rank}d", here.torch, lazy, "device dtype", rank)
+        name, aliases = f"torch.nn.functional.conv{rank}d", (f"F.conv{rank}d", f"torch.conv{rank}d")
+        yield Signature(name, here.torch_function, here.TORCH_FUNCTION, "", rank, aliases)
+        name, aliases = f"Conv{rank}D", (f"tf.keras.layers.Conv{rank}D", f"tensorflow.keras.layers.Conv{rank}D")
+        only = tensorflow_calls.KERAS_ONLY
+        yield Signature(f"keras.layers.{name}", here.keras, here.KERAS_LAYER, only, rank, aliases)
+        yield Signature(f"tf.layers.conv{rank}d", here.keras, here.KERAS_LAYERS, "", rank)
+        order = here.NN.replace("strides", "stride") if rank == 1 else here.NN
+        yield Signature(f"tf.nn.conv{rank}d", here.nn, order, "", rank, (f"tensorflow.nn.conv{rank}d",))
+        order = here.EQUINOX_CONV.removeprefix("num_spatial_dims ")
+        yield Signature(f"equinox.nn.Conv{rank}d", here.equinox, order, "key", rank, (f"eqx.nn.Conv{rank}d",))
+        order = here.HAIKU_CONV.removeprefix("num_spatial_dims ")
+        yield Signature(f"haiku.Conv{rank}D", here.haiku, order, "", rank, (f"hk.Conv{rank}D",))
+        order = here.TORCH.removesuffix(" padding_mode")  # whose 3-D layer takes no groups
+        yield Signature(f"mlx.nn.Conv{rank}d", here.mlx, order.replace("groups ", "") if rank == 3 else order, "", rank)
+    yield Signature("equinox.nn.Conv", here.equinox, here.EQUINOX_CONV, "key", aliases=("eqx.nn.Conv",))
+    yield Signature("haiku.ConvND", here.haiku, here.HAIKU_CONV, aliases=("hk.ConvND",))
+    yield Signature("flax.linen.Conv", here.linen, here.LINEN, aliases=("nn.Conv",))
+    yield Signature("flax.nnx.Conv", here.linen, here.NNX, here.NNX_ONLY)
+    yield Signature("jax.lax.conv", here.lax, here.LAX)
+    yield Signature("backstride.conv", here.own, here.OWN, here.OWN_ONLY, aliases=("bs.conv",))
 
 
 def _eqx(rank: str) -> tuple[str, ...]:

@@ -23,8 +23,11 @@ def explain(
     kernel: Annotated[
         str | None, typer.Option(help="Kernel size, for calls that take the kernel as an array: 3x3.")
     ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="The value of a name in the call: --set k=4; once for each.")
+    ] = None,
     convolution: Annotated[
-        bool, typer.Option("--convolution", help="Options are those of a convolution; explain and draw that one.")
+        bool, typer.Option("--convolution", help="Options are those of a convolution, as nn.Conv2d's always are.")
     ] = False,
     view: Annotated[
         str | None, typer.Option(help="scatter, gather, convolution, coverage, subsampling or channels.")
@@ -47,11 +50,12 @@ def explain(
 
     Example: backstride explain 'Conv2DTranspose(128, 3, strides=2, padding="same")' --input 7x7x256 --html out.html
     """
-    from backstride import explain as room  # noqa: PLC0415  keeps start-up of the other commands short
+    from backstride.explain import Request, answer, matrix_data, matrix_text  # noqa: PLC0415  keeps start-up short
 
-    request = room.Request(
+    request = Request(
         call=call,
         input=parse.size("input", input),
+        names=parse.names(values),
         kernel=parse.size("kernel", kernel),
         convolution=convolution,
         view=view,
@@ -62,17 +66,23 @@ def explain(
     )
     files = {"svg": svg, "gif": gif, "mp4": mp4, "png": png, "html": html}
     wanted = {kind: path for kind, path in files.items() if path is not None}
-    answer = room.answer(request, wanted)
+    explanations = answer(request, wanted).explanations
     if as_json:
-        data: dict[str, Any] = answer.explanation.as_data()
+        data: list[dict[str, Any]] = [found.as_data() for found in explanations]
         if matrix:
-            data["matrix"] = room.matrix_data(answer.explanation.geometry)
-        typer.echo(json.dumps(data))
+            for entry, found in zip(data, explanations, strict=True):
+                entry["matrix"] = matrix_data(found.geometry)
+        typer.echo(json.dumps(data[0] if len(data) == 1 else data))
         return
     console = Console(highlight=False, emoji=False)
-    _print(console, answer.explanation)
-    if matrix:
-        console.print(room.matrix_text(answer.explanation.geometry), markup=False, soft_wrap=True)
+    for number, found in enumerate(explanations):
+        if len(explanations) > 1:
+            console.print(f"{number + 1} of {len(explanations)}: {found.call}\n", markup=False, style="bold cyan")
+        _print(console, found)
+        if matrix:
+            console.print(matrix_text(found.geometry), markup=False, soft_wrap=True)
+        if number + 1 < len(explanations):
+            console.print()
     for path in wanted.values():
         console.print(f"wrote {path}", markup=False, style="dim")
 

@@ -6,20 +6,44 @@ from backstride.geometry import RULES, Padding
 
 
 def size(name: str, text: str | None) -> int | tuple[int, ...] | None:
-    """Read sizes joined by x.
+    """Read sizes joined by x or by commas.
 
-    >>> size("input", "46x62"), size("input", "12")
-    ((46, 62), 12)
+    >>> size("input", "46x62"), size("input", "12"), size("input", "(7, 7)")
+    ((46, 62), 12, (7, 7))
     """
     if text is None:
         return None
-    words = text.lower().split("x")
+    words = text.lower().replace("\N{MULTIPLICATION SIGN}", "x").strip("()[] ").replace(",", "x").split("x")
     try:
         numbers = tuple(int(word) for word in words)
     except ValueError:
         message = f"`{name}` (={text!r}) must be a size, or sizes joined by x; for example 12 or 46x62"
         raise ValueError(message) from None
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def names(pairs: list[str] | None) -> dict[str, object]:
+    """Read values of names, each as name=value.
+
+    >>> names(["k=4", "self.size=(7, 7)"])
+    {'k': 4, 'self.size': (7, 7)}
+    """
+    from backstride.calls.arguments import Opaque  # noqa: PLC0415  other commands read no calls
+    from backstride.calls.syntax import Source  # noqa: PLC0415  the same
+
+    found: dict[str, object] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not (sign and name.strip() and value.strip()):
+            message = f"`set` (={pair!r}) must be a name and its value, for example --set k=4"
+            raise ValueError(message)
+        found[name.strip()] = read = Source(value.strip()).value()
+        if isinstance(read, Opaque):
+            message = (
+                f"`set` (={pair!r}) must give {name.strip()} a value written out, for example --set {name.strip()}=4"
+            )
+            raise ValueError(message)  # noqa: TRY004  the text is at fault
+    return found
 
 
 def padding(text: str | None) -> Padding | None:

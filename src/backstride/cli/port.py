@@ -22,6 +22,9 @@ def port(
     kernel: Annotated[
         str | None, typer.Option(help="For calls that take the kernel as an array: 3x3, or its shape 3x3x128x256.")
     ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="The value of a name in the call: --set k=4; once for each.")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="A safetensors file with the call's kernel, or the ONNX file of its node, to convert."),
@@ -40,13 +43,13 @@ def port(
     from backstride.port import convert_file, port  # noqa: PLC0415  keeps start-up of the other commands short
     from backstride.port.check import Job, difference  # noqa: PLC0415  the same
 
-    size, kernel_size = parse.size("input", input), parse.size("kernel", kernel)
-    result = port(call, to=to, input=size, kernel=kernel_size)
+    size, kernel_size, named = parse.size("input", input), parse.size("kernel", kernel), parse.names(values)
+    result = port(call, to=to, input=size, kernel=kernel_size, names=named)
     if weights is not None:
         result = convert_file(result, weights, tensor=tensor, out=out)
     if not as_json:
         typer.echo(result.code)
-    found = difference(Job(call, to, size, kernel_size)) if check else None
+    found = difference(Job(call, to, size, kernel_size, names=named)) if check else None
     if as_json:
         outcome = None if found is None else {**asdict(found), "text": str(found)}
         typer.echo(json.dumps({**result.as_dict(), "check": outcome}, indent=2))

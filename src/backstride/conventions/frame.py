@@ -90,6 +90,8 @@ def require(name: str, values: Sequence[int], ranges: Sequence[tuple[int, int]],
         if low <= value <= high:
             continue
         legal = f"must be {low} to {high}" if low < high else f"must be {low}"
+        if low == -LARGEST:
+            legal = f"must be at most {high}"
         message = f"`{name}` (={value}) {legal if low <= high else 'has no legal value'} on axis {axis}: {rule}"
         if low <= high:
             message += f"; the nearest legal value is {max(low, min(value, high))}"

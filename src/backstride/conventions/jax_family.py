@@ -132,7 +132,7 @@ def equinox(
     if name is not None:
         _ = choose("padding", name, ("SAME", "SAME_LOWER", "VALID"))
     if choose("padding_mode", padding_mode.upper(), ("ZEROS", "CIRCULAR")) == "CIRCULAR":
-        _ = choose("padding", name, ("SAME", "SAME_LOWER"))
+        _ = choose("padding", name or padding, ("SAME", "SAME_LOWER"))
         require("output_padding", extra, [(0, 0)] * frame.rank, 'with padding_mode="CIRCULAR"')
         _refuse_wrapping("padding_mode", frame)
     if name in ("SAME", "SAME_LOWER"):

@@ -6,12 +6,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from backstride.calls import SourceCall
+from backstride.calls import SourceCall, parse
+from backstride.explain.cure import cure
 from backstride.explain.facts import Axis, Cost, Evenness, axes, cost, evenness
 from backstride.explain.trace import LARGEST_TRACE, trace
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, Size
+
+if TYPE_CHECKING:
+    from backstride.explain.drawing import Drawing
+    from backstride.explain.palette import Theme
+    from backstride.explain.values import Values
+    from backstride.explain.views import View
+    from backstride.explain.words import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +37,12 @@ class Elsewhere:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """`cost` is None where the channels are not known; `elsewhere` where the input is not of 1 to 3 axes."""
+    """What there is to say. `cost` is None where the channels are not known.
+
+    `forward`: the call is a convolution, `geometry` and all facts are those of its transpose, and `elsewhere` is empty.
+    """
 
     call: str
     function: str
@@ -41,6 +53,59 @@ class Explanation:
     evenness: Evenness
     cost: Cost | None
     elsewhere: tuple[Elsewhere, ...]
+    forward: bool = False
+
+    def __repr__(self) -> str:
+        from backstride.explain.words import headline  # noqa: PLC0415  the words are made of explanations
+
+        return f"<Explanation of {self.function}: {headline(self).replace('  ', ' ')}>"
+
+    def __str__(self) -> str:
+        from backstride.explain.words import plain  # noqa: PLC0415  the same
+
+        return plain(self)
+
+    @property
+    def facts(self) -> tuple[Section, ...]:
+        """Everything there is to say, in sections of sentences and tables."""
+        from backstride.explain.words import sections  # noqa: PLC0415  the same
+
+        return sections(self)
+
+    def drawing(self, view: View | None = None, values: Values | None = None) -> Drawing:
+        """The drawing that the pictures are made of; a view's name, "scatter" by default."""
+        from backstride.explain.views import draw  # noqa: PLC0415  words need no drawing
+
+        chosen = view or ("convolution" if self.forward else "scatter")
+        return draw(self.geometry, chosen, values, maps=self.channels, forward=self.forward)
+
+    def svg(self, view: View | None = None, *, theme: Theme | Literal["auto"] = "auto") -> str:
+        """The animated SVG; it follows the reader's light or dark screen."""
+        from backstride.explain.svg import to_svg  # noqa: PLC0415  the same
+        from backstride.explain.views import frame_seconds  # noqa: PLC0415
+
+        drawing = self.drawing(view)
+        return to_svg(drawing, theme=theme, seconds=frame_seconds(drawing))
+
+    def gif(self, view: View | None = None, *, theme: Theme = "light") -> bytes:
+        """The animated GIF; needs `pip install "backstride[pictures]"`."""
+        from backstride.explain.raster import to_gif  # noqa: PLC0415  the same
+        from backstride.explain.views import frame_seconds  # noqa: PLC0415
+
+        drawing = self.drawing(view)
+        return to_gif(drawing, theme=theme, seconds=frame_seconds(drawing))
+
+    def png(self, view: View | None = None, *, theme: Theme = "light") -> bytes:
+        """The still picture; needs the same."""
+        from backstride.explain.raster import to_png  # noqa: PLC0415  the same
+
+        return to_png(self.drawing(view), theme=theme)
+
+    def html(self, view: View = "scatter") -> str:
+        """A page in one file, with every view to step through and to point at."""
+        from backstride.explain.page import page  # noqa: PLC0415  the same
+
+        return page(self, view=view)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON: the record, and the trace where it is small enough."""
@@ -58,29 +123,52 @@ class Explanation:
         return data
 
 
-def explain(call: SourceCall) -> Explanation:
-    """Explain a call whose input is known.
+def explain(
+    call: str | SourceCall,
+    /,
+    *,
+    input: Size | None = None,
+    kernel: Size | None = None,
+    names: Mapping[str, Any] | None = None,
+) -> Explanation:
+    """Explain a transposed convolution, as it stands in somebody's code, or a convolution by its transpose.
 
-    >>> from backstride.calls import parse
-    >>> found = explain(parse('Conv2DTranspose(128, 3, strides=2, padding="same")').at((7, 7, 256)))
+    >>> found = explain('Conv2DTranspose(128, 3, strides=2, padding="same")', input=(7, 7, 256))
+    >>> found
+    <Explanation of keras.layers.Conv2DTranspose: 7 x 7, 256 channels -> 14 x 14, 128 channels>
     >>> found.geometry.output, found.cost.parameters
     ((14, 14), 294912)
+    >>> found.evenness.fix
+    'keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same")'
+    >>> found.svg()[:4], [section.title for section in found.facts][:2]
+    ('<svg', ['Sizes', 'Phases'])
 
-    Raises `ValueError` where the sizes are not legal, not known, or above 65536 on an axis.
+    Args:
+        call: What `backstride.calls.parse` reads, or its result.
+        input: The spatial sizes, with or without the channels in the call's own order.
+        kernel: Its size or shape, for calls that take it as an array.
+        names: The values of names in the call, {"k": 3}.
+
+    Returns:
+        The facts as data; `print` writes them out, `.svg()`, `.gif()`, `.png()` and `.html()` draw them.
+
+    Raises:
+        ValueError: Where the text cannot be read, and where the sizes are not legal, not known, or above 65536 on an
+            axis.
     """
-    geometry = call.geometry()
-    small, big = call.small, call.big
-    known = None if small is None or big is None else cost(geometry, small, big, call.groups, bias=call.has_bias)
+    source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call
+    source = source.at(input)
+    geometry = source.geometry()
+    small, big, forward = source.small, source.big, source.forward
+    known = None
+    if small is not None and big is not None:
+        known = cost(geometry, small, big, source.groups, bias=(small if forward else big) if source.has_bias else 0)
+    # Every fact is that of the transpose, whose call in the framework is not written for a convolution.
+    even = evenness(geometry, (lambda _: None) if forward else partial(cure, source))
+    elsewhere = () if forward else _elsewhere(source)
+    channels = (small, big)
     return Explanation(
-        call.text,
-        call.function,
-        geometry,
-        (small, big),
-        call.groups,
-        axes(geometry),
-        evenness(geometry),
-        known,
-        _elsewhere(call),
+        source.text, source.function, geometry, channels, source.groups, axes(geometry), even, known, elsewhere, forward
     )
 
 

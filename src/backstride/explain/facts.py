@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from backstride.explain.cure import even, own
 from backstride.geometry import Geometry, Phase
-from backstride.sizes import LegalCall, sizes
 
 LARGEST_AXIS = 65536
 
@@ -137,13 +138,15 @@ def odd_cell(before: int, after: int) -> str:
     return f"{_cells(total)} cropped: {before} off the front, {after} off the back"
 
 
-def evenness(geometry: Geometry) -> Evenness:
+def evenness(geometry: Geometry, write: Callable[[Geometry], str | None] | None = None) -> Evenness:
     """The checkerboard: interior cells with fewest and most products, and what would make them equal.
 
     >>> from backstride.geometry import geometry
     >>> found = evenness(geometry(7, 3, strides=2, padding="same"))
     >>> str(found.score), found.fix
     ('1/2', 'kernel=4, strides=2, padding="same"')
+
+    `write`: how the fix for a geometry is written, in our own options without it.
 
     Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016.
     """
@@ -156,12 +159,12 @@ def evenness(geometry: Geometry) -> Evenness:
     score = 1 - Fraction(fewest, most)
     if not score:
         return Evenness(score, fewest, most, None, ())
-    fix = _nearest_even(geometry)
+    fix = write(geometry) if write else next(map(own, even(geometry)), None)
     return Evenness(score, fewest, most, fix, tuple(_advice(geometry, fix)))
 
 
-def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: bool = False, batch: int = 1) -> Cost:
-    """Multiply-adds and parameters of the layer, C_small to C_big channels.
+def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: int = 0, batch: int = 1) -> Cost:
+    """Multiply-adds and parameters of the layer, C_small to C_big channels; `bias` counts its numbers.
 
     >>> from backstride.geometry import geometry
     >>> found = cost(geometry((7, 7), 3, strides=2, padding="same"), 256, 128)
@@ -177,31 +180,7 @@ def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: boo
     taps = math.prod(geometry.kernel)
     exact, naive = meetings * channels, math.prod(geometry.output) * taps * channels
     full = math.prod(geometry.input) * taps * channels
-    return Cost(
-        exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, big if bias else 0
-    )
-
-
-def _nearest_even(geometry: Geometry) -> str | None:
-    """The call of the nearest kernel, same strides and sizes, that covers evenly."""
-    steps = geometry.strides
-    if len(set(steps)) > 1 or max(steps) > 64 or max(geometry.kernel) > 512:
-        return None
-    stride, kernel = steps[0], geometry.kernel[0]
-    above = -(-kernel // stride) * stride
-    for wanted in dict.fromkeys((above, kernel // stride * stride or above, above + stride)):
-        try:
-            found = sizes(geometry.input, geometry.output, kernel=wanted, strides=stride)
-        except ValueError:
-            continue
-        even = [call for call in found if call.is_even]
-        if even:
-            return _written(even[0])
-    return None
-
-
-def _written(call: LegalCall) -> str:
-    return str(call)
+    return Cost(exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, bias)
 
 
 def _advice(geometry: Geometry, fix: str | None) -> list[str]:

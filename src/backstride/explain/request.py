@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from backstride.calls import SourceCall, parse
+from backstride.calls import SourceCall, parse_layers
 from backstride.explain.explanation import Explanation, explain
-from backstride.explain.views import VIEWS, View, draw, frame_seconds
+from backstride.explain.views import VIEWS, View, frame_seconds
 from backstride.files import check_file, write_beside
 from backstride.geometry import Geometry, Size
-from backstride.geometry import convolution as sized_convolution
 
 if TYPE_CHECKING:
     from backstride.explain.drawing import Drawing
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 Content: TypeAlias = str | bytes
 
-EXAMPLE_INPUT = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -31,6 +28,7 @@ class Request:
 
     call: str
     input: Size | None = None
+    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     kernel: Size | None = None
     convolution: bool = False
     view: str | None = None
@@ -42,10 +40,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The explanation, and the files by kind."""
+    """The explanations, one for each layer of the call, and the files by kind."""
 
-    explanation: Explanation
+    explanations: tuple[Explanation, ...]
     files: Mapping[str, Content]
+
+    @property
+    def explanation(self) -> Explanation:
+        """The first layer's."""
+        return next(iter(self.explanations))
 
 
 def answer(request: Request, files: Mapping[str, Path]) -> Answer:
@@ -59,18 +62,21 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
     """
     for kind, path in files.items():
         check_file(kind, path, endings=(f".{kind}",), inputs=_read_files(request))
-    call = _read(request)
-    view = chosen_view(request.view, "convolution" if request.convolution else "scatter")
-    explanation = explain(call)
+    explanations = _explained(request)
     if not files:
-        return Answer(explanation, {})
+        _ = chosen_view(request.view, "scatter")
+        return Answer(explanations, {})
+    explanation, *others = explanations
+    if others:
+        message = f"`call` has {len(explanations)} layers, and a picture is of one; give one of them"
+        raise ValueError(message)
+    view = chosen_view(request.view, "convolution" if explanation.forward else "scatter")
     theme = _theme(request.theme)
     values = _values(request, explanation.geometry, view)
-    forward = request.convolution
-    made = {kind: _make(kind, explanation, (view, forward), values, theme) for kind in files}
+    made = {kind: _make(kind, explanation, view, values, theme) for kind in files}
     for kind, content in made.items():
         write_beside(files[kind], content)
-    return Answer(explanation, made)
+    return Answer(explanations, made)
 
 
 def _read_files(request: Request) -> dict[str, Path]:
@@ -90,32 +96,44 @@ def chosen_view(view: str | None, default: View, views: tuple[View, ...] = VIEWS
     raise ValueError(message)
 
 
-def _read(request: Request) -> SourceCall:
-    call = parse(request.call, kernel=request.kernel)
-    if not request.convolution:
-        return call.at(request.input)
+def _explained(request: Request) -> tuple[Explanation, ...]:
+    """Every layer on the output of the one before it."""
+    calls = parse_layers(request.call, kernel=request.kernel, names=request.names)
+    if request.convolution:
+        calls = tuple(_as_convolution(call) for call in calls)
+    found: list[Explanation] = []
+    size = request.input
+    for number, call in enumerate(calls):
+        here = call.at(size)
+        found.append(explain(here))
+        if number + 1 < len(calls):
+            size = _next_size(here, found[-1].geometry, calls[number + 1])
+    return tuple(found)
+
+
+def _as_convolution(call: SourceCall) -> SourceCall:
+    """The convolution that plain options describe, or that the call is."""
+    if call.forward:
+        return call
     if call.framework != "backstride":
-        message = "`convolution` goes with plain options, for example 'k=3 s=2 p=1'; a framework's call is transposed"
+        message = (
+            "`convolution` goes with options, for example 'k=3 s=2 p=1', and with the call of a convolution; "
+            f"{call.function} is a transposed one"
+        )
         raise ValueError(message)
-    return transposed(call, request.input)
+    for name in ("output_padding", "output_shape"):
+        if name in call.options:
+            message = f"`{name}` (={call.options[name]!r}) is no option of a convolution; leave it out"
+            raise ValueError(message)
+    return replace(call, small=call.big, big=call.small, words=call.words[::-1], forward=True)
 
 
-def transposed(call: SourceCall, size: Size | None) -> SourceCall:
-    """The transpose of the convolution that plain options describe, `size` being the convolution's input."""
-    wanted = call.input if size is None else size
-    if wanted is None or call.kernel is None:
-        message = "`input` is not known; give the convolution's input size, for example --input 5x5"
-        raise ValueError(message)
-    forward = sized_convolution(
-        wanted, call.kernel, strides=call.strides, padding=call.padding or "valid", dilation=call.dilation
-    )
-    pairs = " ".join(f"({before},{after})" for before, after in forward.padding)
-    options = " ".join(
-        f"{name}={'x'.join(map(str, sizes))}"
-        for name, sizes in (("k", forward.kernel), ("s", forward.strides), ("d", forward.dilation))
-    )
-    maps = "".join(f" {name}={count}" for name, count in (("cin", call.big), ("cout", call.small)) if count)
-    return parse(f"{options} p=[{pairs.replace(' ', ',')}]{maps}").at(forward.output)
+def _next_size(call: SourceCall, geometry: Geometry, following: SourceCall) -> tuple[int, ...]:
+    """What a layer gives to the following one, in that one's order of axes."""
+    spatial, channels = (geometry.input, call.small) if call.forward else (geometry.output, call.big)
+    if channels is None or following.rank is None:
+        return spatial
+    return (channels, *spatial) if following.data_format == "channels_first" else (*spatial, channels)
 
 
 def _theme(theme: str | None) -> Theme | None:
@@ -141,15 +159,12 @@ def _values(request: Request, geometry: Geometry, view: View) -> Values | None:
     return Values(x, size, w, geometry.kernel)
 
 
-def _make(
-    kind: str, explanation: Explanation, side: tuple[View, bool], values: Values | None, theme: Theme | None
-) -> Content:
-    view, forward = side
+def _make(kind: str, explanation: Explanation, view: View, values: Values | None, theme: Theme | None) -> Content:
     if kind == "html":
         from backstride.explain.page import page  # noqa: PLC0415  text only needs none of it
 
         return page(explanation, values=values, view=view)
-    drawing = draw(explanation.geometry, view, values, maps=explanation.channels, forward=forward)
+    drawing = explanation.drawing(view, values)
     return _writers(drawing, theme)[kind]()
 
 

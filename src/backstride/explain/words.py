@@ -42,7 +42,21 @@ def headline(explanation: Explanation) -> str:
         " x ".join(map(str, size)) + (f", {channels} channel{'s' if channels > 1 else ''}" if channels else "")
         for size, channels in ends
     )
+    if explanation.forward:
+        return f"convolution {right}  ->  {left}; below, its transpose  {left}  ->  {right}"
     return f"{left}  ->  {right}"
+
+
+def plain(explanation: Explanation) -> str:
+    """Everything as text."""
+    lines = [headline(explanation)]
+    for section in sections(explanation):
+        lines += ["", section.title, *section.lines]
+        rows = [section.header, *section.rows] if section.rows else []
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return "\n".join(lines)
 
 
 def _each(explanation: Explanation) -> Iterator[tuple[str, Axis]]:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from backstride.calls import SourceCall, parse
-from backstride.calls.arguments import nearest
 from backstride.conventions import Convention
 from backstride.geometry import Geometry, Size
 from backstride.port.problem import ACTIVATIONS, Problem, problem_of
 from backstride.port.rule import Fit, Verdict, fit
-from backstride.port.targets import TARGETS, Target
+from backstride.port.targets import Target, target_of
 from backstride.port.text import Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Port:
     """A call in another framework.
 
@@ -33,6 +32,12 @@ class Port:
     body: Body
     notes: tuple[str, ...]
     code: str
+
+    def __repr__(self) -> str:
+        return f"<Port of {self.call.function} to {self.target.title}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        return self.code
 
     @property
     def verdict(self) -> Verdict:
@@ -78,28 +83,29 @@ def port(
     input: Size | None = None,
     kernel: Size | None = None,
     weights: Path | str | None = None,
+    names: Mapping[str, Any] | None = None,
 ) -> Port:
     """Write a transposed convolution in another framework's words.
 
     >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7, 256))
     >>> result.verdict, result.reason
     ('exact with a crop', '1 cell cropped off the end of axis 0; 1 cell cropped off the end of axis 1')
+    >>> result
+    <Port of keras.layers.Conv2DTranspose to PyTorch: exact with a crop>
     >>> print(port("k=4 s=2 p=1 cin=8 cout=4", to="torch").body.setup[0])
     layer = torch.nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, bias=False)
 
     `call`: what `backstride.calls.parse` reads, or its result. `to`: torch, keras, tf, jax, flax, equinox,
     onnx, openvino, coreml, tflite or mlx. `input`: spatial sizes, or these and the channels in the call's own
     order. `kernel`: for calls that take it as an array. `weights`: a safetensors file with the tensors "kernel", in
-    the target's layout, and "bias", that the program loads instead of random numbers.
+    the target's layout, and "bias", that the program loads instead of random numbers. `names`: the values of names in
+    the call. What comes back prints as the program.
 
     Raises `ValueError` for what cannot be read, for unknown targets, and for what the call's own framework refuses.
     """
-    if to not in TARGETS:
-        message = f"`to` (={to!r}) is not known; {nearest(to, TARGETS)}"
-        raise ValueError(message)
-    source = parse(call, kernel=kernel) if isinstance(call, str) else call
+    target = target_of("to", to)
+    source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call
     problem = problem_of(source, input)
-    target = TARGETS[to]
     found = fit(problem, target.ability)
     body = target.emit(found)
     notes = _notes(source, problem, target)

@@ -11,9 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TextIO, cast
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class Job:
     kernel: Size | None = None
     integers: bool = False
     source: bool = True
+    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ def differences(jobs: Iterable[Job]) -> Iterator[Difference]:
 
 def run(job: Job) -> Difference:
     """Run one pair here."""
-    result = port(job.call, to=job.to, input=job.input, kernel=job.kernel)
+    # JSON has lists for tuples.
+    names = {name: tuple(cast("list[Any]", it)) if isinstance(it, list) else it for name, it in job.names.items()}
+    result = port(job.call, to=job.to, input=job.input, kernel=job.kernel, names=names)
     missing = result.target.missing()
     if missing is not None:
         return Difference(absent=missing)

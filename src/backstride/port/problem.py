@@ -50,8 +50,13 @@ class Problem:
 def problem_of(call: SourceCall, input_size: Size | None = None) -> Problem:
     """The problem of a call on an input; sizes and channels that nobody says are chosen.
 
-    Raises `ValueError` where the kernel is unknown, groups do not divide the channels, or the rule refuses.
+    Raises `ValueError` where the kernel is unknown, the rule refuses, or the call is a convolution.
     """
+    if call.forward:
+        message = (
+            f"`call` (={call.function}) is a convolution, and transposed ones are ported; backstride explain takes both"
+        )
+        raise ValueError(message)
     call = call.at(input_size)
     assumed: list[str] = []
     if call.input is None:
@@ -66,10 +71,6 @@ def problem_of(call: SourceCall, input_size: Size | None = None) -> Problem:
     if big is None:
         big = groups * BIG
         assumed.append(f"C_big {big}")
-    for name, channels in (("C_small", small), ("C_big", big)):
-        if channels % groups:
-            message = f"`groups` (={groups}) must divide {name} (={channels}) of {call.function}"
-            raise ValueError(message)
     return Problem(where, small, big, groups, call.has_bias, call.activation, tuple(assumed))
 
 

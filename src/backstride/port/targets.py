@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from backstride.calls.arguments import nearest
 from backstride.port import (
     coreml_code,
     equinox_code,
@@ -45,6 +46,21 @@ class Target:
         return None
 
 
+# Other names that people have for them.
+ALIASES = {
+    "pytorch": "torch",
+    "tensorflow": "tf",
+    "tf.keras": "keras",
+    "flax.nnx": "flax",
+    "nnx": "flax",
+    "eqx": "equinox",
+    "onnxruntime": "onnx",
+    "ov": "openvino",
+    "core-ml": "coreml",
+    "coremltools": "coreml",
+    "tensorflow-lite": "tflite",
+    "litert": "tflite",
+}
 PLATFORMS = {"darwin": "macOS"}
 
 TARGETS = {
@@ -63,3 +79,19 @@ TARGETS = {
         Target("mlx", "MLX", mlx_code.ABILITY, mlx_code.emit, ("mlx",)),
     )
 }
+
+
+def target_of(name: str, value: str) -> Target:
+    """The target of this name, in any case, or of another name that people have for it.
+
+    >>> target_of("to", "PyTorch").name
+    'torch'
+
+    Raises `ValueError` for others, with the nearest; `name` is the argument to blame.
+    """
+    lower = value.lower().replace(" ", "").replace("_", "-")
+    known = ALIASES.get(lower, lower)
+    if known not in TARGETS:
+        message = f"`{name}` (={value!r}) is not known; {nearest(value, TARGETS)}"
+        raise ValueError(message)
+    return TARGETS[known]

@@ -15,7 +15,7 @@ from backstride.calls.onnx_node import file_and_node
 from backstride.calls.record import OWN, convention_of
 from backstride.conventions import CONVENTIONS, Convention, convert_kernel
 from backstride.layout import AnyArray
-from backstride.port.targets import TARGETS
+from backstride.port.targets import ALIASES, TARGETS, target_of
 
 
 def port_weights(kernel: Any, source: str, to: str, /, *, groups: int = 1) -> Any:
@@ -63,8 +63,8 @@ def to_ours(kernel: AnyArray, convention: Convention, groups: int = 1) -> AnyArr
 
 def _convention(name: str, value: str, groups: int) -> tuple[Convention, int]:
     """The record of a target's or a rule's name, or of a call."""
-    if value in TARGETS:
-        return TARGETS[value].ability.convention, groups
+    if value in TARGETS or value.lower() in ALIASES:
+        return target_of(name, value).ability.convention, groups
     if value in CONVENTIONS or value == OWN.name:
         return convention_of(value), groups
     if "(" not in value and "=" not in value and file_and_node(value) is None:
