@@ -33,7 +33,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return printed.err.removeprefix("backstride: ").strip()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "synthesize", "labels"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "crossvalidate", "predict", "export", "synthesize", "labels"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(command, "--help") == 0
     assert re.search(rf"Examples?:\s+backstride roads {command} ", capsys.readouterr().out)

@@ -19,7 +19,7 @@ torch: Any = importlib.import_module("torch")
 
 STILL = Augment(
     flip=0, rotation=0, scale=1, shift=0, perspective=0,
-    brightness=0, contrast=0, saturation=0, hue=0, gamma=0, blur=0, noise=0, shadow=0,
+    brightness=0, contrast=0, saturation=0, hue=0, gamma=0, blur=0, noise=0, shadow=0, bonnet=0, wall=0,
 )  # fmt: skip
 
 

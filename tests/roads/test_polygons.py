@@ -295,3 +295,37 @@ def test_edges_of_the_labels_are_edges_of_the_photographs() -> None:
     for group, found_changes in changes.items():
         own, above, below = np.mean(found_changes, axis=0)
         assert own > max(above, below), group
+
+
+def test_a_file_includes_others_beside_it(tmp_path: Path) -> None:
+    frames = [{"name": name, "size": [8, 6], "group": name, "sha256": "0" * 64} for name in ("a", "b", "c")]
+
+    def write(name: str, frames: list[Any], *include: object) -> Path:
+        path = tmp_path / name
+        _ = path.write_text(json.dumps({"format": FORMAT, "include": list(include), "frames": frames}))
+        return path
+
+    _, whole = write("one.json", frames[:2]), write("two.json", frames[2:], "one.json")
+    assert [frame.name for frame in read_polygons(whole)] == ["a", "b", "c"]
+    _ = write("deep.json", frames[2:], "two.json")
+    for other, message in (
+        ("two.json", "a file that is included must include none"),
+        ("../one.json", "`include` has '../one.json', which is no name of a file beside it"),
+        (3, "`include` has 3, which is no name of a file beside it"),
+        ("one.json", "frame 'a' is there twice"),
+    ):
+        path = write("last.json", frames[:1], other)
+        with pytest.raises(ValueError, match=rf"last.json'\): {message}$"):
+            _ = read_polygons(path)
+    with pytest.raises(ValueError, match=r"^`polygons` \(='.*none.json'\) cannot be read: "):
+        _ = read_polygons(write("last.json", [], "none.json"))
+
+
+def test_the_drives_are_those_of_both_files() -> None:
+    drives, some = read_polygons(LABELS.with_name("drives.json")), read_polygons(LABELS)
+    assert drives[: len(some)] == some
+    assert [frame.group for frame in drives[len(some) :]] == ["median"] * 12
+    for frame in drives[len(some) :]:
+        mask = frame.mask
+        assert 0.2 < (mask == ROAD).mean() < 0.4
+        assert not (mask[349:] == ROAD).any()  # the own bonnet

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.roads.pasted import paste_bonnet, paste_wall
 from backstride.roads.sample import IGNORE
+from backstride.roads.synthetic.dice import Dice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +25,9 @@ class Augment:
     Of where the camera stands: `flip` left and right so often, `rotation` by up to so many degrees, `scale`
     from its inverse to it, `shift` by up to this share of the picture, `perspective` by up to this share at
     each corner. Of light and camera: `brightness`, `contrast`, `saturation`, `hue` and `gamma` by up to so
-    much, `blur` (pixels) and `noise` (of 1) in a quarter of pictures, `shadow` so often. A picture keeps its
-    size. What comes from outside it is black, and IGNORE in the mask; labels are never interpolated.
+    much, `blur` (pixels) and `noise` (of 1) in a quarter of pictures, `shadow` so often. Of what stands before the
+    road: the own `bonnet` and a `wall` beside the road, painted so often. A picture keeps its size. What comes
+    from outside it is black, and IGNORE in the mask; labels are never interpolated.
     """
 
     flip: float = 0.5
@@ -40,9 +43,22 @@ class Augment:
     blur: float = 1.0
     noise: float = 0.03
     shadow: float = 0.2
+    bonnet: float = 0.3
+    wall: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("flip", "shadow", "shift", "perspective", "brightness", "contrast", "saturation", "gamma"):
+        for name in (
+            "flip",
+            "shadow",
+            "bonnet",
+            "wall",
+            "shift",
+            "perspective",
+            "brightness",
+            "contrast",
+            "saturation",
+            "gamma",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 message = f"`{name}` (={getattr(self, name)}) must be from 0 to 1"
                 raise ValueError(message)
@@ -59,6 +75,8 @@ class Augment:
         torch: Any = importlib.import_module("torch")
 
         chain = self._chain()
+        if self.bonnet or self.wall:
+            images, masks = self._pasted(images, masks, seed)
         # 0 is what kornia fills with: labels are moved up by one, so that it means IGNORE
         moved = (masks + 1).unsqueeze(1).to(images.dtype)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
@@ -78,6 +96,20 @@ class Augment:
         changed, labels = self(picture, torch.from_numpy(np.array(mask)).long()[None], seed)
         pixels = (changed[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
         return pixels, labels[0].to(torch.uint8).numpy()
+
+    def _pasted(self, images: Tensor, masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """With a wall or a bonnet over some of the images."""
+        images, masks = images.clone(), masks.clone()
+        views: tuple[Any, Any] = images.numpy(), masks.numpy()  # what is painted into them stays
+        for place in range(len(images)):
+            image, mask = views[0][place], views[1][place]
+            dice = Dice(np.random.default_rng([seed, 6, place]))
+            own = dice.integer(0, 2**31)
+            if dice.chance(self.wall):
+                paste_wall(image, mask, own)
+            if dice.chance(self.bonnet):
+                paste_bonnet(image, mask, own)
+        return images, masks
 
     def _chain(self) -> Any:
         """Kornia's augmentations in order: geometry, then light, then what the camera adds."""

@@ -140,6 +140,13 @@ def found(path: Path) -> Path:
     raise ValueError(message)
 
 
+def begin(module: nn.Module, path: Path) -> None:
+    """Give a network the numbers of a checkpoint, or of a run's folder, to be trained on."""
+    file = found(path)
+    tensors, _ = read_tensors(file, "start")
+    fill(module, tensors, file)
+
+
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     """Put a checkpoint's numbers into a network; raises `ValueError` where they belong to another architecture."""
     own: dict[str, Tensor] = module.state_dict()

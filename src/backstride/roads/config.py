@@ -47,9 +47,11 @@ class DataConfig:
     `folder`: where they are, "" for synthetic scenes. `table`: a table of classes in TOML. `size`: rows and columns
     that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
     The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
-    or a `share` of the groups. `scenes`, `held_out_scenes`: how many synthetic ones there are without a folder.
-    `extra`: synthetic scenes that are trained beside the folder's pictures. `clear`: all scenes are easy ones, by day,
-    without rain, shade or streets. `augment`: change pictures at random, "full", only by mirroring, "flip", or "none".
+    or a `share` of the groups. `tune`: of the pictures to train on, every so many-th chooses the best epoch and its
+    threshold instead of those held out, which then have no say; 0 for none. `scenes`, `held_out_scenes`: how many
+    synthetic ones there are without a folder. `extra`: synthetic scenes that are trained beside the folder's
+    pictures. `clear`: all scenes are easy ones, by day, without rain, shade or streets. `augment`: change pictures at
+    random, "full", only by mirroring, "flip", or "none".
     """
 
     folder: str = ""
@@ -60,6 +62,7 @@ class DataConfig:
     folds: int = 0
     fold: int = 0
     share: float = 0.2
+    tune: int = 0
     scenes: int = 512
     held_out_scenes: int = 64
     extra: int = 0
@@ -81,7 +84,8 @@ class TrainConfig:
     for its IoU; "auto" is MaxF with two classes and mIoU with more. `patience`: epochs without a better one before it
     stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
     "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one
-    a processor; where workers keep processors busy, leave these out.
+    a processor; where workers keep processors busy, leave these out. `start`: a checkpoint or the folder of
+    a run, whose network is trained on.
     """
 
     epochs: int = 20
@@ -105,6 +109,7 @@ class TrainConfig:
     accelerator: str = "auto"
     workers: int = 0
     threads: int = 0
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)

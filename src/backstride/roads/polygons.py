@@ -3,7 +3,8 @@
 The file: `{"format": "backstride road polygons 1", "frames": [...]}`, with, for each photograph, `name` (without .jpg),
 `size` [columns, rows], `group`, `sha256` of its file, and `road`, `holes`, `ignore`: lists of polygons, each a list
 of [x, y]. Coordinates are pixels from the top left corner of the picture, so pixel (row i, column j) covers x from j
-to j + 1 and y from i to i + 1. Further keys at the top (origin, licence) are for people.
+to j + 1 and y from i to i + 1. `include`: names of files beside it whose frames come first.
+Further keys at the top (origin, licence) are for people.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SUFFIX = ".jpg"
 STEPS = 256  # to a pixel: the grid that coordinates are rounded to
 FARTHEST = 2**20  # so that products of coordinates fit 64 bits
 LARGEST_FILE, LARGEST_SIDE = 2**26, 2**14
-MOST_FRAMES, MOST_POLYGONS, MOST_POINTS = 2**16, 256, 4096
+MOST_FILES, MOST_FRAMES, MOST_POLYGONS, MOST_POINTS = 16, 2**16, 256, 4096
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -96,6 +97,16 @@ def inside(polygon: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDA
 
 def read_polygons(path: Path) -> tuple[Frame, ...]:
     """The frames of a file, in its order; raises `ValueError` naming the file, and the frame in it that is wrong."""
+    read = _read(path)
+    try:
+        return _frames(read, path.parent)
+    except _WrongError as wrong:
+        message = f"`polygons` (={str(path)!r}): {wrong}"
+        raise ValueError(message) from None
+
+
+def _read(path: Path) -> Any:
+    """What a JSON file holds."""
     try:
         large = path.stat().st_size > LARGEST_FILE
         content = b"" if large else path.read_bytes()
@@ -106,14 +117,9 @@ def read_polygons(path: Path) -> tuple[Frame, ...]:
         message = f"`polygons` (={str(path)!r}) has more than {LARGEST_FILE} bytes, the most that are read"
         raise ValueError(message)
     try:
-        read: Any = json.loads(content.decode(), parse_constant=_refuse)
+        return json.loads(content.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, too many digits, too deep
         message = f"`polygons` (={str(path)!r}) is no JSON: {error}"
-        raise ValueError(message) from None
-    try:
-        return _frames(read)
-    except _WrongError as wrong:
-        message = f"`polygons` (={str(path)!r}): {wrong}"
         raise ValueError(message) from None
 
 
@@ -193,12 +199,14 @@ def _refuse(word: str) -> NoReturn:
     raise ValueError(message)
 
 
-def _frames(read: Any) -> tuple[Frame, ...]:
+def _frames(read: Any, folder: Path | None) -> tuple[Frame, ...]:
+    """The frames of a file in `folder`; None: of an included one, which includes no further ones."""
     top = _mapping(read, "the file")
     if top.get("format") != FORMAT:
         _wrong(f"`format` must be {FORMAT!r}")
     listed = _list(top.get("frames"), "`frames`", MOST_FRAMES)
-    frames = tuple(_frame(entry, number) for number, entry in enumerate(listed))
+    before = _included(_list(top.get("include", []), "`include`", MOST_FILES), folder)
+    frames = (*before, *(_frame(entry, number) for number, entry in enumerate(listed)))
     seen: set[str] = set()
     for frame in frames:
         if frame.name in seen:
@@ -207,6 +215,18 @@ def _frames(read: Any) -> tuple[Frame, ...]:
     if not frames:
         _wrong("`frames` is empty")
     return frames
+
+
+def _included(names: list[Any], folder: Path | None) -> list[Frame]:
+    """The frames of files of these names in `folder`."""
+    found: list[Frame] = []
+    for name in names:
+        if folder is None:
+            _wrong("a file that is included must include none")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            _wrong(f"`include` has {name!r}, which is no name of a file beside it")
+        found += _frames(_read(folder / name), None)
+    return found
 
 
 def _frame(read: Any, number: int) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from backstride.roads.sample import Dataset
 
 LIBRARIES = ("backstride", "torch", "lightning", "kornia", "numpy", "safetensors")
 CHUNK = 2**20
+HASHED = {"train": "pictures to train on", "held_out": "pictures held out", "start": "network to start from"}
 
 
 def versions() -> dict[str, str]:
@@ -45,3 +47,15 @@ def file_hash(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def require_same(config: Path, hashes: dict[str, str]) -> None:
+    """Refuse, by a `ValueError`, to go on with the run of a config with anything that has another hash there."""
+    if not config.is_file():
+        return
+    saved = tomllib.loads(config.read_text(encoding="utf-8")).get("hashes", {})
+    for name, value in hashes.items():
+        if saved.get(name, value) != value:
+            what = HASHED.get(name, name)
+            message = f"the {what} changed since the run in {str(config.parent)!r} began; name another folder"
+            raise ValueError(message)

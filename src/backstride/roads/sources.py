@@ -26,11 +26,20 @@ GROUPS = ("name", "clip", "folder")
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures to train on, pictures held out, and how the first are changed at random."""
+    """Pictures to train on, pictures held out, and how the first are changed at random.
+
+    `tuning`: pictures that choose the epoch and its threshold; None where those held out do.
+    """
 
     train: Dataset
     held_out: Dataset
     augment: Augmentation | None = None
+    tuning: Dataset | None = None
+
+    @property
+    def choosing(self) -> Dataset:
+        """The pictures that are measured after every epoch."""
+        return self.held_out if self.tuning is None else self.tuning
 
 
 class Chosen:
@@ -71,18 +80,26 @@ def open_split(data: DataConfig, seed: int) -> Split:
     the groups. The synthetic scenes that are held out have another seed than those to train on.
     """
     augment = _augmentation(data.augment)
+    if data.tune < 0 or data.tune == 1:
+        message = f"`tune` (={data.tune}) must be 0, or at least 2 so that pictures to train on are left"
+        raise ValueError(message)
     if not data.folder:
         train, held_out = _scenes(data, data.scenes, 2 * seed), _scenes(data, data.held_out_scenes, 2 * seed + 1)
         return Split(train, held_out, augment)
     pictures = open_pictures(data)
     found = _rule(data, pictures.samples)
-    train = chosen(pictures, found.train)
+    tuned = found.train[data.tune // 2 :: data.tune] if data.tune else ()
+    if data.tune and not tuned:
+        message = f"`tune` (={data.tune}) chooses none of {len(found.train)} pictures to train on; take a smaller one"
+        raise ValueError(message)
+    own = [place for place in found.train if place not in tuned]
+    train = chosen(pictures, own)
     if data.extra:
         first = pictures.image(0).shape if not data.size else data.size
         scenes = _scenes(replace(data, size=(first[0], first[1])), data.extra, 2 * seed)
-        both = [(0, place) for place in found.train] + [(1, place) for place in range(data.extra)]
+        both = [(0, place) for place in own] + [(1, place) for place in range(data.extra)]
         train = Chosen((pictures, scenes), both)
-    return Split(train, chosen(pictures, found.validation), augment)
+    return Split(train, chosen(pictures, found.validation), augment, chosen(pictures, tuned) if tuned else None)
 
 
 def open_pictures(data: DataConfig) -> Dataset:

@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import time
-import tomllib
 import types
 import warnings
 from collections.abc import Generator
@@ -37,7 +36,7 @@ from backstride.roads.lit import Training
 from backstride.roads.metrics import measure_named
 from backstride.roads.model import build
 from backstride.roads.optimise import class_weights
-from backstride.roads.record import file_hash, hash_of, versions
+from backstride.roads.record import file_hash, hash_of, require_same, versions
 from backstride.roads.sources import Split, open_split
 from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
@@ -105,13 +104,15 @@ def _train(
     _check_split(config, chosen)
     measure = measure_named(config.train.measure, chosen.train.classes)
     config = changed(config, model__classes=len(chosen.train.classes))
-    hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.held_out)}
+    hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.choosing)}
     if config.model.weights and Path(config.model.weights).is_file():
         hashes["weights"] = file_hash(Path(config.model.weights))
+    if config.train.start and (start := checkpoint.found(Path(config.train.start))).is_file():
+        hashes["start"] = file_hash(start)
     text = to_toml(config, {"versions": versions(), "hashes": hashes})
     if _first_process():
         _check_pictures(chosen, console)
-        _check_hashes(out, hashes)
+        require_same(out / checkpoint.CONFIG, hashes)
         check_folder("out", out)
         make_folder(out)
         _sweep(out)
@@ -155,6 +156,8 @@ def _fit(
     settings = config.train
     with _quiet(), _seeded(settings.seed), _threads(settings.threads):
         network = build(config.model)
+        if settings.start:
+            checkpoint.begin(network, Path(settings.start))
         feeds, processes = _feeds(config, split), settings.devices * settings.nodes
         rank = _rank()
         orders = [
@@ -181,7 +184,7 @@ def _feeds(config: RunConfig, split: Split) -> tuple[Feed, Feed]:
     seed, size = config.train.seed, config.data.size
     return (
         Feed(split.train, size, augment=split.augment, seed=seed),
-        Feed(split.held_out, size),
+        Feed(split.choosing, size),
     )
 
 
@@ -298,7 +301,7 @@ def _check(settings: TrainConfig) -> None:
 
 
 def _check_split(config: RunConfig, split: Split) -> None:
-    for name, pictures in (("train", split.train), ("held out", split.held_out)):
+    for name, pictures in (("train", split.train), ("held out", split.choosing)):
         if not pictures.samples:
             message = f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change the split"
             raise ValueError(message)
@@ -311,7 +314,7 @@ def _check_split(config: RunConfig, split: Split) -> None:
 def _check_pictures(split: Split, console: Console) -> None:
     """Open every picture and mask before hours of work begin on them."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        for name, pictures in (("pictures to train on", split.train), ("held out", split.held_out)):
+        for name, pictures in (("pictures to train on", split.train), ("held out", split.choosing)):
             if isinstance(pictures, SyntheticDataset):
                 continue
             task = progress.add_task(name, total=len(pictures.samples))
@@ -323,19 +326,6 @@ def _sweep(out: Path) -> None:
     for name in (checkpoint.CONFIG, *FILES):
         for left in out.glob(f".{name}.*"):
             left.unlink(missing_ok=True)
-
-
-def _check_hashes(out: Path, hashes: dict[str, str]) -> None:
-    """Refuse to go on with other pictures."""
-    path = out / checkpoint.CONFIG
-    if not path.is_file():
-        return
-    saved = tomllib.loads(path.read_text(encoding="utf-8")).get("hashes", {})
-    for name, value in hashes.items():
-        if saved.get(name, value) != value:
-            what = {"train": "pictures to train on", "held_out": "pictures held out", "weights": "weights"}[name]
-            message = f"the {what} changed since the run in {str(out)!r} began; name another folder"
-            raise ValueError(message)
 
 
 def _check_state(path: Path, module: Training) -> None:

@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("train", "evaluate", "predict", "export", "synthesize", "labels")
+COMMANDS = ("train", "evaluate", "crossvalidate", "predict", "export", "synthesize", "labels")
 
 roads = typer.Typer(
     name="roads",

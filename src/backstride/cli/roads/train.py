@@ -46,6 +46,14 @@ def train(
         str | None,
         typer.Option(metavar="FILE", rich_help_panel=NETWORK, help="Trained weights of the encoder: safetensors."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            rich_help_panel=NETWORK,
+            help="A run's folder or checkpoint whose network is trained on, such as one that learned from scenes.",
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -183,6 +191,15 @@ def train(
     fold: Annotated[
         int | None, typer.Option(min=0, metavar="N", rich_help_panel=DATA, help="The fold that is held out, from 0.")
     ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            rich_help_panel=DATA,
+            help="Every N-th picture to train on chooses epoch and threshold, not those held out.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", rich_help_panel=TRAINING, help="The same seed trains the same network (0)."),
@@ -242,12 +259,14 @@ def train(
         "data__share": share,
         "data__folds": folds,
         "data__fold": fold,
+        "data__tune": tune,
         "data__augment": augment,
         "model__encoder": encoder,
         "model__weights": weights,
         "model__skips": None if skips is None else parse.skips(skips),
         "model__head": head,
         "model__engine": engine,
+        "train__start": start,
         "train__epochs": epochs,
         "train__batch": batch,
         "train__accumulate": accumulate,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from backstride.roads.camera import Camera
+from backstride.roads.synthetic import bonnet
 from backstride.roads.synthetic.dice import Dice
 from backstride.roads.synthetic.scenery import GROUNDS, Roadside, ridges
 from backstride.roads.synthetic.traffic import traffic
@@ -17,15 +18,6 @@ WHITE, YELLOW = (0.88, 0.88, 0.86), (0.85, 0.62, 0.14)
 EASY = frozenset({"grass", "straw", "soil", "leaves", "rock", "snow"})
 WEATHER = ("sun", "cloudy", "rain", "fog", "dusk", "night")
 KINDS = ("motorway", "country", "street", "lane")
-BONNETS = (
-    (0.30, 0.16, 0.16),
-    (0.48, 0.36, 0.37),
-    (0.40, 0.06, 0.06),
-    (0.07, 0.07, 0.08),
-    (0.75, 0.75, 0.76),
-    (0.35, 0.37, 0.40),
-    (0.10, 0.15, 0.30),
-)
 SHARES = (0.38, 0.34, 0.18, 0.10)
 
 
@@ -224,6 +216,7 @@ def _light(dice: Dice, kind: str, *, clear: bool) -> Light:
         shade_side=dice.uniform(-1, 1) * (2.5 if dice.chance(0.5) else 0),
         shade_scale=dice.log(2.5, 14),
         bridge=dice.log(8, 90) if dice.chance(0.06) else 0.0,
+        slant=dice.normal(0, 0.8),
         fog={"fog": dice.log(25, 150), "rain": dice.log(120, 800)}.get(weather, dice.log(350, 6000)),
         night=dice.uniform(0.6, 0.97) if weather == "night" else dice.uniform(0.1, 0.5) if weather == "dusk" else 0.0,
         rain=dice.uniform(0.3, 1) if weather == "rain" else 0.0,
@@ -251,6 +244,6 @@ def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
         blocks=dice.uniform(2, 12) if dice.chance(0.3) and not clear else 0.0,
         veil=dice.uniform(0.05, 0.5) if dice.chance(0.3) and not clear else 0.0,
         dirt=dice.unit() if dice.chance(0.25) and not clear else 0.0,
-        bonnet=dice.uniform(0.02, 0.14) if dice.chance(0.3 if clear else 0.6) else 0.0,
-        bonnet_colour=dice.colour(dice.any(BONNETS), 0.3),
+        bonnet=dice.log(0.025, 0.2) if dice.chance(0.3 if clear else 0.6) else 0.0,
+        bonnet_colour=dice.colour(dice.any(bonnet.COLOURS), 0.3),
     )

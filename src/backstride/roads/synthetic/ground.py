@@ -7,7 +7,7 @@ import numpy as np
 from backstride.roads.synthetic.canvas import rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Below
-from backstride.roads.synthetic.world import Colour, Light, Mark, Surface, World
+from backstride.roads.synthetic.world import SOLID, Colour, Light, Mark, Surface, World
 
 # amplitudes of three textures shared by all that lies on the ground
 TEXTURES = {
@@ -161,7 +161,7 @@ class Ground:
         return sharp + blurred * (np.float32(mark.dash / mark.period) - sharp)
 
     def shadows(self) -> None:
-        """Shadows of trees beside the road and of a bridge over it."""
+        """Shadows of trees and walls beside the road and of a bridge over it."""
         light, below = self.world.light, self.below
         lit = np.ones_like(below.depth)
         if light.shadow and light.shade:
@@ -169,10 +169,22 @@ class Ground:
         if light.shadow and light.bridge:
             span = cover(below.along, light.bridge, light.bridge * 1.15 + 6, np.maximum(below.coarse, 0.3))
             lit *= 1 - np.float32(light.shadow) * span
+        if light.shadow and light.slant:
+            lit *= 1 - np.float32(light.shadow) * self._cast(light.slant)
         if light.night:
             lit *= self._headlights(light)
         self.image *= lit
         self.image[2] += (1 - lit) * np.float32(0.03 * (1 - light.night))  # shadows are lit by the blue sky
+
+    def _cast(self, slant: float) -> Floats:
+        """The share of the sun that solid walls keep from each place."""
+        below, cast = self.below, np.zeros_like(self.below.depth)
+        for wall in self.world.walls:
+            if wall.kind in SOLID:
+                ends = wall.at, wall.at + slant * wall.height
+                share = cover(below.lateral, min(ends), max(ends), below.fine)
+                cast = np.maximum(cast, share * cover(below.depth, wall.near, wall.far, below.coarse))
+        return cast
 
     def _shade(self, light: Light) -> Floats:
         """The share of the sun that trees keep from each place."""

@@ -8,8 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.roads.synthetic import bonnet
 from backstride.roads.synthetic.canvas import rgb
-from backstride.roads.synthetic.noise import Floats, crop, line
+from backstride.roads.synthetic.noise import Floats, crop
 from backstride.roads.synthetic.world import Lens, World
 
 STARTS = 2**16
@@ -21,23 +22,8 @@ def paint_bonnet(world: World, image: Floats, road: Floats) -> None:
     lens = world.lens
     if not lens.bonnet:
         return
-    _, rows, columns = image.shape
-    across = np.linspace(-1, 1, columns, dtype=np.float32)
-    wave = line("smooth", (across + 1) * 60, world.seed % 512)
-    top = rows * np.float32(1 - lens.bonnet) * (1 + 0.035 * across * across) + wave * np.float32(rows * 0.006)
-    first = max(int(top.min()) - 1, 0)
-    v = np.arange(first, rows, dtype=np.float32)[:, None]
-    share = np.clip(v - top + 0.5, 0, 1)
-    deep = np.clip((v - top) / np.float32(rows * lens.bonnet), 0, 1)
-    sign = 1 if world.seed % 3 else -1  # the far edge shines, or is dark
-    shine = 0.9 + sign * (0.3 - 0.6 * deep) * np.float32(0.2 + 0.8 * (world.seed % 7) / 6)
-    shine = shine + 0.10 * crop("cloud", rows - first, columns, world.seed % 511, 7)
-    if world.seed % 2:  # trees and sky mirrored in it, drawn out across
-        mirrored = line("cloud", across * 40 + 90, world.seed % 251)
-        shine = shine + 0.16 * (1 - deep) * np.clip(mirrored, -1.5, 1.5)
-    colour = rgb(lens.bonnet_colour) * shine * np.float32(1 - 0.9 * world.light.night)
-    image[:, first:] += share * (colour - image[:, first:])
-    road[first:] *= 1 - share
+    share = bonnet.paint(image, lens.bonnet, lens.bonnet_colour, world.seed, 1 - 0.9 * world.light.night)
+    road *= 1 - share
 
 
 def develop(world: World, image: Floats) -> NDArray[np.uint8]:

@@ -76,11 +76,16 @@ class Roadside:
         """Something along the whole road."""
         self.walls.append(Wall(kind, at, height, colour, rough=rough))
 
+    def concrete(self) -> Colour:
+        """A wall's grey, from dark to pale, as roads have it."""
+        grey = self.dice.log(0.18, 0.68)
+        return self.dice.colour((grey, grey * 0.98, grey * 0.95), 0.1)
+
     def median(self, edge: float) -> float:
         """A barrier or a strip of green, and the carriageway behind it."""
         dice = self.dice
-        if dice.chance(0.6):
-            height, colour = dice.uniform(0.7, 1.2), dice.colour((0.50, 0.48, 0.45), 0.35)
+        if dice.chance(0.7):
+            height, colour = dice.uniform(0.6, 1.6), self.concrete()
             self.wall("barrier", edge - 0.1, height, colour)
             if dice.chance(0.3):
                 self.wall("rail", edge - 0.3, height + 0.4, dice.colour((0.6, 0.6, 0.6)))
@@ -120,13 +125,15 @@ class Roadside:
             at = self.strip(sign, at, dice.log(0.2, 2.5), ("gravel", "soil", "straw", "leaves", "grass", "paving"))
         if dice.chance(0.5):
             at = self.strip(sign, at, dice.uniform(0.5, 6), ("grass", "straw", "soil", "leaves"))
-        if dice.chance(0.45 if self.kind != "lane" else 0.2):
-            chosen: WallKind = dice.choose(("rail", "barrier", "fence"), (3, 1.6, 0.8))
+        if dice.chance(0.5 if self.kind != "lane" else 0.2):
+            chosen: WallKind = dice.choose(("rail", "barrier", "fence"), (3, 3, 0.8))
             near = 1.0 if dice.chance(0.6) else dice.log(2, 40)
-            height = dice.uniform(0.6, 1.1) if chosen != "fence" else dice.uniform(1, 2.5)
+            highest = 2.2 if self.kind == "motorway" else 1.2
+            height = dice.uniform(1, 2.5) if chosen == "fence" else dice.log(0.5, highest)
             place = edge + sign * 0.15 if chosen == "barrier" and dice.chance(0.5) else at + sign * 0.3
             far = 300.0 if dice.chance(0.6) else near + dice.log(8, 200)
-            self.walls.append(Wall(chosen, place, height, dice.colour((0.6, 0.59, 0.57), 0.25), near, far))
+            colour = self.concrete() if chosen == "barrier" else dice.colour((0.6, 0.59, 0.57), 0.25)
+            self.walls.append(Wall(chosen, place, height, colour, near, far))
             at += sign * 0.5
         return at
 

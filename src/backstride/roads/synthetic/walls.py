@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from backstride.roads.synthetic.canvas import Canvas, rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
 from backstride.roads.synthetic.view import Doubles, Path, project
-from backstride.roads.synthetic.world import Wall, World
+from backstride.roads.synthetic.world import SOLID, Wall, World
 
+SHADE = (0.30, 0.36, 0.44)  # what the sky alone lights
 FOLDS = 3  # how often a wall may turn back on itself in the picture before the rest is left out
 
 
@@ -83,6 +84,8 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
         share = np.clip(v - strip.top + 0.5, 0, 1) * np.clip(strip.bottom - v + 0.5, 0, 1)
         high = (strip.bottom - v) / np.maximum(strip.bottom - strip.top, 0.5)  # 0 at the foot, 1 at the top
         colour, holes = PAINTERS[wall.kind](strip, high, v)
+        if wall.kind in SOLID and wall.at * world.light.slant < 0:  # its side towards the road lies in its own shade
+            colour = colour * (rgb(SHADE) * np.float32(world.light.shadow) + np.float32(1 - world.light.shadow))
         seen = canvas.through_fog(colour, strip.depth)
         canvas.put(above, strip.left, share if holes is None else share * holes, seen)
 

@@ -13,6 +13,7 @@ from backstride.roads.camera import Camera
 Colour = tuple[float, float, float]
 Material = Literal["asphalt", "concrete", "grass", "straw", "soil", "gravel", "paving", "leaves", "rock", "snow"]
 WallKind = Literal["barrier", "rail", "leaves", "trunks", "bank", "building", "fence", "kerb"]
+SOLID = frozenset({"barrier", "building", "bank"})  # walls that cast a whole shadow
 ThingKind = Literal["car", "van", "truck", "bike", "person", "tree", "bush", "pole", "sign"]
 
 
@@ -103,6 +104,7 @@ class Light:
     shade_side: float  # which side, -1 to 1
     shade_scale: float  # m
     bridge: float  # distance of a bridge's shadow, 0 for none
+    slant: float  # how far to the right shadows fall, as a share of what casts them
     fog: float  # m of visibility
     night: float  # 0 by day, 1 at night
     rain: float
