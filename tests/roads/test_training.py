@@ -63,7 +63,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.fixture(name="run", scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
     console = Console(file=io.StringIO(), width=120)
-    out = tmp_path_factory.mktemp("runs") / "new" / "run"
+    out = tmp_path_factory.mktemp("runs") / "run"
     result = train(CONFIG, out, split=toys(), console=console)
     assert isinstance(console.file, io.StringIO)
     return result, console.file.getvalue()

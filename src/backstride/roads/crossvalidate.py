@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from backstride.files import make_folder, write_beside
+from backstride.files import check_folder, make_folder, write_beside
 from backstride.roads import checkpoint
 from backstride.roads.config import RunConfig, changed
 from backstride.roads.evaluate import ALL, VIEWS, evaluate
@@ -81,6 +81,7 @@ def crossvalidate(
     console = console or Console()
     groups = _groups(config)
     tuned = changed(config, data__tune=config.data.tune or TUNE, data__folds=0)
+    check_folder("out", out)
     make_folder(out)
     folds: list[Fold] = []
     for number, group in enumerate(groups, 1):
