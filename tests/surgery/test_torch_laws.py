@@ -154,6 +154,12 @@ SPELLINGS: dict[str, Forward] = {
     "every second channel": lambda x, layers: layers["three"](layers["conv"](x)[:, ::2].mean((2, 3))),
     "one row": lambda x, layers: layers["head"](layers["conv"](x)[:, :, 3].mean(2)),
     "the middle cell": vector(lambda y: y[:, :, 3, 4]),
+    "pooled to a size that does not divide": lambda x, layers: layers["crop"](
+        F.adaptive_avg_pool2d(layers["conv"](x), (3, 5)).relu().flatten(1)
+    ),
+    "maxima of a size that does not divide": lambda x, layers: layers["quarter"](
+        torch.flatten(F.adaptive_max_pool2d(F.avg_pool2d(layers["conv"](x), 2), (4, 4)), 1)
+    ),
     "focus": focus,
     "positions as channels": lambda x, layers: layers["head"](
         layers["four"](F.pixel_unshuffle(x[:, :, 1:], 2)).mean((2, 3))
@@ -216,3 +222,24 @@ def test_other_sizes_and_aligned_corners_have_no_law() -> None:
 
     with pytest.raises(RefusedError, match="interpolate: resizes to 8 x 8, by no whole factor that all sizes have"):
         _ = convolutionalize(Calls(forward, head=nn.Linear(3, 2)), (3, 4, 4))
+
+
+def test_a_vgg_of_small_images_spreads_its_last_cell() -> None:
+    """At 32 pixels the map has one cell, which torchvision's VGG pools to 7 x 7."""
+    body = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(4, 5, 7)]
+    vgg = nn.Sequential(*body, nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(5 * 49, 6), nn.ReLU(), nn.Linear(6, 2))
+    for dense in ("padded", "shift_and_stitch"):
+        network, report = convolutionalize(vgg.eval(), (3, 32, 32), dense=dense)
+        assert report.rewrites[0].result == "bins of means 1x1"
+        proof = prove(vgg, network, report, torch.randn(3, 45, 41))
+        assert proof.holds
+        assert proof.expected.sum() >= 12
+
+
+def test_bins_are_stitched() -> None:
+    layers = (nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.AdaptiveMaxPool2d((3, 2)), nn.Flatten(), nn.Linear(24, 2))
+    model = nn.Sequential(*layers).eval()
+    network, report = convolutionalize(model, (3, 12, 12), dense="shift_and_stitch")
+    proof = prove(model, network, report, torch.randn(3, 17, 15))
+    assert proof.holds
+    assert proof.expected.sum() == 6 * 4

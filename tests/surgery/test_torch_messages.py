@@ -111,12 +111,12 @@ REFUSED = {
             "channels, 2 x 2)"
         ),
     ),
-    "uneven pooling": (
-        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)),
+    "layer over uneven pooling": (
+        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(3, 2, 2), nn.Flatten()),
         (3, 5, 4),
         (
-            "`model` (=Sequential) cannot become fully convolutional: 0 (AdaptiveAvgPool2d): pools 5 x 4 to 2 x 2"
-            " with windows of different sizes (it meets a map of 3 channels, 5 x 4)"
+            "`model` (=Sequential) cannot become fully convolutional: 1 (Conv2d): slides over a map (N, C, h, w) only "
+            "(it meets a map of 3 channels, pooled to 2 x 2 bins)"
         ),
     ),
     "dense over columns": (

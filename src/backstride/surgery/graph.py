@@ -24,6 +24,8 @@ Kind: TypeAlias = Literal[
     "pad",
     "edge_pad",
     "unshuffle",
+    "avg_bins",
+    "max_bins",
     "resize",
     "global_avg_pool",
     "global_max_pool",
@@ -70,7 +72,18 @@ Kind: TypeAlias = Literal[
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
 Ratio: TypeAlias = tuple[Fraction, Fraction, int]  # cell i lies at `i*ratio + shift` among so many cells of the input
-WINDOWED = ("conv", "conv_transpose", "max_pool", "avg_pool", "pad", "edge_pad", "unshuffle", "local_norm")
+WINDOWED = (
+    "conv",
+    "conv_transpose",
+    "max_pool",
+    "avg_pool",
+    "pad",
+    "edge_pad",
+    "unshuffle",
+    "local_norm",
+    "avg_bins",
+    "max_bins",
+)
 GLOBAL = ("global_avg_pool", "global_max_pool")
 WHOLE = (*GLOBAL, "whole_norm")  # these see all of the image
 
@@ -122,7 +135,7 @@ class Node:
     window of one cell. `axes`: of a reduction, softmax, concat, permute or division into parts, counted with
     the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
     before the dense layer that this convolution was, such as "chw". `factors`: what the channels split into; the
-    groups of a `whole_norm`, 0 for each channel.
+    groups of a `whole_norm`, 0 for each channel; the channels, rows and columns of `avg_bins` and `max_bins`.
     `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
     `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
     `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which

@@ -292,6 +292,8 @@ def _plain(kind: Kind) -> Callable[[Call], Meaning]:
 
 LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
     "Activation": _activation,
+    "AdaptiveAveragePooling2D": _plain("adaptive_avg_pool"),
+    "AdaptiveMaxPooling2D": _plain("adaptive_max_pool"),
     "AveragePooling2D": _pool("avg_pool"),
     "BatchNormalization": _batch_norm,
     "Concatenate": _concat,

@@ -25,6 +25,8 @@ NAMES = {
     "join": "joined channels",
     "split": "split channels",
     "conv_transpose": "upsampling",
+    "avg_bins": "bins of means",
+    "max_bins": "bins of maxima",
     "local_norm": "sliding normalisation",
     "unshuffle": "positions as channels",
     "pad": "crop",

@@ -11,7 +11,7 @@ from backstride.surgery.values import Axes, Outcome, Refusal, Value
 
 Inputs = Sequence[Value | Node]
 MAPS = ("map", "map_last")
-APART = ("split", "parts", "grouped")
+APART = ("split", "parts", "grouped", "binned")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def cellwise(node: Node, inputs: Inputs) -> Outcome | None:
     value = only(inputs)
     if value is None:
         return refuse(node, inputs, "acts on one map or vector")
-    if (node.features or 1) > 1 and value.layout[0] != "c":
+    if (node.features or 1) > 1 and (value.form == "binned" or value.layout[0] != "c"):
         return refuse(node, inputs, "has one weight for each position of the map, whose number is fixed")
     return Kept(value)
 

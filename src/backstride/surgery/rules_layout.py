@@ -32,6 +32,8 @@ def flattening(node: Node, inputs: Inputs) -> Outcome | None:
     value = only(inputs)
     if node.kind != "reshape" or value is None or node.shape != (value.channels * math.prod(value.size),):
         return None
+    if value.form == "binned":
+        return Replaced(replace(value, form="map").laid(("c",)), (), "the bins are flattened in this order already")
     flat = value if value.form == "view" else replace(value, form="map" if value.form == "split" else value.form)
     result = flat.laid(("".join(flat.layout),))
     return Replaced(result, turned_back(node, value), "the network keeps the map that this flattens")
@@ -46,7 +48,7 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  o
     if node.kind != "reshape":
         return None
     value = only(inputs)
-    if value is None or value.form == "parts":
+    if value is None or value.form in ("parts", "binned"):
         return refuse(node, inputs, "reshapes what is no map or vector")
     if value.form == "grouped" and node.shape == value.shape:
         return Replaced(replace(value, form="map", factors=()), (), "the network keeps the map that this reshapes")
@@ -95,7 +97,7 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
     value = only(inputs)
     if value is not None and value.form == "split":
         return _reordering(node, value)
-    if value is None or value.form == "parts" or sorted(node.axes) != list(range(len(value.layout) + 1)):
+    if value is None or value.form in APART or sorted(node.axes) != list(range(len(value.layout) + 1)):
         return refuse(node, inputs, f"permutes the axes {node.axes}, which are not those of a map")
     if node.axes[0] != 0:
         return refuse(node, inputs, "moves the images of the batch to another axis")

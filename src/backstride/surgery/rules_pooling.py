@@ -185,8 +185,10 @@ def _reduced(node: Node, value: Value, pools: Sequence[Node], cells: int) -> tup
 def adaptive_pooling(node: Node, inputs: Inputs) -> Outcome | None:
     """Pooling to a fixed size: nothing where the map has it already, else a window that does the same.
 
-    Law: to size 1 the window is the whole map (stride 1 on larger ones); to size n that divides the
-    map's size m, the windows are m/n cells, m/n apart. Other windows have different sizes.
+    Law: to size 1 the window is the whole map (stride 1 on larger ones); to size n that divides the map's size m, the
+    windows are m/n cells, m/n apart. Else bin i is what lies from floor(i*m/n) to ceil((i+1)*m/n): bins of a crop are
+    no other crop's, so each cell of the network has all of its crop's, beside each other in the order in which they
+    are flattened.
     """
     if node.kind not in ("adaptive_avg_pool", "adaptive_max_pool"):
         return None
@@ -198,8 +200,11 @@ def adaptive_pooling(node: Node, inputs: Inputs) -> Outcome | None:
     if target == value.size:
         return Replaced(result, (), "the map has this size already")
     if any(cells % wanted for cells, wanted in zip(value.size, target, strict=True)):
+        kind: Kind = "avg_bins" if node.kind == "adaptive_avg_pool" else "max_bins"
+        binned = Value("binned", math.prod(node.shape), (1,) * len(target), factors=node.shape)
+        step = replace(plain(node, kind), window=unit_window(value.size), factors=node.shape, shape=binned.shape)
         size, wanted = " x ".join(map(str, value.size)), " x ".join(map(str, target))
-        return refuse(node, inputs, f"pools {size} to {wanted} with windows of different sizes")
+        return Replaced(binned, (step,), f"each cell has the {wanted} bins of its crop's {size} map")
     kernel = tuple(cells // wanted for cells, wanted in zip(value.size, target, strict=True))
     strides = tuple(1 if wanted == 1 else k for k, wanted in zip(kernel, target, strict=True))
     kind = "avg_pool" if node.kind == "adaptive_avg_pool" else "max_pool"

@@ -85,6 +85,24 @@ def unshuffled(maps: torch.Tensor, factor: int) -> torch.Tensor:
     return F.pixel_unshuffle(maps[:, :, :rows, :columns], factor)
 
 
+def binned(
+    maps: torch.Tensor, size: Sequence[int], bins: Sequence[int], dilation: Sequence[int], largest: bool
+) -> torch.Tensor:
+    """Means, or maxima, of the bins of every window of `size` cells: (N, C, h, w) to (N, C * bins, h', w').
+
+    Bin i of n of m cells goes from floor(i*m/n) to ceil((i+1)*m/n); cells lie `dilation` apart.
+    """
+    for axis, (cells, count, apart) in enumerate(zip(size, bins, dilation, strict=True)):
+        along = 2 + 2 * axis  # behind the bins of the axes before
+        room = maps.shape[along] - apart * (cells - 1)
+        taps = [maps.narrow(along, tap * apart, room) for tap in range(cells)]
+        ranges = [taps[place * cells // count : -(-(place + 1) * cells // count)] for place in range(count)]
+        join = torch.maximum if largest else torch.add
+        pooled = [reduce(join, part) / (1 if largest else len(part)) for part in ranges]
+        maps = torch.stack(pooled, 2 + axis)
+    return maps.flatten(1, 1 + len(bins))
+
+
 def subsampled(maps: torch.Tensor, padding: Sequence[tuple[int, int]], strides: Sequence[int]) -> torch.Tensor:
     """Maps without the cells that negative padding cuts off, and every so many of the others."""
     for axis, ((before, after), step) in enumerate(zip(padding, strides, strict=True), 2):

@@ -21,6 +21,7 @@ from backstride.surgery.graph import WINDOWED, Node, Window
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, RESIZING, called
 from backstride.surgery.torch_layers import (
+    binned,
     convolution,
     cut_to_smallest,
     dense_map,
@@ -230,6 +231,10 @@ class Writer:
         match step.kind:
             case "softmax":
                 return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
+            case "avg_bins" | "max_bins":
+                window = self._dense.windows.get(step.name, step.window)
+                assert window is not None
+                return binned, (window.kernel, step.factors[1:], window.dilation, step.kind == "max_bins"), {}
             case "conv_transpose":
                 return F.interpolate, (), self._resized(node, step)
             case _:

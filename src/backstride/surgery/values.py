@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from backstride.surgery.graph import Gate, Graph, Node
 
-Form: TypeAlias = Literal["map", "map_last", "view", "grouped", "split", "parts"]
+Form: TypeAlias = Literal["map", "map_last", "view", "grouped", "binned", "split", "parts"]
 Axes: TypeAlias = tuple[str, ...]
 
 
@@ -17,13 +17,13 @@ class Value:
     """What a node gives at native size, and what it stands for once the image may be larger.
 
     `form` is the classifier's: a map (N, C, h, w), the same with the channels last, a view of one, a map whose
-    channels are split into `factors`, parts of one, or (N, groups, the rest) before a group norm. A view has the
-    map's numbers on other axes: `axes` says which letters of "chw" each of them runs over after the batch, leaving
-    out what has length 1. ("chw",) is a flattened map, ("c",) a vector, ("hw", "c") tokens, ("w", "h", "c") a
-    turned map. In the rewritten network all but
-    `map_last`, `split` and `parts` are maps (N, channels, h, w); a vector is the map's single cell, and a larger
-    image has more of them. `gate`: the vector weighs the channels of a map of `over` cells; `local` ones have a
-    vector for each.
+    channels are split into `factors`, parts of one, (N, groups, the rest) before a group norm, or bins of one, whose
+    channels, rows and columns are `factors` of the channels of a single cell. A view has the map's numbers on other
+    axes: `axes` says which letters of "chw" each of them runs over after the batch, leaving out what has length 1.
+    ("chw",) is a flattened map, ("c",) a vector, ("hw", "c") tokens, ("w", "h", "c") a turned map. In the rewritten
+    network all but `map_last`, `split` and `parts` are maps (N, channels, h, w); a vector is the map's single cell,
+    and a larger image has more of them. `gate`: the vector weighs the channels of a map of `over` cells; `local` ones
+    have a vector for each.
     """
 
     form: Form
@@ -92,6 +92,9 @@ class Value:
         'a flattened map of 16 channels, 4 x 4'
         """
         size = " x ".join(map(str, self.size))
+        if self.form == "binned":
+            channels, *bins = self.factors
+            return f"a map of {channels} channels, pooled to {' x '.join(map(str, bins))} bins"
         if self.form == "view" and self.is_single:
             return f"a vector of {self.channels} features"
         flat = self.form == "view" and any(len(axis) > 1 for axis in self.axes)
