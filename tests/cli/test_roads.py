@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,3 +120,31 @@ def test_refuses_in_one_sentence(words: str, message: str, tmp_path: Path, capsy
     given = words.replace("OUT", str(tmp_path / "out")).split()
     scenes = ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
     assert refused(capsys, *given, *scenes).startswith(message)
+
+
+def test_crossvalidate_prints_each_group_mean_and_worst(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = importlib.import_module("backstride.roads.crossvalidate")
+    folds = (module.Fold("hills", 7, *[0.9] * 8), module.Fold("city", 5, *[0.7] * 8))
+    seen: list[Any] = []
+
+    def instead(config: Any, out: Path, *, resume: bool, console: Any) -> Any:
+        seen.append((config.data.folder, config.data.tune, config.train.start, out, resume, console.quiet))
+        return module.CrossValidation(folds)
+
+    monkeypatch.setattr(module, "crossvalidate", instead)
+    words = ("crossvalidate", "--data", "drives", "--tune", "3", "--start", "scenes", "--out", str(tmp_path))
+    assert run(*words) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"hills\D+7\D+90\.00", printed)
+    assert re.search(r"mean\D+80\.00", printed)
+    assert re.search(r"worst\D+70\.00", printed)
+    assert run(*words, "--resume", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["worst"]["f"] == 0.7
+    assert seen == [("drives", 3, "scenes", tmp_path, resume, resume) for resume in (False, True)]
+
+
+def test_crossvalidate_needs_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "synthetic scenes are all apart" in refused(capsys, "crossvalidate", "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -26,7 +26,7 @@ from roads.toy import Toy  # noqa: E402
 
 QUIET = Console(quiet=True)
 DRIVES = {"city/a": 6, "city/b": 6, "hills": 7}
-TRAIN = TrainConfig(epochs=2, batch=4, rate=1e-2, accelerator="cpu")
+TRAIN = TrainConfig(epochs=1, batch=4, rate=1e-2, accelerator="cpu")
 
 
 @pytest.fixture(name="config", scope="module")
