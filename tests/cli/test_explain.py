@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backstride.explain.values import read, show
+
 CALL = 'Conv2DTranspose(128, 3, strides=2, padding="same")'
 
 
@@ -90,6 +92,13 @@ def test_every_file_is_written(tmp_path: Path) -> None:
     assert "http" not in (tmp_path / "out" / "call.html").read_text().replace("http://www.w3.org/2000/svg", "")
 
 
+def test_numbers_fit_their_cells() -> None:
+    for number in (1e300, -1e300, 1e-300, -1.5e-300, 123456789, -0.00012345, 10**30):
+        text = show(number)
+        assert len(text) <= 7
+        assert float(text) == pytest.approx(number, rel=0.5)
+
+
 def test_numbers_from_words_and_from_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", np.array([1, 2, 3]))
     words = ("--input", "2", "--x", "5 7", "--w", "w.npy", "--svg", "out.svg")
@@ -148,6 +157,37 @@ def test_a_pickle_in_an_array_file_is_not_opened(tmp_path: Path) -> None:
     done = explain("k=3", "--input", "1", "--x", "x.npy", "--svg", "out.svg", folder=tmp_path)
     assert done.returncode == 2
     assert "must be a .npy file of numbers" in done.stderr
+
+
+def header(text: str, version: bytes = b"\x01\x00") -> bytes:
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text.encode()
+
+
+HOSTILE = {
+    "huge": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}\n"), "has 0 bytes"),
+    "negative": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}\n") + b"0" * 64, "says shape -1"),
+    "brackets": (header("(" * 2000), "its header is damaged"),
+    "dashes": (header("-" * 3000), "its header is damaged"),
+    "zip": (b"PK\x03\x04" + b"\0" * 60, "or it is another kind of file"),
+    "empty": (b"", "its header is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_that_are_no_arrays(name: str, tmp_path: Path) -> None:
+    content, words = HOSTILE[name]
+    path = tmp_path / "x.npy"
+    _ = path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^`x` \(='.*x.npy'\) must be a .npy file of numbers: ") as caught:
+        _ = read("x", str(path), (3, 3))
+    assert words in str(caught.value)
+
+
+def test_arrays_of_either_order_of_axes_and_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    for array in (np.asfortranarray(np.arange(9.0).reshape(3, 3)), np.arange(9, dtype=">i4").reshape(3, 3)):
+        np.save(path, array)
+        assert read("x", str(path), (3, 3)) == tuple(range(9))
 
 
 def test_an_explanation_loads_neither_framework_nor_drawing_library() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ _ = pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
 from starlette.testclient import TestClient  # noqa: E402
 
 from backstride.calls import parse  # noqa: E402
-from backstride.explore import application  # noqa: E402
+from backstride.explore import application, server  # noqa: E402
 from backstride.explore.parameters import BOUNDS, NAMES, read_query  # noqa: E402
 
 Client = Any
@@ -25,7 +27,7 @@ Client = Any
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with TestClient(application()) as opened:
+    with TestClient(application(), base_url="http://127.0.0.1") as opened:
         yield opened
 
 
@@ -37,6 +39,30 @@ def test_the_page_is_whole_and_fetches_nothing_from_elsewhere(client: Client) ->
     for name in ("page.css", "page.js"):
         text = client.get(f"/{name}").text
         assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_other_hosts_are_refused(client: Client) -> None:
+    for host in ("testserver", "example.org", "127.0.0.1.example.org"):
+        assert client.get("/", headers={"Host": host}).status_code == 400
+    assert client.get("/", headers={"Host": "localhost:8765"}).status_code == 200
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvicorn: Any = pytest.importorskip("uvicorn", reason="the page needs uvicorn")
+    monkeypatch.setattr(server, "PATIENCE", 0.2)
+    listening = server.listen(0)
+    running = uvicorn.Server(server.configuration())
+    thread = threading.Thread(target=lambda: running.run(sockets=[listening]), daemon=True)
+    thread.start()
+    with socket.create_connection(listening.getsockname(), timeout=60) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and never the end of it
+        assert slow.recv(1) == b""
+    with socket.create_connection(listening.getsockname(), timeout=60) as quick:
+        quick.sendall(b"GET /page.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert quick.recv(12) == b"HTTP/1.1 200"
+    running.should_exit = True
+    thread.join(timeout=60)
+    assert not thread.is_alive()
 
 
 def test_drawing_again_gives_the_trace_of_the_call(client: Client) -> None:
@@ -52,8 +78,12 @@ def test_drawing_again_gives_the_trace_of_the_call(client: Client) -> None:
     [
         ({"input": "400"}, "`input` (=400) must be 1 to 12; the nearest legal value is 12"),
         ({"input": "1e9"}, "`input` (='1e9') must be an integer, or two joined by x; for example 4"),
+        ({"input": "1000000000"}, "`input` (=1000000000) must be 1 to 12; the nearest legal value is 12"),
         ({"kernel": "0"}, "`kernel` (=0) must be 1 to 9; the nearest legal value is 1"),
-        ({"strides": "99999999999999999999"}, "`strides` (='99999999999999999999') must be an integer"),
+        (
+            {"strides": "99999999999999999999"},
+            "`strides` (=99999999999999999999) must be 1 to 5; the nearest legal value is 5",
+        ),
         ({"padding": "../../etc"}, "`padding` (='../../etc') must be same, same_lower, valid, an integer"),
         ({"view": "<script>"}, "`view` (='<script>') must be one of scatter, gather, convolution, coverage"),
         ({"file": "x"}, "`file` is no parameter; there are call, input"),

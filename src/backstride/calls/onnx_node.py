@@ -76,7 +76,8 @@ def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> Sou
     found, (data, bias) = _kernel(node, values, shapes, groups, kernel), (shapes.of(node, 0), shapes.of(node, 2))
     if data is not None and found.rank is not None and len(data) != found.rank + 2:
         _refuse(f"has a kernel of {found.rank} spatial axes; its input has {len(data) - 2}")
-    channels = data[1] if data is not None and len(data) == (found.rank or 0) + 2 else 0
+    rank = found.rank or (len(data) - 2 if data is not None and len(data) in {3, 4, 5} else None)
+    channels = data[1] if data is not None and len(data) == (rank or 0) + 2 else 0
     if channels and found.small not in {None, channels}:
         _refuse(f"takes {found.small} channels by its kernel; its input has {channels}")
     if bias is not None and 0 not in bias and found.big is not None and bias != (found.big,):
@@ -88,7 +89,7 @@ def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> Sou
         "onnx.ConvTranspose",
         CONVENTION,
         options,
-        found.rank,
+        rank,
         found.size,
         found.small or channels or None,
         found.big,

@@ -203,6 +203,7 @@
     data = answer;
     view = answer.view;
     $("headline").textContent = answer.headline;
+    $("asked").textContent = form.elements.call.value = answer.call;
     $("facts").innerHTML = answer.facts;
     $("code").innerHTML = answer.code;
     put(answer.drawings[view]);

@@ -23,7 +23,7 @@ KEYS = (
     ("Space", "play"),
     ("← →", "step"),
     ("Home End", "first and last"),
-    ("s g c h", "scatter, gather, convolution, heat map"),
+    ("s g c h", "scatter, gather, convolution, coverage"),
     ("Tab, arrows", "walk over the cells"),
 )
 VERDICTS = {"exact": "exact", "exact with a crop": "crop"}
@@ -53,6 +53,7 @@ def contents(
         "trace": known.as_data(),
         "drawings": drawings,
         "headline": headline(explanation),
+        "call": explanation.call,
         "facts": "".join(map(_section, _said(explanation))),
         "code": "".join(map(_code, explanation.elsewhere)),
     }
@@ -77,7 +78,7 @@ def document(explanation: Explanation, content: dict[str, Any], *, head: str, sc
 </head>
 <body data-axes="{len(explanation.geometry.input)}">
 <header><h1 id="headline">{escape(content["headline"])}</h1>
-<code class="call soft">{escape(explanation.call)}</code></header>
+<code class="call soft" id="asked">{escape(explanation.call)}</code></header>
 {controls}
 <main>
 <fieldset class="views"><legend>View</legend>{boxes}</fieldset>

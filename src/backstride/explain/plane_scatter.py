@@ -49,10 +49,11 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
     heading(drawing, f"scatter: every input cell stamps the kernel; stride {each(geometry.strides)}")
     for at, text in (
         (source, f"input {times(geometry.input)}"),
-        (kernel, f"kernel {times(geometry.kernel)}"),
         (full, _cropped(trace)),
     ):
         caption(drawing, at, text)
+    shown = f"kernel {times(geometry.kernel)}"
+    caption(drawing, kernel, shown, frames=(drawing.still if values else 0, None))
     arrow(drawing, source, kernel)
     arrow(drawing, kernel, full)
     _ground(drawing, trace, full)
@@ -68,6 +69,8 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
             text = show(values.product(meeting)) if values else show_index(meeting.tap)
             draw_cell(drawing, kernel, plane(meeting.tap), "kernel-on", frames=seen)
             draw_label(drawing, kernel, plane(meeting.tap), text, "on-bright", frames=seen)
+        if values:
+            caption(drawing, kernel, f"{show(values.at_x(cell))} times the kernel", frames=seen)
         window(drawing, trace, full, meetings[0].full, seen)
         say(drawing, f"input cell [{show_index(cell)}] {_times_kernel(cell, values)} is added to the output", *seen)
     for cell in cells(geometry.input):

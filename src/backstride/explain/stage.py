@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from backstride.explain.drawing import Drawing, Line, Rect, Text
+from backstride.explain.drawing import Drawing, Line, Rect, Text, text_width
 from backstride.explain.trace import Index
 
 CELL = 38
@@ -95,7 +95,7 @@ def draw_label(
 ) -> None:
     """Write into one cell."""
     x, y = at.place(cell)
-    size = LABEL if len(text) <= 4 else LABEL - 2
+    size = LABEL if len(text) <= 4 else min(LABEL - 2, (CELL - 2) / text_width(text, 1))
     drawing.add(Text(x + CELL / 2, y + CELL / 2, text, style, size), *frames)
 
 
@@ -113,9 +113,9 @@ def outline(
     drawing.add(Rect(x, y, size[1] * CELL, size[0] * CELL, style), *frames)
 
 
-def caption(drawing: Drawing, at: Panel, text: str) -> None:
+def caption(drawing: Drawing, at: Panel, text: str, *, frames: tuple[int, int | None] = (0, None)) -> None:
     """Name a panel, above it."""
-    drawing.add(Text(at.x, at.y - 14, text, "soft", CAPTION, "start"))
+    drawing.add(Text(at.x, at.y - 14, text, "soft", CAPTION, "start"), *frames)
 
 
 def arrow(drawing: Drawing, left: Panel, right: Panel) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from backstride.explain.drawing import Drawing
+from backstride.explain.drawing import Drawing, Rect, Text, text_width
 from backstride.explain.palette import heat
-from backstride.explain.stage import Panel, draw_cell, draw_label, plane
+from backstride.explain.stage import CAPTION, Panel, draw_cell, draw_label, plane
 from backstride.explain.trace import Index, Meeting, Trace, flat
 from backstride.explain.values import Values, show
+
+SWATCH = 14
 
 
 def added_up(drawing: Drawing, trace: Trace, full: Panel, values: Values | None) -> None:
@@ -26,6 +28,20 @@ def added_up(drawing: Drawing, trace: Trace, full: Panel, values: Values | None)
                 draw_cell(drawing, full, plane(place), f"sum{step}", frames=seen)
             style = "faint" if meeting.output is None else f"on-sum{step}"
             draw_label(drawing, full, plane(place), show(total), style, frames=seen)
+    _legend(drawing, full, most)
+
+
+def _legend(drawing: Drawing, at: Panel, most: int) -> None:
+    """The shades below a panel: how many products a cell is the sum of."""
+    if most == 1:
+        return
+    steps = {heat(count, most): count for count in range(most, 0, -1)}
+    x, y = at.x, at.y + at.height + 16
+    for step, count in sorted(steps.items(), key=lambda entry: entry[1]):
+        drawing.add(Rect(x, y, SWATCH, SWATCH, f"sum{step}"))
+        drawing.add(Text(x + SWATCH + 5, y + SWATCH / 2, str(count), "soft", CAPTION, "start"))
+        x += SWATCH + 10 + text_width(str(count), CAPTION) + 6
+    drawing.add(Text(x, y + SWATCH / 2, "products summed", "soft", CAPTION, "start"))
 
 
 def finished(drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from backstride.explain.trace import Index, Meeting, flat
 
 Number = int | float
+LONGEST_HEADER = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,48 @@ def show(value: Number) -> str:
     """A number short enough for a cell.
 
     >>> [show(value) for value in (12, 0.25, -1.23456, 1234567, 3.0)]
-    ['12', '0.25', '-1.23', '1e+06', '3']
+    ['12', '0.25', '-1.23', '1e6', '3']
     """
     text = str(value) if isinstance(value, int) else f"{value:.3g}"
-    return text if len(text) <= 5 else f"{value:.0e}" if abs(value) >= 10000 else f"{value:.2g}"
+    if len(text) > 5:
+        text = f"{value:.0e}" if abs(value) >= 10000 or abs(value) < 0.001 else f"{value:.2g}"
+    # 1e+06 and 1e-300 in as few letters as they can be said.
+    mantissa, sign, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if sign else text
 
 
 def _load(name: str, path: str) -> np.ndarray:
+    """The array of a .npy file, of which only the header is believed, and no more than the file has room for."""
     try:
-        return np.load(Path(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        message = f"`{name}` (={path!r}) must be a .npy file of numbers: {problem}"
-        raise ValueError(message) from None
+        with Path(path).open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, in_columns, kind = read(file, max_header_size=LONGEST_HEADER)
+            room = os.fstat(file.fileno()).st_size - file.tell()
+            cells = math.prod(shape)
+            if kind.hasobject:
+                _refuse_file(name, path, "it holds Python objects")
+            if not 0 <= cells * kind.itemsize <= room or min(shape, default=0) < 0:
+                _refuse_file(name, path, f"it says shape {_joined(shape)} and has {room} bytes")
+            numbers = np.frombuffer(file.read(cells * kind.itemsize), kind)
+    except FileNotFoundError:
+        _refuse_file(name, path, "it is not there")
+    except OSError as problem:
+        _refuse_file(name, path, f"it cannot be read: {(problem.strerror or str(problem)).lower()}")
+    except NotAnArrayFileError:
+        raise
+    except Exception:  # noqa: BLE001  what a damaged header raises is tokenize's, ast's or struct's, and differs by version
+        _refuse_file(name, path, "its header is damaged, or it is another kind of file")
+    return numbers.reshape(shape[::-1]).T if in_columns else numbers.reshape(shape)
+
+
+class NotAnArrayFileError(ValueError):
+    """A file that is refused in one sentence."""
+
+
+def _refuse_file(name: str, path: str, why: str) -> NoReturn:
+    message = f"`{name}` (={path!r}) must be a .npy file of numbers: {why}; numpy.save writes one"
+    raise NotAnArrayFileError(message) from None
 
 
 def _parse(name: str, text: str) -> np.ndarray:

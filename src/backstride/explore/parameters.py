@@ -17,7 +17,7 @@ from backstride.explain.views import CELL_VIEWS, View
 LONGEST_CALL = 1000
 RULES = ("same", "same_lower", "valid")
 NAMES = ("call", "input", "kernel", "strides", "dilation", "padding", "output_padding", "view")
-_SIZES = re.compile(r"-?\d{1,3}(x-?\d{1,3})?", re.ASCII)
+_SIZES = re.compile(r"-?\d{1,40}(x-?\d{1,40})?", re.ASCII)
 _PAIRS = re.compile(r"-?\d{1,3},-?\d{1,3}(;-?\d{1,3},-?\d{1,3})?", re.ASCII)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-HOSTS = ("127.0.0.1", "localhost", "[::1]", "testserver")
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+PATIENCE = 10.0  # seconds for a connection to say what it wants
+MOST_CONNECTIONS = 64
 ADDRESS = "127.0.0.1"
 LONGEST_QUERY = 4000
 HEADERS = {
@@ -32,6 +34,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    "Connection": "close",
 }
 HEAD = '<link rel="stylesheet" href="page.css"><link rel="icon" href="data:,">'
 SCRIPT = '<script src="page.js"></script>'
@@ -83,8 +86,30 @@ def serve(listening: socket.socket, *, log: bool = False) -> None:
     """Serve the page on a socket of `listen` until interrupted; needs Starlette and uvicorn."""
     _need("uvicorn")
     uvicorn: Any = importlib.import_module("uvicorn")
-    config = uvicorn.Config(application(), log_level="info" if log else "warning", access_log=log)
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(configuration(log=log)).run(sockets=[listening])
+
+
+def configuration(*, log: bool = False) -> Any:
+    """How uvicorn serves the page: one request a connection, which must come soon, and not too many at once."""
+    uvicorn: Any = importlib.import_module("uvicorn")
+    protocol: Any = importlib.import_module("uvicorn.protocols.http.h11_impl").H11Protocol
+
+    class Impatient(protocol):
+        def connection_made(self, transport: Any) -> None:
+            protocol.connection_made(self, transport)
+            _ = self.loop.call_later(PATIENCE, self.give_up)
+
+        def give_up(self) -> None:
+            if self.cycle is None:
+                self.transport.close()
+
+    return uvicorn.Config(
+        application(),
+        http=Impatient,
+        log_level="info" if log else "warning",
+        access_log=log,
+        limit_concurrency=MOST_CONNECTIONS,
+    )
 
 
 def _page(request: Request) -> Response:
@@ -100,7 +125,7 @@ def _page(request: Request) -> Response:
         explanation.geometry,
         _rule(call, explanation),
         _output_padding(call, explanation),
-        query.get("call", "")[:1000],
+        query.get("call", call.text)[:1000],
         problem=problem,
     )
     return _reply(document(explanation, content, head=HEAD, script=SCRIPT, controls=form), "text/html", status)
