@@ -20,7 +20,8 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = "Backstride"
-html_static_path = ["pictures"]
+html_static_path = ["pictures", "style"]
+html_css_files = ["wide.css"]
 
 
 def as_restructured_text(lines: list[str]) -> list[str]:

@@ -337,3 +337,19 @@ def test_an_error_has_no_hidden_cause() -> None:
     with pytest.raises(TypeError) as caught:
         bs.geometry(7.0, 3)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "name", "message"),
+    [
+        (bs.conv_transpose, (X6, K6), "bias", "`bias` is given by its place: conv_transpose(x, kernel, bias)"),
+        (bs.conv_transpose, (X6, K6), "stride", "`stride` is no option of conv_transpose; the nearest is strides"),
+        (bs.plan, (K6,), "output_pading", "`output_pading` is no option of plan; the nearest is output_padding"),
+    ],
+)
+def test_another_library_s_names_are_answered_with_ours(
+    function: Callable[..., Any], arguments: tuple[Any, ...], name: str, message: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        _ = function(*arguments, **{name: 2})
+    assert str(caught.value) == message

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 from backstride import arrays
 from backstride.geometry import (
@@ -20,6 +23,38 @@ from backstride.geometry import (
     pairs_of,
 )
 from backstride.layout import AnyArray, DataFormat
+
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
+
+
+def named(function: Callable[Options, Result]) -> Callable[Options, Result]:
+    """A function that answers an argument by another library's name with its own name of it."""
+
+    @functools.wraps(function)
+    def call(*arguments: Options.args, **options: Options.kwargs) -> Result:
+        try:
+            return function(*arguments, **options)
+        except TypeError:
+            _refuse_names(function, list(options))
+            raise
+
+    return call
+
+
+def _refuse_names(function: Callable[..., object], names: Sequence[str]) -> None:
+    """Refuse the first name that is no option of a function."""
+    parameters = inspect.signature(function).parameters
+    places = [name for name, entry in parameters.items() if entry.kind is entry.POSITIONAL_ONLY]
+    options = [name for name in parameters if name not in places]
+    for name in names:
+        if name in places:
+            message = f"`{name}` is given by its place: {function.__name__}({', '.join(places)})"
+            raise TypeError(message) from None
+        if name not in options:
+            close = difflib.get_close_matches(name, options, n=1) or options
+            message = f"`{name}` is no option of {function.__name__}; the nearest is {', '.join(close)}"
+            raise TypeError(message) from None
 
 
 def same_kind(kind: str, owner: str, **others: Any) -> None:

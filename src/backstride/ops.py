@@ -23,6 +23,7 @@ from backstride.checks import (
     check_result,
     entries,
     kernel_channels,
+    named,
     same_kind,
     spatial_of,
 )
@@ -39,6 +40,7 @@ from backstride.precision import exact_integers, largest, narrow, widen
 Array = TypeVar("Array")
 
 
+@named
 def conv_transpose(
     x: Array,
     kernel: Array,
@@ -100,6 +102,7 @@ def conv_transpose(
     return call(x)
 
 
+@named
 def conv(
     x: Array,
     kernel: Array,
@@ -224,6 +227,7 @@ def conv_kernel_gradient(
     return narrow(implementation.conv_kernel_gradient(source, image, call), x, data.dtype)
 
 
+@named
 def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: str | None = None) -> Array:
     """Dense layer on the last axis: `x @ kernel + bias`. Equal to a 1x1 convolution on every pixel.
 

@@ -17,6 +17,7 @@ from backstride.checks import (
     check_options,
     check_result,
     kernel_channels,
+    named,
     require_library,
     same_kind,
     spatial_of,
@@ -137,6 +138,7 @@ def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     known[key] = value
 
 
+@named
 def plan(
     kernel: Any,
     bias: Any = None,

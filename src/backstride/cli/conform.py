@@ -33,8 +33,10 @@ def conform(
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
+        waiting = progress.add_task("importing the frameworks", total=None)
 
         def advance(framework: str, done: int, total: int) -> None:
+            progress.update(waiting, visible=False)
             if framework not in tasks:
                 tasks[framework] = progress.add_task(framework)
             progress.update(tasks[framework], completed=done, total=total)

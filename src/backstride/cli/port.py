@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from backstride.cli import parse
 
@@ -49,7 +50,8 @@ def port(
         result = convert_file(result, weights, tensor=tensor, out=out)
     if not as_json:
         typer.echo(result.code)
-    found = difference(Job(call, to, size, kernel_size, names=named)) if check else None
+    with Console(stderr=True).status("importing both frameworks to run call and program on the same numbers"):
+        found = difference(Job(call, to, size, kernel_size, names=named)) if check else None
     if as_json:
         outcome = None if found is None else {**asdict(found), "text": str(found)}
         typer.echo(json.dumps({**result.as_dict(), "check": outcome}, indent=2))
