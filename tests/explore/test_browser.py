@@ -149,6 +149,16 @@ def test_sliders_draw_again_and_the_link_brings_back(page: Page, address: str) -
     assert page.input_value('input[name="kernel"]') == "4"
 
 
+def test_the_call_box_follows_the_sliders(page: Page, address: str) -> None:
+    _ = page.goto(address)
+    page.fill('input[name="kernel"]', "5")
+    until(page, "document.getElementById('call').value.startsWith('k=5x5 s=2x2')")
+    assert page.text_content("#asked") == page.input_value("#call")
+    page.click("text=Explain")
+    page.wait_for_load_state()
+    assert parse(page.input_value("#call")).kernel == (5, 5)
+
+
 def test_what_is_not_legal_is_said_and_the_picture_stays(page: Page, address: str) -> None:
     _ = page.goto(f"{address}?input=2x2&kernel=3&padding=1")
     page.fill('input[name="padding"]', "12")
@@ -205,6 +215,8 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, address: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     _ = page.goto(f"{address}?input=6x6&kernel=4&padding=1")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    stage = "document.getElementById('stage')"
+    assert page.evaluate(f"{stage}.scrollWidth <= {stage}.clientWidth + 1")
     page.click('#stage rect[data-panel="input"][data-cell="0"]')
     assert page.inner_text("#about").startswith("input [0, 0] reaches")
 
