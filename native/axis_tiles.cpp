@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <vector>
 
 #include "buffer.h"
 #include "results.h"
@@ -45,22 +46,29 @@ public:
         const Index wanted = (tiles_ * of_tile + job.strip - 1) / std::max<Index>(1, job.strip);
         const Index even = wanted <= 1 ? 1 : (wanted + strips_of_round - 1) / strips_of_round * strips_of_round;
         strips_ = std::clamp<Index>(even, 1, tiles_);
+        for (Index row = 0; row < axis_outputs; ++row)
+            for (Index c = 0; c < own_.big; ++c) {
+                Scalar sum = 0;
+                for (Index point = 0; point < points_; ++point) sum += job.output[row * points_ + point] * job.offset[point * own_.big + c];
+                untouched_.push_back(sum);
+            }
     }
 
     // Where threads would not get as much, each step of a strip is shared among them.
     bool run() {
+        if (!job_.weights.small()) return false;
         const Index tasks = job_.batch * strips_, threads = get_num_threads();
         const auto task = [&](Index n) { strip(n / strips_, tiles_ * (n % strips_) / strips_, tiles_ * (n % strips_ + 1) / strips_); };
         if (tasks % threads == 0 || tasks >= strips_of_round * threads) parallel(tasks, task);
         else for (Index n = 0; n < tasks; ++n) task(n);
-        return finite_.load();
+        return fits_.load();
     }
 
 private:
     // The tiles [first, last) of an image.
     void strip(Index image, Index first, Index last) {
         static thread_local Scratch<Scalar> row_buffer, cell_buffer, product_buffer, result_buffer;
-        if (!finite_.load()) return;
+        if (!fits_.load()) return;
         const Index tiles = last - first, channels = own_.small, outputs = own_.big;
         const Index distance = job_.dilation * inner_, target_distance = job_.dilation * target_inner_;
         const Index read = (axis_outputs * (tiles + halo_ - 1) + points_) * distance;
@@ -69,6 +77,10 @@ private:
         const Room<Scalar> row_room(row_buffer, there ? 0 : read * channels);
         if (!there) load(image, from, read, row_room.data());
         const Scalar* const rows = there ? job_.source + (image * job_.length * inner_ + from) * channels : row_room.data();
+        in_pieces(read, [&](Index n, Index some) {
+            if (!kernels_.all_finite(rows + n * channels, some * channels, scale_of_numbers<Scalar>)) fits_.store(false);
+        });
+        if (!fits_.load()) return;
 
         const Room<Scalar> cells(cell_buffer, (tiles + halo_) * distance * points_ * channels);
         transform({job_.input, points_, points_, tiles + halo_, distance, channels, rows, axis_outputs * distance * channels, channels, distance * channels,
@@ -134,12 +146,21 @@ private:
         });
     }
 
-    // Rows of results to the cells of the target from one on, unless they are there; and whether they are finite.
-    void store(const Scalar* results, Index count, Scalar* target, Index at, bool there) {
+    // Whether an output meets a cell of the input; tiles leave rounding errors of their neighbours in those that do not.
+    bool reached(Index output) const {
+        const Index first = std::max<Index>(0, output < job_.before ? (job_.before - output + job_.dilation - 1) / job_.dilation : 0);
+        return first < job_.taps && output + first * job_.dilation - job_.before < job_.length;
+    }
+
+    // Rows of results to the cells of the target from one on, unless they are there.
+    void store(Scalar* results, Index count, Scalar* target, Index at, bool there) {
         const Index channels = own_.big, whole = job_.count * target_inner_;
         in_pieces(count, [&](Index n, Index some) {
-            const Scalar* const rows = results + n * channels;
-            if (!kernels_.all_finite(rows, some * channels)) finite_.store(false);
+            Scalar* const rows = results + n * channels;
+            for (Index m = 0; m < some; ++m) {
+                const Index output = (at + n + m) / target_inner_;
+                if (!reached(output)) std::copy_n(untouched_.data() + output / job_.dilation % axis_outputs * channels, channels, rows + m * channels);
+            }
             if (job_.target_first) kernels_.transpose(rows, channels, some, channels, target + at + n, whole, false);
             else if (!there) std::copy_n(rows, some * channels, target + (at + n) * channels);
         });
@@ -157,7 +178,8 @@ private:
     Index points_;
     bool planar_;
     Index halo_, inner_, target_inner_, tiles_, strips_;
-    std::atomic<bool> finite_{true};
+    std::vector<Scalar> untouched_;  // [axis_outputs][channels]
+    std::atomic<bool> fits_{true};
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ struct AxisConvolution {
     const Scalar* offset;            // [points][channels], added to the products
     const Scalar *input, *output;    // the matrices [points][points] and [axis_outputs][points]
     Index batch, length, before, count, dilation;  // cells of the input's axis, zeros before them, outputs
+    Index taps;                                    // of the kernel: outputs that meet no cell by them are the offset's alone
     std::array<Index, 2> plane, target_plane, crop;
     const Scalar* source;
     Scalar* target;
@@ -24,7 +25,7 @@ struct AxisConvolution {
     Index strip;                      // numbers of the transformed input that a thread takes at once
 };
 
-// Whether all results are finite; the others mean nothing where they are not.
+// Whether all numbers are such that tiles may compute with them; the results mean nothing where they are not.
 template <typename Scalar>
 bool run_axis_convolution(const AxisConvolution<Scalar>& job, const Kernels<Scalar>& kernels);
 

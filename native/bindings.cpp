@@ -9,9 +9,12 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
+#include <exception>
 #include <iterator>
 #include <new>
 #include <optional>
+#include <system_error>
+#include <thread>
 
 #include "axis_tiles.h"
 #include "boxes.h"
@@ -78,9 +81,31 @@ bool signalled() {
     return PyErr_CheckSignals() != 0;
 }
 
+// On a thread of its own: what this one keeps belongs to the call that it is in.
+template <typename Work>
+void aside(const Work& work) {
+    std::exception_ptr failure;
+    const nb::gil_scoped_release release;
+    try {
+        std::thread([&] {
+            try {
+                require_room();
+                work();
+            } catch (...) {
+                failure = std::current_exception();
+            }
+        }).join();
+    } catch (const std::system_error&) {
+        throw std::bad_alloc();
+    }
+    if (failure) std::rethrow_exception(failure);
+}
+
 // Without the interpreter lock, but hearing Ctrl-C.
 template <typename Work>
 void unlocked(const Work& work) {
+    require_room();
+    if (is_asking()) return aside(work);
     bool stopped = false;
     {
         const nb::gil_scoped_release release;
@@ -113,6 +138,7 @@ Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target
     const Problem p{1, groups, inputs / groups, static_cast<Index>(w.shape(3)), {1, 1, 1}, {1, 1, 1},
                     spatial(w, 0), strides, dilation, {0, 0, 0}};
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
+    require_room();
     nb::gil_scoped_release release;
     return Weights<Scalar>(p, kernels, transpose, choice, w.data(), borrow);
 }
@@ -241,13 +267,13 @@ void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>
 // place, the cells those of the axis and of the plane. No plane is one of no cells.
 bool axis_convolution(const Weights<float>& weights, const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& source, bool source_first,
                       const nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& target, bool target_first, const Flat<const float>& offset,
-                      const Flat<const float>& input, const Flat<const float>& output, Index before, Index count, Index dilation,
+                      const Flat<const float>& input, const Flat<const float>& output, Index before, Index count, Index dilation, Index taps,
                       std::array<Index, 2> plane, std::array<Index, 2> target_plane, std::array<Index, 2> crop, Index strip, const std::string& name) {
     const Problem& p = weights.problem();
     const bool planar = plane[0] > 0;
     const Index inner = planar ? plane[0] * plane[1] : 1, target_inner = planar ? target_plane[0] * target_plane[1] : 1;
     const auto cells = static_cast<Index>(source.shape(source_first ? 2 : 1));
-    if (inner < 1 || target_inner < 1 || before < 0 || count < 1 || dilation < 1 || cells % inner)
+    if (inner < 1 || target_inner < 1 || before < 0 || count < 1 || dilation < 1 || taps < 1 || cells % inner)
         throw nb::value_error("the sizes do not fit each other");
     require_size(source.shape(source_first ? 1 : 2), p.small);
     require_size(target.shape(target_first ? 1 : 2), p.big);
@@ -259,11 +285,11 @@ bool axis_convolution(const Weights<float>& weights, const nb::ndarray<const flo
     if (!planar && p.kernel[dilation > 1 ? 2 : 1] != 1) throw nb::value_error("blocks stand along the other axis");
     if (p.groups != 6 && p.groups != 7) throw nb::value_error("tiles have 6 or 7 points");
     const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), static_cast<Index>(source.shape(0)), cells / inner, before, count,
-                                     dilation, plane, target_plane, crop, source.data(), target.data(), source_first, target_first, strip};
+                                     dilation, taps, plane, target_plane, crop, source.data(), target.data(), source_first, target_first, strip};
     const Kernels<float>& kernels = kernels_of<float>(name);
-    bool finite = false;
-    unlocked([&] { finite = run_axis_convolution(job, kernels); });
-    return finite;
+    bool fits = false;
+    unlocked([&] { fits = run_axis_convolution(job, kernels); });
+    return fits;
 }
 
 // An array for a large result, not initialised.
@@ -340,8 +366,7 @@ void define(nb::module_& module, const char* name) {
            Axes before, Index groups) {
             const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
             require_size(w.size(), kernel_size(p));
-            nb::gil_scoped_release release;
-            direct_conv_transpose(p, x.data(), w.data(), y.data());
+            unlocked([&] { direct_conv_transpose(p, x.data(), w.data(), y.data()); });
         },
         "x"_a.noconvert(), "w"_a.noconvert(), "y"_a.noconvert(), "kernel"_a, "strides"_a, "dilation"_a, "before"_a,
         "groups"_a);
@@ -351,8 +376,7 @@ void define(nb::module_& module, const char* name) {
            Axes before, Index groups) {
             const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
             require_size(w.size(), kernel_size(p));
-            nb::gil_scoped_release release;
-            direct_conv(p, y.data(), w.data(), x.data());
+            unlocked([&] { direct_conv(p, y.data(), w.data(), x.data()); });
         },
         "y"_a.noconvert(), "w"_a.noconvert(), "x"_a.noconvert(), "kernel"_a, "strides"_a, "dilation"_a, "before"_a,
         "groups"_a);
@@ -362,8 +386,7 @@ void define(nb::module_& module, const char* name) {
            Index groups) {
             const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
             require_size(w.size(), kernel_size(p));
-            nb::gil_scoped_release release;
-            direct_conv_kernel_gradient(p, x.data(), y.data(), w.data());
+            unlocked([&] { direct_conv_kernel_gradient(p, x.data(), y.data(), w.data()); });
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "strides"_a, "dilation"_a, "before"_a, "groups"_a);
 }
@@ -372,6 +395,10 @@ void define(nb::module_& module, const char* name) {
 
 NB_MODULE(_native, module) {
     nb::set_leak_warnings(false);  // plans may live in modules until the interpreter ends
+    prepare_threads();
+    prepare_weights();
+    (void)release_results();
+    (void)pairs_of(kernels_of<float>(instruction_sets().front()));
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
     module.def("instruction_sets", instruction_sets);
     module.def("algorithms", algorithm_names, "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a);
@@ -382,7 +409,7 @@ NB_MODULE(_native, module) {
         },
         "a"_a.noconvert(), "b"_a.noconvert());
     module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a, "target"_a.noconvert(), "target_first"_a,
-               "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "plane"_a, "target_plane"_a,
+               "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "taps"_a, "plane"_a, "target_plane"_a,
                "crop"_a, "strip"_a, "name"_a);
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);

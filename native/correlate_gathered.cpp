@@ -192,7 +192,7 @@ private:
         for (Index cell = part.first_cell; cell < part.first_cell + part.cells; ++cell) {
             const Index line = cell / columns.count, m1 = line % lines.count, m0 = line / lines.count % planes.count;
             if (whole_taps(planes, m0) && whole_taps(lines, m1) && whole_taps(columns, cell % columns.count)) continue;
-            if (!kernels_.all_finite(x_ + cell * inputs_ + part.group * p_.small + part.column, part.columns)) return false;
+            if (!kernels_.all_finite(x_ + cell * inputs_ + part.group * p_.small + part.column, part.columns, Scalar(1))) return false;
         }
         return true;
     }

@@ -232,6 +232,12 @@ private:
         return w_ + row * inputs_ + part.group * p_.small + part.first_column;
     }
 
+    // Whether a tap takes some cell of an axis to one of the other side.
+    bool meets_cells(std::size_t axis, Index tap) const {
+        const Strip alone = strip_of(p_, axis, tap, 1);
+        return alone.from < alone.to;
+    }
+
     // The sums of a member into its taps, and whether they are finite.
     bool finish(const Part& part, const std::array<Strip, 3>& member, const Scalar* sums, Index plane, Index width, bool adds) const {
         const Form &lines = part.unit->lines(), &columns = part.unit->columns();
@@ -241,11 +247,23 @@ private:
                 taps[static_cast<std::size_t>(a * columns.taps + b)] =
                     weights(part, member[0].tap, member[1].tap + (a + 1 < lines.taps ? (lines.taps - 1 - a) * p_.strides[1] : 0),
                             member[2].tap + (b + 1 < columns.taps ? (columns.taps - 1 - b) * p_.strides[2] : 0));
-        kernels_.tile_taps({sums, plane, width, part.rows, part.columns, taps.data(), inputs_, adds, lines, columns});
+        // Tiles leave rounding errors of their neighbours in taps that meet no cell.
+        std::array<Scalar*, 9> own = taps;
+        std::vector<Scalar> lost;
+        for (Index tap = 0; tap < part.unit->taps(); ++tap) {
+            const bool meets = meets_cells(1, member[1].tap + (lines.taps - 1 - tap / columns.taps) * p_.strides[1]) &&
+                               meets_cells(2, member[2].tap + (columns.taps - 1 - tap % columns.taps) * p_.strides[2]);
+            if (meets) continue;
+            Scalar*& weight = own[static_cast<std::size_t>(tap)];
+            for (Index row = 0; row < part.rows && !adds; ++row) std::fill_n(weight + row * inputs_, part.columns, Scalar(0));
+            lost.resize(static_cast<std::size_t>(part.rows * inputs_ + width));
+            weight = lost.data();
+        }
+        kernels_.tile_taps({sums, plane, width, part.rows, part.columns, own.data(), inputs_, adds, lines, columns});
         bool finite = true;
         for (Index tap = 0; tap < part.unit->taps() && finite; ++tap)
             for (Index row = 0; row < part.rows && finite; ++row)
-                finite = kernels_.all_finite(taps[static_cast<std::size_t>(tap)] + row * inputs_, part.columns);
+                finite = kernels_.all_finite(taps[static_cast<std::size_t>(tap)] + row * inputs_, part.columns, Scalar(1));
         return finite;
     }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "threads.h"
+
 namespace backstride {
 namespace {
 
@@ -52,8 +54,10 @@ std::ptrdiff_t cells(const Axes& size) { return size[0] * size[1] * size[2]; }
 template <typename Visit>
 void for_each_term(const Problem& p, bool from_input, Visit visit) {
     const auto inputs = p.groups * p.small, outputs = p.groups * p.big;
+    std::ptrdiff_t done = 0;
     for (std::ptrdiff_t image = 0; image < p.batch; ++image)
         for_each_meeting(p, from_input, [&](std::ptrdiff_t own, std::ptrdiff_t tap, std::ptrdiff_t other) {
+            if ((done += outputs * p.small) > 1 << 16) pause(), done = 0;
             const auto small = (image * cells(p.input) + (from_input ? own : other)) * inputs;
             const auto large = (image * cells(p.output) + (from_input ? other : own)) * outputs;
             for (std::ptrdiff_t channel = 0; channel < outputs; ++channel) {

@@ -228,6 +228,7 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
     const Index dilation = planar ? 1 : draw.between(1, 3), blocks = planar ? 1 : draw.between(1, 3);
     const Index length = draw.between(1, 60), before = draw.between(0, 5), count = draw.between(1, 70), tiles = (count + 4 * dilation - 1) / (4 * dilation);
     const std::array<Index, 2> plane{draw.between(1, 4), draw.between(1, 4)}, taps{draw.between(1, 3), draw.between(1, 3)};
+    const Index own_taps = draw.between(1, 12);
     const std::array<Index, 2> crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};
     const Index inner = planar ? plane[0] * plane[1] : 1;  // planes keep their size
     Problem p{batch, points, channels, outputs, {}, {}, {}, {1, 1, 1}, {1, 1, 1}, {}};
@@ -259,12 +260,16 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
             for (Index c = 0; c < outputs; ++c)
                 for (Index q = 0; q < points; ++q) {
                     const Index t = cell / (4 * distance), row = cell / distance % 4;
-                    expected[place(to_first, cell, count * inner, c, outputs)] += output[static_cast<std::size_t>(row * points + q)] * products[static_cast<std::size_t>(((t * distance + cell % distance) * points + q) * outputs + c)];
+                    const Index at = cell / inner - before;
+                    bool meets = false;
+                    for (Index tap = 0; tap < own_taps; ++tap) meets = meets || (at + tap * dilation >= 0 && at + tap * dilation < length);
+                    expected[place(to_first, cell, count * inner, c, outputs)] += output[static_cast<std::size_t>(row * points + q)] *
+                        (meets ? products[static_cast<std::size_t>(((t * distance + cell % distance) * points + q) * outputs + c)] : offset[static_cast<std::size_t>(q * outputs + c)]);
                 }
     }
     const Weights<float> weights(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, w.data());
     const std::array<Index, 2> none{0, 0};
-    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), batch, length, before, count, dilation, planar ? plane : none,
+    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), batch, length, before, count, dilation, own_taps, planar ? plane : none,
                                      planar ? plane : none, planar ? crop : none, x.data(), found.data(), from_first, to_first, draw.between(1, 3000)};
     return run_axis_convolution(job, kernels) && agree("convolution by tiles along an axis", expected, found);
 }

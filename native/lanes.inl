@@ -201,16 +201,16 @@ void copy_lines(const Scalar* from, Index step, Index lines, Index count, Scalar
     }
 }
 
-// x * 0 is 0, or NaN where x is not finite.
+// x * scale * 0 is 0, or NaN where x * scale is not finite.
 template <typename Scalar>
-bool all_finite(const Scalar* x, Index count) {
+bool all_finite(const Scalar* x, Index count, Scalar scale) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> sums[4] = {};
     Index i = 0;
     for (; i + 4 * lanes <= count; i += 4 * lanes)
-        for (int n = 0; n < 4; ++n) sums[n] += *reinterpret_cast<const Loose<Scalar>*>(x + i + n * lanes) * Scalar(0);
+        for (int n = 0; n < 4; ++n) sums[n] += *reinterpret_cast<const Loose<Scalar>*>(x + i + n * lanes) * scale * Scalar(0);
     Scalar sum = 0;
-    for (; i < count; ++i) sum += x[i] * Scalar(0);
+    for (; i < count; ++i) sum += x[i] * scale * Scalar(0);
     const Vector<Scalar> all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (Index lane = 0; lane < lanes; ++lane) sum += all[lane];
     return sum == 0;

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -24,13 +25,15 @@ namespace {
 // The calling thread asks between tasks, now and then, whether to go on.
 thread_local bool (*interrupted)() = nullptr;
 thread_local std::chrono::steady_clock::time_point asked;
+thread_local bool asking = false;
 
 void ask() {
-    if (!interrupted) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - asked < std::chrono::milliseconds(20)) return;
-    asked = now;
-    if (interrupted()) throw Interrupted();
+    if (!interrupted || asking || std::chrono::steady_clock::now() - asked < std::chrono::milliseconds(20)) return;
+    asking = true;
+    const bool stops = interrupted();
+    asking = false;
+    asked = std::chrono::steady_clock::now();  // however long that took, work goes on between two questions
+    if (stops) throw Interrupted();
 }
 
 int processors() {
@@ -66,7 +69,8 @@ bool watch(const Condition& condition) {
     return condition();
 }
 
-// Whether there is memory for the destructors of thread-local buffers: the C library ends the process where there is none.
+// Whether there is memory for a thread's own variables and for the destructors of its buffers: the C library ends the process
+// where there is none. Nothing that is thread_local may be touched before.
 bool has_room() {
     void* volatile room = std::malloc(std::size_t(1) << 16);  // or a compiler leaves it out
     void* const got = room;
@@ -90,9 +94,7 @@ struct Round {
     }
 
     // Not the caller, who does all the work where the others have no memory left.
-    void help() {
-        if (has_room()) take();
-    }
+    void help();
 
     void take() {
         for (std::ptrdiff_t task; (task = next.fetch_add(1)) < tasks;) {
@@ -156,6 +158,14 @@ private:
 thread_local bool inside = false;
 std::atomic<int> chosen{0};
 
+void Round::help() {
+    if (!has_room()) return;
+    (void)std::uncaught_exceptions();  // the C++ library's own
+    inside = true;
+    take();
+    inside = false;
+}
+
 // Never destroyed: its threads outlive static destruction, and a forked child has none of them.
 std::atomic<Pool*> current{nullptr};
 
@@ -181,7 +191,6 @@ Pool& pool() {
 }
 
 void Pool::serve(int number) {
-    inside = true;
     unsigned long seen = 0;
     for (;;) {
         const auto called = [&] { return round_.load() != seen; };
@@ -207,6 +216,16 @@ void Pool::serve(int number) {
 }
 
 }  // namespace
+
+void pause() { ask(); }
+
+void require_room() {
+    if (!has_room()) throw std::bad_alloc();
+}
+
+bool is_asking() { return asking; }
+
+void prepare_threads() { (void)pool(); }
 
 Interruptible::Interruptible(bool (*check)()) {
     interrupted = check;
@@ -240,9 +259,9 @@ void run_lent(decltype(Team::run) run, std::ptrdiff_t tasks, int threads, const 
     all.round.begin(tasks, work);
     const auto take = [](void* data) {
         auto& given = *static_cast<Lent*>(data);
+        if (std::this_thread::get_id() != given.caller) return given.round.help();
         inside = true;
-        if (std::this_thread::get_id() == given.caller) given.round.take();
-        else given.round.help();
+        given.round.take();
         inside = false;
     };
     run(take, &all, static_cast<unsigned>(threads), 0);

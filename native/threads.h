@@ -25,9 +25,20 @@ void share_threads(const Team& team);
 // The first exception of a task is thrown again here, after all threads have stopped.
 void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work);
 
-// While it lives, `parallel` asks `check` every 20 ms or so, between tasks of the calling thread, and throws
-// Interrupted where that says yes.
+// While it lives, the calling thread asks `check` every 20 ms or so, between tasks and in `pause`, and throws Interrupted
+// where that says yes.
 struct Interrupted {};
+
+void pause();
+
+// Throws std::bad_alloc where there is no memory for what a thread keeps; to be called before all else.
+void require_room();
+
+// Whether the calling thread is asking: a signal's handler called the engine again, in the midst of a call.
+bool is_asking();
+
+// What is made once for the process is made here, rather than while another thread forks.
+void prepare_threads();
 
 class Interruptible {
 public:

@@ -213,6 +213,14 @@ struct AxisTiles {
     Index to_tile, to_next, to_row;
 };
 
+// Tiles add numbers that one output does not read. So that nothing overflows where sums of the products themselves do not, they
+// take numbers below 2^60 and weights below 2^40 in single precision (2^480 and 2^320 in double), for up to 2^20 products of a
+// sum: transforms let each of them grow 2^8 times at most. These factors make greater numbers infinite.
+template <typename Scalar>
+constexpr Scalar scale_of_numbers = sizeof(Scalar) == 4 ? Scalar(0x1p68f) : Scalar(0x1p544);
+template <typename Scalar>
+constexpr Scalar scale_of_weights = sizeof(Scalar) == 4 ? Scalar(0x1p88f) : Scalar(0x1p704);
+
 template <typename Scalar>
 struct Kernels {
     const char* name;
@@ -232,7 +240,7 @@ struct Kernels {
     void (*copy_lines)(const Scalar* from, Index step, Index lines, Index count, Scalar* to, Index pitch);
     void (*lane_product)(const LaneProduct<Scalar>&);
     void (*interleave)(const Interleave<Scalar>&);
-    bool (*all_finite)(const Scalar*, Index);
+    bool (*all_finite)(const Scalar*, Index, Scalar scale);  // times the scale
     void (*tile_input)(const TileInput<Scalar>&);
     void (*tile_weights)(const TileWeights<Scalar>&);
     void (*tile_output)(const TileOutput<Scalar>&);

@@ -3,7 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <new>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #include "boxes.h"
 #include "dispatch.h"
@@ -16,13 +21,13 @@ namespace {
 
 // Copies them on the way, where there is a place to.
 template <typename Scalar>
-bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Scalar* copy = nullptr) {
+bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Scalar scale, Scalar* copy = nullptr) {
     constexpr Index each = 1 << 16;
     std::atomic<bool> finite{true};
     parallel((count + each - 1) / each, [&](Index task) {
         const Index own = std::min(each, count - task * each);
         if (copy) std::copy_n(x + task * each, own, copy + task * each);
-        if (!kernels.all_finite((copy ? copy : x) + task * each, own)) finite.store(false);
+        if (!kernels.all_finite((copy ? copy : x) + task * each, own, scale)) finite.store(false);
     });
     return finite.load();
 }
@@ -60,9 +65,9 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
     return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
 }
 
-// What a target cell without taps holds, in every cell.
+// What a target cell without taps holds.
 template <typename Scalar>
-void fill(const Pass<Scalar>& pass) {
+std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
     const Side& side = pass.side;
     std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * pass.panel_width()));
     const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
@@ -70,6 +75,14 @@ void fill(const Pass<Scalar>& pass) {
     for (Index group = 0; group < side.groups; ++group)
         pass.kernels.gather({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
              pass.bias_of(group), side.channels, 0, panels, pass.activation, scratch.data()});
+    return cell;
+}
+
+// The same in every cell.
+template <typename Scalar>
+void fill(const Pass<Scalar>& pass) {
+    const Side& side = pass.side;
+    const std::vector<Scalar> cell = untouched(pass);
     const Index count = pass.problem.batch * cells(side.target);
     const Index each = std::max<Index>(1, 65536 / side.target_channels);
     parallel((count + each - 1) / each, [&](Index task) {
@@ -89,6 +102,48 @@ bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
         if (distinct < sweeps.front().axes[axis].stride) return true;
     }
     return false;
+}
+
+// Cells of an inner axis that no tap takes to the other side, but for those between neighbouring taps: tiles leave rounding
+// errors of their neighbours in them.
+std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose) {
+    const Index stride = p.strides[axis], before = p.before[axis], reach = (p.kernel[axis] - 1) * p.dilation[axis];
+    const Index size = (transpose ? p.output : p.input)[axis], other = (transpose ? p.input : p.output)[axis];
+    const auto reached = [&](Index cell) {
+        for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
+            const Index shift = tap * p.dilation[axis] - before, at = transpose ? cell - shift : cell * stride + shift;
+            if (at >= 0 && (!transpose || at % stride == 0) && (transpose ? at / stride : at) < other) return true;
+        }
+        return false;
+    };
+    // From `low` to `high`, cells have all their taps.
+    const Index low = std::clamp<Index>(transpose ? reach - before : (before + stride - 1) / stride, 0, size);
+    const Index last = transpose ? (other - 1) * stride - before : floor_divided(other - 1 + before - reach, stride);
+    const Index high = std::clamp<Index>(last + 1, low, size);
+    std::vector<Index> found;
+    for (Index cell = 0; cell < size; ++cell) {
+        if (cell == low) cell = high;
+        if (cell < size && !reached(cell)) found.push_back(cell);
+    }
+    return found;
+}
+
+// Makes them exact.
+template <typename Scalar>
+void settle(const Pass<Scalar>& pass) {
+    const Side& side = pass.side;
+    const std::vector<Index> lines = unreached(pass.problem, 1, side.transpose), columns = unreached(pass.problem, 2, side.transpose);
+    if (lines.empty() && columns.empty()) return;
+    const std::vector<Scalar> cell = untouched(pass);
+    const auto set = [&](Index line, Index column) {
+        std::copy(cell.begin(), cell.end(), pass.target + (line * side.target[2] + column) * side.target_channels);
+    };
+    parallel(pass.problem.batch * side.target[0], [&](Index plane) {
+        for (const Index line : lines)
+            for (Index column = 0; column < side.target[2]; ++column) set(plane * side.target[1] + line, column);
+        for (Index line = 0; line < side.target[1]; ++line)
+            for (const Index column : columns) set(plane * side.target[1] + line, column);
+    });
 }
 
 template <typename Scalar>
@@ -124,6 +179,7 @@ void run_all(const Pass<Scalar>& pass) {
         const auto run = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
         run(pass, sweep, block, group, first, last);
     });
+    if (std::any_of(pass.forms.begin(), pass.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(pass);
 }
 
 // Bias and activation of finished sums, in place.
@@ -161,9 +217,9 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
       forced_(choice.algorithm != Algorithm::automatic),
       kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small) {
     if (!borrow) own_.emplace(kernel_size_);
-    const bool finite = all_finite(kernels, w, kernel_size_, borrow ? nullptr : own_->data());
+    small_ = all_finite(kernels, w, kernel_size_, scale_of_weights<Scalar>, borrow ? nullptr : own_->data());
     kernel_ = borrow ? w : own_->data();
-    finite_ = choice.pairs || finite;
+    finite_ = choice.pairs || small_ || all_finite(kernels, w, kernel_size_, Scalar(1));
     if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
 }
 
@@ -180,15 +236,38 @@ Kept<Scalar>::~Kept() {
     else ::operator delete(data_, std::align_val_t{64});
 }
 
-// Packed weights are made on the first call that needs them, and kept.
+namespace {
+
+// Of the tables of all weights, held for a look and never while they are packed: so a fork waits for it, and a signal's handler
+// that calls the engine in the midst of a call does not.
+std::mutex& tables() {
+    static std::mutex* const all = [] {
+        auto* made = new std::mutex;
+#if defined(__unix__) || defined(__APPLE__)
+        pthread_atfork([] { tables().lock(); }, [] { tables().unlock(); }, [] { tables().unlock(); });
+#endif
+        return made;
+    }();
+    return *all;
+}
+
+}  // namespace
+
+void prepare_weights() { (void)tables(); }
+
+// Packed weights are made on the first call that needs them, and kept. Threads that need them at the same time each make
+// their own; the first ones are kept.
 template <typename Scalar>
 const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto known = packed_.find(key);
-    if (known != packed_.end()) return known->second.data();
+    {
+        const std::lock_guard<std::mutex> lock(tables());
+        const auto known = packed_.find(key);
+        if (known != packed_.end()) return known->second.data();
+    }
     Kept<Scalar> memory(size);
     fill(memory.data());
-    return packed_.emplace(key, std::move(memory)).first->second.data();
+    const std::lock_guard<std::mutex> lock(tables());
+    return packed_.try_emplace(key, std::move(memory)).first->second.data();
 }
 
 template <typename Scalar>
@@ -263,7 +342,7 @@ Algorithm Weights<Scalar>::pairs_algorithm() const {
 template <typename Scalar>
 const Weights<Scalar>& Weights<Scalar>::pairs() const {
     if constexpr (sizeof(Scalar) == 4) {
-        std::call_once(paired_, [&] {
+        if (!pairs_.load()) {
             const Index inputs = problem_.groups * problem_.small, rows = kernel_size_ / inputs;
             std::vector<Half> bits(static_cast<std::size_t>(kernel_size_));
             kernels_.narrow(kernel_, kernel_size_, bits.data(), Storage::bfloat16);
@@ -276,10 +355,12 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
                     const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
                     std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
                 }
-            pairs_ = std::make_unique<const Weights>(halved(problem_), *pairs_of(kernels_), transpose_, Choice{pairs_algorithm(), false, true}, both.data());
-        });
+            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{pairs_algorithm(), false, true}, both.data());
+            const Weights* none = nullptr;
+            if (!pairs_.compare_exchange_strong(none, made)) delete made;  // another thread was first
+        }
     }
-    return *pairs_;
+    return *pairs_.load();
 }
 
 template <typename Scalar>
@@ -287,7 +368,7 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
     const Side apart(p, stack_, transpose_, 1);
     std::vector<Sweep> all;
     std::vector<Forms> forms;
-    bool tiled = false;
+    bool tiled = false, fits = true;  // whether numbers are such that tiles, where there are some, may run
     for (const Sweep& sweep : sweeps(p, transpose_, stack_, 1)) {
         const bool may = algorithm_ == Algorithm::winograd;
         for (const Tiled& part : may ? choose_tiles(p, apart, sweep, kernels_, forced_) : std::vector<Tiled>{{sweep, Forms()}}) {
@@ -298,14 +379,15 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
     }
     const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
     const bool holes = transpose_ && has_holes(p, stack_);
-    const bool spreads = (tiled || holes) && !all_finite(kernels_, source, inputs);
-    const Index merged = tiled && !spreads ? 1 : merged_taps(p, transpose_);
-    if (spreads || merged > 1) {
+    if (tiled && !(small_ && all_finite(kernels_, source, inputs, scale_of_numbers<Scalar>))) tiled = fits = false;
+    const bool spreads = holes && !tiled && !all_finite(kernels_, source, inputs, Scalar(1));
+    const Index merged = tiled ? 1 : merged_taps(p, transpose_);
+    if (!fits || merged > 1) {
         all = sweeps(p, transpose_, stack_, merged);
         forms.assign(all.size(), Forms());
     }
     const Side side(p, stack_, transpose_, merged, alone && passes(p, all, forms));
-    if (algorithm_ == Algorithm::definition || !finite_ || (spreads && holes)) {
+    if (algorithm_ == Algorithm::definition || !finite_ || spreads) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);
         finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);

@@ -2,10 +2,9 @@
 // of rows or tiles, under 8 MiB. Three spatial axes; the order of axes in memory is free.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,11 +51,14 @@ public:
     Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w,
             bool borrow = false);
 
+    ~Weights() { delete pairs_.load(); }
+
     Algorithm algorithm() const { return algorithm_; }
 
     // How half precision is computed: as single is, but bfloat16 by products of pairs where the processor has them.
     Algorithm algorithm(Storage storage) const { return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_; }
     const Problem& problem() const { return problem_; }
+    bool small() const { return small_; }
 
     // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch. `alone`: there is no
     // other call with these weights.
@@ -88,11 +90,12 @@ private:
     Index kernel_size_;
     std::optional<Kept<Scalar>> own_;
     const Scalar* kernel_;
-    bool finite_;
-    mutable std::mutex mutex_;
+    bool finite_, small_;  // `small_`: as tiles take them
     mutable std::map<Key, Kept<Scalar>> packed_;
-    mutable std::once_flag paired_;
-    mutable std::unique_ptr<const Weights> pairs_;
+    mutable std::atomic<const Weights*> pairs_{nullptr};
 };
+
+// What is made once for the process is made here, rather than while another thread forks.
+void prepare_weights();
 
 }  // namespace backstride

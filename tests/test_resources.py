@@ -152,3 +152,171 @@ def test_a_long_call_can_be_interrupted() -> None:
     """Between images: after an eighth of the work, measured in processor time, the rest is left undone."""
     (share,) = run_python(INTERRUPT)
     assert float(share) < 0.5
+
+
+STOPPED = """
+import signal
+import time
+import numpy as np
+import backstride as bs
+
+def handler(*_):
+    global heard
+    heard += 1
+    if heard == {most}:
+        raise KeyboardInterrupt
+
+x, kernel = np.ones((1, 160, 160, 32), np.float32), np.ones((5, 5, 32, 32), np.float32)
+if "{name}" == "definition":
+    run = bs.plan(kernel, algorithm="definition")
+elif "{name}" == "conv":
+    run = lambda x: bs.conv(x, kernel)
+elif "{name}" == "gradient":
+    y = np.ones((1, 156, 156, 32), np.float32)
+    run = lambda x: bs.conv_kernel_gradient(x, y, kernel.shape)
+    _ = bs.conv_kernel_gradient(x[:, :5, :5].copy(), y[:, :1, :1].copy(), kernel.shape)
+else:
+    run = lambda x: bs.conv_transpose(x, kernel)
+heard = 0
+if "{name}" != "gradient":
+    _ = run(x[:, :5, :5].copy())
+_ = signal.signal(signal.SIGPROF, handler)
+_ = signal.setitimer(signal.ITIMER_PROF, 0.03, 0.03)
+try:
+    _ = run(x)
+    found = "ended"
+except KeyboardInterrupt:
+    found = "stopped"
+_ = signal.setitimer(signal.ITIMER_PROF, 0)
+print(found, heard)
+"""
+
+
+@pytest.mark.parametrize("name", ["definition", "conv_transpose", "conv", "gradient"])
+def test_the_plain_loops_are_interrupted_too_and_end_while_handlers_run(name: str) -> None:
+    words = {VARIABLE: COMPILED[0] if name == "definition" else "direct"}
+    assert run_python(STOPPED.format(name=name, most=2), **words) == ["stopped 2"]
+    ended, heard = run_python(STOPPED.format(name=name, most=0), **words)[0].split()
+    assert ended == "ended"
+    assert int(heard) > 2
+
+
+HANDLER = """
+import signal
+import numpy as np
+import backstride as bs
+
+bs.set_num_threads({threads})
+random = np.random.default_rng(0)
+x, kernel = (random.integers(-3, 4, shape).astype(np.float32) for shape in ((8, 32, 32, 128), (4, 4, 128, 128)))
+small = x[:1, :4, :4].copy()
+model = bs.plan(kernel, strides=2)
+expected, expected_small = model(x), model(small)
+assert np.array_equal(bs.conv_transpose(small, kernel, strides=2), expected_small)
+results = []
+
+def handler(*_):
+    results.append(np.array_equal(plan(small), expected_small))
+    results.append(np.array_equal(bs.conv_transpose(small, kernel, strides=2), expected_small))
+
+_ = signal.signal(signal.SIGPROF, handler)
+for data in (x, np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1]):
+    for _ in range(2):
+        plan = bs.plan(kernel, strides=2)
+        _ = signal.setitimer(signal.ITIMER_PROF, 0.001, 0.003)
+        found = plan(data)
+        _ = signal.setitimer(signal.ITIMER_PROF, 0)
+        results.append(np.array_equal(found, expected))
+print(all(results), len(results))
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signals_handler_may_call_the_plan_that_is_being_packed_and_run(threads: int, target: str) -> None:
+    right, count = run_python(HANDLER.format(threads=threads), **{VARIABLE: target})[0].split()
+    assert right == "True"
+    assert int(count) > 6
+
+
+FORK = """
+import os
+import signal
+import threading
+import numpy as np
+import backstride as bs
+from backstride import recent
+
+random = np.random.default_rng(0)
+x, kernel = (random.standard_normal(shape, np.float32) for shape in ((1, 4, 4, 256), (4, 4, 256, 256)))
+expected = bs.plan(kernel, strides=2)(x)
+wrong = 0
+for attempt in range({attempts}):
+    plan, started = bs.plan(kernel, strides=2), threading.Event()
+
+    def work():
+        _ = started.set()
+        _ = plan(x), bs.conv_transpose(x, kernel + attempt, strides=2)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    _ = started.wait()
+    child = os.fork()
+    if child == 0:
+        _ = signal.alarm(60)  # a child that hangs ends by it
+        same = np.array_equal(plan(x), expected) and np.array_equal(bs.conv_transpose(x, kernel, strides=2), expected)
+        os._exit(0 if same else 1)
+    wrong += os.waitpid(child, 0)[1] != 0
+    thread.join()
+with recent._lock:
+    child = os.fork()
+    if child == 0:
+        _ = signal.alarm(60)
+        thread = threading.Thread(target=lambda: bs.conv_transpose(x, kernel, strides=2))
+        thread.start()
+        thread.join()
+        os._exit(0)
+    wrong += os.waitpid(child, 0)[1] != 0
+print(wrong)
+"""
+
+
+def test_a_child_that_is_forked_while_another_thread_packs_and_looks_up_computes() -> None:
+    assert run_python(FORK.format(attempts=8)) == ["0"]
+
+
+THREADS = """
+import os
+import resource
+import threading
+import numpy as np
+import backstride as bs
+
+bs.set_num_threads(3)
+x, kernel = np.ones((2, 16, 16, 64), np.float32), np.ones((4, 4, 64, 64), np.float32)
+plan = bs.plan(kernel, strides=2)
+_ = plan(x)
+
+def size():
+    with open("/proc/self/statm") as file:
+        return 4096 * int(file.read().split()[0])
+
+ends = set()
+for kilobytes in range({first}, {last}, {step}):
+    child = os.fork()  # with no threads yet
+    if child == 0:
+        _ = resource.setrlimit(resource.RLIMIT_AS, (size() + kilobytes * 1024, resource.RLIM_INFINITY))
+        try:
+            _ = plan(x)
+        except MemoryError:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    ends.add(status)
+print(*sorted(ends))
+"""
+
+
+def test_threads_that_begin_without_memory_end_no_process() -> None:
+    """Limits around that of a thread's stack and its own variables."""
+    (line,) = run_python(THREADS.format(first=0, last=20000, step=128))
+    assert set(map(int, line.split())) <= {0, 256}

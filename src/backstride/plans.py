@@ -164,8 +164,8 @@ def plan(
 
     The kernel is copied: later changes to it do not reach the plan. Parameters, errors and the
     result are those of `conv_transpose`. `plan.algorithm` says how it is computed; `algorithm` forces one by name,
-    `winograd=False` keeps to sums of the products themselves (direct sums are within 4 units in the last place
-    times sqrt(terms) of sum |x||w|, Winograd's within 1e-6 of it):
+    `winograd=False` keeps to sums of the products themselves, whose rounding errors are relative to what an output
+    reads; those of Winograd's tiles are relative to the largest numbers nearby (docs/engine.md has both bounds):
 
     >>> kernel = np.ones((4, 4, 64, 64), np.float32)
     >>> plan(kernel, strides=2, algorithm="phases").algorithm

@@ -24,10 +24,20 @@ MOST_BYTES = 64 << 20
 MOST_GEOMETRIES = 256
 PLAIN = frozenset((int, str, type(None)))
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler may call in the midst of a call
 _plans: OrderedDict[Any, tuple[Any, Any, Any]] = OrderedDict()
 _geometries: dict[Any, Geometry] = {}
 _checked: dict[Any, tuple[Implementation, Call]] = {}
+
+
+def _renew_lock() -> None:
+    """In a forked child, where the thread that holds the lock may not be."""
+    global _lock  # noqa: PLW0603  there is one for all
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def find(kernel: Any, bias: Any, options: dict[str, Any]) -> Any:
@@ -56,7 +66,7 @@ def add(kernel: Any, bias: Any, options: dict[str, Any], call: Any) -> None:
     with _lock:
         _ = _plans.pop(key, None)
         _plans[key] = (kernel.copy(), None if bias is None else np.array(bias), call)
-        while len(_plans) > MOST_PLANS or sum(entry[0].nbytes for entry in _plans.values()) > MOST_BYTES:
+        while len(_plans) > MOST_PLANS or sum(entry[0].nbytes for entry in tuple(_plans.values())) > MOST_BYTES:
             _ = _plans.popitem(last=False)
 
 

@@ -99,8 +99,8 @@ def convolution(
 
     `padding`: (before, after) zeros for each axis. `dilation`: that of one axis; three have none. The result has the
     memory format of `x`; or, with `rows`, the channels of a cell side by side, as is fastest. None where
-    there is nothing to gain: the weight keeps changing, or there is no compiled kernel; and where the result
-    holds NaN or infinity: those of `x` must reach only the outputs that read them.
+    there is nothing to gain: the weight keeps changing, or there is no compiled kernel; and where `x` or the weight
+    holds NaN, infinity or very large numbers: those of `x` must reach only the outputs that read them.
     """
     batch, _, length, *plane = x.shape
     kernel = weight.shape[3:]
@@ -115,7 +115,7 @@ def convolution(
     result = _empty(sizes[0] if first else sizes[1])
     matrices = transforms(plan.taps)
     crop = [k - 1 - before for k, (before, _) in zip(kernel, padding[1:], strict=True)]
-    finite = native._native.axis_convolution(
+    fits = native._native.axis_convolution(
         plan.packed,
         array_of(lines.contiguous()).reshape(batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))),
         lines is x,
@@ -126,11 +126,12 @@ def convolution(
         padding[0][0],
         count,
         dilation,
+        weight.shape[2],
         *((plane, planes, crop) if plane else (NO_PLANE,) * 3),
         STRIP,
         plan.implementation.name,
     )
-    if not finite:
+    if not fits:
         return None
     if first:
         return result.view(batch, weight.shape[0], count, *planes)
