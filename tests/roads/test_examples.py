@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backstride.roads import splits
-from backstride.roads.config import read_config
+from backstride.roads.config import located, read_config
 from backstride.roads.polygons import read_polygons
 from backstride.roads.sample import Sample
 
@@ -30,7 +30,7 @@ def test_configs(path: Path) -> None:
     if not config.data.folder:
         assert config.data.scenes > 0
         return
-    frames = read_polygons(ROOT / config.data.folder)
+    frames = read_polygons(Path(located(config, EXAMPLES).data.folder))
     samples = [Sample(frame.name, Path(frame.name), group=frame.group) for frame in frames]
     if not config.data.held_out:  # each in turn
         assert len({sample.group for sample in samples}) == 5

@@ -1,4 +1,4 @@
-"""Progress of a run on the console: bars for epochs and batches, and a line for every epoch."""
+"""Progress of a run on the console: bars for epochs and batches, or lines where the output is a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from backstride.roads.lines import Lines
 
 callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 
@@ -24,6 +26,7 @@ class Bars(callbacks.Callback):
             TextColumn("{task.fields[note]}"),
         )
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.lines = None if console.is_terminal else Lines(lambda line: console.print(line, soft_wrap=True))
         self.epochs: Any = None
         self.batches: Any = None
 
@@ -44,7 +47,10 @@ class Bars(callbacks.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One more."""
-        _ = trainer, pl_module, batch
+        _ = pl_module, batch
+        if self.batches is not None and self.lines is not None:
+            label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, batch"
+            self.lines(label, batch_idx + 1, trainer.num_training_batches, f"loss {float(outputs['loss']):.4f}")
         if self.batches is not None:
             self.progress.update(self.batches, completed=batch_idx + 1, note=f"loss {float(outputs['loss']):.4f}")
 
@@ -59,7 +65,9 @@ class Bars(callbacks.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """One more."""
-        _ = trainer, pl_module, outputs, batch, dataloader_idx
+        _ = pl_module, outputs, batch, dataloader_idx
+        if self.batches is not None and self.lines is not None:
+            self.lines("held out, batch", batch_idx + 1, sum(trainer.num_val_batches))
         if self.batches is not None:
             self.progress.update(self.batches, completed=batch_idx + 1)
 

@@ -88,6 +88,12 @@ def meaning_of(path: Path) -> Meaning:
     return meaning
 
 
+def config_of(path: Path) -> RunConfig:
+    """The config of a checkpoint; reads no weights."""
+    file = found(path)
+    return _config(read_metadata(file, "checkpoint"), file)
+
+
 def keep_threshold(path: Path, threshold: float) -> Path:
     """Keep with a checkpoint from which probability on a pixel is road; `predict` and `evaluate` go by it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 Section = TypeVar("Section")
 LARGEST_FILE = 2**20
+ENCODERS = ("vgg16", "resnet34", "mobilenetv3", "mobilenetv3-minimal")
 LIBRARIES = ("pytorchcv", "timm")  # encoders that they have by name
+NAME = re.compile(r"\w+(\.\w+)?")  # no address: timm would follow "hf-hub:..." and "local-dir:..."
+LEGAL = f"{', '.join(ENCODERS)}, pytorchcv:NAME, timm:NAME or package.module:factory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,82 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
+CHOICES = {
+    "schedule": ("poly", "cosine", "constant"),
+    "optimizer": ("adamw", "sgd"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "accelerator": ("auto", "cpu", "cuda"),
+}
+POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
+NOT_NEGATIVE = ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup", "threads")
+
+
+def check_config(config: RunConfig) -> None:
+    """Raise `ValueError` for what no run can have; needs no library and no data."""
+    check_model(config.model)
+    settings = config.train
+    for name in POSITIVE:
+        if getattr(settings, name) < 1:
+            message = f"`{name}` (={getattr(settings, name)}) must be at least 1; the nearest legal value is 1"
+            raise ValueError(message)
+    for name in NOT_NEGATIVE:
+        if not 0 <= getattr(settings, name) < float("inf"):
+            message = f"`{name}` (={getattr(settings, name)}) must not be negative; the nearest legal value is 0"
+            raise ValueError(message)
+    for name, legal in CHOICES.items():
+        if getattr(settings, name) not in legal:
+            message = f"`{name}` (={getattr(settings, name)!r}) must be one of {', '.join(legal)}"
+            raise ValueError(message)
+    size = config.data.size
+    if size and (len(size) != 2 or min(size) < 32):
+        message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
+        raise ValueError(message)
+
+
+def check_model(config: ModelConfig) -> None:
+    """The same for the network alone."""
+    source, _, model = config.encoder.partition(":")
+    code = is_code(config.encoder) and model.isidentifier() and all(part.isidentifier() for part in source.split("."))
+    if config.encoder not in ENCODERS and not code and not (source in LIBRARIES and NAME.fullmatch(model)):
+        message = f"`encoder` (={config.encoder!r}) must be {LEGAL}"
+        raise ValueError(message)
+    for name in ("classes", "head", "head_kernel"):
+        if getattr(config, name) < 1:
+            message = f"`{name}` (={getattr(config, name)}) must be at least 1; the nearest legal value is 1"
+            raise ValueError(message)
+    if config.classes < 2:
+        message = f"`classes` (={config.classes}) must be at least 2, background and road"
+        raise ValueError(message)
+    if config.head_kernel % 2 == 0:
+        message = (
+            f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
+        )
+        raise ValueError(message)
+    if not 0 <= config.dropout < 1:
+        message = f"`dropout` (={config.dropout}) must be at least 0 and below 1"
+        raise ValueError(message)
+
+
+def located(config: RunConfig, folder: Path) -> RunConfig:
+    """The config with the files that it names found beside it, in `folder`, where they are not in the current folder.
+
+    So the examples run from anywhere, and names that were written from the current folder mean what they did.
+    """
+
+    def found(name: str) -> str:
+        beside = folder / name
+        return str(beside) if name and not Path(name).exists() and beside.exists() else name
+
+    data, model, training = config.data, config.model, config.train
+    return changed(
+        config,
+        data__folder=found(data.folder),
+        data__table=found(data.table),
+        model__weights=found(model.weights),
+        train__start=found(training.start),
+    )
+
+
 def is_code(encoder: str) -> bool:
     """Whether an encoder's name is that of a function somewhere, which runs when it is imported.
 
@@ -215,6 +295,11 @@ def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
 
 
+def toml_text(value: str) -> str:
+    """A text as TOML writes it."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's strings but for this character
+
+
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(_value(entry) for entry in cast('tuple[object, ...]', value))}]"
@@ -222,8 +307,7 @@ def _value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return repr(value)
-    # JSON's strings are TOML's, but for the delete character
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
+    return toml_text(value) if isinstance(value, str) else str(value)
 
 
 def _section(kind: type[Section], entries: dict[str, Any], source: str, prefix: str = "") -> Section:

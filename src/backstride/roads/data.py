@@ -69,8 +69,9 @@ def open_data(folder: Path, *, classes: Path | None = None, group: Grouping = "n
     if folder.suffix == ".json" or (folder / "polygons.json").is_file():
         polygons: Any = importlib.import_module("backstride.roads.polygons")
         return cast("Dataset", polygons.open_polygons(folder))
+    require_there(folder)
     if not folder.is_dir():
-        message = f"`data` (={str(folder)!r}) is no folder; name one with {LAYOUTS}"
+        message = f"`data` (={str(folder)!r}) is a file; name the folder of the pictures, or a .json file of polygons"
         raise ValueError(message)
     table = classes or (folder / "classes.toml" if (folder / "classes.toml").is_file() else None)
     for place in (folder / "training", folder):
@@ -78,6 +79,13 @@ def open_data(folder: Path, *, classes: Path | None = None, group: Grouping = "n
             return _filled(_kitti(place), place / "image_2")
     found = read_table(table) if table is not None else PLAIN
     return _filled(_pairs(folder, found, group), folder)
+
+
+def require_there(folder: Path) -> None:
+    """Raises `ValueError` where there is nothing of this name."""
+    if not folder.exists():
+        message = f"`data` (={str(folder)!r}) is no folder; name one with {LAYOUTS}"
+        raise ValueError(message)
 
 
 def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> tuple[str, ...]:

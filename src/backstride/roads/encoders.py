@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backstride.roads.config import ModelConfig, is_code
+from backstride.roads.config import ModelConfig, check_model
 from backstride.roads.mobilenet import mobilenetv3_small
 from backstride.roads.resnet import resnet34
 from backstride.roads.vgg import vgg16
 
-TIMM = re.compile(r"\w+(\.\w+)?")  # no address: timm would follow "hf-hub:..." and "local-dir:..."
 SIDES = (32, 48)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # of BGR, 0..255, as VGG16 was trained
@@ -67,7 +65,6 @@ BUILT_IN: dict[str, Callable[[ModelConfig], Encoder]] = {
     "mobilenetv3": _mobilenetv3,
     "mobilenetv3-minimal": _mobilenetv3_minimal,
 }
-LEGAL = f"{', '.join(BUILT_IN)}, pytorchcv:NAME, timm:NAME or package.module:factory"
 
 
 def encoder(config: ModelConfig) -> Encoder:
@@ -75,18 +72,16 @@ def encoder(config: ModelConfig) -> Encoder:
 
     Raises `ValueError` for an unknown name, `ImportError` where the library behind it is missing.
     """
+    check_model(config)
     name = config.encoder
     if name in BUILT_IN:
         return BUILT_IN[name](config)
     source, _, model = name.partition(":")
     if source == "pytorchcv" and model:
         return _fitted(name, _pytorchcv(name, model))
-    if source == "timm" and TIMM.fullmatch(model):
+    if source == "timm" and model:
         return _fitted(name, _timm(name, model))
-    if is_code(name) and model.isidentifier() and all(part.isidentifier() for part in source.split(".")):
-        return _fitted(name, _factory(name, source, model))
-    message = f"`encoder` (={name!r}) must be {LEGAL}"
-    raise ValueError(message)
+    return _fitted(name, _factory(name, source, model))
 
 
 def _pytorchcv(name: str, model: str) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backstride.roads.config import ModelConfig
+from backstride.roads.config import ModelConfig, check_model
 from backstride.roads.encoders import Encoder, encoder
 from backstride.roads.weights import load_encoder
 from backstride.surgery import Report, transpose
@@ -52,7 +52,7 @@ def build(config: ModelConfig) -> nn.Module:
     Draws from torch's global stream. Before training, each step of the decoder is bilinear interpolation.
     Raises `ValueError` for what no encoder has, `ImportError` where its library is missing.
     """
-    _check(config)
+    check_model(config)
     made = encoder(config)
     if config.weights:
         load_encoder(made.classifier, Path(config.weights))
@@ -85,21 +85,3 @@ def encoder_parameters(network: nn.Module) -> tuple[list[tuple[str, nn.Parameter
         below = name.startswith("segmenter.backbone.") and layer.replace("_", ".") != score
         (encoder_part if below else decoder_part).append((name, parameter))
     return encoder_part, decoder_part
-
-
-def _check(config: ModelConfig) -> None:
-    for name in ("classes", "head", "head_kernel"):
-        if getattr(config, name) < 1:
-            message = f"`{name}` (={getattr(config, name)}) must be at least 1; the nearest legal value is 1"
-            raise ValueError(message)
-    if config.classes < 2:
-        message = f"`classes` (={config.classes}) must be at least 2, background and road"
-        raise ValueError(message)
-    if config.head_kernel % 2 == 0:
-        message = (
-            f"`head_kernel` (={config.head_kernel}) must be odd; the nearest legal value is {config.head_kernel + 1}"
-        )
-        raise ValueError(message)
-    if not 0 <= config.dropout < 1:
-        message = f"`dropout` (={config.dropout}) must be at least 0 and below 1"
-        raise ValueError(message)

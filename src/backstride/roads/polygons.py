@@ -1,10 +1,11 @@
 """Photographs labelled by polygons: a JSON file beside the photographs, or apart from them.
 
-The file: `{"format": "backstride road polygons 1", "frames": [...]}`, with, for each photograph, `name` (without .jpg),
-`size` [columns, rows], `group`, `sha256` of its file, and `road`, `holes`, `ignore`: lists of polygons, each a list
-of [x, y]. Coordinates are pixels from the top left corner of the picture, so pixel (row i, column j) covers x from j
-to j + 1 and y from i to i + 1. `include`: names of files beside it whose frames come first.
-Further keys at the top (origin, licence) are for people.
+The file: `{"format": "backstride road polygons 1", "frames": [...]}`, with, for each photograph, `name` (with or
+without its suffix), `size` [columns, rows], and `road`, `holes`, `ignore`: lists of polygons, each a list of [x, y].
+`group` (a drive, what must not be on both sides of a split) is the name where it is left out; where `sha256` is
+there, the photograph must have it. Coordinates are pixels from the top left corner of the picture, so pixel (row i,
+column j) covers x from j to j + 1 and y from i to i + 1. `include`: names of files beside it whose
+frames come first. Further keys at the top (origin, licence) are for people.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from backstride.segment.picture import read_picture
 
 FORMAT = "backstride road polygons 1"
 VARIABLE = "BACKSTRIDE_ROADS_FRAMES"
-SUFFIX = ".jpg"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp")  # looked for in this order
 STEPS = 256  # to a pixel: the grid that coordinates are rounded to
 FARTHEST = 2**20  # so that products of coordinates fit 64 bits
 LARGEST_FILE, LARGEST_SIDE = 2**26, 2**14
@@ -144,7 +145,7 @@ class PolygonDataset:
             message = f"`photograph` (={str(path)!r}) cannot be read: {(error.strerror or str(error)).lower()}"
             raise ValueError(message) from None
         found = hashlib.sha256(content).hexdigest()
-        if found != frame.sha256:
+        if frame.sha256 and found != frame.sha256:
             message = (
                 f"`photograph` (={str(path)!r}) is another file than the one that was labelled: "
                 f"SHA-256 {found[:12]} instead of {frame.sha256[:12]}"
@@ -177,7 +178,13 @@ def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset
     folder = photographs or (Path(named) if named else file.parent)
     # a drive is also the category, so that evaluation measures each by itself
     samples = tuple(
-        Sample(frame.name, folder / f"{frame.name}{SUFFIX}", file, category=frame.group, group=frame.group)
+        Sample(
+            frame.name,
+            _photograph(folder, frame.name),
+            file,
+            category=frame.group if frame.group != frame.name else "",
+            group=frame.group,
+        )
         for frame in frames
     )
     missing = [sample.image.name for sample in samples if not sample.image.is_file()]
@@ -188,6 +195,14 @@ def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset
         )
         raise ValueError(message)
     return PolygonDataset(frames, samples)
+
+
+def _photograph(folder: Path, name: str) -> Path:
+    """The file of a name, with its suffix or without; where there is none, what it is looked for as."""
+    if name.lower().endswith(SUFFIXES) and (folder / name).is_file():
+        return folder / name
+    found = (folder / f"{name}{suffix}" for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)))
+    return next((path for path in found if path.is_file()), folder / f"{name}{SUFFIXES[0]}")
 
 
 class _WrongError(Exception):
@@ -239,10 +254,10 @@ def _frame(read: Any, number: int) -> Frame:
     if len(size) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size):
         _wrong(f"{where}: `size` must be [columns, rows], each from 1 to {LARGEST_SIDE}")
     columns, rows = cast("list[int]", size)
-    group, digest = entry.get("group"), entry.get("sha256")
+    group, digest = entry.get("group", name), entry.get("sha256", "")
     if not isinstance(group, str) or not 1 <= len(group) <= 200:
         _wrong(f"{where}: `group` must be a text of 1 to 200 characters")
-    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or ("sha256" in entry and not DIGEST.fullmatch(digest)):
         _wrong(f"{where}: `sha256` must be 64 digits from 0 to f")
     road, holes, ignore = (
         tuple(

@@ -16,6 +16,7 @@ from backstride.roads.camera import Ground
 from backstride.roads.config import DataConfig, RunConfig
 from backstride.roads.data import open_data
 from backstride.roads.feed import Augmentation
+from backstride.roads.labels import read_table
 from backstride.roads.sample import Dataset, Sample
 from backstride.roads.synthetic import SyntheticDataset
 
@@ -118,13 +119,21 @@ def open_pictures(data: DataConfig) -> Dataset:
     return pictures if len(labelled) == len(pictures.samples) else chosen(pictures, labelled)
 
 
-def open_part(config: RunConfig, folder: str | None, part: str) -> Dataset:
-    """What to measure on: of the training's data those held out, of another folder all, or the `part` of that name."""
+def open_part(config: RunConfig, folder: str | None, part: str, table: str | None = None) -> Dataset:
+    """What to measure on: of the training's data those held out, of another folder all, or the `part` of that name.
+
+    `table`: of the classes of these pictures. Left out, another folder is read by the training's table where that
+    names its folders, and otherwise by its own layout.
+    """
     if part and part not in PARTS:
         message = f"`part` (={part!r}) must be one of {', '.join(PARTS)}"
         raise ValueError(message)
     other = folder is not None and folder != config.data.folder
     data = replace(config.data, folder=cast("str", folder), extra=0) if other else config.data
+    if table is not None:
+        data = replace(data, table=table)
+    elif other and data.table and not (Path(data.folder) / read_table(Path(data.table)).images).is_dir():
+        data = replace(data, table="")
     if (part or ("all" if other else "held-out")) == "all":
         return open_pictures(data)
     split = open_split(data, config.train.seed)

@@ -66,13 +66,19 @@ def by_group(samples: Sequence[Sample], share: float, seed: int = 0) -> Split:
     """Hold out the groups whose hash falls below `share`.
 
     A group's side depends on its name and `seed` alone, so it stays when others are added. With few groups
-    the share held out may be far from `share`; see `held_out` for groups by name.
+    the share held out may be far from `share`; where no hash falls below it, or all do, the group whose hash is least
+    is held out, or the one whose hash is largest trained on. See `held_out` for groups by name.
     """
     if not 0 < share < 1:
         message = f"`share` (={share}) must be between 0 and 1"
         raise ValueError(message)
     groups = _groups(samples)
-    held = {place for name, places in groups.items() if share_of(f"{seed} {name}") < share for place in places}
+    hashes = {name: share_of(f"{seed} {name}") for name in groups}
+    order = sorted(groups, key=lambda name: hashes[name])
+    names = {name for name in groups if hashes[name] < share} | set(order[:1])
+    if len(order) > 1:
+        names.discard(order[-1])
+    held = {place for name in names for place in groups[name]}
     return _split(samples, held, "by_group")
 
 
@@ -108,8 +114,9 @@ def _split(samples: Sequence[Sample], held: set[int], rule: str) -> Split:
         if not side:
             count = len(_groups(samples))
             message = (
-                f"`split` (={rule!r}) leaves {name} empty: the data has {len(samples)} samples in {count} groups; "
-                "use another share or seed, or name the groups to hold out"
+                f"`split` (={rule!r}) leaves {name} empty: the data has {len(samples)} samples in {count} group"
+                f"{'s' * (count != 1)}, and a group is never on both sides; "
+                + ("name fewer groups to hold out" if count > 1 else "give the pictures at least two groups")
             )
             raise ValueError(message)
     return Split(train, tuple(sorted(held)))

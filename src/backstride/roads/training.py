@@ -26,7 +26,7 @@ from backstride.files import check_folder, make_folder, write_beside
 from backstride.native import get_num_threads, set_num_threads
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
-from backstride.roads.config import RunConfig, TrainConfig, changed, read_config, require_named, to_toml
+from backstride.roads.config import RunConfig, TrainConfig, changed, check_config, read_config, require_named, to_toml
 from backstride.roads.data import require_sound
 from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
@@ -41,13 +41,6 @@ from backstride.roads.sources import Split, open_split
 from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
 
-CHOICES = {
-    "schedule": ("poly", "cosine", "constant"),
-    "optimizer": ("adamw", "sgd"),
-    "precision": ("32-true", "bf16-mixed", "16-mixed"),
-    "accelerator": ("auto", "cpu", "cuda"),
-}
-POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
 RUN_FILES = (checkpoint.CONFIG, *FILES)
 
 
@@ -99,9 +92,10 @@ def _train(
     config: RunConfig | None, out: Path, stop: Stop, *, resume: bool, split: Split | None, console: Console
 ) -> Result:
     config = _begun(config, out, resume=resume)
+    check_config(config)
     _check(config.train)
     chosen = split or open_split(config.data, config.train.seed)
-    _check_split(config, chosen)
+    _check_split(chosen)
     measure = measure_named(config.train.measure, chosen.train.classes)
     config = changed(config, model__classes=len(chosen.train.classes))
     hashes = {"train": hash_of(chosen.train), "held_out": hash_of(chosen.choosing)}
@@ -279,18 +273,6 @@ def _check_same(config: RunConfig, saved: RunConfig, out: Path) -> None:
 
 
 def _check(settings: TrainConfig) -> None:
-    for name in POSITIVE:
-        if getattr(settings, name) < 1:
-            message = f"`{name}` (={getattr(settings, name)}) must be at least 1; the nearest legal value is 1"
-            raise ValueError(message)
-    for name in ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup", "threads"):
-        if not 0 <= getattr(settings, name) < float("inf"):
-            message = f"`{name}` (={getattr(settings, name)}) must not be negative; the nearest legal value is 0"
-            raise ValueError(message)
-    for name, legal in CHOICES.items():
-        if getattr(settings, name) not in legal:
-            message = f"`{name}` (={getattr(settings, name)!r}) must be one of {', '.join(legal)}"
-            raise ValueError(message)
     cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
     if settings.accelerator == "cuda" and not cuda:
         message = '`accelerator` (="cuda") needs a GPU that PyTorch can use, and there is none; take "cpu"'
@@ -300,15 +282,11 @@ def _check(settings: TrainConfig) -> None:
         raise ValueError(message)
 
 
-def _check_split(config: RunConfig, split: Split) -> None:
+def _check_split(split: Split) -> None:
     for name, pictures in (("train", split.train), ("held out", split.choosing)):
         if not pictures.samples:
             message = f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change the split"
             raise ValueError(message)
-    size = config.data.size
-    if size and (len(size) != 2 or min(size) < 32):
-        message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
-        raise ValueError(message)
 
 
 def _check_pictures(split: Split, console: Console) -> None:

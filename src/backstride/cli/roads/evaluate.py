@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+
+from backstride.cli.roads.config import present
+from backstride.roads.data import require_there
+from backstride.roads.lines import Lines
+
+if TYPE_CHECKING:
+    from backstride.roads.evaluate import Evaluation
 
 SHOWN = ("maxf", "f", "ap", "pre", "rec", "fpr", "fnr", "iou")
 
@@ -21,6 +30,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the figures, the curve and the worst pictures.")],
     data: Annotated[
         str | None, typer.Option(help="Folder of pictures with masks; that of the training if left out.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="A table of the pictures' classes, a file or a name; by default the training's."),
     ] = None,
     part: Annotated[str, typer.Option(help="held-out, train or all of the pictures; all where --data is new.")] = "",
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst pictures are drawn.")] = 10,
@@ -44,20 +57,22 @@ def evaluate(
     Needs: pip install "backstride\[roads]".
     Example: backstride roads evaluate --checkpoint run --out run/evaluation
     """
+    present("checkpoint", checkpoint)
+    if data is not None:
+        require_there(Path(data))
     from backstride.roads import checkpoint as files  # noqa: PLC0415  keeps PyTorch out of the other commands
     from backstride.roads.evaluate import evaluate as measure  # noqa: PLC0415  the same
     from backstride.roads.sources import open_part  # noqa: PLC0415  the same
 
     network, config = files.load(checkpoint, encoder)
     meaning = files.meaning_of(checkpoint)
-    several = len(meaning.classes) > 2
-    if several and (threshold is not None or keep_threshold):
+    if len(meaning.classes) > 2 and (threshold is not None or keep_threshold):
         message = f"a threshold is for two classes; the network has {len(meaning.classes)}: leave it out"
         raise ValueError(message)
-    pictures = open_part(config, data, part)
+    pictures = open_part(config, data, part, table)
+    _check_classes(pictures.classes, meaning.classes)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
-        task = progress.add_task("pictures", total=len(pictures.samples))
         found = measure(
             network,
             pictures,
@@ -66,21 +81,47 @@ def evaluate(
             device=device,
             worst=worst,
             threshold=meaning.threshold if threshold is None else threshold,
-            on_image=lambda: progress.advance(task),
+            on_image=_counter(progress, len(pictures.samples), quiet=as_json),
         )
     if keep_threshold:
         _ = files.keep_threshold(checkpoint, found.best_threshold)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
-    if several:
-        _print_classes(found.classes, found.miou)
-    title = (
-        f"{found.images} pictures, in percent; of {meaning.classes[1]}"
-        if several
-        else f"{found.images} pictures, in percent"
-    )
-    table = Table(title=escape(title), title_justify="left")
+    console = Console()
+    if len(meaning.classes) > 2:
+        _print_classes(console, found.classes, found.miou)
+    _print_views(console, found, f"; of {meaning.classes[1]}" if len(meaning.classes) > 2 else "")
+    if len(meaning.classes) == 2:
+        console.print(_of_thresholds(found.threshold, found.best_threshold, kept=keep_threshold), soft_wrap=True)
+    console.print(f"written to {out}", style="dim", markup=False, soft_wrap=True)
+
+
+def _check_classes(pictures: Sequence[str], network: Sequence[str]) -> None:
+    if len(pictures) != len(network):
+        message = (
+            f"the pictures have {len(pictures)} classes ({', '.join(pictures)}), and the network has {len(network)} "
+            f"({', '.join(network)}); name the table of the pictures: --table"
+        )
+        raise ValueError(message)
+
+
+def _counter(progress: Progress, total: int, *, quiet: bool) -> Callable[[], None]:
+    """Called after each picture: moves the bar, or prints a line now and then where there is no terminal."""
+    task, console = progress.add_task("pictures", total=total), progress.console
+    lines = Lines(lambda line: console.print(line, soft_wrap=True, highlight=False))
+    done = itertools.count(1)
+
+    def count() -> None:
+        progress.advance(task)
+        if not (quiet or console.is_terminal):
+            lines("picture", next(done), total)
+
+    return count
+
+
+def _print_views(console: Console, found: Evaluation, of: str) -> None:
+    table = Table(title=escape(f"{found.images} pictures, in percent{of}"), title_justify="left")
     table.add_column("view", no_wrap=True)
     table.add_column("category")
     for name in SHOWN:
@@ -88,15 +129,11 @@ def evaluate(
     for view, categories in found.views.items():
         for category, measures in categories.items():
             values = asdict(measures)
-            table.add_row(view, category, *(f"{100 * values[name]:.2f}" for name in SHOWN))
-    console = Console()
+            table.add_row(view, escape(category), *(f"{100 * values[name]:.2f}" for name in SHOWN))
     console.print(table)
-    if not several:
-        console.print(_of_thresholds(found.threshold, found.best_threshold, kept=keep_threshold), soft_wrap=True)
-    console.print(f"written to {out}", style="dim", markup=False, soft_wrap=True)
 
 
-def _print_classes(classes: dict[str, float], mean: float) -> None:
+def _print_classes(console: Console, classes: dict[str, float], mean: float) -> None:
     table = Table(title="IoU of the classes, in percent", title_justify="left")
     table.add_column("class")
     table.add_column("IoU", justify="right")
@@ -104,7 +141,7 @@ def _print_classes(classes: dict[str, float], mean: float) -> None:
         table.add_row(escape(name), f"{100 * value:.2f}")
     table.add_section()
     table.add_row("mean", f"{100 * mean:.2f}")
-    Console().print(table)
+    console.print(table)
 
 
 def _of_thresholds(used: float, best: float, *, kept: bool) -> str:

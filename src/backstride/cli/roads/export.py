@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from backstride.cli.roads.config import present
+
 
 def export(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or the folder of a run.")],
@@ -25,6 +27,7 @@ def export(
     Needs: pip install "backstride\[roads,onnx]".
     Example: backstride roads export --checkpoint run --output net.onnx
     """
+    present("checkpoint", checkpoint)
     from backstride.roads.prediction.export import export as write  # noqa: PLC0415  loads torch
 
     checked = write(checkpoint, output, encoder)

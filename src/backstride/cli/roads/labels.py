@@ -13,6 +13,7 @@ from rich.progress import Progress
 def labels(
     data: Annotated[Path, typer.Argument(help="Pictures with masks or polygons: what train takes as --data.")],
     out: Annotated[Path, typer.Option(help="Folder for the drawings.")],
+    table: Annotated[str | None, typer.Option(help="A table of classes, a file or a name.")] = None,
     zoom: Annotated[int, typer.Option(min=1, max=8, help="How many times enlarged.")] = 2,
 ) -> None:
     r"""Draw labels over their photographs, to check them by eye.
@@ -23,7 +24,7 @@ def labels(
     from backstride.roads.data import open_data  # noqa: PLC0415  keeps NumPy's work out of the other commands
     from backstride.roads.labelled import draw_labels  # noqa: PLC0415  the same
 
-    pictures = open_data(data)
+    pictures = open_data(data, classes=None if table is None else Path(table))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("pictures", total=len(pictures.samples))
         draw_labels(pictures, out, zoom, lambda done, _: progress.update(task, completed=done))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backstride.cli import parse
 from backstride.cli.roads.speed import Rates
+from backstride.roads.lines import Lines
 
 if TYPE_CHECKING:
     from backstride.roads.prediction import Summary
@@ -81,7 +82,8 @@ def predict(
     )
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
-        rates = Rates(progress)
+        lines = Lines(lambda line: errors.print(line, soft_wrap=True, highlight=False))
+        rates = Rates(progress, None if as_json or errors.is_terminal else lines)
         found = prediction.predict(
             images,
             checkpoint,

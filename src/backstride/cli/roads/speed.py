@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.markup import escape
 from rich.progress import Progress, TaskID
@@ -11,8 +12,8 @@ from rich.progress import Progress, TaskID
 class Rates:
     """Called with what a bar is of, how many frames are done, and how many there will be."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, lines: Callable[[str, int, int | None], None] | None = None) -> None:
+        self._progress, self._lines = progress, lines
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._first: tuple[float, int] | None = None
@@ -24,6 +25,8 @@ class Rates:
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(escape(label), total=total, speed="")
         self._done[label] = done
+        if self._lines is not None:
+            self._lines(label, done, total)
         if self._first is None:  # the clock starts behind the first frames, which wait for the network to be loaded
             self._first = self._last, done
         speed = self.speed()

@@ -244,6 +244,8 @@ def train(
 
     backstride roads train --data data_road --encoder resnet34 --out run
 
+    backstride roads train --data photographs --start scenes --out run
+
     backstride roads train --out run --resume
     """
     options: dict[str, object] = {

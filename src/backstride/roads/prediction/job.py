@@ -80,6 +80,8 @@ def predict(
     Raises `ValueError` for what cannot be used at all, `OSError` where an output cannot be written; what
     is finished then stays, and the same call goes on from there. What cannot be read is in the summary.
     """
+    if threshold is not None:
+        _ = share("threshold", threshold)
     kinds, opacity = _kinds(write), share("opacity", opacity)
     for name, value in (("tile", tile), ("batch", batch), ("workers", workers)):
         if value is not None and value < 1:

@@ -73,7 +73,8 @@ def _size(text: str, source: str) -> tuple[int, ...]:
 def shares(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """The probabilities of a `Predictor` from logits (n, classes, rows, columns), without overflow."""
     if logits.shape[1] == 2:  # softmax of two is the sigmoid of their difference
-        return 0.5 + 0.5 * np.tanh(0.5 * (logits[:, ROAD] - logits[:, 1 - ROAD]))
+        half = np.float32(0.5)
+        return half + half * np.tanh(half * (logits[:, ROAD] - logits[:, 1 - ROAD]))
     powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
     sums: NDArray[np.float32] = powers.sum(axis=1, keepdims=True)
     made: NDArray[np.float32] = powers / sums
