@@ -110,3 +110,15 @@ def test_icnr_starts_near_repetition() -> None:
     image = image_for(LENET, 1, (6, 3))
     near, nearest = (run(transpose(model, LENET.shape, init=init)[0], image)[0] for init in ("icnr", "nearest"))
     assert 0 < np.abs(near - nearest).max() < 0.2
+
+
+def test_norms_of_windows_behind_strides_are_refused() -> None:
+    """A mean of cells that lie apart is no norm of them."""
+    nodes: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+        ("MaxPool", "x", "p", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("LpPool", "p", "q", {"kernel_shape": [2, 2]}),
+        *(("Flatten", "q", "f", {}), ("Gemm", "f w", "y", {})),
+    )
+    case = Case("norms", (2, 8, 8), nodes, {"w": (18, 3)}, {"y": 3}, exact=True)
+    with pytest.raises(RefusedError, match=r"n1 \(LpPool\): has no atrous form"):
+        _ = convolutionalize(case.build(17), case.shape, dense="shift_and_stitch")

@@ -152,8 +152,8 @@ def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = 
     ('77/8', '1/8', True)
 
     `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
-    one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch and ONNX also (C, L) and (C, D, H,
-    W). `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map, instance and group
+    one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch also (C, L) and (C, D, H, W).
+    `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map, instance and group
     norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so. Returns an `Output` for each
     result. Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
     the coordinate p; cells of a transposed convolution or an interpolation see different numbers, all within
@@ -162,8 +162,8 @@ def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = 
     Raises what `convolutionalize` raises. Araujo, Norris & Sim, "Computing Receptive Fields of
     Convolutional Neural Networks", Distill 2019, equations 2 to 5.
     """
-    shape = check_input_shape(input_shape, axes=(1, 2, 3))
     applier = applier_for("model", model)
+    shape = check_input_shape(input_shape, axes=(1, 2, 3) if applier.framework == "PyTorch" else (2,))
     reading = applier.read(model, shape)
     rewriting = rewrite(reading.graph, se=_gate(se) or "global", maps=True)
     if rewriting.refusals:

@@ -301,6 +301,8 @@ class Writer:
         if step.kind == "pad":  # by nothing: what pads has no stitched form
             return source
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
+            if call.node.op_type == "LpPool":
+                raise RefusedError(self.reading.name, (Refusal(step.label, "has no atrous form"),))
             return self._dilated_mean(step, source, step.name)
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
