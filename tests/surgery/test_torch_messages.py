@@ -282,7 +282,7 @@ CALLS = {
     "classes": (
         lambda: transpose(lenet(), (1, 28, 28), classes=0),
         ValueError,
-        "`classes` (=0) must be None or at least 1; the nearest legal value is 1",
+        "`classes` (=0) must be None or from 1 to 65536; the nearest legal value is 1",
     ),
     "skips": (
         lambda: transpose(lenet(), (1, 28, 28), skips=(8,)),

@@ -20,6 +20,7 @@ from backstride.surgery.rewrite import rewrite
 from backstride.surgery.speed import measure_speed
 from backstride.surgery.values import RefusedError, Rewriting
 
+MOST_CLASSES = 2**16
 Name = TypeVar("Name")
 
 
@@ -117,8 +118,11 @@ def transpose(
     shape = check_input_shape(input_shape)
     kind: DecoderKind = _check_option("decoder", decoder, DECODERS)
     start: Init = _check_option("init", init, INITS)
-    if classes is not None and as_integer("classes", classes) < 1:
-        message = f"`classes` (={classes}) must be None or at least 1; the nearest legal value is 1"
+    if classes is not None and not 1 <= as_integer("classes", classes) <= MOST_CLASSES:
+        nearest = min(max(classes, 1), MOST_CLASSES)
+        message = (
+            f"`classes` (={classes}) must be None or from 1 to {MOST_CLASSES}; the nearest legal value is {nearest}"
+        )
         raise ValueError(message)
     applier = applier_for("model", model)
     reading, rewriting = _rewritten(applier, model, shape, _gate(se))

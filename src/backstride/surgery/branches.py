@@ -16,6 +16,7 @@ from backstride.surgery.graph import Graph, Node
 from backstride.surgery.values import Refusal, Rewrite
 
 JOINS = ("combine", "concat")
+LARGEST = 2**16  # of a window's numbers
 LONGEST = 4096  # steps of the strides taken together, beyond which no example is looked for
 
 
@@ -41,6 +42,25 @@ def fitted(graph: Graph) -> tuple[Graph, list[Rewrite], list[Refusal]]:
         reason = reasons[node.name]
         rewrites.append(Rewrite(node.label, "branches of different sizes", "cut to the smallest branch", reason))
     return Graph(tuple(nodes)), rewrites, []
+
+
+def immense(graph: Graph) -> list[Refusal]:
+    """Windows larger than any image, and cells farther apart: what is worked out size by size would not end."""
+    refusals: list[Refusal] = []
+    for node in graph:
+        if node.window is not None:
+            pads = (abs(cells) for pair in node.window.padding for cells in pair)
+            most = max(*node.window.kernel, *node.window.strides, *node.window.dilation, *pads)
+            if most > LARGEST:
+                refusals.append(Refusal(node.label, f"has a window of {most} cells; {LARGEST} is the most"))
+    if refusals:
+        return refusals
+    known = fields(graph)
+    for node in graph.outputs:
+        most = max((axis.stride for axis in known.get(node.name, ())), default=0)
+        if most > LONGEST:
+            refusals.append(Refusal(node.label, f"has cells {most} pixels apart; {LONGEST} is the most"))
+    return refusals
 
 
 def _reasons(graph: Graph, joins: list[Node], known: Fields) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
 from backstride.surgery.onnx_decoder import segmenter
 from backstride.surgery.onnx_file import checked, load
+from backstride.surgery.onnx_quantised import unquantised
 from backstride.surgery.onnx_reader import OnnxReading, read
 from backstride.surgery.onnx_runner import runner
 from backstride.surgery.onnx_writer import Writer
@@ -49,7 +50,7 @@ class OnnxApplier:
 
 
 def _loaded(model: Model) -> onnx.ModelProto:
-    return checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(Path(model))
+    return unquantised(checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(Path(model)))
 
 
 def _name(model: Model) -> str:

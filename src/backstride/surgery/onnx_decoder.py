@@ -30,13 +30,13 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
     writer.write_nodes()
     count = classes or rewriting.graph[decoder.score].shape[0]
     dtype = reading.tensors[decoder.top].dtype
-    coarse = writer.find(decoder.top)
+    coarse = writer.find_map(decoder.top)
     climb = _Climb(writer, decoder, count, helper.tensor_dtype_to_np_dtype(dtype))
     ways = lifts(decoder, rewriting.graph, count)
     scores = climb.scores(coarse, skipping=not ways)
     builder = writer.builder
     if ways:
-        scores = builder.add("Add", [scores, climb.features(writer.find(decoder.features), ways)])
+        scores = builder.add("Add", [scores, climb.features(writer.find_map(decoder.features), ways)])
     if decoder.softmax is not None:
         scores = writer.softmax(reading.calls[decoder.softmax].node.op_type, scores, 1)
     result = builder.add("Identity", [scores], builder.fresh("scores"))

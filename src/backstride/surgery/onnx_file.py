@@ -106,9 +106,15 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     light.functions.extend(model.functions)
     light.graph.name = model.graph.name or "model"
     light.graph.node.extend(model.graph.node)
-    light.graph.output.extend(model.graph.output)
+    for entry in model.graph.output:  # some exporters leave out what a result is, which inference tells
+        result = light.graph.output.add()
+        result.CopyFrom(entry)
+        result.type.tensor_type.elem_type = entry.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+        result.type.tensor_type.shape.SetInParent()
     stored = {tensor.name for tensor in model.graph.initializer}
     light.graph.input.extend(entry for entry in model.graph.input if entry.name not in stored)
+    for entry in light.graph.input:
+        entry.type.tensor_type.shape.SetInParent()
     for tensor in model.graph.initializer:
         light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     return light

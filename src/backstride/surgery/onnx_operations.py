@@ -31,6 +31,11 @@ CELLWISE = (
     *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"),
 )
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Pow", "Sum")
+REPEATING = (
+    (b"asymmetric", b"floor"),
+    *((b"half_pixel", b"round_prefer_floor"), (b"half_pixel", b"round_prefer_ceil")),
+    *((b"pytorch_half_pixel", b"round_prefer_floor"), (b"pytorch_half_pixel", b"round_prefer_ceil")),
+)  # where Resize takes the nearest cells
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 
@@ -170,6 +175,25 @@ def _conv_transpose(call: Call) -> Meaning:
     extra = call.option("output_padding", [0] * len(window.kernel))
     crop = tuple((before, after - more) for (before, after), more in zip(window.padding, extra, strict=True))
     return Meaning("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
+
+
+def _resize(call: Call) -> Meaning:
+    """Each cell repeated: a transposed convolution with a kernel of ones as large as its strides."""
+    places = (
+        call.option("coordinate_transformation_mode", b"half_pixel"),
+        call.option("nearest_mode", b"round_prefer_floor"),
+    )
+    sizes = zip(call.first.shape, call.result.shape, strict=True)
+    if call.rank != 4 or call.option("mode", b"nearest") != b"nearest" or places not in REPEATING:
+        return OTHER
+    if any(fine % cells for cells, fine in sizes) or call.first.shape[:2] != call.result.shape[:2]:
+        return OTHER
+    factors = tuple(fine // cells for cells, fine in zip(call.first.shape[2:], call.result.shape[2:], strict=True))
+    scales = call.sources[2] if len(call.sources) > 2 else None
+    known = None if scales is None or scales.value is None else scales.value[-2:].tolist()
+    if known and tuple(known) != factors:
+        return OTHER
+    return Meaning("conv_transpose", Window(factors, factors, ((0, 0), (0, 0))))
 
 
 def _pool(kind: Kind) -> Callable[[Call], Meaning]:
@@ -338,6 +362,7 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Gather": _gather,
     "GlobalLpPool": _global_norm,
     "LpNormalization": _unit,
+    "Resize": _resize,
     "ReduceL1": _reduce("norm1"),
     "ReduceL2": _reduce("norm2"),
     "ReduceMax": _reduce("amax"),

@@ -16,7 +16,8 @@ from onnx.shape_inference import InferenceError
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.onnx_file import opset_of
 from backstride.surgery.onnx_operations import Call, meaning
-from backstride.surgery.onnx_shapes import Shapes, Tensor, UnshapedError
+from backstride.surgery.onnx_quantised import NOTE
+from backstride.surgery.onnx_shapes import ImmenseError, Shapes, Tensor, UnshapedError
 from backstride.surgery.values import Refusal, RefusedError
 
 BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
@@ -57,7 +58,8 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...]) -> Onn
     calls = _calls(model, tensors)
     biases = _biases(model, calls)
     graph = _graph(model, calls, biases, tensors, image.name, batch, input_shape if last else None)
-    return OnnxReading(model, name, image, last, tensors, calls, biases, graph)
+    notes = tuple(Refusal(name, entry.value) for entry in model.metadata_props if entry.key == NOTE)
+    return OnnxReading(model, name, image, last, tensors, calls, biases, graph, notes)
 
 
 def image_of(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
@@ -92,7 +94,7 @@ def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: 
 
 def _declared(image: onnx.ValueInfoProto) -> tuple[int, ...]:
     """The declared sizes, 0 where there is none."""
-    sizes = tuple(entry.dim_value for entry in image.type.tensor_type.shape.dim)
+    sizes = tuple(max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim)  # some exporters write -1
     return sizes or (0, 0, 0, 0)
 
 
@@ -101,7 +103,7 @@ def _agrees(declared: Iterable[int], shape: Iterable[int]) -> bool:
 
 
 def _batch(image: onnx.ValueInfoProto) -> int:
-    return max(_declared(image)[0], 0) or BATCH
+    return _declared(image)[0] or BATCH
 
 
 def _check_declared(
@@ -130,6 +132,9 @@ def _shapes(
     except UnshapedError:
         assert shapes.current is not None
         raise RefusedError(name, (Refusal(label(shapes.current), "gives what has no fixed shape"),)) from None
+    except ImmenseError as error:
+        assert shapes.current is not None
+        raise RefusedError(name, (Refusal(label(shapes.current), str(error)),)) from None
     except (InferenceError, ValidationError, ValueError, IndexError, KeyError, RuntimeError, TypeError) as error:
         assert shapes.current is not None
         sources = [shapes.tensors[entry] for entry in shapes.current.input if entry in shapes.tensors]

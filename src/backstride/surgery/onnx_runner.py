@@ -40,7 +40,7 @@ def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influenc
     model = load(path)
     notes = {entry.key: entry.value for entry in model.metadata_props}
     image = image_of(model, path.name)
-    sizes = [entry.dim_value for entry in image.type.tensor_type.shape.dim]
+    sizes = [max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim]
     last = bool(sizes) and sizes[1] == 0 and sizes[3] > 0
     if not sizes or any(sizes[axis] for axis in ((1, 2) if last else (2, 3))):
         message = (
@@ -60,7 +60,7 @@ class Session:
         self._result = result
         self._dtype = onnx.helper.tensor_dtype_to_np_dtype(self._image.type.tensor_type.elem_type)
         dims = self._image.type.tensor_type.shape.dim
-        self._batch = dims[0].dim_value if dims else 0
+        self._batch = max(dims[0].dim_value, 0) if dims else 0
         runtime: Any = importlib.import_module("onnxruntime")
         options: Any = runtime.SessionOptions()
         options.log_severity_level = 4

@@ -19,11 +19,34 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 SMALL = 4096
+GROWS = 4  # so many numbers for each byte of the file may be computed from constants
+COMPUTED = (
+    *(
+        "Abs",
+        "Add",
+        "Cast",
+        "CastLike",
+        "Clip",
+        "Concat",
+        "ConstantOfShape",
+        "DequantizeLinear",
+        "Div",
+        "Exp",
+        "Expand",
+    ),
+    *("Flatten", "Gather", "Identity", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear"),
+    *("Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Sigmoid"),
+    *("Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where"),
+)  # from constants of any size: others run on few numbers only
 Origin: TypeAlias = Literal["image", "constant", "size"]
 
 
 class UnshapedError(Exception):
     """A node gives what has no fixed shape."""
+
+
+class ImmenseError(Exception):
+    """A node claims more numbers than the file could hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +81,8 @@ class Shapes:
         self._opsets = list(model.opset_import)
         self._versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in self._opsets}
         self._ir_version = model.ir_version
+        stored = sum(len(entry.raw_data) or entry.ByteSize() for entry in model.graph.initializer)
+        self._most = GROWS * (stored + sum(node.ByteSize() for node in model.graph.node)) + SMALL
         self.current: onnx.NodeProto | None = None
         self.tensors: dict[str, Tensor] = {
             entry.name: Tensor(entry.name, tuple(entry.dims), entry.data_type, "constant", entry)
@@ -80,6 +105,10 @@ class Shapes:
                 self._give(node, [(tuple(stored.dims), stored.data_type)], "constant", stored=stored)
                 return
         given = self._inferred(node, sources)
+        claimed = max((math.prod(shape) for shape, _ in given), default=0)
+        if origin != "image" and claimed > self._most:
+            message = f"computes {claimed} numbers from constants, more than a file of this size may"
+            raise ImmenseError(message)
         computed = self._computed(node, sources, given) if origin != "image" else None
         if computed is not None:
             given = [(result.shape, helper.np_dtype_to_tensor_dtype(result.dtype)) for result in computed]
@@ -142,6 +171,8 @@ def evaluated(node: onnx.NodeProto, sources: Sequence[Tensor], opsets: Sequence[
     inputs = [helper.make_tensor_value_info(name, entry.dtype, entry.shape) for name, entry in names.items()]
     results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = helper.make_graph([node], "constant", inputs, results)
+    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):  # older ones mean the same, and have no reference
+        opsets = [helper.make_opsetid(entry.domain, max(entry.version, 19)) for entry in opsets if not entry.domain]
     run: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=list(opsets)))
     return [np.asarray(result) for result in run.run(None, {name: entry.value for name, entry in names.items()})]
 

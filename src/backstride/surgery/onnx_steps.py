@@ -41,6 +41,14 @@ def filled(builder: Builder, step: Node, source: str) -> str:
     return builder.add("Slice", [source, builder.numbers("zeros", [0, 0]), ends, builder.numbers("axes", [2, 3])])
 
 
+def repeated(builder: Builder, source: str, factors: tuple[int, ...], output: str) -> str:
+    """Each cell of a map, so many times as rows and columns: by factors, not to the sizes of the native map."""
+    roi = builder.numbers("roi", [], np.float32)
+    scales = builder.numbers("scales", (1, 1, *factors), np.float32)
+    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return builder.add("Resize", [source, roi, scales], output, **options)
+
+
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:
     """Some cells or channels of a map, counted from its end."""
     cuts = [(1, *step.cuts[0])] if step.kind == "some" else []

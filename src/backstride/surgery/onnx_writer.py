@@ -17,9 +17,9 @@ from backstride.surgery.graph import Node, Window
 from backstride.surgery.kernels import kernel_of
 from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_operations import Call, per_feature
-from backstride.surgery.onnx_reader import OnnxReading
-from backstride.surgery.onnx_shapes import Tensor, evaluated
-from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, sliced
+from backstride.surgery.onnx_reader import OnnxReading, label
+from backstride.surgery.onnx_shapes import COMPUTED, Tensor, evaluated
+from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, repeated, sliced
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
@@ -52,10 +52,13 @@ class Writer:
         outputs: list[onnx.ValueInfoProto] = []
         entries, crops = list(self.reading.model.graph.output), self._densified.crops
         found = [self.find(entry.name) for entry in entries]
-        for name in {entry.name for entry in entries} & set(found) if crops else ():
+        last = {entry.name for entry in entries if self._rewriting.values[entry.name].form == "map_last"}
+        for name in {entry.name for entry in entries} & set(found) if crops or last else ():
             fresh = self.builder.renamed(name)
             found = [fresh if given == name else given for given in found]
         for entry, node, given in zip(entries, self._rewriting.graph.outputs, found, strict=True):
+            if entry.name in last:
+                given = self.builder.add("Transpose", [given], perm=TO_FIRST)  # noqa: PLW2901
             given = self._cropped(given, crops.get(node.name, ()))  # noqa: PLW2901
             if given != entry.name:
                 _ = self.builder.add("Identity", [given], entry.name)
@@ -76,6 +79,13 @@ class Writer:
     def find(self, name: str) -> str:
         """What a tensor of the classifier is called in the network."""
         return self._alias.get(name, name)
+
+    def find_map(self, name: str) -> str:
+        """The same as `find`, of a map with its channels first."""
+        value = self._rewriting.values.get(name)
+        if value is None or value.form != "map_last":
+            return self.find(name)
+        return self.builder.add("Transpose", [self.find(name)], perm=TO_FIRST)
 
     def write_nodes(self) -> None:
         """Write every node of the classifier, or what stands for it."""
@@ -102,6 +112,9 @@ class Writer:
         if tensor.value is not None:
             return tensor.value
         call = self.reading.calls[tensor.name]
+        if call.node.op_type not in COMPUTED:
+            reason = f"makes weights of {tensor.shape} from constants by an operation that is not run on so many"
+            raise RefusedError(self.reading.name, (Refusal(label(call.node), reason),))
         sources = [source for source in call.sources if source is not None]
         known = [Tensor(s.name, s.shape, s.dtype, s.origin, None, self.numbers(s)) for s in sources]
         names = [name for name in call.node.output if name]
@@ -122,6 +135,10 @@ class Writer:
             return
         if node.kind == "softmax":
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
+            return
+        if call.node.op_type == "Resize":
+            assert node.window is not None
+            _ = repeated(self.builder, self.find(node.inputs[0]), node.window.strides, node.name)
             return
         if node.name in self._densified.windows:
             self._alias[node.name] = self._slid(call, node, self.find(node.inputs[0]))

@@ -160,7 +160,7 @@ def _parts(corners: list[Corner], batch: int) -> Iterator[list[Corner]]:
 
 
 def _vectors(result: NDArray[Any]) -> NDArray[Any]:
-    return result.reshape(result.shape[:2])
+    return result.reshape(len(result), -1)  # one cell, wherever its channels stand
 
 
 def _largest(values: NDArray[np.float64]) -> float:

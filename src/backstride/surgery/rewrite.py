@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backstride.surgery.attention import attention_behind
-from backstride.surgery.branches import fitted
+from backstride.surgery.branches import fitted, immense
 from backstride.surgery.gates import gated
 from backstride.surgery.graph import Gate, Graph, Node
 from backstride.surgery.rule import Rule
@@ -78,6 +78,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
     if not refusals and not maps:
         rewritten, cut, refusals = fitted(rewritten)
         rewrites += cut
+        refusals = refusals or immense(rewritten)
     return Rewriting(rewritten, replaced, values, tuple(rewrites), tuple(refusals))
 
 
