@@ -21,22 +21,23 @@ pytestmark = pytest.mark.frameworks
 DRAWN = np.random.default_rng(0)
 IMAGE = (3, 12, 12)
 Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
+NONE: dict[str, Any] = {}
 
 
 def drawn(*shape: int) -> Any:
     return (DRAWN.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
 
-CONV, KERNEL = ("Conv", "x k", "c", {}), {"k": drawn(6, 3, 3, 3)}
+CONV, KERNEL = ("Conv", "x k", "c", NONE), {"k": drawn(6, 3, 3, 3)}
 TURNED = ("Transpose", "x", "t", {"perm": [0, 3, 1, 2]})
-POOLED: Nodes = (("GlobalAveragePool", "c", "g", {}), ("Flatten", "g", "f", {}), ("Gemm", "f w", "y", {}))
+POOLED: Nodes = (("GlobalAveragePool", "c", "g", NONE), ("Flatten", "g", "f", NONE), ("Gemm", "f w", "y", NONE))
 WEIGHT = {"w": drawn(6, 4)}
-REPEATED: Nodes = (("Conv", "r k2", "d", {}), ("Flatten", "d", "f", {}), ("Gemm", "f w", "y", {}))
+REPEATED: Nodes = (("Conv", "r k2", "d", NONE), ("Flatten", "d", "f", NONE), ("Gemm", "f w", "y", NONE))
 TWICE = {"scales": np.array([1, 1, 2, 2], np.float32), "k2": drawn(5, 6, 3, 3), "w": drawn(5 * 18 * 18, 4)}
 
 
 def model(
-    nodes: Nodes, stored: dict[str, Any], image: tuple[Any, ...] = ("n", *IMAGE), kind: int = TensorProto.FLOAT
+    nodes: Any, stored: dict[str, Any], image: tuple[Any, ...] = ("n", *IMAGE), kind: int = TensorProto.FLOAT
 ) -> onnx.ModelProto:
     made = [
         helper.make_node(operator, inputs.split(" "), [result], name=f"n{place}", **options)
@@ -49,7 +50,7 @@ def model(
 
 
 def last_model(*nodes: tuple[str, str, str, dict[str, Any]], stored: dict[str, Any]) -> onnx.ModelProto:
-    return model((TURNED, ("Conv", "t k", "c", {}), *nodes), {**KERNEL, **stored}, ("n", 12, 12, 3))
+    return model((TURNED, ("Conv", "t k", "c", NONE), *nodes), {**KERNEL, **stored}, ("n", 12, 12, 3))
 
 
 def open_batch() -> onnx.ModelProto:
@@ -57,34 +58,38 @@ def open_batch() -> onnx.ModelProto:
 
 
 def channels_last() -> onnx.ModelProto:
-    nodes = (("Conv", "c w", "d", {}), ("Transpose", "d", "y", {"perm": [0, 2, 3, 1]}))
+    nodes = (("Conv", "c w", "d", NONE), ("Transpose", "d", "y", {"perm": [0, 2, 3, 1]}))
     return last_model(*nodes, stored={"w": drawn(4, 6, 10, 10)})
 
 
 def channels_last_softmax() -> onnx.ModelProto:
-    nodes = (("Conv", "c w", "d", {}), ("Transpose", "d", "e", {"perm": [0, 2, 3, 1]}), ("Softmax", "e", "y", {}))
+    nodes = (("Conv", "c w", "d", NONE), ("Transpose", "d", "e", {"perm": [0, 2, 3, 1]}), ("Softmax", "e", "y", NONE))
     return last_model(*nodes, stored={"w": drawn(4, 6, 10, 10)})
 
 
 def squeezed() -> onnx.ModelProto:
-    nodes = (CONV, ("GlobalAveragePool", "c", "g", {}), ("Squeeze", "g axes", "f", {}), ("Gemm", "f w", "y", {}))
+    nodes = (CONV, ("GlobalAveragePool", "c", "g", NONE), ("Squeeze", "g axes", "f", NONE), ("Gemm", "f w", "y", NONE))
     return model(nodes, {**KERNEL, **WEIGHT, "axes": np.array([2, 3])})
 
 
 def one_class() -> onnx.ModelProto:
-    nodes = (CONV, ("Conv", "c w", "d", {}), ("Squeeze", "d axes", "y", {}))
+    nodes = (CONV, ("Conv", "c w", "d", NONE), ("Squeeze", "d axes", "y", NONE))
     return model(nodes, {**KERNEL, "w": drawn(1, 6, 10, 10), "axes": np.array([1, 2, 3])})
 
 
 def picked() -> onnx.ModelProto:
-    nodes = (CONV, ("Conv", "c w", "d", {}), ("Gather", "d z", "e", {"axis": 3}), ("Gather", "e z", "y", {"axis": 2}))
+    nodes = (CONV, ("Conv", "c w", "d", NONE), ("Gather", "d z", "e", {"axis": 3}), ("Gather", "e z", "y", {"axis": 2}))
     return model(nodes, {**KERNEL, "w": drawn(4, 6, 10, 10), "z": np.array(0)})
 
 
 def tensorflow_head() -> onnx.ModelProto:
     nodes = (
-        *(CONV, ("ReduceMean", "c", "g", {"axes": [2, 3], "keepdims": 0}), ("Reshape", "g wide", "h", {})),
-        *(("Transpose", "h", "i", {"perm": [0, 3, 1, 2]}), ("Conv", "i w", "j", {}), ("Reshape", "j flat", "y", {})),
+        *(CONV, ("ReduceMean", "c", "g", {"axes": [2, 3], "keepdims": 0}), ("Reshape", "g wide", "h", NONE)),
+        *(
+            ("Transpose", "h", "i", {"perm": [0, 3, 1, 2]}),
+            ("Conv", "i w", "j", NONE),
+            ("Reshape", "j flat", "y", NONE),
+        ),
     )
     sizes = {"wide": np.array([-1, 1, 1, 6]), "flat": np.array([-1, 4])}
     return model(nodes, {**KERNEL, "w": drawn(4, 6, 1, 1), **sizes})
@@ -93,19 +98,19 @@ def tensorflow_head() -> onnx.ModelProto:
 def shuffled() -> onnx.ModelProto:
     """Split channels that a dense layer reads directly."""
     nodes = (
-        *(CONV, ("Reshape", "c apart", "a", {}), ("Transpose", "a", "b", {"perm": [0, 2, 1, 3, 4]})),
-        *(("Flatten", "b", "f", {}), ("Gemm", "f w", "y", {})),
+        *(CONV, ("Reshape", "c apart", "a", NONE), ("Transpose", "a", "b", {"perm": [0, 2, 1, 3, 4]})),
+        *(("Flatten", "b", "f", NONE), ("Gemm", "f w", "y", NONE)),
     )
     return model(nodes, {**KERNEL, "apart": np.array([0, 2, 3, 10, 10]), "w": drawn(600, 4)})
 
 
 def bytes_cast() -> onnx.ModelProto:
-    nodes = (TURNED, ("Cast", "t", "u", {"to": TensorProto.FLOAT}), ("Conv", "u k", "c", {}), *POOLED)
+    nodes = (TURNED, ("Cast", "t", "u", {"to": TensorProto.FLOAT}), ("Conv", "u k", "c", NONE), *POOLED)
     return model(nodes, {**KERNEL, **WEIGHT}, ("n", 12, 12, 3), TensorProto.UINT8)
 
 
 def bytes_scaled() -> onnx.ModelProto:
-    nodes = (("DequantizeLinear", "x s z", "u", {}), ("Conv", "u k", "c", {}), *POOLED)
+    nodes = (("DequantizeLinear", "x s z", "u", NONE), ("Conv", "u k", "c", NONE), *POOLED)
     numbers = {"s": np.array(0.02, np.float32), "z": np.array(128, np.uint8)}
     return model(nodes, {**KERNEL, **WEIGHT, **numbers}, kind=TensorProto.UINT8)
 
@@ -114,14 +119,14 @@ def quantised() -> onnx.ModelProto:
     """Weights of a byte, and places that round to bytes; the range of the second is the only rectifier there."""
     rounding = [
         (
-            ("QuantizeLinear", f"{name} s{name} z{name}", f"{name}q", {}),
-            ("DequantizeLinear", f"{name}q s{name} z{name}", to, {}),
+            ("QuantizeLinear", f"{name} s{name} z{name}", f"{name}q", NONE),
+            ("DequantizeLinear", f"{name}q s{name} z{name}", to, NONE),
         )
         for name, to in (("x", "xr"), ("c", "cr"))
     ]
     nodes = (
-        *(("DequantizeLinear", "kq sk zk", "k", {"axis": 0}), *rounding[0], ("Conv", "xr k", "c", {}), *rounding[1]),
-        *(("Flatten", "cr", "f", {}), ("DequantizeLinear", "wq sw", "w", {}), ("Gemm", "f w", "y", {})),
+        *(("DequantizeLinear", "kq sk zk", "k", {"axis": 0}), *rounding[0], ("Conv", "xr k", "c", NONE), *rounding[1]),
+        *(("Flatten", "cr", "f", NONE), ("DequantizeLinear", "wq sw", "w", NONE), ("Gemm", "f w", "y", NONE)),
     )
     scales = {"sk": DRAWN.uniform(0.01, 0.02, 6), "sx": 1 / 255, "sc": 0.01, "sw": 0.002}
     stored: dict[str, Any] = {name: np.array(scale, np.float32) for name, scale in scales.items()}
@@ -180,8 +185,8 @@ def test_what_quantisation_becomes_is_said() -> None:
     _, report = convolutionalize(quantised(), IMAGE)
     assert [str(note) for note in report.refusals] == [
         (
-            "forms: rounds to whole numbers at 2 places; the network, and the classifier that it is compared with, keep "
-            "their ranges and round nothing, and have the dequantised weights"
+            "forms: rounds to whole numbers at 2 places; the network, and the classifier that it is compared with, "
+            "keep their ranges and round nothing, and have the dequantised weights"
         )
     ]
     _, report = convolutionalize(bytes_cast(), IMAGE)
@@ -205,19 +210,19 @@ def test_quantised_scores_are_near_those_of_the_file() -> None:
 
 CLAIMS: dict[str, tuple[Nodes, dict[str, Any], str]] = {
     "expand": (
-        (("Expand", "one to", "w", {}),),
+        (("Expand", "one to", "w", NONE),),
         {"one": np.ones((1, 1), np.float32), "to": [2**17, 2**17]},
         "n0 (Expand)",
     ),
     "range": (
-        (("Range", "a b one", "r", {}), ("Cast", "r", "s", {"to": 1}), ("Reshape", "s to", "w", {})),
+        (("Range", "a b one", "r", NONE), ("Cast", "r", "s", {"to": 1}), ("Reshape", "s to", "w", NONE)),
         {"a": 0, "b": 2**33, "one": 1, "to": [6, -1]},
         "n0 (Range)",
     ),
-    "tile": ((("Tile", "one to", "w", {}),), {"one": np.ones((1, 1), np.float32), "to": [6, 2**33]}, "n0 (Tile)"),
-    "constant": ((("ConstantOfShape", "to", "w", {}),), {"to": [6, 2**33]}, "n0 (ConstantOfShape)"),
+    "tile": ((("Tile", "one to", "w", NONE),), {"one": np.ones((1, 1), np.float32), "to": [6, 2**33]}, "n0 (Tile)"),
+    "constant": ((("ConstantOfShape", "to", "w", NONE),), {"to": [6, 2**33]}, "n0 (ConstantOfShape)"),
     "resize": (
-        (("Resize", "one  by", "r", {}), ("Reshape", "r to", "w", {})),
+        (("Resize", "one  by", "r", NONE), ("Reshape", "r to", "w", NONE)),
         {"one": np.ones((1, 1, 6, 1), np.float32), "by": np.array([1, 1, 1, 9000], np.float32), "to": [6, -1]},
         "n0 (Resize)",
     ),
