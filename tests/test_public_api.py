@@ -130,6 +130,7 @@ def test_conv_transpose_has_the_options_of_the_contract() -> None:
         "groups": 1,
         "data_format": "channels_last",
         "activation": None,
+        "winograd": True,
     }
     planned = {name: entry.default for name, entry in inspect.signature(bs.plan).parameters.items()}
     assert {name: planned[name] for name in options} == options

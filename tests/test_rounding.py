@@ -91,9 +91,16 @@ def test_errors_are_within_the_bounds_that_are_promised(kind: str, numbers: Any)
     options: dict[str, Any] = {"strides": strides, "groups": groups}
     one, two, three = (np.ones(array.shape) for array in (x, y, w))
     wide, image, kernel, even = (array.astype(np.float64) for array in (x, y, w, other))
-    up: Any = lambda a, b: reference.conv_transpose(a, b, where, groups=groups)  # noqa: E731
-    down: Any = lambda a, b: reference.conv(a, b, where, groups=groups)  # noqa: E731
-    gradient: Any = lambda a, b: reference.conv_kernel_gradient(a, b, where, groups=groups)  # noqa: E731
+
+    def up(a: AnyArray, b: AnyArray) -> AnyArray:
+        return reference.conv_transpose(a, b, where, groups=groups)
+
+    def down(a: AnyArray, b: AnyArray) -> AnyArray:
+        return reference.conv(a, b, where, groups=groups)
+
+    def gradient(a: AnyArray, b: AnyArray) -> AnyArray:
+        return reference.conv_kernel_gradient(a, b, where, groups=groups)
+
     all_faces: Any = (
         (bs.conv_transpose, up, (x, w), wide, kernel, (one, three), (1,) * rank),
         (bs.conv, down, (y, w), image, kernel, (two, three), strides),

@@ -55,6 +55,7 @@ def conv_transpose(
     groups: int = 1,
     data_format: DataFormat = "channels_last",
     activation: str | None = None,
+    winograd: bool = True,
 ) -> Array:
     """Transposed convolution: every input cell stamps the weighted kernel, and the result is cropped.
 
@@ -76,7 +77,8 @@ def conv_transpose(
     (C_small, C_big // groups, *k). All of one library and dtype (float16 and bfloat16 accumulate in
     float32; integers are exact). `strides`, `padding`, `output_padding`, `output_shape`, `dilation`:
     as in `geometry`. `groups`: divides C_small. `activation`: None, "relu", "relu6", "leaky_relu",
-    "sigmoid", "tanh", "gelu" or "silu". Returns (N, *output, C_big), the same kind of array.
+    "sigmoid", "tanh", "gelu" or "silu". `winograd=False` keeps to sums of the products themselves, as in
+    `plan`. Returns (N, *output, C_big), the same kind of array.
 
     Raises `TypeError` for wrong kinds of argument and `ValueError` for illegal values and shapes.
     Dumoulin & Visin, arXiv 1603.07285, section 4.
@@ -90,13 +92,14 @@ def conv_transpose(
         "groups": groups,
         "data_format": data_format,
         "activation": activation,
+        "winograd": int(bool(winograd)),
     }
     found = recent.find(kernel, bias, options) if type(x) is np.ndarray else None
     if found is not None:
         return found(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kept = recent.keeps(kernel)
-    call = Plan(kernel, bias, {**options, "algorithm": None, "winograd": True}, once=not kept)
+    call = Plan(kernel, bias, {**options, "algorithm": None}, once=not kept)
     if kept:
         recent.add(kernel, bias, options, call)
     return call(x)
