@@ -62,7 +62,7 @@ def test_padding_is_named_and_no_cell_is_promised() -> None:
     assert proof.padded == ("conv",)
     assert proof.largest_other > 0.01
     assert str(proof).splitlines()[-1] == (
-        "12 need not be, since their crops have padding at the borders where the image has pixels (conv); "
+        "No cell must be equal, because all crops have padding at the borders where the image has pixels (conv); "
         f"largest deviation {proof.largest_other:.2g}."
     )
 

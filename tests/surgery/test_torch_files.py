@@ -27,6 +27,7 @@ def test_weights_go_round(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in first.parameters():
             _ = parameter.normal_()
+    (tmp_path / "deep").mkdir()
     save_weights(first, tmp_path / "deep" / "fcn.safetensors")
     load_weights(second, str(tmp_path / "deep" / "fcn.safetensors"))
     image = torch.randn(1, 1, 40, 33)

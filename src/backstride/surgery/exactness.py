@@ -1,8 +1,10 @@
 """Which cells of a network on a larger image must equal the classifier on their crops, and which layers prevent it.
 
 Cell i of the network belongs to the crop of native size that starts at pixel `i * stride`. It equals
-the classifier on the crop where every layer reads the same numbers in both. All layers slide, so only
-padding can differ: where the crop's edge made a layer read padding, the larger image has pixels.
+the classifier on the crop where every layer reads the same numbers in both. All layers slide, so two things can
+differ. Padding: where the crop's edge made a layer read padding, the larger image has pixels; what wraps around
+reads the opposite side, which is never the crop's. And, where an upsampling stands inside, the place of a coarse
+layer's cells: those of the crop are cells of the image only if it starts at a multiple of `fields.periods`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from backstride.geometry import Pair
-from backstride.surgery.fields import Sizes, fields, reach, sizes
+from backstride.surgery.fields import Sizes, fields, periods, reach, sizes
 from backstride.surgery.graph import WHOLE, Graph
 
 
@@ -36,6 +38,8 @@ def exactness(graph: Graph, name: str, size: tuple[int, ...]) -> Exactness:
     starts: list[tuple[int | None, ...]] = []
     exact: list[tuple[bool, ...]] = []
     blamed: set[str] = set()
+    wrapped = {node.inputs[0] for node in graph if node.window is not None and node.window.border == "wrap"}
+    moves = periods(graph, name)
     for axis, field in enumerate(fields(graph)[name]):
         room = size[axis] - native[axis]
         begins = [cell * field.stride for cell in range(large[name][axis])]
@@ -45,8 +49,11 @@ def exactness(graph: Graph, name: str, size: tuple[int, ...]) -> Exactness:
         for cell, start in enumerate(starts[-1]):
             found = _padding_read(large, reach(graph, large, name, axis, cell), axis)
             different = {node for node, read in found.items() if crop.get(node) != read}
-            flags.append(start is not None and not different)
-            blamed |= different if start is not None else set()
+            if size != native:  # the opposite side is another one
+                different |= {node for node in wrapped if any(found.get(node, (0, 0))) or any(crop.get(node, (0, 0)))}
+            moved = start is not None and start % moves[axis] == 0
+            flags.append(moved and not different)
+            blamed |= different if moved else set()
         exact.append(tuple(flags))
     above = graph.ancestors(name)
     pools = [node for node in graph if node.kind in WHOLE and node.name in above]
@@ -64,7 +71,7 @@ def padded_layers(graph: Graph) -> tuple[str, ...]:
     if not any(node.pads or node.kind in WHOLE for node in graph):
         return ()
     for node in graph.outputs:
-        period = int(max(field.stride for field in fields(graph)[node.name]))
+        period = int(max(periods(graph, node.name)))
         for extra in range(2 * period, 3 * period):  # every remainder, with at least three cells
             found.update(exactness(graph, node.name, tuple(cells + extra for cells in native)).padded)
     return tuple(node.label for node in graph if node.label in found)

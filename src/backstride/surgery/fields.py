@@ -58,6 +58,24 @@ class Field:
         return Field(start, self.size + (before + behind) * self.stride, self.stride * ratio)
 
 
+def periods(graph: Graph, name: str) -> tuple[Fraction, ...]:
+    """By how many pixels an image must move, per axis, for the cells of a node to move by whole cells.
+
+    So must all cells that they are computed from: the least common multiple of the strides. It is the node's own stride
+    unless something before it is coarser, which an upsampling then made finer.
+    """
+    above, found = graph.ancestors(name), fields(graph)
+    strides = [axes for node, axes in found.items() if node in above]
+    return tuple(_common_multiple([axes[at].stride for axes in strides]) for at in range(len(found[name])))
+
+
+def _common_multiple(lengths: Iterable[Fraction]) -> Fraction:
+    found = Fraction(1)
+    for length in lengths:
+        found = Fraction(math.lcm(found.numerator, length.numerator), math.gcd(found.denominator, length.denominator))
+    return found
+
+
 Fields = Mapping[str, tuple[Field, ...]]
 Sizes = Mapping[str, tuple[int, ...]]
 IMAGE = Field(Fraction(0), Fraction(1), Fraction(1))
@@ -114,15 +132,13 @@ def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) ->
     Those before 0 or beyond the node's size are padding. For the input they are the exact pixels.
     """
     needed: dict[str, Pair] = {target: (cell, cell)}
-    repeated = {node.inputs[0] for node in graph if node.kind == "edge_pad"}
+    borders = _borders(graph)
     for node in reversed(graph.nodes):
         if node.name not in needed or node.kind in ("input", "output"):
             continue
         first, last = needed[node.name]
         end = node_sizes[node.name][axis] - 1
-        first, last = max(first, 0), min(last, end)
-        if node.name in repeated:
-            first, last = min(first, end), max(last, 0)
+        first, last = _read_inside(first, last, end, borders.get(node.name, "zeros"))
         if first > last:
             continue  # every cell that is asked for is padding
         if node.window is not None and node.kind in WINDOWED:
@@ -134,6 +150,33 @@ def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) ->
                 low, high = needed.get(source, (first, last))
                 needed[source] = (min(low, first), max(high, last))
     return needed
+
+
+def _borders(graph: Graph) -> Mapping[str, str]:
+    """What stands beyond the border of each node that a window slides over."""
+    found: dict[str, str] = {}
+    for node in graph:
+        if node.window is not None:
+            border = "edge" if node.kind == "edge_pad" else node.window.border
+            if found.get(node.inputs[0], "zeros") == "zeros":
+                found[node.inputs[0]] = border
+    return found
+
+
+def _read_inside(first: int, last: int, end: int, border: str) -> Pair:
+    """The cells from 0 to `end` that are read where those from `first` to `last` are asked for; none as (1, 0)."""
+    low, high = max(first, 0), min(last, end)
+    if border == "zeros" or (first >= 0 and last <= end):
+        return low, high
+    if border == "edge":
+        return min(low, end), max(high, 0)
+    if border == "wrap":
+        return 0, end
+    mirrored = [-first, *([-last] if last < 0 else [])] if first < 0 else []
+    mirrored += [2 * end - last, *([2 * end - first] if first > end else [])] if last > end else []
+    inside = [low, high] if low <= high else []
+    cells = [min(max(cell, 0), end) for cell in (*mirrored, *inside)]
+    return min(cells), max(cells)
 
 
 def _inputs_of(window: Window, axis: int, cells: Pair, *, transposed: bool) -> Pair:

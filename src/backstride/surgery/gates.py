@@ -18,7 +18,8 @@ POOLS = (*STEPS, "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool
 
 def gated(graph: Graph, choice: Gate) -> Graph:
     """The graph with `choice` on every pooling of this kind, and on norms of whole maps."""
-    names = gate_pools(graph).union(node.name for node in graph if node.kind == "whole_norm")
+    norms = {node.name for node in graph if node.kind == "whole_norm"}
+    names = gate_pools(graph) | gates_of_one_cell(graph) | norms
     return Graph(tuple(replace(node, gate=choice) if node.name in names else node for node in graph))
 
 
@@ -38,6 +39,34 @@ def gate_pools(graph: Graph) -> frozenset[str]:
         elif _is_single(node):
             todo += node.inputs
     return frozenset(found)
+
+
+def gates_of_one_cell(graph: Graph) -> frozenset[str]:
+    """The poolings of this kind whose map has one cell at native size, where no shape shows them.
+
+    What one of them gives meets a map that does not come through it: on a larger image that map has many cells.
+    """
+    found: set[str] = set()
+    for node in graph:
+        if node.kind == "combine" and _is_single(node):
+            reached = [
+                _pools_of_one_cell(graph, name)
+                for name in node.inputs
+                if graph[name].kind not in ("constant", "scalar")
+            ]
+            found.update(*(more - less for more in reached for less in reached if less < more))
+    return frozenset(found)
+
+
+def _pools_of_one_cell(graph: Graph, name: str) -> frozenset[str]:
+    """The poolings of a map of one cell that a value of one cell is computed from."""
+    above = (graph[other] for other in {name, *graph.ancestors(name)})
+    pools = (node for node in above if node.kind in (*STEPS, "adaptive_avg_pool", "adaptive_max_pool"))
+    return frozenset(node.name for node in pools if all(_is_map_of_one(graph[source]) for source in node.inputs))
+
+
+def _is_map_of_one(node: Node) -> bool:
+    return node.kind != "input" and len(node.shape) > 1 and all(cells == 1 for cells in node.shape[1:])
 
 
 def _weighing(graph: Graph, node: Node) -> list[str]:

@@ -88,6 +88,18 @@ GLOBAL = ("global_avg_pool", "global_max_pool")
 WHOLE = (*GLOBAL, "whole_norm")  # these see all of the image
 
 
+Border: TypeAlias = Literal["zeros", "edge", "mirror", "wrap"]  # what is read beyond a map
+BORDERS: Mapping[str, Border] = {  # in the words of PyTorch and ONNX
+    "constant": "zeros",
+    "zeros": "zeros",
+    "edge": "edge",
+    "replicate": "edge",
+    "reflect": "mirror",
+    "circular": "wrap",
+    "wrap": "wrap",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The sliding window of a convolution, a pooling or (with `padding` as its crop) a transposed convolution.
@@ -105,6 +117,7 @@ class Window:
     dilation: tuple[int, ...] = (1, 1)
     ceil_mode: bool = False
     same: bool = False
+    border: Border = "zeros"
 
     def span(self, axis: int) -> int:
         """The cells that one window covers: `d(k-1) + 1`."""

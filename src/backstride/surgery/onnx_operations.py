@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from backstride.surgery.graph import WINDOWED, Cut, Kind, Window
+from backstride.surgery.graph import BORDERS, WINDOWED, Cut, Kind, Window
 from backstride.surgery.onnx_shapes import Tensor
 
 CELLWISE = (
@@ -217,7 +217,10 @@ def _pad(call: Call) -> Meaning:
     pairs = {int(axis) % 4: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
     if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
         return OTHER
-    return Meaning("pad", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0)))))
+    border = BORDERS.get(bytes(call.option("mode", b"constant")).decode())
+    if border is None:
+        return OTHER
+    return Meaning("pad", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0))), border=border))
 
 
 def _slice(call: Call) -> Meaning:

@@ -29,9 +29,9 @@ class Proof:
     `native_difference`: largest difference on the image's first crop of native size; `native_equal`:
     whether it is within 1e-5 of the largest score. `deviation`: each cell's largest difference to
     the classifier on its crop, NaN where the crop leaves the image. `expected`: cells that read no
-    padding otherwise than their crop does, so must be equal. `exact`: cells that are equal, within 1e-5 of
-    the largest score that the classifier gives on the image. `padded`: the layers that read padding in a crop
-    where the image has pixels, or pool all of it.
+    padding otherwise than their crop does, and whose crop starts where the cells of all layers do, so must be equal.
+    `exact`: cells that are equal, within 1e-5 of the largest score that the classifier gives on the image.
+    `padded`: the layers that read padding in a crop where the image has pixels, or pool all of it.
     `speed`: against the sliding-window classifier on the same image, where it was measured.
     """
 
@@ -77,13 +77,20 @@ class Proof:
                 f"largest deviation {self.largest_expected:.2g}."
             )
         if others:
-            found.append(
-                f"{others} need not be, since their crops have padding at the borders where the image has pixels "
-                f"({listed(self.padded)}); largest deviation {self.largest_other:.2g}."
-            )
+            found.append(f"{self._why_not(others, compared)}; largest deviation {self.largest_other:.2g}.")
         if self.speed is not None:
             found.append(str(self.speed))
         return found
+
+    def _why_not(self, others: int, compared: int) -> str:
+        """Why cells need not be equal."""
+        if self.padded:
+            reason = f"crops have padding at the borders where the image has pixels ({listed(self.padded)})"
+        else:
+            reason = "crops start between the cells of layers in front of an upsampling"
+        if others == compared:
+            return f"No cell must be equal, because all {reason}"
+        return f"{others} need not be, since their {reason}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

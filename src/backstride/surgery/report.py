@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, TypeAlias
 
 from backstride.surgery.decoder import Decoder
+from backstride.surgery.fields import fields, periods
 from backstride.surgery.graph import Graph
 from backstride.surgery.values import Refusal, Rewrite
 
@@ -62,12 +63,28 @@ class Report:
     @property
     def exactness(self) -> str:
         """Which cells on a larger image equal the classifier on their crop, in one sentence."""
-        if not self.padded:
+        if not self.padded and not self._between:
             return "On a larger image every cell equals the classifier on its crop: no padding meets them."
+        if not self.padded:
+            return (
+                f"On a larger image each cell whose crop starts at a multiple of {self._between} pixels equals the "
+                "classifier on its crop. The others lie between the cells of layers in front of an upsampling."
+            )
         return (
             "On a larger image cells differ from the classifier on their crops, which have padding at their borders "
             f"where the image has pixels: {listed(self.padded)}."
         )
+
+    @property
+    def _between(self) -> str:
+        """How far crops must lie apart to be exact, where that is farther than the cells do; else empty."""
+        found = [
+            (periods(self.graph, node.name), fields(self.graph)[node.name])
+            for node in self.graph.outputs
+            if node.name in fields(self.graph)
+        ]
+        coarse = [moves for moves, axes in found if moves != tuple(field.stride for field in axes)]
+        return _by(coarse[0]) if coarse else ""
 
     def sections(self) -> list[tuple[str, list[str], list[tuple[str, ...]]]]:
         """The tables of the report: (title, column names, rows)."""

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from backstride.surgery.attention import attention_behind
 from backstride.surgery.branches import fitted, immense
-from backstride.surgery.gates import gated
+from backstride.surgery.gates import gated, gates_of_one_cell
 from backstride.surgery.graph import Gate, Graph, Node
 from backstride.surgery.rule import Rule
 from backstride.surgery.rules import MEASURING, RULES
+from backstride.surgery.rules_pooling import UNSTATED
 from backstride.surgery.values import Outcome, Refusal, Replaced, Rewrite, Rewriting, Value
 
 SILENT = ("constant", "scalar")
@@ -52,6 +53,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
     """
     if se is not None:
         graph = gated(graph, se)
+    unstated = gates_of_one_cell(graph) if se is None else frozenset[str]()
     values: dict[str, Value] = {}
     replaced: dict[str, tuple[Node, ...]] = {}
     rewrites: list[Rewrite] = []
@@ -63,6 +65,9 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
             continue
         if maps and node.kind == "output" and all(source in values for source in node.inputs):
             values[node.name] = values[node.inputs[0]]
+            continue
+        if node.name in unstated:
+            refusals.append(Refusal(node.label, "weighs a map of one cell with one " + UNSTATED))
             continue
         name, outcome = _decide(graph, node, values, MEASURING if maps else RULES)
         if isinstance(outcome, Refusal):

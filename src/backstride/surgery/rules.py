@@ -22,7 +22,7 @@ from backstride.surgery.rules_layout import (
     reshaping,
     slicing,
 )
-from backstride.surgery.rules_pooling import adaptive_pooling, gating, reduction, whole_norm, whole_pooling
+from backstride.surgery.rules_pooling import UNSTATED, adaptive_pooling, gating, reduction, whole_norm, whole_pooling
 from backstride.surgery.values import Kept, Outcome, Replaced, Value
 
 
@@ -196,11 +196,7 @@ def combination(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
             return refuse(node, inputs, "weighs another map than the one that its vector was pooled from")
     first = max(values, key=lambda value: value.channels)
     if any(value.size != first.size for value in values):
-        reason = (
-            "joins a map with one pooled over the whole image (squeeze and excitation), of which a larger has many; "
-            'state se="global" or se="local"'
-        )
-        return refuse(node, inputs, reason)
+        return refuse(node, inputs, "joins a map with one " + UNSTATED)
     if any((value.form, value.over) != (first.form, first.over) or not _alike(value, first) for value in values):
         return refuse(node, inputs, "joins values of different forms: " + listed(values))
     for constant in constants:

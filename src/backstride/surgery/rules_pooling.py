@@ -31,6 +31,9 @@ STEPS: Mapping[str, tuple[Kinds, Kind, Kinds]] = {  # what a reduction over posi
     "norm1": (("absolute",), "avg_pool", ("scaled",)),
     "norm2": (("square",), "avg_pool", ("scaled", "sqrt")),
 }
+UNSTATED = (
+    'pooled over the whole image (squeeze and excitation), of which a larger has many; state se="global" or se="local"'
+)
 REDUCTIONS = (*STEPS, "var", "std")
 WHOLE: Mapping[Kind, Kind] = {"avg_pool": "global_avg_pool", "max_pool": "global_max_pool"}
 

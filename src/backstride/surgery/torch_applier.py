@@ -10,7 +10,7 @@ from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
 from backstride.surgery.proof import Run
 from backstride.surgery.torch_decoder import segmenter
-from backstride.surgery.torch_reader import TorchReading, read
+from backstride.surgery.torch_reader import TorchReading, read, refuse_hooks
 from backstride.surgery.torch_runner import runner
 from backstride.surgery.torch_writer import Writer
 from backstride.surgery.values import Rewriting
@@ -27,12 +27,14 @@ class TorchApplier:
 
     def write(self, reading: TorchReading, rewriting: Rewriting, dense: Densified | None = None) -> nn.Module:
         """The fully convolutional module."""
+        refuse_hooks(reading, rewriting)
         return Writer(reading, rewriting, dense=dense).write()
 
     def segment(
         self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
     ) -> nn.Module:
         """The fully convolutional module with a decoder."""
+        refuse_hooks(reading, rewriting)
         return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
     def runner(self, model: Any, output: int) -> Run:

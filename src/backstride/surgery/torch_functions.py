@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
 
-from backstride.surgery.graph import Cut, Kind
+from backstride.surgery.graph import BORDERS, Cut, Kind
 from backstride.surgery.torch_modules import (
     Operation,
     conv_window,
@@ -225,9 +226,10 @@ def _pad(node: fx.Node, results: Results) -> Operation:
     given = bound(node, results, "input pad mode value")
     cells = [int(count) for count in given["pad"]]
     rank = fed(node, results).ndim - 2
-    if given.get("mode", "constant") == "circular" or any(cells[2 * rank + 2 :]):
+    if any(cells[2 * rank + 2 :]):
         return Operation("other")
-    return Operation("pad", pad_window(cells, rank), data=1)
+    border = BORDERS[given.get("mode", "constant")]
+    return Operation("pad", replace(pad_window(cells, rank), border=border), data=1)
 
 
 def _group_norm(node: fx.Node, results: Results) -> Operation:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from torch import nn
 
 from backstride.geometry import Pair
-from backstride.surgery.graph import Cut, Kind, Ratio, Window
+from backstride.surgery.graph import BORDERS, Cut, Kind, Ratio, Window
 
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
@@ -129,7 +129,8 @@ def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
 
 def _conv(module: Any, rank: int) -> Operation:
     _ = rank
-    return Operation("conv", conv_window(module.kernel_size, module.stride, module.padding, module.dilation))
+    window = conv_window(module.kernel_size, module.stride, module.padding, module.dilation)
+    return Operation("conv", replace(window, border=BORDERS[module.padding_mode]))
 
 
 def _conv_transpose(module: Any, rank: int) -> Operation:
@@ -164,7 +165,10 @@ def _avg_pool(module: Any, rank: int) -> Operation:
 
 def _pad(module: Any, rank: int) -> Operation:
     whole = len(module.padding) == 2 * (rank - 2)
-    return Operation("pad", pad_window(module.padding, rank - 2)) if whole else Operation("other")
+    words = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
+    border = BORDERS[words.get(type(module).__name__.partition("Pad")[0], "constant")]
+    window = replace(pad_window(module.padding, rank - 2), border=border)
+    return Operation("pad", window) if whole else Operation("other")
 
 
 def _linear(module: Any, rank: int) -> Operation:
@@ -234,6 +238,7 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
 
 PADS: tuple[type[nn.Module], ...] = (
     *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
+    *(nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d),
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
 )

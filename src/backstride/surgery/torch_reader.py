@@ -23,7 +23,7 @@ from backstride.surgery.graph import Graph, Node
 from backstride.surgery.torch_functions import DROPOUTS, called, fed, function_operation, parts_axis
 from backstride.surgery.torch_modules import Operation, module_operation, resized
 from backstride.surgery.torch_tracer import BATCH, ShapeTracer
-from backstride.surgery.values import Refusal, RefusedError
+from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,13 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     skeleton = _skeleton(model, mode)
     _check_inputs(name, skeleton)
+    _check_hooks(name, model)
     like = next((tensor for tensor in skeleton.parameters() if tensor.is_floating_point()), torch.empty(0))
     with mode:
         image = torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device)
+    tracers = [ShapeTracer(mode, image) for _ in range(2)]
     trained, evaluated = (
-        _trace(name, skeleton.train(training), ShapeTracer(mode, image)) for training in (True, False)
+        _trace(name, skeleton.train(training), tracer) for training, tracer in zip((True, False), tracers, strict=True)
     )
     stored = _stored(model, skeleton, evaluated)
     traced = fx.GraphModule(skeleton, evaluated, name)
@@ -86,10 +88,12 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
     known: dict[str, Node] = {}
     for node in evaluated.nodes:
         known[node.name] = _describe(node, traced, results, known)
-    notes = (
-        () if same else (Refusal("forward", "computes more in training mode; the network does what it does in eval()"),)
-    )
-    return TorchReading(model, evaluated, stored, results, Graph(tuple(known.values())), switched, notes)
+    notes = [
+        *([] if same else ["computes more in training mode; the network does what it does in eval()"]),
+        *(["computes under torch.no_grad; the network has gradients there"] if tracers[1].without_gradient else []),
+    ]
+    refusals = tuple(Refusal("forward", note) for note in notes)
+    return TorchReading(model, evaluated, stored, results, Graph(tuple(known.values())), switched, refusals)
 
 
 def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
@@ -112,6 +116,29 @@ def _check_inputs(name: str, skeleton: nn.Module) -> None:
     if required:
         reason = f"takes {len(required) + 1} inputs; a classifier takes the image alone"
         raise RefusedError(name, (Refusal("forward", reason),))
+
+
+def _check_hooks(name: str, model: nn.Module) -> None:
+    """A hook on the model itself runs around `forward`, which is all that is traced."""
+    if has_hooks(model):
+        reason = "runs around it, and the network would not have it; remove it, or transpose nn.Sequential(model)"
+        raise RefusedError(name, (Refusal("a forward hook of the model", reason),))
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling a module does more than its `forward`."""
+    return any(vars(module)[kind] for kind in ("_forward_hooks", "_forward_pre_hooks"))  # torch has no public name
+
+
+def refuse_hooks(reading: TorchReading, rewriting: Rewriting) -> None:
+    """Refuse hooks of layers that others take the place of; those that stay keep theirs."""
+    found = tuple(
+        Refusal(reading.graph[node.name].label, "has a forward hook, which what replaces it would not have; remove it")
+        for node in reading.traced.find_nodes(op="call_module")
+        if node.name in rewriting.replaced and has_hooks(reading.model.get_submodule(str(node.target)))
+    )
+    if found:
+        raise RefusedError(reading.name, found)
 
 
 def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer) -> fx.Graph:

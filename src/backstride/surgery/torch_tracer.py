@@ -29,6 +29,17 @@ class ShapeTracer(fx.Tracer):
         self._image = image
         self._known: dict[fx.Node, Any] = {}
         self._looking = False
+        self._autocast = _autocast()
+        self._grad = torch.is_grad_enabled()
+        self.without_gradient = False
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """A call becomes a node; what a `with` around it changes is not part of the graph."""
+        if _autocast() != self._autocast:
+            message = "it computes under torch.autocast, which a graph of its calls loses; take it out"
+            raise TraceError(message)
+        self.without_gradient |= torch.is_grad_enabled() != self._grad
+        return super().create_node(*args, **kwargs)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -101,6 +112,10 @@ class ShapeTracer(fx.Tracer):
                 return getattr(args[0], target)(*args[1:], **kwargs)
             case _:
                 return target(*args, **kwargs)
+
+
+def _autocast() -> list[bool]:
+    return [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")]
 
 
 class _Shaped(fx.Proxy):
