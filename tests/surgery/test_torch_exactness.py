@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # a model, its n
 @pytest.mark.parametrize("name", CASES)
 def test_exactly_the_cells_that_must_be_equal_are(name: str) -> None:
     make, native, period = CASES[name]
-    _ = torch.manual_seed(0)
+    torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
     model = make().eval()
     network, report = bs.convolutionalize(model, (1, native, native))
     image = np.random.default_rng(0).normal(size=(1, native + 3 * period, native + 2 * period + 1)).astype(np.float32)
@@ -145,7 +145,7 @@ def test_the_reason_is_said_where_no_cell_must_be_equal() -> None:
 
 
 def test_a_gate_of_one_cell_asks_what_it_means() -> None:
-    _ = torch.manual_seed(0)
+    torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
     model = Excited().eval()
     with pytest.raises(
         ValueError, match=r'weighs a map of one cell with one pooled .* state se="global" or se="local"'
