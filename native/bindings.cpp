@@ -151,8 +151,8 @@ void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& targe
 
 // Weights of a transposed convolution for one call, which may read w itself.
 template <typename Scalar>
-Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target, Axes strides, Axes dilation, Index groups) {
-    return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {Algorithm::automatic, true}, true));
+Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target, Axes strides, Axes dilation, Index groups, bool winograd) {
+    return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {Algorithm::automatic, winograd}, true));
 }
 
 std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big,
@@ -344,7 +344,7 @@ void define(nb::module_& module, const char* name) {
              "channels_first"_a, "before"_a, "transpose"_a)
         .def("run_half", run_half<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
              "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
-    module.def("borrow", borrow<Scalar>, "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "groups"_a, nb::keep_alive<0, 1>());
+    module.def("borrow", borrow<Scalar>, "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "groups"_a, "winograd"_a, nb::keep_alive<0, 1>());
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
     module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,

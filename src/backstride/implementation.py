@@ -68,9 +68,9 @@ class Implementation(ABC):
         `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
         """
 
-    def borrow(self, kernel: AnyArray, layer: Layer) -> Any:
+    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Any:
         """What `pack` gives, for one call: it may read the kernel itself, which must not change before."""
-        return self.pack(kernel, layer)
+        return self.pack(kernel, layer, winograd=winograd)
 
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
         """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""

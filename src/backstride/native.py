@@ -109,9 +109,10 @@ class Compiled(Implementation):
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
-    def borrow(self, kernel: AnyArray, layer: Layer) -> Any:
+    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Any:
         view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
-        return _native.borrow(view, self.name, _three(layer.strides, 1), _three(layer.dilation, 1), layer.groups)
+        steps = _three(layer.strides, 1), _three(layer.dilation, 1)
+        return _native.borrow(view, self.name, *steps, layer.groups, winograd)
 
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:
         return packed.brain_algorithm if brain else packed.algorithm

@@ -57,7 +57,7 @@ class Plan:
         steps, dilation = check_options(self._spatial, **options)
         layer, implementation = Layer(self._groups, self._data_format, steps, dilation), self._implementation
         if once:
-            self._packed = implementation.borrow(widen(weights), layer)
+            self._packed = implementation.borrow(widen(weights), layer, winograd=winograd)
         else:
             self._packed = implementation.pack(widen(weights), layer, algorithm=algorithm, winograd=winograd)
         self._largest = largest(weights)

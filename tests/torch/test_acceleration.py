@@ -274,3 +274,101 @@ def test_an_accelerated_model_compiles_whole(grad: bool) -> None:
     with torch.set_grad_enabled(grad):
         torch.testing.assert_close(compiled(data), expected.detach() if not grad else expected, rtol=1e-4, atol=1e-4)
     torch._dynamo.reset()
+
+
+LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "up": (lambda: nn.ConvTranspose2d(32, 32, 4, 2, 1), (9, 9)),
+    "own": (lambda: bt.ConvTranspose2d(32, 32, 4, 2, 1), (9, 9)),
+    "up in a line": (lambda: nn.ConvTranspose1d(64, 64, 8, 4, 2), (200,)),
+    "few": (lambda: nn.Conv2d(32, 4, 5, padding=2), (20, 20)),
+    "routed": (lambda: CallsLarge(), (9, 9)),  # noqa: PLW0108  it stands below
+}
+
+
+class CallsLarge(nn.Module):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(torch.randn(32, 32, 4, 4))
+
+    def forward(self, x: Any) -> Any:
+        return functional.conv_transpose2d(x, self.weight, None, 2, 1)
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("chain", [False, True])
+def test_without_winograd_a_large_number_reaches_only_what_reads_it(kind: str, chain: bool) -> None:
+    """In inference, compiled or not, and in the derivative by the input: all other bits stay."""
+    make, size = LAYERS[kind]
+    model = make()
+    norm = (nn.BatchNorm1d if len(size) == 1 else nn.BatchNorm2d)(model.weight.shape[0 if kind == "few" else 1])
+    model = nn.Sequential(model, norm, nn.ReLU6()) if chain else model
+    model = bt.accelerate(model.eval(), winograd=False).model
+    data = torch.randn(1, 64 if len(size) == 1 else 32, *size)
+    spoiled = data.clone()
+    spoiled[(..., *(cells // 2 for cells in size))] = 1e6
+    reads = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in reads.parameters():
+            _ = parameter.fill_(1)
+        mark = torch.zeros_like(data)
+        mark[(..., *(cells // 2 for cells in size))] = 1
+        layer = reads[0] if chain else reads
+        others = layer(mark) == layer(torch.zeros_like(data))
+        assert 0 < float(others.float().mean()) < 1
+        for run in (model, torch.compile(model, backend="aot_eager")):
+            assert torch.equal(run(data)[others], run(spoiled)[others])
+    if not chain:
+        given = [array.clone().requires_grad_() for array in (data, spoiled)]
+        incoming = torch.where(others, torch.randn(others.shape), 1e6)
+        kept = torch.where(others, incoming, 0.0)
+        for x, gradient in zip(given, (kept, incoming), strict=True):
+            model(x).backward(gradient)
+        with torch.no_grad():
+            untouched = torch.autograd.functional.vjp(reads, data, (~others).float())[1] == 0
+        assert bool(untouched.any())
+        assert torch.equal(given[0].grad[untouched], given[1].grad[untouched])
+    _ = bt.restore(model)
+    assert "winograd" not in vars(model) or kind == "own"
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: nn.Conv2d(32, 32, 3, padding=1), (9, 9)),
+        (lambda: nn.Conv1d(64, 64, 11, padding=5), (90,)),
+        (lambda: nn.Conv3d(32, 32, 3, padding=1), (6, 7, 8)),
+    ],
+)
+def test_without_winograd_the_convolutions_that_only_tiles_make_faster_stay_pytorchs(make: Any, size: Any) -> None:
+    model = nn.Sequential(make(), nn.ConvTranspose1d(2, 2, 2))
+    before = bt.accelerate(copy.deepcopy(model))
+    assert type(before.model[0]) is not type(model[0])
+    report = bt.accelerate(model, winograd=False).report
+    assert "0" not in [row.name for row in report.rows]
+    x = torch.randn(1, model[0].in_channels, *size, requires_grad=True)
+    plain = bt.restore(copy.deepcopy(model))[0]
+    for mode in (torch.no_grad(), torch.enable_grad()):
+        with mode:
+            assert torch.equal(model[0](x), plain(x))
+            assert not torch.equal(before.model[0](x), plain(x))
+    again = bt.accelerate(before.model, winograd=False).model[0]  # layers that were on the engine leave it
+    with torch.no_grad():
+        assert torch.equal(again(x), plain(x))
+
+
+def test_without_winograd_the_gradient_by_the_weight_is_a_plain_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    up, data = nn.ConvTranspose2d(32, 32, 4, 2, 1), torch.randn(2, 32, 9, 9)
+    seen: list[bool] = []
+    run = kernels.conv_kernel_gradient
+
+    def spy(x: Any, y: Any, integers: Any) -> Any:
+        seen.append(integers.winograd)
+        return run(x, y, integers)
+
+    monkeypatch.setattr(kernels, "conv_kernel_gradient", spy)
+    for winograd in (True, False):
+        model = bt.accelerate(up, winograd=winograd).model
+        model(data).sum().backward()
+        up = bt.restore(model)
+    assert seen == [True, False]

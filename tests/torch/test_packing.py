@@ -56,9 +56,9 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     kind = cast("Any", type(kernels._implementation(torch.float32, None)))
     pack: Any = kind.pack
 
-    def spy(self: Any, *arguments: Any) -> Any:
+    def spy(self: Any, *arguments: Any, **words: Any) -> Any:
         found.append(1)
-        return pack(self, *arguments)
+        return pack(self, *arguments, **words)
 
     monkeypatch.setattr(kind, "pack", spy)
     return found

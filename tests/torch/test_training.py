@@ -16,6 +16,7 @@ torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyT
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
 kernels: Any = importlib.import_module("backstride.torch.kernels")
+shapes: Any = importlib.import_module("backstride.torch.shapes")
 fallback: Any = importlib.import_module("backstride.torch.fallback")
 training: Any = importlib.import_module("backstride.torch.training")
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -223,7 +224,7 @@ def test_the_derivative_of_a_convolution_is_the_transposed_one(data: Any) -> Non
     after = before - data.draw(st.integers(0, min(step - 1, before)))
     x = torch.randn(2, 5, 6, 7).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(5, 4, taps, taps), torch.randn(4)
-    integers = ((step,) * 2, (before, after) * 2, (1, 1), 1)
+    integers = shapes.Integers((step,) * 2, (before, after) * 2, (1, 1), 1)
     for given_bias in (None, bias):
         expected = fallback.conv_transpose(x, weight, given_bias, integers, "relu")
         close(fallback.conv_input_gradient(x, weight, given_bias, integers, "relu"), expected)

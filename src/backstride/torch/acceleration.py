@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -37,6 +38,7 @@ from backstride.torch.training import Trained, trains
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
+_switched: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # our own modules that an `accelerate` keeps from tiles
 Convolutions: TypeAlias = bool | Literal["training"]
 
 
@@ -48,7 +50,13 @@ class Accelerated(NamedTuple):
 
 
 def accelerate(
-    model: nn.Module, *, verify: Any = None, convolutions: Convolutions = True, fuse: bool = True, trust: bool = False
+    model: nn.Module,
+    *,
+    verify: Any = None,
+    convolutions: Convolutions = True,
+    fuse: bool = True,
+    trust: bool = False,
+    winograd: bool = True,
 ) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
@@ -75,6 +83,9 @@ def accelerate(
     `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
     their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
     counts is noticed as before.
+    `winograd`: False keeps to sums of the products themselves, in inference and in training: no Winograd's tiles, whose
+    rounding errors are relative to the largest numbers nearby (docs/engine.md), and none along an axis. Ordinary
+    convolutions that only these make faster stay PyTorch's.
     `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
     and a module whose result differs by more than 1e-5 of its largest value, in half precision by more than one
     rounding, gets its class back.
@@ -93,11 +104,12 @@ def accelerate(
     recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
     rows: list[Row] = []
     for name, module in _modules(model):
-        row = _treat(name, module, convolutions=convolutions)
+        row = _treat(name, module, convolutions=convolutions, winograd=winograd)
         if row is not None:
             rows.append(row)
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
+    _set_winograd(model, winograd)
     chained = {child for module in model.modules() if isinstance(module, Chain) for child in module.children()}
     layers = {module for module in model.modules() if isinstance(module, Layer)} - chained
     if fuse and layers:
@@ -120,11 +132,21 @@ def restore(model: Model) -> Model:
     >>> type(restore(model)) is nn.ConvTranspose2d
     True
     """
+    _set_winograd(model, winograd=True)
     for module in model.modules():
         _ = unswap(module)
     for tensor in _tensors(model):
         make_public(tensor)
     return model
+
+
+def _set_winograd(model: nn.Module, winograd: bool) -> None:
+    """Whether the layers on the engine may use tiles; our own modules remember what they had."""
+    for module in model.modules():
+        if isinstance(module, TransposedModule) and not winograd and module.winograd:
+            _switched.add(module)
+        if isinstance(module, Swapped) or module in _switched:
+            vars(module)["winograd"] = winograd
 
 
 def _keep_stock(model: nn.Module) -> None:
@@ -146,7 +168,7 @@ def _modules(model: Any) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
-def _treat(name: str, module: nn.Module, *, convolutions: Convolutions) -> Row | None:
+def _treat(name: str, module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -156,7 +178,7 @@ def _treat(name: str, module: nn.Module, *, convolutions: Convolutions) -> Row |
     verdict = _kept(module)
     if verdict is not None:
         return row(*verdict)
-    found = _mixin(module, convolutions=convolutions)
+    found = _mixin(module, convolutions=convolutions, winograd=winograd)
     if found is None:
         return None
     mixin, remark = found
@@ -164,13 +186,13 @@ def _treat(name: str, module: nn.Module, *, convolutions: Convolutions) -> Row |
     return row(True, remark or _where(module))
 
 
-def _mixin(module: nn.Module, *, convolutions: Convolutions) -> tuple[type[Swapped], str] | None:
+def _mixin(module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> tuple[type[Swapped], str] | None:
     """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
         return Layer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
-    if convolutions and (found := _ordinary(module, inference=convolutions is True)):
+    if convolutions and (found := _ordinary(module, inference=convolutions is True, winograd=winograd)):
         return found
     taken = is_transposed if convolutions is not True else _is_taken
     if is_chain(module) and any(taken(child) for child in module.children()):
@@ -182,10 +204,10 @@ def _is_taken(module: nn.Module) -> bool:
     return is_transposed(module) or pays(module)
 
 
-def _ordinary(module: nn.Module, *, inference: bool) -> tuple[type[Swapped], str] | None:
+def _ordinary(module: nn.Module, *, inference: bool, winograd: bool) -> tuple[type[Swapped], str] | None:
     """The same for an ordinary convolution."""
-    learns = trains(module)
-    if inference and pays(module):
+    learns = trains(module, winograd=winograd)
+    if inference and pays(module, winograd=winograd):
         tiled = ", cut into tiles" if in_tiles(module) else ""
         where = "on the engine" if learns else "on the engine, in inference"
         return Ordinary, f"{where}: stride 1, a transposed convolution turned around{tiled}"

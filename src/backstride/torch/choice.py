@@ -48,7 +48,7 @@ MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # of y, in bfloat16
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
     """Whether the engine is the faster one for a face of `a` and `b` that packs its weight anew.
 
-    >>> plain = ((2, 2), (1, 1, 1, 1), (1, 1), 1)
+    >>> plain = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4, device="meta")
     >>> engine_is_faster("y", x, weight, plain, last=False)
     True
@@ -57,7 +57,7 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     """
     if a.dtype == torch.bfloat16:
         return _bfloat16_is_faster(slot, a, b, integers, last=last)
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, winograd = integers
     plain = all(step == 1 for step in dilation) and a.dtype == torch.float32
     pairs = zip(crop[::2], crop[1::2], stride, strict=True)
     depthwise = last and set(stride) == {1} and b.shape[:2] == (groups, 1)
@@ -68,17 +68,18 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     if slot == "weight":
         shape = third_shape("weight", a.shape, b.shape, integers)
         many = cells > MANY_FOR_FEW[0] or a.shape[1] >= MANY_FOR_FEW[1]
-        least = TILED_CHANNELS if has_tiles(shape, stride) else MANY_CHANNELS
+        least = TILED_CHANNELS if winograd and has_tiles(shape, stride) else MANY_CHANNELS
         wide = a.shape[1] >= least if last else b.shape[1] >= FEW_CHANNELS and many
         return math.prod(shape[2:]) >= MANY_TAPS or wide
     if slot == "y" and groups == 1:
         few = FEW_AT_STRIDE_1 if set(stride) == {1} else FEW_CELLS[slot]
-        if min(b.shape[:2]) >= TILED_CHANNELS and any(k > s for k, s in zip(b.shape[2:], stride, strict=True)):
+        tiles = winograd and min(b.shape[:2]) >= TILED_CHANNELS
+        if tiles and any(k > s for k, s in zip(b.shape[2:], stride, strict=True)):
             few = FEW_OF_SEVERAL_TAPS
         return cells >= few or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT or (last and len(stride) == 3)
     if b.shape[1] < FEW_CHANNELS:
         return False
-    few = FEW_TILES[last] if has_tiles(b.shape, stride) else FEW_CELLS[slot]
+    few = FEW_TILES[last] if winograd and has_tiles(b.shape, stride) else FEW_CELLS[slot]
     return cells // math.prod(stride) >= few or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT
 
 
@@ -95,12 +96,12 @@ def has_tiles(weight: Shape, stride: Shape) -> bool:
 def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
     """Whether the engine is at least as fast as oneDNN with a packed weight: but for few channels and one tap a cell.
 
-    >>> up = ((2, 2), (0, 0, 0, 0), (1, 1), 1)
+    >>> up = Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
     >>> x = torch.empty(1, 64, 99, 99, dtype=torch.bfloat16, device="meta")
     >>> bfloat16_pays(x, x.new_empty(64, 64, 4, 4), up, True), bfloat16_pays(x, x.new_empty(64, 64, 2, 2), up, True)
     (True, False)
     """
-    stride, _, dilation, groups = integers
+    stride, _, dilation, groups, _ = integers
     if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
         return True
     return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
@@ -108,7 +109,7 @@ def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> 
 
 def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
     """Where PyTorch takes long: for large results, with groups, and for gradients of large weights over few cells."""
-    stride, _, _, groups = integers
+    stride, _, _, groups, _ = integers
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "y":
         return groups > 1 or b.numel() <= WEIGHTS_A_CELL * cells

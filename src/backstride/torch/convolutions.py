@@ -21,6 +21,7 @@ from torch.nn import functional
 from backstride.torch import graphs, kernels, tiles
 from backstride.torch.fallback import activate
 from backstride.torch.operators import is_plain, unwatched
+from backstride.torch.shapes import Integers
 from backstride.torch.training import Trained
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -32,15 +33,17 @@ TILED_WORK = {1: 190, 3: 432}  # channels times taps, from which on the tiles' o
 TILED_CELLS = 64
 
 
-def pays(module: nn.Module) -> bool:
+def pays(module: nn.Module, *, winograd: bool = True) -> bool:
     """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
     >>> pays(nn.Conv2d(64, 64, 3, padding=1)), pays(nn.Conv2d(64, 3, 7)), pays(nn.Conv2d(64, 64, 3, stride=2))
     (True, True, False)
     >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(8, 16, 11)), pays(nn.Conv3d(64, 64, 3))
     (True, False, True)
+    >>> pays(nn.Conv2d(64, 64, 3), winograd=False), pays(nn.Conv2d(64, 3, 7), winograd=False)
+    (False, True)
     """
-    return stays(module) and (on_engine(module) or in_tiles(module))
+    return stays(module) and (in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module))))
 
 
 def stays(module: nn.Module) -> bool:
@@ -57,12 +60,15 @@ def stays(module: nn.Module) -> bool:
 
 def on_engine(layer: Any) -> bool:
     """Whether the engine computes it as it is."""
-    if {layer.groups, *layer.stride, *layer.dilation} != {1}:
-        return False
     least = WINOGRAD_CHANNELS.get(layer.kernel_size)
     winograd = least is not None and min(layer.in_channels, layer.out_channels) >= least
-    few = layer.out_channels <= FEW_CHANNELS and (math.prod(layer.kernel_size) >= MANY_TAPS or layer.weight.dim() == 5)
-    return winograd or few
+    return in_lanes(layer) or (winograd and {layer.groups, *layer.stride, *layer.dilation} == {1})
+
+
+def in_lanes(layer: Any) -> bool:
+    """Whether it has few output channels, whose sums the engine computes with cells in the lanes."""
+    plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= FEW_CHANNELS
+    return plain and (math.prod(layer.kernel_size) >= MANY_TAPS or layer.weight.dim() == 5)
 
 
 def in_tiles(layer: Any) -> bool:
@@ -97,7 +103,9 @@ class Convolution(Trained):
         before the activation.
         """
         tiled = in_tiles(self)
-        if not is_inference(input, weight, bias) or not (tiled or {self.groups, *self.stride, *self.dilation} == {1}):
+        runs = tiled or {self.groups, *self.stride, *self.dilation} == {1}
+        runs = runs and (self.winograd or in_lanes(self))
+        if not runs or not is_inference(input, weight, bias):
             return None
         data, padding = input, self._reversed_padding_repeated_twice
         if self.padding_mode != "zeros":
@@ -112,7 +120,7 @@ class Convolution(Trained):
             return None
         if graphs.in_graph(input):
             kind = ("tile rows" if rows else "tiles") if tiled else "turned"
-            integers = (self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1)
+            integers = Integers(self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1)
             # Behind tiles an activation is a pass of its own, which the compiler joins with what follows.
             result = graphs.call(kind, data, weight, bias, integers, None if tiled else activation, norm)
             return activate(result, activation or "") if tiled else result

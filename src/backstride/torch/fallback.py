@@ -34,7 +34,7 @@ def activate(y: Tensor, activation: str) -> Tensor:
 
 def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
     """Map x and weight to y. What PyTorch cannot express is cropped or extended with zeros behind its kernel."""
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, _ = integers
     rank = len(stride)
     padding, extra = [0] * rank, [0] * rank
     rest: list[int] = []
@@ -63,7 +63,7 @@ def conv_input_gradient(
 
     oneDNN has another kernel for it, which takes a third of the time on channels-last data.
     """
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, _ = integers
     shape = third_shape("y", x.shape, weight.shape, integers)
     form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim(), torch.contiguous_format)
     data = torch.empty(shape, dtype=x.dtype, memory_format=form)  # only its shape and format are read
@@ -75,14 +75,14 @@ def conv_input_gradient(
 
 def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
     """Map y and weight to x: a strided convolution that pads what `conv_transpose` crops."""
-    stride, _, dilation, groups = integers
+    stride, _, dilation, groups, _ = integers
     y, padding = _padded(y, weight.shape, integers)
     return FORWARD[len(stride)](y, weight, bias, stride, padding, dilation, groups)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     """Map x and y to weight: the derivative of sum(conv(y, weight) * x) by the weight."""
-    stride, _, dilation, groups = integers
+    stride, _, dilation, groups, _ = integers
     if x.is_complex():
         return _by_parts(x, y, integers)
     shape = third_shape("weight", x.shape, y.shape, integers)
@@ -100,7 +100,7 @@ def _padded(y: Tensor, weight: Shape, integers: Integers) -> tuple[Tensor, list[
 
     A convolution pads both sides by the same. That is right, too, where the cells too many do not make another step.
     """
-    stride, crop, dilation, _ = integers
+    stride, crop, dilation, _, _ = integers
     padding: list[int] = []
     rest: list[int] = []
     for axis, (before, after) in enumerate(zip(crop[::2], crop[1::2], strict=True)):

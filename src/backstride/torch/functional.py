@@ -33,6 +33,7 @@ def conv_transpose1d(
     output_size: Sequence[int] | None = None,
     padding_mode: str = "zeros",
     activation: str | None = None,
+    winograd: bool = True,
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose1d` and more; see `conv_transpose2d`.
 
@@ -40,7 +41,7 @@ def conv_transpose1d(
     >>> conv_transpose1d(x, weight, stride=2, padding="same")
     tensor([[[ 1.,  2., 13., 20.]]])
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(1, conv_transpose1d, input, weight, bias, options)
 
 
@@ -57,6 +58,7 @@ def conv_transpose2d(
     output_size: Sequence[int] | None = None,
     padding_mode: str = "zeros",
     activation: str | None = None,
+    winograd: bool = True,
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose2d`, and what it lacks.
 
@@ -75,6 +77,7 @@ def conv_transpose2d(
     rules; or a (before, after) pair for each axis, negative ones append zeros. `output_size`: the
     wanted spatial size, in place of `output_padding`. `padding_mode`: "zeros", or "circular" for the
     exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
+    `winograd`: False keeps to sums of the products themselves, here and in the derivatives, as in `backstride.plan`.
 
     CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory, half precision in
     float32, rounded once; everything else by PyTorch's kernels, with the same result. Channels-last memory format is
@@ -82,7 +85,7 @@ def conv_transpose2d(
 
     Raises `RuntimeError` and `TypeError` where PyTorch does, and `ValueError` for `output_size`.
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(2, conv_transpose2d, input, weight, bias, options)
 
 
@@ -99,23 +102,25 @@ def conv_transpose3d(
     output_size: Sequence[int] | None = None,
     padding_mode: str = "zeros",
     activation: str | None = None,
+    winograd: bool = True,
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose3d` and more; see `conv_transpose2d`.
 
     >>> conv_transpose3d(torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 3, 3, 3), stride=2, padding="same").shape
     torch.Size([1, 1, 4, 4, 4])
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation)
+    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(3, conv_transpose3d, input, weight, bias, options)
 
 
 def _call(
     rank: int, public: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, options: Any
 ) -> Tensor:
-    stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation = options
+    stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd = options
     if has_torch_function_variadic(input, weight, bias):
         named = {"output_size": output_size, "padding_mode": padding_mode, "activation": activation}
         words = {name: value for name, value in named.items() if value not in (None, "zeros")}
+        words |= {} if winograd else {"winograd": False}
         tensors = (input, weight, bias)
         arguments = (*tensors, stride, padding, output_padding, groups, dilation)
         return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
@@ -137,7 +142,7 @@ def _call(
         crop = default_crop(kernel, resolved)
     else:
         crop = target_crop(rank, input.shape[-rank:], kernel, resolved, output_size)
-    integers = (resolved[0], crop, resolved[1], groups)
+    integers = Integers(resolved[0], crop, resolved[1], groups, winograd)
     batched = input.dim() == rank + 2
     x = input if batched else input.unsqueeze(0)
     if padding_mode == "zeros" and (activation is None or activation in ACTIVATIONS):
@@ -153,7 +158,8 @@ def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> T
     check_tensors(rank, input, layer.weight)
     given = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
     resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
-    integers = (resolved[0], default_crop(layer.kernel_size, resolved), resolved[1], layer.groups)
+    crop = default_crop(layer.kernel_size, resolved)
+    integers = Integers(resolved[0], crop, resolved[1], layer.groups, layer.winograd)
     return graphs.call("transposed", input, layer.weight, layer.bias, integers, activation, norm)
 
 
@@ -182,9 +188,9 @@ def _unusual(
             f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
         )
         raise ValueError(message)
-    stride, crop, dilation, groups = integers
+    stride, crop = integers.stride, integers.crop
     appended = tuple(min(cells, 0) for cells in crop)
-    y = transposed(x, weight, None, (stride, appended, dilation, groups), "")
+    y = transposed(x, weight, None, integers._replace(crop=appended), "")
     for axis in range(len(stride)):
         y = fold(y, axis + 2, max(crop[2 * axis], 0), max(crop[2 * axis + 1], 0))
     if bias is not None:

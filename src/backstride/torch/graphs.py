@@ -18,13 +18,13 @@ from torch.nn import functional
 from backstride.torch import fallback, kernels, onednn, tiles
 from backstride.torch.fusion import Sources, folded_tensors
 from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.operators import FACES, INTEGERS, LIBRARY, C, compute, direct, forward_ad, library, tuples
+from backstride.torch.operators import INTEGERS, LIBRARY, C, compute, direct, face, forward_ad, library, tuples
 from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
 
 Kind: TypeAlias = Literal["transposed", "turned", "tiles", "tile rows", "ordered", "stock"]
 _ = LIBRARY.define(
     "layer(Tensor input, Tensor weight, Tensor? bias, Tensor? mean, Tensor? variance, Tensor? scale, Tensor? shift, "
-    f"float eps, str kind, {INTEGERS}, str activation='') -> Tensor",
+    f"float eps, str kind, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 OPERATOR: Any = torch.ops.backstride.layer.default
@@ -53,7 +53,8 @@ def call(
     """The operator in a graph; `integers` are those of the form: of `y` for "transposed", of `x` for all others."""
     fixed = (None,) * 4 if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     eps = 0.0 if norm is None else norm.eps
-    return OPERATOR(input, weight, bias, *fixed, eps, kind, *integers, activation or "")
+    *numbers, winograd = integers
+    return OPERATOR(input, weight, bias, *fixed, eps, kind, *numbers, activation or "", winograd)
 
 
 class _Layer(NamedTuple):
@@ -73,10 +74,11 @@ class _Layer(NamedTuple):
     dilation: Sequence[int]
     groups: int
     activation: str = ""
+    winograd: bool = True
 
     @property
     def integers(self) -> Integers:
-        return tuples(self.stride, self.crop, self.dilation, self.groups)
+        return tuples(self.stride, self.crop, self.dilation, self.groups, self.winograd)
 
     @property
     def slot(self) -> Literal["x", "y"]:
@@ -86,8 +88,7 @@ class _Layer(NamedTuple):
 def plain(*arguments: Any) -> Tensor:
     """What the operator stands for, by operators that have derivatives and rules for transforms."""
     layer = _Layer(*arguments)
-    one, two, bias, integers = layer.input, layer.weight, layer.bias, layer.integers
-    result = FACES["y"](one, two, bias, *integers) if layer.slot == "y" else FACES["x"](one, two, *integers, bias)
+    result = face(layer.slot, layer.input, layer.weight, layer.integers, layer.bias)
     if layer.mean is not None:
         result = functional.batch_norm(
             result, layer.mean, layer.variance, layer.scale, layer.shift, False, 0.0, layer.eps
@@ -128,7 +129,7 @@ def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor |
     """An ordinary convolution with a remembered weight; None where it is PyTorch's to compute."""
     if layer.kind == "stock":
         return None
-    x, (stride, crop, dilation, _) = layer.input, layer.integers
+    x, (stride, crop, dilation, _, _) = layer.input, layer.integers
     if layer.kind == "ordered":
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
         return None if result is None else fallback.activate(result, layer.activation)

@@ -87,7 +87,7 @@ def convolution(
     convolution pads none. None where the weight keeps changing, so that packing it would not pay.
     """
     unit = (1,) * (x.dim() - 2)
-    integers = (unit, crop, unit, 1)
+    integers = Integers(unit, crop, unit, 1)
     last = keeps_channels_last(x, weight)
     shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
     call = _call(meet("y", x.shape, shape, integers), last)
@@ -105,7 +105,8 @@ def convolution(
 def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
     """What computes on a tensor, and what a packed form of its weight depends on."""
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    options = Options(implementation.name, data_format, integers[0], integers[2], integers[3])
+    stride, _, dilation, groups, winograd = integers
+    options = Options(implementation.name, data_format, stride, dilation, groups, winograd=winograd)
     return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options
 
 
@@ -118,7 +119,8 @@ def _packer(implementation: Implementation, options: Options, *, once: bool = Fa
         turned = options.turned
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
         kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
-        return implementation.borrow(kernel, layer) if once else implementation.pack(kernel, layer)
+        make = implementation.borrow if once else implementation.pack
+        return make(kernel, layer, winograd=options.winograd)
 
     return pack
 

@@ -29,6 +29,8 @@ FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_tran
 class OnEngine:
     """The forward of a transposed convolution, before PyTorch's class."""
 
+    winograd = True
+
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
         layer: Any = self
@@ -59,6 +61,7 @@ class OnEngine:
             output_size=output_size,
             padding_mode=self.padding_mode,
             activation=activation,
+            winograd=self.winograd,
         )
 
 
@@ -81,6 +84,7 @@ class TransposedModule(OnEngine):
         padding_mode: str = "zeros",
         device: Any = None,
         dtype: Any = None,
+        winograd: bool = True,
     ) -> None:
         if padding_mode not in ("zeros", "circular"):
             message = (
@@ -110,6 +114,7 @@ class TransposedModule(OnEngine):
         if not plain:
             self.padding = padding if isinstance(padding, str) else rules
         self.padding_mode = padding_mode
+        self.winograd = winograd
 
     def __prepare_scriptable__(self: Any) -> nn.Module:
         """What `torch.jit.script` compiles: PyTorch's layer, where it can do the same."""
@@ -149,7 +154,7 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
 
     Parameters, initial values, state dict and errors are PyTorch's. More is legal for `padding`,
     `output_padding` and `padding_mode`: see `conv_transpose2d`. `output_size` at call time is a
-    target: any size that the convolution with this padding maps back to the input's.
+    target: any size that the convolution with this padding maps back to the input's. `winograd`: as there.
     """
 
     rank = 2

@@ -29,9 +29,9 @@ LIBRARY: Any = library.Library("backstride", "DEF")
 NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
 SCHEMAS: dict[Slot, str] = {
-    "y": f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='') -> Tensor",
-    "x": f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None) -> Tensor",
-    "weight": f"(Tensor input, Tensor grad, {INTEGERS}) -> Tensor",
+    "y": f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
+    "x": f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None, bool winograd=True) -> Tensor",
+    "weight": f"(Tensor input, Tensor grad, {INTEGERS}, bool winograd=True) -> Tensor",
 }
 _ordinary = C._dispatch_keys(torch.empty(0, device="cpu"))
 _tracked = C.DispatchKeySet(C.DispatchKey.AutogradCPU) | C.DispatchKeySet(C.DispatchKey.ADInplaceOrView)
@@ -52,14 +52,16 @@ BIASES: dict[Slot, int | None] = {"y": 0, "x": 4, "weight": None}
 FACES: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
 
 
-def tuples(stride: Sequence[int], crop: Sequence[int], dilation: Sequence[int], groups: int) -> Integers:
+def tuples(
+    stride: Sequence[int], crop: Sequence[int], dilation: Sequence[int], groups: int, winograd: bool
+) -> Integers:
     """The integers as the dispatcher gives them, hashable."""
-    return tuple(stride), tuple(crop), tuple(dilation), groups
+    return Integers(tuple(stride), tuple(crop), tuple(dilation), groups, winograd)
 
 
-def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> Tensor:
-    """The face that gives `slot`, without a bias, through the dispatcher."""
-    return FACES["y"](a, b, None, *integers) if slot == "y" else FACES[slot](a, b, *integers)
+def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
+    """The face that gives `slot`, through the dispatcher."""
+    return FACES[slot](*_arguments(slot, a, b, bias, integers, ""))
 
 
 class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
@@ -195,17 +197,20 @@ def is_plain(tensor: Tensor) -> bool:
 
 def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, str]:
     """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
-    if slot != "y":
-        return rest[4] if len(rest) > 4 else None, tuples(*rest[:4]), ""
-    bias, *integers = rest[:5]
-    return bias, tuples(*integers), rest[5] if len(rest) > 5 else ""
+    defaults: dict[Slot, tuple[Any, ...]] = {"y": ("", True), "x": (None, True), "weight": (True,)}
+    numbers, given = (rest[1:5], rest[5:]) if slot == "y" else (rest[:4], rest[4:])
+    stride, crop, dilation, groups = numbers
+    *last, winograd = (*given, *defaults[slot][len(given) :])
+    integers = tuples(stride, crop, dilation, groups, winograd)
+    return (rest[0], integers, last[0]) if slot == "y" else (last[0] if last else None, integers, "")
 
 
 def _arguments(slot: Slot, a: Any, b: Any, bias: Any, integers: Integers, activation: str) -> tuple[Any, ...]:
     """What `_split` takes apart, in the order of the schema."""
+    *numbers, winograd = integers
     if slot == "y":
-        return a, b, bias, *integers, activation
-    return (a, b, *integers, bias) if slot == "x" else (a, b, *integers)
+        return a, b, bias, *numbers, activation, winograd
+    return (a, b, *numbers, bias, winograd) if slot == "x" else (a, b, *numbers, winograd)
 
 
 def _kernel(slot: Slot) -> Callable[..., Tensor]:
@@ -276,7 +281,7 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
         a = a.movedim(0, 1).flatten(1, 2)
         b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
         bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
-        grouped = (*integers[:3], integers[3] * count)
+        grouped = integers._replace(groups=integers.groups * count)
         result = FACES[slot](*_arguments(slot, a, b, bias, grouped, activation))
         dim = 0 if slot == "weight" else 1
         return _unfold(result, dim, count), dim

@@ -41,6 +41,7 @@ class Options(NamedTuple):
     """Whether the weight is that of a convolution: to be turned around, with its channels exchanged."""
     rounded: torch.dtype | None = None
     """The half precision that the weight is rounded to, where the data has it."""
+    winograd: bool = True
 
 
 class Snapshot(NamedTuple):

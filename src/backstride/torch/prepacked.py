@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from backstride.torch import graphs, onednn
 from backstride.torch.convolutions import is_inference
+from backstride.torch.shapes import Integers
 from backstride.torch.training import Trained
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
@@ -47,5 +48,5 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
         return None
     if graphs.in_graph(input):
         crop = tuple(cells for i, k, p, d, s in axes for cells in (p, p - (i + 2 * p - d * (k - 1) - 1) % s))
-        return graphs.call("ordered", input, weight, bias, (layer.stride, crop, layer.dilation, 1))
+        return graphs.call("ordered", input, weight, bias, Integers(layer.stride, crop, layer.dilation, 1))
     return onednn.convolution(input, weight, bias, layer.padding, layer.stride, layer.dilation)

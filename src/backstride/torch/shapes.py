@@ -12,15 +12,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from backstride.geometry import Geometry
 from backstride.implementation import Call
 
 Shape: TypeAlias = Sequence[int]
-Integers: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, crop, dilation, groups
 Slot: TypeAlias = Literal["x", "weight", "y"]
 INPUTS: dict[Slot, tuple[Slot, Slot]] = {"y": ("x", "weight"), "x": ("y", "weight"), "weight": ("x", "y")}
+
+
+class Integers(NamedTuple):
+    """What a face of the form depends on beside its tensors, and whether it may be computed by tiles."""
+
+    stride: tuple[int, ...]
+    crop: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    winograd: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +44,15 @@ class Meeting:
 def third_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
     """The shape of a face's result from the shapes of its two inputs.
 
-    >>> third_shape("y", (1, 8, 5, 5), (8, 4, 3, 3), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    >>> integers = Integers((2, 2), (1, 0, 1, 0), (1, 1), 1)
+    >>> third_shape("y", (1, 8, 5, 5), (8, 4, 3, 3), integers)
     (1, 4, 10, 10)
-    >>> third_shape("x", (1, 4, 10, 10), (8, 4, 3, 3), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    >>> third_shape("x", (1, 4, 10, 10), (8, 4, 3, 3), integers)
     (1, 8, 5, 5)
-    >>> third_shape("weight", (1, 8, 5, 5), (1, 4, 10, 10), ((2, 2), (1, 0, 1, 0), (1, 1), 1))
+    >>> third_shape("weight", (1, 8, 5, 5), (1, 4, 10, 10), integers)
     (8, 4, 3, 3)
     """
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, _ = integers
     axes = list(zip(one[2:], two[2:], stride, dilation, crop[::2], crop[1::2], strict=True))
     if result == "y":
         return (one[0], two[1] * groups, *((i - 1) * s + d * (k - 1) + 1 - b - a for i, k, s, d, b, a in axes))
@@ -53,7 +63,7 @@ def third_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tup
 
 def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
     """`third_shape`, after every check that holds for symbolic integers too."""
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, _ = integers
     rank = len(stride)
     names = INPUTS[result]
     for name, shape in zip(names, (one, two), strict=True):
@@ -81,7 +91,7 @@ def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
     """Check and work out a face of the form, once for each combination of shapes."""
     shape = checked_shape(result, one, two, integers)
     shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
-    stride, crop, dilation, groups = integers
+    stride, crop, dilation, groups, _ = integers
     pairs = tuple(zip(crop[::2], crop[1::2], strict=True))
     try:
         geometry = Geometry(
@@ -95,7 +105,8 @@ def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
             f"{geometry.output}, or one that a transposed convolution gives"
         )
         raise RuntimeError(message)
-    return Meeting(shape, Call(geometry, groups, "channels_first"), Call(geometry, groups, "channels_last"))
+    first, last = (Call(geometry, groups, form, integers.winograd) for form in ("channels_first", "channels_last"))
+    return Meeting(shape, first, last)
 
 
 def check_groups(groups: int, channels: int) -> None:
@@ -148,7 +159,7 @@ def _check_channels(result: Slot, one: Shape, two: Shape, groups: int) -> None:
 
 
 def _refuse_size(result: Slot, axis: int, size: int, integers: Integers) -> None:
-    before, after = integers[1][2 * axis : 2 * axis + 2]
+    before, after = integers.crop[2 * axis : 2 * axis + 2]
     if result == "y":
         message = (
             f"`padding` crops {before} cells off the front and {after} off the end of axis {axis}, which leaves "

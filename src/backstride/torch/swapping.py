@@ -38,6 +38,7 @@ class Swapped:
     """Marks the classes made here; `original` is the class that `restore` brings back."""
 
     original: type[nn.Module]
+    winograd = True  # False stands among the module's own attributes
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         _, _, *rest = super().__reduce_ex__(protocol)
@@ -97,7 +98,7 @@ class Routed(Swapped):
     """A module whose own code calls the functions: within it, they are ours."""
 
     def forward(self, *arguments: Any, **words: Any) -> Any:
-        with Route():
+        with Route(winograd=self.winograd):
             parent: Any = super()
             return parent.forward(*arguments, **words)
 
@@ -105,10 +106,15 @@ class Routed(Swapped):
 class Route(TorchFunctionMode):
     """Where it is active, PyTorch's three functions are ours."""
 
+    def __init__(self, *, winograd: bool = True) -> None:
+        super().__init__()
+        self.words = {} if winograd else {"winograd": False}
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         _ = types
-        function: Any = ROUTES.get(func, func)
-        return function(*args, **(kwargs or {}))
+        if func in ROUTES:
+            return ROUTES[func](*args, **(kwargs or {}), **self.words)
+        return func(*args, **(kwargs or {}))
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
@@ -121,6 +127,7 @@ def unswap(module: nn.Module) -> bool:
     if not isinstance(module, Swapped):
         return False
     _set_base(module, lambda base: cast("Any", base).original)
+    _ = vars(module).pop("winograd", None)
     _ = advice.pop(module, None)
     return True
 

@@ -30,6 +30,7 @@ from backstride.implementation import Layer
 from backstride.layout import AnyArray
 from backstride.torch.kernels import from_numpy, keeps_channels_last, setting
 from backstride.torch.packing import array_of, changes, find, make
+from backstride.torch.shapes import Integers
 
 OUTPUTS = 4
 POINTS: dict[int, tuple[Fraction | int, ...]] = {  # and infinity
@@ -144,7 +145,7 @@ def _block(taps: int) -> int:
 
 def _plan(x: Tensor, weight: Tensor, dilation: int) -> Plan | None:
     taps = _block(weight.shape[2])
-    implementation, options = setting(x, "channels_last", ((1,), (), (1,), 1))
+    implementation, options = setting(x, "channels_last", Integers((1,), (), (1,), 1))
     if not isinstance(implementation, native.Compiled):
         return None
     line = dilation == 1  # where the tiles of a line stand side by side

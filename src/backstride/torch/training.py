@@ -16,14 +16,14 @@ from torch.nn import functional
 
 from backstride.torch import graphs, kernels
 from backstride.torch.choice import TILED_CHANNELS
-from backstride.torch.operators import FACES, apply, is_eager, is_plain
+from backstride.torch.operators import apply, face, is_eager, is_plain
 from backstride.torch.shapes import Integers
 
 KINDS = (nn.Conv2d, nn.Conv3d)
 UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2
 
 
-def trains(module: nn.Module) -> bool:
+def trains(module: nn.Module, *, winograd: bool = True) -> bool:
     """Whether the engine computes a convolution of two or three axes, or a gradient of it, faster in training.
 
     >>> trains(nn.Conv2d(64, 64, 3, padding=1)), trains(nn.Conv2d(64, 128, 4, 2, 1)), trains(nn.Conv3d(32, 32, 3))
@@ -36,11 +36,12 @@ def trains(module: nn.Module) -> bool:
     if type(module) not in KINDS or "forward" in vars(module):
         return False
     layer: Any = module
-    return not nn.parameter.is_lazy(layer.weight) and layer.weight.dtype == torch.float32 and _on_engine(layer)
+    floats = not nn.parameter.is_lazy(layer.weight) and layer.weight.dtype == torch.float32
+    return floats and _on_engine(layer, winograd=winograd)
 
 
-def _on_engine(layer: Any) -> bool:
-    if set(layer.dilation) != {1}:
+def _on_engine(layer: Any, *, winograd: bool) -> bool:
+    if set(layer.dilation) != {1} or not (winograd or layer.groups > 1):  # without tiles, oneDNN is the faster one
         return False
     if layer.groups > 1:  # PyTorch has no fast gradient by the weight for depthwise kernels but 3x3
         depthwise = layer.groups == layer.in_channels == layer.out_channels
@@ -59,6 +60,8 @@ class Trained:
     that it sees into channels-last order, which the layers around them would be copied for.
     """
 
+    winograd = True
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = _computed(self, input, weight, bias)
         if result is None:
@@ -71,7 +74,7 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     compiling = torch.compiler.is_compiling()
     if not (_fits_compiler(input) if compiling else torch.is_grad_enabled() and _fits(input, weight, bias)):
         return None
-    ours = _on_engine(layer)
+    ours = _on_engine(layer, winograd=layer.winograd)
     if not ((ours or graphs.in_graph(input)) and input.dtype == weight.dtype == torch.float32):
         return None
     meets = input.dim() == weight.dim() and input.shape[1] == weight.shape[1] * layer.groups
@@ -87,7 +90,7 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
         return None
     if compiling:
         stock = None if ours else graphs.call("stock", data, weight, bias, integers)
-        return FACES["x"](data, weight, *integers, bias) if stock is None else stock
+        return face("x", data, weight, integers, bias) if stock is None else stock
     return apply("x", data, weight, bias, integers)
 
 
@@ -101,7 +104,7 @@ def _integers(layer: Any, data: Tensor, padding: list[int]) -> Integers | None:
         if spare < 0:
             return None
         crop += [before, after - spare % step]
-    return layer.stride, tuple(crop), layer.dilation, layer.groups
+    return Integers(layer.stride, tuple(crop), layer.dilation, layer.groups)
 
 
 def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
