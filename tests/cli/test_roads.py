@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +33,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return printed.err.removeprefix("backstride: ").strip()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "crossvalidate", "predict", "export", "synthesize", "labels"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "synthesize", "labels", "import"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(command, "--help") == 0
     assert re.search(rf"Examples?:\s+backstride roads {command} ", capsys.readouterr().out)
@@ -42,7 +41,8 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -
 
 def test_examples_of_the_help_fit_a_line_so_that_they_can_be_pasted() -> None:
     for command in roads.COMMANDS:
-        function = getattr(importlib.import_module(f"backstride.cli.roads.{command}"), command)
+        word = "import_" if command == "import" else command
+        function = getattr(importlib.import_module(f"backstride.cli.roads.{word}"), word)
         examples = [line for line in function.__doc__.splitlines() if "backstride roads " in line]
         assert examples
         assert all(len(line.strip()) <= 78 for line in examples)
@@ -120,31 +120,3 @@ def test_refuses_in_one_sentence(words: str, message: str, tmp_path: Path, capsy
     given = words.replace("OUT", str(tmp_path / "out")).split()
     scenes = ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
     assert refused(capsys, *given, *scenes).startswith(message)
-
-
-def test_crossvalidate_prints_each_group_mean_and_worst(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module: Any = importlib.import_module("backstride.roads.crossvalidate")
-    folds = (module.Fold("hills", 7, *[0.9] * 8), module.Fold("city", 5, *[0.7] * 8))
-    seen: list[Any] = []
-
-    def instead(config: Any, out: Path, *, resume: bool, console: Any) -> Any:
-        seen.append((config.data.folder, config.data.tune, config.train.start, out, resume, console.quiet))
-        return module.CrossValidation(folds)
-
-    monkeypatch.setattr(module, "crossvalidate", instead)
-    words = ("crossvalidate", "--data", "drives", "--tune", "3", "--start", "scenes", "--out", str(tmp_path))
-    assert run(*words) == 0
-    printed = capsys.readouterr().out
-    assert re.search(r"hills\D+7\D+90\.00", printed)
-    assert re.search(r"mean\D+80\.00", printed)
-    assert re.search(r"worst\D+70\.00", printed)
-    assert run(*words, "--resume", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["worst"]["f"] == 0.7
-    assert seen == [("drives", 3, "scenes", tmp_path, resume, resume) for resume in (False, True)]
-
-
-def test_crossvalidate_needs_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "synthetic scenes are all apart" in refused(capsys, "crossvalidate", "--out", str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()

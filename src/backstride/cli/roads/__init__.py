@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("train", "evaluate", "crossvalidate", "predict", "export", "synthesize", "labels")
+COMMANDS = ("train", "evaluate", "crossvalidate", "predict", "export", "synthesize", "labels", "import")
 
 roads = typer.Typer(
     name="roads",
@@ -16,4 +16,5 @@ roads = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name in COMMANDS:
-    _ = roads.command()(getattr(importlib.import_module(f"backstride.cli.roads.{_name}"), _name))
+    _word = "import_" if _name == "import" else _name  # Python keeps the word for itself
+    _ = roads.command(_name)(getattr(importlib.import_module(f"backstride.cli.roads.{_word}"), _word))
