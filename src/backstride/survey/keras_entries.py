@@ -6,6 +6,8 @@ import importlib
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from backstride.surgery import convolutionalize
 from backstride.surgery.keras_runner import runner
 from backstride.survey.row import Converted, Entry
@@ -50,10 +52,13 @@ def convert(name: str, size: int, se: str | None) -> Converted:
 
 
 def settled(model: Any, size: int) -> Any:
-    """The model with the statistics of its batch normalisations taken from two random images.
-
-    With fresh statistics, random weights let the image's signal fade, and every network gives its bias.
-    """
+    """The model with weights by which every layer matters: see `torch_entries.settled`."""
+    for place, weight in enumerate(model.trainable_variables):
+        values = keras.ops.convert_to_numpy(weight)
+        if (values == values.flat[0]).all():
+            generator = np.random.default_rng(place)
+            bias = weight.name.endswith(("bias", "beta"))
+            weight.assign(generator.normal(0, 0.1, values.shape) if bias else generator.uniform(0.5, 1.5, values.shape))
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:

@@ -115,10 +115,16 @@ def vgg16(classes: int = 1000) -> nn.Module:
 
 
 def settled(model: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """The model with the statistics of its batch normalisations taken from two random images.
+    """The model with weights by which every layer matters.
 
-    With fresh statistics, random weights let the image's signal fade, and every network gives its bias.
+    What starts as one constant is drawn: scales from 0.5 to 1.5, biases around 0. A layer scale of 1e-6, as ConvNeXt
+    starts with, would hide whatever its block does. The statistics of batch normalisations are taken from two random
+    images: with fresh ones, random weights let the image's signal fade, and every network gives its bias.
     """
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if bool((weight == weight.flatten()[0]).all()):
+                _ = weight.normal_(0, 0.1) if name.endswith(("bias", "beta")) else weight.uniform_(0.5, 1.5)
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     if not layers:
         return model
