@@ -127,7 +127,7 @@ def compare(
     native = graph.input.shape[1:]
     rows, columns = native
     first = image[None, :, :rows, :columns]
-    found_first, wanted = network(first), _vectors(classifier(first))
+    found_first, wanted = network(first), _vectors(classifier(first), 1)
     if 0 in found_first.shape:
         message = "`network` gives no cell at native size: every cell there sees padding; prove the padded one"
         raise ValueError(message)
@@ -152,7 +152,9 @@ def compare(
     found_crops: list[NDArray[Any]] = []
     for part in _parts(corners, batch):
         crops = np.stack([image[:, top : top + rows, left : left + columns] for _, _, top, left in part])
-        found_crops.extend(_vectors(classifier(crops)))
+        found_crops.extend(_vectors(classifier(crops), len(crops)))
+    _check_finite("classifier", wanted, *found_crops)
+    _check_finite("network", whole, cells)
     scale = max(float(np.max(np.abs(result))) for result in (wanted, *found_crops))
     for (row, column, _, _), result in zip(corners, found_crops, strict=True):
         deviation[row, column] = np.max(np.abs(cells[:, row, column] - result))
@@ -161,13 +163,25 @@ def compare(
     return Proof(difference, difference <= TOLERANCE * scale, deviation, expected, exact, found.padded)
 
 
+def _check_finite(name: str, *results: NDArray[Any]) -> None:
+    """Scores that are no numbers equal nothing."""
+    for result in results:
+        if not np.all(np.isfinite(result)):
+            found = "NaN" if np.any(np.isnan(result)) else "infinity"
+            message = (
+                f"`{name}` gives {found} on this image, which can be compared with nothing: its weights or the image "
+                "hold NaN or infinity, or its numbers overflow"
+            )
+            raise ValueError(message)
+
+
 def _parts(corners: list[Corner], batch: int) -> Iterator[list[Corner]]:
     for start in range(0, len(corners), batch):
         yield corners[start : start + batch]
 
 
-def _vectors(result: NDArray[Any]) -> NDArray[Any]:
-    return result.reshape(len(result), -1)  # one cell, wherever its channels stand
+def _vectors(result: NDArray[Any], count: int) -> NDArray[Any]:
+    return result.reshape(count, -1)  # one cell, wherever its channels stand
 
 
 def _largest(values: NDArray[np.float64]) -> float:

@@ -229,13 +229,15 @@ def _combined(node: Node, first: Value) -> Value:
             return first
 
 
-def result(node: Node, inputs: Inputs) -> Outcome | None:
+def result(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one return for each refusal
     """A classifier gives one vector per image; the network gives one per cell.
 
     Law: at native size there is one cell.
     """
     if node.kind != "output":
         return None
+    if not inputs:
+        return refuse(node, inputs, "gives nothing that is computed from the image")
     for value in inputs:
         if not isinstance(value, Value):
             return refuse(node, inputs, "gives what is not computed from the image alone")

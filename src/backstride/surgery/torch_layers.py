@@ -6,14 +6,16 @@ import copy
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
 from backstride.surgery.graph import Node
 
+prune: Any = torch_prune
 loose: Any = torch  # some of it is untyped
 LEAST: Any = loose.sym_min  # min() would fix the sizes of an export
 
@@ -22,6 +24,35 @@ def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     """All modules by name, the model itself as ""."""
     loose: Any = model  # torch leaves the pairs untyped
     return dict(loose.named_modules())
+
+
+def copied(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy; computed tensors are cut off their history, and what cannot be copied (locks, files) is shared.
+
+    `memo`: what stands for objects by id, as `copy.deepcopy` has it.
+    """
+    for module in value.modules() if isinstance(value, nn.Module) else ():
+        for held in vars(module).values():
+            _keep_uncopied(held, memo)
+    return copy.deepcopy(value, memo)
+
+
+def _keep_uncopied(held: object, memo: dict[int, Any]) -> None:
+    """Put into `memo` what `copy.deepcopy` refuses."""
+    if id(held) in memo or isinstance(held, nn.Module):
+        return
+    if isinstance(held, torch.Tensor):
+        if not held.is_leaf:
+            memo[id(held)] = held.detach().clone()
+    elif isinstance(held, dict | list | tuple | set):
+        given = cast("Any", held)
+        for entry in given.values() if isinstance(held, dict) else given:
+            _keep_uncopied(entry, memo)
+    elif not isinstance(held, str | int | float | None):
+        try:
+            _ = copy.deepcopy(held, dict(memo))
+        except (TypeError, RuntimeError):  # what copy says of locks, files and generators
+            memo[id(held)] = held
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -123,6 +154,16 @@ def with_weight_norm(layer: nn.Conv2d, lengths: torch.Tensor, rows: torch.Tensor
     return normed
 
 
+def with_masks(layer: nn.Conv2d, pruned: nn.Module, step: Node) -> nn.Conv2d:
+    """The convolution, pruned as the dense layer is that it was made from."""
+    masks = dict(pruned.named_buffers())
+    if "weight_mask" in masks:
+        prune.custom_from_mask(layer, "weight", convolution(masks["weight_mask"], None, step).weight.detach())
+    if "bias_mask" in masks:
+        prune.custom_from_mask(layer, "bias", masks["bias_mask"].clone())
+    return layer
+
+
 def with_classes(layer: nn.Conv2d, classes: int) -> nn.Conv2d:
     """The same convolution with other output channels: the first rows as they were, new ones zero."""
     options: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
@@ -163,7 +204,7 @@ def norm_over_map(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.BatchNorm1d):
         options = (layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
         return _filled(nn.BatchNorm2d(*options, device="meta"), layer)
-    return copy.deepcopy(layer)  # SyncBatchNorm takes both
+    return copied(layer, {})  # SyncBatchNorm takes both
 
 
 def _filled(made: nn.Module, layer: nn.Module) -> nn.Module:

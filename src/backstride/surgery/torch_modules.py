@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from torch import nn
+from torch.nn.utils import prune
 
 from backstride.geometry import Pair
 from backstride.surgery.graph import BORDERS, Cut, Kind, Ratio, Window
@@ -174,7 +175,33 @@ def _pad(module: Any, rank: int) -> Operation:
 def _linear(module: Any, rank: int) -> Operation:
     _ = rank  # parametrizations compute the weight anew in every call
     stored = isinstance(module.weight, nn.Parameter) or weight_norm_of(module) is not None
+    stored = stored or old_weight_norm(module) or "weight_mask" in dict(module.named_buffers())
     return Operation("dense" if stored else "other")
+
+
+def old_weight_norm(module: Any) -> bool:
+    """Whether a hook of `torch.nn.utils.weight_norm` makes the rows of a layer."""
+    found = [hook for hook in hooks_of(module) if type(hook).__name__ == "WeightNorm"]
+    return [(hook.name, hook.dim) for hook in found] == [("weight", 0)]
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """What a module calls around its `forward`."""
+    held: Any = vars(module)  # torch has no public name
+    return [hook for kind in ("_forward_hooks", "_forward_pre_hooks") for hook in held[kind].values()]
+
+
+def makes_weights(module: nn.Module, hook: Any) -> bool:
+    """Whether a hook of a dense layer does no more than the weight that the reader takes from it."""
+    return isinstance(hook, prune.BasePruningMethod) or (
+        type(hook).__name__ == "WeightNorm" and old_weight_norm(module)
+    )
+
+
+def stored_pieces(layer: Any) -> tuple[Any, Any]:
+    """Weight and bias of a dense layer, without the masks of a pruned one."""
+    held = dict(layer.named_parameters())
+    return held.get("weight_orig", layer.weight), held.get("bias_orig", layer.bias)
 
 
 def weight_norm_of(module: nn.Module) -> Any:

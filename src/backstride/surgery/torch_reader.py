@@ -7,7 +7,6 @@ that the network's train() and eval() reach them as they did in the classifier.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.torch_functions import DROPOUTS, called, fed, function_operation, parts_axis
-from backstride.surgery.torch_modules import Operation, module_operation, resized
-from backstride.surgery.torch_tracer import BATCH, ShapeTracer
+from backstride.surgery.torch_layers import copied, layers_of
+from backstride.surgery.torch_modules import Operation, hooks_of, makes_weights, module_operation, resized
+from backstride.surgery.torch_tracer import BATCH, ShapeTracer, original
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 
@@ -68,6 +68,7 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
     Raises `RefusedError` where its control flow depends on the image, and `ValueError` where a layer
     does not take images of this shape.
     """
+    model = _uncompiled(model)
     name = type(model).__name__
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     skeleton = _skeleton(model, mode)
@@ -105,7 +106,17 @@ def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
             raise RefusedError(type(model).__name__, (Refusal(name, reason),))
         fake = mode.from_tensor(tensor.detach())
         memo[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
-    return copy.deepcopy(model, memo)
+    return copied(model, memo)
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """The module that `torch.compile` took; what `torch.jit` made has no Python left to trace."""
+    model = original(model)
+    for name, module in layers_of(model).items():
+        if isinstance(module, torch.jit.ScriptModule):
+            reason = "is made by torch.jit, which leaves no layers to turn; give the module that it was made from"
+            raise RefusedError(type(model).__name__, (Refusal(name or "the model", reason),))
+    return model
 
 
 def _check_inputs(name: str, skeleton: nn.Module) -> None:
@@ -127,7 +138,7 @@ def _check_hooks(name: str, model: nn.Module) -> None:
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling a module does more than its `forward`."""
-    return any(vars(module)[kind] for kind in ("_forward_hooks", "_forward_pre_hooks"))  # torch has no public name
+    return any(not makes_weights(module, hook) for hook in hooks_of(module))
 
 
 def refuse_hooks(reading: TorchReading, rewriting: Rewriting) -> None:

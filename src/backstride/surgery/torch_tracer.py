@@ -70,6 +70,8 @@ class ShapeTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """A leaf becomes a node, other modules are traced through."""
+        if original(m) is not m:
+            return original(m)(*args, **kwargs)
         return forward(*args, **kwargs) if self._looking else super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
@@ -112,6 +114,12 @@ class ShapeTracer(fx.Tracer):
                 return getattr(args[0], target)(*args[1:], **kwargs)
             case _:
                 return target(*args, **kwargs)
+
+
+def original(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` made another of."""
+    held: Any = module  # torch exports no name of this class
+    return original(held._orig_mod) if type(module).__name__ == "OptimizedModule" else module  # noqa: SLF001
 
 
 def _autocast() -> list[bool]:

@@ -7,7 +7,6 @@ training flags, dtype and device.
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,15 +22,17 @@ from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, RESIZING, 
 from backstride.surgery.torch_layers import (
     binned,
     convolution,
+    copied,
     cut_to_smallest,
     dense_map,
     dilated_mean,
     layers_of,
     norm_over_map,
     with_classes,
+    with_masks,
     with_weight_norm,
 )
-from backstride.surgery.torch_modules import weight_norm_of
+from backstride.surgery.torch_modules import old_weight_norm, stored_pieces, weight_norm_of
 from backstride.surgery.torch_norms import LocalNorm, local_norm
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.torch_steps import POOLS, WeightlessCall, weightless
@@ -135,7 +136,7 @@ class Writer:
                 self._hold(node)
             case "get_attr":
                 target = str(node.target)
-                self._root[target] = copy.deepcopy(self._reading.stored[target], self._memo)
+                self._root[target] = copied(self._reading.stored[target], self._memo)
             case _ if node.name in self._reading.switched:
                 name = self._free_name(node.name)
                 self._root[name] = dropout_module(node)
@@ -187,7 +188,7 @@ class Writer:
             assert isinstance(layer, nn.Conv2d)
             self._root[target] = with_classes(layer, self._classes[node.name])
         elif target not in self._root:
-            self._root[target] = copy.deepcopy(layer, self._memo)
+            self._root[target] = copied(layer, self._memo)
 
     def _check_rescorable(self, node: fx.Node, layer: nn.Module) -> None:
         calls = sum((other.op, other.target) == (node.op, node.target) for other in self._reading.traced.nodes)
@@ -329,7 +330,11 @@ class Writer:
             assert layer is not None
             return norm_over_map(layer)
         if isinstance(layer, nn.Linear):
-            made = convolution(layer.weight, layer.bias, step)
+            made = convolution(*stored_pieces(layer), step)
+            made = with_masks(made, layer, step)
+            if old_weight_norm(layer):
+                loose: Any = layer
+                made = with_weight_norm(made, loose.weight_g, loose.weight_v, step)
             pieces = weight_norm_of(layer)
             if pieces is not None:
                 made = with_weight_norm(made, pieces.original0, pieces.original1, step)
