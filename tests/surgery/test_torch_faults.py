@@ -76,13 +76,25 @@ def squeezed() -> nn.Module:
     return Calls(scores, conv=nn.Conv2d(2, 4, 3), head=nn.Linear(64, 1))
 
 
+def with_tensor_of_sizes() -> nn.Module:
+    def scores(x: Tensor, layers: Any) -> Tensor:
+        rows = torch.tensor(x.shape[2:])[0] * torch.tensor(x.size(1), dtype=torch.float32)
+        return layers["head"](layers["conv"](x).flatten(1)) / rows
+
+    return Calls(scores, conv=nn.Conv2d(2, 4, 3), head=nn.Linear(64, 3))
+
+
 def plain_compiled(model: nn.Module) -> nn.Module:
     """What is run as the classifier in the proof."""
     return getattr(model, "_orig_mod", model)
 
 
 @pytest.mark.parametrize(
-    "make", [with_old_weight_norm, pruned, with_activations, with_locks, compiled, with_compiled_layer, squeezed]
+    "make",
+    [
+        *(with_old_weight_norm, pruned, with_activations, with_locks, compiled, with_compiled_layer, squeezed),
+        with_tensor_of_sizes,
+    ],
 )
 def test_modules_as_people_have_them(make: Callable[[], nn.Module]) -> None:
     model = make().eval()
@@ -140,3 +152,11 @@ def test_weights_that_hold_nan_cannot_be_proven() -> None:
     network, report = convolutionalize(model, (2, 6, 6))
     with pytest.raises(ValueError, match=r"`classifier` gives NaN on this image.*its weights or the image hold NaN"):
         _ = prove(model, network, report, np.ones((2, 9, 8)))
+
+
+def test_the_number_of_images_as_a_tensor_is_refused() -> None:
+    def scores(x: Tensor, layers: Any) -> Tensor:
+        return layers["head"](x.flatten(1)) / torch.tensor(x.shape)[1]
+
+    with pytest.raises(RefusedError, match=r"the number of images becomes a tensor; leave the first axis out"):
+        _ = convolutionalize(Calls(scores, head=nn.Linear(72, 2)), (2, 6, 6))

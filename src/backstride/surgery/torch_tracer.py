@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute, TraceError
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
 
 BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 
@@ -40,6 +42,11 @@ class ShapeTracer(fx.Tracer):
             raise TraceError(message)
         self.without_gradient |= torch.is_grad_enabled() != self._grad
         return super().create_node(*args, **kwargs)
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """The graph of a module's calls."""
+        with _Sizes(self):
+            return super().trace(root, concrete_args)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -124,6 +131,28 @@ def original(module: nn.Module) -> nn.Module:
 
 def _autocast() -> list[bool]:
     return [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")]
+
+
+class _Sizes(TorchFunctionMode):
+    """Tensors that are made of the image's sizes hold the native ones."""
+
+    def __init__(self, tracer: ShapeTracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.tensor, torch.as_tensor, torch.scalar_tensor):
+            args, kwargs = _pytree.tree_map(self._native, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _native(self, value: Any) -> Any:
+        if not isinstance(value, fx.Proxy):
+            return value
+        found = self._tracer.look_up(value.node)
+        if isinstance(found, tuple) and BATCH in found:
+            message = "the number of images becomes a tensor; leave the first axis out, as in `x.shape[1:]`"
+            raise TraceError(message)
+        return cast("Any", found)
 
 
 class _Shaped(fx.Proxy):
