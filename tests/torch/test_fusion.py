@@ -78,11 +78,11 @@ def test_activations_are_taken_in_only_where_they_are_the_same(module: Any, name
 
 def test_a_norm_that_listens_or_does_not_fit_is_not_folded() -> None:
     layer, norm = normed(2, 1)
-    assert fusion.can_fold(layer, norm)
-    assert not fusion.can_fold(layer, norm.double())
-    assert not fusion.can_fold(layer, nn.BatchNorm2d(6))
-    assert not fusion.can_fold(layer, nn.BatchNorm2d(5).eval())
-    assert not fusion.can_fold(layer, nn.BatchNorm2d(6, track_running_stats=False).eval())
-    other = nn.BatchNorm2d(6).eval()
-    _ = other.register_forward_hook(print)
-    assert not fusion.can_fold(layer, other)
+    others: list[Any] = [nn.BatchNorm2d(5), nn.BatchNorm2d(6, track_running_stats=False), nn.BatchNorm1d(6)]
+    others += [nn.BatchNorm2d(6).double(), nn.BatchNorm2d(6), nn.BatchNorm2d(6), nn.BatchNorm2d(6)]
+    _ = others[4].register_forward_hook(print)
+    others[5].running_var = None
+    others[6].weight = nn.Parameter(torch.ones(6, dtype=torch.float64))
+    assert fusion.can_fold(layer, norm, layer.weight)
+    assert not fusion.can_fold(layer, nn.BatchNorm2d(6), layer.weight)
+    assert not any(fusion.can_fold(layer, other.eval(), layer.weight) for other in others)

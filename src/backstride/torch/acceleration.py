@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from backstride.torch.convolutions import in_tiles, pays, stays
-from backstride.torch.deferred import advise
 from backstride.torch.discovery import calls_functions
-from backstride.torch.kernels import DTYPES
+from backstride.torch.kernels import DTYPES, takes
 from backstride.torch.modules import TransposedModule
+from backstride.torch.operators import is_plain
 from backstride.torch.packing import HALF, keep_private, make_public
 from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
@@ -54,7 +54,6 @@ def accelerate(
     *,
     verify: Any = None,
     convolutions: Convolutions = True,
-    fuse: bool = True,
     trust: bool = False,
     winograd: bool = True,
 ) -> Accelerated:
@@ -70,7 +69,9 @@ def accelerate(
     Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
     calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
-    before them while gradients are off. With `convolutions`, the ordinary convolutions that the engine
+    before them while gradients are off, where each keeps PyTorch's own `forward` and nobody listens. No code of the
+    model is run for it: what a `forward` written by hand calls after a layer stays as it is. With `convolutions`, the
+    ordinary convolutions that the engine
     computes faster (stride 1, and kernels of 3x3, of 3x3x3 or long ones of one axis, or few output channels) are on
     the engine in inference, too, and those with large weights remember oneDNN's order of them; in training, those of
     two and three axes with at least 24 channels and more than one tap in the phases of the stride are;
@@ -78,8 +79,6 @@ def accelerate(
     parametrisations go on as before. Packed weights are remembered for inference, and made anew when a weight changes
     in whatever way: all its bytes are compared at each call.
 
-    `fuse`: trace the model by `torch.fx`, and let layers take in the batch norm and the activation that a
-    `forward` written by hand calls after them, in inference. Models that cannot be traced run as they are.
     `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
     their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
     counts is noticed as before.
@@ -110,15 +109,10 @@ def accelerate(
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
     _set_winograd(model, winograd)
-    chained = {child for module in model.modules() if isinstance(module, Chain) for child in module.children()}
-    layers = {module for module in model.modules() if isinstance(module, Layer)} - chained
-    if fuse and layers:
-        waiting = set(advise(model, layers))
-        names = {name for name, module in _modules(model) if module in waiting}
-        rows = [_followed(row) if row.name in names and row.accelerated else row for row in rows]
     if trust:
         for tensor in _tensors(model):
-            _ = keep_private(tensor)
+            if not nn.parameter.is_lazy(tensor) and takes(tensor) and is_plain(tensor):
+                _ = keep_private(tensor)
     if verify is not None:
         modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
@@ -158,10 +152,6 @@ def _keep_stock(model: nn.Module) -> None:
 
 def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
-
-
-def _followed(row: Row) -> Row:
-    return dataclasses.replace(row, remark=f"{row.remark}; takes in what follows, in inference")
 
 
 def _modules(model: Any) -> list[tuple[str, nn.Module]]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from backstride.torch import graphs, kernels, tiles
 from backstride.torch.fallback import activate
-from backstride.torch.operators import is_plain, unwatched
+from backstride.torch.operators import is_overridden, is_plain, unwatched
 from backstride.torch.shapes import Integers
 from backstride.torch.training import Trained
 
@@ -140,6 +140,7 @@ def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and is_plain(input)
         and is_plain(weight)
         and (bias is None or is_plain(bias))
+        and not is_overridden(input, weight, bias)
         and not torch.is_autocast_enabled("cpu")
     )
     return (

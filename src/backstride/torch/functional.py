@@ -164,8 +164,8 @@ def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> T
 
 
 def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
-    """The operator where the engine computes, and PyTorch's own functions, which it can see through, elsewhere."""
-    if kernels.takes(x):
+    """The operator where the engine computes; elsewhere PyTorch's own functions, which it sees through and exports."""
+    if kernels.takes(x) and not torch.onnx.is_in_onnx_export():
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
     device = x.device.type

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-import weakref
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from backstride.torch.kernels import takes
-from backstride.torch.operators import is_plain
-from backstride.torch.packing import HALF, Snapshot, clear, keep_private, snapshot, unchanged
+from backstride.torch.operators import is_overridden, is_plain
+from backstride.torch.packing import HALF, Owner, Snapshot, clear, keep_private, owner_of, owns, snapshot, unchanged
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -72,7 +71,7 @@ def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
         raise ValueError(message)
     fused = copy.deepcopy(layer)
     with torch.no_grad():
-        weight, bias = _folded(_sources(layer, norm))
+        weight, bias = _folded(sources_of(layer, norm, layer.weight, layer.bias))
     fused.weight = nn.Parameter(weight, layer.weight.requires_grad)
     fused.bias = nn.Parameter(bias, layer.weight.requires_grad)
     return fused
@@ -97,42 +96,40 @@ class Sources(NamedTuple):
 
 
 class _Fold(NamedTuple):
-    norm: weakref.ref[Any]
+    norm: Owner
     snapshots: tuple[Snapshot | None, ...]
     settings: tuple[Any, ...]
     weight: Tensor
     bias: Tensor
 
 
-_folds: weakref.WeakKeyDictionary[nn.Module, _Fold] = weakref.WeakKeyDictionary()
-_tensor_folds: dict[int, tuple[weakref.ref[Tensor], _Fold]] = {}
+_folds: dict[int, tuple[Owner, _Fold]] = {}
 
 
-def folded(layer: Foldable, norm: Norm) -> tuple[Tensor, Tensor]:
-    """The folded weight and bias, remembered for as long as all that they are made from stays the same."""
-    found = _folds[layer] = _valid(_folds.get(layer), norm, _sources(layer, norm))
-    return found.weight, found.bias
-
-
-def folded_tensors(sources: Sources) -> tuple[Tensor, Tensor]:
-    """The same where no layer is at hand; remembered beside the weight."""
+def folded(sources: Sources) -> tuple[Tensor, Tensor]:
+    """The folded weight and bias, remembered beside the weight for as long as all that they are made from stays."""
     weight, key = sources.weight, id(sources.weight)
-    owner, before = _tensor_folds.get(key, (None, None))
-    if owner is None or owner() is not weight:
-        owner, before = weakref.ref(weight, lambda _: _tensor_folds.pop(key, None)), None
-    found = _valid(before, sources.mean, sources)
-    _tensor_folds[key] = owner, found
+    owner, before = _folds.get(key, (None, None))
+    if owner is None or not owns(owner, weight):
+        owner, before = owner_of(weight, lambda _: _folds.pop(key, None)), None
+    found = _valid(before, sources)
+    _folds[key] = owner, found
     return found.weight, found.bias
 
 
-def _valid(found: _Fold | None, norm: Any, sources: Sources) -> _Fold:
+def _valid(found: _Fold | None, sources: Sources) -> _Fold:
     """A fold that is right: the one that is known, or a new one."""
     tensors, settings = sources.tensors, sources[6:]
-    if found is None or found.settings != settings or found.norm() is not norm or not _same(tensors, found.snapshots):
+    if (
+        found is None
+        or found.settings != settings
+        or not owns(found.norm, sources.mean)
+        or not _same(tensors, found.snapshots)
+    ):
         snapshots = tuple(None if source is None else snapshot(source) for source in tensors)
-        with torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad():
             weight, bias = _folded(sources)
-        found = _Fold(weakref.ref(norm), snapshots, settings, keep_private(weight), bias)
+        found = _Fold(owner_of(sources.mean), snapshots, settings, keep_private(weight), bias)
     return found
 
 
@@ -153,16 +150,15 @@ def forget() -> None:
     """
     clear()
     _folds.clear()
-    _tensor_folds.clear()
 
 
-def _sources(layer: Foldable, norm: Norm) -> Sources:
+def sources_of(layer: Foldable, norm: Norm, weight: Tensor, bias: Tensor | None) -> Sources:
+    """What a layer with this weight and bias and the batch norm behind it are folded from."""
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
     transposed = isinstance(layer, Transposed)
-    groups = layer.groups
-    return Sources(layer.weight, layer.bias, mean, variance, norm.weight, norm.bias, norm.eps, groups, transposed)
+    return Sources(weight, bias, mean, variance, norm.weight, norm.bias, norm.eps, layer.groups, transposed)
 
 
 def _folded(sources: Sources) -> tuple[Tensor, Tensor]:
@@ -174,34 +170,45 @@ def _folded(sources: Sources) -> tuple[Tensor, Tensor]:
     return (fused if transposed else fused.transpose(0, 1)), offset
 
 
-def can_fold(layer: Foldable, norm: nn.Module) -> bool:
-    """Whether this is a batch norm of fixed statistics, for the layer's channels, that nobody listens to."""
+def can_fold(layer: Foldable, norm: nn.Module, weight: Tensor) -> bool:
+    """Whether this is a batch norm of fixed statistics, for the channels of a layer, that nobody listens to."""
+    if type(norm) is not NORMS[weight.dim() - 3] or norm.training or not runs_only(norm, NORM_FORWARD):
+        return False
+    tensors: list[Any] = [norm.running_mean, norm.running_var, norm.weight, norm.bias]
+    if tensors[0] is None or tensors[1] is None:
+        return False
+    channels = weight.shape[1] * layer.groups if isinstance(layer, Transposed) else weight.shape[0]
+    given = [tensor for tensor in (weight, *tensors) if tensor is not None]
     return (
-        takes(layer.weight)
-        and layer.weight.dtype not in HALF  # a folded weight would be rounded once more
-        and (is_compiling() or is_plain(layer.weight))
-        and type(norm) in NORMS
-        and not norm.training
-        and isinstance(norm, NORMS)
-        and norm.running_mean is not None
-        and norm.running_mean.dtype == layer.weight.dtype
-        and (is_compiling() or is_plain(norm.running_mean))
-        and norm.num_features == layer.out_channels
-        and not has_hooks(norm)
+        takes(weight)
+        and weight.dtype not in HALF  # a folded weight would be rounded once more
+        and all(tensor.dtype == weight.dtype for tensor in given)
+        and all(tensor.shape == (channels,) for tensor in given[1:])
+        and (is_compiling() or (all(is_plain(tensor) for tensor in given) and not is_overridden(*given)))
     )
 
 
 def activation_of(module: nn.Module) -> str | None:
     """The engine's name for an activation module that nobody listens to, or None."""
-    if has_hooks(module):
+    kind = type(module)
+    if kind not in ACTIVATIONS or not runs_only(module, ACTIVATIONS[kind][1]):
         return None
-    match module:
-        case nn.LeakyReLU():
-            return "leaky_relu" if type(module) is nn.LeakyReLU and module.negative_slope == 0.01 else None
-        case nn.GELU():
-            return "gelu" if type(module) is nn.GELU and module.approximate == "none" else None
-        case _:
-            return ACTIVATIONS.get(type(module))
+    same = getattr(module, "negative_slope", 0.01) == 0.01 and getattr(module, "approximate", "none") == "none"
+    return ACTIVATIONS[kind][0] if same else None
+
+
+def slope_of(module: nn.Module) -> float | None:
+    """The slope of a leaky ReLU that nobody listens to, or None."""
+    leaky = type(module) is nn.LeakyReLU and runs_only(module, ACTIVATIONS[nn.LeakyReLU][1])
+    return cast("Any", module).negative_slope if leaky else None
+
+
+def runs_only(module: Any, forward: Any) -> bool:
+    """Whether a call of the module is this forward and nothing else: none stands in its place, and nobody listens."""
+    state = module.__dict__
+    replaced = any(name in state for name in REPLACEABLE)
+    bound = getattr(module.forward, "__func__", None)  # compilers guard what is read so
+    return bound is forward and type(module).__call__ is CALL and not replaced and not has_hooks(module)
 
 
 def has_hooks(module: Any) -> bool:
@@ -219,10 +226,25 @@ def has_hooks(module: Any) -> bool:
     )
 
 
-ACTIVATIONS: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.ReLU6: "relu6",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.SiLU: "silu",
+CALL: Any = nn.Module.__call__
+REPLACEABLE = (
+    "_call_impl",
+    "_wrapped_call_impl",
+    "_compiled_call_impl",
+    "_slow_forward",
+    "_check_input_dim",
+    "_conv_forward",
+    "_output_padding",
+)
+"""What a call of a module goes through beside `forward`: on an instance, it stands in the place of the class's."""
+NORM_FORWARD: Any = nn.BatchNorm2d.forward
+ACTIVATIONS: dict[type[nn.Module], tuple[str, Any]] = {
+    nn.ReLU: ("relu", nn.ReLU.forward),
+    nn.ReLU6: ("relu6", nn.ReLU6.forward),
+    nn.LeakyReLU: ("leaky_relu", nn.LeakyReLU.forward),
+    nn.Sigmoid: ("sigmoid", nn.Sigmoid.forward),
+    nn.Tanh: ("tanh", nn.Tanh.forward),
+    nn.GELU: ("gelu", nn.GELU.forward),
+    nn.SiLU: ("silu", nn.SiLU.forward),
 }
+"""The engine's name for each activation module, and the forward that it had when this was loaded."""

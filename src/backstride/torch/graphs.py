@@ -16,9 +16,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from backstride.torch import fallback, kernels, onednn, tiles
-from backstride.torch.fusion import Sources, folded_tensors
+from backstride.torch.fusion import Sources, folded
 from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.operators import INTEGERS, LIBRARY, C, compute, direct, face, forward_ad, library, tuples
+from backstride.torch.operators import (
+    INTEGERS,
+    LIBRARY,
+    C,
+    compute,
+    direct,
+    face,
+    flop_counter,
+    flops,
+    forward_ad,
+    library,
+    tuples,
+)
 from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
 
 Kind: TypeAlias = Literal["transposed", "turned", "tiles", "tile rows", "ordered", "stock"]
@@ -111,7 +123,7 @@ def _run(*arguments: Any) -> Tensor:
     if layer.mean is not None:
         assert layer.variance is not None
         tensors = (weight, bias, layer.mean, layer.variance, layer.scale, layer.shift)
-        weight, bias = folded_tensors(Sources(*tensors, layer.eps, layer.groups, transposed=layer.slot == "y"))
+        weight, bias = folded(Sources(*tensors, layer.eps, layer.groups, transposed=layer.slot == "y"))
     if layer.slot == "y":
         return compute("y", layer.input, weight, bias, layer.integers, layer.activation)
     result = _convolution(layer, weight, bias)
@@ -182,6 +194,12 @@ def _vmap(info: Any, dims: Any, *arguments: Any) -> tuple[Tensor, int]:
     return torch.stack([OPERATOR(*entry(at)) for at in range(info.batch_size)]), 0
 
 
+def _flops(*arguments: Any, out_shape: Any) -> int:
+    layer = _Layer(*arguments)
+    return flops(arguments[0] if layer.slot == "y" else out_shape, arguments[1])
+
+
+_ = flop_counter.register_flop_formula(OPERATOR.overloadpacket)(_flops)
 LIBRARY.impl("layer", _run, "CompositeExplicitAutograd")
 LIBRARY.impl("layer", _autograd, "Autograd", with_keyset=True)
 library.register_fake("backstride::layer", _fake, lib=LIBRARY)

@@ -66,9 +66,9 @@ def _up(
 ) -> Tensor:
     last, name = call.data_format == "channels_last", activation or None
     if x.dtype not in HALF:
-        offset = None if bias is None else array_of(bias)
+        offset = None if bias is None else array_of(bias.contiguous())
         return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, name, call), last)
-    offset = None if bias is None else array_of(bias.to(x.dtype).float())
+    offset = None if bias is None else array_of(bias.to(x.dtype).float().contiguous())
     brain = HALF[x.dtype]
     found = implementation.conv_transpose_half(_array(x, last), ready, offset, name, call, brain=brain)
     if found is None:
@@ -98,7 +98,7 @@ def convolution(
         if changes(weight):
             return None
         ready = make(weight, options, _packer(implementation, options), remember=True)
-    offset = None if bias is None else array_of(bias)
+    offset = None if bias is None else array_of(bias.contiguous())
     return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
 
 
@@ -135,7 +135,7 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
-    offset = None if bias is None else array_of(_wide(bias))
+    offset = None if bias is None else array_of(_wide(bias).contiguous())
     if y.dtype in HALF:
         found = implementation.conv_half(_array(y, last), kernel, offset, None, call, brain=HALF[y.dtype])
         if found is not None:

@@ -10,21 +10,26 @@ face, so one rule covers all of them:
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode, has_torch_function_variadic
+from torch.utils._device import DeviceContext
 
 from backstride.torch import fallback, kernels
 from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, meet
+from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, met_shape
 
 C: Any = importlib.import_module("torch._C")
 functions: Any = importlib.import_module("torch.autograd.function")
 forward_ad: Any = importlib.import_module("torch.autograd.forward_ad")
 transforms: Any = importlib.import_module("torch._functorch.utils")
+flop_counter: Any = importlib.import_module("torch.utils.flop_counter")
 library: Any = torch.library
+overrides: Any = torch.overrides
 LIBRARY: Any = library.Library("backstride", "DEF")
 NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
@@ -138,10 +143,10 @@ def apply(
 
 def _rounding(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     """`conv_transpose` of half precision with a wider weight, which is remembered as it is, and rounded when packed."""
-    channels = meet("y", x.shape, weight.shape, integers).shape[1]
+    shape = met_shape("y", x.shape, weight.shape, integers)
     if bias is not None:
-        check_bias(bias.shape, channels)
-    return kernels.conv_transpose(x, weight, bias, integers, activation)
+        check_bias(bias.shape, shape[1])
+    return x.new_empty(shape) if 0 in shape[2:] else kernels.conv_transpose(x, weight, bias, integers, activation)
 
 
 def compute(
@@ -157,11 +162,14 @@ def compute(
     """A face below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
     if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
-    channels = meet(slot, a.shape, b.shape, integers).shape[1]
+    shape = met_shape(slot, a.shape, b.shape, integers)
+    if bias is not None:
+        check_bias(bias.shape, shape[1])
+    if 0 in {"y": shape, "x": a.shape, "weight": b.shape}[slot][2:]:
+        zeros = a.new_zeros(shape)
+        return zeros if bias is None else zeros.add_(bias.reshape(-1, *(1,) * (a.dim() - 2)))
     if slot == "weight":
         return kernels.conv_kernel_gradient(a, b, integers)
-    if bias is not None:
-        check_bias(bias.shape, channels)
     if slot == "x":
         return kernels.conv(a, b, integers, bias)
     return kernels.conv_transpose(a, b, bias, integers, activation, remember=remember)
@@ -188,6 +196,22 @@ def is_eager() -> bool:
         and forward_ad._current_level < 0
         and not C._get_tracing_state()
     )
+
+
+class Quiet(TorchFunctionMode):
+    """A mode that only says which implementation computes: what is fused beneath it need not be shown to it."""
+
+
+QUIET = (Quiet, DeviceContext)
+
+
+def is_overridden(*tensors: Tensor | None) -> bool:
+    """Whether a subclass of a tensor, or a mode, has a say in the functions that are called with these tensors."""
+    if not has_torch_function_variadic(*tensors):
+        return False
+    modes: list[Any] = overrides._get_current_function_mode_stack()
+    subclasses = any(type(tensor) is not Tensor for tensor in overrides._get_overloaded_args(tensors))
+    return subclasses or not all(isinstance(mode, QUIET) for mode in modes)
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -317,7 +341,25 @@ def _lowered(tensor: Any, device: str) -> Any:
     return tensor.to(torch.get_autocast_dtype(device)) if tensor.device.type == device else tensor
 
 
+def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
+    """Operations of a face, as `torch.utils.flop_counter` counts them: two for each cell of `x` and weight.
+
+    >>> flops((1, 8, 5, 5), (8, 4, 3, 3))
+    14400
+    """
+    return 2 * cells[0] * math.prod(cells[2:]) * math.prod(weight)
+
+
+def _flops(slot: Slot) -> Callable[..., int]:
+    def count(a: Sequence[int], b: Sequence[int], *_: Any, out_shape: Any, **__: Any) -> int:
+        shapes: dict[str, Sequence[int]] = {**dict(zip(INPUTS[slot], (a, b), strict=True)), slot: out_shape}
+        return flops(shapes["x"], shapes["weight"])
+
+    return count
+
+
 for _slot, _name in NAMES.items():
+    _ = flop_counter.register_flop_formula(FACES[_slot].overloadpacket)(_flops(_slot))
     LIBRARY.impl(_name, _kernel(_slot), "CompositeExplicitAutograd")
     LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
     library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)

@@ -3,7 +3,7 @@
 The engine reads a kernel in an order of its own. Packing costs about as much as reading the weights several times,
 so the packed form of a weight is kept beside it, in one table for modules, functions and compiled graphs alike.
 
-An entry is used only for the very tensor that it was made from, at the same address, with the same version counter
+An entry is used only for the very memory that it was made from, at the same address, with the same version counter
 and the same contents. The counter tells of everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`,
 every in-place operation). Writes that it does not track, through `.data`, NumPy views or another process, leave the
 counter as it is; against those all bytes are compared with a copy, at each call. Nothing is trusted.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from backstride.layout import AnyArray, DataFormat
 from backstride.native import same_bytes
 
 HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
+Owner: TypeAlias = "weakref.ref[torch.UntypedStorage]"
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
 
@@ -52,20 +53,33 @@ class Snapshot(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    owner: weakref.ref[Tensor]
+    owner: Owner
     snapshot: Snapshot
     options: Options
     packed: Any  # None while the weight changes from call to call
 
 
 _entries: dict[int, _Entry] = {}
-_private: dict[int, weakref.ref[Tensor]] = {}
+_private: dict[int, Owner] = {}
+
+
+def owner_of(tensor: Tensor, forget: Callable[[Any], Any] | None = None) -> Owner:
+    """A reference to a tensor's memory that does not keep it; `forget` is called when the memory goes.
+
+    Not one to the tensor itself: PyTorch refuses to swap tensors that have such (`torch.utils.swap_tensors`).
+    """
+    return weakref.ref(tensor.untyped_storage(), forget)
+
+
+def owns(owner: Owner, tensor: Tensor) -> bool:
+    """Whether it is still this tensor's memory."""
+    return owner() is tensor.untyped_storage()
 
 
 def snapshot(tensor: Tensor) -> Snapshot:
     """What `unchanged` compares with: the tensor's place and a copy of its memory."""
     found = _private.get(id(tensor))
-    private = found is not None and found() is tensor
+    private = found is not None and owns(found, tensor) and not tensor.is_inference()  # such tensors count no changes
     return Snapshot(_place(tensor), None if private else _memory(tensor).copy())
 
 
@@ -79,7 +93,7 @@ def unchanged(tensor: Tensor, then: Snapshot) -> bool:
 def keep_private(tensor: Tensor) -> Tensor:
     """Say that nobody but this package writes to a tensor, so that its bytes need no comparison."""
     key = id(tensor)
-    _private[key] = weakref.ref(tensor, lambda _: _private.pop(key, None))
+    _private[key] = owner_of(tensor, lambda _: _private.pop(key, None))
     return tensor
 
 
@@ -92,7 +106,7 @@ def make_public(tensor: Tensor) -> None:
 def find(weight: Tensor, options: Options) -> Any:
     """The packed form of a weight, where there is one that is right; else None."""
     found = _entries.get(id(weight))
-    if found is None or found.packed is None or found.options != options or found.owner() is not weight:
+    if found is None or found.packed is None or found.options != options or not owns(found.owner, weight):
         return None
     return found.packed if unchanged(weight, found.snapshot) else None
 
@@ -100,7 +114,7 @@ def find(weight: Tensor, options: Options) -> Any:
 def changes(weight: Tensor) -> bool:
     """Whether a weight that `find` did not find changed since it was last asked for; to be asked once a call."""
     found = _entries.get(id(weight))
-    if found is None or found.owner() is not weight:
+    if found is None or not owns(found.owner, weight):
         return False
     place = _place(weight)
     if found.packed is None and found.snapshot.place == place:
@@ -117,7 +131,7 @@ def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, rem
     result = pack(weight)
     if then is not None:
         key = id(weight)
-        _entries[key] = _Entry(weakref.ref(weight, lambda _: _entries.pop(key, None)), then, options, result)
+        _entries[key] = _Entry(owner_of(weight, lambda _: _entries.pop(key, None)), then, options, result)
     return result
 
 

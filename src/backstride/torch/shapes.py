@@ -80,8 +80,9 @@ def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> t
         message = f"`input` has shape {tuple(one)} and `grad` {tuple(two)}; they must have the same batch"
         raise RuntimeError(message)
     shape = third_shape(result, one, two, integers)
+    least = 0 if result == "y" else 1
     for axis, size in enumerate(shape[2:]):
-        if size < 1:
+        if size < least:
             _refuse_size(result, axis, size, integers)
     return shape
 
@@ -107,6 +108,18 @@ def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
         raise RuntimeError(message)
     first, last = (Call(geometry, groups, form, integers.winograd) for form in ("channels_first", "channels_last"))
     return Meeting(shape, first, last)
+
+
+@lru_cache(maxsize=4096)
+def met_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
+    """The shape of a face's result, checked as the engine needs it; with `y` of no cells, there is nothing to compute.
+
+    >>> met_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), ((1, 1), (1, 1, 0, 0), (1, 1), 1))
+    (1, 2, 0, 6)
+    """
+    shape = checked_shape(result, one, two, integers)
+    shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
+    return shape if 0 in shapes["y"][2:] else meet(result, one, two, integers).shape
 
 
 def check_groups(groups: int, channels: int) -> None:

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 
-from backstride.torch.convolutions import Convolution, in_tiles, is_inference
-from backstride.torch.deferred import Deferred, advice, defers
+from backstride.torch.convolutions import KINDS, Convolution, in_tiles, is_inference
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from backstride.torch.fusion import activation_of, can_fold, folded, has_hooks
+from backstride.torch.fusion import activation_of, can_fold, folded, runs_only, slope_of, sources_of
 from backstride.torch.graphs import in_graph
+from backstride.torch.kernels import takes
 from backstride.torch.modules import OnEngine
-from backstride.torch.operators import unwatched
+from backstride.torch.operators import Quiet, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
 from backstride.torch.training import Trained
 
@@ -32,6 +31,9 @@ ROUTES: dict[Any, Callable[..., Tensor]] = {
     torch.conv_transpose2d: conv_transpose2d,
     torch.conv_transpose3d: conv_transpose3d,
 }
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding
+FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in KINDS}
 
 
 class Swapped:
@@ -52,11 +54,13 @@ class Swapped:
 
 
 class Layer(Swapped, OnEngine):
-    """A transposed convolution on the engine, which takes in what follows it where a trace showed what that is."""
+    """A transposed convolution on the engine; PyTorch's own where it is exported, or where others have a say in it."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        if output_size is None and defers(self, input):
-            return Deferred.of(self, input)
+        """PyTorch's and ours take the same."""
+        if _is_pytorchs(self, input):
+            parent: Any = super(OnEngine, self)
+            return parent.forward(input, output_size)
         return super().forward(input, output_size)
 
 
@@ -81,13 +85,10 @@ class Chain(Swapped):
 
     def forward(self: Any, input: Any) -> Any:
         modules: list[Any] = list(self)
-        value = input
-        if torch.is_grad_enabled():
-            return _run(modules, input)
-        position = 0
+        value, position = input, 0
         while position < len(modules):
             module: Any = modules[position]
-            if issubclass(type(module), (OnEngine, Ordinary)) and not has_hooks(module):
+            if _takes_in(module, value):
                 value, position = _fused(modules, position, value)
             else:
                 value, position = module(value), position + 1
@@ -103,7 +104,7 @@ class Routed(Swapped):
             return parent.forward(*arguments, **words)
 
 
-class Route(TorchFunctionMode):
+class Route(Quiet):
     """Where it is active, PyTorch's three functions are ours."""
 
     def __init__(self, *, winograd: bool = True) -> None:
@@ -128,7 +129,6 @@ def unswap(module: nn.Module) -> bool:
         return False
     _set_base(module, lambda base: cast("Any", base).original)
     _ = vars(module).pop("winograd", None)
-    _ = advice.pop(module, None)
     return True
 
 
@@ -159,58 +159,82 @@ def is_chain(module: nn.Module) -> bool:
 
 def own_forward(module: nn.Module) -> bool:
     """Whether a transposed convolution's forward is not PyTorch's."""
-    known = (nn.ConvTranspose1d.forward, nn.ConvTranspose2d.forward, nn.ConvTranspose3d.forward)
-    return cast("Any", type(module)).forward not in known or "forward" in vars(module)
+    kind = cast("Any", type(module))
+    known = any(kind.forward is cast("Any", cls).forward for cls in TRANSPOSED)
+    replaced = not {"forward", "_output_padding"}.isdisjoint(vars(module))
+    return replaced or not known or kind._output_padding is not OUTPUT_PADDING
 
 
-def _fused(modules: list[Any], position: int, input: Any) -> tuple[Any, int]:
+def _is_pytorchs(layer: Any, input: Tensor) -> bool:
+    exported = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+    sizes = getattr(layer._output_padding, "__func__", None)
+    return exported or sizes is not OUTPUT_PADDING or is_overridden(input, *layer._parameters.values())
+
+
+def _takes_in(layer: Any, input: Any) -> bool:
+    """Whether a module is a layer of ours whose call, with this input, may be joined with what follows it."""
+    if torch.is_grad_enabled() or not isinstance(input, Tensor) or not (_runs_ordinary(layer) or _runs_ours(layer)):
+        return False
+    return (
+        takes(input)
+        and input.dim() == len(layer.kernel_size) + 2
+        and (in_graph(input) or (unwatched() and is_plain(input) and not is_overridden(input)))
+    )
+
+
+def _runs_ours(layer: Any) -> bool:
+    """Whether a call of it is that of a transposed convolution of ours, and nothing else."""
+    kind = cast("type[nn.Module]", type(layer))
+    return issubclass(kind, OnEngine) and runs_only(layer, (Layer if issubclass(kind, Layer) else OnEngine).forward)
+
+
+def _runs_ordinary(layer: Any) -> bool:
+    """The same for an ordinary convolution."""
+    if not _is_ordinary(layer):
+        return False
+    convolves: Any = Convolution.__dict__["_conv_forward"]
+    own = getattr(layer._conv_forward, "__func__", None) is convolves
+    kind = cast("type[Swapped]", type(layer))
+    return own and runs_only(layer, FORWARDS.get(kind.original))
+
+
+def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, int]:
+    """The result of a layer and of what follows it, in one call; and where the rest begins."""
     layer, rest = modules[position], position + 1
     weight, bias = layer.weight, layer.bias
-    if _is_ordinary(layer) and not is_inference(input, weight, bias):
-        return layer(input), rest
+    ordinary = _is_ordinary(layer)
+    if ordinary and not is_inference(input, weight, bias):
+        return layer._conv_forward(input, weight, bias), rest
     words: dict[str, Any] = {}
-    graph = in_graph(input) and layer.padding_mode == "zeros" and input.dim() == weight.dim()
-    if (graph or unwatched()) and rest < len(modules) and can_fold(layer, modules[rest]):
-        if graph:
-            words["norm"] = modules[rest]
-        else:
-            weight, bias = folded(layer, modules[rest])
-        rest += 1
+    given = weight, bias
+    if rest < len(modules) and can_fold(layer, modules[rest], weight):
+        norm, graph = modules[rest], in_graph(input)
+        if graph and layer.padding_mode == "zeros":
+            words["norm"], rest = norm, rest + 1
+        elif not graph:
+            given, rest = folded(sources_of(layer, norm, weight, bias)), rest + 1
     activation = activation_of(modules[rest]) if rest < len(modules) else None
     after = rest + (activation is not None)
-    slope = _slope(modules[after]) if after < len(modules) else None
-    if _is_ordinary(layer) and _takes_rows(modules[after + (slope is not None) :]):
+    slope = slope_of(modules[after]) if after < len(modules) else None
+    if ordinary and _takes_rows(modules[after + (slope is not None) :]):
         words["rows"] = True
-    result = layer.computed(input, weight, bias, activation, **words)
+    result = layer.computed(input, *given, activation, **words)
     if result is None:
-        return layer(input), position + 1
+        return layer._conv_forward(input, weight, bias), position + 1
     if slope is not None:  # nobody else has the result yet
         result, after = functional.leaky_relu_(result, slope), after + 1
     return result, after
-
-
-def _slope(module: nn.Module) -> float | None:
-    """The slope of a leaky ReLU that nobody listens to."""
-    plain = type(module) is nn.LeakyReLU and not has_hooks(module)
-    return cast("Any", module).negative_slope if plain else None
 
 
 def _takes_rows(modules: list[Any]) -> bool:
     """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
     layer: Any = modules[0] if modules else None
     tiled = _is_ordinary(layer) and layer.weight.dim() == 3 and layer.padding_mode == "zeros" and in_tiles(layer)
-    return tiled and not has_hooks(layer)
+    return tiled and _runs_ordinary(layer)
 
 
 def _is_ordinary(layer: Any) -> bool:
     return issubclass(type(layer), Ordinary)
-
-
-def _run(modules: list[Any], input: Any) -> Any:
-    value = input
-    for module in modules:
-        value = module(value)
-    return value
 
 
 def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
@@ -233,4 +257,4 @@ def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
 
 def is_transposed(module: nn.Module) -> bool:
     """Whether it is one of PyTorch's transposed convolutions, lazy ones included."""
-    return isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    return isinstance(module, TRANSPOSED)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from backstride.torch import graphs, kernels
 from backstride.torch.choice import TILED_CHANNELS
-from backstride.torch.operators import apply, face, is_eager, is_plain
+from backstride.torch.operators import apply, face, is_eager, is_overridden, is_plain
 from backstride.torch.shapes import Integers
 
 KINDS = (nn.Conv2d, nn.Conv3d)
@@ -111,7 +111,7 @@ def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether these are ordinary CPU tensors in a call that nothing changes."""
     tensors = (input, weight) if bias is None else (input, weight, bias)
     same = all(is_plain(tensor) and tensor.dtype == weight.dtype for tensor in tensors)
-    return same and is_eager() and not torch.is_autocast_enabled("cpu")
+    return same and is_eager() and not is_overridden(*tensors) and not torch.is_autocast_enabled("cpu")
 
 
 def _fits_compiler(input: Tensor) -> bool:
