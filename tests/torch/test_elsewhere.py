@@ -129,3 +129,42 @@ def test_a_trace_keeps_the_operator(words: dict[str, Any]) -> None:
     traced, x = torch.jit.load(file), torch.randn(2, 4, 7, 6, requires_grad=True)
     assert "backstride.conv_transpose" in str(traced.graph) or "backstride::conv_transpose" in str(traced.inlined_graph)
     torch.testing.assert_close(traced(x), layer(x))
+
+
+def exported(model: Any, x: Any, dynamo: bool) -> Any:
+    """Its result in ONNX Runtime."""
+    runtime: Any = pytest.importorskip("onnxruntime")
+    _ = pytest.importorskip("onnxscript")
+    file = io.BytesIO()
+    program = torch.onnx.export(model, (x,), *(() if dynamo else (file,)), dynamo=dynamo, verbose=False)
+    session = runtime.InferenceSession(program.model_proto.SerializeToString() if dynamo else file.getvalue())
+    return torch.tensor(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+@pytest.mark.parametrize("number", range(len(WORDS)))
+def test_our_modules_are_exported_to_onnx(number: int, dynamo: bool) -> None:
+    words = {name: value for name, value in WORDS[number].items() if name != "activation"}
+    layer, x = bt.ConvTranspose2d(4, 6, 3, **words).eval(), torch.randn(2, 4, 5, 6)
+    torch.testing.assert_close(exported(layer, x, dynamo), layer(x).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+def test_accelerated_models_are_exported_to_onnx(dynamo: bool) -> None:
+    layers = nn.ConvTranspose2d(4, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3), nn.ReLU()
+    model, x = bt.accelerate(nn.Sequential(*layers).eval()).model, torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(exported(model, x, dynamo), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_an_accelerated_model_is_exported_as_pytorchs_own() -> None:
+    layers = nn.ConvTranspose2d(4, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3)
+    model, x = bt.accelerate(nn.Sequential(*layers).eval()).model, torch.randn(2, 4, 5, 6)
+    for strict in (False, True):
+        names = {str(node.target) for node in torch.export.export(model, (x,), strict=strict).graph.nodes}
+        assert names >= {"aten.conv_transpose2d.input", "aten.batch_norm.default", "aten.relu.default"}
+        assert not any("backstride" in name for name in names)

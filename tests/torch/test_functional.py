@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -203,3 +204,44 @@ def test_nothing_is_copied_in(monkeypatch: pytest.MonkeyPatch) -> None:
     y = bt.conv_transpose1d(line, torch.randn(4, 6, 3))
     assert seen[-2:] == [line.data_ptr(), y.data_ptr()]
     assert len(seen) == 6
+
+
+BIASES: dict[str, Callable[[], Any]] = {
+    "every second": lambda: torch.randn(12)[::2],
+    "expanded": lambda: torch.randn(1).expand(6),
+    "a column": lambda: torch.randn(6, 3)[:, 1],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
+    x, weight, bias = torch.randn(2, 4, 5, 6).to(dtype), torch.randn(4, 6, 3, 3).to(dtype), BIASES[name]().to(dtype)
+    assert not bias.is_contiguous()
+    expected = bt.conv_transpose2d(x, weight, bias.contiguous())
+    torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = bt.conv_transpose2d(x, weight, bias.contiguous())
+        torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)
+    data, turned = torch.randn(2, 6, 7, 8).to(dtype), torch.randn(4, 6, 3, 3).to(dtype)
+    found = torch.ops.backstride.conv(data, turned, [1, 1], [0] * 4, [1, 1], 1, bias[:4])
+    expected = torch.ops.backstride.conv(data, turned, [1, 1], [0] * 4, [1, 1], 1, bias[:4].contiguous())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_result_of_no_cells_is_returned(dtype: Any, last: bool) -> None:
+    form = torch.channels_last if last else torch.contiguous_format
+    x = torch.randn(2, 3, 1, 4).to(dtype).contiguous(memory_format=form).requires_grad_()
+    weight, bias = (torch.randn(shape, dtype=dtype, requires_grad=True) for shape in ((3, 2, 2, 3), (2,)))
+    result = bt.conv_transpose2d(x, weight, bias, 1, (1, 0), activation="relu")
+    assert result.shape == (2, 2, 0, 6)
+    assert result.dtype == dtype
+    if dtype == torch.float32:
+        assert torch.nn.functional.conv_transpose2d(x, weight, bias, 1, (1, 0)).shape == result.shape
+    result.sum().backward()
+    for tensor in (x, weight, bias):
+        assert torch.equal(tensor.grad, torch.zeros_like(tensor))
+    with pytest.raises(RuntimeError, match="which leaves -1: the output size is too small"):
+        _ = bt.conv_transpose2d(x, weight, bias, 1, [(2, 1), (0, 0)])

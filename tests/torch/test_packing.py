@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -119,3 +119,48 @@ def test_a_weight_that_keeps_changing_is_not_packed_until_it_rests(packs: list[i
         for _ in range(3):
             torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x))
         assert len(packs) == 2
+
+
+@pytest.fixture
+def _swapping() -> Iterator[None]:
+    """PyTorch's other way to convert parameters, which refuses what is referred to weakly."""
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    yield
+    torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+@pytest.mark.usefixtures("_swapping")
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "norm", "size"),
+    [
+        (nn.ConvTranspose2d(24, 24, 3), nn.BatchNorm2d(24), (1, 24, 9, 9)),
+        (nn.Conv2d(24, 24, 3), nn.BatchNorm2d(24), (1, 24, 9, 9)),
+        (nn.Conv2d(512, 512, 3), nn.BatchNorm2d(512), (1, 512, 5, 5)),
+        (nn.Conv1d(128, 128, 7), nn.BatchNorm1d(128), (1, 128, 99)),
+    ],
+    ids=["transposed", "turned", "ordered", "tiles"],
+)
+def test_parameters_may_be_swapped(layer: Any, norm: Any, size: tuple[int, ...], trust: bool) -> None:
+    stock = nn.Sequential(copy.deepcopy(layer), copy.deepcopy(norm), nn.ReLU(), copy.deepcopy(layer)).eval()
+    ours, x = bt.accelerate(copy.deepcopy(stock), trust=trust).model, torch.randn(size)
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(ours(x), stock(x), rtol=1e-4, atol=1e-4)
+        for model in (ours, stock):
+            _ = model.double()
+            _ = model.load_state_dict({name: value * 2 for name, value in model.state_dict().items()})
+        torch.testing.assert_close(ours(x.double()), stock(x.double()))
+        for model in (ours, stock):
+            _ = model.float()
+        torch.testing.assert_close(ours(x), stock(x), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_parameter_that_takes_the_place_of_another_is_noticed(trust: bool) -> None:
+    ours = bt.accelerate(nn.ConvTranspose2d(4, 6, 3, bias=False), trust=trust).model
+    x = torch.randn(1, 4, 5, 5)
+    with torch.no_grad():
+        before = ours(x)
+        torch.utils.swap_tensors(ours.weight, nn.Parameter(ours.weight.detach() * 2))
+        torch.testing.assert_close(ours(x), 2 * before)
