@@ -114,7 +114,7 @@ def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
 def met_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
     """The shape of a face's result, checked as the engine needs it; with `y` of no cells, there is nothing to compute.
 
-    >>> met_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), ((1, 1), (1, 1, 0, 0), (1, 1), 1))
+    >>> met_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), Integers((1, 1), (1, 1, 0, 0), (1, 1), 1))
     (1, 2, 0, 6)
     """
     shape = checked_shape(result, one, two, integers)

@@ -42,6 +42,24 @@ class Swapped:
     original: type[nn.Module]
     winograd = True  # False stands among the module's own attributes
 
+    @property
+    def qconfig(self) -> Any:
+        """How PyTorch is to quantize the module: not at all, since it knows modules by their very class."""
+        return None
+
+    @qconfig.setter
+    def qconfig(self, value: Any) -> None:
+        if value is not None:
+            message = (
+                f"{type(self).__name__} is accelerated, and PyTorch's quantization would pass it over; "
+                "the nearest legal call is backstride.torch.restore(model) before it"
+            )
+            raise RuntimeError(message)
+
+    @qconfig.deleter
+    def qconfig(self) -> None:
+        """PyTorch takes it away where it set None."""
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         _, _, *rest = super().__reduce_ex__(protocol)
         return (_rebuild, (type(self).original, _mixin(type(self))), *rest)
