@@ -206,17 +206,17 @@ def test_nothing_is_copied_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == 6
 
 
-BIASES: dict[str, Callable[[], Any]] = {
-    "every second": lambda: torch.randn(12)[::2],
-    "expanded": lambda: torch.randn(1).expand(6),
-    "a column": lambda: torch.randn(6, 3)[:, 1],
+BIASES: dict[str, Callable[[Any], Any]] = {
+    "every second": lambda dtype: torch.randn(12).to(dtype)[::2],
+    "expanded": lambda dtype: torch.randn(1).to(dtype).expand(6),
+    "a column": lambda dtype: torch.randn(6, 3).to(dtype)[:, 1],
 }
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", BIASES)
 def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
-    x, weight, bias = torch.randn(2, 4, 5, 6).to(dtype), torch.randn(4, 6, 3, 3).to(dtype), BIASES[name]().to(dtype)
+    x, weight, bias = torch.randn(2, 4, 5, 6).to(dtype), torch.randn(4, 6, 3, 3).to(dtype), BIASES[name](dtype)
     assert not bias.is_contiguous()
     expected = bt.conv_transpose2d(x, weight, bias.contiguous())
     torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)

@@ -339,10 +339,17 @@ def test_a_compiled_model_sees_it_as_pytorchs_own_does(name: str, layer: str) ->
     torch._dynamo.reset()
     stock = chain(LAYERS[layer]())
     ours = bt.accelerate(copy.deepcopy(stock)).model
-    compiled = torch.compile(ours, backend="eager")
+    operators: list[str] = []
+
+    def look(graph: Any, _: Any) -> Any:
+        operators.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph
+
+    compiled = torch.compile(ours, backend=look)
     x = torch.randn(2, 24, 5, 6)
     with torch.no_grad():
         close(compiled(x), stock(x))
+        assert operators == ["backstride.layer.default"]
         for model in (stock, ours):
             _ = OVERRIDES[name](model)
         close(compiled(x), stock(x))

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from backstride.torch.convolutions import KINDS, Convolution, in_tiles, is_inference
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from backstride.torch.fusion import activation_of, can_fold, folded, runs_only, slope_of, sources_of
+from backstride.torch.fusion import activation_of, can_fold, folded, is_method, runs_only, slope_of, sources_of
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
 from backstride.torch.modules import OnEngine
@@ -185,8 +185,8 @@ def own_forward(module: nn.Module) -> bool:
 
 def _is_pytorchs(layer: Any, input: Tensor) -> bool:
     exported = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
-    sizes = getattr(layer._output_padding, "__func__", None)
-    return exported or sizes is not OUTPUT_PADDING or is_overridden(input, *layer._parameters.values())
+    sizes = is_method(layer._output_padding, OUTPUT_PADDING)
+    return exported or not sizes or is_overridden(input, *layer._parameters.values())
 
 
 def _takes_in(layer: Any, input: Any) -> bool:
@@ -203,7 +203,9 @@ def _takes_in(layer: Any, input: Any) -> bool:
 def _runs_ours(layer: Any) -> bool:
     """Whether a call of it is that of a transposed convolution of ours, and nothing else."""
     kind = cast("type[nn.Module]", type(layer))
-    return issubclass(kind, OnEngine) and runs_only(layer, (Layer if issubclass(kind, Layer) else OnEngine).forward)
+    if not issubclass(kind, OnEngine) or not is_method(layer._output_padding, OUTPUT_PADDING):
+        return False
+    return runs_only(layer, (Layer if issubclass(kind, Layer) else OnEngine).forward)
 
 
 def _runs_ordinary(layer: Any) -> bool:
@@ -211,9 +213,8 @@ def _runs_ordinary(layer: Any) -> bool:
     if not _is_ordinary(layer):
         return False
     convolves: Any = Convolution.__dict__["_conv_forward"]
-    own = getattr(layer._conv_forward, "__func__", None) is convolves
     kind = cast("type[Swapped]", type(layer))
-    return own and runs_only(layer, FORWARDS.get(kind.original))
+    return is_method(layer._conv_forward, convolves) and runs_only(layer, FORWARDS[kind.original])
 
 
 def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, int]:
