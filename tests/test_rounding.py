@@ -58,7 +58,7 @@ NUMBERS = (outliers, heavy_tails, one_sign, scales)
 
 def nearby(array: AnyArray, steps: tuple[int, ...]) -> AnyArray:
     """The largest magnitude within `FAR` steps along the inner two axes of (N, *size, C)."""
-    result = np.abs(array)
+    result: AnyArray = np.abs(array)
     for axis, step in list(enumerate(steps, start=1))[-2:]:
         wide = np.pad(result, [(FAR * step, FAR * step) if n == axis else (0, 0) for n in range(result.ndim)])
         parts = [np.take(wide, np.arange(result.shape[axis]) + n * step, axis) for n in range(2 * FAR + 1)]

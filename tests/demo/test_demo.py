@@ -26,7 +26,7 @@ FILES = ("report.html", "scene.png", "coarse.png", "labels.png", "truth.png", "o
 @pytest.fixture(name="quick", scope="module")
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[demo.DemoResult, str]:
     console = Console(file=io.StringIO(), width=200)
-    result = demo.run(tmp_path_factory.mktemp("quick") / "new" / "out", quick=True, console=console)
+    result = demo.run(tmp_path_factory.mktemp("quick") / "out", quick=True, console=console)
     assert isinstance(console.file, io.StringIO)
     return result, console.file.getvalue()
 
@@ -148,10 +148,13 @@ def test_leaves_torch_as_it_was(tmp_path: Path) -> None:
 def test_refuses_a_file_as_folder(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    for out in (path, path / "below"):
+    for out, said in (
+        (path, "must be a folder, but it is a file"),
+        (path / "b", f"lies below {str(path)!r}, which is a file"),
+    ):
         with pytest.raises(ValueError, match=r"^`out`") as caught:
             _ = demo.run(out)
-        assert str(caught.value) == f"`out` (={str(out)!r}) must be a folder, but it, or one above it, is a file"
+        assert str(caught.value) == f"`out` (={str(out)!r}) {said}"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is the folder that nobody can write to")

@@ -15,7 +15,7 @@ from backstride.geometry import Size, as_sizes
 from backstride.layout import check_data_format
 
 ARRAYS = "x kernel bias"
-OPTIONS = "strides padding output_padding output_shape dilation groups data_format activation"
+OPTIONS = "strides padding output_padding output_shape dilation groups data_format activation winograd"
 RULE = ("strides", "padding", "output_padding", "output_shape", "dilation")
 WORDS = {
     "kernel": ("k", "kernel_size"),

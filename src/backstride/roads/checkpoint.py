@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,17 @@ def packed(state: dict[str, Tensor], text: str, meaning: Meaning) -> bytes:
     """A state dict, the text of its config and what its scores mean as the bytes of a safetensors file."""
     write: Any = importlib.import_module("safetensors.torch").save
     metadata = {KEY: text, MEANING: meaning.to_json()}
-    return write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
+    return _ordered(write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata in order: the library writes them in another order in each process."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load(path: Path, encoder: str | None = None) -> tuple[nn.Module, RunConfig]:
