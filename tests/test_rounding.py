@@ -60,9 +60,10 @@ def nearby(array: AnyArray, steps: tuple[int, ...]) -> AnyArray:
     """The largest magnitude within `FAR` steps along the inner two axes of (N, *size, C)."""
     result: AnyArray = np.abs(array)
     for axis, step in list(enumerate(steps, start=1))[-2:]:
-        wide = np.pad(result, [(FAR * step, FAR * step) if n == axis else (0, 0) for n in range(result.ndim)])
-        parts = [np.take(wide, np.arange(result.shape[axis]) + n * step, axis) for n in range(2 * FAR + 1)]
-        result = np.max(parts, axis=0)
+        wide: AnyArray = np.pad(result, [(FAR * step, FAR * step) if n == axis else (0, 0) for n in range(result.ndim)])
+        places = range(0, 2 * FAR * step + 1, step)
+        parts = [np.take(wide, list(range(n, n + result.shape[axis])), axis) for n in places]
+        result = np.max(np.stack(parts), axis=0)
     return result
 
 
