@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -104,6 +105,45 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a random crop": lambda: network(layers.RandomCrop(8, 8)),
 }
 
+FRAMES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "first": ((1, 0), (1, 0)),  # the stride leaves the last rows out
+    "both": ((2, 0), (1, 2)),
+    "far": ((3, 3), (3, 3)),
+}
+
+
+def bordered(mode: str, frame: str, stride: int) -> dict[str, Any]:
+    """Each cell of a network that pads, on its own against the classifier on its crop."""
+    rows, columns = FRAMES[frame]
+    pad = layers.ZeroPadding2D((rows, columns))
+    if mode != "layer":
+        pad = functools.partial(keras.ops.pad, pad_width=((0, 0), rows, columns, (0, 0)), mode=mode)
+    image = keras.Input((8, 8, 1))
+    x = layers.ReLU()(layers.Conv2D(4, 3, stride)(pad(layers.Conv2D(4, 1)(image))))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+    made, report = convolutionalize(model, (1, 8, 8))
+    picture = DRAWN.normal(size=(18, 19, 1)).astype(np.float32)
+    claimed = prove(model, made, report, picture.transpose(2, 0, 1)).expected
+    cells = keras.ops.convert_to_numpy(made(picture[None]))[0]
+    alike: list[bool] = []
+    right: list[bool] = []
+    for row, column in np.ndindex(*claimed.shape):
+        top, left = row * stride, column * stride
+        crop = picture[None, top : top + 8, left : left + 8]
+        if crop.shape[1:3] == (8, 8):
+            alone = keras.ops.convert_to_numpy(model(crop))[0]
+            alike.append(bool(np.allclose(cells[row, column], alone, rtol=1e-5, atol=1e-5)))
+            right.append(alike[-1] == claimed[row, column])
+    return {"right": all(right), "differ": alike.count(False), "alike": alike.count(True)}
+
+
+BORDERED = [
+    (mode, frame, stride)
+    for mode in ("constant", "reflect", "symmetric", "circular", "replicate", "layer")
+    for frame in FRAMES
+    for stride in (2, 5)
+]
+
 
 def proved(model: Any, source: Any) -> dict[str, Any]:
     """What is measured of a model, read from itself or from its file."""
@@ -133,4 +173,9 @@ if __name__ == "__main__":
         path = Path(sys.argv[1]) / "model.keras"
         classifier.save(path)
         found[name] = [proved(classifier, classifier), proved(classifier, path)]
-    print(json.dumps({"hold": found, "refused": {name: refusal(make()) for name, make in REFUSED.items()}}))
+    borders = {" ".join(map(str, case)): bordered(*case) for case in BORDERED}
+    print(
+        json.dumps(
+            {"borders": borders, "hold": found, "refused": {name: refusal(make()) for name, make in REFUSED.items()}}
+        )
+    )

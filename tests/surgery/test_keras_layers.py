@@ -50,3 +50,12 @@ def test_layers_of_the_users_own_are_not_taken_for_keras(measured: dict[str, Any
     assert len(measured["refused"]) == 6
     for name, said in measured["refused"].items():
         assert "no rule knows this operation" in said, name
+
+
+def test_padded_cells_that_are_said_to_be_exact_are_and_others_are_not(measured: dict[str, Any]) -> None:
+    assert len(measured["borders"]) == 36
+    for name, found in measured["borders"].items():
+        assert found["right"], name
+        assert found["differ"] > 0, name
+    assert measured["borders"]["reflect first 2"]["alike"] > 0
+    assert measured["borders"]["circular first 2"]["alike"] == 0

@@ -132,35 +132,34 @@ def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) ->
     Those before 0 or beyond the node's size are padding. For the input they are the exact pixels.
     """
     needed: dict[str, Pair] = {target: (cell, cell)}
-    borders = _borders(graph)
+    inside: dict[str, Pair] = {target: (cell, cell)}  # those of them that exist, and those that stand for others
     for node in reversed(graph.nodes):
-        if node.name not in needed or node.kind in ("input", "output"):
-            continue
-        first, last = needed[node.name]
-        end = node_sizes[node.name][axis] - 1
-        first, last = _read_inside(first, last, end, borders.get(node.name, "zeros"))
-        if first > last:
+        if node.name not in inside or node.kind in ("input", "output"):
             continue  # every cell that is asked for is padding
+        first, last = inside[node.name]
         if node.window is not None and node.kind in WINDOWED:
             first, last = _inputs_of(node.window, axis, (first, last), transposed=node.kind == "conv_transpose")
         for source in node.inputs:
             if source in node_sizes:
-                if node.kind in GLOBAL:
-                    first, last = 0, node_sizes[source][axis] - 1
-                low, high = needed.get(source, (first, last))
-                needed[source] = (min(low, first), max(high, last))
+                end = node_sizes[source][axis] - 1
+                asked = (0, end) if node.kind in GLOBAL else (first, last)
+                _widen(needed, source, asked)
+                read = _read_inside(*asked, end, _border(node))
+                if read[0] <= read[1]:
+                    _widen(inside, source, read)
     return needed
 
 
-def _borders(graph: Graph) -> Mapping[str, str]:
-    """What stands beyond the border of each node that a window slides over."""
-    found: dict[str, str] = {}
-    for node in graph:
-        if node.window is not None:
-            border = "edge" if node.kind == "edge_pad" else node.window.border
-            if found.get(node.inputs[0], "zeros") == "zeros":
-                found[node.inputs[0]] = border
-    return found
+def _widen(ranges: dict[str, Pair], name: str, more: Pair) -> None:
+    low, high = ranges.get(name, more)
+    ranges[name] = (min(low, more[0]), max(high, more[1]))
+
+
+def _border(node: Node) -> str:
+    """What a node finds beyond the border of its input."""
+    if node.kind == "edge_pad":
+        return "edge"
+    return "zeros" if node.window is None else node.window.border
 
 
 def _read_inside(first: int, last: int, end: int, border: str) -> Pair:
@@ -172,8 +171,9 @@ def _read_inside(first: int, last: int, end: int, border: str) -> Pair:
         return min(low, end), max(high, 0)
     if border == "wrap":
         return 0, end
-    mirrored = [-first, *([-last] if last < 0 else [])] if first < 0 else []
-    mirrored += [2 * end - last, *([2 * end - first] if first > end else [])] if last > end else []
+    gap = int(border == "symmetric")
+    mirrored = [-first - gap, *([-last - gap] if last < 0 else [])] if first < 0 else []
+    mirrored += [2 * end - last + gap, *([2 * end - first + gap] if first > end else [])] if last > end else []
     inside = [low, high] if low <= high else []
     cells = [min(max(cell, 0), end) for cell in (*mirrored, *inside)]
     return min(cells), max(cells)

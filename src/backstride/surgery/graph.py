@@ -88,13 +88,14 @@ GLOBAL = ("global_avg_pool", "global_max_pool")
 WHOLE = (*GLOBAL, "whole_norm")  # these see all of the image
 
 
-Border: TypeAlias = Literal["zeros", "edge", "mirror", "wrap"]  # what is read beyond a map
-BORDERS: Mapping[str, Border] = {  # in the words of PyTorch and ONNX
+Border: TypeAlias = Literal["zeros", "edge", "mirror", "symmetric", "wrap"]  # what is read beyond a map
+BORDERS: Mapping[str, Border] = {  # in the words of PyTorch, ONNX and Keras
     "constant": "zeros",
     "zeros": "zeros",
     "edge": "edge",
     "replicate": "edge",
     "reflect": "mirror",
+    "symmetric": "symmetric",  # the outermost cell stands in the mirror, too
     "circular": "wrap",
     "wrap": "wrap",
 }

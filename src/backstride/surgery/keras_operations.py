@@ -5,6 +5,7 @@ Maps are (N, h, w, C) in Keras and (C, h, w) in a `Graph`: axes are renamed here
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -13,8 +14,10 @@ import numpy as np
 
 from backstride.conventions import keras as keras_rule
 from backstride.geometry import Pair
-from backstride.surgery.graph import Kind, Node, Window
+from backstride.surgery.graph import BORDERS, Kind, Node, Window
 from backstride.surgery.keras_calls import Call, is_own
+
+keras: Any = importlib.import_module("keras")  # untyped
 
 AXES = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map
 CELLWISE = (
@@ -114,6 +117,8 @@ def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each fam
         return "permute", {"axes": tuple(entry % _rank(call) for entry in axes)}
     if name == "GetItem":
         return _slice(call)
+    if name == "Pad":
+        return _pad(call)
     if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
         return "softmax", {"axes": (_axis(call, axis),)}
     if name == "Concatenate":
@@ -207,6 +212,18 @@ def _padding(call: Call) -> Meaning:
         amounts = tuple((-before, -after) for before, after in call.operation.cropping)
     pads = tuple((int(before), int(after)) for before, after in amounts)
     return "pad", {"window": Window((1, 1), (1, 1), pads)}
+
+
+def _pad(call: Call) -> Meaning:
+    """`keras.ops.pad` of rows and columns."""
+    operation = call.operation
+    pairs = tuple((int(before), int(after)) for before, after in operation.pad_width)
+    border = BORDERS.get(operation.mode)
+    if _rank(call) != 4 or len(pairs) != 4 or pairs[0] != (0, 0) or pairs[3] != (0, 0) or border is None:
+        return OTHER
+    if border == "symmetric" and keras.backend.backend() == "torch":
+        border = "edge"  # which Keras takes for it there
+    return "pad", {"window": Window((1, 1), (1, 1), pairs[1:3], border=border)}
 
 
 def _dense(call: Call) -> Meaning:

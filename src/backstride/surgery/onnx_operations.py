@@ -207,12 +207,13 @@ def _pool(kind: Kind) -> Callable[[Call], Meaning]:
 def _pad(call: Call) -> Meaning:
     """Padding of a map's rows and columns: a window of one cell that reads beyond the border."""
     amounts = call.sources[1] if len(call.sources) > 1 else None
-    if call.rank != 4 or amounts is None or amounts.value is None:
+    given = call.option("pads") if amounts is None else amounts.value  # an attribute before operator set 11
+    if call.rank != 4 or given is None:
         return OTHER
     axes = call.sources[3].value if len(call.sources) > 3 and call.sources[3] is not None else range(4)
     if axes is None:
         return OTHER
-    counts = amounts.value.tolist()
+    counts = list(given)
     half = len(counts) // 2
     pairs = {int(axis) % 4: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
     if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
