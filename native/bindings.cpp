@@ -6,6 +6,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
@@ -20,6 +21,7 @@
 #include "boxes.h"
 #include "direct.h"
 #include "dispatch.h"
+#include "pages.h"
 #include "results.h"
 #include "threads.h"
 #include "weights.h"
@@ -411,6 +413,7 @@ NB_MODULE(_native, module) {
     module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a, "target"_a.noconvert(), "target_first"_a,
                "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "taps"_a, "plane"_a, "target_plane"_a,
                "crop"_a, "strip"_a, "name"_a);
+    nb::class_<Pages>(module, "Pages").def_static("of", &Pages::of, "address"_a, "bytes"_a).def("stayed", &Pages::stayed);
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);

@@ -255,6 +255,15 @@ def same_bytes(one: AnyArray, other: AnyArray) -> bool:
     return one.tobytes() == other.tobytes() if _native is None else _native.same_bytes(one, other)
 
 
+def watched(address: int, bytes: int) -> Any:
+    """Memory of the caller's, watched from now on: `stayed()` says whether nobody wrote to it, without reading it.
+
+    Linux 6.7 and later tell it of private memory, page by page (`native/pages.h`); None where nobody does. It is
+    watched for as long as the result is kept, which may be asked for as long as the memory is there.
+    """
+    return None if _native is None else _native.Pages.of(address, bytes)
+
+
 def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFormat) -> tuple[int, ...]:
     return (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
 

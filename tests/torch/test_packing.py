@@ -17,12 +17,16 @@ kernels: Any = importlib.import_module("backstride.torch.kernels")
 packing: Any = importlib.import_module("backstride.torch.packing")
 CHANGES: Any = importlib.import_module("torch_changes").CHANGES
 
-SIZES = [(4, 6, 3), (64, 48, 4)]  # below and above what is compared byte by byte
+SIZES = [(4, 6, 3), (64, 48, 4)]  # below and above the size whose pages are watched
 
 
+@pytest.mark.parametrize("watching", [True, False], ids=["watched", "compared"])
 @pytest.mark.parametrize("size", SIZES, ids=["small", "large"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_every_change_of_a_weight_is_noticed(name: str, size: tuple[int, int, int]) -> None:
+def test_every_change_of_a_weight_is_noticed(
+    name: str, size: tuple[int, int, int], watching: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LEAST_WATCHED", packing.LEAST_WATCHED if watching else 1 << 60)
     layer = nn.Sequential(nn.ConvTranspose2d(size[0], size[1], size[2], 2), nn.BatchNorm2d(size[1])).eval()
     ours = bt.accelerate(layer).model
     x = torch.randn(1, size[0], 5, 5)

@@ -77,11 +77,11 @@ def accelerate(
     two and three axes with at least 24 channels and more than one tap in the phases of the stride are;
     `convolutions="training"` takes these alone. Only classes change, so training, state dicts, hooks, optimizers and
     parametrisations go on as before. Packed weights are remembered for inference, and made anew when a weight changes
-    in whatever way: all its bytes are compared at each call.
+    in whatever way: the system watches its pages, or all its bytes are compared at each call (docs/torch.md).
 
     `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
-    their bytes are not compared, which matters where large weights serve few cells; all that PyTorch
-    counts is noticed as before.
+    neither their bytes nor their pages are looked at, which matters where large weights serve few cells and the system
+    does not watch memory; all that PyTorch counts is noticed as before.
     `winograd`: False keeps to sums of the products themselves, in inference and in training: no Winograd's tiles, whose
     rounding errors are relative to the largest numbers nearby (docs/engine.md), and none along an axis. Ordinary
     convolutions that only these make faster stay PyTorch's.

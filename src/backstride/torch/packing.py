@@ -5,8 +5,9 @@ so the packed form of a weight is kept beside it, in one table for modules, func
 
 An entry is used only for the very memory that it was made from, at the same address, with the same version counter
 and the same contents. The counter tells of everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`,
-every in-place operation). Writes that it does not track, through `.data`, NumPy views or another process, leave the
-counter as it is; against those all bytes are compared with a copy, at each call. Nothing is trusted.
+every in-place operation). Writes that it does not track, through `.data` or NumPy views, leave the counter as it is.
+Against those, Linux says whether anything was written to the pages of a large weight (`native.watched`). Small weights,
+shared memory, and all weights on other systems are compared with a copy at each call. Nothing is trusted.
 
 A weight whose contents changed since the last call is not packed at once: `changed` tells, so that a training loop
 that never meets the same weight twice can go another way.
@@ -16,15 +17,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from backstride.layout import AnyArray, DataFormat
-from backstride.native import same_bytes
+from backstride.native import same_bytes, watched
 
+LEAST_WATCHED = 1 << 17  # bytes from which on the system is asked: it takes a microsecond
 HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
 Owner: TypeAlias = "weakref.ref[torch.UntypedStorage]"
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
@@ -46,10 +48,11 @@ class Options(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A tensor at one moment: where it is, and what it holds; no contents where nobody else can write to it."""
+    """A tensor at one moment: where it is, and what it holds."""
 
     place: Place
-    contents: AnyArray | None
+    contents: Any = None
+    """A copy, or the memory itself where the system watches it; None where nobody else can write to it."""
 
 
 class _Entry(NamedTuple):
@@ -79,15 +82,19 @@ def owns(owner: Owner, tensor: Tensor) -> bool:
 def snapshot(tensor: Tensor) -> Snapshot:
     """What `unchanged` compares with: the tensor's place and a copy of its memory."""
     found = _private.get(id(tensor))
-    private = found is not None and owns(found, tensor) and not tensor.is_inference()  # such tensors count no changes
-    return Snapshot(_place(tensor), None if private else _memory(tensor).copy())
+    if found is not None and owns(found, tensor) and not tensor.is_inference():  # such tensors count no changes
+        return Snapshot(_place(tensor))
+    return Snapshot(_place(tensor), _watched(tensor) or _memory(tensor).copy())
 
 
 def unchanged(tensor: Tensor, then: Snapshot) -> bool:
     """Whether a tensor holds what it held, to the byte."""
     if then.place != _place(tensor):
         return False
-    return then.contents is None or same_bytes(_memory(tensor), then.contents)
+    contents = then.contents
+    if isinstance(contents, np.ndarray):
+        return same_bytes(_memory(tensor), cast("AnyArray", contents))
+    return contents is None or contents.stayed()
 
 
 def keep_private(tensor: Tensor) -> Tensor:
@@ -121,7 +128,7 @@ def changes(weight: Tensor) -> bool:
         return False
     if found.packed is not None and unchanged(weight, found.snapshot):
         return False  # it is asked for with other options
-    _entries[id(weight)] = found._replace(snapshot=Snapshot(place, None), packed=None)
+    _entries[id(weight)] = found._replace(snapshot=Snapshot(place), packed=None)
     return True
 
 
@@ -156,6 +163,14 @@ def kernel_of(array: AnyArray, data_format: DataFormat, *, turned: bool = False)
 def _place(tensor: Tensor) -> Place:
     version = -1 if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
+
+
+def _watched(tensor: Tensor) -> Any:
+    """The pages of a tensor that is large enough, and all of its storage: others may write beside a part of one."""
+    size = tensor.numel() * tensor.itemsize
+    if size < LEAST_WATCHED or size != tensor.untyped_storage().nbytes():
+        return None
+    return watched(tensor.data_ptr(), size)
 
 
 def _memory(tensor: Tensor) -> AnyArray:
