@@ -46,7 +46,7 @@ def sliding(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one
         return Replaced(result, (node,), "without the last rows and columns where they fill no window")
     if node.kind == "conv_transpose" and node.window is not None and node.window.same:
         fixed = replace(node, window=replace(node.window, same=False))
-        return Replaced(result, (fixed,), "grows by the same factor as at native size on images of every size")
+        return Replaced(result, (fixed,), "grows as at native size on images of every size")
     if node.window is not None and node.window.same:
         fixed = replace(node, window=replace(node.window, same=False))
         return Replaced(result, (fixed,), "padded as at native size on images of every size")

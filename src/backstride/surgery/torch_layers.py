@@ -216,3 +216,16 @@ def _filled(made: nn.Module, layer: nn.Module) -> nn.Module:
         made.register_buffer(name, old.detach().clone())
     made.training = layer.training
     return made
+
+
+def take_order_and_flags(network: nn.Module, model: nn.Module) -> None:
+    """Layers stand and train as they do in the classifier; new ones stand last and follow the one that holds them."""
+    flags = {name: module.training for name, module in layers_of(model).items()}
+    places = {name: place for place, name in enumerate(flags)}
+    for name, module in layers_of(network).items():
+        module.training = flags.get(name, flags.get(name.rpartition(".")[0], model.training))
+        prefix = f"{name}." if name else ""
+        children = list(module.named_children())
+        for child, held in sorted(children, key=lambda pair: places.get(prefix + pair[0], len(places))):
+            delattr(module, child)
+            module.add_module(child, held)

@@ -88,6 +88,18 @@ def transposed_window(kernel: Any, stride: Any, padding: Any, output_padding: An
     return Window(tuple(kernel), each(stride, rank), crop, each(dilation, rank))
 
 
+def transposed_to(layer: Any, cells: Sequence[int], found: Sequence[int]) -> Operation:
+    """A transposed convolution of a map of `cells` to the stated size `found`, which is an `output_padding`.
+
+    Law: `output_size` chooses one of the sizes that differ by less than a stride; all cells but the last stay.
+    """
+    options = (layer.kernel_size, layer.stride, layer.padding)
+    least = transposed_window(*options, 0, layer.dilation)
+    more = [size - least.transposed(axis, have) for axis, (have, size) in enumerate(zip(cells, found, strict=True))]
+    window = transposed_window(*options, more, layer.dilation)
+    return Operation("conv_transpose", replace(window, same=True), data=1)
+
+
 def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]) -> Operation:
     """Resizing of a map of `cells` to `found`, by torch's arguments.
 
@@ -263,6 +275,7 @@ def _plain(kind: Kind) -> Callable[[Any, int], Operation]:
     return build
 
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PADS: tuple[type[nn.Module], ...] = (
     *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
     *(nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d),
@@ -271,7 +284,7 @@ PADS: tuple[type[nn.Module], ...] = (
 )
 MODULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, int], Operation]], ...] = (
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _conv),
-    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _conv_transpose),
+    (TRANSPOSED, _conv_transpose),
     ((nn.PixelShuffle,), lambda module, _: shuffled(module.upscale_factor)),
     ((nn.PixelUnshuffle,), lambda module, _: unshuffled(module.downscale_factor)),
     ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),

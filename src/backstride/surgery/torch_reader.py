@@ -19,9 +19,17 @@ from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
 from backstride.surgery.graph import Graph, Node
-from backstride.surgery.torch_functions import DROPOUTS, called, fed, function_operation, parts_axis
+from backstride.surgery.torch_functions import DROPOUTS, bound, called, fed, function_operation, parts_axis
 from backstride.surgery.torch_layers import copied, layers_of
-from backstride.surgery.torch_modules import Operation, hooks_of, makes_weights, module_operation, resized
+from backstride.surgery.torch_modules import (
+    TRANSPOSED,
+    Operation,
+    hooks_of,
+    makes_weights,
+    module_operation,
+    resized,
+    transposed_to,
+)
 from backstride.surgery.torch_tracer import BATCH, ShapeTracer, original
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
@@ -270,7 +278,9 @@ def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, 
         layer: Any = traced.get_submodule(str(node.target))
         if isinstance(layer, nn.Upsample):
             return resized(vars(layer), fed(node, results).shape[2:], results[node].shape[2:])
-        return module_operation(traced.get_submodule(str(node.target)), fed(node, results).ndim)
+        if isinstance(layer, TRANSPOSED) and bound(node, results, "input output_size").get("output_size") is not None:
+            return transposed_to(layer, fed(node, results).shape[2:], results[node].shape[2:])
+        return module_operation(layer, fed(node, results).ndim)
     return function_operation(node, results)
 
 

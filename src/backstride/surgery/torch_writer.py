@@ -28,11 +28,12 @@ from backstride.surgery.torch_layers import (
     dilated_mean,
     layers_of,
     norm_over_map,
+    take_order_and_flags,
     with_classes,
     with_masks,
     with_weight_norm,
 )
-from backstride.surgery.torch_modules import old_weight_norm, stored_pieces, weight_norm_of
+from backstride.surgery.torch_modules import TRANSPOSED, old_weight_norm, stored_pieces, weight_norm_of
 from backstride.surgery.torch_norms import LocalNorm, local_norm
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.torch_steps import POOLS, WeightlessCall, weightless
@@ -74,7 +75,7 @@ class Writer:
         _ = network.graph.eliminate_dead_code()
         _ = network.recompile()
         network.delete_all_unused_submodules()
-        _take_order_and_flags(network, self._reading.model)
+        take_order_and_flags(network, self._reading.model)
         return network
 
     def module_name(self, name: str) -> str:
@@ -222,6 +223,8 @@ class Writer:
         if step.kind in ("avg_pool", "max_pool"):
             assert step.window is not None
             return self._slide(step.kind, self._dense.windows.get(step.name, step.window), sources[0])
+        if step.kind == "conv_transpose" and isinstance(self._module(node), TRANSPOSED):
+            return self._grown(node, step, sources[0])
         call, args, options = self._call(node, step)
         data: Any = list(sources) if step.kind == "concat" else sources[0]
         if isinstance(call, str):
@@ -240,6 +243,18 @@ class Writer:
                 return F.interpolate, (), self._resized(node, step)
             case _:
                 return weightless(step)
+
+    def _grown(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
+        """A transposed convolution with the `output_padding` that its stated size means."""
+        assert step.window is not None
+        calls = [other for other in self._reading.traced.nodes if (other.op, other.target) == (node.op, node.target)]
+        windows = [self._reading.graph[other.name].window for other in calls]
+        if any(window is None or window.padding != step.window.padding for window in windows):
+            reason = "is called with sizes that mean different `output_padding`; give each call a layer of its own"
+            raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
+        self._hold(node)
+        self._root[str(node.target)].output_padding = tuple(before - after for before, after in step.window.padding)
+        return self._graph.call_module(str(node.target), (fed,))
 
     def _resized(self, node: fx.Node, step: Node) -> dict[str, Any]:
         """How a map grows by a factor that the classifier states as a size."""
@@ -380,16 +395,3 @@ class Writer:
         while name in taken:
             name += "_"
         return name
-
-
-def _take_order_and_flags(network: nn.Module, model: nn.Module) -> None:
-    """Layers stand and train as they do in the classifier; new ones stand last and follow the one that holds them."""
-    flags = {name: module.training for name, module in layers_of(model).items()}
-    places = {name: place for place, name in enumerate(flags)}
-    for name, module in layers_of(network).items():
-        module.training = flags.get(name, flags.get(name.rpartition(".")[0], model.training))
-        prefix = f"{name}." if name else ""
-        children = list(module.named_children())
-        for child, held in sorted(children, key=lambda pair: places.get(prefix + pair[0], len(places))):
-            delattr(module, child)
-            module.add_module(child, held)
