@@ -195,7 +195,7 @@ REFUSED = {
         nn.Sequential(nn.Flatten(), Calls(branching)),
         (3, 2, 2),
         (
-            "`model` (=Sequential) cannot become fully convolutional: forward: cannot be traced, since what it "
+            "`model` (=Sequential) cannot become fully convolutional: 1 (Calls): cannot be traced, since what it "
             "does depends on the image's values (the values of a tensor decide)"
         ),
     ),

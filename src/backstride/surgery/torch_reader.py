@@ -8,13 +8,15 @@ that the network's train() and eval() reach them as they did in the classifier.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
@@ -30,7 +32,7 @@ from backstride.surgery.torch_modules import (
     resized,
     transposed_to,
 )
-from backstride.surgery.torch_tracer import BATCH, ShapeTracer, original
+from backstride.surgery.torch_tracer import BATCH, ShapeTracer, UntracedError, original
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 
@@ -70,6 +72,19 @@ class _Shapes(fx.Interpreter):
         return self.results[n]
 
 
+@contextmanager
+def _quiet() -> Generator[None]:
+    """What torch logs of shapes that do not fit, with a traceback, is said in the error."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    silence = logging.Filter("what no logger is called")
+    log.addFilter(silence)
+    try:
+        yield
+    finally:
+        log.removeFilter(silence)
+
+
+@_quiet()
 def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
     """Trace `model` for images of `input_shape` (C, H, W).
 
@@ -87,7 +102,8 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
         image = torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device)
     tracers = [ShapeTracer(mode, image) for _ in range(2)]
     trained, evaluated = (
-        _trace(name, skeleton.train(training), tracer) for training, tracer in zip((True, False), tracers, strict=True)
+        _trace(name, skeleton.train(training), tracer, input_shape)
+        for training, tracer in zip((True, False), tracers, strict=True)
     )
     stored = _stored(model, skeleton, evaluated)
     traced = fx.GraphModule(skeleton, evaluated, name)
@@ -160,19 +176,58 @@ def refuse_hooks(reading: TorchReading, rewriting: Rewriting) -> None:
         raise RefusedError(reading.name, found)
 
 
-def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer) -> fx.Graph:
+def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer, shape: tuple[int, ...]) -> fx.Graph:
     try:
         return tracer.trace(skeleton)
     except TraceError as error:
-        reason = f"cannot be traced, since what it does depends on the image's values ({_cause(error)})"
-        raise RefusedError(name, (Refusal("forward", reason),)) from error
+        reason = f"cannot be traced, since what it does depends on the image's values ({error})"
+        raise RefusedError(name, (Refusal(tracer.where(error), reason),)) from error
+    except UntracedError as error:
+        raise RefusedError(name, (Refusal(tracer.where(error), str(error)),)) from error
     except Exception as error:  # the model's own code runs here
-        reason = f"cannot be traced, since it fails on what stands for the image ({_cause(error)})"
-        raise RefusedError(name, (Refusal("forward", reason),)) from error
+        unmet = tracer.unmet(error)
+        if unmet is not None:
+            raise _unfit(name, skeleton, shape, error, unmet) from error
+        where, said = tracer.where(error), f"raises {type(error).__name__}{_cause(error)}"
+        if tracer.is_raised_untraced(error):
+            message = f"`input_shape` (={shape}) does not fit `model` (={name}): {where} {said}"
+            raise ValueError(message) from error
+        reason = f"cannot be traced, since on what stands for the image it {said}"
+        raise RefusedError(name, (Refusal(where, reason),)) from error
 
 
 def _cause(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    """What the model's author says, in a line; what torch says of the tracer's values in words."""
+    line = str(error).strip().partition("\n")[0].rstrip(".")
+    return (
+        f": {line}".replace("'_Shaped' object", "a traced tensor").replace("_Shaped", "a traced tensor") if line else ""
+    )
+
+
+def _unfit(
+    name: str,
+    root: nn.Module,
+    shape: tuple[int, ...],
+    error: Exception,
+    unmet: tuple[fx.Node, Mapping[fx.Node, Any]],
+) -> ValueError:
+    """What to raise where a node does not take its inputs."""
+    failed, known = unmet
+    met = [
+        "(" + ", ".join(["N", *map(str, result.shape[1:])]) + ")"
+        for source in failed.all_input_nodes
+        if isinstance(result := known.get(source), torch.Tensor)
+    ]
+    inside = [f" in {path} ({kind.__name__})" for path, kind in failed.meta.get("nn_module_stack", {}).values() if path]
+    where = _label(failed, root) + (inside[-1] if inside and failed.op != "call_module" else "")
+    if isinstance(error, DataDependentOutputException):
+        return RefusedError(
+            name, (Refusal(where, "makes a Python number of the image's values, which no graph holds"),)
+        )
+    return ValueError(
+        f"`input_shape` (={shape}) does not fit `model` (={name}): {where} "
+        f"does not take {' and '.join(met) or 'its input'}"
+    )
 
 
 def _stored(model: nn.Module, skeleton: nn.Module, graph: fx.Graph) -> Mapping[str, torch.Tensor]:
@@ -224,18 +279,8 @@ def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> Mapping[fx.N
         with torch.no_grad():
             _ = shapes.run(image)
     except Exception as error:  # the model's own code runs here
-        failed = shapes.current
-        assert failed is not None
-        met = [
-            "(" + ", ".join(["N", *map(str, result.shape[1:])]) + ")"
-            for source in failed.all_input_nodes
-            if isinstance(result := shapes.results.get(source), torch.Tensor)
-        ]
-        message = (
-            f"`input_shape` (={tuple(image.shape[1:])}) does not fit `model` (={name}): {_label(failed, traced)} "
-            f"does not take {' and '.join(met) or 'its input'}"
-        )
-        raise ValueError(message) from error
+        assert shapes.current is not None
+        raise _unfit(name, traced, tuple(image.shape[1:]), error, (shapes.current, shapes.results)) from error
     return shapes.results
 
 
@@ -284,7 +329,7 @@ def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, 
     return function_operation(node, results)
 
 
-def _label(node: fx.Node, traced: fx.GraphModule) -> str:
+def _label(node: fx.Node, traced: nn.Module) -> str:
     """How the user knows a node: `features.0 (Conv2d)`, or `flatten` for a call."""
     if node.op == "call_module":
         return f"{node.target} ({type(traced.get_submodule(str(node.target))).__name__})"

@@ -8,7 +8,7 @@ that Python needs at once (a branch, an integer, a loop) are looked up on fake t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -19,6 +19,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
 BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
+
+
+class UntracedError(Exception):
+    """A module does what no graph can hold; the text says what."""
 
 
 class ShapeTracer(fx.Tracer):
@@ -34,6 +38,8 @@ class ShapeTracer(fx.Tracer):
         self._autocast = _autocast()
         self._grad = torch.is_grad_enabled()
         self.without_gradient = False
+        self._failed: tuple[Exception, nn.Module] | None = None
+        self._unmet: tuple[Exception, fx.Node] | None = None
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         """A call becomes a node; what a `with` around it changes is not part of the graph."""
@@ -79,7 +85,40 @@ class ShapeTracer(fx.Tracer):
         """A leaf becomes a node, other modules are traced through."""
         if original(m) is not m:
             return original(m)(*args, **kwargs)
-        return forward(*args, **kwargs) if self._looking else super().call_module(m, forward, args, kwargs)
+        stack = self.module_stack.copy()
+        try:
+            self._check_held(m)
+            return forward(*args, **kwargs) if self._looking else super().call_module(m, forward, args, kwargs)
+        except Exception as error:
+            self.module_stack = stack  # fx leaves the failed module there, and the model may go on
+            if self._failed is None or self._failed[0] is not error:
+                self._failed = (error, m)
+            raise
+
+    def _check_held(self, module: nn.Module) -> None:
+        if module not in (self.submodule_paths or {}):
+            message = "is made anew in every call, with other weights each time; make it in `__init__`"
+            raise UntracedError(message)
+
+    def where(self, error: Exception) -> str:
+        """The innermost module whose `forward` raised this, as its path and class."""
+        if self._failed is None or self._failed[0] is not error:
+            return "forward"
+        module = self._failed[1]
+        return f"{(self.submodule_paths or {}).get(module, 'a layer made in forward')} ({type(module).__name__})"
+
+    def unmet(self, error: Exception) -> tuple[fx.Node, Mapping[fx.Node, Any]] | None:
+        """The node that does not take its inputs, and what is known of all, where a look-up raised this."""
+        return None if self._unmet is None or self._unmet[0] is not error else (self._unmet[1], self._known)
+
+    def is_raised_untraced(self, error: Exception) -> bool:
+        """Whether the module raises the same where it is not traced."""
+        try:
+            with self._mode, torch.no_grad():
+                _ = self.root(self._image)
+        except Exception as other:  # noqa: BLE001  the model's own code runs here
+            return (type(other), str(other)) == (type(error), str(error))
+        return False
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """A weight becomes a node."""
@@ -103,6 +142,9 @@ class ShapeTracer(fx.Tracer):
             try:
                 with self._mode, torch.no_grad():
                     self._known[node] = self._run(node, args, kwargs)
+            except Exception as error:
+                self._unmet = (error, node)
+                raise
             finally:
                 self._looking = False
         return self._known[node]
