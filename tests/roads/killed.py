@@ -36,10 +36,15 @@ def flipped(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def run(out: Path, epochs: int, *, resume: bool) -> None:
-    """A small run with all that has a state: dropout, batch norms, momenta, a schedule, early stopping."""
-    settings = TrainConfig(epochs=epochs, batch=4, accumulate=2, rate=3e-3, patience=50, accelerator="cpu")
+    """A small run with all that has a state: dropout, batch norms, frozen ones, momenta, a schedule, early stopping.
+
+    The state is written wherever it may be: after the second and fourth of the five batches of an epoch, and after it.
+    """
+    settings = TrainConfig(
+        *(epochs, 4, 2, 3e-3), freeze=("features.1",), patience=50, accelerator="cpu", save_minutes=1e-9
+    )
     config = RunConfig(ModelConfig("mobilenetv3-minimal", dropout=0.3), DataConfig(), settings)
-    split = Split(Toy(12, ragged=True), Toy(4, seed=1), flipped)
+    split = Split(Toy(20, ragged=True), Toy(4, seed=1), flipped)
     _ = train(config, out, resume=resume, split=split, console=Console(quiet=True))
 
 

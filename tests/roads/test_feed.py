@@ -55,6 +55,23 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     assert order(1, 2) != order(2, 2)
 
 
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 40))
+def test_an_order_goes_on_within_an_epoch(count: int, processes: int, taken: int) -> None:
+    def order(epoch: int, begin: int | None = None) -> list[tuple[int, int]]:
+        made = Order(count, 3, shuffle=True, rank=processes - 1, processes=processes)
+        if begin is not None:
+            made.start_at(2, begin)
+        if epoch != 2:  # of the one to start at, processes that read take places before this is said
+            made.set_epoch(epoch)
+        assert len(made) == -(-count // processes)
+        return list(made)
+
+    whole = Order(count, 3, shuffle=True, rank=processes - 1, processes=processes)
+    whole.set_epoch(2)
+    assert order(2, taken) == list(whole)[taken:]
+    assert order(3, taken) == order(3)
+
+
 @pytest.mark.parametrize("size", [(), (48, 64)])
 def test_changes_follow_from_seed_epoch_and_place(size: tuple[int, ...]) -> None:
     def item(seed: int, epoch: int) -> Any:

@@ -38,6 +38,10 @@ class Bars(callbacks.Callback):
             self.batches = self.progress.add_task("batches", total=None, note="")
             self.progress.start()
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Within an epoch, too, where training goes on there."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """A new bar of batches."""
         _ = pl_module

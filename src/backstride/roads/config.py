@@ -89,7 +89,8 @@ class TrainConfig:
     stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
     "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one
     a processor; where workers keep processors busy, leave these out. `start`: a checkpoint or the folder of
-    a run, whose network is trained on.
+    a run, whose network is trained on. `save_minutes`: how old the state to resume from may become within an epoch,
+    0 for a state after each epoch only.
     """
 
     epochs: int = 20
@@ -114,6 +115,7 @@ class TrainConfig:
     workers: int = 0
     threads: int = 0
     start: str = ""
+    save_minutes: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,18 @@ CHOICES = {
     "accelerator": ("auto", "cpu", "cuda"),
 }
 POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
-NOT_NEGATIVE = ("rate", "encoder_rate", "decay", "clip", "patience", "workers", "seed", "warmup", "threads")
+NOT_NEGATIVE = (
+    "rate",
+    "encoder_rate",
+    "decay",
+    "clip",
+    "patience",
+    "workers",
+    "seed",
+    "warmup",
+    "threads",
+    "save_minutes",
+)
 
 
 def check_config(config: RunConfig) -> None:

@@ -93,6 +93,14 @@ class Order(Sampler[tuple[int, int]]):
         self.count, self.seed, self.shuffle = count, seed, shuffle
         self.rank, self.processes = rank, processes
         self.epoch = 0
+        self._taken = 0, 0
+
+    def start_at(self, epoch: int, taken: int) -> None:
+        """Begin with this epoch, after the first `taken` places of this process in it.
+
+        Said before the first batch is asked for: processes that read take places ahead of `set_epoch`.
+        """
+        self.epoch, self._taken = epoch, (epoch, taken)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -107,7 +115,9 @@ class Order(Sampler[tuple[int, int]]):
             whole = np.resize(np.random.default_rng([self.seed, 1, self.epoch]).permutation(self.count), size)
         else:
             whole = np.append(np.arange(self.count), np.full(size - self.count, -1))
-        return iter([(self.epoch, int(place)) for place in whole[self.rank :: self.processes]])
+        own = whole[self.rank :: self.processes]
+        begun, taken = self._taken
+        return iter([(self.epoch, int(place)) for place in (own[taken:] if self.epoch == begun else own)])
 
 
 def loader(feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int, *, pin: bool = False) -> Any:

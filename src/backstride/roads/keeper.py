@@ -1,8 +1,9 @@
-"""What a run leaves on disk after every epoch, so that it can be stopped at any moment and go on bit for bit.
+"""What a run leaves on disk, so that it can be stopped at any moment and go on bit for bit.
 
 After each epoch are written, each whole or not at all: the best network, the last network, the table of all
-epochs, and at the very end the state to resume from. A run killed in between does the epoch again: its order,
-changes and draws follow from (seed, epoch, place), so it writes the same files again.
+epochs, and at the very end the state to resume from. Within a long epoch that state is written, too, where the
+weights have just changed. A run killed in between does again what came after the state: order, changes and draws
+follow from (seed, epoch, place), so it writes the same files again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 
 from backstride.files import write_beside
 from backstride.roads.checkpoint import BEST, LAST, packed
+from backstride.roads.config import TrainConfig
+from backstride.roads.feed import Order
 from backstride.roads.meaning import Meaning
 from backstride.roads.metrics import Scores, threshold_of
 
@@ -65,7 +68,8 @@ class Keeper(callbacks.Checkpoint):
     """Writes a run's files; Lightning calls it after all other callbacks.
 
     `text`: the config's TOML. `classes`: their names, kept with the networks, and with each its best held-out
-    threshold. `draw`: writes the curves of a table. `tell`: told each row.
+    threshold. `order`: that of the pictures to train on, told where to go on. `draw`: writes the curves of a
+    table. `tell`: told each row.
     """
 
     def __init__(
@@ -74,23 +78,57 @@ class Keeper(callbacks.Checkpoint):
         text: str,
         classes: tuple[str, ...],
         *,
+        settings: TrainConfig,
+        order: Order,
         draw: Callable[[list[Row]], bytes],
         tell: Callable[[Row, bool], None],
     ) -> None:
         self.out, self.text, self.classes, self.draw, self.tell = out, text, classes, draw, tell
+        self.settings, self.order = settings, order
         self.rows: list[Row] = []
         self.best = -1.0
         self.best_epoch = 0
+        self.taken = 0  # pictures of an epoch that is not finished, of each process
+        self.stopped = False
         self.drawn = -PAUSE
+        self.saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the state to resume from."""
-        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
+        kept = ("rows", "best", "best_epoch", "taken", "stopped")
+        return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
         self.best_epoch = state_dict["best_epoch"]
+        self.stopped = state_dict.get("stopped", False)
+        self.order.start_at(len(self.rows), state_dict.get("taken", 0))
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """A run that stopped early has nothing left to do."""
+        _ = pl_module
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Time counts from here."""
+        _ = trainer, pl_module
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the state where the last one is old and the weights have just changed; an epoch's end is its own."""
+        _ = pl_module, outputs, batch
+        done, minutes = batch_idx + 1, self.settings.save_minutes
+        if not minutes or done % self.settings.accumulate or done >= trainer.num_training_batches:
+            return
+        old = time.monotonic() - self.saved >= 60 * minutes
+        if trainer.strategy.reduce_boolean_decision(old, all=False):  # all processes write, or none
+            self.taken = done * self.settings.batch
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        trainer.save_checkpoint(self.out / STATE)
+        self.saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the epoch gave."""
@@ -101,6 +139,7 @@ class Keeper(callbacks.Checkpoint):
             self.best = 0.0 if math.isnan(score) else score
             self.best_epoch = int(row["epoch"])
         self.rows.append(row)
+        self.taken, self.stopped = 0, bool(trainer.should_stop)
         if trainer.is_global_zero:
             meaning = Meaning(self.classes, threshold_of(pl_module.scores.road))
             content = packed(pl_module.network.state_dict(), self.text, meaning)
@@ -112,7 +151,7 @@ class Keeper(callbacks.Checkpoint):
             if last or time.monotonic() - self.drawn > PAUSE:
                 write_beside(self.out / CURVES, self.draw(self.rows))
                 self.drawn = time.monotonic()
-        trainer.save_checkpoint(self.out / STATE)
+        self._save(trainer)
         if trainer.is_global_zero:
             self.tell(row, better)
 
@@ -123,7 +162,7 @@ class Keeper(callbacks.Checkpoint):
         several = scores.classes if len(scores.classes) > 2 else dict[str, float]()
         return {
             "epoch": float(trainer.current_epoch + 1),
-            "loss": float(found["loss_epoch"]),
+            "loss": module.loss,
             "val_loss": float(found["val_loss"]),
             "val_maxf": measures.maxf,
             "val_ap": measures.ap,

@@ -44,6 +44,9 @@ class Training(lightning.LightningModule):
         self.classes = tuple(classes)
         self.measure = measure_named(config.measure, classes)
         self.scores: Scores | None = None
+        self.loss = 0.0  # the mean over the pictures of the last epoch
+        self.running: Any  # sum of the losses of this epoch's pictures, and their number; of this process
+        self.register_buffer("running", torch.zeros(2, dtype=torch.float64), persistent=False)
         self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
         # levels by truth, added up over the validation; a tensor so that processes can add theirs
         self.table: Any
@@ -57,10 +60,15 @@ class Training(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_at(self.config, self.steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_epoch_start(self) -> None:
-        """Frozen layers keep the statistics of their norms."""
+    def on_train_start(self) -> None:
+        """Frozen layers keep the statistics of their norms, also where training goes on within an epoch."""
         for layer in self.held:
             _ = layer.eval()
+
+    def on_train_epoch_start(self) -> None:
+        """The same, and count from zero."""
+        self.on_train_start()
+        _ = self.running.zero_()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws."""
@@ -75,9 +83,27 @@ class Training(lightning.LightningModule):
         images, labels, _ = batch
         loss = loss_of(self.network(images), labels, self.weight)
         count = images.shape[0]
-        self.log("loss", loss.detach(), on_step=True, on_epoch=True, sync_dist=True, batch_size=count)
+        self.running += torch.stack((loss.detach().double() * count, loss.new_tensor(count).double()))
+        self.log("loss_step", loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
         self.log("rate", self.lr_schedulers().get_last_lr()[-1], on_step=True, on_epoch=False)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """The mean loss over all processes."""
+        found = self.running.clone()
+        if self.trainer.world_size > 1:
+            found = self.trainer.strategy.reduce(found, reduce_op="sum")
+        self.loss = float(found[0] / found[1])
+        self.log("loss_epoch", self.loss, rank_zero_only=True, sync_dist=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the running sums, one row for each process."""
+        checkpoint["running"] = self.trainer.strategy.all_gather(self.running).reshape(-1, 2).cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with this process's."""
+        if "running" in checkpoint:
+            _ = self.running.copy_(checkpoint["running"][self.global_rank])
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""

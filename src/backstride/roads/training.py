@@ -164,7 +164,8 @@ def _fit(
         steps = settings.epochs * -(-len(loaders[0]) // settings.accumulate)
         module = Training(network, settings, class_weights(settings.balance, split.train), steps, split.train.classes)
         draw = functools.partial(curves.of_training, measure=module.measure)
-        keeper = Keeper(out, text, split.train.classes, draw=draw, tell=_teller(console, settings.epochs))
+        tell = _teller(console, settings.epochs)
+        keeper = Keeper(out, text, split.train.classes, settings=settings, order=orders[0], draw=draw, tell=tell)
         state = out / STATE
         goes_on = resume and state.is_file()
         if goes_on:

@@ -230,6 +230,15 @@ def train(
             help="Of each process that trains; 0, the default: one a processor.",
         ),
     ] = None,
+    save_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=MACHINE,
+            help="Save what --resume needs also within an epoch, every N minutes (5); 0: after each epoch only.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     r"""Train FCN-8s to find the road; without --data on synthetic driving scenes.
@@ -288,6 +297,7 @@ def train(
         "train__nodes": nodes,
         "train__workers": workers,
         "train__threads": threads,
+        "train__save_minutes": save_minutes,
     }
     chosen = given(config, out, options, resume=resume)
     from backstride.roads.metrics import title_of  # noqa: PLC0415  used here only
