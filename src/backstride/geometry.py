@@ -15,6 +15,7 @@ arithmetic for deep learning" (arXiv 1603.07285), are its special cases.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -140,11 +141,13 @@ class Geometry:
         ((1, 1, 2, 1, 2, 1, 1),)
         """
         counts = [[0] * size for size in self.output]
-        for axis, taps in enumerate(self.kernel):
-            for tap in range(taps):
-                first, stop, start = self.tap_range(axis, tap)
-                for step in range(stop - first):
-                    counts[axis][start + step * self.strides[axis]] += 1
+        for axis, phases in enumerate(self.phases):
+            for phase in phases:
+                for n in range(phase.count):
+                    # The taps whose input `first + n - shift` lies on the map; shifts ascend.
+                    last = phase.first + n
+                    met = bisect_right(phase.shifts, last) - bisect_right(phase.shifts, last - self.input[axis])
+                    counts[axis][phase.start + n * self.strides[axis]] = met
         return tuple(tuple(row) for row in counts)
 
     @property

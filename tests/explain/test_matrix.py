@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from backstride import reference
-from backstride.explain import matrix_text, trace
+from backstride.explain import trace
 from backstride.geometry import Convolution, Geometry, geometry
 from strategies import geometries
 
@@ -43,8 +43,3 @@ def test_a_wrong_pair_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = matrices(trace(where))
     assert found.differing > 0
     assert not found.holds
-
-
-def test_a_matrix_too_large_to_print_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`matrix` .* is too large to print, at most 40 cells a side"):
-        _ = matrix_text(geometry((7, 7), 3, strides=2))

@@ -76,13 +76,13 @@ def test_drawing_again_gives_the_trace_of_the_call(client: Client) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({"input": "400"}, "`input` (=400) must be 1 to 12; the nearest legal value is 12"),
-        ({"input": "1e9"}, "`input` (='1e9') must be an integer, or two joined by x; for example 4"),
-        ({"input": "1000000000"}, "`input` (=1000000000) must be 1 to 12; the nearest legal value is 12"),
-        ({"kernel": "0"}, "`kernel` (=0) must be 1 to 9; the nearest legal value is 1"),
+        ({"input": "4097"}, "`input` (=4097) must be 1 to 4096; the nearest legal value is 4096"),
+        ({"input": "1e9"}, "`input` (='1e9') must be an integer, or one for each axis joined by x; for example 4"),
+        ({"input": "1000000000"}, "`input` (=1000000000) must be 1 to 4096; the nearest legal value is 4096"),
+        ({"kernel": "0"}, "`kernel` (=0) must be 1 to 64; the nearest legal value is 1"),
         (
             {"strides": "99999999999999999999"},
-            "`strides` (=99999999999999999999) must be 1 to 5; the nearest legal value is 5",
+            "`strides` (=99999999999999999999) must be 1 to 64; the nearest legal value is 64",
         ),
         ({"padding": "../../etc"}, "`padding` (='../../etc') must be same, same_lower, valid, an integer"),
         ({"view": "<script>"}, "`view` (='<script>') must be one of scatter, gather, convolution, coverage"),
@@ -91,10 +91,10 @@ def test_drawing_again_gives_the_trace_of_the_call(client: Client) -> None:
         ({"call": "k=3 " * 300}, "`call` has 1200 characters; at most 1000 are read here"),
         ({"call": "/etc/passwd"}, "`call` "),
         ({"call": "secret.onnx:node"}, "`call` names a file; the page opens none"),
-        ({"call": "k=500", "input": "4x4"}, "`kernel` (=500) must be at most 9 on the page"),
+        ({"call": "k=500", "input": "4x4"}, "`kernel` (=500) must be at most 64 on the page"),
         ({"call": "__import__('os').system('true')"}, "`call` "),
         ({"padding": "9", "input": "1x1"}, "`padding` (=9) must leave at least 1"),
-        ({"input": "12x12", "strides": "5"}, "`output` (=(60, 60)) is too large to draw"),
+        ({"input": "64", "kernel": "64x64", "strides": "1"}, "`kernel` (=(64, 64)) has 4096 taps, too many to draw"),
     ],
 )
 def test_what_is_not_legal_is_a_clear_422(client: Client, query: dict[str, str], message: str) -> None:

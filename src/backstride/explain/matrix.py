@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from backstride.explain.trace import Trace, flat
+from backstride.explain.trace import Meeting, Trace, cells, flat, meetings
 from backstride.geometry import Convolution, Geometry
 from backstride.reference import conv, conv_transpose
 
@@ -54,20 +54,44 @@ def matrices(trace: Trace) -> Matrices:
     """
     geometry = trace.geometry
     small, big = math.prod(geometry.input), math.prod(geometry.output)
-    stamped = (
-        (flat(meeting.output, geometry.output), flat(meeting.input, geometry.input), flat(meeting.tap, geometry.kernel))
-        for meeting in trace.meetings
-        if meeting.output is not None
-    )
-    transposed = _sparse(stamped, (big, small))
+    transposed = _sparse(_stamped(trace.meetings, geometry), (big, small))
     convolution = _sparse(windows(geometry.adjoint), (small, big))
     differing = int((transposed != convolution.T).nnz)
     return Matrices(convolution, transposed, differing, _products(geometry))
 
 
-def windows(convolution: Convolution) -> Iterable[tuple[int, int, int]]:
-    """(output cell, input cell, tap) of the strided convolution, window by window."""
-    for cell in product(*map(range, convolution.output)):
+def corners(geometry: Geometry, small: Sequence[int], big: Sequence[int]) -> Matrices:
+    """The same of some rows and columns alone: these input and output cells of the layer, by flat index."""
+    inputs = [tuple(int(entry) for entry in np.unravel_index(cell, geometry.input)) for cell in small]
+    stamped = _stamped(meetings(geometry, product(inputs, cells(geometry.kernel))), geometry)
+    x, y = _places(small), _places(big)
+    stamped = _stamped(meetings(geometry, product(inputs, cells(geometry.kernel))), geometry)
+    transposed = _sparse(((y[o], x[i], tap) for o, i, tap in stamped if o in y), (len(big), len(small)))
+    read = windows(geometry.adjoint, inputs)
+    convolution = _sparse(((x[i], y[o], tap) for i, o, tap in read if o in y), (len(small), len(big)))
+    random = np.random.default_rng(0)
+    left, right = random.integers(-9, 10, len(small)), random.integers(-9, 10, len(big))
+    products = int((convolution @ right) @ left), int((transposed @ left) @ right)
+    return Matrices(convolution, transposed, int((transposed != convolution.T).nnz), products)
+
+
+def _places(known: Sequence[int]) -> dict[int, int]:
+    return {cell: place for place, cell in enumerate(known)}
+
+
+def _stamped(stamps: Iterable[Meeting], geometry: Geometry) -> Iterable[tuple[int, int, int]]:
+    """(output cell, input cell, tap) of the transposed convolution, stamp by stamp."""
+    for meeting in stamps:
+        if meeting.output is not None:
+            output, cell = flat(meeting.output, geometry.output), flat(meeting.input, geometry.input)
+            yield output, cell, flat(meeting.tap, geometry.kernel)
+
+
+def windows(
+    convolution: Convolution, wanted: Iterable[tuple[int, ...]] | None = None
+) -> Iterable[tuple[int, int, int]]:
+    """(output cell, input cell, tap) of the strided convolution, window by window, all or those of some cells."""
+    for cell in product(*map(range, convolution.output)) if wanted is None else wanted:
         for tap in product(*map(range, convolution.kernel)):
             read = tuple(
                 m * s - before + j * d

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from backstride.explain.trace import trace
+from backstride.explain.window import both_ends, show
 from backstride.geometry import Geometry
 
 LARGEST_SHOWN = 40
+AT_ENDS = 20
 
 
 def matrix_text(geometry: Geometry) -> str:
@@ -25,24 +28,22 @@ def matrix_text(geometry: Geometry) -> str:
     numbers are taps; both built from their own definitions: C.T - T has 0 entries that are not 0
     <C y, x> = <y, T x> on random integers: 126 = 126
 
-    Needs SciPy. Raises `ValueError` above 40 cells on a side.
+    Of a matrix of more than 40 cells on a side the first and the last rows and columns are printed. Needs SciPy.
     """
-    from backstride.explain.matrix import matrices  # noqa: PLC0415  SciPy is slow to load, and an extra
+    from backstride.explain.matrix import corners, matrices  # noqa: PLC0415  SciPy is slow to load, and an extra
 
     small, big = math.prod(geometry.input), math.prod(geometry.output)
-    if max(small, big) > LARGEST_SHOWN:
-        message = (
-            f"`matrix` (={small} x {big}) is too large to print, at most {LARGEST_SHOWN} cells a side; give a smaller "
-            "--input, or use backstride.explain.matrix.matrices"
-        )
-        raise ValueError(message)
-    found = matrices(trace(geometry))
-    left = [f"the convolution C, {small} x {big}", *_rows(found.convolution)]
-    right = [f"its transpose T, {big} x {small}", *_rows(found.transposed)]
+    whole = max(small, big) <= LARGEST_SHOWN
+    x, y = (both_ends(cells, LARGEST_SHOWN if whole else AT_ENDS) for cells in (small, big))
+    found = matrices(trace(geometry)) if whole else corners(geometry, x, y)
+    left = [f"the convolution C, {small} x {big}", *_rows(found.convolution, x, y)]
+    right = [f"its transpose T, {big} x {small}", *_rows(found.transposed, y, x)]
     width = max(map(len, left)) + 4
     left += [""] * (len(right) - len(left))
     right += [""] * (len(left) - len(right))
     lines = [f"{a:<{width}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
+    if not whole:
+        lines.append(f"the first and the last cells: {show(x)} of {small}, {show(y)} of {big}; the proof is of these")
     lines.append(
         f"numbers are taps; both built from their own definitions: C.T - T has {found.differing} entries that are not 0"
     )
@@ -72,7 +73,20 @@ def matrix_data(geometry: Geometry) -> dict[str, Any]:
     }
 
 
-def _rows(matrix: Any) -> list[str]:
+def _rows(matrix: Any, rows: Sequence[int], columns: Sequence[int]) -> list[str]:
+    """Row by row; dots where rows or columns are left out."""
     dense = matrix.toarray()
-    width = len(str(int(dense.max()) - 1))
-    return [" ".join(f"{entry - 1 if entry else '.':>{width}}" for entry in row.tolist()) for row in dense]
+    width = len(str(max(int(dense.max()) - 1, 0)))
+    printed: list[str] = []
+    for at, row in enumerate(dense.tolist()):
+        cells = [f"{entry - 1 if entry else '.':>{width}}" for entry in row]
+        gap = _gap(columns)
+        printed.append(" ".join(cells if gap is None else [*cells[:gap], "...", *cells[gap:]]))
+        if at + 1 == _gap(rows):
+            printed.append("...")
+    return printed
+
+
+def _gap(cells: Sequence[int]) -> int | None:
+    """Behind how many cells others are left out."""
+    return next((at for at in range(1, len(cells)) if cells[at] != cells[at - 1] + 1), None)

@@ -81,6 +81,11 @@
     }
   }
 
+  function reached(tap, known) {
+    const found = (data.trace.reached || []).find((entry) => entry[0] === tap);
+    return found ? found[1] : known;
+  }
+
   function explore(panel, index) {
     clear();
     const place = sides(), own = place[panel], size = sizes();
@@ -94,8 +99,10 @@
     if (panel === "output") about.textContent = `output ${name} = ${terms.join(" + ") || "0: no input reaches it"}${rest}`;
     else {
       const goals = [...new Set(met.map((m) => m[place.output]))];
+      // Of a larger layer not all that a tap reaches is here.
+      const all = panel === "kernel" ? reached(index, goals.length) : goals.length;
       const words = goals.slice(0, 12).map((goal) => cell(goal, size[place.output])).join(" ");
-      about.textContent = `${panel} ${name} reaches ${goals.length} output ${goals.length === 1 ? "cell" : "cells"}: ${words}${goals.length > 12 ? " ..." : ""}`;
+      about.textContent = `${panel} ${name} reaches ${all} output ${all === 1 ? "cell" : "cells"}: ${words}${all > 12 ? " ..." : ""}`;
     }
   }
 
@@ -109,9 +116,15 @@
   const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   function walk(shape, [rows, columns]) {
     const size = sizes()[sides()[shape.dataset.panel]], width = size[size.length - 1], index = Number(shape.dataset.cell);
-    const column = (index % width) + columns, row = Math.floor(index / width) + rows;
-    if (column < 0 || column >= width || row < 0 || (size.length === 1 && row > 0)) return;
-    const next = stage.querySelector(`rect[data-panel="${shape.dataset.panel}"][data-cell="${row * width + column}"]`);
+    // The nearest drawn cell in that direction: over the break of a larger layer, too.
+    const column = index % width, row = Math.floor(index / width);
+    let next = null, nearest = Infinity;
+    for (const other of stage.querySelectorAll(`rect[data-panel="${shape.dataset.panel}"]`)) {
+      const place = Number(other.dataset.cell), across = (place % width) - column, down = Math.floor(place / width) - row;
+      const ahead = rows ? down * rows : across * columns;
+      if ((rows ? across : down) || ahead <= 0 || ahead >= nearest) continue;
+      [next, nearest] = [other, ahead];
+    }
     if (!next) return;
     shape.setAttribute("tabindex", "-1");
     next.setAttribute("tabindex", "0");
@@ -168,7 +181,8 @@
     const value = (name) => {
       const row = form.elements[name].value;
       if (axes === 1) return row;
-      return apart ? `${row}x${form.elements[`${name}-column`].value}` : `${row}x${row}`;
+      const [plane, column] = apart ? ["plane", "column"].map((end) => form.elements[`${name}-${end}`].value) : [row, row];
+      return axes === 2 ? `${row}x${column}` : `${plane}x${row}x${column}`;
     };
     const words = new URLSearchParams();
     for (const name of ["input", "kernel", "strides", "dilation"]) words.set(name, value(name));

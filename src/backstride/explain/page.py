@@ -17,6 +17,7 @@ from backstride.explain.svg import to_svg
 from backstride.explain.trace import trace
 from backstride.explain.values import Values
 from backstride.explain.views import CELL_VIEWS, View, draw
+from backstride.explain.window import window
 from backstride.explain.words import Section, headline, sections
 
 KEYS = (
@@ -43,7 +44,7 @@ def contents(
     explanation: Explanation, views: Iterable[View], *, values: Values | None = None, view: View = "scatter"
 ) -> dict[str, Any]:
     """What the page's script draws: the trace, the drawings by view, the words and the code as HTML."""
-    known = trace(explanation.geometry)
+    known = trace(explanation.geometry, window(explanation.geometry))
     drawings = {
         name: to_svg(draw(explanation.geometry, name, _fitting(values, explanation, name), known=known), driven=True)
         for name in views

@@ -78,6 +78,7 @@ PAIRS = {
     "window": _Pair(None, ("#b97700", "#f0b429"), width=3),
     "frame": _Pair(None, ("#004d38", "#b5f0dc"), width=3),
     "ray": _Pair(None, ("#b97700", "#f0b429"), width=2),
+    "torn": _Pair(None, ("#8c959f", "#656c76"), width=1.5),
     "ink-line": _Pair(None, ("#59636e", "#9198a1"), width=1.5),
 }
 STYLES: dict[Theme, dict[str, Style]] = {

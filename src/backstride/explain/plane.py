@@ -2,28 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import product
+
 from backstride.explain.drawing import Drawing
-from backstride.explain.stage import (
-    Panel,
-    draw_label,
-    outline,
-    plane,
-    times,
-)
+from backstride.explain.stage import Panel, caption, draw_label, note, number, outline, plane, times
 from backstride.explain.sums import finished
-from backstride.explain.trace import Index, Meeting, Trace, cells
+from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
+from backstride.explain.window import Positions
+from backstride.explain.window import show as show_cells
 
 
-def window(drawing: Drawing, trace: Trace, at: Panel, corner: Index, seen: tuple[int, int]) -> None:
+def lying(drawing: Drawing, trace: Trace, at: Panel, corner: Index, seen: tuple[int, int]) -> None:
     """The kernel lying on a map: one outline, or one for each tap where dilation spreads them."""
     geometry = trace.geometry
     if all(d == 1 or k == 1 for d, k in zip(geometry.dilation, geometry.kernel, strict=True)):
-        outline(drawing, at, (plane(corner), extent(geometry.kernel)), "window", frames=seen)
+        outline(drawing, at, corner, geometry.kernel, "window", frames=seen)
         return
-    for tap in cells(geometry.kernel):
+    ones = (1,) * len(corner)
+    for tap in product(*trace.window.kernel):
         place = tuple(q + j * d for q, j, d in zip(corner, tap, geometry.dilation, strict=True))
-        outline(drawing, at, (plane(place), (1, 1)), "window", frames=seen)
+        outline(drawing, at, place, ones, "window", frames=seen)
+
+
+def numbered(trace: Trace) -> bool:
+    """Whether the indices of cells stand beside the panels."""
+    return not trace.window.whole or len(trace.geometry.input) == 3
+
+
+def name(
+    drawing: Drawing,
+    trace: Trace,
+    at: Panel,
+    text: str,
+    cells: Iterable[tuple[Index, Index]],
+    *,
+    frames: tuple[int, int | None] = (0, None),
+) -> None:
+    """Name a panel, and its cells where they do not begin at 0 or break off: (index, where it stands)."""
+    if numbered(trace):
+        number(drawing, at, cells)
+        caption(drawing, at, text, frames=frames, above=28)
+    else:
+        caption(drawing, at, text, frames=frames)
+
+
+def themselves(axes: tuple[Positions, ...]) -> Iterable[tuple[Index, Index]]:
+    """Cells that stand where their indices say."""
+    return ((index, index) for index in product(*axes))
+
+
+def cropped(trace: Trace) -> Iterable[tuple[Index, Index]]:
+    """Output cells, and where they stand in the full output."""
+    for place in product(*trace.window.full):
+        index = tuple(q - before for q, (before, _) in zip(place, trace.geometry.crop, strict=True))
+        if all(0 <= position < size for position, size in zip(index, trace.geometry.output, strict=True)):
+            yield index, place
+
+
+def left_out(drawing: Drawing, trace: Trace, *, forward: bool = False) -> None:
+    """Say which cells are drawn, where not all are."""
+    if trace.window.whole:
+        return
+    geometry, seen = trace.geometry, trace.window
+    drawn, size = (seen.input, geometry.input) if forward else (seen.output, geometry.output)
+    words = [f"{show_cells(cells)} of {length}" for cells, length in zip(drawn, size, strict=True)]
+    if len(set(words)) > 1:
+        names = ("planes", "rows", "columns")[-len(words) :]
+        words = [f"{name} {said}" for name, said in zip(names, words, strict=True)]
+        note(drawing, f"drawn: output {', '.join(words)}; what is left out goes on in the same way")
+        return
+    each = " of each axis" if len(words) > 1 else ""
+    note(drawing, f"drawn: output cells {words[0]}{each}; what is left out goes on in the same way")
 
 
 def result(
@@ -53,15 +104,25 @@ def blink(
     draw_label(drawing, at, cell, text, "ink", frames=(start, None))
 
 
+def labels(
+    drawing: Drawing,
+    at: Panel,
+    places: Mapping[Index, tuple[Index, str]],
+    met: Iterable[set[Index]],
+    lit: str = "on-dark",
+) -> None:
+    """Write into cells, each {index: (place, text)}, that light up in the frames in which they are met."""
+    frames: dict[Index, list[int]] = {index: [] for index in places}
+    for frame, found in enumerate(met):
+        for index in found & places.keys():
+            frames[index].append(frame)
+    for index, (place, text) in places.items():
+        blink(drawing, at, plane(place), text, frames=frames[index], lit=lit)
+
+
 def extent(size: tuple[int, ...]) -> tuple[int, int]:
-    """A size of one or two axes as (rows, columns)."""
-    return (1, size[0]) if len(size) == 1 else (size[0], size[1])
-
-
-def after(index: Index) -> tuple[int, int]:
-    """The cell diagonally below one."""
-    row, column = plane(index)
-    return row + 1, column + 1
+    """A size as (rows, columns), of three axes those of a plane."""
+    return (1, size[0]) if len(size) == 1 else (size[-2], size[-1])
 
 
 def each(size: tuple[int, ...]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from backstride.explain.drawing import Drawing
-from backstride.explain.plane import after, blink, counted, each, window
+from backstride.explain.plane import counted, each, labels, left_out, lying, name, numbered, themselves
 from backstride.explain.stage import (
     arrow,
-    caption,
-    check_sides,
     draw_cell,
     draw_label,
     heading,
@@ -18,7 +18,7 @@ from backstride.explain.stage import (
     show_index,
     times,
 )
-from backstride.explain.trace import Index, Trace, cells, flat
+from backstride.explain.trace import Trace, flat
 from backstride.explain.values import Values, show
 
 
@@ -26,10 +26,7 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
     """The other direction: the strided convolution of which the trace is the transpose, from `output` to `input`."""
     geometry = trace.geometry
     windows = trace.by_input()
-    axes = list(zip(geometry.full, geometry.crop, geometry.output, strict=True))
-    first = plane(tuple(min(0, -before) for _, (before, _), _ in axes))
-    last = after(tuple(max(size, full - before) - 1 for full, (before, _), size in axes))
-    check_sides("input", tuple(b - a for a, b in zip(first, last, strict=True)))
+    drawn = trace.window
     drawing = Drawing(
         f"Convolution: {times(geometry.output)} to {times(geometry.input)}",
         "The kernel slides over the padded input; each position gives one output cell.",
@@ -37,39 +34,38 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
         still=len(windows) // 2,
     )
     source, kernel, target = in_a_row(
-        [
-            panel("input", first, last),
-            panel("kernel", (0, 0), plane(geometry.kernel)),
-            panel("output", (0, 0), plane(geometry.input)),
-        ]
+        [panel("input", drawn.padded), panel("kernel", drawn.kernel), panel("output", drawn.input)],
+        numbered=numbered(trace),
     )
     heading(drawing, f"convolution: the kernel slides over the input; stride {each(geometry.strides)}")
     pads = ", ".join(dict.fromkeys(f"{before}+{after}" for before, after in geometry.crop))
-    caption(drawing, source, f"input {times(geometry.output)}, padding {pads}")
-    caption(drawing, kernel, f"kernel {times(geometry.kernel)}")
-    caption(drawing, target, f"output {times(geometry.input)}")
+    own = dict.fromkeys(
+        cell
+        for cell in product(*drawn.padded)
+        if all(0 <= position < size for position, size in zip(cell, geometry.output, strict=True))
+    )
+    name(drawing, trace, source, f"input {times(geometry.output)}, padding {pads}", ((cell, cell) for cell in own))
+    name(drawing, trace, kernel, f"kernel {times(geometry.kernel)}", themselves(drawn.kernel))
+    name(drawing, trace, target, f"output {times(geometry.input)}", themselves(drawn.input))
     arrow(drawing, source, kernel)
     arrow(drawing, kernel, target)
-    own = {plane(cell): cell for cell in cells(geometry.output)}
-    for cell in source.cells():
+    for cell in product(*drawn.padded):
         if cell in own:
-            draw_cell(drawing, source, cell, "input", name=flat(own[cell], geometry.output))
+            draw_cell(drawing, source, plane(cell), "input", name=flat(cell, geometry.output))
         else:
-            draw_cell(drawing, source, cell, "zero")
-    for tap in cells(geometry.kernel):
+            draw_cell(drawing, source, plane(cell), "zero")
+    for tap in product(*drawn.kernel):
         draw_cell(drawing, kernel, plane(tap), "kernel", name=flat(tap, geometry.kernel))
-    for cell in cells(geometry.input):
+    for cell in windows:
         draw_cell(drawing, target, plane(cell), "blank", name=flat(cell, geometry.input))
-    lit: dict[Index, list[int]] = {cell: [] for cell in cells(geometry.output)}
     for frame, (cell, meetings) in enumerate(windows.items()):
         inside = [meeting for meeting in meetings if meeting.output is not None]
         for meeting in inside:
             assert meeting.output is not None
-            lit[meeting.output].append(frame)
             draw_cell(drawing, source, plane(meeting.output), "input-on", frames=(frame, frame + 1))
             draw_cell(drawing, kernel, plane(meeting.tap), "kernel-on", frames=(frame, frame + 1))
         corner = tuple(q - before for q, (before, _) in zip(meetings[0].full, geometry.crop, strict=True))
-        window(drawing, trace, source, corner, (frame, frame + 1))
+        lying(drawing, trace, source, corner, (frame, frame + 1))
         total = (
             sum(values.at_x(m.output) * values.at_w(m.tap) for m in inside if m.output is not None) if values else None
         )
@@ -79,15 +75,11 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
         draw_label(drawing, target, plane(cell), text, "on-dark", frames=(frame, frame + 1))
         draw_label(drawing, target, plane(cell), text, "ink", frames=(frame + 1, None))
         say(drawing, f"output [{show_index(cell)}] sums {counted(len(inside), 'product')}", frame, frame + 1)
-    for cell, frames in lit.items():
-        blink(drawing, source, plane(cell), show(values.at_x(cell)) if values else show_index(cell), frames=frames)
-    for tap in cells(geometry.kernel):
-        text = show(values.at_w(tap)) if values else show_index(tap)
-        met = [
-            frame
-            for frame, found in enumerate(windows.values())
-            if any(meeting.tap == tap and meeting.output is not None for meeting in found)
-        ]
-        blink(drawing, kernel, plane(tap), text, frames=met, lit="on-bright")
+    kept = [[meeting for meeting in meetings if meeting.output is not None] for meetings in windows.values()]
+    read = {cell: (cell, show(values.at_x(cell)) if values else show_index(cell)) for cell in own}
+    taps = {tap: (tap, show(values.at_w(tap)) if values else show_index(tap)) for tap in product(*drawn.kernel)}
+    labels(drawing, source, read, ({m.output for m in inside if m.output is not None} for inside in kept))
+    labels(drawing, kernel, taps, ({meeting.tap for meeting in inside} for inside in kept), "on-bright")
+    left_out(drawing, trace, forward=True)
     drawing.fit(20)
     return drawing

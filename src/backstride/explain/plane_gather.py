@@ -2,92 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
+
 from backstride.explain.drawing import Drawing
-from backstride.explain.plane import after, blink, busiest, result, window
-from backstride.explain.stage import (
-    arrow,
-    caption,
-    check_sides,
-    draw_cell,
-    heading,
-    in_a_row,
-    panel,
-    plane,
-    say,
-    show_index,
-    times,
-)
-from backstride.explain.trace import Index, Meeting, Trace, cells, flat
+from backstride.explain.plane import busiest, labels, left_out, lying, name, numbered, result, themselves
+from backstride.explain.stage import Panel, arrow, draw_cell, heading, in_a_row, panel, plane, say, show_index, times
+from backstride.explain.trace import Index, Meeting, Trace, flat
 from backstride.explain.values import Values, show
+from backstride.geometry import Geometry
 
 
 def gather(trace: Trace, values: Values | None = None) -> Drawing:
     """The flipped kernel slides over the input with zeros between its cells."""
     geometry = trace.geometry
     sums = trace.by_output()
-    axes = list(
-        zip(geometry.input, geometry.effective_kernel, geometry.strides, geometry.crop, geometry.output, strict=True)
-    )
-    first = plane(tuple(min(0, before - span + 1) for _, span, _, (before, _), _ in axes))
-    last = after(tuple(max((i - 1) * s, before + out - 1) for i, _, s, (before, _), out in axes))
-    check_sides("output", tuple(b - a for a, b in zip(first, last, strict=True)))
+    drawn = trace.window
     drawing = Drawing(
         f"Gather: {times(geometry.input)} to {times(geometry.output)}",
         "The flipped kernel slides over the input with zeros between its cells; each position gives one output cell.",
         frames=len(sums),
         still=busiest(sums),
     )
-    source, kernel, target = in_a_row(
-        [
-            panel("stretched", first, last),
-            panel("kernel", (0, 0), plane(geometry.kernel)),
-            panel("output", (0, 0), plane(geometry.output)),
-        ]
+    flipped = {tap: _flipped(tap, trace) for tap in product(*drawn.kernel)}
+    turned = tuple(
+        tuple(k - 1 - tap for tap in taps[::-1]) for taps, k in zip(drawn.kernel, geometry.kernel, strict=True)
     )
+    source, kernel, target = in_a_row(
+        [panel("stretched", drawn.stretched), panel("kernel", turned), panel("output", drawn.output)],
+        numbered=numbered(trace),
+    )
+    places = {cell: tuple(m * s for m, s in zip(cell, geometry.strides, strict=True)) for cell in product(*drawn.input)}
     heading(drawing, "gather: the flipped kernel slides over the input with zeros between its cells")
-    caption(drawing, source, f"input {times(geometry.input)}, zeros between and around")
-    caption(drawing, kernel, f"kernel {times(geometry.kernel)}, flipped")
-    caption(drawing, target, f"output {times(geometry.output)}")
+    name(drawing, trace, source, f"input {times(geometry.input)}, zeros between and around", places.items())
+    name(drawing, trace, kernel, f"kernel {times(geometry.kernel)}, flipped", flipped.items())
+    name(drawing, trace, target, f"output {times(geometry.output)}", themselves(drawn.output))
     arrow(drawing, source, kernel)
     arrow(drawing, kernel, target)
-    places = {
-        cell: plane(tuple(m * s for m, s in zip(cell, geometry.strides, strict=True))) for cell in cells(geometry.input)
-    }
-    real = set(places.values())
+    _ground(drawing, source, geometry, places)
+    for tap, place in flipped.items():
+        draw_cell(drawing, kernel, plane(place), "kernel", name=flat(tap, geometry.kernel))
+    for cell in sums:
+        draw_cell(drawing, target, plane(cell), "blank", name=flat(cell, geometry.output))
+    for frame, (cell, meetings) in enumerate(sums.items()):
+        for meeting in meetings:
+            if meeting.input in places:
+                draw_cell(drawing, source, plane(places[meeting.input]), "input-on", frames=(frame, frame + 1))
+            if meeting.tap in flipped:
+                draw_cell(drawing, kernel, plane(flipped[meeting.tap]), "kernel-on", frames=(frame, frame + 1))
+        lying(drawing, trace, source, _corner(trace, cell), (frame, frame + 1))
+        result(drawing, target, cell, (frame, meetings), values)
+        say(drawing, _sentence(cell, meetings, values), frame, frame + 1)
+    inputs = {cell: (place, show(values.at_x(cell)) if values else show_index(cell)) for cell, place in places.items()}
+    taps = {tap: (place, show(values.at_w(tap)) if values else show_index(tap)) for tap, place in flipped.items()}
+    labels(drawing, source, inputs, ({meeting.input for meeting in met} for met in sums.values()))
+    labels(drawing, kernel, taps, ({meeting.tap for meeting in met} for met in sums.values()), "on-bright")
+    left_out(drawing, trace)
+    drawing.fit(20)
+    return drawing
+
+
+def _ground(drawing: Drawing, source: Panel, geometry: Geometry, places: Mapping[Index, Index]) -> None:
+    """The input cells, and zeros between and around them."""
+    real = set(map(plane, places.values()))
     for cell in source.cells():
         if cell not in real:
             draw_cell(drawing, source, cell, "zero")
     for cell, place in places.items():
-        draw_cell(drawing, source, place, "input", name=flat(cell, geometry.input), kind="input")
-    for tap in cells(geometry.kernel):
-        draw_cell(drawing, kernel, _flipped(tap, trace), "kernel", name=flat(tap, geometry.kernel))
-    for cell in cells(geometry.output):
-        draw_cell(drawing, target, plane(cell), "blank", name=flat(cell, geometry.output))
-    for frame, (cell, meetings) in enumerate(sums.items()):
-        for meeting in meetings:
-            draw_cell(drawing, source, places[meeting.input], "input-on", frames=(frame, frame + 1))
-            draw_cell(drawing, kernel, _flipped(meeting.tap, trace), "kernel-on", frames=(frame, frame + 1))
-        window(drawing, trace, source, _corner(trace, cell), (frame, frame + 1))
-        result(drawing, target, cell, (frame, meetings), values)
-        say(drawing, _sentence(cell, meetings, values), frame, frame + 1)
-    for cell, place in places.items():
-        blink(
-            drawing,
-            source,
-            place,
-            show(values.at_x(cell)) if values else show_index(cell),
-            frames=[
-                frame
-                for frame, meetings in enumerate(sums.values())
-                if any(meeting.input == cell for meeting in meetings)
-            ],
-        )
-    for tap in cells(geometry.kernel):
-        text = show(values.at_w(tap)) if values else show_index(tap)
-        met = [frame for frame, found in enumerate(sums.values()) if any(meeting.tap == tap for meeting in found)]
-        blink(drawing, kernel, _flipped(tap, trace), text, frames=met, lit="on-bright")
-    drawing.fit(20)
-    return drawing
+        draw_cell(drawing, source, plane(place), "input", name=flat(cell, geometry.input), kind="input")
 
 
 def _corner(trace: Trace, cell: Index) -> Index:
@@ -97,8 +79,8 @@ def _corner(trace: Trace, cell: Index) -> Index:
     return tuple(o + before - span + 1 for o, (before, _), span in axes)
 
 
-def _flipped(tap: Index, trace: Trace) -> tuple[int, int]:
-    return plane(tuple(k - 1 - j for j, k in zip(tap, trace.geometry.kernel, strict=True)))
+def _flipped(tap: Index, trace: Trace) -> Index:
+    return tuple(k - 1 - j for j, k in zip(tap, trace.geometry.kernel, strict=True))
 
 
 def _sentence(cell: Index, meetings: tuple[Meeting, ...], values: Values | None) -> str:

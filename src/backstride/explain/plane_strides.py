@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from backstride.explain.drawing import Drawing, Rect
 from backstride.explain.plane import each
 from backstride.explain.plane_convolution import convolution
-from backstride.explain.stage import CELL, caption, draw_cell, heading, outline, panel, plane, times
-from backstride.explain.trace import Trace, cells, flat, trace
+from backstride.explain.stage import CELL, caption, draw_cell, heading, number, outline, panel, plane, times
+from backstride.explain.trace import Trace, trace
 from backstride.explain.values import Values
+from backstride.explain.window import window
 from backstride.geometry import Convolution, Geometry
 
 
 def subsampling(known: Trace, values: Values | None = None) -> Drawing:
     """The convolution with stride 1, and the cells that the stride keeps framed; these alone stand to the right."""
     geometry = known.geometry
-    slow = trace(_unit(geometry))
-    drawing = convolution(slow, values)
+    slow = _unit(geometry)
+    shown = window(slow)
+    drawing = convolution(trace(slow, shown), values)
     drawing.title = f"Strides as subsampling: {times(geometry.output)} to {times(geometry.input)}"
     drawing.items = [item for item in drawing.items if item.shape.style != "title"]
     heading(drawing, f"a convolution of stride 1, of which the stride {each(geometry.strides)} keeps the framed cells")
-    size = slow.geometry.input
-    target = panel("output", (0, 0), plane(size)).moved(
-        *_corner(
-            drawing,
-        )
+    target = panel("output", shown.input).moved(*_corner(drawing))
+    axes = tuple(
+        tuple(cell // step for cell in cells if cell % step == 0 and cell // step < size)
+        for cells, step, size in zip(shown.input, geometry.strides, geometry.input, strict=True)
     )
-    kept = panel("kept", (0, 0), plane(geometry.input)).moved(target.x + target.width + 2 * CELL, target.y)
-    caption(drawing, kept, f"kept {times(geometry.input)}")
-    for cell in cells(geometry.input):
+    kept = panel("kept", axes).moved(target.x + target.width + 2 * CELL, target.y)
+    numbers = len(axes) == 3 or not shown.whole
+    if numbers:
+        number(drawing, kept, ((cell, cell) for cell in product(*axes)))
+    caption(drawing, kept, f"kept {times(geometry.input)}", above=28 if numbers else 14)
+    order = {cell: frame for frame, cell in enumerate(product(*shown.input))}
+    for cell in product(*axes):
         whole = tuple(m * s for m, s in zip(cell, geometry.strides, strict=True))
-        shown = flat(whole, size)
-        outline(drawing, target, (plane(whole), (1, 1)), "frame")
+        frame = order[whole]
+        outline(drawing, target, whole, (1,) * len(whole), "frame")
         draw_cell(drawing, kept, plane(cell), "blank")
-        draw_cell(drawing, kept, plane(cell), "output", frames=(shown + 1, None))
-        draw_cell(drawing, kept, plane(cell), "output-on", frames=(shown, shown + 1))
+        draw_cell(drawing, kept, plane(cell), "output", frames=(frame + 1, None))
+        draw_cell(drawing, kept, plane(cell), "output-on", frames=(frame, frame + 1))
     drawing.fit(20)
     return drawing
 

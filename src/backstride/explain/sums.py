@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from backstride.explain.drawing import Drawing, Rect, Text, text_width
 from backstride.explain.palette import heat
 from backstride.explain.stage import CAPTION, Panel, draw_cell, draw_label, plane
-from backstride.explain.trace import Index, Meeting, Trace, flat
+from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
 
 SWATCH = 14
@@ -14,11 +16,16 @@ SWATCH = 14
 def added_up(drawing: Drawing, trace: Trace, full: Panel, values: Values | None) -> None:
     """What has been added up in each cell of the full output, as the stamps come down."""
     arrivals: dict[Index, list[Meeting]] = {}
+    order = {cell: frame for frame, cell in enumerate(product(*trace.window.input))}
     for meeting in trace.meetings:
+        if not full.has(plane(meeting.full)):
+            continue
         arrivals.setdefault(meeting.full, []).append(meeting)
     most = max(map(len, arrivals.values()))
     for place, meetings in arrivals.items():
-        frames = [flat(meeting.input, trace.geometry.input) for meeting in meetings]
+        # What input cells that are not drawn have added stands there from the beginning.
+        meetings.sort(key=lambda meeting: order.get(meeting.input, -1))
+        frames = [order.get(meeting.input, 0) for meeting in meetings]
         total: int | float = 0
         for count, (meeting, frame) in enumerate(zip(meetings, frames, strict=True), 1):
             total += values.product(meeting) if values else 1

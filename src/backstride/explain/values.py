@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, overload
 
 import numpy as np
 
@@ -21,9 +21,9 @@ LONGEST_HEADER = 10_000
 class Values:
     """The input map `x` and the kernel `w`, row by row, with their sizes."""
 
-    x: tuple[Number, ...]
+    x: Sequence[Number]
     x_size: tuple[int, ...]
-    w: tuple[Number, ...]
+    w: Sequence[Number]
     w_size: tuple[int, ...]
 
     def at_x(self, cell: Index) -> Number:
@@ -39,11 +39,28 @@ class Values:
         return self.at_x(meeting.input) * self.at_w(meeting.tap)
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated(Sequence[int]):
+    """1, 2, ..., `period`, 1, 2, ...: so many numbers, none of them stored."""
+
+    period: int
+    length: int
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        found = range(self.length)[index]
+        return 1 + found % self.period if isinstance(found, int) else [1 + place % self.period for place in found]
+
+    def __len__(self) -> int:
+        return self.length
+
+
 def counted(x_size: tuple[int, ...], w_size: tuple[int, ...]) -> Values:
     """Small numbers to follow by hand: 1, 2, 3, ... in the input, 1, 2, 3, 1, ... in the kernel."""
-    x = tuple(1 + position % 9 for position in range(math.prod(x_size)))
-    w = tuple(1 + position % 3 for position in range(math.prod(w_size)))
-    return Values(x, x_size, w, w_size)
+    return Values(Repeated(9, math.prod(x_size)), x_size, Repeated(3, math.prod(w_size)), w_size)
 
 
 def read(name: str, text: str, size: tuple[int, ...]) -> tuple[Number, ...]:

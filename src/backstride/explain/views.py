@@ -1,4 +1,4 @@
-"""The views by name, for one axis and for two."""
+"""The views by name, for one to three axes."""
 
 from __future__ import annotations
 
@@ -38,26 +38,24 @@ def draw(
 
     `view`: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling" (that layer's
     stride as stride 1 and leaving out) or "channels". `values`: numbers for the cells. `maps`: C_small and C_big, and
-    `forward` for the convolution's kernels, for "channels". Raises `ValueError` for more than two axes and sides above
-    32 cells.
+    `forward` for the convolution's kernels, for "channels". Of a layer of more than 32 cells a side the front and the
+    back are drawn, of three axes the planes below each other. Raises `ValueError` for kernels too large to draw.
     """
     if view not in VIEWS:
         message = f"`view` (={view!r}) must be one of {', '.join(VIEWS)}"
         raise ValueError(message)
-    from backstride.explain.stage import check_sides  # noqa: PLC0415  an explanation in words draws nothing
-    from backstride.explain.trace import trace  # noqa: PLC0415
+    from backstride.explain.trace import trace  # noqa: PLC0415  an explanation in words draws nothing
+    from backstride.explain.window import window  # noqa: PLC0415
 
-    check_sides("input", geometry.input)
-    check_sides("output", geometry.output)
     if view == "channels":
         from backstride.explain.channels import channels  # noqa: PLC0415
 
         return channels(geometry, *maps, forward=forward)
-    return _painter(view, len(geometry.input))(known or trace(geometry), values)
+    return _painter(view, len(geometry.input))(known or trace(geometry, window(geometry)), values)
 
 
 def _painter(view: View, rank: int) -> Callable[[Trace, Values | None], Drawing]:
-    """The function that draws a view for one axis or two."""
+    """The function that draws a view for one axis, or for more."""
     from backstride.explain import coverage, plane_convolution, plane_gather, plane_scatter, rows  # noqa: PLC0415
     from backstride.explain.plane_strides import subsampling  # noqa: PLC0415
 

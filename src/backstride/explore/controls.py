@@ -21,7 +21,7 @@ def controls(geometry: Geometry, padding: str, output_padding: tuple[int, ...], 
     }
     apart = any(len(set(sizes)) > 1 for sizes in values.values())
     sliders = "".join(_slider(name, sizes) for name, sizes in values.items())
-    axes = "".join(f'<option value="{n}"{" selected" if n == rank else ""}>{n}-D</option>' for n in (1, 2))
+    axes = "".join(f'<option value="{n}"{" selected" if n == rank else ""}>{n}-D</option>' for n in (1, 2, 3))
     known = [*RULES, "number"]
     options = known if padding in known else [*known, padding]
     rules = "".join(f"<option{' selected' if rule == padding else ''}>{escape(rule)}</option>" for rule in options)
@@ -31,7 +31,7 @@ def controls(geometry: Geometry, padding: str, output_padding: tuple[int, ...], 
  placeholder='Conv2DTranspose(128, 3, strides=2, padding="same")'><button>Explain</button></div>
 <label class="choice">axes <select name="axes">{axes}</select></label>
 <label class="choice">padding rule <select name="rule">{rules}</select></label>
-<label class="check"><input type="checkbox" name="apart"{" checked" if apart else ""}> rows and columns apart</label>
+<label class="check"><input type="checkbox" name="apart"{" checked" if apart else ""}> each axis by itself</label>
 {sliders}
 <div class="field wide"><button id="share" type="button">Copy link</button>
 <a id="link" class="soft" href="?">permalink</a></div>
@@ -43,11 +43,13 @@ def _slider(name: str, sizes: tuple[int, ...]) -> str:
     bound = BOUNDS[name]
     explicit = " explicit" if name in {"padding", "output_padding"} else ""
     parts: list[str] = []
-    for suffix, words, size in (("", "", sizes[0]), ("-column", " columns", sizes[-1])):
-        column = " column" if suffix else ""
+    planes, rows, columns = (*sizes[:1] * (3 - len(sizes)), *sizes)
+    ends = (("-plane", " planes", planes), ("", "", rows), ("-column", " columns", columns))
+    for suffix, words, size in ends:
+        column, least, most = suffix.replace("-", " "), min(bound.least, size), max(bound.most, size)
         parts.append(
             f'<label class="slider{explicit}{column}">{name}{words}'
-            f'<input type="range" name="{name}{suffix}" min="{bound.least}" max="{bound.most}" value="{size}">'
+            f'<input type="range" name="{name}{suffix}" min="{least}" max="{most}" value="{size}">'
             f"<output>{size}</output></label>"
         )
     return "".join(parts)

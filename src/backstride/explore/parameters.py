@@ -17,26 +17,27 @@ from backstride.explain.views import CELL_VIEWS, View
 LONGEST_CALL = 1000
 RULES = ("same", "same_lower", "valid")
 NAMES = ("call", "input", "kernel", "strides", "dilation", "padding", "output_padding", "view")
-_SIZES = re.compile(r"-?\d{1,40}(x-?\d{1,40})?", re.ASCII)
-_PAIRS = re.compile(r"-?\d{1,3},-?\d{1,3}(;-?\d{1,3},-?\d{1,3})?", re.ASCII)
+_SIZES = re.compile(r"-?\d{1,40}(x-?\d{1,40}){0,2}", re.ASCII)
+_PAIRS = re.compile(r"-?\d{1,3},-?\d{1,3}(;-?\d{1,3},-?\d{1,3}){0,2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The smallest and largest value of a size, and where its slider starts."""
+    """The smallest value of a size, the largest of its slider and of a call, and where the slider starts."""
 
     least: int
     most: int
     start: int
+    largest: int
 
 
 BOUNDS: Mapping[str, Bound] = {
-    "input": Bound(1, 12, 4),
-    "kernel": Bound(1, 9, 3),
-    "strides": Bound(1, 5, 2),
-    "dilation": Bound(1, 4, 1),
-    "padding": Bound(-3, 12, 1),
-    "output_padding": Bound(0, 4, 0),
+    "input": Bound(1, 12, 4, 4096),
+    "kernel": Bound(1, 9, 3, 64),
+    "strides": Bound(1, 5, 2, 64),
+    "dilation": Bound(1, 4, 1, 64),
+    "padding": Bound(-3, 12, 1, 64),
+    "output_padding": Bound(0, 4, 0, 63),
 }
 
 
@@ -93,7 +94,9 @@ def _size(name: str, text: str | None) -> tuple[int, ...]:
     if text is None:
         return (bound.start,)
     if _SIZES.fullmatch(text) is None:
-        message = f"`{name}` (={text[:40]!r}) must be an integer, or two joined by x; for example {bound.start}"
+        message = (
+            f"`{name}` (={text[:40]!r}) must be an integer, or one for each axis joined by x; for example {bound.start}"
+        )
         raise ValueError(message)
     sizes = tuple(map(int, text.split("x")))
     for size in sizes:
@@ -114,8 +117,8 @@ def _padding(text: str) -> tuple[str, bool]:
             return text, True
     else:
         message = (
-            f"`padding` (={text[:40]!r}) must be {', '.join(RULES)}, an integer, two joined by x, or pairs such as "
-            "0,1;0,1"
+            f"`padding` (={text[:40]!r}) must be {', '.join(RULES)}, an integer, one for each axis joined by x, or "
+            "pairs such as 0,1;0,1"
         )
         raise ValueError(message)
     for pair in pairs:
@@ -126,9 +129,9 @@ def _padding(text: str) -> tuple[str, bool]:
 
 def _check(name: str, size: int) -> None:
     bound = BOUNDS[name]
-    if not bound.least <= size <= bound.most:
-        nearest = max(bound.least, min(size, bound.most))
-        message = f"`{name}` (={size}) must be {bound.least} to {bound.most}; the nearest legal value is {nearest}"
+    if not bound.least <= size <= bound.largest:
+        nearest = max(bound.least, min(size, bound.largest))
+        message = f"`{name}` (={size}) must be {bound.least} to {bound.largest}; the nearest legal value is {nearest}"
         raise ValueError(message)
 
 

@@ -159,7 +159,7 @@ def _explained(query: Mapping[str, str]) -> tuple[SourceCall, Explanation, View]
     call, view = read_query(query)
     geometry = call.geometry()
     for name in ("input", "kernel", "strides", "dilation"):
-        largest, bound = max(getattr(geometry, name)), BOUNDS[name].most
+        largest, bound = max(getattr(geometry, name)), BOUNDS[name].largest
         if largest > bound:
             message = f"`{name}` (={largest}) must be at most {bound} on the page; backstride explain takes more"
             raise ValueError(message)
