@@ -113,6 +113,36 @@ def test_a_run_starts_with_the_network_of_another(tmp_path: Path) -> None:
     assert "start" in tomllib.loads((tmp_path / "run/config.toml").read_text())["hashes"]
 
 
+class Skies(Toy):
+    classes = ("background", "road", "sky")
+
+
+def test_a_run_starts_with_the_encoder_of_a_network_of_other_classes(tmp_path: Path) -> None:
+    first = build(SMALL)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+    _ = checkpoint.save(tmp_path / "first", first, RunConfig(SMALL), meaning=Meaning())
+    config = given(None, tmp_path / "run", {"train__start": str(tmp_path / "first")}, resume=False)
+    still = TrainConfig(epochs=1, batch=4, rate=0.0, decay=0.0, accelerator="cpu", start=config.train.start)
+    console = Console(file=io.StringIO(), width=300)
+    split = Split(Skies(4), Skies(1, seed=1))
+    _ = train(RunConfig(config.model, train=still), tmp_path / "run", split=split, console=console)
+    assert isinstance(console.file, io.StringIO)
+    said = f"{tmp_path / 'first'} has 2 classes and the pictures have 3: its encoder is taken over, and what gives the "
+    assert console.file.getvalue().startswith(f"{said}scores starts anew\n")
+    trained, kept = dict(checkpoint.load(tmp_path / "run")[0].named_parameters()), dict(first.named_parameters())
+    assert trained.keys() == kept.keys()
+    anew = {key for key, value in kept.items() if value.shape != trained[key].shape}
+    assert anew
+    assert not any(".features." in key for key in anew)
+    assert all(torch.equal(kept[key], trained[key]) for key in kept.keys() - anew)
+    _ = checkpoint.save(tmp_path / "other", build(WIDE), RunConfig(WIDE), meaning=Meaning())
+    with pytest.raises(ValueError, match=r"^`checkpoint` .* belongs to another architecture: "):
+        _ = checkpoint.begin(build(replace(SMALL, classes=3)), tmp_path / "other", 3)
+
+
+WIDE = ModelConfig("mobilenetv3-minimal", skips=(16,))
 QUIET = Console(quiet=True)
 
 

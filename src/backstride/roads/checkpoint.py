@@ -157,11 +157,22 @@ def found(path: Path) -> Path:
     raise ValueError(message)
 
 
-def begin(module: nn.Module, path: Path) -> None:
-    """Give a network the numbers of a checkpoint, or of a run's folder, to be trained on."""
+def begin(module: nn.Module, path: Path, classes: int) -> int:
+    """Give a network of so many classes the numbers of a checkpoint, or of a run's folder, to be trained on.
+
+    Returns how many classes the checkpoint has. Where those are others, what has one of its axes for each class stays
+    as it is, and the encoder is taken over. Raises `ValueError` for another architecture.
+    """
     file = found(path)
-    tensors, _ = read_tensors(file, "start")
-    fill(module, tensors, file)
+    tensors, metadata = read_tensors(file, "start")
+    had, own = _config(metadata, file).model.classes, module.state_dict()
+
+    def scores(key: str) -> bool:
+        sides = zip(tensors[key].shape, own[key].shape, strict=False)
+        return {pair for pair in sides if pair[0] != pair[1]} == {(had, classes)}
+
+    fill(module, {key: own[key] if key in own and scores(key) else value for key, value in tensors.items()}, file)
+    return had
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:

@@ -150,8 +150,10 @@ def _fit(
     settings = config.train
     with _quiet(), _seeded(settings.seed), _threads(settings.threads):
         network = build(config.model)
-        if settings.start:
-            checkpoint.begin(network, Path(settings.start))
+        state = out / STATE
+        goes_on = resume and state.is_file()
+        if settings.start and not goes_on:
+            _begin(network, config, console)
         feeds, processes = _feeds(config, split), settings.devices * settings.nodes
         rank = _rank()
         orders = [
@@ -166,13 +168,25 @@ def _fit(
         draw = functools.partial(curves.of_training, measure=module.measure)
         tell = _teller(console, settings.epochs)
         keeper = Keeper(out, text, split.train.classes, settings=settings, order=orders[0], draw=draw, tell=tell)
-        state = out / STATE
-        goes_on = resume and state.is_file()
         if goes_on:
             _check_state(state, module)
         trainer = _trainer(settings, out, [Bars(console), Halt(stop), *_stopping(settings), keeper])
         trainer.fit(module, loaders[0], loaders[1], ckpt_path=state if goes_on else None, weights_only=True)
         return keeper, len(keeper.rows)
+
+
+def _begin(network: torch.nn.Module, config: RunConfig, console: Console) -> None:
+    """From another run's network, and say what of it cannot be taken over."""
+    classes = config.model.classes
+    had = checkpoint.begin(network, Path(config.train.start), classes)
+    if had != classes and _first_process():
+        console.print(
+            f"{config.train.start} has {had} classes and the pictures have {classes}: its encoder is taken over, and "
+            "what gives the scores starts anew",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _feeds(config: RunConfig, split: Split) -> tuple[Feed, Feed]:
