@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -101,8 +102,6 @@ CALLS = [
 @pytest.mark.parametrize("view", ["scatter", "gather"])
 @pytest.mark.parametrize(("call", "size"), CALLS)
 def test_a_hovered_output_lights_exactly_its_inputs(page: Page, address: str, view: str, call: str, size: str) -> None:
-    from urllib.parse import urlencode  # noqa: PLC0415
-
     _ = page.goto(f"{address}?{urlencode({'call': call, 'input': size, 'view': view})}")
     sizes = tuple(map(int, size.split("x")))
     where: Geometry = parse(call).geometry(sizes if len(sizes) > 1 else int(size))
@@ -219,6 +218,39 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, address: str) -> None:
     assert page.evaluate(f"{stage}.scrollWidth <= {stage}.clientWidth + 1")
     page.click('#stage rect[data-panel="input"][data-cell="0"]')
     assert page.inner_text("#about").startswith("input [0, 0] reaches")
+
+
+@pytest.mark.parametrize("query", [{"input": "4x4"}, {"call": "nn.ConvTranspose3d(256, 128, 4, 2, 1)", "input": "64"}])
+def test_nothing_on_a_phone_scrolls_sideways(page: Page, address: str, query: dict[str, str]) -> None:
+    page.set_viewport_size({"width": 375, "height": 844})
+    _ = page.goto(f"{address}?{urlencode(query)}")
+    page.evaluate("document.querySelectorAll('details').forEach(entry => { entry.open = true; })")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('body, body *:not(input, svg *)')]"
+        ".filter(e => e.scrollWidth > Math.max(e.clientWidth, 0) + 1 && getComputedStyle(e).overflowX !== 'visible')"
+        ".map(e => e.tagName + ' ' + e.className)"
+    )
+    assert wide == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_of_a_large_layer_the_ends_are_walked_and_the_sums_are_whole(page: Page, address: str) -> None:
+    _ = page.goto(f"{address}?{urlencode({'call': 'nn.ConvTranspose2d(256, 128, 4, 2, 1)', 'input': '64'})}")
+    page.focus('#stage rect[data-panel="output"][data-cell="7"]')
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#about") == "output [0, 120] = x[0, 59]·w[1, 3] + x[0, 60]·w[1, 1]"
+    page.hover('#stage rect[data-panel="kernel"][data-cell="0"]')
+    assert page.inner_text("#about").startswith(f"kernel [0, 0] reaches {63 * 63} output cells, here [1, 1] [1, 3]")
+    page.fill('input[name="kernel"]', "5")
+    until(page, "document.querySelector('#headline').textContent === '64 x 64  ->  129 x 129'")
+    assert page.input_value('input[name="input"]') == "64"
+
+
+def test_the_planes_of_three_axes_have_sliders(page: Page, address: str) -> None:
+    _ = page.goto(f"{address}?{urlencode({'call': 'nn.ConvTranspose3d(8, 4, (2, 3, 4), 2)', 'input': '3x4x5'})}")
+    assert page.inner_text("#headline").startswith("3 x 4 x 5, 8 channels")
+    page.fill('input[name="kernel-column"]', "3")
+    until(page, "document.querySelector('#headline').textContent === '3 x 4 x 5  ->  6 x 9 x 11'")
 
 
 def test_the_written_page_works_without_a_server(page: Page, tmp_path: Any) -> None:

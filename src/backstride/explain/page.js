@@ -102,7 +102,7 @@
       // Of a larger layer not all that a tap reaches is here.
       const all = panel === "kernel" ? reached(index, goals.length) : goals.length;
       const words = goals.slice(0, 12).map((goal) => cell(goal, size[place.output])).join(" ");
-      about.textContent = `${panel} ${name} reaches ${all} output ${all === 1 ? "cell" : "cells"}: ${words}${all > 12 ? " ..." : ""}`;
+      about.textContent = `${panel} ${name} reaches ${all} output ${all === 1 ? "cell" : "cells"}${all > goals.length ? ", here" : ":"} ${words}${all > 12 ? " ..." : ""}`;
     }
   }
 
