@@ -48,6 +48,53 @@ REFUSED = {
 }
 
 
+REMEDY = (
+    "which has no weights to turn; export it in QDQ form, which is folded into ordinary layers: "
+    "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ), or give the floating-point model"
+)
+SCALES: dict[str, Any] = {
+    "s": np.array(0.1, np.float32),
+    "z": np.array(0, np.uint8),
+    "k": np.ones((2, 3, 8, 8), np.uint8),
+}
+QUANTISED: dict[str, tuple[tuple[tuple[str, str, str], ...], str]] = {
+    "QOperator": (
+        (("QuantizeLinear", "x s z", "q"), ("QLinearConv", "q s z k s z s z", "c"), ("DequantizeLinear", "c s z", "y")),
+        f"n1 (QLinearConv): is quantised in QOperator form, {REMEDY}",
+    ),
+    "ORT's own": (
+        (("QuantizeLinear", "x s z", "q"), ("QLinearGlobalAveragePool", "q s z s z", "y")),
+        f"n1 (QLinearGlobalAveragePool): is quantised in QOperator form, {REMEDY}",
+    ),
+    "dynamic": (
+        (("DynamicQuantizeLinear", "x", "q t u"), ("ConvInteger", "q k u", "c"), ("Cast", "c", "y")),
+        f"n0 (DynamicQuantizeLinear): is quantised as it runs, {REMEDY}",
+    ),
+    "whole numbers": (
+        (("QuantizeLinear", "x s z", "q"), ("ConvInteger", "q k", "c"), ("Cast", "c", "y")),
+        f"n1 (ConvInteger): is quantised as it runs, {REMEDY}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_models_that_compute_in_whole_numbers_say_which_form_is_read(name: str) -> None:
+    nodes, reason = QUANTISED[name]
+    made: list[onnx.NodeProto] = []
+    for place, (kind, inputs, outputs) in enumerate(nodes):
+        options: dict[str, Any] = {"to": 1} if kind == "Cast" else {}
+        domain = "com.microsoft" if "Global" in kind else None
+        made.append(helper.make_node(kind, inputs.split(), outputs.split(), name=f"n{place}", domain=domain, **options))
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2, 1, 1])
+    stored = [numpy_helper.from_array(value, key) for key, value in SCALES.items()]
+    graph = helper.make_graph(made, "whole", [image], [result], stored)
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    with pytest.raises(ValueError, match=r".") as caught:
+        _ = convolutionalize(helper.make_model(graph, opset_imports=domains, ir_version=9), (3, 8, 8))
+    assert str(caught.value) == f"`model` (=whole) cannot become fully convolutional: {reason}"
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name: str) -> None:
     wrong, reason = REFUSED[name]

@@ -50,6 +50,11 @@ def through_numpy(x: Tensor, layers: Any) -> Tensor:
     return layers["conv"](torch.from_numpy(x.numpy()))  # pyright: ignore[reportUnknownMemberType]
 
 
+def an_old_variable(x: Tensor, layers: Any) -> Tensor:
+    loose: Any = torch.autograd
+    return layers["conv"](loose.Variable(x))
+
+
 def a_number(x: Tensor, layers: Any) -> Tensor:
     return layers["conv"](x) * x.max().item()
 
@@ -77,15 +82,22 @@ SAID: dict[Callable[[Tensor, Any], Tensor], tuple[str, type[Exception]]] = {
     ),
     into_a_part: (
         (
-            f"{REFUSED}1.1 (Calls): cannot be traced, since on what stands for the image it raises TypeError: a traced "
-            "tensor does not support item assignment"
+            f"{REFUSED}1.1 (Calls): writes into a part of a tensor, which a graph of calls cannot hold; use torch.cat, "
+            "torch.where or F.pad"
         ),
         TypeError,
     ),
     through_numpy: (
         (
-            f"{REFUSED}1.1 (Calls): cannot be traced, since on what stands for the image it raises TypeError: expected "
-            "np.ndarray (got a traced tensor)"
+            f"{REFUSED}1.1 (Calls): computes with NumPy, which the trace of the image cannot follow; use "
+            "torch's functions"
+        ),
+        TypeError,
+    ),
+    an_old_variable: (
+        (
+            f"{REFUSED}1.1 (Calls): makes a torch.autograd.Variable, which every tensor is since PyTorch 0.4; use the "
+            "tensor itself"
         ),
         TypeError,
     ),
@@ -142,3 +154,49 @@ def test_a_forward_that_catches_what_a_layer_raises() -> None:
     network, _ = convolutionalize(model.eval(), (1, 8, 8))
     x = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(network(x)[:, :, 0, 0], model(x), rtol=1e-5, atol=1e-5)
+
+
+class Swish(torch.autograd.Function):
+    """As EfficientNets for training in little memory have it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope = torch.sigmoid(x)
+        return grad_outputs[0] * slope * (1 + x * (1 - slope))
+
+
+class Twice(torch.autograd.Function):
+    """With what is kept for the gradient apart."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+
+def test_functions_with_a_gradient_of_their_own_are_traced_and_noted() -> None:
+    def forward(x: Tensor, layers: Any) -> Tensor:
+        swish: Any = Swish
+        twice: Any = Twice
+        return twice.apply(swish.apply(layers["conv"](x)))
+
+    model = inside(forward).eval()
+    network, report = convolutionalize(model, (1, 8, 8))
+    x = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(network(x)[:, :, 0, 0], model(x), rtol=1e-5, atol=1e-5)
+    said = [str(note) for note in report.refusals]
+    assert said == [
+        "forward: has a gradient of its own in Swish; the network has that of its calls",
+        "forward: has a gradient of its own in Twice; the network has that of its calls",
+    ]
+    loose: Any = Swish
+    assert loose.apply(torch.ones(2, requires_grad=True)).requires_grad

@@ -135,12 +135,12 @@ REFUSED = {
             " the images of a batch"
         ),
     ),
-    "size as a number": (
-        Calls(lambda x, layers: layers["head"](x.flatten(1)) * x.shape[2], head=nn.Linear(12, 2)),
+    "images as a number": (
+        Calls(lambda x, layers: layers["head"](x.flatten(1)) * x.shape[0], head=nn.Linear(12, 2)),
         (3, 2, 2),
         (
-            "`model` (=Calls) cannot become fully convolutional: mul: computes with the size of the image, which "
-            "may now be any"
+            "`model` (=Calls) cannot become fully convolutional: mul: computes with the size of the batch or "
+            "the image, which may be any"
         ),
     ),
     "softmax over positions": (

@@ -69,6 +69,7 @@ Kind: TypeAlias = Literal[
     "unbatched",
     "other",
 ]
+BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
 Ratio: TypeAlias = tuple[Fraction, Fraction, int]  # cell i lies at `i*ratio + shift` among so many cells of the input

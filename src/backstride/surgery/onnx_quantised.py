@@ -17,11 +17,28 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery.onnx_shapes import Tensor, evaluated
+from backstride.surgery.values import Refusal, RefusedError
 
 NOTE = "backstride.unquantised"
 BYTES = (TensorProto.UINT8, TensorProto.INT8)
 RANGES = (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16))
+INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+REMEDY = (
+    "export it in QDQ form, which is folded into ordinary layers: onnxruntime.quantization.quantize_static(..., "
+    "quant_format=QuantFormat.QDQ), or give the floating-point model"
+)
 MOVING = ("Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def refuse_whole_numbers(model: onnx.ModelProto, name: str) -> None:
+    """Refuse operations that compute with whole numbers themselves: QOperator form and dynamic quantisation."""
+    for node in model.graph.node:
+        dynamic = node.op_type.startswith("DynamicQuantize") or node.op_type in INTEGER
+        if dynamic or node.op_type.startswith(("QLinear", "QGemm", "QAttention")):
+            form = "is quantised as it runs" if dynamic else "is quantised in QOperator form"
+            layer = f"{node.name or next(iter(node.output), '')} ({node.op_type})"
+            reason = f"{form}, which has no weights to turn; {REMEDY}"
+            raise RefusedError(name, (Refusal(layer, reason),))
 
 
 def unquantised(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,14 +13,13 @@ import onnx
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
-from backstride.surgery.graph import Graph, Node
+from backstride.surgery.graph import BATCH, Graph, Node
 from backstride.surgery.onnx_file import opset_of
 from backstride.surgery.onnx_operations import Call, meaning
-from backstride.surgery.onnx_quantised import NOTE
+from backstride.surgery.onnx_quantised import NOTE, refuse_whole_numbers
 from backstride.surgery.onnx_shapes import ImmenseError, Shapes, Tensor, UnshapedError
 from backstride.surgery.values import Refusal, RefusedError
 
-BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
 
 
@@ -49,6 +48,7 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...]) -> Onn
     Raises `RefusedError` for operations without a fixed shape and for several inputs, and
     `ValueError` where a node does not take images of this shape.
     """
+    refuse_whole_numbers(model, name)
     image = image_of(model, name)
     last = is_channels_last(model, image, input_shape)
     batch = _batch(image)

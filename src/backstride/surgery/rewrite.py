@@ -94,7 +94,7 @@ def _known(graph: Graph, node: Node, values: dict[str, Value]) -> bool:
 def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rule, ...]) -> tuple[str, Outcome]:
     inputs = [values[name] if name in values else graph[name] for name in node.inputs]
     if node.kind != "reshape" and any(isinstance(value, Node) and value.kind == "scalar" for value in inputs):
-        return "", Refusal(node.label, "computes with the size of the image, which may now be any")
+        return "", Refusal(node.label, "computes with the size of the batch or the image, which may be any")
     if node.kind == "reshape":
         inputs = [value for value in inputs if isinstance(value, Value)]
     for rule in rules:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from backstride.surgery.graph import WINDOWED, Node
+from backstride.surgery.graph import BATCH, WINDOWED, Node
 from backstride.surgery.rule import APART, MAPS, Inputs, Rule, letter_of, listed, only, refuse, unit_window
 from backstride.surgery.rules_layout import (
     concatenation,
@@ -201,7 +201,8 @@ def combination(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
         return refuse(node, inputs, "joins values of different forms: " + listed(values))
     for constant in constants:
         if not _broadcasts(constant.shape, first):
-            return refuse(node, inputs, f"adds weights of shape {constant.shape}, which fix the number of positions")
+            shown = str(constant.shape).replace(str(BATCH), "N")
+            return refuse(node, inputs, f"adds weights of shape {shown}, which fix the number of positions")
     result = _combined(node, first)
     if result.form == "view" and any(math.prod(constant.shape) > 1 for constant in constants):
         return Replaced(result, (node,), "its weights are those of the channels of each cell")

@@ -66,6 +66,10 @@ BINARY = ("add", "sub", "rsub", "mul", "truediv", "div", "maximum", "minimum", "
 RESHAPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "getitem", "unflatten", "ravel")
 SLICING = ("getitem", "narrow", "select")
 EXPANDING = ("expand", "expand_as")
+FILLED = (  # with numbers that are none of the tensor's own
+    *("new_tensor", "new_full", "new_zeros", "new_ones", "new_empty"),
+    *("empty_like", "full_like", "ones_like", "zeros_like"),
+)
 REDUCING: Mapping[str, str] = {  # with the names of their arguments
     **dict.fromkeys(("amax", "amin", "max", "mean", "min", "sum"), "input dim keepdim"),
     **dict.fromkeys(("std", "var"), "input dim unbiased keepdim"),

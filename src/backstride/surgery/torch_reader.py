@@ -20,8 +20,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
-from backstride.surgery.graph import Graph, Node
-from backstride.surgery.torch_functions import DROPOUTS, bound, called, fed, function_operation, parts_axis
+from backstride.surgery.graph import BATCH, Graph, Node
+from backstride.surgery.torch_functions import DROPOUTS, FILLED, bound, called, fed, function_operation, parts_axis
 from backstride.surgery.torch_layers import copied, layers_of
 from backstride.surgery.torch_modules import (
     TRANSPOSED,
@@ -32,8 +32,19 @@ from backstride.surgery.torch_modules import (
     resized,
     transposed_to,
 )
-from backstride.surgery.torch_tracer import BATCH, ShapeTracer, UntracedError, original
+from backstride.surgery.torch_numbers import kind_of_filled, kind_of_number
+from backstride.surgery.torch_tracer import ShapeTracer, UntracedError, original
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
+
+ADVICE = {  # by what Python or torch says of a traced tensor
+    "does not support item assignment": (
+        "writes into a part of a tensor, which a graph of calls cannot hold; use torch.cat, torch.where or F.pad"
+    ),
+    "Variable data has to be a tensor": (
+        "makes a torch.autograd.Variable, which every tensor is since PyTorch 0.4; use the tensor itself"
+    ),
+    "expected np.ndarray": "computes with NumPy, which the trace of the image cannot follow; use torch's functions",
+}
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,10 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
         known[node.name] = _describe(node, traced, results, known)
     notes = [
         *([] if same else ["computes more in training mode; the network does what it does in eval()"]),
+        *(
+            f"has a gradient of its own in {kind}; the network has that of its calls"
+            for kind in sorted(set(tracers[1].own_gradients))
+        ),
         *(["computes under torch.no_grad; the network has gradients there"] if tracers[1].without_gradient else []),
     ]
     refusals = tuple(Refusal("forward", note) for note in notes)
@@ -192,7 +207,10 @@ def _trace(name: str, skeleton: nn.Module, tracer: ShapeTracer, shape: tuple[int
         if tracer.is_raised_untraced(error):
             message = f"`input_shape` (={shape}) does not fit `model` (={name}): {where} {said}"
             raise ValueError(message) from error
-        reason = f"cannot be traced, since on what stands for the image it {said}"
+        reason = next(
+            (advice for words, advice in ADVICE.items() if words in str(error)),
+            f"cannot be traced, since on what stands for the image it {said}",
+        )
         raise RefusedError(name, (Refusal(where, reason),)) from error
 
 
@@ -291,9 +309,14 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     if node.op == "output":
         return Node(node.name, "output", inputs, (), "the result")
     if not isinstance(result, torch.Tensor):
-        return _describe_several(node, label, results)
-    if node.op == "get_attr" or (inputs and all(known[name].kind in ("constant", "scalar") for name in inputs)):
-        return Node(node.name, "constant", (), tuple(result.shape), label)
+        return _describe_several(node, label, results, known)
+    filled = called(node) in FILLED  # by the sizes of an image, not by its numbers
+    if (
+        node.op == "get_attr"
+        or filled
+        or (inputs and all(known[name].kind in ("constant", "scalar") for name in inputs))
+    ):
+        return Node(node.name, kind_of_filled(node, results, known), (), tuple(result.shape), label)
     if result.ndim == 0 or result.shape[0] != BATCH:
         return Node(node.name, "unbatched", inputs, tuple(result.shape), label)
     if node.op == "placeholder":
@@ -305,7 +328,7 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, **details)
 
 
-def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any]) -> Node:
+def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any], known: Mapping[str, Node]) -> Node:
     """The plain node for a tuple of tensors, or for a number."""
     inputs = tuple(source.name for source in node.all_input_nodes)
     axis = parts_axis(node, results)
@@ -315,7 +338,9 @@ def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any])
         found, values = function_operation(node, results), results[node][0]
         return Node(node.name, found.kind, inputs[:1], tuple(values.shape[1:]), label, axes=found.axes)
     holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(results[node]))
-    return Node(node.name, "other", inputs, (), label) if holds else Node(node.name, "scalar", (), (), label)
+    if holds:
+        return Node(node.name, "other", inputs, (), label)
+    return Node(node.name, kind_of_number(node, results, known), (), (), label)
 
 
 def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any]) -> Operation:

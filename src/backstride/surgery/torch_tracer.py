@@ -7,18 +7,22 @@ that Python needs at once (a branch, an integer, a loop) are looked up on fake t
 
 from __future__ import annotations
 
+import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute, TraceError
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
-BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
+from backstride.surgery.graph import BATCH
 
 
 class UntracedError(Exception):
@@ -38,6 +42,7 @@ class ShapeTracer(fx.Tracer):
         self._autocast = _autocast()
         self._grad = torch.is_grad_enabled()
         self.without_gradient = False
+        self.own_gradients: list[str] = []
         self._failed: tuple[Exception, nn.Module] | None = None
         self._unmet: tuple[Exception, fx.Node] | None = None
 
@@ -49,9 +54,13 @@ class ShapeTracer(fx.Tracer):
         self.without_gradient |= torch.is_grad_enabled() != self._grad
         return super().create_node(*args, **kwargs)
 
+    def create_arg(self, a: Any) -> Any:
+        """A number of NumPy is one of Python, whose text a graph's code holds."""
+        return super().create_arg(a.item() if isinstance(a, np.generic) else a)
+
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         """The graph of a module's calls."""
-        with _Sizes(self):
+        with _Sizes(self), _PATCHED:
             return super().trace(root, concrete_args)
 
     def create_args_for_root(
@@ -197,13 +206,85 @@ class _Sizes(TorchFunctionMode):
         return cast("Any", found)
 
 
+class _Patched:
+    """While a model is traced in any thread, functions of torch that take no proxies take them."""
+
+    def __init__(self, *places: tuple[Any, str, Callable[[Any], Any]]) -> None:
+        self._places: list[tuple[Any, str, Any, Any]] = [
+            (*place[:2], vars(place[0])[place[1]], place[2]) for place in places
+        ]
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._users += more
+            for owner, name, plain, make in self._places:
+                setattr(owner, name, make(plain) if self._users else plain)
+
+
+def _joined(plain: Any) -> Any:
+    """Sizes given one by one, `torch.zeros(n, 1, h, w)`, as one tuple."""
+
+    @functools.wraps(plain)
+    def made(*sizes: Any, **options: Any) -> Any:
+        joins = len(sizes) > 1 and any(isinstance(size, fx.Proxy) for size in sizes)
+        return plain(sizes, **options) if joins else plain(*sizes, **options)
+
+    return made
+
+
+class _Context:
+    """What an `autograd.Function` keeps for a gradient that nobody will ask for."""
+
+    needs_input_grad = (False,) * 99
+
+    def save_for_backward(self, *_tensors: object) -> None:
+        """Nothing."""
+
+    mark_dirty = mark_non_differentiable = save_for_forward = set_materialize_grads = save_for_backward
+
+
+def _opened(plain: Any) -> Any:
+    """What an `autograd.Function` computes, traced; its own gradient is lost, which is noted."""
+
+    @functools.wraps(plain.__func__)
+    def apply(cls: Any, *args: Any, **options: Any) -> Any:
+        proxies = [arg for arg in args if isinstance(arg, _Shaped)]
+        if not proxies:
+            return plain.__get__(None, cls)(*args, **options)
+        proxies[0].tracer.own_gradients.append(cls.__name__)
+        apart = cls.setup_context is not torch.autograd.Function.setup_context
+        return cls.forward(*args) if apart else cls.forward(_Context(), *args)
+
+    return classmethod(apply)
+
+
+_PATCHED = _Patched(
+    *((torch, name, _joined) for name in ("empty", "ones", "rand", "randn", "zeros")),
+    (torch.autograd.Function, "apply", _opened),
+)
+
+
 class _Shaped(fx.Proxy):
     """A value whose sizes and counts Python may use."""
 
     tracer: Any
 
     def __getattr__(self, k: str) -> Any:
+        if k.startswith("__array"):
+            raise AttributeError(k)
         return _ShapedAttribute(self, k)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        _ = copy
+        return np.asarray(self.tracer.look_up(self.node), dtype)
 
     def __int__(self) -> int:
         return int(self.tracer.look_up(self.node))

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
 
 from backstride.surgery.dense import NOTHING, Densified
-from backstride.surgery.graph import WINDOWED, Node, Window
+from backstride.surgery.graph import Node, Window
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, RESIZING, called
 from backstride.surgery.torch_layers import (
@@ -35,6 +35,7 @@ from backstride.surgery.torch_layers import (
 )
 from backstride.surgery.torch_modules import TRANSPOSED, old_weight_norm, stored_pieces, weight_norm_of
 from backstride.surgery.torch_norms import LocalNorm, local_norm
+from backstride.surgery.torch_numbers import with_native_numbers
 from backstride.surgery.torch_reader import TorchReading, dropout_module
 from backstride.surgery.torch_steps import POOLS, WeightlessCall, weightless
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
@@ -144,9 +145,9 @@ class Writer:
                 self._written[node.name] = self._graph.call_module(name, (find(node.all_input_nodes[0]),))
                 return
             case _:
-                if plain.kind in WINDOWED:
-                    find = self._found_or_native
-                if isinstance(self._reading.results[node], tuple) and plain.kind != "parts":
+                if plain.kind not in ("expand", "reshape") and isinstance(self._reading.results[node], torch.Tensor):
+                    find = with_native_numbers(self._reading, find, self._graph)
+                if called(node) in ("max", "min") and isinstance(self._reading.results[node], tuple):
                     both = self._graph.node_copy(node, find)  # the largest and its place
                     self._written[node.name] = self._graph.call_function(operator.getitem, (both, 0))
                     return
@@ -217,6 +218,7 @@ class Writer:
         if step.kind == "local_norm":
             return self._local_norm(node, step, sources[0])
         if step.kind == "combine":
+            find = with_native_numbers(self._reading, find, self._graph)
             return self._graph.node_copy(node, lambda source: self._over_cells(source, find))
         if step.kind in (*REDUCTIONS, "channelwise"):
             return self._over_channels(node, step, sources[0])
