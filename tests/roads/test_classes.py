@@ -207,3 +207,15 @@ def test_the_commands_print_the_classes(
     with pytest.raises(SystemExit):
         cli.main(["roads", "predict", "data/images", "--checkpoint", str(run[0].out), "--out", "found"])
     assert "labels: 0 background, 1 road, 2 sky" in capsys.readouterr().out
+    _ = Path("data/classes.toml").write_text(
+        "".join(
+            f'[[class]]\nname = "{name}"\nids = [{label}]\n' for label, name in enumerate(sorted(CLASSES, reverse=True))
+        )
+    )
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["roads", *words])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "backstride: the class 'sky' has label 0 in the pictures and 2 in the network; name a table with the classes "
+        "in its order, background, road, sky: --table\n"
+    )

@@ -118,7 +118,7 @@ def test_tables_that_are_none(text: str, complaint: str, tmp_path: Path) -> None
 def test_a_table_that_is_not_there() -> None:
     with pytest.raises(
         ValueError,
-        match="is no file that can be read; name one, or one of bdd100k, camvid, cityscapes, comma10k, mapillary",
+        match="is no file that can be read; name one, or one of bdd100k, camvid, cityscapes, comma10k, mapillary, mapi",
     ):
         _ = read_table(Path("nowhere/classes"))
 

@@ -210,7 +210,8 @@ def _pairs(folder: Path, table: Table, group: Grouping) -> FolderDataset:
         inside = image.relative_to(images)
         name = inside.with_name(image.stem.removesuffix(table.image_suffix))
         mask = masks / name.with_name(f"{name.name}{table.mask_suffix}.png")
-        samples.append(Sample(name.as_posix(), image, mask, group=_group(name, group)))
+        labelled = mask.parent.is_dir()  # a test set has no folder of masks
+        samples.append(Sample(name.as_posix(), image, mask if labelled else None, group=_group(name, group)))
     taken = {sample.mask for sample in samples}
     labels = [path for path in _photographs(masks) if _is_mask(path, table)] if samples else []
     strays = tuple(path for path in labels if path not in taken)

@@ -77,7 +77,7 @@ def _classes(found: Sequence[Labelled], road: Sequence[str]) -> tuple[tuple[str,
     if road:
         return (BACKGROUND, "road"), {name: ROAD if name in road else IGNORE * (name == "ignore") for name in names}
     own = [name for name in names if name not in (BACKGROUND, "ignore")]
-    classes = (BACKGROUND, *sorted(own, key=lambda name: name != "road"))
+    classes = (BACKGROUND, *sorted(own, key=lambda name: (name != "road", name)))  # whichever shape comes first
     if not 2 <= len(classes) <= MOST_CLASSES:
         message = f"it has {len(classes) - 1} classes beside the background; 1 to {MOST_CLASSES - 1} are read"
         raise ValueError(message)

@@ -104,6 +104,13 @@ def _check_classes(pictures: Sequence[str], network: Sequence[str]) -> None:
             f"({', '.join(network)}); name the table of the pictures: --table"
         )
         raise ValueError(message)
+    for label, name in enumerate(pictures):
+        if name in network and network.index(name) != label:
+            message = (
+                f"the class {name!r} has label {label} in the pictures and {network.index(name)} in the network; name "
+                f"a table with the classes in its order, {', '.join(network)}: --table"
+            )
+            raise ValueError(message)
 
 
 def _counter(progress: Progress, total: int, *, quiet: bool) -> Callable[[], None]:

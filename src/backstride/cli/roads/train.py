@@ -170,7 +170,7 @@ def train(
         typer.Option(
             metavar="FILE",
             rich_help_panel=DATA,
-            help="A table of classes in TOML, for masks of other values, or cityscapes, or camvid.",
+            help="A table of classes in TOML, or cityscapes, camvid, bdd100k, comma10k, mapillary, mapillary2.",
         ),
     ] = None,
     group: Annotated[
