@@ -17,7 +17,7 @@ pytest.importorskip("PIL", reason="pictures need Pillow")
 from PIL import Image
 
 from backstride.cli import main
-from surgery.onnx_models import HWC, LENET
+from surgery.onnx_models import HEADS, HWC, LENET
 
 pytestmark = pytest.mark.frameworks
 
@@ -49,6 +49,7 @@ def backstride(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     monkeypatch.chdir(tmp_path)
     _ = (tmp_path / "classifier.onnx").write_bytes(HWC.build(17).SerializeToString())
     _ = (tmp_path / "grey.onnx").write_bytes(LENET.build(17).SerializeToString())
+    _ = (tmp_path / "heads.onnx").write_bytes(HEADS.build(17).SerializeToString())
     rows, columns = np.mgrid[:90, :120]
     waves = 127 + 120 * np.stack([np.sin(rows / 9), np.cos(columns / 7), np.sin((rows + columns) / 11)], -1)
     Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "photo.jpg")
@@ -95,6 +96,38 @@ def test_names_numbers_and_grey(backstride: Shell) -> None:
     found: list[dict[str, Any]] = json.loads(backstride(*words).stdout)["found"]
     assert {entry["name"] for entry in found} <= {"sky", "sea", "sand", "stone", "snow"}
     assert sum(entry["share"] for entry in found) == pytest.approx(1)
+
+
+def test_a_head_is_chosen_by_name_or_position(backstride: Shell) -> None:
+    words = ("transpose", "heads.onnx", "--input", "1x12x11", "--output", "fcn.onnx", "--report", "report.html")
+    for head, name in (("colour", "colour"), ("0", "log"), ("-1", "colour")):
+        done = backstride(*words, "--head", head)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f'head "{name}"' in done.stdout.partition("\n")[0]
+        assert f'At native size the network equals the classifier\'s head "{name}"' in done.stdout
+        page = (backstride.folder / "report.html").read_text()
+        assert f"the classifier&#x27;s head &quot;{name}&quot;" in page
+    found = json.loads(backstride(*words, "--head", "log", "--classes", "3", "--json").stdout)
+    assert (found["heads"], found["head"], found["proof"]["holds"]) == (["log", "colour"], "log", True)
+    assert found["outputs"][0][0] == "n6 (LogSoftmax)"
+    found = json.loads(backstride("segment", "fcn.onnx", "photo.jpg", "--head", "scores", "--json").stdout)
+    assert {entry["label"] for entry in found["found"]} <= {0, 1, 2}
+
+
+def test_without_a_decoder_all_heads_are_kept_and_proved(backstride: Shell) -> None:
+    words = ("transpose", "heads.onnx", "--input", "1x12x11", "--output", "fcn.onnx", "--coarse", "--report", "r.html")
+    done = backstride(*words)
+    assert done.returncode == 0
+    page = (backstride.folder / "r.html").read_text()
+    for name in ("log", "colour"):
+        assert f'equals the classifier\'s head "{name}"' in done.stdout
+        assert f"equals the classifier&#x27;s head &quot;{name}&quot;" in page
+    assert json.loads(backstride(*words, "--json").stdout)["head"] is None
+    done = backstride("segment", "fcn.onnx", "photo.jpg")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "backstride: `head` (=None) must be one of the 2 heads of fcn.onnx, by name or position"
+    )
 
 
 FACTORY = (
@@ -165,6 +198,14 @@ def test_the_weights_of_a_factory_s_network_are_safetensors(backstride: Shell) -
         (
             "transpose classifier.onnx --input 3x18x14 --output x.onnx --report x.txt",
             "`report` (='x.txt') must end in .h",
+        ),
+        (
+            "transpose heads.onnx --input 1x12x11 --output x.onnx",
+            '`head` (=None) must be one of the 2 heads of heads.onnx, by name or position: "log" from n6 (LogSoftmax) ',
+        ),
+        (
+            "transpose heads.onnx --input 1x12x11 --output x.onnx --head 2",
+            "`head` (='2') must be one of the 2 heads of",
         ),
         ("segment classifier.onnx photo.jpg --mean a --output x.png", "`mean` (='a') must be a number"),
     ],

@@ -160,7 +160,7 @@ def check(name: str, folder: Path) -> dict[str, Any]:
     model = drawn(make())
     network, report = convolutionalize(model, shape, se=se)
     image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
-    proofs = [prove(model, network, report, image, output=output) for output in range(len(report.outputs))]
+    proofs = [prove(model, network, report, image, head=output) for output in range(len(report.outputs))]
     found: dict[str, Any] = {
         "holds": [proof.holds for proof in proofs],
         "difference": max(proof.native_difference for proof in proofs),
@@ -190,7 +190,7 @@ def densified(name: str) -> dict[str, Any]:
     model = drawn(make())
     image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
     network, report = convolutionalize(model, shape, se=se, dense="shift_and_stitch")
-    proofs = [prove(model, network, report, image, output=output) for output in range(len(report.outputs))]
+    proofs = [prove(model, network, report, image, head=output) for output in range(len(report.outputs))]
     return {
         "holds": [proof.holds for proof in proofs],
         "expected": [int(proof.expected.sum()) for proof in proofs],

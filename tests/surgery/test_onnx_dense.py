@@ -35,7 +35,7 @@ def test_stitched_cells_are_the_sliding_window(case: Case, opset: int) -> None:
     network, report = convolutionalize(model, case.shape, dense="shift_and_stitch")
     loose.checker.check_model(network, full_check=True)
     for output in range(len(report.outputs)):
-        proof = prove(model, network, report, images(case, (4, 7)), output=output)
+        proof = prove(model, network, report, images(case, (4, 7)), head=output)
         assert proof.holds
         assert proof.expected.all()
         assert proof.deviation.shape == (5, 8)

@@ -47,10 +47,9 @@ def test_weights_lie_beside_the_model_and_come_back(tmp_path: Path) -> None:
 
 def test_a_file_is_converted_to_such_files(tmp_path: Path) -> None:
     loose.save_model(LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="in.bin")
-    _, proof = convert_file(
+    _, (proof,) = convert_file(
         str(tmp_path / "in.onnx"), LENET.shape, tmp_path / "out.onnx", report_path=tmp_path / "out.html"
     )
-    assert proof is not None
     assert proof.holds
     assert (tmp_path / "out.onnx.data").exists()
 

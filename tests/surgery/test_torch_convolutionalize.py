@@ -40,7 +40,7 @@ def test_cells_of_larger_images_equal_the_classifier_on_their_crops(case: Case) 
     size = (case.shape[1] + 19, case.shape[2] + 13)
     image = np.random.default_rng(0).normal(size=(case.shape[0], *size)).astype(np.float32)
     for output, described in enumerate(report.outputs):
-        proof = prove(model, network, report, image, output=output)
+        proof = prove(model, network, report, image, head=output)
         cells = leaves(network(torch.as_tensor(image)[None]))[output].shape[2:]
         assert tuple(cells) == proof.deviation.shape == sizes(report.graph, size)[report.graph.outputs[output].name]
         assert min(cells) > 1, described

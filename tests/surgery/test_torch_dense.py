@@ -36,10 +36,11 @@ def test_stitched_cells_are_the_sliding_window(case: Case) -> None:
         for output, got in enumerate(leaves(network(image))):
             torch.testing.assert_close(got[0], sliding(model, image, rows, columns, output), rtol=1e-9, atol=1e-9)
     assert all(out.stride == (1, 1) for out in report.outputs)
-    proof = prove(model, network, report, image[0])
-    assert proof.holds
-    assert proof.expected.all()
-    assert proof.deviation.shape == (7, 10)
+    for head in report.heads:
+        proof = prove(model, network, report, image[0], head=head.key)
+        assert proof.holds
+        assert proof.expected.all()
+        assert proof.deviation.shape == (7, 10)
 
 
 @st.composite

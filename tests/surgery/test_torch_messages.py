@@ -296,10 +296,31 @@ CALLS = {
     ),
     "two results": (
         lambda: transpose(Heads(), (1, 8, 8)),
-        RefusedError,
+        ValueError,
         (
-            "`model` (=Heads) cannot become fully convolutional: the result: there are 2 of them; a decoder "
-            "starts from one"
+            '`head` (=None) must be one of the 2 heads of Heads, by name or position: "kind" from kind (Linear) or '
+            '"colour" from colour (Linear); the nearest legal value is "kind"'
+        ),
+    ),
+    "no such result": (
+        lambda: convolutionalize(Heads(), (1, 8, 8), head="color"),
+        ValueError,
+        (
+            "`head` (='color') must be one of the 2 heads of Heads, by name or position: "
+            '"kind" from kind (Linear) or "colour" from colour (Linear); the nearest legal value is "colour"'
+        ),
+    ),
+    "no second result": (
+        lambda: transpose(lenet(), (1, 28, 28), head=1),
+        ValueError,
+        "`head` (=1) must be Sequential's only head: 0 from 10 (Linear); the nearest legal value is 0",
+    ),
+    "which to prove": (
+        lambda: prove(Heads(), *convolutionalize(Heads(), (1, 8, 8)), torch.zeros(1, 12, 12)),
+        ValueError,
+        (
+            '`head` (=None) must be one of the 2 heads of the network, by name or position: "kind" from kind (Linear) '
+            'or "colour" from colour (Linear); the nearest legal value is "kind"'
         ),
     ),
     "no scores": (

@@ -19,6 +19,9 @@ def segment(
     network: Annotated[Path, typer.Argument(help="The network: an .onnx or .keras file.")],
     photo: Annotated[Path, typer.Argument(help="A picture of any size.")],
     output: Annotated[Path, typer.Option(help="The overlay, a PNG file.")] = Path("overlay.png"),
+    head: Annotated[
+        str | None, typer.Option(help="Which of several results has the scores: its name, or its position from 0.")
+    ] = None,
     names: Annotated[Path | None, typer.Option(help="A text file with the name of a class in each line.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles; by default, what memory allows.")] = None,
     mean: Annotated[str, typer.Option(help="Subtracted after the scale: 0.5, or 0.485,0.456,0.406.")] = "0",
@@ -40,6 +43,7 @@ def segment(
             network,
             photo,
             output,
+            head=head,
             names=names,
             tile=tile,
             mean=parse.numbers("mean", mean),

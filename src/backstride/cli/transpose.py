@@ -17,6 +17,9 @@ def transpose(
     input: Annotated[str, typer.Option(help="Its native size, channels x rows x columns: 3x224x224.")],
     output: Annotated[Path, typer.Option(help="The network: .onnx, .keras, or .safetensors of a factory's.")],
     report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Which of several results to take: its name, or its position from 0.")
+    ] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
     skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
     decoder: Annotated[str, typer.Option(help="fcn; or unet or linknet, which lift features too.")] = "fcn",
@@ -39,11 +42,12 @@ def transpose(
 
     errors = Console(stderr=True, quiet=as_json)
     with errors.status("transposing"):
-        made, proof = convert_file(
+        made, proofs = convert_file(
             model,
             parse.shape("input", input),
             output,
             report_path=report,
+            head=head,
             classes=classes,
             skips=parse.skips(skips),
             decoder=decoder,
@@ -57,16 +61,23 @@ def transpose(
             "model": made.model,
             "rewrites": [[rewrite.layer, rewrite.result, rewrite.reason] for rewrite in made.rewrites],
             "kept": made.kept,
+            "heads": [head.name for head in made.heads],
+            "head": None if made.head is None else made.head.name,
             "outputs": [[out.name, *map(str, (*out.stride, *out.offset))] for out in made.outputs],
             "padded": made.padded,
             "decoder": made.steps,
             "left_out": [str(refusal) for refusal in made.refusals],
-            "proof": None if proof is None else {"holds": proof.holds, "native_difference": proof.native_difference},
+            "proof": {
+                "holds": all(proof.holds for proof in proofs),
+                "native_difference": max(proof.native_difference for proof in proofs),
+            }
+            if proofs
+            else None,
         }
         typer.echo(json.dumps(data, indent=2))
         return
     console = Console()
     console.print(made)
-    if proof is not None:
+    for proof in proofs:
         console.print(proof)
     console.print(f"written to {output}", style="dim", markup=False)

@@ -41,6 +41,7 @@ def segment(
     photo: Path,
     output: Path,
     *,
+    head: str | int | None = None,
     names: Path | None = None,
     tile: int | None = None,
     mean: Sequence[float] = (0.0,),
@@ -51,10 +52,11 @@ def segment(
 ) -> Segmentation:
     """Label every pixel of a picture and write it with the labels' colours and a legend, as a PNG.
 
-    `network`: an .onnx or .keras file, as `backstride transpose` writes it. `names`: a text file, a
-    class a line, as many as the network has. `tile`: side of the tiles in pixels; None takes the whole
-    picture where memory allows. `mean`, `std`, `scale`: the network gets `(pixel * scale - mean) / std`,
-    pixels from 0 to 255. `opacity`: of the colours. Labels of a tiled picture are those of the whole one.
+    `network`: an .onnx or .keras file, as `backstride transpose` writes it. `head`: which of its results has the
+    scores, where there are several: a name or position. `names`: a text file, a class a line, as many as the network
+    has. `tile`: side of the tiles in pixels; None takes the whole picture where memory allows. `mean`, `std`, `scale`:
+    the network gets `(pixel * scale - mean) / std`, pixels from 0 to 255. `opacity`: of the colours. Labels of a tiled
+    picture are those of the whole one.
 
     Raises `ValueError` for files that are no network or picture and for tiles that are too small.
     """
@@ -64,7 +66,7 @@ def segment(
         raise ValueError(message)
     pixels = read_picture(photo)
     called = _names(names)
-    loaded = load_network(network)
+    loaded = load_network(network, head)
     image = as_input(pixels, loaded.channels, mean, std, scale)
     rows, columns = pixels.shape[:2]
     side = largest_tile((rows, columns), loaded.known) if tile is None else check_tile(tile, loaded.known)

@@ -25,30 +25,30 @@ class Network:
     known: Influence
 
 
-def load_network(path: Path) -> Network:
-    """Load a network; nothing in the file is run as code.
+def load_network(path: Path, head: str | int | None = None) -> Network:
+    """Load a network; nothing in the file is run as code. `head`: which result, where it has several.
 
     Raises `ValueError` in one sentence for other files, and `ImportError` where the framework is missing.
     """
     if path.suffix == ".onnx":
-        return _onnx(path)
+        return _onnx(path, head)
     if path.suffix == ".keras":
-        return _keras(path)
+        return _keras(path, head)
     message = f"`network` (={str(path)!r}) must be the path of an .onnx or .keras file"
     raise ValueError(message)
 
 
-def _onnx(path: Path) -> Network:
+def _onnx(path: Path, head: str | int | None) -> Network:
     from backstride.surgery.onnx_runner import pixel_network  # noqa: PLC0415  loads ONNX
 
-    run, channels, known = pixel_network(path)
+    run, channels, known = pixel_network(path, head)
     return Network(_narrow(run), channels, known or UNKNOWN)
 
 
-def _keras(path: Path) -> Network:
+def _keras(path: Path, head: str | int | None) -> Network:
     from backstride.surgery.keras_runner import pixel_network  # noqa: PLC0415  loads Keras
 
-    run, channels, known = pixel_network(path)
+    run, channels, known = pixel_network(path, head)
     return Network(_narrow(run), channels, known or UNKNOWN)
 
 

@@ -2,6 +2,7 @@
 
 from backstride.surgery.api import convolutionalize, prove, receptive_field, transpose
 from backstride.surgery.file import convert_file
+from backstride.surgery.heads import Head
 from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
 from backstride.surgery.report import Output, Report
@@ -10,6 +11,7 @@ from backstride.surgery.values import Refusal, RefusedError, Rewrite
 from backstride.surgery.weights import load_weights, save_weights
 
 __all__ = [
+    "Head",
     "Output",
     "Proof",
     "Refusal",

@@ -14,18 +14,24 @@ from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
 from backstride.surgery.fields import fields
 from backstride.surgery.graph import WHOLE, Gate, Graph
+from backstride.surgery.heads import Choice
 from backstride.surgery.proof import Proof, compare
 from backstride.surgery.report import Output, Report
 from backstride.surgery.rewrite import rewrite
 from backstride.surgery.speed import measure_speed
-from backstride.surgery.values import RefusedError, Rewriting
+from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 MOST_CLASSES = 2**16
 Name = TypeVar("Name")
 
 
 def convolutionalize(
-    model: Any, input_shape: Sequence[int], *, se: str | None = None, dense: str = "padded"
+    model: Any,
+    input_shape: Sequence[int],
+    *,
+    head: int | str | None = None,
+    se: str | None = None,
+    dense: str = "padded",
 ) -> tuple[Any, Report]:
     """Turn a classifier of images of one size into a network that classifies every place of larger ones.
 
@@ -48,7 +54,9 @@ def convolutionalize(
 
     `model`: a torch.nn.Module that takes (N, C, H, W), an onnx.ModelProto, a keras.Model, or the path of an .onnx
     or .keras file; it is not changed, and the network, of the same kind, has its own copy of the weights.
-    `input_shape`: (C, H, W), the native size. `se`: what a vector that weighs a map's channels (squeeze and
+    `input_shape`: (C, H, W), the native size. `head`: which result the network gives, where the model has several: its
+    position, the key of a dict, the name of an ONNX or Keras output; layers that only others need are left out. None
+    keeps all, packed as the model packs them. `se`: what a vector that weighs a map's channels (squeeze and
     excitation) is pooled from on a larger image: "global", all of the image, or "local", the window of native size
     around each cell; None refuses such layers. `dense`: "padded" keeps the classifier's padding; "valid" leaves out
     the cells that read any; "shift_and_stitch" gives a cell for every crop, one pixel apart, from a classifier that
@@ -62,7 +70,7 @@ def convolutionalize(
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
     _ = _check_option("dense", dense, DENSE)
-    reading, rewriting = _rewritten(applier, model, shape, _gate(se))
+    reading, rewriting = _rewritten(applier, model, shape, Choice(head), _gate(se))
     if dense == "padded":
         return applier.write(reading, rewriting), _report(applier, reading, rewriting)
     made = (stitched if dense == "shift_and_stitch" else valid)(reading.name, rewriting)
@@ -74,6 +82,7 @@ def transpose(
     model: Any,
     input_shape: Sequence[int],
     *,
+    head: int | str | None = None,
     classes: int | None = None,
     skips: str | Sequence[int] = "auto",
     decoder: str = "fcn",
@@ -100,7 +109,23 @@ def transpose(
     >>> list(network.ups)
     ['2', '1', 'image']
 
-    `model`, `input_shape`: as in `convolutionalize`. `classes`: None keeps the classifier's last
+    Of a network with several results, such as a detector's classes and boxes, one becomes the map; the layers that
+    only the others need are not in the network:
+
+    >>> class Detector(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Flatten())
+    ...         self.kind, self.box = nn.Linear(200, 2), nn.Linear(200, 4)
+    ...     def forward(self, x):
+    ...         x = self.body(x)
+    ...         return {"classes": self.kind(x).softmax(1), "boxes": self.box(x)}
+    >>> network, report = transpose(Detector(), (3, 12, 12), head="boxes")
+    >>> network(zeros(1, 3, 20, 31)).shape, report.refusals[0].layer
+    (torch.Size([1, 4, 20, 31]), 'head "classes"')
+
+    `model`, `input_shape`: as in `convolutionalize`. `head`: which result becomes the map, as there; needed where there
+    are several. `classes`: None keeps the classifier's last
     layer as the score; a number replaces it by one with so many rows, the first of them copied, the
     others zero. `skips`: "auto" taps every stride, a tuple names strides, () taps none (FCN-32s on a
     classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn" adds 1x1 scores of
@@ -125,13 +150,15 @@ def transpose(
         )
         raise ValueError(message)
     applier = applier_for("model", model)
-    reading, rewriting = _rewritten(applier, model, shape, _gate(se))
+    reading, rewriting = _rewritten(applier, model, shape, Choice(head, needed=True), _gate(se))
     plan = plan_decoder(reading.name, rewriting, skips, kind, start)
     network = applier.segment(reading, rewriting, plan, classes, freeze=freeze)
     return network, _report(applier, reading, rewriting, plan)
 
 
-def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = None) -> tuple[Output, ...]:
+def receptive_field(
+    model: Any, input_shape: Sequence[int], *, head: int | str | None = None, se: str | None = None
+) -> tuple[Output, ...]:
     """Which pixels each cell of a model's results sees: size, stride and offset, exactly.
 
     >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -157,6 +184,7 @@ def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = 
 
     `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
     one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch also (C, L) and (C, D, H, W).
+    `head`: one of the results, as in `convolutionalize`; None takes all.
     `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map, instance and group
     norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so. Returns an `Output` for each
     result. Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
@@ -168,14 +196,22 @@ def receptive_field(model: Any, input_shape: Sequence[int], *, se: str | None = 
     """
     applier = applier_for("model", model)
     shape = check_input_shape(input_shape, axes=(1, 2, 3) if applier.framework == "PyTorch" else (2,))
-    reading = applier.read(model, shape)
+    reading = applier.read(model, shape, Choice(head))
     rewriting = rewrite(reading.graph, se=_gate(se) or "global", maps=True)
     if rewriting.refusals:
         raise RefusedError(reading.name, rewriting.refusals)
-    return _outputs(rewriting.graph)
+    return _outputs(rewriting.graph, reading)
 
 
-def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: int = 0, timed: bool = False) -> Proof:
+def prove(
+    classifier: Any,
+    network: Any,
+    report: Report,
+    image: Any,
+    *,
+    head: int | str | None = None,
+    timed: bool = False,
+) -> Proof:
     """Compare a network with the classifier that it was made from: at native size, and on a larger image.
 
     >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -190,14 +226,17 @@ def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: 
     Each cell of the network's result is compared with the classifier run on that cell's crop.
     `classifier`, `network`, `report`: what `convolutionalize` or `transpose` took and gave (of a
     transposed network, the coarse scores are compared). `image`: (C, H, W), at least the native size,
-    NumPy or PyTorch. `output`: which result, where there are several. `timed`: measure how much faster
+    NumPy or PyTorch. `head`: which result, where the network has several. `timed`: measure how much faster
     the network is than the classifier on all crops (`Proof.speed`). Both run in evaluation mode.
 
     Raises `TypeError` for what is no model or image, `ValueError` where the image does not fit, or
     the network has another number of classes.
     """
-    run_classifier = applier_for("classifier", classifier).runner(classifier, output)
-    run_network = applier_for("network", network).runner(network, output)
+    chosen = Choice(head, needed=True).among("the network", report.written)
+    place = 0 if chosen is None else chosen.place
+    run_classifier = applier_for("classifier", classifier).runner(classifier, place)
+    run_network = applier_for("network", network).runner(network, 0 if report.head is chosen else place)
+    output = 0 if chosen is None else report.written.index(chosen)
     pixels = to_numpy("image", image)
     channels, *native = report.input_shape
     if pixels.ndim == 4 and pixels.shape[0] == 1:
@@ -210,7 +249,11 @@ def prove(classifier: Any, network: Any, report: Report, image: Any, *, output: 
         )
         raise ValueError(message)
     proof = compare(run_classifier, run_network, report.graph, pixels, output=output)
-    return replace(proof, speed=measure_speed(run_classifier, run_network, report.graph, pixels)) if timed else proof
+    if len(report.heads) > 1:
+        proof = replace(proof, head=str(chosen))
+    if not timed:
+        return proof
+    return replace(proof, speed=measure_speed(run_classifier, run_network, report.graph, pixels, output=output))
 
 
 def _check_option(name: str, value: object, legal: tuple[Name, ...]) -> Name:
@@ -229,8 +272,10 @@ def _gate(se: str | None) -> Gate | None:
     raise ValueError(message)
 
 
-def _rewritten(applier: Applier, model: Any, shape: tuple[int, ...], se: Gate | None) -> tuple[Reading, Rewriting]:
-    reading = applier.read(model, shape)
+def _rewritten(
+    applier: Applier, model: Any, shape: tuple[int, ...], choice: Choice, se: Gate | None
+) -> tuple[Reading, Rewriting]:
+    reading = applier.read(model, shape, choice)
     rewriting = rewrite(reading.graph, se=se)
     if rewriting.refusals:
         raise RefusedError(reading.name, rewriting.refusals)
@@ -254,8 +299,9 @@ def check_input_shape(input_shape: object, axes: Sequence[int] = (2,)) -> tuple[
     return shape
 
 
-def _outputs(graph: Graph) -> tuple[Output, ...]:
+def _outputs(graph: Graph, reading: Reading) -> tuple[Output, ...]:
     found = fields(graph)
+    heads = reading.heads if reading.head is None else (reading.head,)
     return tuple(
         Output(
             node.label,
@@ -265,14 +311,17 @@ def _outputs(graph: Graph) -> tuple[Output, ...]:
             tuple(field.offset for field in found[node.name]),
             any(graph[name].kind in WHOLE for name in graph.ancestors(node.name)),
             any(graph[name].kind in ("conv_transpose", "resize") for name in graph.ancestors(node.name)),
+            head.name,
         )
-        for node in graph.outputs
+        for head, node in zip(heads, graph.outputs, strict=True)
     )
 
 
 def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
     graph = rewriting.graph
     kept = sum(node.kind not in ("input", "output") and node.name not in rewriting.replaced for node in graph)
+    chosen = f"is not the chosen head, which is {reading.head}; what only it needs is not in the network"
+    others = () if reading.head is None else tuple(head for head in reading.heads if head != reading.head)
     return Report(
         model=reading.name,
         framework=applier.framework,
@@ -280,8 +329,14 @@ def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Deco
         rewrites=rewriting.rewrites,
         kept=kept,
         padded=padded_layers(graph),
-        outputs=_outputs(graph),
+        outputs=_outputs(graph, reading),
         graph=graph,
         decoder=plan,
-        refusals=(*reading.notes, *(() if plan is None else plan.refusals)),
+        refusals=(
+            *(Refusal(f"head {head}", chosen) for head in others),
+            *reading.notes,
+            *(() if plan is None else plan.refusals),
+        ),
+        heads=reading.heads,
+        head=reading.head,
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
 from backstride.surgery.graph import Graph
+from backstride.surgery.heads import Choice, Head
 from backstride.surgery.proof import Run
 from backstride.surgery.values import Refusal, Rewriting
 
@@ -16,7 +17,8 @@ from backstride.surgery.values import Refusal, Rewriting
 class Reading(Protocol):
     """A model that was read; the applier's own data stands beside these.
 
-    `notes`: parts of the model that the graph leaves out.
+    `notes`: parts of the model that the graph leaves out. `heads`: all that it has; `head`: the one that the graph
+    gives alone, None where it gives all.
     """
 
     @property
@@ -34,14 +36,24 @@ class Reading(Protocol):
         """What was left out, with the reason."""
         ...
 
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The model's results."""
+        ...
+
+    @property
+    def head(self) -> Head | None:
+        """The chosen one."""
+        ...
+
 
 class Applier(Protocol):
     """Reads models of a framework into graphs, and writes rewritten graphs as its models."""
 
     framework: ClassVar[str]
 
-    def read(self, model: Any, input_shape: tuple[int, ...]) -> Reading:
-        """The model as a graph, with all that `write` needs."""
+    def read(self, model: Any, input_shape: tuple[int, ...], choice: Choice) -> Reading:
+        """The model as a graph, with all that `write` needs; what a chosen head does not need is left out."""
         ...
 
     def write(self, reading: Any, rewriting: Rewriting, dense: Densified | None = None) -> Any:

@@ -119,14 +119,11 @@ def plan_decoder(
 ) -> Decoder:
     """Plan the decoder of a rewritten classifier. `skips`: "auto" or strides of taps.
 
-    Raises `RefusedError` where the classifier has several results or no score layer, and
-    `ValueError` where `skips` names a stride that has no tap.
+    The classifier gives one result. Raises `RefusedError` where it has no score layer, and `ValueError` where
+    `skips` names a stride that has no tap.
     """
     graph = rewriting.graph
-    if len(graph.outputs) != 1:
-        reason = f"there are {len(graph.outputs)} of them; a decoder starts from one"
-        raise RefusedError(model, (Refusal("the result", reason),))
-    result = graph.outputs[0]
+    (result,) = graph.outputs
     softmax = result.name if result.kind == "softmax" else None
     top = graph[result.inputs[0]] if softmax else result
     found = fields(graph)

@@ -130,7 +130,7 @@ def _cropped(graph: Graph, crops: Mapping[str, tuple[tuple[int, int], ...]]) -> 
         if node.kind != "output":
             nodes.append(node)
             continue
-        for name in node.inputs:
+        for name in dict.fromkeys(node.inputs):
             ones = (1,) * len(crops[name])
             pads = tuple((-before, -after) for before, after in crops[name])
             shape = (graph[name].shape[0], *ones)

@@ -14,6 +14,7 @@ import numpy as np
 
 from backstride.files import beside, check_file, write_beside
 from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
+from backstride.surgery.heads import Head
 from backstride.surgery.page import page
 from backstride.surgery.proof import Proof
 from backstride.surgery.report import Report
@@ -29,6 +30,7 @@ def convert_file(
     output: Path,
     *,
     report_path: Path | None = None,
+    head: int | str | None = None,
     classes: int | None = None,
     skips: str | Sequence[int] = "auto",
     decoder: str = "fcn",
@@ -36,13 +38,14 @@ def convert_file(
     coarse: bool = False,
     dense: str = "padded",
     se: str | None = None,
-) -> tuple[Report, Proof | None]:
+) -> tuple[Report, tuple[Proof, ...]]:
     """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
 
     `model`: the path of an .onnx or .keras file, or `package.module:factory`, a function without
     arguments that gives a torch.nn.Module. `output`: a file of the same kind; of a factory's
     network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder; `dense`
-    then chooses the cells, as in `convolutionalize`. The others as in `transpose`.
+    then chooses the cells, as in `convolutionalize`, and without `head` the network keeps all of the model's results.
+    The others as in `transpose`. Returns the report and, where it is asked for, a proof of each result.
 
     Raises `ValueError` in one sentence for what cannot be read, transposed or written; then no file is.
     """
@@ -63,20 +66,21 @@ def convert_file(
             message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
             raise ImportError(message)
     classifier = _loaded(model, suffix)
-    options: dict[str, Any] = {"se": se, "dense": dense}
+    options: dict[str, Any] = {"head": head, "se": se, "dense": dense}
     if not coarse:
         _refuse_dense(dense)
-        options = {"se": se, "classes": classes, "skips": skips, "decoder": decoder, "init": init}
+        options = {"head": head, "se": se, "classes": classes, "skips": skips, "decoder": decoder, "init": init}
     network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
     if report_path is None:
         _save(network, output)
-        return report, None
+        return report, ()
     with beside(report_path) as part:  # where the report cannot be written, no network is either
-        compared = network if coarse or classes is None else convolutionalize(classifier, shape, se=se)[0]
-        proof = _proved(classifier, compared, report, shape)
-        _ = part.write_text(page(report, proof), encoding="utf-8")
+        place = None if report.head is None else report.head.place
+        compared = network if coarse or classes is None else convolutionalize(classifier, shape, head=place, se=se)[0]
+        proofs = tuple(_proved(classifier, compared, report, written) for written in report.written)
+        _ = part.write_text(page(report, *proofs), encoding="utf-8")
         _save(network, output)
-    return report, proof
+    return report, proofs
 
 
 def _refuse_dense(dense: str) -> None:
@@ -129,11 +133,12 @@ def _loaded(model: str, suffix: str) -> Any:
     return made.eval()
 
 
-def _proved(classifier: Any, network: Any, report: Report, shape: tuple[int, ...]) -> Proof:
+def _proved(classifier: Any, network: Any, report: Report, head: Head) -> Proof:
     """The proof on a random image two strides larger than the native one."""
     more = 2 * int(max(max(output.stride) for output in report.outputs))
-    size = (shape[0], shape[1] + more, shape[2] + more)
-    return prove(classifier, network, report, np.random.default_rng(0).random(size).astype(np.float32))
+    channels, rows, columns = report.input_shape
+    image = np.random.default_rng(0).random((channels, rows + more, columns + more)).astype(np.float32)
+    return prove(classifier, network, report, image, head=head.place)
 
 
 def _save(network: Any, output: Path) -> None:

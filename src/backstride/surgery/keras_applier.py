@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from backstride.surgery.applier import suffix_of
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
+from backstride.surgery.heads import Choice
 from backstride.surgery.keras_decoder import segmenter
 from backstride.surgery.keras_file import load
 from backstride.surgery.keras_reader import KerasReading, read
@@ -22,9 +23,9 @@ class KerasApplier:
 
     framework: ClassVar[str] = "Keras"
 
-    def read(self, model: Any, input_shape: tuple[int, ...]) -> KerasReading:
+    def read(self, model: Any, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
         """Go through the calls of the model."""
-        return read(_loaded(model), input_shape)
+        return read(_loaded(model), input_shape, choice)
 
     def write(self, reading: KerasReading, rewriting: Rewriting, dense: Densified | None = None) -> Any:
         """The fully convolutional model."""

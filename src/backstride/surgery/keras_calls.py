@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backstride.surgery.heads import Choice, Head
 from backstride.surgery.names import free_name
 from backstride.surgery.values import Refusal, RefusedError
 
@@ -47,14 +48,16 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """All calls in order, the image and the results, as the model packs them.
+    """All calls in order, the image and the results, as the model packs them, or the chosen head alone.
 
-    `notes`: layers that do nothing at inference and are left out, with the reason.
+    `notes`: layers that do nothing at inference and are left out, with the reason. `heads`: all that the model has.
     """
 
     image: Ref
     calls: tuple[Call, ...]
     packed: Any
+    heads: tuple[Head, ...]
+    head: Head | None
     notes: tuple[Refusal, ...] = ()
 
     @property
@@ -63,8 +66,8 @@ class Calls:
         return tuple(keras.tree.flatten(self.packed))
 
 
-def calls_of(model: Any, shape: tuple[int, int, int]) -> Calls:
-    """Go through a built model for images of `shape` (H, W, C).
+def calls_of(model: Any, shape: tuple[int, int, int], choice: Choice) -> Calls:
+    """Go through a built model for images of `shape` (H, W, C), all of it or a chosen head.
 
     Raises `RefusedError` for subclassed models and several inputs, `ValueError` where a layer does
     not take an image of this shape.
@@ -76,11 +79,44 @@ def calls_of(model: Any, shape: tuple[int, int, int]) -> Calls:
     if len(functional.inputs) != 1 or len(functional.inputs[0].shape) != 4:
         reason = f"takes {len(functional.inputs)} inputs of {[tuple(entry.shape[1:]) for entry in functional.inputs]}"
         raise RefusedError(model.name, (Refusal("the model", f"{reason}; a classifier takes one image alone"),))
+    heads = heads_of(model)
+    head = choice.among(model.name, heads)
     walk = _Walk(model.name, shape)
     image = Ref("image", (None, *shape))
-    results = walk.through(functional, [image])
+    results = walk.through(functional, [image], [entry.place for entry in heads] if head is None else [head.place])
     packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
-    return Calls(image, tuple(walk.calls), keras.tree.pack_sequence_as(packed, results), tuple(walk.notes))
+    packed = keras.tree.pack_sequence_as(packed, results) if head is None else results[0]
+    return Calls(image, tuple(walk.calls), packed, heads, head, tuple(walk.notes))
+
+
+def heads_of(model: Any) -> tuple[Head, ...]:
+    """The outputs of a model whose calls are known.
+
+    They have the keys of what packs them in a dict, else the names that Keras gives them, where these are unlike.
+    """
+    functional = _functional(model)
+    if functional is None:
+        return ()
+    packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
+    layers = _layers(functional, deep=True)
+    called = [[layer.name for layer in known] for known in (_layers(functional, deep=False), layers)]
+    heads: list[Head] = []
+    for place, ((path, _), layer) in enumerate(zip(keras.tree.flatten_with_path(packed), layers, strict=True)):
+        own = [names[place] for names in called if names.count(names[place]) == 1]
+        keyed = any(isinstance(key, str) for key in path)
+        name = ".".join(map(str, path)) if keyed else (*own, str(place))[0]
+        heads.append(Head(place, name, f"{layer.name} ({type(layer).__name__})"))
+    return tuple(heads)
+
+
+def _layers(functional: Any, *, deep: bool) -> list[Any]:
+    """What gives each output: a nested model, or with `deep` the layer in it."""
+    found: list[Any] = []
+    for entry in functional.outputs:
+        operation, _, place = entry._keras_history  # noqa: SLF001  the same
+        inner = _functional(operation) if deep else None
+        found.append(operation if inner is None else _layers(inner, deep=True)[place])
+    return found
 
 
 def is_own(layer: Any) -> bool:
@@ -111,12 +147,12 @@ class _Walk:
         self._shape = shape
         self._names: set[str] = {"image"}
 
-    def through(self, functional: Any, given: list[Ref]) -> list[Ref]:
-        """Walk a functional model on these inputs; gives its results."""
+    def through(self, functional: Any, given: list[Ref], places: Sequence[int]) -> list[Ref]:
+        """Walk a functional model on these inputs; gives its results at these places."""
         known: dict[int, Ref] = {id(entry): ref for entry, ref in zip(functional.inputs, given, strict=True)}
-        for node in _nodes(functional):
-            if node.is_input or any(id(entry) not in known for entry in node.arguments.keras_tensors):
-                continue
+        outputs = [functional.outputs[place] for place in places]
+        needed = {id(entry) for entry in outputs}
+        for node in _needed(functional, needed):
             args, kwargs = node.arguments.fill_in(known)
             inner = _functional(node.operation)
             if _augments(node.operation):
@@ -125,11 +161,14 @@ class _Walk:
                 self.notes.append(Refusal(label, "changes images in training alone, and no labels with them"))
             elif inner is not None:
                 refs = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
-                results = self.through(inner, refs)
+                read = [place for place, entry in enumerate(node.outputs) if id(entry) in needed]
+                results = self.through(inner, refs, read)
+                known.update({id(node.outputs[place]): ref for place, ref in zip(read, results, strict=True)})
+                continue
             else:
                 results = [self._call(node.operation, args, kwargs, len(node.outputs))]
             known.update({id(entry): ref for entry, ref in zip(node.outputs, results, strict=False)})
-        return [known[id(entry)] for entry in functional.outputs]
+        return [known[id(entry)] for entry in outputs]
 
     def _call(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Ref:
         while is_own(operation) and isinstance(operation, keras.layers.SpectralNormalization):
@@ -165,8 +204,13 @@ def _augments(operation: Any) -> bool:
     return is_own(operation) and (name in AUGMENTING or (name.startswith("Random") and name != "RandomCrop"))
 
 
-def _nodes(functional: Any) -> Iterator[Any]:
-    """The nodes in an order in which they can run."""
+def _needed(functional: Any, needed: set[int]) -> list[Any]:
+    """The nodes that the tensors of these ids need, whose ids join them, in an order in which they can run."""
     depths: dict[int, list[Any]] = functional._nodes_by_depth  # noqa: SLF001  Keras has no public name for it
-    for depth in sorted(depths, reverse=True):
-        yield from depths[depth]
+    found: list[Any] = []
+    for depth in sorted(depths):
+        for node in reversed(depths[depth]):
+            if not node.is_input and any(id(entry) in needed for entry in node.outputs):
+                found.append(node)
+                needed.update(id(entry) for entry in node.arguments.keras_tensors)
+    return found[::-1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstride.surgery.graph import Graph, Node
+from backstride.surgery.heads import Choice, Head
 from backstride.surgery.keras_calls import Calls, calls_of
 from backstride.surgery.keras_operations import nodes_of, plain_shape
 from backstride.surgery.values import Refusal
@@ -21,19 +22,29 @@ class KerasReading:
     notes: tuple[Refusal, ...] = ()
 
     @property
+    def heads(self) -> tuple[Head, ...]:
+        """The model's results."""
+        return self.calls.heads
+
+    @property
+    def head(self) -> Head | None:
+        """The chosen one."""
+        return self.calls.head
+
+    @property
     def name(self) -> str:
         """The model's name."""
         return str(self.model.name)
 
 
-def read(model: Any, input_shape: tuple[int, ...]) -> KerasReading:
-    """Read a model for images of `input_shape` (C, H, W), which it takes as (H, W, C).
+def read(model: Any, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
+    """Read a model for images of `input_shape` (C, H, W), which it takes as (H, W, C), all of it or a chosen head.
 
     Raises `RefusedError` for models whose calls are not known, and `ValueError` where a layer does
     not take images of this shape.
     """
     channels, rows, columns = input_shape
-    calls = calls_of(model, (rows, columns, channels))
+    calls = calls_of(model, (rows, columns, channels), choice)
     nodes = [Node(calls.image.name, "input", (), plain_shape(calls.image.shape), "image")]
     for call in calls.calls:
         nodes.extend(nodes_of(call))

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.surgery.heads import Choice
 from backstride.surgery.influence import Influence, from_json
+from backstride.surgery.keras_calls import heads_of
 from backstride.surgery.keras_decoder import COARSE, RESULT
 from backstride.surgery.keras_file import load
 from backstride.surgery.keras_layers import Coarse
@@ -39,8 +41,13 @@ def runner(model: Any, output: int = 0, *, coarse: bool = True) -> Callable[[Ima
     return run
 
 
-def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influence | None]:
-    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling."""
+def pixel_network(
+    path: Path, head: str | int | None = None
+) -> tuple[Callable[[Images], Images], int, Influence | None]:
+    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling.
+
+    `head`: which result, where it has several.
+    """
     model = load(path)
     shape = model.inputs[0].shape
     if len(model.inputs) != 1 or len(shape) != 4 or shape[3] is None or any(shape[1:3]):
@@ -50,4 +57,5 @@ def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influenc
         raise ValueError(message)
     found = next((layer for layer in model.layers if isinstance(layer, Coarse)), None)
     known = from_json(found.influence) if found is not None and found.influence else None
-    return runner(model, coarse=False), int(shape[3]), known
+    chosen = Choice(head, needed=True).among(path.name, heads_of(model))
+    return runner(model, 0 if chosen is None else chosen.place, coarse=False), int(shape[3]), known

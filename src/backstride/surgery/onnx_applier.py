@@ -10,6 +10,7 @@ import onnx
 
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
+from backstride.surgery.heads import Choice
 from backstride.surgery.onnx_decoder import segmenter
 from backstride.surgery.onnx_file import checked, load
 from backstride.surgery.onnx_quantised import unquantised
@@ -27,9 +28,9 @@ class OnnxApplier:
 
     framework: ClassVar[str] = "ONNX"
 
-    def read(self, model: Model, input_shape: tuple[int, ...]) -> OnnxReading:
+    def read(self, model: Model, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
         """Work out the shapes of the graph."""
-        return read(_loaded(model), _name(model), input_shape)
+        return read(_loaded(model), _name(model), input_shape, choice)
 
     def write(self, reading: OnnxReading, rewriting: Rewriting, dense: Densified | None = None) -> onnx.ModelProto:
         """The fully convolutional model."""

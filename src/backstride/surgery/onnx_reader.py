@@ -6,7 +6,7 @@ exports it, is a permuted (C, H, W) one. Nodes have the names of the tensors tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
@@ -14,6 +14,7 @@ from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
 from backstride.surgery.graph import BATCH, Graph, Node
+from backstride.surgery.heads import Choice, Head
 from backstride.surgery.onnx_file import opset_of
 from backstride.surgery.onnx_operations import Call, meaning
 from backstride.surgery.onnx_quantised import NOTE, refuse_whole_numbers
@@ -39,11 +40,18 @@ class OnnxReading:
     calls: Mapping[str, Call]
     biases: Mapping[str, tuple[Call, Tensor]]
     graph: Graph
+    heads: tuple[Head, ...]
+    head: Head | None
     notes: tuple[Refusal, ...] = ()
 
+    @property
+    def outputs(self) -> tuple[onnx.ValueInfoProto, ...]:
+        """The results that the graph gives."""
+        return _outputs(self.model, self.head)
 
-def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...]) -> OnnxReading:
-    """Read a model for images of `input_shape` (C, H, W).
+
+def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
+    """Read a model for images of `input_shape` (C, H, W), all of it or a chosen head.
 
     Raises `RefusedError` for operations without a fixed shape and for several inputs, and
     `ValueError` where a node does not take images of this shape.
@@ -54,12 +62,51 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...]) -> Onn
     batch = _batch(image)
     shape = (batch, *input_shape[1:], input_shape[0]) if last else (batch, *input_shape)
     _check_declared(name, image, shape, input_shape)
-    tensors = _shapes(model, name, image, shape, input_shape)
-    calls = _calls(model, tensors)
-    biases = _biases(model, calls)
-    graph = _graph(model, calls, biases, tensors, image.name, batch, input_shape if last else None)
+    heads = heads_of(model)
+    head = choice.among(name, heads)
+    results = tuple(entry.name for entry in _outputs(model, head))
+    needed = _needed(model, results)
+    tensors = _shapes(Shapes(model, image, shape), needed, name, input_shape)
+    calls = _calls(needed, results, tensors, opset_of(model))
+    biases = _biases(results, calls)
+    graph = _graph(results, calls, biases, tensors, image.name, batch, input_shape if last else None)
     notes = tuple(Refusal(name, entry.value) for entry in model.metadata_props if entry.key == NOTE)
-    return OnnxReading(model, name, image, last, tensors, calls, biases, graph, notes)
+    return OnnxReading(model, name, image, last, tensors, calls, biases, graph, heads, head, notes)
+
+
+def heads_of(model: onnx.ModelProto) -> tuple[Head, ...]:
+    """The outputs that are not stored ones."""
+    stored = {entry.name for entry in model.graph.initializer}
+    labels = {name: label(node) for node in model.graph.node for name in node.output}
+    return tuple(
+        Head(place, entry.name, labels.get(entry.name, "the image"))
+        for place, entry in enumerate(model.graph.output)
+        if entry.name not in stored
+    )
+
+
+def _outputs(model: onnx.ModelProto, head: Head | None) -> tuple[onnx.ValueInfoProto, ...]:
+    outputs = tuple(model.graph.output)
+    return outputs if head is None else (outputs[head.place],)
+
+
+def _needed(model: onnx.ModelProto, results: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes that the results need, in order."""
+    wanted = set(results)
+    needed: list[onnx.NodeProto] = []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            needed.append(node)
+            wanted.update(_read_by(node))
+    return needed[::-1]
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node reads, and those that the graphs inside it read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (*attribute.g.node, *(inner for graph in attribute.graphs for inner in graph.node)):
+            yield from _read_by(inner)
 
 
 def image_of(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
@@ -117,15 +164,10 @@ def _check_declared(
 
 
 def _shapes(
-    model: onnx.ModelProto,
-    name: str,
-    image: onnx.ValueInfoProto,
-    shape: tuple[int, ...],
-    input_shape: tuple[int, ...],
+    shapes: Shapes, nodes: Sequence[onnx.NodeProto], name: str, input_shape: tuple[int, ...]
 ) -> Mapping[str, Tensor]:
-    shapes = Shapes(model, image, shape)
     try:
-        shapes.run(model.graph.node)
+        shapes.run(nodes)
     except onnx.defs.SchemaError:
         assert shapes.current is not None
         raise RefusedError(name, (Refusal(label(shapes.current), "no rule knows this operation"),)) from None
@@ -152,27 +194,22 @@ def label(node: onnx.NodeProto) -> str:
     return f"{node.name or next(iter(node.output), '')} ({node.op_type})"
 
 
-def _calls(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> Mapping[str, Call]:
-    """What gives each tensor, for those that the results need."""
-    wanted = {entry.name for entry in model.graph.output}
-    needed: list[onnx.NodeProto] = []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            needed.append(node)
-            wanted.update(node.input)
-    opset = opset_of(model)
+def _calls(
+    nodes: Sequence[onnx.NodeProto], results: Sequence[str], tensors: Mapping[str, Tensor], opset: int
+) -> Mapping[str, Call]:
+    """What gives each tensor that is read."""
+    wanted = {*results, *(name for node in nodes for name in _read_by(node))}
     found: dict[str, Call] = {}
-    for node in reversed(needed):
+    for node in nodes:
         sources = tuple(tensors[name] if name else None for name in node.input)
         for name in (name for name in node.output if name and name in wanted):
             found[name] = Call(node, sources, tensors[name], opset)
     return found
 
 
-def _biases(model: onnx.ModelProto, calls: Mapping[str, Call]) -> Mapping[str, tuple[Call, Tensor]]:
+def _biases(results: Sequence[str], calls: Mapping[str, Call]) -> Mapping[str, tuple[Call, Tensor]]:
     """The sums that add a stored vector to the product before them and to nothing else: by the sum's result."""
     uses: dict[str, int] = {}
-    results = [entry.name for entry in model.graph.output]
     for name in (*results, *(name for call in calls.values() for name in call.node.input)):
         uses[name] = uses.get(name, 0) + 1
     found: dict[str, tuple[Call, Tensor]] = {}
@@ -190,7 +227,7 @@ def _biases(model: onnx.ModelProto, calls: Mapping[str, Call]) -> Mapping[str, t
 
 
 def _graph(  # noqa: PLR0917  what a reading is made of
-    model: onnx.ModelProto,
+    results: tuple[str, ...],
     calls: Mapping[str, Call],
     biases: Mapping[str, tuple[Call, Tensor]],
     tensors: Mapping[str, Tensor],
@@ -220,11 +257,10 @@ def _graph(  # noqa: PLR0917  what a reading is made of
                     nodes[source] = Node(source, "constant", (), tensors[source].shape, source)
             nodes[name] = found
     result = free_name("result", tensors)
-    names = tuple(entry.name for entry in model.graph.output)
-    for name in names:
+    for name in results:
         if name not in nodes:
             nodes[name] = Node(name, "constant", (), tensors[name].shape, name)
-    nodes[result] = Node(result, "output", names, (), "the result")
+    nodes[result] = Node(result, "output", results, (), "the result")
     return Graph(tuple(nodes.values()))
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from backstride.surgery.heads import Choice
 from backstride.surgery.influence import KEY, Influence, from_json
 from backstride.surgery.onnx_file import load
-from backstride.surgery.onnx_reader import image_of, is_channels_last
+from backstride.surgery.onnx_reader import heads_of, image_of, is_channels_last
 from backstride.surgery.onnx_save import is_large, save
 
 COARSE, RESULT = "backstride.coarse", "backstride.result"
@@ -35,8 +36,13 @@ def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images
     return run
 
 
-def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influence | None]:
-    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling."""
+def pixel_network(
+    path: Path, head: str | int | None = None
+) -> tuple[Callable[[Images], Images], int, Influence | None]:
+    """A network's file as a function of images (N, C, H, W), C, and what the file says for tiling.
+
+    `head`: which result, where it has several.
+    """
     model = load(path)
     notes = {entry.key: entry.value for entry in model.metadata_props}
     image = image_of(model, path.name)
@@ -48,7 +54,9 @@ def pixel_network(path: Path) -> tuple[Callable[[Images], Images], int, Influenc
         )
         raise ValueError(message)
     known = from_json(notes[KEY]) if KEY in notes else None
-    return Session(model, model.graph.output[0].name), sizes[3] if last else sizes[1], known
+    chosen = Choice(head, needed=True).among(path.name, heads_of(model))
+    result = model.graph.output[0 if chosen is None else chosen.place].name
+    return Session(model, result), sizes[3] if last else sizes[1], known
 
 
 class Session:

@@ -50,7 +50,7 @@ class Writer:
         """The fully convolutional model."""
         self.write_nodes()
         outputs: list[onnx.ValueInfoProto] = []
-        entries, crops = list(self.reading.model.graph.output), self._densified.crops
+        entries, crops = self.reading.outputs, self._densified.crops
         found = [self.find(entry.name) for entry in entries]
         last = {entry.name for entry in entries if self._rewriting.values[entry.name].form == "map_last"}
         for name in {entry.name for entry in entries} & set(found) if crops or last else ():

@@ -21,13 +21,13 @@ LEGEND = """<p class="legend"><span class="must"></span>must be equal, and is<sp
 and is not<span class="equal"></span>is equal<span class="other"></span>differs, as it may</p>"""
 
 
-def page(report: Report, proof: Proof | None = None) -> str:
+def page(report: Report, *proofs: Proof) -> str:
     """The whole page.
 
-    The parts are `Report.to_html` and, where there is one, `Proof.to_html`; all names are escaped.
+    The parts are `Report.to_html` and the `Proof.to_html` of each proof; all names are escaped.
     """
     title = escape(f"{report.model}, transposed")
-    proved = "" if proof is None else f"<h2>Proof</h2>{proof.to_html()}{LEGEND}"
+    proved = "".join(f"<h2>Proof</h2>{proof.to_html()}{LEGEND}" for proof in proofs)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'

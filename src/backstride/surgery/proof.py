@@ -32,7 +32,8 @@ class Proof:
     padding otherwise than their crop does, and whose crop starts where the cells of all layers do, so must be equal.
     `exact`: cells that are equal, within 1e-5 of the largest score that the classifier gives on the image.
     `padded`: the layers that read padding in a crop where the image has pixels, or pool all of it.
-    `speed`: against the sliding-window classifier on the same image, where it was measured.
+    `speed`: against the sliding-window classifier on the same image, where it was measured. `head`: which result was
+    compared, in words, where the classifier has several.
     """
 
     native_difference: float
@@ -42,6 +43,7 @@ class Proof:
     exact: NDArray[np.bool_]
     padded: tuple[str, ...]
     speed: Speed | None = None
+    head: str = ""
 
     @property
     def holds(self) -> bool:
@@ -63,9 +65,8 @@ class Proof:
         compared = int(np.sum(~np.isnan(self.deviation)))
         others = compared - int(np.sum(self.expected))
         verdict = "equals" if self.native_equal else "DIFFERS FROM"
-        found = [
-            f"At native size the network {verdict} the classifier: largest difference {self.native_difference:.2g}."
-        ]
+        whose = f"the classifier's head {self.head}" if self.head else "the classifier"
+        found = [f"At native size the network {verdict} {whose}: largest difference {self.native_difference:.2g}."]
         rows, columns = self.deviation.shape
         found.append(
             f"On the larger image, {compared} of {rows} x {columns} cells were compared with the classifier on their "

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.fields import fields, periods
 from backstride.surgery.graph import Graph
+from backstride.surgery.heads import Head
 from backstride.surgery.values import Refusal, Rewrite
 
 Exact: TypeAlias = tuple[Fraction, ...]
@@ -22,7 +23,8 @@ class Output:
     Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
     the coordinate p. `size`: how many cells there are at native size. `whole`: whether a layer that sees all of the
     image stands before, so that every cell does; the numbers leave it out. `bound`: whether they are an upper bound,
-    since cells behind an upsampling see different numbers of pixels.
+    since cells behind an upsampling see different numbers of pixels. `name`: the layer that gives the output, `head`:
+    what the model's result is called.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Output:
     offset: Exact
     whole: bool = False
     bound: bool = False
+    head: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Report:
     `rewrites`: each layer that changed, with the rule and why it is the same function. `kept`: how
     many layers run unchanged. `padded`: the layers that read padding in a crop where a larger image
     has pixels. `outputs`: where the cells lie. `decoder`: the plan of `transpose`. `refusals`: what
-    was left out, with the reason. `graph`: the network as plain data.
+    was left out, with the reason. `graph`: the network as plain data. `heads`: all results of the model. `head`: the
+    one that the network gives alone; None where it gives all, packed as the model packs them.
     """
 
     model: str
@@ -54,6 +58,13 @@ class Report:
     graph: Graph
     decoder: Decoder | None = None
     refusals: tuple[Refusal, ...] = ()
+    heads: tuple[Head, ...] = ()
+    head: Head | None = None
+
+    @property
+    def written(self) -> tuple[Head, ...]:
+        """The heads that the network has, one for each of `outputs`."""
+        return self.heads if self.head is None else (self.head,)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -98,7 +109,7 @@ class Report:
                 "Outputs",
                 ["output", "cells at native size", "receptive field", "stride", "offset"],
                 [
-                    (out.name, _by(out.size), _by(out.receptive_field), _by(out.stride), _by(out.offset))
+                    (self._called(out), _by(out.size), _by(out.receptive_field), _by(out.stride), _by(out.offset))
                     for out in self.outputs
                 ],
             ),
@@ -107,12 +118,16 @@ class Report:
         ]
         return [table for table in tables if table[2]]
 
+    def _called(self, output: Output) -> str:
+        return f"{output.head}: {output.name}" if len(self.heads) > 1 else output.name
+
     @property
     def summary(self) -> str:
         """The report in one line."""
         shape = "x".join(map(str, self.input_shape))
         changed = f"{len(self.rewrites)} rewrites, {self.kept} layers kept"
-        return f"{self.model} ({self.framework}, {shape}): {changed}"
+        chosen = f", head {self.head}" if self.head is not None and len(self.heads) > 1 else ""
+        return f"{self.model} ({self.framework}, {shape}){chosen}: {changed}"
 
     def __str__(self) -> str:
         lines = [self.summary]

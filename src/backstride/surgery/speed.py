@@ -47,12 +47,16 @@ def measure_speed(
     image: NDArray[Any],
     *,
     batch: int = 32,
+    output: int = 0,
     rounds: int = 1,
     clock: Clock = time.perf_counter,
 ) -> Speed:
-    """Time both on `image` (C, H, W): the network on all of it, the classifier on each cell's crop, by turns."""
+    """Time both on `image` (C, H, W): the network on all of it, the classifier on each cell's crop, by turns.
+
+    `output`: which of the graph's results has the cells, where there are several.
+    """
     rows, columns = graph.input.shape[1:]
-    starts = exactness(graph, graph.outputs[0].name, image.shape[1:]).starts
+    starts = exactness(graph, graph.outputs[output].name, image.shape[1:]).starts
     places = [(top, left) for top in starts[0] for left in starts[1] if top is not None and left is not None]
 
     def window() -> None:

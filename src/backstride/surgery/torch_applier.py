@@ -8,6 +8,7 @@ from torch import nn
 
 from backstride.surgery.decoder import Decoder
 from backstride.surgery.dense import Densified
+from backstride.surgery.heads import Choice
 from backstride.surgery.proof import Run
 from backstride.surgery.torch_decoder import segmenter
 from backstride.surgery.torch_reader import TorchReading, read, refuse_hooks
@@ -21,9 +22,9 @@ class TorchApplier:
 
     framework: ClassVar[str] = "PyTorch"
 
-    def read(self, model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
+    def read(self, model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> TorchReading:
         """Trace the module."""
-        return read(model, input_shape)
+        return read(model, input_shape, choice)
 
     def write(self, reading: TorchReading, rewriting: Rewriting, dense: Densified | None = None) -> nn.Module:
         """The fully convolutional module."""

@@ -21,7 +21,9 @@ from torch.fx.proxy import TraceError
 from torch.utils import _pytree
 
 from backstride.surgery.graph import BATCH, Graph, Node
+from backstride.surgery.heads import Choice, Head
 from backstride.surgery.torch_functions import DROPOUTS, FILLED, bound, called, fed, function_operation, parts_axis
+from backstride.surgery.torch_heads import heads_of, keep_alone, leaves, packs
 from backstride.surgery.torch_layers import copied, layers_of
 from backstride.surgery.torch_modules import (
     TRANSPOSED,
@@ -62,6 +64,8 @@ class TorchReading:
     graph: Graph
     switched: frozenset[str]
     notes: tuple[Refusal, ...]
+    heads: tuple[Head, ...]
+    head: Head | None
 
     @property
     def name(self) -> str:
@@ -96,8 +100,8 @@ def _quiet() -> Generator[None]:
 
 
 @_quiet()
-def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
-    """Trace `model` for images of `input_shape` (C, H, W).
+def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> TorchReading:
+    """Trace `model` for images of `input_shape` (C, H, W), all of it or a chosen head.
 
     Raises `RefusedError` where its control flow depends on the image, and `ValueError` where a layer
     does not take images of this shape.
@@ -116,14 +120,19 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
         _trace(name, skeleton.train(training), tracer, input_shape)
         for training, tracer in zip((True, False), tracers, strict=True)
     )
-    stored = _stored(model, skeleton, evaluated)
     traced = fx.GraphModule(skeleton, evaluated, name)
     with mode:
         results = _run(name, traced, image)
     switched, same = _compare(trained, evaluated)
+    heads = heads_of(evaluated, results, lambda node: _label(node, traced))
+    head = choice.among(name, tuple(heads))
+    if head is not None:
+        keep_alone(evaluated, heads[head])
+    stored = _stored(model, skeleton, evaluated)
     known: dict[str, Node] = {}
     for node in evaluated.nodes:
-        known[node.name] = _describe(node, traced, results, known)
+        if not packs(node):
+            known[node.name] = _describe(node, traced, results, known)
     notes = [
         *([] if same else ["computes more in training mode; the network does what it does in eval()"]),
         *(
@@ -133,7 +142,8 @@ def read(model: nn.Module, input_shape: tuple[int, ...]) -> TorchReading:
         *(["computes under torch.no_grad; the network has gradients there"] if tracers[1].without_gradient else []),
     ]
     refusals = tuple(Refusal("forward", note) for note in notes)
-    return TorchReading(model, evaluated, stored, results, Graph(tuple(known.values())), switched, refusals)
+    graph = Graph(tuple(known.values()))
+    return TorchReading(model, evaluated, stored, results, graph, switched, refusals, tuple(heads), head)
 
 
 def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
@@ -307,7 +317,9 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     result, label = results[node], _label(node, traced)
     inputs = tuple(source.name for source in node.all_input_nodes)
     if node.op == "output":
-        return Node(node.name, "output", inputs, (), "the result")
+        given = [leaf.name for _, leaf in leaves(node.args[0]) if isinstance(leaf, fx.Node)]
+        tensors = tuple(name for name in given if known[name].kind != "scalar")
+        return Node(node.name, "output", tensors, (), "the result")
     if not isinstance(result, torch.Tensor):
         return _describe_several(node, label, results, known)
     filled = called(node) in FILLED  # by the sizes of an image, not by its numbers

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils import _pytree
 
 from backstride.surgery.torch_decoder import Segmenter
+from backstride.surgery.torch_heads import leaves
 
 
 def runner(model: nn.Module, output: int = 0) -> Callable[[NDArray[Any]], NDArray[Any]]:
@@ -28,7 +28,7 @@ def runner(model: nn.Module, output: int = 0) -> Callable[[NDArray[Any]], NDArra
         finally:
             for module, training in flags:
                 module.training = training
-        chosen: Any = _pytree.tree_leaves(results)[output]
+        _, chosen = list(leaves(results))[output]
         return chosen.double().cpu().numpy()
 
     return run

@@ -19,6 +19,7 @@ from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.torch_functions import CHANNELWISE, REDUCING, RESIZING, called
+from backstride.surgery.torch_heads import packs
 from backstride.surgery.torch_layers import (
     binned,
     convolution,
@@ -70,7 +71,7 @@ class Writer:
                 _ = self._graph.output(self._results(node) if outputs is None else chosen)
             elif node.name in self._rewriting.replaced:
                 self._written[node.name] = self._replace(node)
-            elif all(source.name in self._written for source in node.all_input_nodes):
+            elif all(source.name in self._written for source in node.all_input_nodes) and not packs(node):
                 self._keep(node, self._reading.graph[node.name])
         network = fx.GraphModule(self._root, self._graph, self._reading.name)
         _ = network.graph.eliminate_dead_code()
@@ -91,9 +92,16 @@ class Writer:
 
     def _results(self, node: fx.Node) -> Any:
         """What the classifier returns, with the cells that `dense` leaves out cropped off."""
-        names = [output.name for output in self._rewriting.graph.outputs]
-        crops = {source: self._dense.crops.get(name) for source, name in zip(node.all_input_nodes, names, strict=True)}
-        return fx.map_arg(node.args[0], lambda source: self._crop(self._find(source), crops[source]))
+        results = zip(self._reading.graph[node.name].inputs, self._rewriting.graph.outputs, strict=True)
+        crops = {name: self._dense.crops.get(output.name) for name, output in results}
+
+        def result(source: fx.Node) -> fx.Node:
+            if not packs(source):
+                return self._crop(self._find(source), crops.get(source.name))
+            args, kwargs = fx.map_arg((source.args, source.kwargs), result)
+            return self._graph.create_node("call_function", source.target, args, kwargs)
+
+        return fx.map_arg(node.args[0], result)
 
     def _crop(self, maps: fx.Node, cells: Sequence[tuple[int, int]] | None) -> fx.Node:
         if cells is None or not any(map(any, cells)):
