@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -237,6 +238,54 @@ def test_what_sees_all_of_the_image_is_said() -> None:
     assert free.receptive_field == whole.receptive_field == (5, 5)
     (local,) = bs.receptive_field(normed, (1, 9, 9), se="local")
     assert (local.whole, local.receptive_field) == (False, (11, 11))
+
+
+SPREAD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bilinear": lambda cell, like: F.interpolate(cell, size=like.shape[2:], mode="bilinear"),
+    "aligned": lambda cell, like: F.interpolate(cell, size=like.shape[2:], mode="bilinear", align_corners=True),
+    "nearest": lambda cell, _: F.interpolate(cell, size=(16, 16)),
+    "expanded": lambda cell, like: cell.expand(-1, -1, *like.shape[2:]),
+    "expanded as": lambda cell, like: cell.expand_as(like),
+    "repeated": lambda cell, like: cell.repeat(1, 1, like.shape[2], like.shape[3]),
+}
+
+
+class Pyramid(nn.Module):
+    """DeepLab's ASPP, with and without its branch of the whole image."""
+
+    def __init__(self, spread: Callable[[Tensor, Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.wide = nn.Conv2d(4, 4, 3, padding=6, dilation=6)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1), nn.ReLU())
+        self.spread = spread
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        branches = [y, self.wide(y)]
+        if self.spread is not None:
+            branches.append(self.spread(self.pool(y), y))
+        return F.interpolate(torch.cat(branches, 1), size=x.shape[2:], mode="bilinear")
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_pooling_that_is_resized_to_a_map_sees_all(name: str) -> None:
+    (plain,) = bs.receptive_field(Pyramid(None), (1, 32, 32))
+    (pooled,) = bs.receptive_field(Pyramid(SPREAD[name]), (1, 32, 32))
+    assert (plain.whole, pooled.whole) == (False, True)
+    assert pooled.size == (32, 32)
+    numbers = [(found.receptive_field, found.stride, found.offset, found.bound) for found in (plain, pooled)]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_map_of_one_pooled_cell_alone_sees_the_whole_image() -> None:
+    class Spread(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.interpolate(F.adaptive_avg_pool2d(x, 1), size=x.shape[2:])
+
+    (output,) = bs.receptive_field(Spread(), (1, 12, 9))
+    assert (output.whole, output.size) == (True, (12, 9))
+    assert (output.receptive_field, output.stride, output.offset) == ((12, 9), (0, 0), (Fraction(11, 2), 4))
 
 
 def test_crops_shuffles_and_strided_slices_count() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, TypeVar, cast
 
 from backstride.arrays import to_numpy
@@ -12,7 +13,7 @@ from backstride.surgery.applier import Applier, Reading, applier_for
 from backstride.surgery.decoder import DECODERS, INITS, Decoder, DecoderKind, Init, plan_decoder
 from backstride.surgery.dense import DENSE, stitched, valid
 from backstride.surgery.exactness import padded_layers
-from backstride.surgery.fields import fields
+from backstride.surgery.fields import Field, fields
 from backstride.surgery.graph import WHOLE, Gate, Graph
 from backstride.surgery.heads import Choice
 from backstride.surgery.proof import Proof, compare
@@ -185,8 +186,9 @@ def receptive_field(
     `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
     one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch also (C, L) and (C, D, H, W).
     `head`: one of the results, as in `convolutionalize`; None takes all.
-    `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map, instance and group
-    norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so. Returns an `Output` for each
+    `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map or is resized to
+    one, instance and group norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so; where
+    nothing else is seen, they are the whole image's, at a stride of 0. Returns an `Output` for each
     result. Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
     the coordinate p; cells of a transposed convolution or an interpolation see different numbers, all within
     (`Output.bound`).
@@ -300,7 +302,8 @@ def check_input_shape(input_shape: object, axes: Sequence[int] = (2,)) -> tuple[
 
 
 def _outputs(graph: Graph, reading: Reading) -> tuple[Output, ...]:
-    found = fields(graph)
+    whole = tuple(Field(Fraction(0), Fraction(cells), Fraction(0)) for cells in graph.input.shape[1:])
+    found = {node.name: whole for node in graph.outputs} | dict(fields(graph))
     heads = reading.heads if reading.head is None else (reading.head,)
     return tuple(
         Output(

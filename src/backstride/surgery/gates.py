@@ -16,17 +16,21 @@ from backstride.surgery.rules_pooling import STEPS
 POOLS = (*STEPS, "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool")
 
 
-def gated(graph: Graph, choice: Gate) -> Graph:
-    """The graph with `choice` on every pooling of this kind, and on norms of whole maps."""
+def gated(graph: Graph, choice: Gate, *, maps: bool = False) -> Graph:
+    """The graph with `choice` on every pooling of this kind, and on norms of whole maps.
+
+    `maps`: also on those whose result is resized to a map again, as pyramids of poolings do.
+    """
     norms = {node.name for node in graph if node.kind == "whole_norm"}
-    names = gate_pools(graph) | gates_of_one_cell(graph) | norms
+    names = gate_pools(graph, maps=maps) | gates_of_one_cell(graph) | norms
     return Graph(tuple(replace(node, gate=choice) if node.name in names else node for node in graph))
 
 
-def gate_pools(graph: Graph) -> frozenset[str]:
+def gate_pools(graph: Graph, *, maps: bool = False) -> frozenset[str]:
     """The poolings from a map to one cell whose result meets a map of more cells."""
     found: set[str] = set()
-    todo = [name for node in graph if node.kind in ("combine", "expand") for name in _weighing(graph, node)]
+    spread = [node for node in graph if node.kind in ("combine", "expand") or (maps and _is_resized(node))]
+    todo = [name for node in spread for name in _weighing(graph, node)]
     seen: set[str] = set()
     while todo:
         name = todo.pop()
@@ -39,6 +43,10 @@ def gate_pools(graph: Graph) -> frozenset[str]:
         elif _is_single(node):
             todo += node.inputs
     return frozenset(found)
+
+
+def _is_resized(node: Node) -> bool:
+    return node.kind == "resize" or (node.kind == "conv_transpose" and node.window is not None and node.window.same)
 
 
 def gates_of_one_cell(graph: Graph) -> frozenset[str]:

@@ -52,7 +52,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
     maps, and the sizes of branches are not compared beyond the native one.
     """
     if se is not None:
-        graph = gated(graph, se)
+        graph = gated(graph, se, maps=maps)
     unstated = gates_of_one_cell(graph) if se is None else frozenset[str]()
     values: dict[str, Value] = {}
     replaced: dict[str, tuple[Node, ...]] = {}

@@ -256,9 +256,13 @@ def result(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one 
 def measured_only(node: Node, inputs: Inputs) -> Outcome | None:
     """What slides at native size, to say what a cell sees there, though on larger images it would not.
 
-    Law: a receptive field is a property of the network at one size.
+    Law: a receptive field is a property of the network at one size. What was pooled from all of the image, and is
+    resized or repeated to a map again, sees all at every cell.
     """
     value = only(inputs)
+    if value is not None and value.gate == "global" and node.kind in ("resize", "conv_transpose", "expand"):
+        positions = node.shape[:-1] if value.form == "map_last" else node.shape[1:]
+        return Kept(Value(value.form, value.channels, positions)) if value.form in MAPS else None
     if value is None or value.form not in MAPS or node.kind not in ("resize", "whole_norm") or node.gate == "local":
         return None
     return Kept(replace(value, size=node.shape[1:] if node.kind == "resize" else value.size))

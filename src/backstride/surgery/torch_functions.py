@@ -326,6 +326,13 @@ def _cat(node: fx.Node, results: Results) -> Operation:
     return Operation("concat", axes=(given.get("dim", given.get("axis", 0)) % results[node].ndim,))
 
 
+def _repeat(node: fx.Node, results: Results) -> Operation:
+    """One cell all over a map, as `expand` does."""
+    before, after = fed(node, results).shape, results[node].shape
+    alike = before[:2] == after[:2] and math.prod(before[2:]) == 1
+    return Operation("expand" if alike else "other", data=1)
+
+
 FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
@@ -335,6 +342,7 @@ FUNCTIONS: dict[str, Callable[[fx.Node, Results], Operation]] = {
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,
     "pad": _pad,
+    **dict.fromkeys(("repeat", "tile"), _repeat),
     "pixel_shuffle": _shuffle(shuffled),
     "pixel_unshuffle": _shuffle(unshuffled),
     "layer_norm": _layer_norm,
