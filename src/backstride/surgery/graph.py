@@ -154,7 +154,7 @@ class Node:
     `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
     `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
     `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which
-    channels. `ratios`: of a `resize`, one per axis.
+    channels. `ratios`: of a `resize`, one per axis. `why`: of an `other`, why no rule takes it.
     """
 
     name: str
@@ -172,6 +172,7 @@ class Node:
     fits: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    why: str = "no rule knows this operation"
 
     @property
     def pads(self) -> bool:

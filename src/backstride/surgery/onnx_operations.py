@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
-import onnx
-
-from backstride.surgery.graph import BORDERS, WINDOWED, Cut, Kind, Window
+from backstride.conventions import onnx as onnx_rule
+from backstride.conventions import onnxruntime as onnxruntime_rule
+from backstride.surgery.graph import BORDERS, WINDOWED, Kind, Window
+from backstride.surgery.onnx_calls import OTHER, Call, Meaning
 from backstride.surgery.onnx_shapes import Tensor
+from backstride.surgery.resizing import resizing
 
 CELLWISE = (
     *("Abs", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
@@ -31,67 +32,7 @@ CELLWISE = (
     *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"),
 )
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Pow", "Sum")
-REPEATING = (
-    (b"asymmetric", b"floor"),
-    *((b"half_pixel", b"round_prefer_floor"), (b"half_pixel", b"round_prefer_ceil")),
-    *((b"pytorch_half_pixel", b"round_prefer_floor"), (b"pytorch_half_pixel", b"round_prefer_ceil")),
-)  # where Resize takes the nearest cells
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-
-
-@dataclass(frozen=True)
-class Call:
-    """A node of the graph with its tensors at native size. `sources`: by position, None where one is left out."""
-
-    node: onnx.NodeProto
-    sources: tuple[Tensor | None, ...]
-    result: Tensor
-    opset: int
-
-    def option(self, name: str, default: Any = None) -> Any:
-        """An attribute, or an input of the same meaning in newer operator sets."""
-        for entry in self.node.attribute:
-            if entry.name == name:
-                return onnx.helper.get_attribute_value(entry)
-        return default
-
-    @property
-    def first(self) -> Tensor:
-        """The first input."""
-        assert self.sources[0] is not None
-        return self.sources[0]
-
-    @property
-    def rank(self) -> int:
-        """The number of axes of the first input."""
-        return len(self.first.shape)
-
-    def axes(self) -> tuple[int, ...] | None:
-        """The `axes` of a reduction, attribute or second input, counted from the front; None if not known."""
-        given = self.option("axes")
-        if given is None and len(self.sources) > 1 and self.sources[1] is not None:
-            if self.sources[1].value is None:
-                return None
-            given = self.sources[1].value.flatten().tolist()
-        if not given:
-            given = range(0 if self.option("noop_with_empty_axes", 0) == 0 else self.rank, self.rank)
-        return tuple(sorted(int(axis) % self.rank for axis in given))
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a node is in a `Graph`; `data` counts the leading inputs that are data, all of them if None."""
-
-    kind: Kind
-    window: Window | None = None
-    axes: tuple[int, ...] = ()
-    features: int | None = None
-    data: int | None = field(default=1)
-    cuts: tuple[Cut, ...] = ()
-    factors: tuple[int, ...] = ()
-
-
-OTHER = Meaning("other", data=None)
 
 
 def meaning(call: Call) -> Meaning:
@@ -168,32 +109,66 @@ def _conv(call: Call) -> Meaning:
 
 def _conv_transpose(call: Call) -> Meaning:
     weight = call.sources[1]
-    plain = call.option("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and call.option("output_shape") is None
-    if weight is None or weight.origin != "constant" or not plain:
+    if weight is None or weight.origin != "constant":
         return OTHER
-    window = window_of(call, weight.shape[2:])
+    kernel, mode = weight.shape[2:], call.option("auto_pad", b"NOTSET").decode()
+    if call.option("output_shape") is not None or mode.startswith("SAME"):
+        return _transposed_to(call, kernel, mode)
+    window = window_of(call, kernel)
     extra = call.option("output_padding", [0] * len(window.kernel))
     crop = tuple((before, after - more) for (before, after), more in zip(window.padding, extra, strict=True))
     return Meaning("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
 
 
+def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
+    """A transposed convolution to a stated size: with the pads that it means at native size.
+
+    Law: the size chooses the pads, and these are the same for images of every size. Where the text of ONNX and ONNX
+    Runtime differ, there is no one answer.
+    """
+    names = ("dilations", "output_padding", "output_shape", "strides")
+    options = {name: given for name in names if (given := call.option(name)) is not None}
+    try:
+        found = [rule(call.first.shape[2:], kernel, auto_pad=mode, **options) for rule in (onnx_rule, onnxruntime_rule)]
+    except ValueError:
+        found = []
+    if len({geometry.crop for geometry in found}) != 1:
+        why = "has a size that ONNX and its runtimes reach by different pads; state `pads` in place of the size"
+        return replace(OTHER, why=why)
+    geometry = found[0]
+    window = Window(geometry.kernel, geometry.strides, geometry.crop, geometry.dilation, same=True)
+    return Meaning("conv_transpose", window)
+
+
 def _resize(call: Call) -> Meaning:
-    """Each cell repeated: a transposed convolution with a kernel of ones as large as its strides."""
-    places = (
-        call.option("coordinate_transformation_mode", b"half_pixel"),
-        call.option("nearest_mode", b"round_prefer_floor"),
-    )
-    sizes = zip(call.first.shape, call.result.shape, strict=True)
-    if call.rank != 4 or call.option("mode", b"nearest") != b"nearest" or places not in REPEATING:
+    """By a whole factor, cells that are repeated or interpolated: a transposed convolution."""
+    mode, aligned = _interpolation(call)
+    if call.rank != 4 or mode is None or call.first.shape[:2] != call.result.shape[:2]:
         return OTHER
-    if any(fine % cells for cells, fine in sizes) or call.first.shape[:2] != call.result.shape[:2]:
-        return OTHER
-    factors = tuple(fine // cells for cells, fine in zip(call.first.shape[2:], call.result.shape[2:], strict=True))
     scales = call.sources[2] if len(call.sources) > 2 else None
-    known = None if scales is None or scales.value is None else scales.value[-2:].tolist()
-    if known and tuple(known) != factors:
-        return OTHER
-    return Meaning("conv_transpose", Window(factors, factors, ((0, 0), (0, 0))))
+    known = None if scales is None or scales.value is None or not scales.value.size else scales.value[-2:].tolist()
+    kind, window, ratios = resizing(mode, call.first.shape[2:], call.result.shape[2:], known, aligned=aligned)
+    return Meaning(kind, window, ratios=ratios)
+
+
+def _interpolation(call: Call) -> tuple[str | None, bool]:
+    """The mode in torch's words, None where it has none, and whether corners are aligned."""
+    place = call.option("coordinate_transformation_mode", b"half_pixel")
+    rounding = call.option("nearest_mode", b"round_prefer_floor")
+    halves, aligned = place in (b"half_pixel", b"pytorch_half_pixel"), place == b"align_corners"
+    if call.option("antialias", 0) or call.option("exclude_outside", 0):
+        return None, False
+    match call.option("mode", b"nearest"):
+        case b"nearest" if (place, rounding) == (b"asymmetric", b"floor"):
+            return "nearest", False
+        case b"nearest" if halves and rounding.startswith(b"round"):
+            return "nearest-exact", False
+        case b"linear" if halves or aligned:
+            return "bilinear", aligned
+        case b"cubic" if halves or aligned:
+            return "bicubic", aligned
+        case _:
+            return None, False
 
 
 def _pool(kind: Kind) -> Callable[[Call], Meaning]:

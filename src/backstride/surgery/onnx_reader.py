@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import onnx
 from onnx.checker import ValidationError
@@ -15,8 +16,9 @@ from onnx.shape_inference import InferenceError
 
 from backstride.surgery.graph import BATCH, Graph, Node
 from backstride.surgery.heads import Choice, Head
+from backstride.surgery.onnx_calls import Call
 from backstride.surgery.onnx_file import opset_of
-from backstride.surgery.onnx_operations import Call, meaning
+from backstride.surgery.onnx_operations import meaning
 from backstride.surgery.onnx_quantised import NOTE, refuse_whole_numbers
 from backstride.surgery.onnx_shapes import ImmenseError, Shapes, Tensor, UnshapedError
 from backstride.surgery.values import Refusal, RefusedError
@@ -302,4 +304,5 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
     if found.kind == "activation":
         data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
     details = (found.window, found.axes, found.features)
-    return Node(name, found.kind, data, shape[1:], label(call.node), *details, cuts=found.cuts, factors=found.factors)
+    more: dict[str, Any] = {key: getattr(found, key) for key in ("cuts", "factors", "ratios", "why")}
+    return Node(name, found.kind, data, shape[1:], label(call.node), *details, **more)

@@ -10,6 +10,7 @@ import numpy as np
 
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.onnx_builder import Builder
+from backstride.surgery.onnx_calls import Call
 
 END = 2**63 - 1  # of any axis
 OPERATORS = {
@@ -41,12 +42,12 @@ def filled(builder: Builder, step: Node, source: str) -> str:
     return builder.add("Slice", [source, builder.numbers("zeros", [0, 0]), ends, builder.numbers("axes", [2, 3])])
 
 
-def repeated(builder: Builder, source: str, factors: tuple[int, ...], output: str) -> str:
-    """Each cell of a map, so many times as rows and columns: by factors, not to the sizes of the native map."""
-    roi = builder.numbers("roi", [], np.float32)
+def scaled_up(builder: Builder, call: Call, source: str, factors: tuple[int, ...], output: str) -> str:
+    """A map resized as the classifier does: by factors, not to the sizes of the native map."""
+    names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a")
+    options = {name: given for name in names if (given := call.option(name)) is not None}
     scales = builder.numbers("scales", (1, 1, *factors), np.float32)
-    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return builder.add("Resize", [source, roi, scales], output, **options)
+    return builder.add("Resize", [source, builder.numbers("roi", [], np.float32), scales], output, **options)
 
 
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:

@@ -16,17 +16,18 @@ from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.kernels import kernel_of
 from backstride.surgery.onnx_builder import Builder
-from backstride.surgery.onnx_operations import Call, per_feature
+from backstride.surgery.onnx_calls import Call
+from backstride.surgery.onnx_operations import per_feature
 from backstride.surgery.onnx_reader import OnnxReading, label
 from backstride.surgery.onnx_shapes import COMPUTED, Tensor, evaluated
-from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, repeated, sliced
+from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, scaled_up, sliced
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
 OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
 CELLWISE: Mapping[str, str] = {"sqrt": "Sqrt", "absolute": "Abs", "negative": "Neg"}
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
+PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode", "output_shape", "output_padding")
 
 
 class Writer:
@@ -136,11 +137,7 @@ class Writer:
         if node.kind == "softmax":
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
             return
-        if call.node.op_type == "Resize":
-            assert node.window is not None
-            _ = repeated(self.builder, self.find(node.inputs[0]), node.window.strides, node.name)
-            return
-        if node.name in self._densified.windows:
+        if node.name in self._densified.windows or call.node.op_type == "Resize":
             self._alias[node.name] = self._slid(call, node, self.find(node.inputs[0]))
             return
         cut = self._cut(node)
@@ -317,6 +314,8 @@ class Writer:
         window = self._window(step)
         if step.kind == "pad":  # by nothing: what pads has no stitched form
             return source
+        if call.node.op_type == "Resize":
+            return scaled_up(self.builder, call, source, window.strides, step.name)
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             if call.node.op_type == "LpPool":
                 raise RefusedError(self.reading.name, (Refusal(step.label, "has no atrous form"),))
@@ -330,7 +329,8 @@ class Writer:
         options = {
             "kernel_shape": window.kernel,
             "strides": window.strides,
-            "pads": [top, left, bottom, right],
+            "pads": [top, left, max(bottom, 0), max(right, 0)],
+            **({"output_padding": [max(-bottom, 0), max(-right, 0)]} if step.kind == "conv_transpose" else {}),
             **({} if step.kind == "avg_pool" else {"dilations": window.dilation}),
         }
         made.attribute.extend(helper.make_attribute(name, value) for name, value in options.items())

@@ -103,7 +103,7 @@ def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rul
             return rule.name, outcome
     if node.kind == "unbatched":
         return "", Refusal(node.label, f"gives {node.shape}, which has no axis for the images of a batch")
-    return "", Refusal(node.label, "no rule knows this operation")
+    return "", Refusal(node.label, node.why)
 
 
 def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...]) -> tuple[Node, ...]:

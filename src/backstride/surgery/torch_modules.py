@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 from torch import nn
@@ -13,6 +12,7 @@ from torch.nn.utils import prune
 
 from backstride.geometry import Pair
 from backstride.surgery.graph import BORDERS, Cut, Kind, Ratio, Window
+from backstride.surgery.resizing import SMOOTH, resizing
 
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
@@ -101,36 +101,14 @@ def transposed_to(layer: Any, cells: Sequence[int], found: Sequence[int]) -> Ope
 
 
 def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]) -> Operation:
-    """Resizing of a map of `cells` to `found`, by torch's arguments.
-
-    By a whole factor each cell is repeated, or weighed by the distance to the new ones: a transposed convolution with
-    2f - 1 taps for an odd factor f, 2f for an even one (bilinear), 4f - 1 and 4f (bicubic), whose windows overlap; at
-    the borders the outermost cells stand for those beyond. Other factors are a `resize`. Where the size is stated
-    instead of the factor, the factor of the native size holds for all.
-    """
-    mode, rank = str(given.get("mode") or "nearest"), len(cells)
-    smooth = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}.get(mode)
-    pairs = list(zip(cells, found, strict=True))
-    if smooth is None or given.get("antialias"):
+    """Resizing of a map of `cells` to `found`, by torch's arguments."""
+    mode, scale = str(given.get("mode") or "nearest"), given.get("scale_factor")
+    if mode not in SMOOTH or given.get("antialias"):
         return Operation("other", data=1)
-    stated, scale = given.get("size") is not None, given.get("scale_factor")
-    scales = [scale] * rank if isinstance(scale, int | float) else list(scale or [])
-    aligned = bool(given.get("align_corners"))
-    whole = all(big % small == 0 for small, big in pairs) and (stated or all(float(f).is_integer() for f in scales))
-    factors = tuple(big // small for small, big in pairs)
-    if not whole or (aligned and any(small > 1 or f > 1 for (small, _), f in zip(pairs, factors, strict=True))):
-        ratios = [
-            Fraction(max(small - 1, 0), max(big - 1, 1)) if aligned else Fraction(small, big) for small, big in pairs
-        ]
-        exact = {"nearest": 0, "nearest-exact": 1}.get(mode)
-        shifts = [
-            Fraction(0) if aligned else (ratio - 1) / 2 if exact is None else exact * ratio / 2 for ratio in ratios
-        ]
-        taps = (1, 2, 4)[smooth]
-        return Operation("resize", data=1, ratios=tuple(zip(ratios, shifts, [taps] * rank, strict=True)))
-    kernel = tuple(f if smooth == 0 else 2 * smooth * f - f % 2 for f in factors)
-    crop = tuple(((k - f) // 2, (k - f) // 2) for k, f in zip(kernel, factors, strict=True))
-    return Operation("conv_transpose", Window(kernel, factors, crop, (1,) * rank, same=stated), data=1)
+    scales = [scale] * len(cells) if isinstance(scale, int | float) else list(scale or [])
+    aligned, stated = bool(given.get("align_corners")), given.get("size") is not None
+    kind, window, ratios = resizing(mode, cells, found, None if stated else scales, aligned=aligned)
+    return Operation(kind, window, data=1, ratios=ratios)
 
 
 def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
