@@ -167,7 +167,7 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
         lambda: cv.torch((5, 1), 1, padding=(0, 1)),
         (
             "`padding` (=(0, 1)) must leave at least 1 of the 1 cells of the full output of axis 1, not -1; "
-            "the nearest legal total crop is 0"
+            "the nearest legal call has padding=(0, 0)"
         ),
     ),
     (
@@ -192,12 +192,12 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
         lambda: cv.tensorflow(5, 3, strides=2, padding=[(1, 1)], output_shape=9),
         (
             '`padding` (=[(1, 1)]) must be "SAME" or "VALID" in 1-D: TensorFlow takes pairs in 2-D only; the nearest '
-            "legal call adds an axis of size 1"
+            'legal value is "SAME"'
         ),
     ),
     (
         lambda: cv.tensorflow((5, 5), 3, strides=2, padding=[(1, 1), (-1, 0)], output_shape=9),
-        "`padding` (=[(1, 1), (-1, 0)]) must not be negative; the nearest legal pairs are [(1, 1), (0, 0)]",
+        "`padding` (=[(1, 1), (-1, 0)]) must not be negative; the nearest legal call has padding=[(1, 1), (0, 0)]",
     ),
     (
         lambda: cv.keras((5, 5), 3, strides=(1, 2), dilation_rate=(2, 1)),
@@ -230,7 +230,7 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
         lambda: cv.onnx(5, 2, strides=3, auto_pad="SAME_UPPER"),
         (
             "`auto_pad` (='SAME_UPPER') asks for 15 cells on axis 0, of 14: a negative total_padding, which the text "
-            "does not split; the nearest legal size is 14"
+            "does not split; the nearest legal call has output_padding=(1,)"
         ),
     ),
     (

@@ -81,7 +81,7 @@ class Geometry:
             if size < 1:
                 message = (
                     f"`crop` (={self.crop[axis]}) must leave at least 1 of the {length} cells of axis {axis}; "
-                    f"the nearest legal pair is {_nearest_crop(length, self.crop[axis])}"
+                    f"the nearest legal pair is {nearest_crop(length, self.crop[axis])}"
                 )
                 raise ValueError(message)
         check_cells("input", math.prod(self.input))
@@ -248,13 +248,11 @@ def geometry(
         low, default, length = output_range(inputs[axis], span, steps[axis], pads[axis])
         size = default + extra[axis] if wanted is None else wanted[axis]
         if size < 1 if wanted is None else low + steps[axis] <= 1:
-            _refuse_crop(
-                axis, padding, pads[axis], length + extra[axis], leave=None if wanted is None else max(size, 1)
-            )
+            _refuse_crop(axis, padding, pads, length + extra[axis], leave=None if wanted is None else max(size, 1))
         if wanted is not None and not max(low, 1) <= size < low + steps[axis]:
             maps = f"a convolution with stride {steps[axis]} and padding={_show(padding)} maps to {inputs[axis]}"
             legal = range(max(low, 1), low + steps[axis])
-            _refuse_output_shape(axis, size, legal, maps)
+            _refuse_output_shape(axis, wanted, legal, maps)
         before = crop_before(length - size, pads[axis])
         crops.append((before, length - size - before))
     return Geometry(inputs, kernels, steps, dilations, tuple(crops))
@@ -359,10 +357,10 @@ def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[in
     entries = as_integers(name, value, rank, least=least)
     for axis, entry in enumerate(entries):
         if not least <= entry <= LARGEST:
-            message = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
-            if entry < least:
-                message += f"; the nearest legal value is {least}"
-            raise ValueError(message)
+            what = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
+            if entry > least:
+                raise ValueError(what)
+            raise illegal(what, f"value is {least}", **{name: tuple(max(least, found) for found in entries)})
     return entries
 
 
@@ -451,12 +449,13 @@ def as_output_padding(
     for axis, (cells, s, d) in enumerate(zip(extra, steps, dilations, strict=True)):
         if cells >= max(s, d):
             item = _item("output_padding", output_padding, axis)
-            message = (
-                f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}; "
-                f"the nearest legal value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in "
-                "`padding` adds any number of cells"
+            what = f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}"
+            nearest = (
+                f"value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in `padding` adds any number of "
+                "cells"
             )
-            raise ValueError(message)
+            legal = tuple(min(found, max(pair) - 1) for found, *pair in zip(extra, steps, dilations, strict=True))
+            raise illegal(what, nearest, output_padding=legal)
     return extra
 
 
@@ -482,30 +481,39 @@ def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
         raise ValueError(message)
 
 
-def _refuse_crop(axis: int, padding: Padding, pad: PaddingRule | Pair, length: int, *, leave: int | None) -> None:
-    if _is_sequence(padding) or leave is not None:
-        crop = (0, 0) if isinstance(pad, str) else pad
-        nearest = f"pair is {_nearest_crop(length, crop, leave or 1)}"
-    else:
-        nearest = f"value on this axis is {(length - 1) // 2}"
-    message = (
-        f"`padding` (={_show(padding)}) must leave at least 1 of the {length} cells of the full output of axis "
-        f"{axis}; the nearest legal {nearest}"
+def _refuse_crop(
+    axis: int, padding: Padding, pads: Sequence[PaddingRule | Pair], length: int, *, leave: int | None
+) -> None:
+    what = (
+        f"`padding` (={_show(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
     )
-    raise ValueError(message)
+    if not _is_sequence(padding) and leave is None:
+        raise illegal(what, f"value on this axis is {(length - 1) // 2}", padding=(length - 1) // 2)
+    pairs: list[Pair] = [(0, 0) if isinstance(pad, str) else pad for pad in pads]
+    pairs[axis] = nearest_crop(length, pairs[axis], leave or 1)
+    raise illegal(what, f"pair is {pairs[axis]}", padding=pairs)
 
 
-def _refuse_output_shape(axis: int, size: int, legal: range, maps: str) -> None:
+def _refuse_output_shape(axis: int, wanted: tuple[int, ...], legal: range, maps: str) -> None:
     sizes = f"{legal.start}" if len(legal) == 1 else f"{legal.start} to {legal.stop - 1}"
-    nearest = max(legal.start, min(size, legal.stop - 1))
-    message = (
-        f"`output_shape` (={size}) must be {sizes} on axis {axis}: the sizes that {maps}; "
-        f"the nearest legal value is {nearest}"
-    )
-    raise ValueError(message)
+    nearest = max(legal.start, min(wanted[axis], legal.stop - 1))
+    what = f"`output_shape` (={wanted[axis]}) must be {sizes} on axis {axis}: the sizes that {maps}"
+    raise illegal(what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :]))
 
 
-def _nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
+def illegal(what: str, nearest: str = "", **legal: object) -> ValueError:
+    """What a rule refuses: the sentence, and the arguments with which the call would be legal, for `legal_call`."""
+    problem = ValueError(what + (f"; the nearest legal {nearest}" if nearest else ""))
+    problem.__dict__.update(what=what, legal=legal)
+    return problem
+
+
+def legal_call(problem: ValueError) -> tuple[str, dict[str, object]]:
+    """The sentence of a refusal without its end, and the arguments that would be legal, if any are known."""
+    return problem.__dict__.get("what", str(problem)), problem.__dict__.get("legal", {})
+
+
+def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
     """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
     before, after = crop
     excess = before + after - (length - leave)

@@ -24,7 +24,7 @@ MESSAGES = {
     "k=4 k=3": "`k` at column 5 is given twice; give it once",
     "4 2 1": "`call` cannot be read at column 1 ('4 2 1'); expected options such as k=4 s=2 p=1, a call such as Conv2DTranspose(128, 3, strides=2, padding=\"same\"), or model.onnx:node",
     "": "`call` is empty; expected one such as k=4 s=2 p=1",
-    "tf.nn.conv2d_transpose(x, w, [1, h, 14, 8], 2)": "`output_shape` (=(1, h, 14, 8)) at column 30 must be a shape with its spatial sizes written out; the nearest legal call has output_shape=[n, 14, 14, 128]",
+    "tf.nn.conv2d_transpose(x, w, [1, h, 14, 8], 2)": "`output_shape` (=(1, h, 14, 8)) at column 30 must be a shape with its spatial sizes written out; for example output_shape=[n, 14, 14, 128]",
     "none.onnx:up": "`call` names the file 'none.onnx', which is not there; expected model.onnx:node",
 }
 

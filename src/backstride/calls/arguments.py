@@ -110,13 +110,11 @@ class Arguments:
         )
         raise ValueError(message)
 
-    def refuse(self, name: str, rule: str, nearest: str) -> NoReturn:
-        """Refuse a value, with its place."""
+    def refuse(self, name: str, rule: str, nearest: str, *, known: bool = True) -> NoReturn:
+        """Refuse a value, with its place; where what would be legal is not `known`, with an example."""
         argument = self.values[name]
-        message = (
-            f"`{name}` (={argument.value!r}) at {argument.place} must be {rule}; the nearest legal call has "
-            f"{name}={nearest}"
-        )
+        words = "the nearest legal call has" if known else "for example"
+        message = f"`{name}` (={argument.value!r}) at {argument.place} must be {rule}; {words} {name}={nearest}"
         raise ValueError(message)
 
 

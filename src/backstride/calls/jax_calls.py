@@ -7,7 +7,7 @@ from typing import Any
 
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
-from backstride.calls.kernels import Hints, from_array, same_kernel
+from backstride.calls.kernels import Hints, from_array, open_rank, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS
 from backstride.conventions import Convention
@@ -46,7 +46,8 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     for sizes in ("strides", "rhs_dilation"):
         value = arguments.literal(sizes)
         if value is not None and not is_tuple(value):
-            arguments.refuse(sizes, "a tuple with one entry for each axis", f"({value}, {value})")
+            axes = open_rank(arguments, "rhs", hints, "strides", "rhs_dilation")
+            arguments.refuse(sizes, "a tuple with one entry for each axis", str((value,) * axes))
     transposed = arguments.flag("transpose_kernel", default=False)
     name = "jax, transpose_kernel=True" if transposed else "jax"
     numbers = arguments.literal("dimension_numbers")

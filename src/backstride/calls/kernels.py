@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backstride.calls.arguments import Arguments, Written
+from backstride.calls.arguments import Arguments, Written, is_tuple
 from backstride.conventions import Convention
 from backstride.geometry import Size, as_sizes
 
@@ -16,6 +16,9 @@ class Hints:
     text: str
     kernel: Size | None = None
     applied: Written | None = None
+
+
+MOST_AXES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,18 @@ def from_array(
     rank_words = "1 to 3 spatial sizes" if rank is None else "1 spatial size" if rank == 1 else f"{rank} spatial sizes"
     message = f"`kernel` (={sizes}) must be {rank_words}, or the array's shape ({layout}) for {arguments.function}"
     raise ValueError(message)
+
+
+def open_rank(arguments: Arguments, name: str, hints: Hints, *others: str) -> int:
+    """The number of axes where nothing refused says it: of the kernel's array `name`, or of other arguments; or 2."""
+    shape = arguments.shape(name)
+    given = hints.kernel if shape is None else shape
+    sizes = [len(value) for value in map(arguments.raw, others) if is_tuple(value) and len(value) <= MOST_AXES]
+    if sizes:
+        return sizes[0]
+    if given is None or isinstance(given, int):
+        return 2
+    return len(given) - 2 if shape is not None or len(given) > MOST_AXES else len(given)
 
 
 def from_shape(shape: tuple[int, ...], convention: Convention, groups: int) -> Kernel:

@@ -7,9 +7,10 @@ from typing import Any
 
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
-from backstride.calls.kernels import Hints, from_array, same_kernel
+from backstride.calls.kernels import Hints, from_array, open_rank, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.conventions.frame import read, require
+from backstride.conventions.torch_family import symmetric
 from backstride.geometry import LARGEST, Geometry, Size, as_sizes
 
 MLX = "in_channels out_channels kernel_size stride padding dilation output_padding bias"
@@ -39,7 +40,8 @@ def rule(
     ranges = [(-LARGEST, span - 1) for span in frame.spans]
     require("padding", pads, ranges, "the effective kernel less 1, beyond which MLX cuts the input instead")
     crops = [(pad, pad - cells) for pad, cells in zip(pads, extra, strict=True)]
-    return frame.cropped(crops, "padding", padding)
+    sizes = [length - sum(crop) for length, crop in zip(frame.lengths, crops, strict=True)]
+    return frame.cropped(crops, "padding", padding, lambda _: {"padding": symmetric(sizes, pads)})
 
 
 RECORD = convention_of(
@@ -107,7 +109,8 @@ def coreml(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         arguments.refuse("output_shape", "None: which end loses a cell is not documented; pads say it", "None")
     pads = given if rule == "custom" else None
     if pads is not None and (not is_tuple(pads) or len(pads) not in {2, 4, 6}):
-        arguments.refuse("pad", "a list with two entries for each of 1 to 3 axes", "[1, 1, 1, 1]")
+        zeros = [0, 0] * open_rank(arguments, "weight", hints, "strides", "dilations")
+        arguments.refuse("pad", "a list with two entries for each of 1 to 3 axes", str(zeros))
     options: dict[str, Any] = {name: arguments.literal(name) for name in ("strides", "dilations")}
     options["pads"] = None if pads is None else (*pads[::2], *pads[1::2])
     lengths = (len(value) for value in (options["strides"], options["dilations"]) if is_tuple(value))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
+from backstride.calls.dialect import own_name, written
 from backstride.conventions import CONVENTIONS, Convention
-from backstride.geometry import Geometry, Size, as_sizes, common_rank, convolution, geometry
+from backstride.geometry import Geometry, Size, as_sizes, common_rank, convolution, geometry, legal_call
 from backstride.layout import DataFormat
 
 # Our own options follow a rule like everybody's.
@@ -25,6 +26,7 @@ OWN = Convention(
 STRIDES = ("strides", "stride")
 DILATION = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")
 OUTPUT = ("output_shape", "output_size")
+MOST_CORRECTIONS = 8  # arguments that have to change together
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,33 @@ class SourceCall:
             size = as_sizes("input", size, rank)
         if self.forward:
             return convolution(size, self.kernel, **self.options).adjoint
-        return self.convention.constructor(size, self.kernel, **self.options)
+        try:
+            return self.convention.constructor(size, self.kernel, **self.options)
+        except ValueError as refusal:
+            raise ValueError(self._corrected(refusal, size)) from None
+
+    def _corrected(self, refusal: ValueError, size: Size) -> str:
+        """What the rule says, with the nearest legal call in the words of this one."""
+        what, changes = legal_call(refusal)
+        if not changes or changes.keys() & {"input", "kernel"}:
+            return str(refusal)
+        for _ in range(MOST_CORRECTIONS):
+            try:
+                _ = self.convention.constructor(size, self.kernel, **{**self.options, **changes})
+                break
+            except (ValueError, TypeError) as other:
+                more = legal_call(other)[1] if isinstance(other, ValueError) else {}
+                if not more or more.keys() & {"input", "kernel"}:
+                    return what
+                changes = {**changes, **more}
+        else:
+            return what
+        for name in changes:
+            what = what.replace(f"`{name}", f"`{own_name(self.function, name)}", 1)
+        texts = (
+            f"{own_name(self.function, name)}={written(self, self.function, name, v)}" for name, v in changes.items()
+        )
+        return f"{what}; the nearest legal call has {', '.join(texts)}"
 
     def at(self, input_size: Size | None) -> Self:
         """The same call on an input: spatial sizes, or these and the channels, or the batch too.

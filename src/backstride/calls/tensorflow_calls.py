@@ -98,7 +98,7 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     channel = 1 if data_format == "channels_first" else rank + 1
     sizes = shape if sizes_alone else tuple(size for axis, size in enumerate(shape) if axis not in {0, channel})
     if not all(isinstance(size, int) for size in sizes):
-        arguments.refuse("output_shape", "a shape with its spatial sizes written out", "[n, 14, 14, 128]")
+        arguments.refuse("output_shape", "a shape with its spatial sizes written out", "[n, 14, 14, 128]", known=False)
     convention = convention_of("tensorflow")
     kernel = from_array(arguments, weight, hints, convention, rank=rank)
     padding = arguments.literal("padding")
@@ -136,7 +136,7 @@ def _output_shape(arguments: Arguments, rank: int | None) -> tuple[Any, ...]:
     shape = arguments.raw("output_shape")
     if not is_tuple(shape) or len(shape) not in ({rank, rank + 2} if rank else {3, 4, 5}):
         sizes = ", ".join(["size"] * (rank or 2))
-        arguments.refuse("output_shape", "the whole shape of the output", f"[batch, {sizes}, channels]")
+        arguments.refuse("output_shape", "the whole shape of the output", f"[batch, {sizes}, channels]", known=False)
     return shape
 
 
@@ -160,6 +160,9 @@ def pads(arguments: Arguments, value: Any, rank: int, channel: int) -> Any:
         return value
     whole = is_tuple(value) and len(value) == rank + 2
     if not whole or not value[0] == value[channel] == (0, 0):
-        pairs = ", ".join(["[0, 0]", *(["[before, after]"] * rank), "[0, 0]"])
-        arguments.refuse("padding", '"SAME", "VALID" or a pair for every axis of the output', f"[{pairs}]")
+        edges = {0, channel}
+        nearest = '"SAME"'
+        if whole and all(is_tuple(pair) for pair in value):
+            nearest = str([[0, 0] if axis in edges else list(pair) for axis, pair in enumerate(value)])
+        arguments.refuse("padding", '"SAME", "VALID" or a pair for every axis of the output', nearest)
     return tuple(pair for axis, pair in enumerate(value) if axis not in {0, channel})

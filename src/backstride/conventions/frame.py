@@ -5,7 +5,7 @@ The letters are those of `backstride.geometry`: K the effective kernel, L the fu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +20,8 @@ from backstride.geometry import (
     as_sizes,
     common_rank,
     crop_before,
+    illegal,
+    nearest_crop,
 )
 
 
@@ -59,17 +61,24 @@ class Frame:
         for length, size, rule, cells in zip(self.lengths, sizes, rules, extras, strict=True):
             before = crop_before(length + cells - size, rule)
             crops.append((before, length - size - before))
-        return self.cropped(crops, name, value)
+        return self.cropped(crops, name, value, lambda _: {})
 
-    def cropped(self, crops: Sequence[Pair], name: str, value: object) -> Geometry:
-        """The geometry with these crops; `name` and `value` are the argument to blame where nothing is left."""
+    def cropped(
+        self, crops: Sequence[Pair], name: str, value: object, write: Callable[[list[Pair]], Mapping[str, object]]
+    ) -> Geometry:
+        """The geometry with these crops; `name` and `value` are the argument to blame where nothing is left.
+
+        `write`: the arguments that say other crops.
+        """
         for axis, (length, (before, after)) in enumerate(zip(self.lengths, crops, strict=True)):
             if length - before - after < 1:
-                message = (
+                what = (
                     f"`{name}` (={value!r}) must leave at least 1 of the {length} cells of the full output of axis "
-                    f"{axis}, not {length - before - after}; the nearest legal total crop is {length - 1}"
+                    f"{axis}, not {length - before - after}"
                 )
-                raise ValueError(message)
+                kept = zip(self.lengths, crops, strict=True)
+                legal = write([crop if sum(crop) < size else nearest_crop(size, crop) for size, crop in kept])
+                raise illegal(what, said(legal), **legal)
         return Geometry(self.input, self.kernel, self.strides, self.dilation, tuple(crops))
 
 
@@ -92,18 +101,24 @@ def require(name: str, values: Sequence[int], ranges: Sequence[tuple[int, int]],
         legal = f"must be {low} to {high}" if low < high else f"must be {low}"
         if low == -LARGEST:
             legal = f"must be at most {high}"
-        message = f"`{name}` (={value}) {legal if low <= high else 'has no legal value'} on axis {axis}: {rule}"
-        if low <= high:
-            message += f"; the nearest legal value is {max(low, min(value, high))}"
-        raise ValueError(message)
+        what = f"`{name}` (={value}) {legal if low <= high else 'has no legal value'} on axis {axis}: {rule}"
+        if low > high:
+            raise illegal(what)
+        nearest = tuple(max(first, min(found, last)) for found, (first, last) in zip(values, ranges, strict=True))
+        raise illegal(what, f"value is {nearest[axis]}", **{name: nearest})
 
 
-def no_negative(name: str, value: object, pairs: Sequence[Pair]) -> None:
-    """Refuse negative entries, in a framework that takes none."""
+def no_negative(name: str, value: object, pairs: Sequence[Pair], write: Callable[[list[Pair]], object] = list) -> None:
+    """Refuse negative entries, in a framework that takes none; `write`: pairs as it has them."""
     if min(min(pair) for pair in pairs) < 0:
-        nearest = [(max(before, 0), max(after, 0)) for before, after in pairs]
-        message = f"`{name}` (={value!r}) must not be negative; the nearest legal pairs are {nearest}"
-        raise ValueError(message)
+        legal = {name: write([(max(before, 0), max(after, 0)) for before, after in pairs])}
+        what = f"`{name}` (={value!r}) must not be negative"
+        raise illegal(what, said(legal), **legal)
+
+
+def said(legal: Mapping[str, object]) -> str:
+    """Arguments as the nearest legal call has them, or nothing."""
+    return "call has " + ", ".join(f"{name}={value!r}" for name, value in legal.items()) if legal else ""
 
 
 def spread(name: str, padding: object, rank: int) -> tuple[Pair, ...]:
@@ -121,5 +136,5 @@ def choose(name: str, value: object, legal: Sequence[str]) -> str:
         return str(value)
     listed = ", ".join(f'"{entry}"' for entry in legal)
     near = next((entry for entry in legal if entry.upper() == str(value).upper()), legal[0])
-    message = f'`{name}` (={value!r}) must be one of {listed}; the nearest legal value is "{near}"'
-    raise ValueError(message)
+    what = f"`{name}` (={value!r}) must be one of {listed}"
+    raise illegal(what, f'value is "{near}"', **{name: near})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import Frame, choose, read, require, spread
-from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, output_range
+from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal, output_range
 
 Pads = Sequence[int] | Sequence[Pair]
 
@@ -48,14 +48,18 @@ def jax(
     frame = read(input, kernel, ("strides", strides), ("rhs_dilation", dilation), padding=pairs)
     if not isinstance(padding, str):
         pads = as_pairs("padding", padding, frame.rank)
-        return frame.cropped(pads if use_consistent_padding else _inverse(frame, pads), "padding", padding)
+        if use_consistent_padding:
+            return frame.cropped(pads, "padding", padding, lambda crops: {"padding": crops})
+        return frame.cropped(
+            _inverse(frame, pads), "padding", padding, lambda crops: {"padding": _inverse(frame, crops)}
+        )
     if padding in ("SAME", "VALID") or use_consistent_padding or max(frame.strides) > 1:
         return _by_name(frame, choose("padding", padding, ("SAME", "VALID")))
     rule = choose("padding", padding.upper(), ("SAME", "SAME_LOWER", "VALID"))
     totals = [0 if rule == "VALID" else span - 1 for span in frame.spans]
     lows = [total - total // 2 if rule == "SAME_LOWER" else total // 2 for total in totals]
     pads = [(low, total - low) for low, total in zip(lows, totals, strict=True)]
-    return frame.cropped(_inverse(frame, pads), "padding", padding)
+    return frame.cropped(_inverse(frame, pads), "padding", padding, lambda _: {})
 
 
 def flax(
@@ -137,11 +141,20 @@ def equinox(
         _refuse_wrapping("padding_mode", frame)
     if name in ("SAME", "SAME_LOWER"):
         rule: PaddingRule = "same" if name == "SAME" else "same_lower"
+        largest = [(-LARGEST, i * s - 1) for i, s in zip(frame.input, frame.strides, strict=True)]
+        require("output_padding", extra, largest, "it takes away from the size, of which a cell must be left")
         sizes = [i * s - cells for i, s, cells in zip(frame.input, frame.strides, extra, strict=True)]
         return frame.sized(sizes, (rule,) * frame.rank, "output_padding", output_padding)
     pads = spread("padding", 0 if name == "VALID" else padding, frame.rank)
     crops = [(before, after - cells) for (before, after), cells in zip(pads, extra, strict=True)]
-    return frame.cropped(crops, "padding", padding)
+    return frame.cropped(
+        crops,
+        "padding",
+        padding,
+        lambda legal: {
+            "padding": [(before, after + cells) for (before, after), cells in zip(legal, extra, strict=True)]
+        },
+    )
 
 
 def _by_name(frame: Frame, padding: str) -> Geometry:
@@ -159,8 +172,8 @@ def _inverse(frame: Frame, pads: Sequence[Pair]) -> list[Pair]:
 def _refuse_wrapping(name: str, frame: Frame) -> None:
     for axis, (span, s) in enumerate(zip(frame.spans, frame.strides, strict=True)):
         if span > s:
-            message = (
+            what = (
                 f'`{name}` (="CIRCULAR") wraps {span - s} cells around axis {axis}, where the kernel spans {span} and '
                 f"the stride is {s}: that is no crop of the full output; legal with strides from {span} on"
             )
-            raise ValueError(message)
+            raise illegal(what, **{name: "SAME" if name == "padding" else "ZEROS"})

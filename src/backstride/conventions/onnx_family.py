@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backstride.conventions.frame import Frame, choose, no_negative, read, require
-from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes
+from backstride.conventions.frame import Frame, choose, no_negative, read, require, said
+from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal
 
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
@@ -59,11 +59,15 @@ def onnx(
     sizes = sizes or tuple(i * s for i, s in zip(frame.input, frame.strides, strict=True))
     for axis, (size, length, cells) in enumerate(zip(sizes, frame.lengths, extra, strict=True)):
         if size > length + cells:
-            message = (
+            what = (
                 f"`{name}` (={output_shape or auto_pad!r}) asks for {size} cells on axis {axis}, of {length + cells}: "
-                f"a negative total_padding, which the text does not split; the nearest legal size is {length + cells}"
+                "a negative total_padding, which the text does not split"
             )
-            raise ValueError(message)
+            # The size that `auto_pad` stands for is reached with cells added; another is cut to what there is.
+            missing = tuple(max(a - b, 0) for a, b in zip(sizes, frame.lengths, strict=True))
+            there = tuple(min(a, b + c) for a, b, c in zip(sizes, frame.lengths, extra, strict=True))
+            legal = {"output_padding": missing} if name == "auto_pad" else {"output_shape": there}
+            raise illegal(what, said(legal), **legal)
     split: PaddingRule = "same" if auto_pad == "SAME_UPPER" else "same_lower"
     return frame.sized(sizes, (split,) * frame.rank, name, output_shape, extra)
 
@@ -161,7 +165,8 @@ def openvino(
     pads = list(zip(begin, end, strict=True)) if name == "EXPLICIT" else [(0, 0)] * frame.rank
     extra = as_sizes("output_padding", output_padding, frame.rank, least=0)
     if output_shape is None:
-        return _explicit(frame, pads, extra, (pads_begin, pads_end))
+        crops = [(before, after - cells) for (before, after), cells in zip(pads, extra, strict=True)]
+        return frame.cropped(crops, "pads_end", pads_end, lambda legal: _both_ends(_with(legal, extra)))
     sizes = as_sizes("output_shape", output_shape, frame.rank)
     if name.startswith("SAME"):
         rule: PaddingRule = "same_lower" if name == "SAME_UPPER" else "same"
@@ -187,17 +192,14 @@ def _read(
     frame = read(input, kernel, ("strides", steps), ("dilations", spacing), **others)
     name = choose("auto_pad", auto_pad, AUTO_PADS)
     if pads is not None and name != "NOTSET":
-        message = (
-            f'`pads` (={pads!r}) cannot be used with `auto_pad` (="{name}"); the nearest legal call leaves `pads` out, '
-            f'or auto_pad="NOTSET"'
-        )
-        raise ValueError(message)
+        what = f'`pads` (={pads!r}) cannot be used with `auto_pad` (="{name}")'
+        raise illegal(what, 'call leaves `pads` out, or auto_pad="NOTSET"', auto_pad="NOTSET")
     flat = [0] * (2 * frame.rank) if pads is None else pads
     if len(flat) != 2 * frame.rank:
         message = f"`pads` (={pads!r}) must list all begins, then all ends: {2 * frame.rank} entries"
         raise ValueError(message)
     ends = as_pairs("pads", list(zip(flat[: frame.rank], flat[frame.rank :], strict=True)), frame.rank)
-    no_negative("pads", pads, ends)
+    no_negative("pads", pads, ends, _flat)
     extra = as_sizes("output_padding", 0 if output_padding is None else output_padding, frame.rank, least=0)
     ranges = [(0, max(s, d) - 1) for s, d in zip(frame.strides, frame.dilation, strict=True)]
     require("output_padding", extra, ranges, "below the larger of stride and dilation")
@@ -206,4 +208,19 @@ def _read(
 
 def _explicit(frame: Frame, ends: Sequence[Pair], extra: Sequence[int], pads: object) -> Geometry:
     crops = [(before, after - cells) for (before, after), cells in zip(ends, extra, strict=True)]
-    return frame.cropped(crops, "pads", pads)
+    return frame.cropped(crops, "pads", pads, lambda legal: {"pads": _flat(_with(legal, extra))})
+
+
+def _both_ends(pairs: Sequence[Pair]) -> dict[str, object]:
+    """OpenVINO's pads."""
+    return {"pads_begin": [before for before, _ in pairs], "pads_end": [after for _, after in pairs]}
+
+
+def _with(crops: Sequence[Pair], extra: Sequence[int]) -> list[Pair]:
+    """The pads that crop so much beside an `output_padding`."""
+    return [(before, after + cells) for (before, after), cells in zip(crops, extra, strict=True)]
+
+
+def _flat(pairs: Sequence[Pair]) -> list[int]:
+    """All begins, then all ends."""
+    return [pair[end] for end in (0, 1) for pair in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import choose, no_negative, read, require
-from backstride.geometry import Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, output_range
+from backstride.geometry import Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal, output_range
 
 
 def tensorflow(
@@ -45,11 +45,11 @@ def tensorflow(
     else:
         rules = pads = as_pairs("padding", padding, frame.rank)
         if frame.rank != 2:
-            message = (
+            what = (
                 f'`padding` (={padding!r}) must be "SAME" or "VALID" in {frame.rank}-D: TensorFlow takes pairs in '
-                f"2-D only; the nearest legal call adds an axis of size 1"
+                "2-D only"
             )
-            raise ValueError(message)
+            raise illegal(what, 'value is "SAME"', padding="SAME")
         no_negative("padding", padding, pads)
     ranges: list[tuple[int, int]] = []
     for i, span, s, rule in zip(frame.input, frame.spans, frame.strides, rules, strict=True):
@@ -90,11 +90,8 @@ def keras(
     frame = read(input, kernel, ("strides", strides), ("dilation_rate", dilation_rate), **others)
     rule: PaddingRule = "same" if choose("padding", str(padding).lower(), ("valid", "same")) == "same" else "valid"
     if max(frame.strides) > 1 and max(frame.dilation) > 1:
-        message = (
-            f"`dilation_rate` (={dilation_rate!r}) must be 1 beside `strides` (={strides!r}) above 1; "
-            f"the nearest legal value is 1"
-        )
-        raise ValueError(message)
+        what = f"`dilation_rate` (={dilation_rate!r}) must be 1 beside `strides` (={strides!r}) above 1"
+        raise illegal(what, "value is 1", dilation_rate=1)
     if output_padding is None:
         sizes = [
             output_range(i, span, s, rule)[1]
@@ -107,5 +104,8 @@ def keras(
             length if rule == "valid" else length - span + span % 2
             for length, span in zip(frame.lengths, frame.spans, strict=True)
         ]
+        rule_text = "the kernel is even, so that without it no cell of a single input cell is left"
+        least = [(max(0, 1 - base), max(s - 1, 0)) for base, s in zip(bases, frame.strides, strict=True)]
+        require("output_padding", extra, least, rule_text)
         sizes = [base + cells for base, cells in zip(bases, extra, strict=True)]
     return frame.sized(sizes, (rule,) * frame.rank, "output_padding", output_padding)

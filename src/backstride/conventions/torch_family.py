@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backstride.conventions.frame import read, require
 from backstride.geometry import Geometry, Size, as_sizes
 
@@ -47,4 +49,11 @@ def torch(
         ranges = [(0, max(s, d) - 1) for s, d in zip(frame.strides, frame.dilation, strict=True)]
         require("output_padding", extra, ranges, "below the larger of stride and dilation")
         sizes = tuple(low + cells for low, cells in zip(smallest, extra, strict=True))
-    return frame.sized(sizes, [(pad, pad) for pad in pads], "padding", padding)
+    totals = [length - size for length, size in zip(frame.lengths, sizes, strict=True)]
+    crops = [(pad, total - pad) for pad, total in zip(pads, totals, strict=True)]
+    return frame.cropped(crops, "padding", padding, lambda _: {"padding": symmetric(sizes, pads)})
+
+
+def symmetric(sizes: Sequence[int], pads: Sequence[int]) -> tuple[int, ...]:
+    """The paddings nearest to these, the same at both ends, that leave a cell: each takes two off the size."""
+    return tuple(pad - max(0, -(-(1 - size) // 2)) for size, pad in zip(sizes, pads, strict=True))

@@ -7,13 +7,12 @@ from itertools import islice
 from typing import Any
 
 from backstride.calls import SourceCall, parse
+from backstride.calls.dialect import LISTS, own_name, written
 from backstride.calls.signatures import find
 from backstride.geometry import RULES, Geometry, geometry
 
 MOST_KERNELS = 4
 TARGETS = {"tensorflow": "tf", "jax, transpose_kernel=True": "jax", "flax, transpose_kernel=True": "flax"}
-# The arguments of a rule by the names that some calls have for them.
-NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "coremltools.": {"pads": "pad"}}
 SIZES = ("kernel_size", "kernel_shape")
 PLAIN = "backstride."
 DEFAULTS: Mapping[str, Any] = {
@@ -22,8 +21,6 @@ DEFAULTS: Mapping[str, Any] = {
 }
 # Everything that says a geometry is written anew.
 REWRITTEN = {*DEFAULTS, "strides", "padding", "pads", "pad", "auto_pad", "pad_type", "use_consistent_padding"}
-# OpenVINO's and ONNX's sizes are lists; the pads of OpenVINO have no default.
-LISTS = ("openvino.", "onnx.", "coremltools.")
 
 
 def cure(call: SourceCall, where: Geometry) -> str | None:
@@ -108,20 +105,15 @@ def _text(call: SourceCall, where: Geometry, arguments: Mapping[str, Any]) -> st
     function = "onnx.helper.make_node" if call.function == "onnx.ConvTranspose" else call.function
     signature = find(function)
     assert signature is not None
-    names: dict[str, str] = {}
-    for start, words in NAMES.items():
-        names |= words if function.startswith(start) else {}
-    given = {names.get(name, name): value for name, value in arguments.items()}
+    given = {own_name(function, name): value for name, value in arguments.items()}
     order = [*signature.parameters.split(), *signature.keyword_only.split()]
     if any(name not in order and not _is_default(name, value) for name, value in given.items()):
         return None
     kept = {name: text for name, text in _arguments(call).items() if name not in REWRITTEN}
     lists = function.startswith(LISTS)
-    wide = len(where.input)
-    values = {name: _value(name, value, call, wide, lists=lists) for name, value in given.items()}
+    values = {own_name(function, name): written(call, function, name, value) for name, value in arguments.items()}
     if function.startswith("coremltools."):
-        flat = given["pad"]
-        values |= {"pad": str([flat[axis + end] for axis in range(wide) for end in (0, wide)]), "pad_type": '"custom"'}
+        values["pad_type"] = '"custom"'
     new = {
         name: text
         for name, text in values.items()
@@ -161,21 +153,6 @@ def _arguments(call: SourceCall) -> Mapping[str, str]:
     inputs = '["x", "w", "b"]' if call.has_bias else '["x", "w"]'
     group = {} if call.groups == 1 else {"group": str(call.groups)}
     return {"op_type": '"ConvTranspose"', "inputs": inputs, "outputs": '["y"]', **group}
-
-
-def _value(name: str, value: Any, call: SourceCall, rank: int, *, lists: bool) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    if lists:
-        return str(list(value))
-    if name == "padding" and isinstance(value[0], tuple):
-        pairs = [list(pair) for pair in value]
-        if call.convention.name == "tensorflow":
-            edge = [0, 0]
-            return str([edge, edge, *pairs] if call.data_format == "channels_first" else [edge, *pairs, edge])
-        return str([tuple(pair) for pair in pairs])
-    # JAX and Flax take one entry for each axis.
-    return str(value) if call.convention.name.startswith(("jax", "flax")) and rank else _short(value)
 
 
 def _is_default(name: str, value: Any) -> bool:

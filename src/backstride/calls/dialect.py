@@ -1,0 +1,62 @@
+"""The arguments of a rule as a call of its framework writes them: names, entries for batch and channels, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backstride.calls.record import SourceCall
+
+# The arguments of a rule by the names that some calls have for them.
+NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "coremltools.": {"pads": "pad"}}
+# OpenVINO's, ONNX's and Core ML's sizes are lists; the pads of OpenVINO have no default.
+LISTS = ("openvino.", "onnx.", "coremltools.")
+
+
+def own_name(function: str, name: str) -> str:
+    """An argument of the rule, as the function names it."""
+    return next((words.get(name, name) for start, words in NAMES.items() if function.startswith(start)), name)
+
+
+def written(call: SourceCall, function: str, name: str, value: Any) -> str:
+    """The value of an argument of the rule, as the function takes it.
+
+    >>> from backstride.calls import parse
+    >>> call = parse("tf.nn.conv2d_transpose(x, w, [8, 14, 14, 4], 2, [[0, 0], [1, 1], [1, 1], [0, 0]])", kernel=4)
+    >>> written(call, call.function, "padding", [(0, 1), (1, 0)])
+    '[[0, 0], [0, 1], [1, 0], [0, 0]]'
+    """
+    if value is None or isinstance(value, str):
+        return "None" if value is None else f'"{value}"'
+    if function.startswith(LISTS):
+        sizes = [value] * (call.rank or 1) if isinstance(value, int) else list(value)
+        half = len(sizes) // 2
+        paired = name == "pads" and function.startswith("coremltools.")
+        return str([sizes[axis + end] for axis in range(half) for end in (0, half)] if paired else sizes)
+    if call.convention.name == "tensorflow" and not isinstance(value, int):
+        return _tensorflow(call, name, value)
+    if name == "padding" and not isinstance(value, int) and not isinstance(value[0], int):
+        return str([tuple(pair) for pair in value])
+    # JAX and Flax take one entry for each axis.
+    every = call.convention.name.startswith(("jax", "flax")) and not function.startswith("haiku.")
+    if isinstance(value, int):
+        return str((value,) * (call.rank or 1)) if every and name != "padding" else str(value)
+    return str(tuple(value)) if every or len(set(value)) > 1 else str(value[0])
+
+
+def _tensorflow(call: SourceCall, name: str, value: Any) -> str:
+    """With the entries of batch and channels, where the call has them."""
+    channels = 0 if call.data_format == "channels_first" else len(value)
+    if name == "padding":
+        pairs = [list(pair) for pair in value]
+        return str([[0, 0], *pairs[:channels], [0, 0], *pairs[channels:]])
+    if name != "output_shape":
+        return str(value[0]) if len(set(value)) == 1 else str(list(value))
+    text = call.arguments.get("output_shape", "")
+    entries = [part.strip() for part in text.strip("[]()").split(",")]
+    if len(entries) == len(value):
+        return str(list(value))
+    at = 1 if call.data_format == "channels_first" else len(entries) - 1
+    sizes = iter(value)
+    return "[" + ", ".join(entry if axis in {0, at} else str(next(sizes)) for axis, entry in enumerate(entries)) + "]"
