@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import re
@@ -11,7 +12,9 @@ from PIL import Image
 
 from backstride import cli
 from backstride.cli import roads
+from backstride.cli.roads import counting
 from backstride.roads.checkpoint import keep_threshold, meaning_of
+from backstride.roads.lines import Lines
 from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
@@ -71,7 +74,9 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
     _ = keep_threshold(Path(out), 0.25)
     assert run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes) == 0
     printed = capsys.readouterr().out
-    assert "perspective" in printed
+    numbers = [re.findall(r"\d+\.\d\d\b", line) for line in printed.splitlines() if re.match(r"perspective|bird", line)]
+    assert len(numbers) >= 4  # whole, in the 80 columns that a file has
+    assert all(len(row) == 8 for row in numbers)
     assert "F is at a threshold of 0.25, MaxF at" in printed
     assert "; --keep-threshold keeps that one with the checkpoint" in printed
     words = ["--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes, "--keep-threshold"]
@@ -114,9 +119,35 @@ def test_a_config_may_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFix
         ("evaluate --checkpoint nowhere --out OUT", "`checkpoint` (='nowhere') does not exist"),
         ("synthesize --out OUT --size 4", "`size` (='4') must be rows x columns; "),
         ("train", "Missing option '--out'"),
+        ("import coco FROM OUT", "`source` (='FROM'): the folder has no JSON file; name the one of the labels"),
+        ("labels FROM --out OUT", "`data` (='FROM') has no photographs; it must have "),
     ],
 )
 def test_refuses_in_one_sentence(words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = words.replace("OUT", str(tmp_path / "out")).split()
+    (tmp_path / "from").mkdir()
+    given = words.replace("OUT", str(tmp_path / "out")).replace("FROM", str(tmp_path / "from")).split()
     scenes = ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
-    assert refused(capsys, *given, *scenes).startswith(message)
+    assert refused(capsys, *given, *scenes).replace(str(tmp_path / "from"), "FROM").startswith(message)
+
+
+def test_what_is_drawn_says_nothing_but_that_where_errors_go_to_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("synthesize", "--out", str(tmp_path / "scenes"), "--count", "1", "--size", "64x96") == 0
+    assert run("labels", str(tmp_path / "scenes"), "--out", str(tmp_path / "drawn")) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.endswith(f"1 drawings written to {tmp_path / 'drawn'}\n")
+
+
+def test_work_that_takes_long_says_so_where_errors_go_to_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "Lines", functools.partial(Lines, pause=0))
+    with counting.counting("picture") as count:
+        for done in (1, 2):
+            count(done, 9)
+    with counting.counting("picture", quiet=True) as count:
+        count(1, 9)
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"picture 2 of 9, .* a second, .* to go\n", printed)

@@ -321,7 +321,7 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def _only(folder: Path) -> Path:
     found = sorted(folder.glob("*.json")) or sorted(folder.glob(f"{ANNOTATIONS}/*.json"))
     if len(found) != 1:
-        wrong(f"the folder has {len(found)} JSON files; name the one")
+        wrong(f"the folder has {len(found) or 'no'} JSON file{'s'[: len(found)]}; name the one of the labels")
     return found[0]
 
 

@@ -82,7 +82,10 @@ def crossvalidate(
 def _table(found: CrossValidation) -> Table:
     table = Table(title=f"{len(found.folds)} groups, each held out once, in percent", title_justify="left")
     for name in ("held out", "pictures", *SHOWN.values()):
-        table.add_column(name, justify="left" if name == "held out" else "right", no_wrap=True)
+        if name == "held out":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for fold in found.folds:
         table.add_row(fold.group, str(fold.images), *(f"{100 * getattr(fold, name):.2f}" for name in SHOWN))
     table.add_section()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from backstride.cli.roads.config import present
+from backstride.cli.roads.counting import counting
 from backstride.roads.data import require_there
-from backstride.roads.lines import Lines
 
 if TYPE_CHECKING:
     from backstride.roads.evaluate import Evaluation
@@ -71,8 +71,8 @@ def evaluate(
         raise ValueError(message)
     pictures = open_part(config, data, part, table)
     _check_classes(pictures.classes, meaning.classes)
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
+    done = itertools.count(1)
+    with counting("picture", quiet=as_json) as count:
         found = measure(
             network,
             pictures,
@@ -81,7 +81,7 @@ def evaluate(
             device=device,
             worst=worst,
             threshold=meaning.threshold if threshold is None else threshold,
-            on_image=_counter(progress, len(pictures.samples), quiet=as_json),
+            on_image=lambda: count(next(done), len(pictures.samples)),
         )
     if keep_threshold:
         _ = files.keep_threshold(checkpoint, found.best_threshold)
@@ -113,26 +113,14 @@ def _check_classes(pictures: Sequence[str], network: Sequence[str]) -> None:
             raise ValueError(message)
 
 
-def _counter(progress: Progress, total: int, *, quiet: bool) -> Callable[[], None]:
-    """Called after each picture: moves the bar, or prints a line now and then where there is no terminal."""
-    task, console = progress.add_task("pictures", total=total), progress.console
-    lines = Lines(lambda line: console.print(line, soft_wrap=True, highlight=False))
-    done = itertools.count(1)
-
-    def count() -> None:
-        progress.advance(task)
-        if not (quiet or console.is_terminal):
-            lines("picture", next(done), total)
-
-    return count
-
-
 def _print_views(console: Console, found: Evaluation, of: str) -> None:
-    table = Table(title=escape(f"{found.images} pictures, in percent{of}"), title_justify="left")
+    title = escape(f"{found.images} pictures, in percent{of}")
+    # ten columns in 80, which is what a file and a narrow terminal have; where that is not enough, names are folded
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("view", no_wrap=True)
-    table.add_column("category")
+    table.add_column("category", overflow="fold")
     for name in SHOWN:
-        table.add_column({"maxf": "MaxF", "iou": "IoU"}.get(name, name.upper()), justify="right")
+        table.add_column({"maxf": "MaxF", "iou": "IoU"}.get(name, name.upper()), justify="right", no_wrap=True)
     for view, categories in found.views.items():
         for category, measures in categories.items():
             values = asdict(measures)

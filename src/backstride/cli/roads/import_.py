@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+
+from backstride.cli.roads.counting import counting
 
 
 def import_(
@@ -25,14 +26,7 @@ def import_(
     """
     from backstride.roads.importing import import_labels  # noqa: PLC0415  keeps NumPy's work out of other commands
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("pictures", total=None)
-        classes = import_labels(
-            kind,
-            source,
-            out,
-            road=road or (),
-            progress=lambda done, of: progress.update(task, completed=done, total=of),
-        )
+    with counting("picture") as count:
+        classes = import_labels(kind, source, out, road=road or (), progress=count)
     labels = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
     Console().print(f"labels: {labels}; written to {out}", soft_wrap=True, highlight=False, markup=False)

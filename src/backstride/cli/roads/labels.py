@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+
+from backstride.cli.roads.counting import counting
 
 
 def labels(
@@ -25,7 +26,6 @@ def labels(
     from backstride.roads.labelled import draw_labels  # noqa: PLC0415  the same
 
     pictures = open_data(data, classes=None if table is None else Path(table))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("pictures", total=len(pictures.samples))
-        draw_labels(pictures, out, zoom, lambda done, _: progress.update(task, completed=done))
+    with counting("picture") as count:
+        draw_labels(pictures, out, zoom, count)
     Console().print(f"{len(pictures.samples)} drawings written to {out}", soft_wrap=True, highlight=False)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from backstride.cli import parse
+from backstride.cli.roads.counting import counting
 
 
 def synthesize(
@@ -26,8 +26,7 @@ def synthesize(
     """
     from backstride.roads.synthetic import write  # noqa: PLC0415  keeps NumPy's work out of the other commands
 
-    console, shape = Console(stderr=True), parse.pair("size", size)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("scenes", total=count)
-        write(out, count, shape, seed, lambda done, _: progress.update(task, completed=done), clear=clear)
+    shape = parse.pair("size", size)
+    with counting("scene") as counted:
+        write(out, count, shape, seed, counted, clear=clear)
     Console().print(f"{count} scenes written to {out}", soft_wrap=True, highlight=False)
