@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backstride.surgery import RefusedError, convolutionalize, prove
+from backstride.surgery import RefusedError, convolutionalize, prove, receptive_field
 
 keras: Any = importlib.import_module("keras")
 layers: Any = keras.layers
@@ -93,6 +93,7 @@ HOLD: dict[str, Callable[[], Any]] = {
     "channel factors": lambda: network(layers.Rescaling([0.5, 0.25, 2.0], 1.0)),
     "largest": largest,
     "upsampled": lambda: network(layers.UpSampling2D((2, 3))),
+    "cropped": lambda: network(layers.CenterCrop(9, 10)),
     "transposed": lambda: network(layers.Conv2DTranspose(5, 3, 2)),
     "transposed and cropped": lambda: network(layers.Conv2DTranspose(5, (3, 2), (2, 3), padding="same")),
 }
@@ -101,7 +102,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "an own call": replaced,
     "an adapter": adapter,
     "a factor for each pixel": lambda: network(layers.Rescaling(np.ones((12, 12, 3)))),
-    "bilinear": lambda: network(layers.UpSampling2D(2, interpolation="bilinear")),
+    "a kept aspect ratio": lambda: network(layers.Resizing(8, 16, crop_to_aspect_ratio=True)),
     "a random crop": lambda: network(layers.RandomCrop(8, 8)),
 }
 
@@ -145,6 +146,110 @@ BORDERED = [
 ]
 
 
+def grown(name: str, factor: int) -> dict[str, Any]:
+    """Interpolation between two layers, with the cells at the border left out behind it."""
+    kind, mode = name.split()
+    cells = 8 * factor
+    made_of: dict[str, Callable[[Any], Any]] = {
+        "upsampling": layers.UpSampling2D(factor, interpolation=mode),
+        "resizing": layers.Resizing(cells, cells, interpolation=mode),
+        "operation": lambda x: keras.ops.image.resize(x, (cells, cells), interpolation=mode),
+    }
+    image = keras.Input((17, 17, 1))
+    x = layers.Cropping2D(2 * factor)(made_of[kind](layers.Conv2D(4, 2, 2)(image)))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.ReLU()(x))))
+    made, report = convolutionalize(model, (1, 17, 17))
+    proof = prove(model, made, report, DRAWN.normal(size=(1, 23, 24)).astype(np.float32))
+    compared = ~np.isnan(proof.deviation)
+    right = bool(np.array_equal(proof.expected[compared], proof.exact[compared]))
+    return {"holds": proof.holds, "right": right, "exact": int(proof.exact.sum())}
+
+
+GROWN = [
+    (f"{kind} {mode}", factor)
+    for kind in ("upsampling", "resizing", "operation")
+    for mode in ("nearest", "bilinear", "bicubic")
+    for factor in (2, 3)
+]
+
+
+def layer(name: str, rank: int, *args: Any, up: bool = False, **options: Any) -> Any:
+    """A layer of this rank; the third axis of a volume has no window."""
+    spread = {key: tuple([*value] * min(rank, 2) + [1] * (rank == 3)) for key, value in options.items()}
+    return getattr(layers, f"{name}{rank}D{'Transpose' * up}")(*args, **spread)
+
+
+def both(pair: tuple[int, int], rank: int) -> Any:
+    """A padding or crop of the first two axes."""
+    return pair if rank == 1 else (pair, pair, (0, 0))[:rank]
+
+
+STACKS: dict[str, Callable[[int], list[Any]]] = {
+    "convolution": lambda rank: [
+        layer("Conv", rank, 1, kernel_size=(3,), strides=(2,)),
+        layer("Conv", rank, 1, kernel_size=(2,), dilation_rate=(3,)),
+    ],
+    "pooling": lambda rank: [
+        layer("AveragePooling", rank, pool_size=(3,), strides=(2,)),
+        layer("MaxPooling", rank, pool_size=(2,), strides=(1,)),
+    ],
+    "padded": lambda rank: [
+        getattr(layers, f"ZeroPadding{rank}D")(both((2, 1), rank)),
+        layer("Conv", rank, 1, kernel_size=(3,), strides=(2,)),
+        getattr(layers, f"Cropping{rank}D")(both((0, 2), rank)),
+        layers.Dense(1),
+    ],
+    "transposed": lambda rank: [
+        layer("Conv", rank, 1, kernel_size=(3,)),
+        layer("Conv", rank, 1, up=True, kernel_size=(5,), strides=(3,)),
+    ],
+    "vocoder": lambda rank: [
+        layer("Conv", rank, 1, kernel_size=(7,)),
+        layer("Conv", rank, 1, up=True, kernel_size=(8,), strides=(4,)),
+        layers.LeakyReLU(),
+        layer("Conv", rank, 1, kernel_size=(3,), dilation_rate=(3,)),
+    ],
+    "repeated": lambda rank: [
+        layer("Conv", rank, 1, kernel_size=(2,), strides=(2,)),
+        getattr(layers, f"UpSampling{rank}D")(2 if rank == 1 else (2, 2, 1)[:rank]),
+    ],
+    "causal": lambda _: [layers.Conv1D(1, 3, padding="causal", dilation_rate=2)],
+}
+
+
+def field(name: str, rank: int) -> dict[str, Any]:
+    """Whether what moves a cell is its receptive field, of a network with positive weights."""
+    side = 23
+    sizes = (side, side + 1, 2)[:rank]
+    stack = keras.Sequential([keras.Input((*sizes, 1)), *STACKS[name](rank)])
+    stack.set_weights([np.ones_like(weight) for weight in stack.get_weights()])
+    (output,) = receptive_field(stack, (1, *sizes))
+    images = np.zeros((1 + side, *sizes, 1), np.float32)
+    for place in range(side):
+        images[1 + place, place] = 1
+    results = keras.ops.convert_to_numpy(stack(images))[..., 0]
+    seen = (np.abs(results[1:] - results[0]).reshape(side, results.shape[1], -1).max(2) > 0).T
+    gaps: list[tuple[float, float]] = []
+    within = True
+    for cell, places in enumerate(seen):
+        start = output.offset[0] + cell * output.stride[0] - (output.receptive_field[0] - 1) / 2
+        end = start + output.receptive_field[0]
+        first, last = int(np.flatnonzero(places)[0]), int(np.flatnonzero(places)[-1])
+        within = within and start <= first <= last < end
+        if start >= 0 and end <= side:
+            gaps.append((float(first - start), float(end - last - 1)))
+    return {
+        "within": within,
+        "size": len(output.size) == rank and output.size[0] == len(seen),
+        "gap": max(min(gap) for gap in zip(*gaps, strict=True)),
+        "most": max(map(max, gaps)),
+        "bound": output.bound,
+    }
+
+
+FIELDS = [(name, rank) for name in STACKS for rank in (1, 2, 3) if name != "causal" or rank == 1]
+
+
 def proved(model: Any, source: Any) -> dict[str, Any]:
     """What is measured of a model, read from itself or from its file."""
     made, report = convolutionalize(source, (3, 12, 12))
@@ -174,8 +279,9 @@ if __name__ == "__main__":
         classifier.save(path)
         found[name] = [proved(classifier, classifier), proved(classifier, path)]
     borders = {" ".join(map(str, case)): bordered(*case) for case in BORDERED}
-    print(
-        json.dumps(
-            {"borders": borders, "hold": found, "refused": {name: refusal(make()) for name, make in REFUSED.items()}}
-        )
-    )
+    more = {
+        "fields": {f"{name} {rank}": field(name, rank) for name, rank in FIELDS},
+        "grown": {f"{name} {factor}": grown(name, factor) for name, factor in GROWN},
+        "refused": {name: refusal(make()) for name, make in REFUSED.items()},
+    }
+    print(json.dumps({"borders": borders, "hold": found, **more}))

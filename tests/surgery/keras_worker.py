@@ -69,6 +69,15 @@ def uneven() -> Any:
     return keras.Model(image, layers.Dense(4)(layers.Flatten()(x)))
 
 
+def cut() -> Any:
+    """Crops behind strides, beside a pooling, and strided slices."""
+    image = keras.Input((17, 19, 2))
+    x = layers.Conv2D(4, 3, 2)(image)
+    x = layers.Add()([layers.Cropping2D(((2, 0), (1, 1)))(x), layers.AveragePooling2D(3, 1)(x)])
+    x = layers.ReLU()(x[:, 1::2, 2:-1])
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.CenterCrop(2, 3)(x))))
+
+
 def flat(x: Any) -> Any:
     return layers.Dense(4)(layers.Flatten()(x))
 
@@ -136,6 +145,7 @@ CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "same": (same, (3, 18, 14), None),
     "nested": (nested, (3, 12, 10), None),
     "uneven": (uneven, (2, 6, 8), None),
+    "cut": (cut, (2, 17, 19), None),
     "local": (excited, (2, 12, 12), "local"),
     "norm local": (normed, (2, 12, 12), "local"),
     "norm global": (normed, (2, 12, 12), "global"),
@@ -263,7 +273,7 @@ if __name__ == "__main__":
     results = {name: check(name, place) for name in CASES}
     more = {
         "spelled": {name: spelled(name) for name in SPELLINGS},
-        "densified": {name: densified(name) for name in ("lenet", "nested", "uneven")},
+        "densified": {name: densified(name) for name in ("lenet", "nested", "uneven", "cut")},
         "valid": valid(),
         "joined": [joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")],
         "icnr": icnr(),

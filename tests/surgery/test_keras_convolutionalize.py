@@ -16,8 +16,8 @@ pytest.importorskip("keras", reason="these are Keras models")
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.xdist_group("keras")]
 WORKER = Path(__file__).with_name("keras_worker.py")
-CASES = ("lenet", "same", "nested", "uneven", "local", "global", "norm local", "norm global")
-EXACT = ("lenet", "nested", "uneven")  # the others pad, or pool the whole image
+CASES = ("lenet", "same", "nested", "uneven", "cut", "local", "global", "norm local", "norm global")
+EXACT = ("lenet", "nested", "uneven", "cut")  # the others pad, or pool the whole image
 
 
 @pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])

@@ -33,7 +33,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_networks_compute_what_their_classifiers_do(measured: dict[str, Any]) -> None:
-    assert len(measured["hold"]) == 10
+    assert len(measured["hold"]) == 11
     for name, (in_memory, from_file) in measured["hold"].items():
         for found in (in_memory, from_file):
             assert found["close"], name
@@ -59,3 +59,22 @@ def test_padded_cells_that_are_said_to_be_exact_are_and_others_are_not(measured:
         assert found["differ"] > 0, name
     assert measured["borders"]["reflect first 2"]["alike"] > 0
     assert measured["borders"]["circular first 2"]["alike"] == 0
+
+
+def test_interpolations_are_exact_but_at_the_borders(measured: dict[str, Any]) -> None:
+    assert len(measured["grown"]) == 18
+    for name, found in measured["grown"].items():
+        assert found["holds"], name
+        assert found["right"], name
+        assert found["exact"] == 4 * 4, name  # shifts by two pixels, whatever the factor
+
+
+def test_what_moves_a_cell_is_its_receptive_field(measured: dict[str, Any]) -> None:
+    """For sounds, images and volumes; upper bounds are attained within a cell, all others everywhere."""
+    assert len(measured["fields"]) == 19
+    for name, found in measured["fields"].items():
+        assert found["within"], name
+        assert found["size"], name
+        assert found["bound"] == (name.split()[0] in ("transposed", "vocoder", "repeated")), name
+        assert found["gap"] < 1, name
+        assert found["bound"] or found["most"] == 0, name

@@ -19,7 +19,23 @@ from surgery.test_onnx_convolutionalize import image_for, run
 
 loose: Any = onnx  # some of it is untyped
 pytestmark = pytest.mark.frameworks
-PLAIN = pytest.mark.parametrize("case", [LENET, HEADS, SHUFFLED, UNEVEN], ids=lambda case: case.name)
+CROPPED = Case(
+    "cropped",
+    (2, 19, 21),
+    (
+        *(("Conv", "x k", "c", {"strides": [2, 2]}), ("Pad", "c pads", "p", {}), ("Relu", "p", "r", {})),
+        ("Slice", "r starts ends axes steps", "s", {}),
+        *(("Flatten", "s", "f", {}), ("Gemm", "f w", "y", {})),
+    ),
+    {"k": (4, 2, 3, 3), "w": (4 * 3 * 6, 3)},
+    {"y": 3},
+    exact=True,
+    numbers=(
+        *(("pads", (0, 0, -1, 0, 0, 0, -1, -2)), ("starts", (1, 1)), ("ends", (100, -1)), ("axes", (2, 3))),
+        ("steps", (2, 1)),
+    ),
+)
+PLAIN = pytest.mark.parametrize("case", [LENET, HEADS, SHUFFLED, UNEVEN, CROPPED], ids=lambda case: case.name)
 SINGLE = pytest.mark.parametrize("case", [LENET, HWC, POOLED, UNEVEN], ids=lambda case: case.name)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="these are PyTorch models")
 
 import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -123,6 +126,44 @@ def test_padding_has_no_stitched_form() -> None:
         "`model` (=Sequential) cannot become fully convolutional: 0 (Conv2d): pads, and what it reads at a crop's "
         "border is no pixel of a larger image"
     )
+
+
+CROPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a crop": lambda x: x[:, :, 1:-2, 2:6],
+    "negative padding": lambda x: F.pad(x, (-1, -2, -3, 0)),
+    "every second": lambda x: x[:, :, 1::2, ::3],
+    "narrow": lambda x: x.narrow(2, 3, 4),
+    "a layer": nn.ZeroPad2d(-1),
+    "a layer that does nothing": nn.ZeroPad2d(0),
+    "channels, too": lambda x: torch.cat([x[:, 1:3, 1:], x[:, :2, :-1]], 1),
+    "beside a pooling": lambda x: x[:, :, 1:-1, 1:-1] + F.avg_pool2d(x, 3, 1),
+    "twice": lambda x: F.max_pool2d(x[:, :, 1:, 1:], 2)[:, :, :-1, 1:],
+}
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_crops_behind_strides_shift_by_pixels(name: str) -> None:
+    class Cropped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Conv2d(1, 4, 3, 2), nn.Conv2d(4, 4, 2), nn.LazyLinear(3)
+            self.crop = CROPS[name]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.second(self.crop(self.first(x)).relu()).flatten(1))
+
+    model = Cropped().double().eval()
+    image = torch.randn(1, 1, 22, 25, dtype=torch.float64)
+    with torch.no_grad():
+        _ = model(image[:, :, :17, :19])
+        network, report = convolutionalize(model, (1, 17, 19), dense="shift_and_stitch")
+        torch.testing.assert_close(network(image)[0], sliding(model, image, 17, 19), rtol=1e-9, atol=1e-9)
+    proof = prove(model, network, report, image[0])
+    assert proof.holds
+    assert proof.expected.all()
+    mixed = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ZeroPad2d((-1, 1, 0, 0)), nn.Flatten(), nn.Linear(4, 1))
+    with pytest.raises(RefusedError, match=r"1 \(ZeroPad2d\): pads, and"):
+        _ = convolutionalize(mixed, (1, 4, 4), dense="shift_and_stitch")
 
 
 def test_a_layer_called_at_two_strides_has_no_one_dilation() -> None:

@@ -184,7 +184,7 @@ def receptive_field(
     ('77/8', '1/8', True)
 
     `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
-    one cell of its fully convolutional form. `input_shape`: (C, H, W); in PyTorch also (C, L) and (C, D, H, W).
+    one cell of its fully convolutional form. `input_shape`: (C, H, W), (C, L) or (C, D, H, W).
     `head`: one of the results, as in `convolutionalize`; None takes all.
     `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map or is resized to
     one, instance and group norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so; where
@@ -197,7 +197,7 @@ def receptive_field(
     Convolutional Neural Networks", Distill 2019, equations 2 to 5.
     """
     applier = applier_for("model", model)
-    shape = check_input_shape(input_shape, axes=(1, 2, 3) if applier.framework == "PyTorch" else (2,))
+    shape = check_input_shape(input_shape, axes=(1, 2, 3))
     reading = applier.read(model, shape, Choice(head))
     rewriting = rewrite(reading.graph, se=_gate(se) or "global", maps=True)
     if rewriting.refusals:

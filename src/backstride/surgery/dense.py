@@ -61,7 +61,11 @@ def valid(model: str, rewriting: Rewriting) -> Densified:
 
 
 def stitched(model: str, rewriting: Rewriting) -> Densified:
-    """Take out all strides. Raises `RefusedError` where a layer pads: its crops would see other borders."""
+    """Take out all strides. Raises `RefusedError` where a layer pads: its crops would see other borders.
+
+    Position p of a node has its first cell in the crop that starts at pixel p; cell j lies `j*step` pixels on. A layer
+    that leaves out the first b cells (a crop, a slice) leaves out `b*step` positions, whatever b is.
+    """
     graph = rewriting.graph
     refusals = tuple(_obstacles(graph))
     if refusals:
@@ -82,9 +86,10 @@ def stitched(model: str, rewriting: Rewriting) -> Densified:
         if node.window is not None and node.kind in WINDOWED:
             window = node.window
             dilation = tuple(d * apart for d, apart in zip(window.dilation, step, strict=True))
-            made = Window(window.kernel, (1,) * rank, ((0, 0),) * rank, dilation)
+            pads = tuple((before * apart, 0) for (before, _), apart in zip(window.padding, step, strict=True))
+            made = Window(window.kernel, (1,) * rank, pads, dilation)
             windows[node.name] = made
-            most = tuple(cells + made.span(axis) - 1 for axis, cells in enumerate(most))
+            most = tuple(cells + made.span(axis) - 1 - pads[axis][0] for axis, cells in enumerate(most))
             step = tuple(apart * s for apart, s in zip(step, window.strides, strict=True))
             nodes.append(replace(node, window=made))
         else:
@@ -107,8 +112,14 @@ def _obstacles(graph: Graph) -> Iterator[Refusal]:
             continue
         if node.kind in ("conv_transpose", "edge_pad", "unshuffle"):
             yield Refusal(node.label, "has no atrous form")
-        elif any(pad for pads in node.window.padding for pad in pads) or _overhangs(node, node.window, known):
+        elif _reads_beyond(node, node.window) or _overhangs(node, node.window, known):
             yield Refusal(node.label, "pads, and what it reads at a crop's border is no pixel of a larger image")
+
+
+def _reads_beyond(node: Node, window: Window) -> bool:
+    """Whether a layer pads; one that slides a window of one cell may leave out cells instead."""
+    cells = [pad for pads in window.padding for pad in pads]
+    return max(cells) > 0 if node.kind == "pad" else any(cells)
 
 
 def _overhangs(node: Node, window: Window, known: Mapping[str, Cells]) -> bool:

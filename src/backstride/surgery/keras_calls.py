@@ -27,13 +27,17 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer or operation. `name`: its own; `args`, `kwargs`: with a `Ref` for each tensor."""
+    """One call of a layer or operation. `name`: its own; `args`, `kwargs`: with a `Ref` for each tensor.
+
+    `spatial`: how many axes the model's image has beside its channels.
+    """
 
     name: str
     operation: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     result: Ref
+    spatial: int
 
     @property
     def sources(self) -> tuple[Ref, ...]:
@@ -66,8 +70,8 @@ class Calls:
         return tuple(keras.tree.flatten(self.packed))
 
 
-def calls_of(model: Any, shape: tuple[int, int, int], choice: Choice) -> Calls:
-    """Go through a built model for images of `shape` (H, W, C), all of it or a chosen head.
+def calls_of(model: Any, shape: tuple[int, ...], choice: Choice) -> Calls:
+    """Go through a built model for images of `shape`, such as (H, W, C), all of it or a chosen head.
 
     Raises `RefusedError` for subclassed models and several inputs, `ValueError` where a layer does
     not take an image of this shape.
@@ -76,7 +80,7 @@ def calls_of(model: Any, shape: tuple[int, int, int], choice: Choice) -> Calls:
     if functional is None:
         reason = "is neither functional nor sequential, or not built, so its calls are not known"
         raise RefusedError(model.name, (Refusal(type(model).__name__, reason),))
-    if len(functional.inputs) != 1 or len(functional.inputs[0].shape) != 4:
+    if len(functional.inputs) != 1 or len(functional.inputs[0].shape) != len(shape) + 1:
         reason = f"takes {len(functional.inputs)} inputs of {[tuple(entry.shape[1:]) for entry in functional.inputs]}"
         raise RefusedError(model.name, (Refusal("the model", f"{reason}; a classifier takes one image alone"),))
     heads = heads_of(model)
@@ -140,7 +144,7 @@ def _functional(model: Any) -> Any:
 
 
 class _Walk:
-    def __init__(self, model: str, shape: tuple[int, int, int]) -> None:
+    def __init__(self, model: str, shape: tuple[int, ...]) -> None:
         self.calls: list[Call] = []
         self.notes: list[Refusal] = []
         self._model = model
@@ -185,9 +189,9 @@ class _Walk:
         except Exception as error:  # the layer's own code runs here
             sources = [entry for entry in keras.tree.flatten((args, kwargs)) if isinstance(entry, Ref)]
             met = " and ".join(str(ref.shape[1:]) for ref in sources)
-            rows, columns, channels = self._shape
+            *cells, channels = self._shape
             message = (
-                f"`input_shape` (={(channels, rows, columns)}) does not fit `model` (={self._model}): {name} "
+                f"`input_shape` (={(channels, *cells)}) does not fit `model` (={self._model}): {name} "
                 f"({type(operation).__name__}) does not take {met}"
             )
             raise ValueError(message) from error
@@ -195,7 +199,7 @@ class _Walk:
             reason = f"gives {outputs} tensors; no rule knows this operation"
             raise RefusedError(self._model, (Refusal(f"{name} ({type(operation).__name__})", reason),))
         result = Ref(name, tuple(spec.shape))
-        self.calls.append(Call(name, operation, args, kwargs, result))
+        self.calls.append(Call(name, operation, args, kwargs, result, len(self._shape) - 1))
         return result
 
 

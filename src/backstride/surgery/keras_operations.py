@@ -5,21 +5,17 @@ Maps are (N, h, w, C) in Keras and (C, h, w) in a `Graph`: axes are renamed here
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from backstride.conventions import keras as keras_rule
-from backstride.geometry import Pair
-from backstride.surgery.graph import BORDERS, Kind, Node, Window
+from backstride.surgery.graph import Kind, Node
 from backstride.surgery.keras_calls import Call, is_own
+from backstride.surgery.keras_sliding import OTHER, SLIDING, Meaning, slid
+from backstride.surgery.rule import unit_window
 
-keras: Any = importlib.import_module("keras")  # untyped
-
-AXES = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map
 CELLWISE = (
     *("ActivityRegularization", "AlphaDropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU"),
     *("ReLU", "StochasticDepth"),
@@ -42,8 +38,6 @@ REDUCING: Mapping[str, Kind] = {
 TURNED = ("reshape", "permute", "slice", *REDUCING.values(), "norm1", "norm2")  # axes counted as Keras does
 COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multiply", "Subtract")
 COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
-Meaning: TypeAlias = tuple[Kind, dict[str, Any]]
-OTHER: Meaning = ("other", {})
 
 
 def meaning(call: Call) -> Meaning:
@@ -75,10 +69,10 @@ def labelled(call: Call) -> str:
     return f"{call.name} ({call.kind})"
 
 
-def plain_shape(shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    """A shape without its batch axis, the channels of a map first."""
+def plain_shape(shape: tuple[int | None, ...], spatial: int) -> tuple[int, ...]:
+    """A shape without its batch axis, the channels of a map (of `spatial` axes) first."""
     sizes = tuple(size or 0 for size in shape[1:])
-    return (sizes[2], *sizes[:2]) if len(sizes) == 3 else sizes
+    return (sizes[-1], *sizes[:-1]) if len(sizes) == spatial + 1 else sizes
 
 
 def _is_operation(layer: Any) -> bool:
@@ -93,9 +87,15 @@ def _listed(axes: Any) -> tuple[int, ...]:
     return tuple(int(axis) for axis in axes) if hasattr(axes, "__iter__") else (int(axes),)
 
 
+def _is_map(call: Call) -> bool:
+    return _rank(call) == call.spatial + 2
+
+
 def _axis(call: Call, axis: int) -> int:
     axis %= _rank(call)
-    return AXES[axis] if _rank(call) == 4 else axis
+    if not _is_map(call) or axis == 0:
+        return axis
+    return 1 if axis == _rank(call) - 1 else axis + 1
 
 
 def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each family
@@ -115,10 +115,10 @@ def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each fam
     if name == "Transpose":
         axes = call.operation.axes or range(_rank(call) - 1, -1, -1)
         return "permute", {"axes": tuple(entry % _rank(call) for entry in axes)}
+    if name in SLIDING:
+        return slid(call)
     if name == "GetItem":
         return _slice(call)
-    if name == "Pad":
-        return _pad(call)
     if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
         return "softmax", {"axes": (_axis(call, axis),)}
     if name == "Concatenate":
@@ -132,10 +132,10 @@ def _norm_kind(order: Any) -> Kind | None:
 
 
 def _slice(call: Call) -> Meaning:
-    """What an index with constant slices and numbers takes."""
+    """What an index with constant slices and numbers takes; files hold a list in place of the tuple."""
     key: Any = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
     shape = [size or 0 for size in call.sources[0].shape]
-    entries: list[Any] = [*key] if type(key) is tuple else [key]
+    entries: list[Any] = [*key] if type(key) in (tuple, list) else [key]
     if any(not isinstance(entry, slice | int) and entry is not ... for entry in entries):
         return OTHER
     if ... in entries:
@@ -152,96 +152,30 @@ def _slice(call: Call) -> Meaning:
     return "slice", {"axes": dropped, "cuts": tuple((taken.start, len(taken), taken.step) for taken in places)}
 
 
-def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any = (1, 1)) -> Window:
-    """The window of a layer at native size, padded by TensorFlow's rules."""
-    sizes = call.sources[0].shape[1:3]
-    pads: tuple[Pair, ...] = ((0, 0), (0, 0))
-    if padding == "same":
-        found: list[Pair] = []
-        for size, taps, step, spread in zip(sizes, kernel, strides, dilation, strict=True):
-            span = spread * (taps - 1) + 1
-            total = max((-(-(size or 0) // step) - 1) * step + span - (size or 0), 0)
-            found.append((total // 2, total - total // 2))
-        pads = tuple(found)
-    moving = padding == "same" and any(step > 1 for step in strides)
-    return Window(tuple(kernel), tuple(strides), pads, tuple(dilation), same=moving)
-
-
-def _conv(call: Call) -> Meaning:
-    layer = call.operation
-    options = (layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
-    return "conv", {"window": _window(call, *options)}
-
-
-def _conv_transpose(call: Call) -> Meaning:
-    layer = call.operation
-    sizes = tuple(size or 1 for size in call.sources[0].shape[1:3])
-    more = {"output_padding": layer.output_padding, "dilation_rate": layer.dilation_rate}
-    found = keras_rule(sizes, layer.kernel_size, strides=layer.strides, padding=layer.padding, **more)
-    return "conv_transpose", {"window": Window(found.kernel, found.strides, found.crop, found.dilation)}
-
-
-def _upsampling(call: Call) -> Meaning:
-    """Each cell repeated: a transposed convolution with a kernel of ones as large as its strides."""
-    layer = call.operation
-    if layer.interpolation != "nearest":
-        return OTHER
-    return "conv_transpose", {"window": Window(tuple(layer.size), tuple(layer.size), ((0, 0), (0, 0)))}
-
-
 def _rescaling(call: Call) -> Meaning:
     """One factor, or one for each channel."""
     numbers = (call.operation.scale, call.operation.offset)
     shapes = [np.shape(entry) for entry in numbers]
-    most = 1 if _rank(call) == 4 else 0  # axes that may have several numbers
+    most = 1 if _is_map(call) else 0  # axes that may have several numbers
     return ("activation", {}) if all(math.prod(shape[: len(shape) - most]) == 1 for shape in shapes) else OTHER
 
 
-def _pool(kind: Kind) -> Callable[[Call], Meaning]:
-    def build(call: Call) -> Meaning:
-        layer = call.operation
-        return kind, {"window": _window(call, layer.pool_size, layer.strides, layer.padding)}
-
-    return build
-
-
-def _padding(call: Call) -> Meaning:
-    """Padding and cropping: a window of one cell."""
-    amounts = getattr(call.operation, "padding", None)
-    if amounts is None:
-        amounts = tuple((-before, -after) for before, after in call.operation.cropping)
-    pads = tuple((int(before), int(after)) for before, after in amounts)
-    return "pad", {"window": Window((1, 1), (1, 1), pads)}
-
-
-def _pad(call: Call) -> Meaning:
-    """`keras.ops.pad` of rows and columns."""
-    operation = call.operation
-    pairs = tuple((int(before), int(after)) for before, after in operation.pad_width)
-    border = BORDERS.get(operation.mode)
-    if _rank(call) != 4 or len(pairs) != 4 or pairs[0] != (0, 0) or pairs[3] != (0, 0) or border is None:
-        return OTHER
-    if border == "symmetric" and keras.backend.backend() == "torch":
-        border = "edge"  # which Keras takes for it there
-    return "pad", {"window": Window((1, 1), (1, 1), pairs[1:3], border=border)}
-
-
 def _dense(call: Call) -> Meaning:
-    if _rank(call) == 4:
-        return "conv", {"window": Window((1, 1), (1, 1), ((0, 0), (0, 0)))}
+    if _is_map(call):
+        return "conv", {"window": unit_window((1,) * call.spatial)}
     return "dense", {}
 
 
 def _batch_norm(call: Call) -> Meaning:
     last = _rank(call) - 1
-    return ("batch_norm", {"axes": (1 if last == 3 else last,)}) if call.operation.axis in (-1, last) else OTHER
+    return ("batch_norm", {"axes": (1 if _is_map(call) else last,)}) if call.operation.axis in (-1, last) else OTHER
 
 
 def _layer_norm(call: Call) -> Meaning:
     axes = call.operation.axis
     if _listed(axes) not in ((-1,), (_rank(call) - 1,)):
         return "layer_norm", {}
-    if _rank(call) == 4:
+    if _is_map(call):
         return "activation", {}
     return "layer_norm", {"features": call.sources[0].shape[-1]}
 
@@ -255,19 +189,19 @@ def _group_norm(call: Call) -> Meaning:
 
 def _per_channel(call: Call) -> Meaning:
     """Weights on the last axis of a map."""
-    return ("activation", {}) if _rank(call) == 4 else OTHER
+    return ("activation", {}) if _is_map(call) else OTHER
 
 
 def _normalization(call: Call) -> Meaning:
     axis = getattr(call.operation, "axis", None)
-    channels = not axis or tuple(axis) in ((-1,), (3,))
-    return ("activation", {}) if _rank(call) == 4 and channels else OTHER
+    channels = not axis or tuple(axis) in ((-1,), (_rank(call) - 1,))
+    return ("activation", {}) if _is_map(call) and channels else OTHER
 
 
 def _prelu(call: Call) -> Meaning:
     shared = tuple(call.operation.shared_axes or ())
-    if _rank(call) == 4:
-        return ("activation", {}) if shared == (1, 2) else OTHER
+    if _is_map(call):
+        return ("activation", {}) if shared == tuple(range(1, call.spatial + 1)) else OTHER
     return "activation", {"features": call.sources[0].shape[-1]}
 
 
@@ -285,13 +219,14 @@ def _concat(call: Call) -> Meaning:
 
 
 def _whole(kind: Kind) -> Callable[[Call], Meaning]:
-    """Pooling of a whole map."""
-    return lambda _: (kind, {"axes": (2, 3)})
+    """Pooling of a whole map, or of all positions of a sequence, which a map was reshaped to."""
 
+    def build(call: Call) -> Meaning:
+        if _is_map(call):
+            return kind, {"axes": tuple(range(2, call.spatial + 2))}
+        return (kind, {"axes": (1,)}) if _rank(call) == 3 else OTHER
 
-def _over_tokens(kind: Kind) -> Callable[[Call], Meaning]:
-    """Pooling of all positions of a sequence, which a map was reshaped to."""
-    return lambda call: (kind, {"axes": (1,)}) if _rank(call) == 3 else OTHER
+    return build
 
 
 def _permute(call: Call) -> Meaning:
@@ -308,39 +243,29 @@ def _plain(kind: Kind) -> Callable[[Call], Meaning]:
 
 
 LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
+    **dict.fromkeys(SLIDING, slid),
     "Activation": _activation,
-    "AdaptiveAveragePooling2D": _plain("adaptive_avg_pool"),
-    "AdaptiveMaxPooling2D": _plain("adaptive_max_pool"),
-    "AveragePooling2D": _pool("avg_pool"),
+    **{f"AdaptiveAveragePooling{rank}D": _plain("adaptive_avg_pool") for rank in (1, 2, 3)},
+    **{f"AdaptiveMaxPooling{rank}D": _plain("adaptive_max_pool") for rank in (1, 2, 3)},
     "BatchNormalization": _batch_norm,
     "Concatenate": _concat,
-    "Conv2D": _conv,
-    "Conv2DTranspose": _conv_transpose,
-    "Cropping2D": _padding,
     "Dense": _dense,
-    "DepthwiseConv2D": _conv,
     "Dropout": _plain("dropout"),
     "Flatten": _plain("reshape"),
-    "GlobalAveragePooling2D": _whole("mean"),
-    "GlobalAveragePooling1D": _over_tokens("mean"),
-    "GlobalMaxPooling1D": _over_tokens("amax"),
-    "GlobalMaxPooling2D": _whole("amax"),
+    **{f"GlobalAveragePooling{rank}D": _whole("mean") for rank in (1, 2, 3)},
+    **{f"GlobalMaxPooling{rank}D": _whole("amax") for rank in (1, 2, 3)},
     "GroupNormalization": _group_norm,
     "LayerNormalization": _layer_norm,
     "LayerScale": _per_channel,
-    "MaxPooling2D": _pool("max_pool"),
     "Normalization": _normalization,
     "PReLU": _prelu,
     "Permute": _permute,
     "RMSNormalization": _layer_norm,
     "Rescaling": _rescaling,
     "Reshape": _plain("reshape"),
-    "SeparableConv2D": _conv,
     "Softmax": _softmax,
-    "SpatialDropout2D": _per_channel,
+    **{f"SpatialDropout{rank}D": _per_channel for rank in (1, 2, 3)},
     "UnitNormalization": _unit,
-    "UpSampling2D": _upsampling,
-    "ZeroPadding2D": _padding,
 }
 
 
@@ -351,14 +276,14 @@ def nodes_of(call: Call) -> tuple[Node, ...]:
     back; a softmax inside a layer stands behind it.
     """
     kind, details = meaning(call)
-    shape, label = plain_shape(call.result.shape), labelled(call)
+    shape, label, whole = plain_shape(call.result.shape, call.spatial), labelled(call), call.spatial + 1
     sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
     first = tuple(size or 0 for size in call.sources[0].shape[1:]) if call.sources else ()
-    if kind in TURNED and not ("axes" in details and call.kind.startswith("Global") and len(first) == 3):
+    if kind in TURNED and not ("axes" in details and call.kind.startswith("Global") and len(first) == whole):
         return _turned(call, kind, details, first)
     if kind in ("conv", "dense") and softmax_name(call):
         inner = _with(Node(f"{call.name}/scores", kind, sources, shape, label), **details)
-        axes = (1,) if len(shape) in (1, 3) else (len(shape),)
+        axes = (1,) if len(shape) in (1, whole) else (len(shape),)
         return inner, Node(call.name, "softmax", (inner.name,), shape, label, axes=axes)
     return (_with(Node(call.name, kind, sources, shape, label), **details),)
 
@@ -368,14 +293,16 @@ def _turned(call: Call, kind: Kind, details: dict[str, Any], first: tuple[int, .
     sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
     shape = tuple(size or 0 for size in call.result.shape[1:])
     nodes: list[Node] = []
-    if len(first) == 3:
-        nodes.append(_with(Node(f"{call.name}/last", "permute", sources, first, label), axes=(0, 2, 3, 1)))
+    whole = call.spatial + 1
+    if len(first) == whole:
+        last = (0, *range(2, whole + 1), 1)
+        nodes.append(_with(Node(f"{call.name}/last", "permute", sources, first, label), axes=last))
         sources = (nodes[-1].name,)
-    name = f"{call.name}/itself" if len(shape) == 3 else call.name
+    name = f"{call.name}/itself" if len(shape) == whole else call.name
     nodes.append(_with(Node(name, kind, sources, shape, label), **details))
-    if len(shape) == 3:
-        turned = Node(call.name, "permute", (name,), plain_shape(call.result.shape), label)
-        nodes.append(_with(turned, axes=(0, 3, 1, 2)))
+    if len(shape) == whole:
+        turned = Node(call.name, "permute", (name,), plain_shape(call.result.shape, call.spatial), label)
+        nodes.append(_with(turned, axes=(0, whole, *range(1, whole))))
     return tuple(nodes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from backstride.surgery.graph import Graph, Node
 from backstride.surgery.heads import Choice, Head
 from backstride.surgery.keras_calls import Calls, calls_of
-from backstride.surgery.keras_operations import nodes_of, plain_shape
+from backstride.surgery.keras_operations import nodes_of
 from backstride.surgery.values import Refusal
 
 
@@ -38,14 +38,14 @@ class KerasReading:
 
 
 def read(model: Any, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
-    """Read a model for images of `input_shape` (C, H, W), which it takes as (H, W, C), all of it or a chosen head.
+    """Read a model for images of `input_shape`, such as (C, H, W), with its channels last; all of it or a chosen head.
 
     Raises `RefusedError` for models whose calls are not known, and `ValueError` where a layer does
     not take images of this shape.
     """
-    channels, rows, columns = input_shape
-    calls = calls_of(model, (rows, columns, channels), choice)
-    nodes = [Node(calls.image.name, "input", (), plain_shape(calls.image.shape), "image")]
+    channels, *cells = input_shape
+    calls = calls_of(model, (*cells, channels), choice)
+    nodes = [Node(calls.image.name, "input", (), input_shape, "image")]
     for call in calls.calls:
         nodes.extend(nodes_of(call))
     names = tuple(ref.name for ref in calls.results)

@@ -175,14 +175,16 @@ class Writer:
                 first, count, apart = step.cuts[0]
                 return source[..., first : first + (count - 1) * apart + 1 : apart]
             case "pad" if node.kind == "slice":
-                assert step.window is not None
-                cells = [(-before, -after) for before, after in step.window.padding]
-                maps = cropped(source, cells, f"{call.name}_crop")
-                return keras.layers.MaxPooling2D(1, step.window.strides, name=call.name)(maps)
+                window = self._window(step)
+                return keras.layers.MaxPooling2D(1, window.strides, name=call.name)(_less(source, window, call.name))
             case "conv" if node.kind == "dense":
                 return self._turned(call, node, step)(source)
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
                 return self._slid(call, step, source)
+            case "conv_transpose" if call.kind in ("Resize", "Resizing"):
+                assert step.window is not None
+                options = {"interpolation": call.operation.interpolation, "name": call.name}
+                return keras.layers.UpSampling2D(step.window.strides, **options)(source)
             case "avg_pool" | "max_pool":
                 return pooling(step.kind, self._window(step), step.name.replace("/", "_"))(source)
             case "global_avg_pool":
@@ -252,8 +254,8 @@ class Writer:
         """A convolution or pooling with its window in numbers."""
         window = self._window(step)
         pads = window.padding
-        if step.kind == "pad":  # by nothing: what pads has no stitched form
-            return source
+        if step.kind == "pad":
+            return _less(source, window, call.name)
         if step.kind == "avg_pool" and any(map(any, pads)):
             reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
             raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
@@ -332,6 +334,11 @@ def pooling(kind: str, window: Window, name: str) -> Any:
 def cropped(maps: Any, cells: Sequence[tuple[int, int]], name: str) -> Any:
     """Maps (N, h, w, C) with so many cells taken off, before and after, on each axis."""
     return keras.layers.Cropping2D(cells, name=name)(maps) if any(map(any, cells)) else maps
+
+
+def _less(maps: Any, window: Window, name: str) -> Any:
+    """Maps without the cells that negative padding leaves out."""
+    return cropped(maps, [(-before, -after) for before, after in window.padding], f"{name}_crop")
 
 
 def _from_config(operation: Any, config: dict[str, Any]) -> Any:

@@ -10,8 +10,8 @@ from backstride.conventions import onnx as onnx_rule
 from backstride.conventions import onnxruntime as onnxruntime_rule
 from backstride.surgery.graph import BORDERS, WINDOWED, Kind, Window
 from backstride.surgery.onnx_calls import OTHER, Call, Meaning
+from backstride.surgery.onnx_resizing import resize
 from backstride.surgery.onnx_shapes import Tensor
-from backstride.surgery.resizing import resizing
 
 CELLWISE = (
     *("Abs", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
@@ -87,10 +87,12 @@ def per_feature(call: Call) -> Tensor | None:
 def _fits(found: Meaning, call: Call) -> bool:
     """Whether the window gives the sizes that ONNX infers."""
     assert found.window is not None
-    if found.kind not in WINDOWED or call.rank != 4 or len(call.result.shape) != 4:
+    ranks = {call.rank, len(call.result.shape), 2 + len(found.window.kernel)}
+    if found.kind not in WINDOWED or len(ranks) > 1:
         return False
     rule = found.window.transposed if found.kind == "conv_transpose" else found.window.output
-    return all(rule(axis, call.first.shape[2 + axis]) == call.result.shape[2 + axis] for axis in range(2))
+    pairs = zip(call.first.shape[2:], call.result.shape[2:], strict=True)
+    return all(rule(axis, cells) == wanted for axis, (cells, wanted) in enumerate(pairs))
 
 
 def _binary(call: Call) -> Meaning:
@@ -140,37 +142,6 @@ def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
     return Meaning("conv_transpose", window)
 
 
-def _resize(call: Call) -> Meaning:
-    """By a whole factor, cells that are repeated or interpolated: a transposed convolution."""
-    mode, aligned = _interpolation(call)
-    if call.rank != 4 or mode is None or call.first.shape[:2] != call.result.shape[:2]:
-        return OTHER
-    scales = call.sources[2] if len(call.sources) > 2 else None
-    known = None if scales is None or scales.value is None or not scales.value.size else scales.value[-2:].tolist()
-    kind, window, ratios = resizing(mode, call.first.shape[2:], call.result.shape[2:], known, aligned=aligned)
-    return Meaning(kind, window, ratios=ratios)
-
-
-def _interpolation(call: Call) -> tuple[str | None, bool]:
-    """The mode in torch's words, None where it has none, and whether corners are aligned."""
-    place = call.option("coordinate_transformation_mode", b"half_pixel")
-    rounding = call.option("nearest_mode", b"round_prefer_floor")
-    halves, aligned = place in (b"half_pixel", b"pytorch_half_pixel"), place == b"align_corners"
-    if call.option("antialias", 0) or call.option("exclude_outside", 0):
-        return None, False
-    match call.option("mode", b"nearest"):
-        case b"nearest" if (place, rounding) == (b"asymmetric", b"floor"):
-            return "nearest", False
-        case b"nearest" if halves and rounding.startswith(b"round"):
-            return "nearest-exact", False
-        case b"linear" if halves or aligned:
-            return "bilinear", aligned
-        case b"cubic" if halves or aligned:
-            return "bicubic", aligned
-        case _:
-            return None, False
-
-
 def _pool(kind: Kind) -> Callable[[Call], Meaning]:
     def build(call: Call) -> Meaning:
         single = len([name for name in call.node.output if name]) == 1
@@ -180,23 +151,23 @@ def _pool(kind: Kind) -> Callable[[Call], Meaning]:
 
 
 def _pad(call: Call) -> Meaning:
-    """Padding of a map's rows and columns: a window of one cell that reads beyond the border."""
+    """Padding of a map's positions: a window of one cell that reads beyond the border."""
     amounts = call.sources[1] if len(call.sources) > 1 else None
-    given = call.option("pads") if amounts is None else amounts.value  # an attribute before operator set 11
-    if call.rank != 4 or given is None:
+    if call.rank < 3 or amounts is None or amounts.value is None:
         return OTHER
-    axes = call.sources[3].value if len(call.sources) > 3 and call.sources[3] is not None else range(4)
+    axes = call.sources[3].value if len(call.sources) > 3 and call.sources[3] is not None else range(call.rank)
     if axes is None:
         return OTHER
-    counts = list(given)
+    counts = amounts.value.tolist()
     half = len(counts) // 2
-    pairs = {int(axis) % 4: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
+    pairs = {int(axis) % call.rank: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
     if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
         return OTHER
     border = BORDERS.get(bytes(call.option("mode", b"constant")).decode())
     if border is None:
         return OTHER
-    return Meaning("pad", Window((1, 1), (1, 1), (pairs.get(2, (0, 0)), pairs.get(3, (0, 0))), border=border))
+    ones, pads = (1,) * (call.rank - 2), tuple(pairs.get(axis, (0, 0)) for axis in range(2, call.rank))
+    return Meaning("pad", Window(ones, ones, pads, ones, border=border))
 
 
 def _slice(call: Call) -> Meaning:
@@ -307,13 +278,14 @@ def _prelu(call: Call) -> Meaning:
     slope = call.sources[1]
     if slope is None or slope.origin != "constant":
         return OTHER
-    if call.rank == 4 and math.prod(slope.shape) > 1 and (len(slope.shape) < 3 or math.prod(slope.shape[-2:]) > 1):
+    cells = call.rank - 2
+    if cells and math.prod(slope.shape) > 1 and (len(slope.shape) <= cells or math.prod(slope.shape[-cells:]) > 1):
         return OTHER
     return Meaning("activation", features=math.prod(slope.shape))
 
 
 def _lrn(call: Call) -> Meaning:
-    return Meaning("activation") if call.rank == 4 else OTHER
+    return Meaning("activation") if call.rank > 2 else OTHER
 
 
 OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
@@ -341,7 +313,7 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Gather": _gather,
     "GlobalLpPool": _global_norm,
     "LpNormalization": _unit,
-    "Resize": _resize,
+    "Resize": resize,
     "ReduceL1": _reduce("norm1"),
     "ReduceL2": _reduce("norm2"),
     "ReduceMax": _reduce("amax"),

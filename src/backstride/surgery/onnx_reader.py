@@ -23,6 +23,7 @@ from backstride.surgery.onnx_quantised import NOTE, refuse_whole_numbers
 from backstride.surgery.onnx_shapes import ImmenseError, Shapes, Tensor, UnshapedError
 from backstride.surgery.values import Refusal, RefusedError
 
+AXES = {3: "three", 4: "four", 5: "five"}
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
 
 
@@ -59,7 +60,7 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice
     `ValueError` where a node does not take images of this shape.
     """
     refuse_whole_numbers(model, name)
-    image = image_of(model, name)
+    image = image_of(model, name, len(input_shape) + 1)
     last = is_channels_last(model, image, input_shape)
     batch = _batch(image)
     shape = (batch, *input_shape[1:], input_shape[0]) if last else (batch, *input_shape)
@@ -111,16 +112,17 @@ def _read_by(node: onnx.NodeProto) -> Iterator[str]:
             yield from _read_by(inner)
 
 
-def image_of(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
-    """The model's only input, an image."""
+def image_of(model: onnx.ModelProto, name: str, rank: int = 4) -> onnx.ValueInfoProto:
+    """The model's only input, an image; sounds and volumes have another rank."""
     stored = {entry.name for entry in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in stored]
     if len(inputs) != 1:
         reason = f"takes {len(inputs)} inputs; a classifier takes the image alone"
         raise RefusedError(name, (Refusal("the graph", reason),))
     kind = inputs[0].type.tensor_type
-    if not inputs[0].type.HasField("tensor_type") or (kind.HasField("shape") and len(kind.shape.dim) != 4):
-        raise RefusedError(name, (Refusal(inputs[0].name, "is no batch of images: it has not four axes"),))
+    if not inputs[0].type.HasField("tensor_type") or (kind.HasField("shape") and len(kind.shape.dim) != rank):
+        shown = AXES.get(rank, str(rank))
+        raise RefusedError(name, (Refusal(inputs[0].name, f"is no batch of images: it has not {shown} axes"),))
     if kind.elem_type not in FLOATS:
         shown = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
         raise RefusedError(name, (Refusal(inputs[0].name, f"holds {shown}; images are floating-point numbers"),))
@@ -129,22 +131,21 @@ def image_of(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
 
 def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:
     """Whether an image (C, H, W) goes in as (H, W, C): by the declared sizes, else by a first turn to (C, H, W)."""
-    declared = _declared(image)[1:]
+    declared = _declared(image, len(shape) + 1)[1:]
     first = _agrees(declared, shape)
     last = _agrees(declared, (*shape[1:], shape[0]))
     if first != last:
         return last
     users = [node for node in model.graph.node if image.name in node.input]
-    turned = [
-        any(list(entry.ints) == [0, 3, 1, 2] for entry in node.attribute if entry.name == "perm") for node in users
-    ]
+    first_last = [0, len(shape), *range(1, len(shape))]
+    turned = [any(list(entry.ints) == first_last for entry in node.attribute if entry.name == "perm") for node in users]
     return bool(turned) and all(turned)
 
 
-def _declared(image: onnx.ValueInfoProto) -> tuple[int, ...]:
+def _declared(image: onnx.ValueInfoProto, rank: int) -> tuple[int, ...]:
     """The declared sizes, 0 where there is none."""
     sizes = tuple(max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim)  # some exporters write -1
-    return sizes or (0, 0, 0, 0)
+    return sizes or (0,) * rank
 
 
 def _agrees(declared: Iterable[int], shape: Iterable[int]) -> bool:
@@ -152,13 +153,13 @@ def _agrees(declared: Iterable[int], shape: Iterable[int]) -> bool:
 
 
 def _batch(image: onnx.ValueInfoProto) -> int:
-    return _declared(image)[0] or BATCH
+    return _declared(image, 1)[0] or BATCH
 
 
 def _check_declared(
     name: str, image: onnx.ValueInfoProto, shape: tuple[int, ...], input_shape: tuple[int, ...]
 ) -> None:
-    declared = _declared(image)
+    declared = _declared(image, len(shape))
     if not _agrees(declared[1:], shape[1:]):
         shown = ", ".join(["N", *(str(size) if size else "?" for size in declared[1:])])
         message = f"`input_shape` (={input_shape}) does not fit `model` (={name}): its input {image.name} is ({shown})"
@@ -243,7 +244,7 @@ def _graph(  # noqa: PLR0917  what a reading is made of
     if turned is not None:
         plain = free_name("image", tensors)
         nodes = {plain: Node(plain, "input", (), turned, image)}
-        nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, 2, 3, 1))
+        nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, *range(2, len(turned) + 1), 1))
     fused = {before.result.name for before, _ in biases.values()}
     for name, call in calls.items():
         if name not in fused:
@@ -303,6 +304,6 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
     data = inputs[: found.data]
     if found.kind == "activation":
         data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
-    details = (found.window, found.axes, found.features)
-    more: dict[str, Any] = {key: getattr(found, key) for key in ("cuts", "factors", "ratios", "why")}
-    return Node(name, found.kind, data, shape[1:], label(call.node), *details, **more)
+    fields = ("window", "axes", "features", "cuts", "factors", "ratios", "why")
+    details: dict[str, Any] = {field: getattr(found, field) for field in fields}
+    return Node(name, found.kind, data, shape[1:], label(call.node), **details)

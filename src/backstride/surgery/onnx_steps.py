@@ -10,7 +10,6 @@ import numpy as np
 
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.onnx_builder import Builder
-from backstride.surgery.onnx_calls import Call
 
 END = 2**63 - 1  # of any axis
 OPERATORS = {
@@ -42,12 +41,13 @@ def filled(builder: Builder, step: Node, source: str) -> str:
     return builder.add("Slice", [source, builder.numbers("zeros", [0, 0]), ends, builder.numbers("axes", [2, 3])])
 
 
-def scaled_up(builder: Builder, call: Call, source: str, factors: tuple[int, ...], output: str) -> str:
-    """A map resized as the classifier does: by factors, not to the sizes of the native map."""
-    names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a")
-    options = {name: given for name in names if (given := call.option(name)) is not None}
-    scales = builder.numbers("scales", (1, 1, *factors), np.float32)
-    return builder.add("Resize", [source, builder.numbers("roi", [], np.float32), scales], output, **options)
+def dilated_mean(  # noqa: PLR0917  what a pooling is made of
+    builder: Builder, window: Window, channels: int, source: str, output: str, dtype: Any
+) -> str:
+    """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
+    mean = builder.numbers("mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype)
+    options: dict[str, Any] = {"kernel_shape": window.kernel, "dilations": window.dilation, "group": channels}
+    return builder.add("Conv", [source, mean], output, **options)
 
 
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:

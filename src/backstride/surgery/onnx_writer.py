@@ -19,8 +19,9 @@ from backstride.surgery.onnx_builder import Builder
 from backstride.surgery.onnx_calls import Call
 from backstride.surgery.onnx_operations import per_feature
 from backstride.surgery.onnx_reader import OnnxReading, label
+from backstride.surgery.onnx_resizing import grown
 from backstride.surgery.onnx_shapes import COMPUTED, Tensor, evaluated
-from backstride.surgery.onnx_steps import END, filled, group_norm, local_norm, reduced, regrouped, scaled_up, sliced
+from backstride.surgery.onnx_steps import END, dilated_mean, filled, group_norm, local_norm, reduced, regrouped, sliced
 from backstride.surgery.rules_pooling import REDUCTIONS
 from backstride.surgery.values import Refusal, RefusedError, Rewriting
 
@@ -137,7 +138,11 @@ class Writer:
         if node.kind == "softmax":
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
             return
-        if node.name in self._densified.windows or call.node.op_type == "Resize":
+        if call.node.op_type == "Resize":
+            assert node.window is not None
+            _ = grown(self.builder, call, node.window.strides, self.find(node.inputs[0]), node.name)
+            return
+        if node.name in self._densified.windows:
             self._alias[node.name] = self._slid(call, node, self.find(node.inputs[0]))
             return
         cut = self._cut(node)
@@ -232,7 +237,8 @@ class Writer:
             case "sqrt" | "absolute" | "negative":
                 return builder.add(CELLWISE[step.kind], sources, output)
             case "pad" | "some" if node.kind == "slice":
-                return sliced(builder, step, sources[0], output)
+                window = self._densified.windows.get(step.name, step.window)
+                return sliced(builder, replace(step, window=window), sources[0], output)
             case "unshuffle":
                 builder.copy(call.node, [filled(builder, step, sources[0])])
                 return output
@@ -247,6 +253,9 @@ class Writer:
                 return output
             case "channelwise":
                 return builder.add(call.node.op_type, sources, output, axis=1, p=int(call.option("p", 2)))
+            case "conv_transpose" if call.node.op_type == "Resize":
+                assert step.window is not None
+                return grown(builder, call, step.window.strides, sources[0], output)
             case "conv" | "avg_pool" | "max_pool" | "conv_transpose" if node.kind == step.kind:
                 return self._slid(call, step, sources[0])
             case "avg_pool" | "max_pool":
@@ -312,14 +321,12 @@ class Writer:
     def _slid(self, call: Call, step: Node, source: str) -> str:
         """A convolution or pooling with its window in numbers."""
         window = self._window(step)
-        if step.kind == "pad":  # by nothing: what pads has no stitched form
-            return source
-        if call.node.op_type == "Resize":
-            return scaled_up(self.builder, call, source, window.strides, step.name)
+        if step.kind == "pad":
+            return sliced(self.builder, replace(step, window=window), source, step.name)
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             if call.node.op_type == "LpPool":
                 raise RefusedError(self.reading.name, (Refusal(step.label, "has no atrous form"),))
-            return self._dilated_mean(step, source, step.name)
+            return dilated_mean(self.builder, window, step.shape[0], source, step.name, self._dtype)
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
         kept = [entry for entry in made.attribute if entry.name not in PLACES]
@@ -341,18 +348,10 @@ class Writer:
         """A pooling that the classifier has no node of."""
         window = self._window(step)
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
-            return self._dilated_mean(step, source, output)
+            return dilated_mean(self.builder, window, step.shape[0], source, output, self._dtype)
         options: dict[str, Any] = {"kernel_shape": window.kernel, "strides": window.strides}
         dilation = {} if step.kind == "avg_pool" else {"dilations": window.dilation}
         return self.builder.add(OPERATORS[step.kind], [source], output, **options, **dilation)
-
-    def _dilated_mean(self, step: Node, source: str, output: str) -> str:
-        """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
-        window, channels = self._window(step), step.shape[0]
-        weights = np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel))
-        mean = self.builder.numbers("mean", weights, self._dtype)
-        options: dict[str, Any] = {"kernel_shape": window.kernel, "dilations": window.dilation, "group": channels}
-        return self.builder.add("Conv", [source, mean], output, **options)
 
     def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""

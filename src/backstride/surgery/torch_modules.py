@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 from backstride.geometry import Pair
 from backstride.surgery.graph import BORDERS, Cut, Kind, Ratio, Window
-from backstride.surgery.resizing import SMOOTH, resizing
+from backstride.surgery.interpolation import Place, Rounding, interpolated
 
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
@@ -102,12 +102,17 @@ def transposed_to(layer: Any, cells: Sequence[int], found: Sequence[int]) -> Ope
 
 def resized(given: Mapping[str, Any], cells: Sequence[int], found: Sequence[int]) -> Operation:
     """Resizing of a map of `cells` to `found`, by torch's arguments."""
-    mode, scale = str(given.get("mode") or "nearest"), given.get("scale_factor")
-    if mode not in SMOOTH or given.get("antialias"):
+    mode = str(given.get("mode") or "nearest")
+    reach = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}.get(mode)
+    if reach is None or given.get("antialias"):
         return Operation("other", data=1)
+    stated, scale = given.get("size") is not None, given.get("scale_factor")
     scales = [scale] * len(cells) if isinstance(scale, int | float) else list(scale or [])
-    aligned, stated = bool(given.get("align_corners")), given.get("size") is not None
-    kind, window, ratios = resizing(mode, cells, found, None if stated else scales, aligned=aligned)
+    place: Place = "corners" if given.get("align_corners") else "starts" if mode == "nearest" else "middles"
+    rounding: Rounding = "floor" if mode == "nearest" else "round_prefer_ceil"
+    kind, window, ratios = interpolated(
+        cells, found, place=place, reach=reach, rounding=rounding, scales=() if stated else scales
+    )
     return Operation(kind, window, data=1, ratios=ratios)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from backstride.surgery.torch_layers import (
     dilated_mean,
     layers_of,
     norm_over_map,
+    subsampled,
     take_order_and_flags,
     with_classes,
     with_masks,
@@ -164,6 +166,8 @@ class Writer:
     def _dilated(self, node: fx.Node, plain: Node) -> fx.Node:
         """A kept sliding layer in its atrous form."""
         window, fed = self._dense.windows[node.name], self._find(node.all_input_nodes[0])
+        if plain.kind == "pad":
+            return self._graph.call_function(subsampled, (fed, window.padding, window.strides))
         if plain.kind != "conv":
             return self._slide(plain.kind, window, fed)
         if node.op == "call_module":
@@ -252,7 +256,7 @@ class Writer:
             case "conv_transpose":
                 return F.interpolate, (), self._resized(node, step)
             case _:
-                return weightless(step)
+                return weightless(replace(step, window=self._dense.windows.get(step.name, step.window)))
 
     def _grown(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A transposed convolution with the `output_padding` that its stated size means."""
