@@ -22,6 +22,7 @@ from torch.utils import _pytree
 
 from backstride.surgery.graph import BATCH, Graph, Node
 from backstride.surgery.heads import Choice, Head
+from backstride.surgery.torch_effects import settle, versions
 from backstride.surgery.torch_functions import DROPOUTS, FILLED, bound, called, fed, function_operation, parts_axis
 from backstride.surgery.torch_heads import heads_of, keep_alone, leaves, packs
 from backstride.surgery.torch_layers import copied, layers_of
@@ -80,10 +81,14 @@ class _Shapes(fx.Interpreter):
         super().__init__(module, garbage_collect_values=False)
         self.results: dict[fx.Node, Any] = {}
         self.current: fx.Node | None = None
+        self.writers: list[fx.Node] = []
 
     def run_node(self, n: fx.Node) -> Any:
         self.current = n
+        before = versions(n.all_input_nodes, self.results)
         self.results[n] = super().run_node(n)
+        if before != versions(n.all_input_nodes, self.results):
+            self.writers.append(n)
         return self.results[n]
 
 
@@ -122,8 +127,10 @@ def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> Torc
     )
     traced = fx.GraphModule(skeleton, evaluated, name)
     with mode:
-        results = _run(name, traced, image)
+        shapes = _run(name, traced, image)
     switched, same = _compare(trained, evaluated)
+    results = shapes.results
+    _settle(name, evaluated, shapes, traced)
     heads = heads_of(evaluated, results, lambda node: _label(node, traced))
     head = choice.among(name, tuple(heads))
     if head is not None:
@@ -301,7 +308,18 @@ def dropout_module(node: fx.Node) -> nn.Module:
     return DROPOUTS[called(node)](_dropout_options(node)[0])
 
 
-def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> Mapping[fx.Node, Any]:
+def _settle(name: str, graph: fx.Graph, shapes: _Shapes, traced: fx.GraphModule) -> None:
+    """Have later readers of what is changed in place read the change."""
+    unsettled = settle(graph, shapes.results, shapes.writers)
+    if unsettled is not None:
+        writer, view = (_label(node, traced) for node in unsettled)
+        reason = (
+            f"changes in place what is read behind it in another view, as {view}; use the call that gives a new tensor"
+        )
+        raise RefusedError(name, (Refusal(writer, reason),))
+
+
+def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> _Shapes:
     shapes = _Shapes(traced)
     try:
         with torch.no_grad():
@@ -309,7 +327,7 @@ def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> Mapping[fx.N
     except Exception as error:  # the model's own code runs here
         assert shapes.current is not None
         raise _unfit(name, traced, tuple(image.shape[1:]), error, (shapes.current, shapes.results)) from error
-    return shapes.results
+    return shapes
 
 
 def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any], known: Mapping[str, Node]) -> Node:

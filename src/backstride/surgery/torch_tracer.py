@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
@@ -272,6 +273,12 @@ _PATCHED = _Patched(
 )
 
 
+def _assigned(name: str) -> Callable[[Any, Any], Any]:
+    """An augmented assignment, which changes a tensor for all that hold it."""
+    operation: Any = getattr(operator, name)
+    return lambda own, other: own.tracer.create_proxy("call_function", operation, (own, other), {})
+
+
 class _Shaped(fx.Proxy):
     """A value whose sizes and counts Python may use."""
 
@@ -285,6 +292,12 @@ class _Shaped(fx.Proxy):
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         _ = copy
         return np.asarray(self.tracer.look_up(self.node), dtype)
+
+    __iadd__ = _assigned("iadd")
+    __isub__ = _assigned("isub")
+    __imul__ = _assigned("imul")
+    __itruediv__ = _assigned("itruediv")
+    __ipow__ = _assigned("ipow")
 
     def __int__(self) -> int:
         return int(self.tracer.look_up(self.node))
