@@ -372,3 +372,27 @@ def test_without_winograd_the_gradient_by_the_weight_is_a_plain_sum(monkeypatch:
         model(data).sum().backward()
         up = bt.restore(model)
     assert seen == [True, False]
+
+
+def fake(*shape: int) -> Any:
+    with importlib.import_module("torch._subclasses.fake_tensor").FakeTensorMode():
+        return torch.empty(*shape)
+
+
+NO_NUMBERS: list[tuple[str, Any, str]] = [
+    ("cpu", lambda: torch.empty(1, 8, 5, 5, device="meta"), "`verify` (=Tensor on meta)"),
+    ("cpu", lambda: (fake(1, 8, 5, 5),), "`verify` (=FakeTensor on cpu)"),
+    ("meta", lambda: torch.empty(1, 8, 5, 5), "`model` (=Parameter on meta)"),
+]
+
+
+@pytest.mark.parametrize(("device", "example", "said"), NO_NUMBERS)
+def test_tensors_without_numbers_verify_nothing(device: str, example: Any, said: str) -> None:
+    model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 4, 2, 1)).to(device)
+    message = (
+        f"{said} has no numbers to compare; the nearest legal call has an example and parameters on cpu, or no `verify`"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        _ = bt.accelerate(model, verify=example())
+    assert type(model[0]) is torch.nn.ConvTranspose2d
+    assert bt.accelerate(model).report.accelerated

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._pytree import tree_leaves
 
 from backstride.torch.convolutions import in_tiles, pays, stays
 from backstride.torch.discovery import calls_functions
@@ -90,7 +92,8 @@ def accelerate(
     rounding, gets its class back.
     Returns the same model and a `Report`. `restore(model)` undoes everything.
 
-    Raises `TypeError` for what is no module, and `ValueError` for other words.
+    Raises `TypeError` for what is no module, and `ValueError` for other words, and where `verify` or the model has
+    tensors without numbers.
     """
     if convolutions not in (True, False, "training"):
         message = (
@@ -235,6 +238,7 @@ def _where(module: Any) -> str:
 
 def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tuple[Any, Any, Any]]]:
     """Arguments, words and result of every call of every module, in evaluation."""
+    _check_numbers(model, arguments)
     calls: dict[str, list[tuple[Any, Any, Any]]] = {}
     handles: list[Any] = []
 
@@ -268,6 +272,19 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         for handle in handles:
             handle.remove()
     return calls
+
+
+def _check_numbers(model: nn.Module, example: tuple[Any, ...]) -> None:
+    """What is compared must have numbers, which tensors on meta and fake ones lack."""
+    for name, tensors in (("verify", tree_leaves(example)), ("model", _tensors(model))):
+        for tensor in tensors:
+            if isinstance(tensor, Tensor) and (tensor.device.type == "meta" or isinstance(tensor, FakeTensor)):
+                kind = f"{type(tensor).__name__} on {tensor.device.type}"
+                message = (
+                    f"`{name}` (={kind}) has no numbers to compare; the nearest legal call has an example and "
+                    "parameters on cpu, or no `verify`"
+                )
+                raise ValueError(message)
 
 
 def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | None) -> Row:
