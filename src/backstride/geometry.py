@@ -291,12 +291,12 @@ def convolution(
             size = (room - span) // steps[axis] + 1
         else:
             before, after = (0, 0) if isinstance(pad, str) else pad
-            message = (
+            what = (
                 f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {span} cells, more than the "
-                f"padded input of {room} on axis {axis}; the nearest legal padding pair is "
-                f'{(before, after + span - room)}, or padding="same"'
+                f"padded input of {room} on axis {axis}"
             )
-            raise ValueError(message)
+            nearest = f'padding pair is {(before, after + span - room)}, or padding="same"'
+            raise illegal(what, nearest, input=(*inputs[:axis], inputs[axis] + span - room, *inputs[axis + 1 :]))
         length = (size - 1) * steps[axis] + span
         before = crop_before(length - inputs[axis], pad)
         sizes.append(size)

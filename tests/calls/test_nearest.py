@@ -194,3 +194,15 @@ def test_pytorch_runs_the_nearest_call(k: int, s: int, p: int, q: int, d: int) -
             warnings.simplefilter("ignore")
             result = eval(again, {"torch": torch})(torch.ones(1, 2, 3))  # noqa: S307  a call of ours
         assert result.shape[2:] == parse(again).geometry(3).output
+
+
+@given(k=st.integers(1, 7), p=st.integers(0, 2), d=st.integers(1, 3), rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_a_convolution_names_the_nearest_input(k: int, p: int, d: int, rows: int, columns: int) -> None:
+    call = parse(f"nn.Conv2d(3, 8, {k}, 2, {p}, {d})")
+    try:
+        _ = call.geometry((rows, columns))
+    except ValueError as refusal:
+        what, _, size = str(refusal).partition("; the nearest legal `input` is ")
+        assert what.startswith("`kernel` ")
+        rows, columns = map(int, size.split("x"))
+        assert min(call.geometry((rows, columns)).input) == 1

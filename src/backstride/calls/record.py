@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from backstride.calls.dialect import own_name, written
 from backstride.conventions import CONVENTIONS, Convention
@@ -121,12 +121,25 @@ class SourceCall:
         if self.rank is not None:
             rank = common_rank(input=size, kernel=(1,) * self.rank)
             size = as_sizes("input", size, rank)
-        if self.forward:
-            return convolution(size, self.kernel, **self.options).adjoint
         try:
+            if self.forward:
+                return convolution(size, self.kernel, **self.options).adjoint
             return self.convention.constructor(size, self.kernel, **self.options)
         except ValueError as refusal:
-            raise ValueError(self._corrected(refusal, size)) from None
+            said = self._larger(refusal, self.kernel) if self.forward else self._corrected(refusal, size)
+            raise ValueError(said) from None
+
+    def _larger(self, refusal: ValueError, kernel: Size) -> str:
+        """What a convolution refuses, with the nearest input that it takes: paddings are not said in its words."""
+        what, changes = legal_call(refusal)
+        while changes and self.framework != "backstride":
+            size = cast("tuple[int, ...]", changes["input"])
+            try:
+                _ = convolution(size, kernel, **self.options)
+                return f"{what}; the nearest legal `input` is {'x'.join(map(str, size))}"
+            except ValueError as other:
+                changes = legal_call(other)[1]
+        return str(refusal)
 
     def _corrected(self, refusal: ValueError, size: Size) -> str:
         """What the rule says, with the nearest legal call in the words of this one."""

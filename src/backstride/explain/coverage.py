@@ -1,4 +1,4 @@
-"""The heat map of the output: how many products each cell sums, for one axis and for two."""
+"""The coverage of the output: how many products each cell sums."""
 
 from __future__ import annotations
 
