@@ -18,6 +18,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from operator import index
 from typing import Literal, TypeAlias, TypeGuard, cast
@@ -149,6 +150,26 @@ class Geometry:
                     met = bisect_right(phase.shifts, last) - bisect_right(phase.shifts, last - self.input[axis])
                     counts[axis][phase.start + n * self.strides[axis]] = met
         return tuple(tuple(row) for row in counts)
+
+    def coverage_counts(self) -> tuple[dict[int, int], ...]:
+        """Per axis, how many output cells so many (input, tap) pairs reach, without going through the cells.
+
+        >>> geometry(10**12, 3, strides=2).coverage_counts()
+        ({1: 1000000000002, 2: 999999999999},)
+        """
+        found: list[dict[int, int]] = []
+        for phases, size in zip(self.phases, self.input, strict=True):
+            counts: dict[int, int] = {}
+            for phase in phases:
+                # The count changes where a tap's first input comes in, and behind its last.
+                ends = {end for shift in phase.shifts for end in (shift, shift + size)}
+                stop = phase.first + phase.count
+                steps = [phase.first, *sorted(end for end in ends if phase.first < end < stop), stop]
+                for first, last in pairwise(steps):
+                    met = bisect_right(phase.shifts, first) - bisect_right(phase.shifts, first - size)
+                    counts[met] = counts.get(met, 0) + last - first
+            found.append(dict(sorted(counts.items())))
+        return tuple(found)
 
     @property
     def is_even(self) -> bool:

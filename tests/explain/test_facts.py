@@ -120,8 +120,9 @@ def test_a_number_that_a_common_counter_reports_is_told_apart() -> None:
 
 
 def test_axes_too_long_are_refused() -> None:
-    with pytest.raises(ValueError, match=rf"`output` .* must be at most {LARGEST_AXIS} on each axis"):
-        _ = axes(geometry(LARGEST_AXIS, 3, strides=2))
+    for name, where in (("kernel", geometry(3, LARGEST_AXIS + 1)), ("strides", geometry(3, 3, strides=2**40))):
+        with pytest.raises(ValueError, match=rf"`{name}` .* must be at most {LARGEST_AXIS} on each axis"):
+            _ = axes(where)
 
 
 def test_the_definition_has_as_many_products() -> None:

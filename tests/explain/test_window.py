@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from itertools import pairwise, product
 from typing import Any
 
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 import backstride as bs
 from backstride.calls import parse
 from backstride.explain import draw, explain, matrix_text, trace
-from backstride.explain.coverage import extremes
 from backstride.explain.drawing import Drawing, Rect, Text
 from backstride.explain.page import contents
 from backstride.explain.svg import to_svg
@@ -72,13 +72,19 @@ def test_a_window_holds_both_ends_in_order(where: Geometry) -> None:
 
 @given(geometries())
 @settings(max_examples=200)
-def test_the_fewest_and_the_most_products_are_those_of_the_whole_layer(where: Geometry) -> None:
+def test_coverage_is_counted_without_its_cells(where: Geometry) -> None:
     large = Geometry(tuple(i + 50 for i in where.input), where.kernel, where.strides, where.dilation, where.crop)
     for layer in (where, large):
-        fewest, most = 1, 1
-        for counts in layer.coverage():
-            fewest, most = fewest * min(counts), most * max(counts)
-        assert extremes(layer) == (fewest, most)
+        assert layer.coverage_counts() == tuple(dict(sorted(Counter(counts).items())) for counts in layer.coverage())
+
+
+def test_a_layer_of_a_million_cells_is_explained_and_drawn() -> None:
+    found = explain("nn.ConvTranspose1d(64, 32, 16, 8, 4)", input=(64, 10**6))
+    assert found.axes[0].coverage == {1: 8, 2: 8 * 10**6 - 8}
+    assert (
+        "drawn: output cells 0 to 15 and 7999984 to 7999999 of 8000000; what is left out goes on in the same way"
+        in (texts(found.drawing("gather")))
+    )
 
 
 @pytest.mark.parametrize("where", LARGE, ids=str)

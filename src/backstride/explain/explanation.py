@@ -153,8 +153,8 @@ def explain(
         The facts as data; `print` writes them out, `.svg()`, `.gif()`, `.png()` and `.html()` draw them.
 
     Raises:
-        ValueError: Where the text cannot be read, and where the sizes are not legal, not known, or above 65536 on an
-            axis.
+        ValueError: Where the text cannot be read, and where the sizes are not legal or not known, and for kernels
+            and strides above 65536 on an axis.
     """
     source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call
     source = source.at(input)

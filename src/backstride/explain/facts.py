@@ -78,22 +78,22 @@ def axes(geometry: Geometry) -> tuple[Axis, ...]:
     >>> axis.odd, axis.coverage
     ('1 cell cropped: the odd one off the back', {1: 8, 2: 6})
 
-    Raises `ValueError` where a kernel, stride or output is above 65536.
+    Raises `ValueError` where a kernel or stride is above 65536.
     """
     check_axes(geometry)
-    counts = geometry.coverage()
+    counts = geometry.coverage_counts()
     return tuple(_axis(geometry, axis, phases, counts[axis]) for axis, phases in enumerate(geometry.phases))
 
 
 def check_axes(geometry: Geometry) -> None:
-    """Refuse axes too long to go through cell by cell."""
-    for name, size in (("kernel", geometry.kernel), ("strides", geometry.strides), ("output", geometry.output)):
+    """Refuse axes of too many taps or phases to go through one by one."""
+    for name, size in (("kernel", geometry.kernel), ("strides", geometry.strides)):
         if max(size) > LARGEST_AXIS:
             message = f"`{name}` (={size}) must be at most {LARGEST_AXIS} on each axis to be explained"
             raise ValueError(message)
 
 
-def _axis(geometry: Geometry, axis: int, phases: tuple[Phase, ...], counts: tuple[int, ...]) -> Axis:
+def _axis(geometry: Geometry, axis: int, phases: tuple[Phase, ...], counts: dict[int, int]) -> Axis:
     i, k, s, d = (getattr(geometry, name)[axis] for name in ("input", "kernel", "strides", "dilation"))
     (before, after), span = geometry.crop[axis], geometry.effective_kernel[axis]
     shown = str(k) if d == 1 else f"{d} * ({k} - 1) + 1"
@@ -111,7 +111,7 @@ def _axis(geometry: Geometry, axis: int, phases: tuple[Phase, ...], counts: tupl
         formula,
         odd_cell(before, after),
         phases,
-        dict(sorted(Counter(counts).items())),
+        counts,
         (min(reach), max(reach)),
         Fraction(span - s, 2) - before,
     )
