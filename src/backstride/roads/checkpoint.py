@@ -168,8 +168,9 @@ def begin(module: nn.Module, path: Path, classes: int) -> int:
     had, own = _config(metadata, file).model.classes, module.state_dict()
 
     def scores(key: str) -> bool:
-        sides = zip(tensors[key].shape, own[key].shape, strict=False)
-        return {pair for pair in sides if pair[0] != pair[1]} == {(had, classes)}
+        given, wanted = tensors[key].shape, own[key].shape
+        differing = {pair for pair in zip(given, wanted, strict=False) if pair[0] != pair[1]}
+        return len(given) == len(wanted) and differing == {(had, classes)}
 
     fill(module, {key: own[key] if key in own and scores(key) else value for key, value in tensors.items()}, file)
     return had
