@@ -90,6 +90,8 @@ SPELLINGS: dict[str, Callable[[Any], Any]] = {  # of what becomes of a map of 6 
     ),
     "largest token": lambda x: layers.GlobalMaxPooling1D()(layers.BatchNormalization()(layers.Reshape((-1, 6))(x))),
     "pooled to a size": lambda x: flat(layers.AdaptiveMaxPooling2D((7, 4))(layers.AdaptiveAveragePooling2D((7, 8))(x))),
+    "pooled to bins": lambda x: flat(layers.ReLU()(layers.AdaptiveAveragePooling2D((3, 5))(x))),
+    "largest of bins": lambda x: flat(layers.AdaptiveMaxPooling2D((4, 3))(x)),
     "pooled to one cell": lambda x: flat(layers.AdaptiveAveragePooling2D(1)(x)),
     "maximum": lambda x: keras.ops.max(x, axis=(1, 2)),
     "minimum that keeps its axes": lambda x: layers.Flatten()(keras.ops.min(x, axis=[1, 2], keepdims=True)),

@@ -243,3 +243,21 @@ def test_bins_are_stitched() -> None:
     proof = prove(model, network, report, torch.randn(3, 17, 15))
     assert proof.holds
     assert proof.expected.sum() == 6 * 4
+
+
+def test_bins_are_flattened_with_their_channels_last() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pool, self.head = nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d((3, 4)), nn.Linear(72, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.pool(self.conv(x)).permute(0, 2, 3, 1).relu().flatten(1))
+
+    model = Turned().double().eval()
+    image = torch.randn(3, 13, 14, dtype=torch.float64)
+    for dense in ("padded", "shift_and_stitch"):
+        network, report = convolutionalize(model, (3, 10, 11), dense=dense)
+        proof = prove(model, network, report, image)
+        assert proof.holds
+        assert proof.expected.all()

@@ -49,6 +49,7 @@ Kind: TypeAlias = Literal[
     "expand",
     "split",
     "join",
+    "reorder",
     "parts",
     "part",
     "slice",

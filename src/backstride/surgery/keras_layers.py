@@ -174,6 +174,48 @@ class AtrousPooling(Layer):
 
 
 @register
+class Bins(Layer):
+    """The maxima (`max_bins`) or means (`avg_bins`) of the bins of every window of `kernel` cells.
+
+    Their channels stand beside each other, as Keras flattens them: (N, h, w, C) to (N, h', w', rows * columns * C).
+    Bin i of n of m cells goes from floor(i*m/n) to ceil((i+1)*m/n). `kernel`, `bins`, `dilation`: (rows, columns).
+    """
+
+    def __init__(self, kernel: Any, bins: Any, dilation: Any, kind: str, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel, self.bins, self.dilation = (tuple(map(int, entry)) for entry in (kernel, bins, dilation))
+        self.kind = kind
+
+    def call(self, inputs: Any) -> Any:
+        """Rows, then columns: both maxima and means of a bin are those of its rows'."""
+        rows = self._along(inputs, 1)
+        return keras.ops.concatenate([part for row in rows for part in self._along(row, 2)], axis=-1)
+
+    def _along(self, maps: Any, axis: int) -> list[Any]:
+        cells, count, apart = self.kernel[axis - 1], self.bins[axis - 1], self.dilation[axis - 1]
+        span = apart * (cells - 1)
+        index = [slice(tap * apart or None, tap * apart - span or None) for tap in range(cells)]
+        taps = [maps[:, entry] if axis == 1 else maps[:, :, entry] for entry in index]
+        join = keras.ops.maximum if self.kind == "max_bins" else keras.ops.add
+        found: list[Any] = []
+        for place in range(count):
+            part = taps[place * cells // count : -(-(place + 1) * cells // count)]
+            found.append(functools.reduce(join, part) / (1 if self.kind == "max_bins" else len(part)))
+        return found
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many cells fewer as the window spans beyond one, and all bins' channels."""
+        spans = (apart * (cells - 1) for cells, apart in zip(self.kernel, self.dilation, strict=True))
+        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
+        return (input_shape[0], *sizes, math.prod(self.bins) * input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        own = {"kernel": self.kernel, "bins": self.bins, "dilation": self.dilation, "kind": self.kind}
+        return {**Layer.get_config(self), **own}
+
+
+@register
 class CutToSmallest(Layer):
     """Cuts maps (N, h, w, C) at their ends to as many rows and columns as the smallest has: a list to a list."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backstride.surgery.dense import NOTHING, Densified
 from backstride.surgery.graph import Node, Window
 from backstride.surgery.keras_calls import Call, Ref, restored
-from backstride.surgery.keras_layers import AtrousPooling, CutToSmallest, LocalNorm, Padding
+from backstride.surgery.keras_layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
 from backstride.surgery.keras_operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras_reader import KerasReading
 from backstride.surgery.kernels import kernel_of
@@ -185,6 +185,9 @@ class Writer:
                 assert step.window is not None
                 options = {"interpolation": call.operation.interpolation, "name": call.name}
                 return keras.layers.UpSampling2D(step.window.strides, **options)(source)
+            case "avg_bins" | "max_bins":
+                window = self._window(step)
+                return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
             case "avg_pool" | "max_pool":
                 return pooling(step.kind, self._window(step), step.name.replace("/", "_"))(source)
             case "global_avg_pool":

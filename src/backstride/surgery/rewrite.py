@@ -26,6 +26,7 @@ NAMES = {
     "join": "joined channels",
     "split": "split channels",
     "conv_transpose": "upsampling",
+    "reorder": "channels in another order",
     "avg_bins": "bins of means",
     "max_bins": "bins of maxima",
     "local_norm": "sliding normalisation",

@@ -97,6 +97,8 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
     value = only(inputs)
     if value is not None and value.form == "split":
         return _reordering(node, value)
+    if value is not None and value.form == "binned":
+        return _bins_reordered(node, value)
     if value is None or value.form in APART or sorted(node.axes) != list(range(len(value.layout) + 1)):
         return refuse(node, inputs, f"permutes the axes {node.axes}, which are not those of a map")
     if node.axes[0] != 0:
@@ -120,6 +122,18 @@ def _reordering(node: Node, value: Value) -> Outcome:
     if sorted(channels) != list(range(1, count + 1)) or list(positions) != sorted(positions):
         return refuse(node, (value,), "mixes rows or columns with channels")
     return Kept(replace(value, factors=tuple(value.factors[axis - 1] for axis in channels)))
+
+
+def _bins_reordered(node: Node, value: Value) -> Outcome:
+    """Bins with their channels last, as Keras flattens them, and back."""
+    rank = len(value.size)
+    last, first = (0, *range(2, rank + 2), 1), (0, rank + 1, *range(1, rank + 1))
+    if node.axes != (first if value.axes else last):
+        return refuse(node, (value,), "moves the rows and columns of bins, which fixes their number")
+    factors = tuple(value.factors[axis - 1] for axis in node.axes[1:])
+    step = replace(plain(node, "reorder"), factors=value.factors, axes=node.axes, shape=value.shape)
+    result = replace(value, factors=factors, axes=() if value.axes else ("last",))
+    return Replaced(result, (step,), "the channels of each cell in this order")
 
 
 def expansion(node: Node, inputs: Inputs) -> Outcome | None:

@@ -134,6 +134,13 @@ def binned(
     return maps.flatten(1, 1 + len(bins))
 
 
+def reordered(maps: torch.Tensor, factors: Sequence[int], axes: Sequence[int]) -> torch.Tensor:
+    """Maps whose channels are `factors` of each other, these in the order of `axes`, counted with the batch as 0."""
+    rank = len(factors)
+    apart = maps.reshape(maps.shape[0], *factors, *maps.shape[2:])
+    return apart.permute(*axes, *range(rank + 1, rank + maps.ndim - 1)).flatten(1, rank)
+
+
 def subsampled(maps: torch.Tensor, padding: Sequence[tuple[int, int]], strides: Sequence[int]) -> torch.Tensor:
     """Maps without the cells that negative padding cuts off, and every so many of the others."""
     for axis, ((before, after), step) in enumerate(zip(padding, strides, strict=True), 2):

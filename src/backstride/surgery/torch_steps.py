@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from backstride.surgery.graph import Node
-from backstride.surgery.torch_layers import some_channels, subsampled, unshuffled
+from backstride.surgery.torch_layers import reordered, some_channels, subsampled, unshuffled
 
 WeightlessCall: TypeAlias = tuple[Any, tuple[Any, ...], dict[str, Any]]
 POOLS: Mapping[str, Any] = {
@@ -51,6 +51,8 @@ def weightless(step: Node) -> WeightlessCall:  # noqa: C901, PLR0911  one return
             return some_channels, step.cuts[0], {}
         case "split":
             return "unflatten", (1, step.factors), {}
+        case "reorder":
+            return reordered, (step.factors, step.axes), {}
         case "join":
             return "flatten", (1, len(step.factors)), {}
         case "permute":
