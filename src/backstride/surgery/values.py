@@ -19,11 +19,11 @@ class Value:
     `form` is the classifier's: a map (N, C, h, w), the same with the channels last, a view of one, a map whose
     channels are split into `factors`, parts of one, (N, groups, the rest) before a group norm, or bins of one, whose
     channels, rows and columns are `factors` of the channels of a single cell (`axes` is ("last",) where the channels
-    stand last among them). A view has the map's numbers on other axes: `axes` says which letters of "chw" each of them runs over after the batch, leaving out what has length 1.
-    ("chw",) is a flattened map, ("c",) a vector, ("hw", "c") tokens, ("w", "h", "c") a turned map. In the rewritten
-    network all but `map_last`, `split` and `parts` are maps (N, channels, h, w); a vector is the map's single cell,
-    and a larger image has more of them. `gate`: the vector weighs the channels of a map of `over` cells; `local` ones
-    have a vector for each.
+    stand last among them). A view has the map's numbers on other axes: `axes` says which letters of "chw" each of
+    them runs over after the batch, leaving out what has length 1. ("chw",) is a flattened map, ("c",) a vector,
+    ("hw", "c") tokens, ("w", "h", "c") a turned map. In the rewritten network all but `map_last`, `split` and `parts`
+    are maps (N, channels, h, w); a vector is the map's single cell, and a larger image has more of them. `gate`: the
+    vector weighs the channels of a map of `over` cells; `local` ones have a vector for each.
     """
 
     form: Form
