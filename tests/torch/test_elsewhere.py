@@ -151,6 +151,30 @@ def test_our_modules_are_exported_to_onnx(number: int, dynamo: bool) -> None:
     torch.testing.assert_close(exported(layer, x, dynamo), layer(x).detach(), rtol=1e-5, atol=1e-5)
 
 
+LAYERS: list[tuple[Any, tuple[int, ...]]] = [
+    (lambda: bt.ConvTranspose1d(4, 6, 4, 2, 1), (2, 4, 9)),
+    (lambda: bt.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1), (2, 4, 5, 6)),
+    (lambda: bt.ConvTranspose3d(4, 6, 3, groups=2), (1, 4, 3, 4, 5)),
+]
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("make", "size"), LAYERS)
+def test_an_exported_program_of_our_modules_becomes_standard_onnx(make: Any, size: tuple[int, ...]) -> None:
+    runtime: Any = pytest.importorskip("onnxruntime")
+    _ = pytest.importorskip("onnxscript")
+    layer, x = make().eval(), torch.randn(size)
+    program = torch.export.export(layer, (x,))
+    proto = torch.onnx.export(program, (), dynamo=True, verbose=False).model_proto
+    kinds = {(node.domain, node.op_type) for node in proto.graph.node}
+    assert ("", "ConvTranspose") in kinds
+    assert all(domain == "" for domain, _ in kinds)
+    session = runtime.InferenceSession(proto.SerializeToString())
+    found = torch.tensor(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+    torch.testing.assert_close(found, layer(x).detach(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])

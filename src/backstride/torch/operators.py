@@ -27,6 +27,7 @@ C: Any = importlib.import_module("torch._C")
 functions: Any = importlib.import_module("torch.autograd.function")
 forward_ad: Any = importlib.import_module("torch.autograd.forward_ad")
 transforms: Any = importlib.import_module("torch._functorch.utils")
+decompositions: Any = importlib.import_module("torch._decomp")
 flop_counter: Any = importlib.import_module("torch.utils.flop_counter")
 library: Any = torch.library
 overrides: Any = torch.overrides
@@ -313,6 +314,18 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
     return vmap
 
 
+def _decomposed(slot: Slot) -> Callable[..., Tensor]:
+    """PyTorch's own operators, for what knows these alone, such as the export of a program to ONNX."""
+
+    def decomposed(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        bias, integers, activation = _split(slot, rest)
+        if slot == "y":
+            return fallback.conv_transpose(a, b, bias, integers, activation)
+        return fallback.conv(a, b, integers, bias)
+
+    return decomposed
+
+
 def _unfold(tensor: Any, dim: int, count: int) -> Tensor:
     return tensor.unflatten(dim, (count, -1))
 
@@ -364,5 +377,7 @@ for _slot, _name in NAMES.items():
     LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
     library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
     library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
+    if _slot != "weight":
+        _ = decompositions.register_decomposition(FACES[_slot])(_decomposed(_slot))
     for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA"), ("mps", "AutocastMPS")):
         LIBRARY.impl(_name, _autocast(_slot, _device, _key), _key)
