@@ -31,6 +31,20 @@ class Output:
     boxes: Tensor | None = None
 
 
+@dataclass
+class Logits(OrderedDict[str, Any]):
+    """As the outputs of transformers: a dataclass that is a dict of what is not None."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    states: tuple[Tensor, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "logits", "states"):
+            if getattr(self, name) is not None:
+                self[name] = getattr(self, name)
+
+
 class RefineNet(nn.Module):
     """As MTCNN's second network: the map read W, H, C, then classes with a softmax, boxes and landmarks."""
 
@@ -60,6 +74,10 @@ PACKS: dict[str, tuple[Callable[[Any], Any], dict[str, int]]] = {
     "named": (lambda at: Found(at.kind, at.box), {"classes": 2, "boxes": 4}),
     "dataclass": (lambda at: Output(classes=at.kind, boxes=at.box), {"classes": 2, "boxes": 4}),
     "nested dataclass": (lambda at: (at.points, Output(boxes=at.box)), {"0": 10, "1.boxes": 4}),
+    "dict and dataclass": (
+        lambda at: Logits(logits=at.kind, states=(at.box, at.points)),
+        {"logits": 2, "states.0": 4, "states.1": 10},
+    ),
     "one twice": (lambda at: (at.box, at.box), {"0": 4, "1": 4}),
     "others beside": (
         lambda at: {"n": at.x.shape[0], "c": at.kind, "no": None, "s": "x", "b": at.box},
@@ -99,6 +117,8 @@ def test_without_a_choice_the_network_packs_as_the_classifier_does(name: str, de
         assert prove(classifier, network, report, image, head=head.key).holds
     whole, crop = (tuple(leaves(run(image[None, :, :13, :13]))) for run in (network, classifier))
     assert [key for key, _ in whole] == [key for key, _ in crop]
+    if "ordered" not in name:  # which the network gives as a plain dict
+        assert type(network(image[None])) is type(classifier(image[None, :, :13, :13]))
     for (_, found), (_, wanted) in zip(whole, crop, strict=True):
         if isinstance(wanted, Tensor):
             torch.testing.assert_close(found[:, :, 0, 0], wanted)

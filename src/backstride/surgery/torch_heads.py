@@ -31,10 +31,10 @@ def _entries(value: Any) -> Iterable[tuple[object, object]] | None:
     """The keys and values of what packs others."""
     if packs(value):
         return [*zip(_fields(value.target), value.args, strict=False), *value.kwargs.items()]
-    if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
-        return [(name, getattr(value, name)) for name in _fields(value)]
     if isinstance(value, Mapping):
         return cast("Mapping[object, object]", value).items()
+    if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
+        return [(name, getattr(value, name)) for name in _fields(value)]
     return enumerate(cast("Iterable[object]", value)) if isinstance(value, tuple | list) else None
 
 

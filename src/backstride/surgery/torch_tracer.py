@@ -12,6 +12,7 @@ import inspect
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -56,7 +57,11 @@ class ShapeTracer(fx.Tracer):
         return super().create_node(*args, **kwargs)
 
     def create_arg(self, a: Any) -> Any:
-        """A number of NumPy is one of Python, whose text a graph's code holds."""
+        """A number of NumPy is one of Python, whose text a graph's code holds; a dict that is a dataclass stays one."""
+        if isinstance(a, dict) and is_dataclass(cast("Any", a)):  # as the outputs of transformers
+            entries = cast("dict[str, Any]", a)
+            held = {key: self.create_arg(value) for key, value in entries.items()}
+            return self.create_node("call_function", type(entries), (), held)
         return super().create_arg(a.item() if isinstance(a, np.generic) else a)
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
