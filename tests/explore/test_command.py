@@ -69,7 +69,7 @@ def test_the_command_serves_its_call_until_ctrl_c() -> None:
         assert "8 channels  -&gt;  9 x 7, 4 channels" in page
         front = address.partition("?")[0]
         for query, words in (
-            ({"input": "400"}, "`input` (=400) must be 1 to 12"),
+            ({"input": "4097"}, "`input` (=4097) must be 1 to 4096"),
             ({"call": "__import__('os').system('true')"}, "`call` has no function"),
             ({"view": "../../etc/passwd"}, "`view` (='../../etc/passwd') must be one of"),
         ):
