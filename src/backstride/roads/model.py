@@ -60,7 +60,7 @@ def build(config: ModelConfig) -> nn.Module:
     road: Any = Network(network, report, made)
     _ = road.to(memory_format=torch.channels_last)
     # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the steps before.
-    return accelerate(road, convolutions="training").model if config.engine else road
+    return accelerate(road, convolutions="training", measure=False).model if config.engine else road
 
 
 def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:

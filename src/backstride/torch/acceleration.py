@@ -21,6 +21,7 @@ from backstride.torch.operators import is_plain
 from backstride.torch.packing import HALF, keep_private, make_public
 from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
+from backstride.torch.settling import Evaluation, settle, settled_row
 from backstride.torch.swapping import (
     Chain,
     Large,
@@ -53,11 +54,13 @@ class Accelerated(NamedTuple):
 
 def accelerate(
     model: nn.Module,
+    example: Any = None,
     *,
     verify: Any = None,
     convolutions: Convolutions = True,
     trust: bool = False,
     winograd: bool = True,
+    measure: bool = True,
 ) -> Accelerated:
     """Put every transposed convolution of a model on the engine, in place.
 
@@ -81,6 +84,14 @@ def accelerate(
     parametrisations go on as before. Packed weights are remembered for inference, and made anew when a weight changes
     in whatever way: the system watches its pages, or all its bytes are compared at each call (docs/torch.md).
 
+    Which is faster depends on the processor and on the sizes. So the first call of a layer on a new kind of sizes,
+    dtype, memory format and number of threads times both ways, the engine's and PyTorch's, and the layer keeps the
+    faster one; that call takes as long as some ten. `example`, an input or a tuple of arguments, has this done at once:
+    the model is run on it in evaluation, layers of a model in training are timed with their derivatives, too, and what
+    the engine does not make faster gets its class back. The report says both times. `measure=False`, and
+    `torch.use_deterministic_algorithms(True)`, leave the choice to rules, so that the same call gives the same bits in
+    every run.
+
     `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
     neither their bytes nor their pages are looked at, which matters where large weights serve few cells and the system
     does not watch memory; all that PyTorch counts is noticed as before.
@@ -103,22 +114,23 @@ def accelerate(
     if not isinstance(cast("object", model), nn.Module):
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
-    recorded = {} if verify is None else _record(model, cast("Any", verify) if isinstance(verify, tuple) else (verify,))
-    rows: list[Row] = []
-    for name, module in _modules(model):
-        row = _treat(name, module, convolutions=convolutions, winograd=winograd)
-        if row is not None:
-            rows.append(row)
+    recorded = {} if verify is None else _record(model, _arguments(verify))
+    treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in _modules(model))
+    rows = [row for row in treated if row is not None]
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
-    _set_winograd(model, winograd)
+    _set_words(model, winograd=winograd, measure=measure)
     if trust:
-        for tensor in _tensors(model):
-            if not nn.parameter.is_lazy(tensor) and takes(tensor) and is_plain(tensor):
-                _ = keep_private(tensor)
+        _trust(model)
     if verify is not None:
         modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
+    if example is not None and measure:
+        settle(model, _arguments(example))
+        inner_first = [settled_row(row, model.get_submodule(row.name)) for row in reversed(rows)]
+        rows = inner_first[::-1]
+        if not any(row.accelerated for row in rows):
+            _ = restore(model)
     return Accelerated(model, Report(tuple(rows)))
 
 
@@ -129,7 +141,7 @@ def restore(model: Model) -> Model:
     >>> type(restore(model)) is nn.ConvTranspose2d
     True
     """
-    _set_winograd(model, winograd=True)
+    _set_words(model, winograd=True, measure=True)
     for module in model.modules():
         _ = unswap(module)
     for tensor in _tensors(model):
@@ -137,13 +149,27 @@ def restore(model: Model) -> Model:
     return model
 
 
-def _set_winograd(model: nn.Module, winograd: bool) -> None:
-    """Whether the layers on the engine may use tiles; our own modules remember what they had."""
+def _arguments(example: Any) -> tuple[Any, ...]:
+    """An example's arguments: a tuple of them, or one alone."""
+    return cast("Any", example) if isinstance(example, tuple) else (example,)
+
+
+def _set_words(model: nn.Module, *, winograd: bool, measure: bool) -> None:
+    """Whether the layers on the engine may use tiles, and are timed; our own modules remember what they had."""
     for module in model.modules():
         if isinstance(module, TransposedModule) and not winograd and module.winograd:
             _switched.add(module)
+        if isinstance(module, Swapped):
+            vars(module)["measured"] = measure
         if isinstance(module, Swapped) or module in _switched:
             vars(module)["winograd"] = winograd
+
+
+def _trust(model: nn.Module) -> None:
+    """Say that nobody writes to the model's tensors behind PyTorch's back."""
+    for tensor in _tensors(model):
+        if not nn.parameter.is_lazy(tensor) and takes(tensor) and is_plain(tensor):
+            _ = keep_private(tensor)
 
 
 def _keep_stock(model: nn.Module) -> None:
@@ -161,7 +187,7 @@ def _modules(model: Any) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
-def _treat(name: str, module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> Row | None:
+def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd: bool) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -266,7 +292,7 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
         ):
             listen(name, module)
     try:
-        with _evaluation(model):
+        with Evaluation(model):
             _ = model(*arguments)
     finally:
         for handle in handles:
@@ -294,7 +320,7 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     if not calls:
         return dataclasses.replace(row, remark=f"{row.remark}; not met by the example")
     worst, allowed = 0.0, max(_tolerances([output for _, _, output in calls]))
-    with _evaluation(module):
+    with Evaluation(module):
         for args, kwargs, output in calls:
             worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
             if isinstance(module, Trained):
@@ -306,25 +332,6 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     return dataclasses.replace(
         row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {allowed:.0e}"
     )
-
-
-class _evaluation:  # noqa: N801  a context manager, read as a word
-    """Evaluation mode without gradients; every module's own mode comes back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.modes = [(module, module.training) for module in model.modules()]
-        self.grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        for module, _ in self.modes:
-            module.training = False
-        self.grad.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.grad.__exit__(None, None, None)
-        _ = error
-        for module, training in self.modes:
-            module.training = training
 
 
 def _errors(found: Any, expected: Any) -> list[float]:

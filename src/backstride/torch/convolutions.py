@@ -22,7 +22,7 @@ from backstride.torch import graphs, kernels, tiles
 from backstride.torch.fallback import activate
 from backstride.torch.operators import is_overridden, is_plain, unwatched
 from backstride.torch.shapes import Integers
-from backstride.torch.training import Trained
+from backstride.torch.training import Trained, class_of
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WINOGRAD_CHANNELS = {(3, 3): 24}
@@ -52,7 +52,7 @@ def stays(module: nn.Module) -> bool:
     >>> stays(nn.Conv2d(4, 4, 1)), stays(nn.Linear(4, 4))
     (True, False)
     """
-    if type(module) not in KINDS or "forward" in vars(module):
+    if class_of(module) not in KINDS or "forward" in vars(module):
         return False
     weight: Any = module.weight
     return not nn.parameter.is_lazy(weight) and weight.dtype == torch.float32
@@ -68,7 +68,7 @@ def on_engine(layer: Any) -> bool:
 def in_lanes(layer: Any) -> bool:
     """Whether it has few output channels, whose sums the engine computes with cells in the lanes."""
     plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= FEW_CHANNELS
-    return plain and (math.prod(layer.kernel_size) >= MANY_TAPS or layer.weight.dim() == 5)
+    return plain and (math.prod(layer.kernel_size) >= MANY_TAPS or len(layer.kernel_size) == 3)
 
 
 def in_tiles(layer: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -11,12 +12,15 @@ from torch.compiler import is_compiling
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_overridden, is_plain
-from backstride.torch.packing import HALF, Owner, Snapshot, clear, keep_private, owner_of, owns, snapshot, unchanged
+from backstride.torch.packing import HALF, clear, derived, keep_private
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Foldable = Transposed | nn.Conv1d | nn.Conv2d | nn.Conv3d
+WEIGHT_NORM_OF: Any = getattr(torch, "_weight_norm")  # noqa: B009  what both forms call
+WEIGHT_NORM: Any = getattr(importlib.import_module("torch.nn.utils.parametrizations"), "_WeightNorm", None)
+WEIGHT_NORM_HOOK: Any = getattr(importlib.import_module("torch.nn.utils.weight_norm"), "WeightNorm", None)
 Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -95,52 +99,44 @@ class Sources(NamedTuple):
         return self[:6]
 
 
-class _Fold(NamedTuple):
-    norm: Owner
-    snapshots: tuple[Snapshot | None, ...]
-    settings: tuple[Any, ...]
-    weight: Tensor
-    bias: Tensor
-
-
-_folds: dict[int, tuple[Owner, _Fold]] = {}
-
-
 def folded(sources: Sources) -> tuple[Tensor, Tensor]:
     """The folded weight and bias, remembered beside the weight for as long as all that they are made from stays."""
-    weight, key = sources.weight, id(sources.weight)
-    owner, before = _folds.get(key, (None, None))
-    if owner is None or not owns(owner, weight):
-        owner, before = owner_of(weight, lambda _: _folds.pop(key, None)), None
-    found = _valid(before, sources)
-    _folds[key] = owner, found
-    return found.weight, found.bias
+
+    def fold() -> tuple[Tensor, Tensor]:
+        weight, bias = _folded(sources)
+        return keep_private(weight), bias
+
+    weight, bias = derived(sources.tensors, sources[6:], fold)
+    return weight, bias
 
 
-def _valid(found: _Fold | None, sources: Sources) -> _Fold:
-    """A fold that is right: the one that is known, or a new one."""
-    tensors, settings = sources.tensors, sources[6:]
-    if (
-        found is None
-        or found.settings != settings
-        or not owns(found.norm, sources.mean)
-        or not _same(tensors, found.snapshots)
-    ):
-        snapshots = tuple(None if source is None else snapshot(source) for source in tensors)
-        with torch.inference_mode(mode=False), torch.no_grad():
-            weight, bias = _folded(sources)
-        found = _Fold(owner_of(sources.mean), snapshots, settings, keep_private(weight), bias)
-    return found
+def stable_weight(layer: Any) -> Tensor:
+    """A layer's weight, in inference the same tensor again where weight norm would make it anew at each call.
+
+    Salimans & Kingma, arXiv 1602.07868, section 2.
+    """
+    if torch.is_grad_enabled() or is_compiling():
+        return layer.weight
+    normed = _weight_norm_of(layer)
+    if normed is None or not all(takes(tensor) and is_plain(tensor) for tensor in normed[:2]):
+        return layer.weight
+    v, g, dim = normed
+    (weight,) = derived((v, g), dim, lambda: (keep_private(WEIGHT_NORM_OF(v, g, dim)),))
+    return weight
 
 
-def _same(sources: tuple[Tensor | None, ...], snapshots: tuple[Snapshot | None, ...]) -> bool:
-    for source, then in zip(sources, snapshots, strict=True):
-        if source is None or then is None:
-            if source is not then:
-                return False
-        elif not unchanged(source, then):
-            return False
-    return True
+def _weight_norm_of(layer: Any) -> tuple[Tensor, Tensor, int] | None:
+    """The direction, the length and the axis of a weight's norm, where that alone makes the weight."""
+    parametrizations = layer._modules.get("parametrizations")
+    if parametrizations is not None:
+        steps = parametrizations._modules.get("weight", ())
+        if len(steps) != 1 or type(steps[0]) is not WEIGHT_NORM or has_hooks(steps[0]):
+            return None
+        return steps.original1, steps.original0, steps[0].dim
+    for hook in layer._forward_pre_hooks.values():
+        if len(layer._forward_pre_hooks) == 1 and type(hook) is WEIGHT_NORM_HOOK and hook.name == "weight":
+            return layer.weight_v, layer.weight_g, hook.dim
+    return None
 
 
 def forget() -> None:
@@ -149,7 +145,6 @@ def forget() -> None:
     Never needed for right results: a packed weight is used only while the weight is the same to the byte.
     """
     clear()
-    _folds.clear()
 
 
 def sources_of(layer: Foldable, norm: Norm, weight: Tensor, bias: Tensor | None) -> Sources:

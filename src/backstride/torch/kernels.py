@@ -21,7 +21,7 @@ from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback
 from backstride.torch.choice import bfloat16_pays, engine_is_faster
-from backstride.torch.packing import HALF, Options, array_of, changes, find, kernel_of, make
+from backstride.torch.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
 from backstride.torch.shapes import Integers, Meeting, Slot, meet
 
 DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
@@ -57,7 +57,8 @@ def conv_transpose(
             fast = last and x.dtype == torch.float32
             computed = fallback.conv_input_gradient if fast else fallback.conv_transpose
             return _formed(computed(*tensors, integers, activation), last)
-        ready = make(weight, options, _packer(implementation, options, once=passing), remember=not passing)
+        once = passing or is_new(weight)
+        ready = make(weight, options, _packer(implementation, options, once=once), remember=not once)
     return _up(implementation, x, ready, bias, activation, call)
 
 
@@ -95,7 +96,7 @@ def convolution(
     options = options._replace(turned=True)
     ready = find(weight, options)
     if ready is None:
-        if changes(weight):
+        if changes(weight) or is_new(weight):
             return None
         ready = make(weight, options, _packer(implementation, options), remember=True)
     offset = None if bias is None else array_of(bias.contiguous())

@@ -20,6 +20,7 @@ from backstride.torch.functional import (
     conv_transpose3d,
     with_norm,
 )
+from backstride.torch.fusion import stable_weight
 from backstride.torch.options import padding_rules
 
 KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -34,7 +35,7 @@ class OnEngine:
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
         layer: Any = self
-        return self.computed(input, layer.weight, layer.bias, None, output_size)
+        return self.computed(input, stable_weight(layer), layer.bias, None, output_size)
 
     def computed(
         self: Any,

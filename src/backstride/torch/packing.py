@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import same_bytes, watched
@@ -52,17 +52,24 @@ class Snapshot(NamedTuple):
 
     place: Place
     contents: Any = None
-    """A copy, or the memory itself where the system watches it; None where nobody else can write to it."""
+    """A copy, the memory itself where the system watches it, or its owner where nobody else can write to it."""
 
 
 class _Entry(NamedTuple):
     owner: Owner
     snapshot: Snapshot
-    options: Options
+    options: Options | None
     packed: Any  # None while the weight changes from call to call
 
 
+class _Derived(NamedTuple):
+    snapshots: tuple[Snapshot | None, ...]
+    settings: Any
+    tensors: tuple[Tensor, ...]
+
+
 _entries: dict[int, _Entry] = {}
+_derived: dict[int, tuple[Owner, _Derived]] = {}
 _private: dict[int, Owner] = {}
 
 
@@ -83,7 +90,7 @@ def snapshot(tensor: Tensor) -> Snapshot:
     """What `unchanged` compares with: the tensor's place and a copy of its memory."""
     found = _private.get(id(tensor))
     if found is not None and owns(found, tensor) and not tensor.is_inference():  # such tensors count no changes
-        return Snapshot(_place(tensor))
+        return Snapshot(_place(tensor), found)
     return Snapshot(_place(tensor), _watched(tensor) or _memory(tensor).copy())
 
 
@@ -94,7 +101,9 @@ def unchanged(tensor: Tensor, then: Snapshot) -> bool:
     contents = then.contents
     if isinstance(contents, np.ndarray):
         return same_bytes(_memory(tensor), cast("AnyArray", contents))
-    return contents is None or contents.stayed()
+    if isinstance(contents, weakref.ref):
+        return owns(cast("Owner", contents), tensor)
+    return contents.stayed()
 
 
 def keep_private(tensor: Tensor) -> Tensor:
@@ -132,6 +141,19 @@ def changes(weight: Tensor) -> bool:
     return True
 
 
+def is_new(weight: Tensor) -> bool:
+    """Whether a weight that no module owns is met for the first time: most such weights are made for one call.
+
+    The next time it is not new, and its packed form is remembered.
+    """
+    key, found = id(weight), _entries.get(id(weight))
+    if isinstance(weight, nn.Parameter) or key in _private or (found is not None and owns(found.owner, weight)):
+        return False
+    owner = owner_of(weight, lambda _: _entries.pop(key, None))
+    _entries[key] = _Entry(owner, Snapshot(_place(weight)), None, None)
+    return True
+
+
 def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, remember: bool) -> Any:
     """Pack a weight, and remember the result for as long as the weight holds what it does."""
     then = snapshot(weight) if remember else None
@@ -142,9 +164,46 @@ def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, rem
     return result
 
 
+def derived(
+    sources: tuple[Tensor | None, ...], settings: Any, derive: Callable[[], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    """Tensors made from others, the first of which is a weight; remembered for as long as those hold what they do.
+
+    Where they changed since the last call, they may change again: then nothing is remembered until they stay.
+    """
+    weight = sources[0]
+    assert weight is not None
+    key = id(weight)
+    owner, found = _derived.get(key, (None, None))
+    if owner is None or not owns(owner, weight):
+        owner, found = owner_of(weight, lambda _: _derived.pop(key, None)), None
+    places = tuple(None if source is None else _place(source) for source in sources)
+    if found is not None and found.tensors and found.settings == settings and _same(sources, found.snapshots):
+        return found.tensors
+    stays = found is None or (not found.tensors and found.settings == (settings, places))
+    snapshots = tuple(None if source is None else snapshot(source) for source in sources) if stays else ()
+    with torch.inference_mode(mode=False), torch.no_grad():
+        tensors = derive()
+    _derived[key] = owner, _Derived(snapshots, settings, tensors) if stays else _Derived((), (settings, places), ())
+    return tensors
+
+
+def _same(sources: tuple[Tensor | None, ...], snapshots: tuple[Snapshot | None, ...]) -> bool:
+    if len(sources) != len(snapshots):
+        return False
+    for source, then in zip(sources, snapshots, strict=True):
+        if source is None or then is None:
+            if source is not then:
+                return False
+        elif not unchanged(source, then):
+            return False
+    return True
+
+
 def clear() -> None:
-    """Drop all packed weights."""
+    """Drop all packed weights, and those made from others."""
     _entries.clear()
+    _derived.clear()
 
 
 def array_of(tensor: Tensor) -> AnyArray:

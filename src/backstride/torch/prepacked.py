@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from backstride.torch import graphs, onednn
 from backstride.torch.convolutions import is_inference
 from backstride.torch.shapes import Integers
-from backstride.torch.training import Trained
+from backstride.torch.training import Trained, class_of
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
 FEW_CELLS = 512
@@ -23,10 +23,11 @@ def has_large_weight(module: nn.Module) -> bool:
     >>> has_large_weight(nn.Conv2d(512, 512, 4, 2, 1)), has_large_weight(nn.Conv2d(16, 16, 3))
     (True, False)
     """
-    if type(module) is not nn.Conv2d or "forward" in vars(module) or nn.parameter.is_lazy(module.weight):
+    layer: Any = module
+    if class_of(module) is not nn.Conv2d or "forward" in vars(module) or nn.parameter.is_lazy(layer.weight):
         return False
-    plain = module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    large = module.weight.dtype == torch.float32 and module.weight.numel() >= LARGE_WEIGHT
+    plain = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    large: bool = layer.weight.dtype == torch.float32 and layer.weight.numel() >= LARGE_WEIGHT
     return large and plain and onednn.is_there()
 
 

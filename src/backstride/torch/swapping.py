@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import torch
@@ -16,11 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from backstride.torch.convolutions import KINDS, Convolution, in_tiles, is_inference
+from backstride.torch import measured
+from backstride.torch.convolutions import Convolution, in_tiles, is_inference
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from backstride.torch.fusion import activation_of, can_fold, folded, is_method, runs_only, slope_of, sources_of
+from backstride.torch.fusion import (
+    activation_of,
+    can_fold,
+    folded,
+    is_method,
+    runs_only,
+    slope_of,
+    sources_of,
+    stable_weight,
+)
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
+from backstride.torch.measured import parts_are_faster, stock_is_faster
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import Quiet, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
@@ -33,7 +44,11 @@ ROUTES: dict[Any, Callable[..., Tensor]] = {
 }
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding
-FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in KINDS}
+FUNCTIONS: dict[int, Callable[..., Tensor]] = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
 
 
 class Swapped:
@@ -41,6 +56,7 @@ class Swapped:
 
     original: type[nn.Module]
     winograd = True  # False stands among the module's own attributes
+    measured = True  # the same
 
     @property
     def qconfig(self) -> Any:
@@ -72,26 +88,67 @@ class Swapped:
 
 
 class Layer(Swapped, OnEngine):
-    """A transposed convolution on the engine; PyTorch's own where it is exported, or where others have a say in it."""
+    """A transposed convolution on the engine; PyTorch's own where that is faster, exported, or others have a say."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
             return parent.forward(input, output_size)
+        if stock_is_faster(self, input, output_size):
+            return self.by_stock(input, stable_weight(self), cast("Any", self).bias, output_size)
         return super().forward(input, output_size)
 
+    def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
+        """The layer with another weight and bias."""
+        return self.computed(input, weight, bias, None, output_size)
 
-class Ordinary(Swapped, Convolution):
+    def by_stock(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
+        """The same by PyTorch's function, with the sizes that its module finds."""
+        rank = len(self.kernel_size)
+        sizes = self.stride, self.padding, self.kernel_size
+        extra = self._output_padding(input, output_size, *sizes, rank, self.dilation)
+        return FUNCTIONS[rank](input, weight, bias, *sizes[:2], extra, self.groups, self.dilation)
+
+
+class Measured(Swapped):
+    """An ordinary convolution on the engine where that is faster."""
+
+    in_inference = True
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        """PyTorch's, but that weight norm is computed once in inference."""
+        return self._conv_forward(input, stable_weight(self), self.bias)
+
+    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        asked = self.in_inference or torch.is_grad_enabled()
+        if asked and stock_is_faster(self, input):
+            return self.by_stock(input, weight, bias)
+        return self.by_engine(input, weight, bias)
+
+    def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer with another weight and bias."""
+        parent: Any = super()
+        return parent._conv_forward(input, weight, bias)
+
+    def by_stock(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same as PyTorch has it."""
+        kind: Any = type(self)
+        return kind.original._conv_forward(self, input, weight, bias)
+
+
+class Ordinary(Measured, Convolution):
     """A convolution on the engine, in inference."""
 
 
-class Large(Swapped, Prepacked):
+class Large(Measured, Prepacked):
     """A convolution with a large weight whose order is remembered, in inference."""
 
 
-class Learner(Swapped, Trained):
+class Learner(Measured, Trained):
     """A convolution on the engine, in training."""
+
+    in_inference = False
 
 
 class Stock(Swapped, Trained):
@@ -106,7 +163,9 @@ class Chain(Swapped):
         value, position = input, 0
         while position < len(modules):
             module: Any = modules[position]
-            if _takes_in(module, value):
+            if _takes_in(module, value) and not parts_are_faster(
+                module, position, value, partial(_fused, modules), modules
+            ):
                 value, position = _fused(modules, position, value)
             else:
                 value, position = module(value), position + 1
@@ -146,7 +205,9 @@ def unswap(module: nn.Module) -> bool:
     if not isinstance(module, Swapped):
         return False
     _set_base(module, lambda base: cast("Any", base).original)
-    _ = vars(module).pop("winograd", None)
+    for name in ("winograd", "measured"):
+        _ = vars(module).pop(name, None)
+    measured.forget(module)
     return True
 
 
@@ -210,20 +271,18 @@ def _runs_ours(layer: Any) -> bool:
 
 def _runs_ordinary(layer: Any) -> bool:
     """The same for an ordinary convolution."""
-    if not _is_ordinary(layer):
+    if not is_ordinary(layer):
         return False
-    convolves: Any = Convolution.__dict__["_conv_forward"]
-    kind = cast("type[Swapped]", type(layer))
-    return is_method(layer._conv_forward, convolves) and runs_only(layer, FORWARDS[kind.original])
+    return is_method(layer._conv_forward, Measured.__dict__["_conv_forward"]) and runs_only(layer, Measured.forward)
 
 
 def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, int]:
     """The result of a layer and of what follows it, in one call; and where the rest begins."""
     layer, rest = modules[position], position + 1
-    weight, bias = layer.weight, layer.bias
-    ordinary = _is_ordinary(layer)
+    weight, bias = stable_weight(layer), layer.bias
+    ordinary = is_ordinary(layer)
     if ordinary and not is_inference(input, weight, bias):
-        return layer._conv_forward(input, weight, bias), rest
+        return layer.by_engine(input, weight, bias), rest
     words: dict[str, Any] = {}
     given = weight, bias
     if rest < len(modules) and can_fold(layer, modules[rest], weight):
@@ -239,7 +298,7 @@ def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, in
         words["rows"] = True
     result = layer.computed(input, *given, activation, **words)
     if result is None:
-        return layer._conv_forward(input, weight, bias), position + 1
+        return layer.by_engine(input, weight, bias), position + 1
     if slope is not None:  # nobody else has the result yet
         result, after = functional.leaky_relu_(result, slope), after + 1
     return result, after
@@ -248,11 +307,12 @@ def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, in
 def _takes_rows(modules: list[Any]) -> bool:
     """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
     layer: Any = modules[0] if modules else None
-    tiled = _is_ordinary(layer) and layer.weight.dim() == 3 and layer.padding_mode == "zeros" and in_tiles(layer)
+    tiled = is_ordinary(layer) and len(layer.kernel_size) == 1 and layer.padding_mode == "zeros" and in_tiles(layer)
     return tiled and _runs_ordinary(layer)
 
 
-def _is_ordinary(layer: Any) -> bool:
+def is_ordinary(layer: Any) -> bool:
+    """Whether it is an ordinary convolution on the engine in inference."""
     return issubclass(type(layer), Ordinary)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from backstride.torch import graphs, kernels
 from backstride.torch.choice import TILED_CHANNELS
@@ -33,11 +34,16 @@ def trains(module: nn.Module, *, winograd: bool = True) -> bool:
     >>> trains(nn.Conv2d(64, 64, 1)), trains(nn.Conv2d(16, 64, 3)), trains(nn.Conv2d(64, 64, 3, groups=2))
     (False, False, False)
     """
-    if type(module) not in KINDS or "forward" in vars(module):
+    if class_of(module) not in KINDS or "forward" in vars(module):
         return False
     layer: Any = module
     floats = not nn.parameter.is_lazy(layer.weight) and layer.weight.dtype == torch.float32
     return floats and _on_engine(layer, winograd=winograd)
+
+
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """A module's class, of a parametrised one the class that it had before."""
+    return type(module).__bases__[0] if parametrize.is_parametrized(module) else type(module)
 
 
 def _on_engine(layer: Any, *, winograd: bool) -> bool:

@@ -35,7 +35,7 @@ class TorchPredictor:
         self.known: Influence = self.segmenter.influence
         made = folded(network)
         self._poolings = poolings(made)
-        self.network = accelerate(made).model.to(self.device, memory_format=torch.channels_last)
+        self.network = accelerate(made, measure=False).model.to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""

@@ -1,0 +1,236 @@
+"""Whether a layer of an accelerated model runs on the engine or by PyTorch's own kernels: measured, not guessed.
+
+Which of the two is faster depends on processor, sizes, dtype, memory format and number of threads. So the first call of
+a layer on a new kind of shape runs both, interleaved, and keeps the faster one, as cuDNN's benchmark mode does. Layers
+of the same kind share the answer. In training, a call and its derivatives are measured together.
+
+Nothing is measured where results must not depend on time: under `torch.use_deterministic_algorithms(True)`, with
+`accelerate(measure=False)`, where an implementation is forced, and where a compiler, a mode or a transform watches.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backstride.engine import VARIABLE
+from backstride.torch.fusion import stable_weight
+from backstride.torch.kernels import takes
+from backstride.torch.operators import is_overridden, is_plain, unwatched
+
+LEAST_ROUNDS, MOST_ROUNDS = 2, 7
+CLEAR = 1.25  # times so far apart need no further round
+LONG = 0.25  # seconds after which no further round begins
+MOST_KNOWN = 1024  # sizes of one module
+STEPS = 4  # kinds of sizes between a number and its double
+JOINED = "joined"
+Run = Callable[[], Any]
+Fused = Callable[[int, Tensor], tuple[Tensor, int]]
+
+
+class Times(NamedTuple):
+    """Seconds of a call on the engine and by PyTorch; of training, with the derivatives."""
+
+    engine: float
+    stock: float
+
+    @property
+    def engine_is_faster(self) -> bool:
+        return self.engine <= self.stock
+
+
+_times: dict[Hashable, Times] = {}
+_of_module: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Times]] = weakref.WeakKeyDictionary()
+
+
+def stock_is_faster(layer: Any, input: Any, output_size: Any = None) -> bool:
+    """Whether PyTorch's own kernel is the faster one for a call of a layer; measured where that is not known.
+
+    The layer has `by_engine` and `by_stock`, which take its input with any weight and bias.
+    """
+    if torch.compiler.is_compiling() or not layer.measured or not isinstance(input, Tensor):
+        return False
+    key = exact(input)
+    times = settled(layer, key)
+    if times is None:
+        tensors = input, stable_weight(layer), layer.bias
+        if not may_measure(*tensors):
+            return False
+        shared = (_kind_of(layer), output_size is None, _kinds(*tensors))
+        rest = () if output_size is None else (output_size,)
+        kept = _is_kept(layer)
+        engine, stock = (step(partial(_call, run, rest, kept), *tensors) for run in (layer.by_engine, layer.by_stock))
+        times = measure(shared, engine, stock, layer, key)
+    return not times.engine_is_faster
+
+
+def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, modules: list[Any]) -> bool:
+    """The same of a layer at a position among modules: whether it and what follows are faster one by one than `fused`.
+
+    `fused` takes the position and the input, and returns a result and the position behind what that includes.
+    """
+    if torch.compiler.is_compiling() or not layer.measured:
+        return False
+    key = (JOINED, position, exact(input))
+    times = settled(layer, key)
+    if times is None:
+        tensors = input, stable_weight(layer), layer.bias
+        if not may_measure(*tensors):
+            return False
+        parts = modules[position : fused(position, input)[1]]
+        shared = (*map(_kind_of, parts), _kinds(*tensors))
+        times = measure(shared, partial(fused, position, input), partial(_one_by_one, parts, input), layer, key)
+    return not times.engine_is_faster
+
+
+def exact(input: Tensor) -> Hashable:
+    """What one module's answer is remembered by; quick, as each call asks for it."""
+    return (
+        input.shape,
+        input.stride(),
+        input.dtype,
+        torch.is_grad_enabled() and input.requires_grad,
+        torch.is_grad_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_num_threads(),
+    )
+
+
+def _kinds(*tensors: Tensor | None) -> Hashable:
+    """What the answer is shared by: shapes in steps, memory formats, and who wants gradients.
+
+    >>> one, near, far = (_kinds(torch.empty(1, 8, size)) for size in (100, 102, 200))
+    >>> one == near, one == far
+    (True, False)
+    """
+    recording = torch.is_grad_enabled()
+    formats = tuple(
+        None
+        if tensor is None
+        else (
+            tuple(_step(size) for size in tensor.shape),
+            tensor.is_contiguous(),
+            tensor.dtype,
+            recording and tensor.requires_grad,
+        )
+        for tensor in tensors
+    )
+    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    return formats, recording, lowered, torch.get_num_threads()
+
+
+def is_joined(key: Hashable) -> bool:
+    """Whether it is the key of a layer with what follows it."""
+    return isinstance(key, tuple) and key[0] == JOINED
+
+
+def settled(module: nn.Module, key: Hashable) -> Times | None:
+    """What was measured for a module, if anything was."""
+    found = _of_module.get(module)
+    return None if found is None else found.get(key)
+
+
+def all_of(module: nn.Module) -> dict[Hashable, Times]:
+    """All that was measured for a module."""
+    return dict(_of_module.get(module, {}))
+
+
+def forget(module: nn.Module) -> None:
+    """Measure a module anew."""
+    _ = _of_module.pop(module, None)
+
+
+def may_measure(*tensors: Tensor | None) -> bool:
+    """Whether calls with these tensors may be repeated and compared: ordinary ones that nobody watches."""
+    if torch.are_deterministic_algorithms_enabled() or os.environ.get(VARIABLE) or not unwatched():
+        return False
+    given = [tensor for tensor in tensors if tensor is not None]
+    ordinary: bool = all(takes(one) and is_plain(one) and one.numel() > 0 for one in given)
+    return ordinary and not is_overridden(*given)
+
+
+def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: Hashable) -> Times:
+    """The times of two ways to compute the same; remembered by what they share, and for one module by its key."""
+    found = _times.get(shared)
+    if found is None:
+        found = _times[shared] = race(engine, stock)
+    known = _of_module.setdefault(module, {})
+    if len(known) >= MOST_KNOWN:
+        known.clear()
+    known[key] = found
+    return found
+
+
+def race(engine: Run, stock: Run) -> Times:
+    """Run both in turn, and take the least time of each: what disturbs a run makes it longer, never shorter."""
+    _ = engine()  # packs
+    _ = stock()
+    best = [float("inf")] * 2
+    begun = time.perf_counter()
+    for number in range(MOST_ROUNDS):
+        for which, run in enumerate((engine, stock)):
+            before = time.perf_counter()
+            _ = run()
+            best[which] = min(best[which], time.perf_counter() - before)
+        clear = max(best) > CLEAR * min(best)
+        if number + 1 >= LEAST_ROUNDS and (clear or time.perf_counter() - begun > LONG):
+            break
+    return Times(*best)
+
+
+def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
+    """A call, with its derivatives where gradients are on, on tensors that lead nowhere else."""
+    if not torch.is_grad_enabled():
+        return lambda: call(*tensors)
+    alone = [None if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors]
+    wanted = [one for one in alone if one is not None and one.requires_grad]
+
+    def run() -> None:
+        y = call(*alone)
+        if wanted:
+            _ = torch.autograd.grad(y, wanted, y.detach())
+
+    return run
+
+
+def _one_by_one(modules: list[Any], value: Any) -> Any:
+    for module in modules:
+        value = module(value)
+    return value
+
+
+def _call(run: Callable[..., Tensor], rest: tuple[Any, ...], kept: bool, x: Any, weight: Any, bias: Any) -> Tensor:
+    """A call whose weight, where the layer's own is another one each time, is another one, too."""
+    return run(x, weight if kept else weight.clone(), bias, *rest)
+
+
+def _is_kept(layer: Any) -> bool:
+    """Whether a layer has the same weight in its next call, as far as that can be told."""
+    return isinstance(layer._parameters.get("weight"), Tensor) or stable_weight(layer) is stable_weight(layer)
+
+
+def _kind_of(module: Any) -> Hashable:
+    """What modules have in common that take the same time: class and words."""
+    plain: Any = (bool, int, float, str, tuple, type(None))
+    names = [name for name in module.__dict__ if name[:1] != "_" and name != "training"]
+    words = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], plain))
+    return getattr(module.__class__, "original", module.__class__), words
+
+
+def _step(size: int) -> int:
+    """A number for all sizes within a fifth of each other; small ones have their own.
+
+    >>> _step(3), _step(8), _step(9), _step(100) == _step(102), _step(100) == _step(200)
+    (3, 8, 16, True, False)
+    """
+    if size <= 2 * STEPS:
+        return size
+    bits = size.bit_length() - 1
+    return STEPS * bits + (size * STEPS >> bits)

@@ -1,0 +1,324 @@
+"""The faster of engine and PyTorch computes a layer: measured once for its kind, and seen by nobody."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+from functools import partial
+from typing import Any
+
+import pytest
+
+from backstride.engine import VARIABLE
+
+torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
+parametrize: Any = importlib.import_module("torch.nn.utils.parametrize")
+parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations")
+nn: Any = torch.nn
+bt: Any = importlib.import_module("backstride.torch")
+measured: Any = importlib.import_module("backstride.torch.measured")
+packing: Any = importlib.import_module("backstride.torch.packing")
+native: Any = importlib.import_module("backstride.native")
+
+LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "transposed 1-D": (lambda: nn.ConvTranspose1d(24, 16, 4, 2, 1), (2, 24, 50)),
+    "transposed 2-D": (lambda: nn.ConvTranspose2d(8, 4, 3, 2, 1, 1, groups=2), (1, 8, 9, 7)),
+    "transposed 3-D": (lambda: nn.ConvTranspose3d(3, 2, 2, 2), (1, 3, 4, 5, 6)),
+    "convolution": (lambda: nn.Conv2d(32, 32, 3, padding=1), (1, 32, 12, 12)),
+    "tiles": (lambda: nn.Conv1d(64, 64, 11, padding=5), (1, 64, 100)),
+    "large weight": (lambda: nn.Conv2d(512, 512, 4, 2, 1), (1, 512, 4, 4)),
+}
+
+
+@pytest.fixture
+def races(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `race` says instead of the clock, after it ran both; and how often it was asked."""
+    said: dict[str, Any] = {"times": measured.Times(1.0, 2.0), "count": 0}
+    race = measured.race
+
+    def spy(engine: Any, stock: Any) -> Any:
+        said["count"] += 1
+        times = race(engine, stock)
+        return times if said["times"] is None else said["times"]
+
+    monkeypatch.setattr(measured, "race", spy)
+    monkeypatch.setattr(measured, "_times", {})
+    return said
+
+
+ENGINE, STOCK = measured.Times(1.0, 2.0), measured.Times(2.0, 1.0)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_faster_one_computes(name: str, races: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    make, shape = LAYERS[name]
+    layer, x = make().eval(), torch.randn(shape)
+    plain = copy.deepcopy(layer)
+    ours = bt.accelerate(layer).model
+    races["times"] = STOCK
+    with torch.no_grad():
+        assert torch.equal(ours(x), plain(x))
+        assert races["count"] == 1
+        monkeypatch.setattr(ours.__class__, "by_engine", None)  # it is not asked any more
+        for _ in range(3):
+            assert torch.equal(ours(x), plain(x))
+    assert races["count"] == 1
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_engine_computes_where_it_is_faster(name: str, races: dict[str, Any]) -> None:
+    make, shape = LAYERS[name]
+    layer, x = make().eval(), torch.randn(shape)
+    exact = copy.deepcopy(layer).double()(x.double()).float()
+    by_rules = bt.accelerate(copy.deepcopy(layer), measure=False).model
+    ours = bt.accelerate(layer).model
+    with torch.no_grad():
+        found = ours(x)
+        assert torch.equal(found, by_rules(x))
+        assert races["count"] == 1
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_measuring_a_training_step_leaves_no_trace(name: str, times: Any, races: dict[str, Any]) -> None:
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape)
+    plain = copy.deepcopy(layer)
+    ours = bt.accelerate(layer).model
+    races["times"] = times
+    seen: list[int] = []
+    for parameter in ours.parameters():
+        parameter.register_hook(partial(note, seen))
+    state, versions = torch.random.get_rng_state(), [parameter._version for parameter in ours.parameters()]
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, expected = ours(one), plain(two)
+    assert all(parameter.grad is None for parameter in ours.parameters())
+    assert not seen
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert versions == [parameter._version for parameter in ours.parameters()]
+    for result in (y, expected):
+        result.square().sum().backward()
+    assert len(seen) == len(list(ours.parameters()))
+    scale = max(float(parameter.grad.abs().max()) for parameter in plain.parameters())
+    for parameter, other in zip((*ours.parameters(), one), (*plain.parameters(), two), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-5 * scale)
+
+
+def note(seen: list[int], gradient: Any) -> None:
+    """A hook that counts gradients."""
+    _ = gradient
+    seen.append(1)
+
+
+def chain() -> Any:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 3, 3), nn.Tanh()
+    ).eval()
+
+
+@pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
+def test_a_sequential_joins_its_layers_where_that_is_faster(times: Any, races: dict[str, Any]) -> None:
+    x = torch.randn(1, 8, 6, 6)
+    ours = bt.accelerate(chain()).model
+    races["times"] = times
+    with torch.no_grad():
+        expected = chain()(x)
+        found = [ours(x), ours(x)]
+    assert torch.equal(*found)
+    assert torch.equal(found[0], expected) == (times is STOCK)
+    torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_of_one_kind_are_measured_once(races: dict[str, Any]) -> None:
+    model = bt.accelerate(nn.ModuleList(nn.ConvTranspose2d(4, 4, 2, 2) for _ in range(5))).model
+    with torch.no_grad():
+        for layer in model:
+            _ = layer(torch.randn(1, 4, 100, 100)), layer(torch.randn(1, 4, 101, 100))
+        assert races["count"] == 1
+        _ = model[0](torch.randn(1, 4, 200, 100))
+        assert races["count"] == 2
+        _ = model[0](torch.randn(1, 4, 100, 100).to(memory_format=torch.channels_last))
+        assert races["count"] == 3
+
+
+def deterministic(layer: Any, x: Any) -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        _ = layer(x)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def differentiated(layer: Any, x: Any) -> None:
+    _ = torch.func.vmap(layer)(x[None])
+
+
+def looked_at(layer: Any, x: Any) -> None:
+    with torch.utils.flop_counter.FlopCounterMode(display=False):
+        _ = layer(x)
+
+
+@pytest.mark.parametrize("call", [deterministic, differentiated, looked_at])
+def test_nothing_is_measured_where_results_must_not_depend_on_time(call: Any, races: dict[str, Any]) -> None:
+    layer = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model
+    call(layer, torch.randn(1, 4, 5, 5))
+    assert races["count"] == 0
+
+
+def test_a_forced_implementation_is_not_compared(races: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "direct")
+    _ = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model(torch.randn(1, 4, 5, 5))
+    assert races["count"] == 0
+
+
+def test_rules_choose_on_demand(races: dict[str, Any]) -> None:
+    _ = bt.accelerate(chain(), torch.randn(1, 8, 6, 6), measure=False).model(torch.randn(1, 8, 6, 6))
+    assert races["count"] == 0
+
+
+def test_an_example_settles_a_model_and_the_report_says_the_times(races: dict[str, Any]) -> None:
+    model, report = bt.accelerate(chain(), torch.randn(1, 8, 6, 6))
+    done = {row.name: row for row in report.rows}
+    assert done["0"].accelerated
+    assert done["0"].remark == "on the engine; 1e+03 ms, PyTorch's own 2e+03 ms"
+    asked = races["count"]
+    with torch.no_grad():
+        _ = model(torch.randn(1, 8, 6, 6))
+    assert races["count"] == asked
+
+
+def test_what_the_engine_does_not_make_faster_gets_its_class_back(races: dict[str, Any]) -> None:
+    races["times"] = STOCK
+    model, report = bt.accelerate(chain(), (torch.randn(1, 8, 6, 6),))
+    assert [type(module) for module in model.modules()] == [type(module) for module in chain().modules()]
+    assert not report.accelerated
+    assert {row.name: row.remark for row in report.rows} == {
+        "": "no layer of it is faster on the engine",
+        "0": "PyTorch's own takes 1e+03 ms, the engine 2e+03 ms",
+        "3": "PyTorch's own takes 1e+03 ms, the engine 2e+03 ms",
+    }
+
+
+def test_an_example_settles_training_of_a_model_in_training(races: dict[str, Any]) -> None:
+    model = bt.accelerate(chain().train(), torch.randn(2, 8, 6, 6)).model
+    assert model.training
+    asked = races["count"]
+    model(torch.randn(2, 8, 6, 6).requires_grad_()).sum().backward()
+    assert races["count"] == asked
+
+
+def test_copies_and_pickles_measure_for_themselves(races: dict[str, Any]) -> None:
+    layer, x = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model, torch.randn(1, 4, 5, 5)
+    races["times"] = STOCK
+    with torch.no_grad():
+        expected = layer(x)
+        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert torch.equal(other(x), expected)
+    assert pickle.loads(pickle.dumps(layer)).__dict__.keys() == layer.__dict__.keys()
+
+
+def old_norm(layer: Any) -> Any:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        return nn.utils.weight_norm(layer)
+
+
+NORMS = {"hook": old_norm, "parametrized": parametrizations.weight_norm}
+
+
+@pytest.fixture
+def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that a kernel is packed."""
+    found: list[int] = []
+    pack: Any = native.Compiled.pack
+
+    def spy(self: Any, *arguments: Any, **words: Any) -> Any:
+        found.append(1)
+        return pack(self, *arguments, **words)
+
+    monkeypatch.setattr(native.Compiled, "pack", spy)
+    return found
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["transposed 1-D", "transposed 3-D", "convolution", "tiles"])
+def test_a_normed_weight_is_made_and_packed_once(name: str, norm: str, packs: list[int]) -> None:
+    make, shape = LAYERS[name]
+    layer, x = NORMS[norm](make()).eval(), torch.randn(shape)
+    ours = bt.accelerate(layer, measure=False).model
+    with torch.no_grad():
+        found = [ours(x) for _ in range(4)]
+        expected = bt.restore(ours)(x)
+    assert len(packs) == 1
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_change_of_a_normed_weight_is_noticed(norm: str, times: Any, races: dict[str, Any]) -> None:
+    races["times"] = times
+    layer = NORMS[norm](nn.ConvTranspose2d(64, 48, 4, 2)).eval()
+    ours, x = bt.accelerate(layer).model, torch.randn(1, 64, 5, 5)
+    g, v = sorted(ours.parameters(), key=size_of)[-2:]
+    assert g.numel() == 64
+    for tensor in (g, v):
+        for change in (one_cell, by_numpy, in_place):
+            with torch.no_grad():
+                _ = ours(x), ours(x)
+                change(tensor)
+                found, again = ours(x), ours(x)
+                expected = bt.restore(copy_of(ours))(x)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+            assert torch.equal(found, again)
+
+
+def size_of(tensor: Any) -> int:
+    return tensor.numel()
+
+
+def one_cell(tensor: Any) -> None:
+    tensor.data.view(-1)[0].mul_(3)
+
+
+def by_numpy(tensor: Any) -> None:
+    array = tensor.numpy()
+    array *= 2
+
+
+def in_place(tensor: Any) -> None:
+    tensor.add_(0.5)
+
+
+def copy_of(layer: Any) -> Any:
+    """A copy of a layer whose weight a hook makes, which PyTorch copies while it is no result of parameters."""
+    if "weight" in vars(layer):
+        layer.weight = layer.weight.detach()
+    return copy.deepcopy(layer)
+
+
+def test_a_norm_that_goes_leaves_a_right_layer() -> None:
+    layer, x = parametrizations.weight_norm(nn.ConvTranspose2d(4, 3, 2, 2)).eval(), torch.randn(1, 4, 5, 5)
+    ours = bt.accelerate(layer, measure=False).model
+    with torch.no_grad():
+        before = ours(x)
+        parametrize.remove_parametrizations(ours, "weight")
+        torch.testing.assert_close(ours(x), before)
+        ours.weight.mul_(2)
+        assert not torch.allclose(ours(x), before)
+
+
+def test_weights_for_one_call_are_not_remembered() -> None:
+    x = torch.randn(1, 4, 5, 5)
+    before = len(packing._entries)
+    kept = [torch.randn(4, 3, 2, 2) for _ in range(5)]
+    for number in range(len(kept)):
+        expected = torch.nn.functional.conv_transpose2d(x, kept[number])
+        torch.testing.assert_close(bt.conv_transpose2d(x, kept[number]), expected, rtol=1e-5, atol=1e-5)
+    assert all(packing._entries[id(weight)].packed is None for weight in kept)
+    _ = bt.conv_transpose2d(x, kept[0])
+    assert packing._entries[id(kept[0])].packed is not None
+    kept.clear()
+    assert len(packing._entries) == before
