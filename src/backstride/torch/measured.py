@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ MOST_KNOWN = 1024  # sizes of one module
 STEPS = 4  # kinds of sizes between a number and its double
 JOINED = "joined"
 Run = Callable[[], Any]
+Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
 
 
@@ -90,6 +91,25 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
     return not times.engine_is_faster
 
 
+def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any, ...], words: dict[str, Any]) -> bool:
+    """The same of a call of a function that takes input, weight and bias before the rest.
+
+    A weight that is no parameter is taken for one that is made anew for each call, so packing it counts.
+    """
+    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | words
+    tensors = tuple(given.pop(name, None) for name in ("input", "weight", "bias"))
+    if not all(isinstance(one, Tensor) for one in tensors[:2]) or not may_measure(*tensors):
+        return False
+    kept = isinstance(tensors[1], nn.Parameter)
+    shared = (stock, kept, repr((args[3:], sorted(given.items()))), _kinds(*tensors))
+    times = _times.get(shared)
+    if times is None:
+        calls = (partial(_positional, run, args[3:], given) for run in (engine, stock))
+        ours, theirs = (step(partial(_call, call, (), kept), *tensors) for call in calls)
+        times = _times[shared] = race(ours, theirs)
+    return not times.engine_is_faster
+
+
 def exact(input: Tensor) -> Hashable:
     """What one module's answer is remembered by; quick, as each call asks for it."""
     return (
@@ -128,7 +148,7 @@ def _kinds(*tensors: Tensor | None) -> Hashable:
 
 def is_joined(key: Hashable) -> bool:
     """Whether it is the key of a layer with what follows it."""
-    return isinstance(key, tuple) and key[0] == JOINED
+    return isinstance(key, tuple) and cast("Any", key)[0] == JOINED
 
 
 def settled(module: nn.Module, key: Hashable) -> Times | None:
@@ -198,6 +218,10 @@ def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
             _ = torch.autograd.grad(y, wanted, y.detach())
 
     return run
+
+
+def _positional(run: Function, rest: tuple[Any, ...], words: dict[str, Any], *tensors: Tensor | None) -> Tensor:
+    return run(*tensors, *rest, **words)
 
 
 def _one_by_one(modules: list[Any], value: Any) -> Any:

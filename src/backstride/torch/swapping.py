@@ -31,7 +31,7 @@ from backstride.torch.fusion import (
 )
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
-from backstride.torch.measured import parts_are_faster, stock_is_faster
+from backstride.torch.measured import parts_are_faster, stock_function_is_faster, stock_is_faster
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import Quiet, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
@@ -176,7 +176,7 @@ class Routed(Swapped):
     """A module whose own code calls the functions: within it, they are ours."""
 
     def forward(self, *arguments: Any, **words: Any) -> Any:
-        with Route(winograd=self.winograd):
+        with Route(winograd=self.winograd, measured=self.measured):
             parent: Any = super()
             return parent.forward(*arguments, **words)
 
@@ -184,15 +184,21 @@ class Routed(Swapped):
 class Route(Quiet):
     """Where it is active, PyTorch's three functions are ours."""
 
-    def __init__(self, *, winograd: bool = True) -> None:
+    def __init__(self, *, winograd: bool = True, measured: bool = True) -> None:
         super().__init__()
-        self.words = {} if winograd else {"winograd": False}
+        self.words: dict[str, Any] = {} if winograd else {"winograd": False}
+        self.measured = measured
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         _ = types
-        if func in ROUTES:
-            return ROUTES[func](*args, **(kwargs or {}), **self.words)
-        return func(*args, **(kwargs or {}))
+        words: dict[str, Any] = kwargs or {}
+        if func not in ROUTES:
+            return func(*args, **words)
+        engine = partial(ROUTES[func], **self.words)
+        slow = (
+            self.measured and not torch.compiler.is_compiling() and stock_function_is_faster(engine, func, args, words)
+        )
+        return func(*args, **words) if slow else engine(*args, **words)
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
