@@ -246,8 +246,8 @@ def test_copies_and_pickles_measure_for_themselves(races: dict[str, Any]) -> Non
     with torch.no_grad():
         expected = layer(x)
         for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert measured.KNOWN not in vars(other)
             assert torch.equal(other(x), expected)
-    assert pickle.loads(pickle.dumps(layer)).__dict__.keys() == layer.__dict__.keys()
 
 
 def old_norm(layer: Any) -> Any:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import time
-import weakref
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled, nn
+from torch.compiler import is_compiling
 
 from backstride.engine import VARIABLE
 from backstride.torch.fusion import stable_weight
@@ -31,6 +31,7 @@ LONG = 0.25  # seconds after which no further round begins
 MOST_KNOWN = 1024  # sizes of one module
 STEPS = 4  # kinds of sizes between a number and its double
 JOINED = "joined"
+KNOWN = "measured_times"  # where a module keeps them
 Run = Callable[[], Any]
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
@@ -48,7 +49,15 @@ class Times(NamedTuple):
 
 
 _times: dict[Hashable, Times] = {}
-_of_module: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Times]] = weakref.WeakKeyDictionary()
+
+
+def prefers_stock(layer: Any, input: Any) -> bool:
+    """Whether it is known of such a call, without options of its own, that PyTorch is the faster one."""
+    known = layer.__dict__.get(KNOWN)
+    if known is None or is_compiling() or not isinstance(input, Tensor):
+        return False
+    times = known.get(exact(input))
+    return times is not None and not times.engine_is_faster
 
 
 def stock_is_faster(layer: Any, input: Any, output_size: Any = None) -> bool:
@@ -56,11 +65,13 @@ def stock_is_faster(layer: Any, input: Any, output_size: Any = None) -> bool:
 
     The layer has `by_engine` and `by_stock`, which take its input with any weight and bias.
     """
-    if torch.compiler.is_compiling() or not layer.measured or not isinstance(input, Tensor):
+    if is_compiling() or not isinstance(input, Tensor):
         return False
-    key = exact(input)
-    times = settled(layer, key)
+    key, known = exact(input) if output_size is None else (exact(input), *output_size), layer.__dict__.get(KNOWN)
+    times = None if known is None else known.get(key)
     if times is None:
+        if not layer.measured:
+            return False
         tensors = input, stable_weight(layer), layer.bias
         if not may_measure(*tensors):
             return False
@@ -77,11 +88,13 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
 
     `fused` takes the position and the input, and returns a result and the position behind what that includes.
     """
-    if torch.compiler.is_compiling() or not layer.measured:
+    if is_compiling():
         return False
-    key = (JOINED, position, exact(input))
-    times = settled(layer, key)
+    key, known = (JOINED, position, exact(input)), layer.__dict__.get(KNOWN)
+    times = None if known is None else known.get(key)
     if times is None:
+        if not layer.measured:
+            return False
         tensors = input, stable_weight(layer), layer.bias
         if not may_measure(*tensors):
             return False
@@ -116,10 +129,9 @@ def exact(input: Tensor) -> Hashable:
         input.shape,
         input.stride(),
         input.dtype,
-        torch.is_grad_enabled() and input.requires_grad,
-        torch.is_grad_enabled(),
-        torch.is_autocast_enabled("cpu"),
-        torch.get_num_threads(),
+        is_grad_enabled() and (input.requires_grad, True),
+        is_autocast_enabled("cpu"),
+        get_num_threads(),
     )
 
 
@@ -130,7 +142,7 @@ def _kinds(*tensors: Tensor | None) -> Hashable:
     >>> one == near, one == far
     (True, False)
     """
-    recording = torch.is_grad_enabled()
+    recording = is_grad_enabled()
     formats = tuple(
         None
         if tensor is None
@@ -142,8 +154,8 @@ def _kinds(*tensors: Tensor | None) -> Hashable:
         )
         for tensor in tensors
     )
-    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    return formats, recording, lowered, torch.get_num_threads()
+    lowered = torch.get_autocast_dtype("cpu") if is_autocast_enabled("cpu") else None
+    return formats, recording, lowered, get_num_threads()
 
 
 def is_joined(key: Hashable) -> bool:
@@ -151,20 +163,14 @@ def is_joined(key: Hashable) -> bool:
     return isinstance(key, tuple) and cast("Any", key)[0] == JOINED
 
 
-def settled(module: nn.Module, key: Hashable) -> Times | None:
-    """What was measured for a module, if anything was."""
-    found = _of_module.get(module)
-    return None if found is None else found.get(key)
-
-
 def all_of(module: nn.Module) -> dict[Hashable, Times]:
     """All that was measured for a module."""
-    return dict(_of_module.get(module, {}))
+    return dict(module.__dict__.get(KNOWN, {}))
 
 
 def forget(module: nn.Module) -> None:
     """Measure a module anew."""
-    _ = _of_module.pop(module, None)
+    _ = module.__dict__.pop(KNOWN, None)
 
 
 def may_measure(*tensors: Tensor | None) -> bool:
@@ -181,7 +187,7 @@ def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: H
     found = _times.get(shared)
     if found is None:
         found = _times[shared] = race(engine, stock)
-    known = _of_module.setdefault(module, {})
+    known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
     if len(known) >= MOST_KNOWN:
         known.clear()
     known[key] = found
@@ -207,7 +213,7 @@ def race(engine: Run, stock: Run) -> Times:
 
 def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
     """A call, with its derivatives where gradients are on, on tensors that lead nowhere else."""
-    if not torch.is_grad_enabled():
+    if not is_grad_enabled():
         return lambda: call(*tensors)
     alone = [None if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors]
     wanted = [one for one in alone if one is not None and one.requires_grad]

@@ -31,7 +31,7 @@ from backstride.torch.fusion import (
 )
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
-from backstride.torch.measured import parts_are_faster, stock_function_is_faster, stock_is_faster
+from backstride.torch.measured import parts_are_faster, prefers_stock, stock_function_is_faster, stock_is_faster
 from backstride.torch.modules import OnEngine
 from backstride.torch.operators import Quiet, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
@@ -77,8 +77,9 @@ class Swapped:
         """PyTorch takes it away where it set None."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        _, _, *rest = super().__reduce_ex__(protocol)
-        return (_rebuild, (type(self).original, _mixin(type(self))), *rest)
+        reduced: Any = super().__reduce_ex__(protocol)
+        state = {name: value for name, value in reduced[2].items() if name != measured.KNOWN}
+        return (_rebuild, (type(self).original, _mixin(type(self))), state, *reduced[3:])
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles: the same module with the class that it had."""
@@ -92,11 +93,14 @@ class Layer(Swapped, OnEngine):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
+        own: Any = self
+        if output_size is None and prefers_stock(own, input) and own._parameters.get("weight") is not None:
+            return own.original.forward(self, input)
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
             return parent.forward(input, output_size)
         if stock_is_faster(self, input, output_size):
-            return self.by_stock(input, stable_weight(self), cast("Any", self).bias, output_size)
+            return self.by_stock(input, stable_weight(self), own.bias, output_size)
         return super().forward(input, output_size)
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
@@ -118,12 +122,13 @@ class Measured(Swapped):
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """PyTorch's, but that weight norm is computed once in inference."""
-        return self._conv_forward(input, stable_weight(self), self.bias)
+        weight = self._parameters.get("weight")
+        return self._conv_forward(input, stable_weight(self) if weight is None else weight, self.bias)
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         asked = self.in_inference or torch.is_grad_enabled()
         if asked and stock_is_faster(self, input):
-            return self.by_stock(input, weight, bias)
+            return self.original._conv_forward(self, input, weight, bias)
         return self.by_engine(input, weight, bias)
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
