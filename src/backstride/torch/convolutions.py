@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from backstride.torch import graphs, kernels, tiles
 from backstride.torch.fallback import activate
 from backstride.torch.operators import is_overridden, is_plain, unwatched
+from backstride.torch.packing import is_new
 from backstride.torch.shapes import Integers
 from backstride.torch.training import Trained, class_of
 
@@ -117,6 +119,8 @@ class Convolution(Trained):
         axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
         few = tiled and data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS
         if few or (tiled and tiles.wasted(*axes[0])) or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
+            return None
+        if not is_compiling() and is_new(weight):  # packing it for one call takes longer
             return None
         if graphs.in_graph(input):
             kind = ("tile rows" if rows else "tiles") if tiled else "turned"

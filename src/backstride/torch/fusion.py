@@ -125,6 +125,11 @@ def stable_weight(layer: Any) -> Tensor:
     return weight
 
 
+def has_kept_weight(layer: Any) -> bool:
+    """Whether the next call in inference has the same weight, as far as the layer alone decides."""
+    return layer._parameters.get("weight") is not None or _weight_norm_of(layer) is not None
+
+
 def _weight_norm_of(layer: Any) -> tuple[Tensor, Tensor, int] | None:
     """The direction, the length and the axis of a weight's norm, where that alone makes the weight."""
     parametrizations = layer._modules.get("parametrizations")

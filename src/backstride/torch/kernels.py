@@ -96,7 +96,7 @@ def convolution(
     options = options._replace(turned=True)
     ready = find(weight, options)
     if ready is None:
-        if changes(weight) or is_new(weight):
+        if changes(weight):
             return None
         ready = make(weight, options, _packer(implementation, options), remember=True)
     offset = None if bias is None else array_of(bias.contiguous())

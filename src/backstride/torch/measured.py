@@ -21,9 +21,10 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling
 
 from backstride.engine import VARIABLE
-from backstride.torch.fusion import stable_weight
+from backstride.torch.fusion import has_kept_weight, stable_weight
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_overridden, is_plain, unwatched
+from backstride.torch.packing import is_kept
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 7
 CLEAR = 1.25  # times so far apart need no further round
@@ -54,46 +55,44 @@ _times: dict[Hashable, Times] = {}
 def prefers_stock(layer: Any, input: Any) -> bool:
     """Whether it is known of such a call, without options of its own, that PyTorch is the faster one."""
     known = layer.__dict__.get(KNOWN)
-    if known is None or is_compiling() or not isinstance(input, Tensor):
+    if known is None or is_compiling() or input.__class__ is not Tensor:
         return False
     times = known.get(exact(input))
     return times is not None and not times.engine_is_faster
 
 
-def stock_is_faster(layer: Any, input: Any, output_size: Any = None) -> bool:
+def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
     """Whether PyTorch's own kernel is the faster one for a call of a layer; measured where that is not known.
 
     The layer has `by_engine` and `by_stock`, which take its input with any weight and bias.
     """
-    if is_compiling() or not isinstance(input, Tensor):
+    if is_compiling() or input.__class__ is not Tensor:
         return False
     key, known = exact(input) if output_size is None else (exact(input), *output_size), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
-        if not layer.measured:
+        if not layer.measured or not may_measure(input, weight, bias):
             return False
-        tensors = input, stable_weight(layer), layer.bias
-        if not may_measure(*tensors):
-            return False
-        shared = (_kind_of(layer), output_size is None, _kinds(*tensors))
-        rest = () if output_size is None else (output_size,)
-        kept = _is_kept(layer)
-        engine, stock = (step(partial(_call, run, rest, kept), *tensors) for run in (layer.by_engine, layer.by_stock))
-        times = measure(shared, engine, stock, layer, key)
+        kept, rest = is_kept(weight), () if output_size is None else (output_size,)
+        shared = (_kind_of(layer), kept, output_size is None, _kinds(input, weight, bias))
+        engine, stock = (partial(_call, run, rest, kept) for run in (layer.by_engine, layer.by_stock))
+        tensors = input, weight, bias
+        times = measure(shared, step(engine, *tensors), step(stock, *tensors), layer, key)
     return not times.engine_is_faster
 
 
 def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, modules: list[Any]) -> bool:
     """The same of a layer at a position among modules: whether it and what follows are faster one by one than `fused`.
 
-    `fused` takes the position and the input, and returns a result and the position behind what that includes.
+    `fused` takes the position and the input, and returns a result and the position behind what that includes. A weight
+    that is made anew for each call is made once for it: then nothing is measured.
     """
-    if is_compiling():
+    if is_compiling() or input.__class__ is not Tensor:
         return False
     key, known = (JOINED, position, exact(input)), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
-        if not layer.measured:
+        if not getattr(layer, "measured", False) or not has_kept_weight(layer):
             return False
         tensors = input, stable_weight(layer), layer.bias
         if not may_measure(*tensors):
@@ -239,11 +238,6 @@ def _one_by_one(modules: list[Any], value: Any) -> Any:
 def _call(run: Callable[..., Tensor], rest: tuple[Any, ...], kept: bool, x: Any, weight: Any, bias: Any) -> Tensor:
     """A call whose weight, where the layer's own is another one each time, is another one, too."""
     return run(x, weight if kept else weight.clone(), bias, *rest)
-
-
-def _is_kept(layer: Any) -> bool:
-    """Whether a layer has the same weight in its next call, as far as that can be told."""
-    return isinstance(layer._parameters.get("weight"), Tensor) or stable_weight(layer) is stable_weight(layer)
 
 
 def _kind_of(module: Any) -> Hashable:

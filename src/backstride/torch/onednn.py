@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.packing import Options, changes, find, is_new, make
+from backstride.torch.packing import Options, changes, find, make
 
 ONEDNN: Any = torch.ops.mkldnn
 REORDER: Any = getattr(importlib.import_module("torch._C")._nn, "mkldnn_reorder_conv2d_weight", None)
@@ -41,7 +41,7 @@ def convolution(
     options = Options(name, "channels_first", words[1], words[2], 1)
     ready = find(weight, options)
     if ready is None:
-        if changes(weight) or is_new(weight):
+        if changes(weight):
             return None
         ready = make(weight, options, lambda weight: REORDER(weight.to_mkldnn(), *words, input.shape), remember=True)
     last = keeps_channels_last(input, weight)

@@ -113,6 +113,11 @@ def keep_private(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def is_kept(weight: Tensor) -> bool:
+    """Whether a weight is there in the next call, too: a parameter, or one that is made and kept here."""
+    return isinstance(weight, nn.Parameter) or id(weight) in _private
+
+
 def make_public(tensor: Tensor) -> None:
     """Undo `keep_private`."""
     _ = _private.pop(id(tensor), None)
@@ -147,7 +152,7 @@ def is_new(weight: Tensor) -> bool:
     The next time it is not new, and its packed form is remembered.
     """
     key, found = id(weight), _entries.get(id(weight))
-    if isinstance(weight, nn.Parameter) or key in _private or (found is not None and owns(found.owner, weight)):
+    if is_kept(weight) or (found is not None and owns(found.owner, weight)):
         return False
     owner = owner_of(weight, lambda _: _entries.pop(key, None))
     _entries[key] = _Entry(owner, Snapshot(_place(weight)), None, None)

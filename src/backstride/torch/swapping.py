@@ -99,9 +99,10 @@ class Layer(Swapped, OnEngine):
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
             return parent.forward(input, output_size)
-        if stock_is_faster(self, input, output_size):
-            return self.by_stock(input, stable_weight(self), own.bias, output_size)
-        return super().forward(input, output_size)
+        weight, bias = stable_weight(self), own.bias
+        if stock_is_faster(self, input, weight, bias, output_size):
+            return self.by_stock(input, weight, bias, output_size)
+        return self.by_engine(input, weight, bias, output_size)
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
         """The layer with another weight and bias."""
@@ -127,7 +128,7 @@ class Measured(Swapped):
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         asked = self.in_inference or torch.is_grad_enabled()
-        if asked and stock_is_faster(self, input):
+        if asked and stock_is_faster(self, input, weight, bias):
             return self.original._conv_forward(self, input, weight, bias)
         return self.by_engine(input, weight, bias)
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from backstride.implementation import Layer
 from backstride.layout import AnyArray
 from backstride.torch.kernels import from_numpy, keeps_channels_last, setting
-from backstride.torch.packing import array_of, changes, find, is_new, make
+from backstride.torch.packing import array_of, changes, find, make
 from backstride.torch.shapes import Integers
 
 OUTPUTS = 4
@@ -151,7 +151,7 @@ def _plan(x: Tensor, weight: Tensor, dilation: int) -> Plan | None:
     line = dilation == 1  # where the tiles of a line stand side by side
     options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
     ready = find(weight, options)
-    if ready is None and not (changes(weight) or is_new(weight)):
+    if ready is None and not changes(weight):
         ready = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
     return ready
 
