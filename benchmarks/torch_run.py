@@ -32,7 +32,8 @@ from rich.console import Console
 from rich.progress import track
 from timing import settle, spread
 from torch import Tensor, nn
-from torch_models import MODELS, Entry
+from torch_models import Entry
+from torch_published import MODELS
 from torch_rows import Job, Kept
 from torch_table import OURS, PARTS, Time, geomean, keep, ratio
 
@@ -189,7 +190,9 @@ def last(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:
     form = forms.get(inputs[0].dim())
     if form is None:
         return None
-    return model.to(memory_format=form), tuple(tensor.contiguous(memory_format=form) for tensor in inputs)
+    rank = inputs[0].dim()  # others, as the latent of a style, have no such format
+    changed = tuple(tensor.contiguous(memory_format=form) if tensor.dim() == rank else tensor for tensor in inputs)
+    return model.to(memory_format=form), changed
 
 
 def exported(model: nn.Module, inputs: Inputs) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from machine import describe
-from torch_models import MODELS
+from torch_published import MODELS
 
 FOLDER = Path(__file__).parent
 TIMES, PAGE = FOLDER / "torch_times.csv", FOLDER / "torch_results.md"
