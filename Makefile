@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch sanitize neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch cycles sanitize neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ bench: $(STAMPS)/frameworks
 ## make bench-torch      time whole PyTorch models before and after accelerate; writes benchmarks/torch_results.md
 bench-torch: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/torch_run.py --results
+
+## make cycles           inner loops of the hot kernels on other processors, by llvm-mca (package llvm-19); writes docs/kernels.md's table
+cycles:
+	@$(PYTHON) benchmarks/cycles.py
 
 ## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize:

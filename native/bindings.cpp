@@ -5,7 +5,9 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
@@ -16,12 +18,14 @@
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <tuple>
 
 #include "axis_tiles.h"
 #include "boxes.h"
 #include "direct.h"
 #include "dispatch.h"
 #include "pages.h"
+#include "probe.h"
 #include "results.h"
 #include "threads.h"
 #include "weights.h"
@@ -403,6 +407,16 @@ NB_MODULE(_native, module) {
     (void)pairs_of(kernels_of<float>(instruction_sets().front()));
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
     module.def("instruction_sets", instruction_sets);
+    module.def("processor_features", processor_features);
+    module.def("vectors_of", vectors_of, "name"_a);
+    module.def(
+        "measure",
+        [](const std::string& name, const std::vector<Index>& working_sets, double seconds) {
+            nb::gil_scoped_release release;
+            const Measured measured = measure(name, working_sets, seconds);
+            return std::make_tuple(measured.hertz, measured.multiply_adds, measured.rates, measured.memory);
+        },
+        "name"_a, "working_sets"_a, "seconds"_a);
     module.def("algorithms", algorithm_names, "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a);
     module.def(
         "same_bytes",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from backstride.engine import implementations
     from backstride.explain import explain
     from backstride.geometry import Geometry, geometry
+    from backstride.machine import Machine, machine
     from backstride.native import get_num_threads, set_num_threads
     from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, relu
     from backstride.plans import plan
@@ -21,6 +22,7 @@ else:
         engine=("implementations",),
         explain=("explain",),
         geometry=("Geometry", "geometry"),
+        machine=("Machine", "machine"),
         native=("get_num_threads", "set_num_threads"),
         ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "relu"),
         plans=("plan",),
@@ -33,6 +35,7 @@ else:
 __all__ = [
     "Geometry",
     "LegalCall",
+    "Machine",
     "conv",
     "conv_kernel_gradient",
     "conv_transpose",
@@ -44,6 +47,7 @@ __all__ = [
     "geometry",
     "get_num_threads",
     "implementations",
+    "machine",
     "plan",
     "port",
     "port_weights",

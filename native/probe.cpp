@@ -1,0 +1,228 @@
+#include "probe.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <stdexcept>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace backstride {
+namespace {
+
+struct Probe {
+    Index lanes, registers;
+    int chains;
+    float (*multiply_add)(Index rounds, float seed);
+    float (*read)(const float* from, Index count);
+    void (*copy)(const float* from, Index count, float* to);
+};
+
+#define BACKSTRIDE_REGISTERS 32
+#if defined(__x86_64__)
+#define BACKSTRIDE_BYTES 64
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,fma,prefer-vector-width=512")
+namespace avx512 {
+#include "probe.inl"
+}
+#pragma GCC pop_options
+#undef BACKSTRIDE_BYTES
+#undef BACKSTRIDE_REGISTERS
+#define BACKSTRIDE_BYTES 32
+#define BACKSTRIDE_REGISTERS 16
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+#include "probe.inl"
+}
+#pragma GCC pop_options
+#undef BACKSTRIDE_BYTES
+#elif !defined(__aarch64__)
+#undef BACKSTRIDE_REGISTERS
+#define BACKSTRIDE_REGISTERS 16
+#endif
+#define BACKSTRIDE_BYTES 16
+namespace baseline {
+#include "probe.inl"
+}
+
+const Probe& probe_of(const std::string& name) {
+#if defined(__x86_64__)
+    if (name == "avx512") return avx512::probe;
+    if (name == "avx2") return avx2::probe;
+#endif
+    if (name == "baseline" || name == "neon") return baseline::probe;
+    throw std::invalid_argument("no such instruction set: " + name);
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Each addition waits for the one before: a cycle, on every processor there is.
+[[gnu::noinline]] Index add_chain(Index count, Index step) {
+    Index sum = 0;
+    __asm__ volatile("" : "+r"(step));  // a constant might be added while registers are renamed
+    for (Index n = 0; n < count; n += 16) {
+#pragma GCC unroll 16
+        for (int each = 0; each < 16; ++each) {
+            sum += step;
+            __asm__ volatile("" : "+r"(sum));
+        }
+    }
+    return sum;
+}
+
+// Out of all caches.
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__linux__))
+constexpr bool flushes = true;
+void flush(const char* from, Index bytes) {
+    for (Index n = 0; n < bytes; n += 64) {
+#if defined(__x86_64__)
+        __builtin_ia32_clflush(from + n);
+#else
+        __asm__ volatile("dc civac, %0" ::"r"(from + n) : "memory");
+#endif
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_mfence();
+#else
+    __asm__ volatile("dsb ish" ::: "memory");
+#endif
+}
+#else
+constexpr bool flushes = false;
+void flush(const char*, Index) {}
+#endif
+
+volatile float sink;
+
+// Seconds of the quickest of as many tries as there is time for, at least one; `prepare` does not count.
+template <typename Prepare, typename Work>
+double quickest(double seconds, const Prepare& prepare, const Work& work) {
+    const double end = now() + seconds;
+    double best = std::numeric_limits<double>::infinity();
+    do {
+        prepare();
+        const double start = now();
+        work();
+        best = std::min(best, now() - start);
+    } while (now() < end);
+    return std::max(best, 1e-9);
+}
+
+struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+};
+
+constexpr Index least_bytes = 4096, most_bytes = Index(64) << 20, memory_bytes = Index(4) << 20, bytes_of_try = Index(128) << 10;
+
+// Bytes a second of a read and of a copy within a working set, which is both arrays of the copy.
+std::pair<double, double> rates_of(const Probe& probe, float* memory, Index bytes, double seconds, bool flushed) {
+    const Index count = bytes / static_cast<Index>(sizeof(float)), half = count / 2;
+    const Index repeats = flushed ? 1 : std::max<Index>(1, bytes_of_try / bytes);
+    const auto prepare = [&] {
+        if (flushed) flush(reinterpret_cast<const char*>(memory), bytes);
+    };
+    const double read = quickest(seconds / 2, prepare, [&] {
+        for (Index n = 0; n < repeats; ++n) {
+            sink = probe.read(memory, count);
+            __asm__ volatile("" ::: "memory");
+        }
+    });
+    const double copy = quickest(seconds / 2, prepare, [&] {
+        for (Index n = 0; n < repeats; ++n) probe.copy(memory, half, memory + half);
+    });
+    const double moved = static_cast<double>(bytes * repeats);
+    return {moved / read, moved / copy};
+}
+
+#if defined(__x86_64__)
+// Registers whose state the operating system keeps: the XCR0 of XGETBV.
+unsigned long long kept_states() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return 0;
+    unsigned low = 0, high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return static_cast<unsigned long long>(high) << 32 | low;
+}
+
+struct Feature {
+    const char* name;
+    unsigned leaf, subleaf, word, bit;  // words: eax, ebx, ecx, edx
+    unsigned long long states;
+};
+
+constexpr unsigned long long avx = 0x6, zmm = 0xe6, tiles = 0x60000;
+// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
+constexpr Feature features[] = {
+    {"fma", 1, 0, 2, 12, avx},         {"f16c", 1, 0, 2, 29, avx},        {"avx2", 7, 0, 1, 5, avx},
+    {"avx_vnni", 7, 1, 0, 4, avx},     {"avx512f", 7, 0, 1, 16, zmm},     {"avx512dq", 7, 0, 1, 17, zmm},
+    {"avx512bw", 7, 0, 1, 30, zmm},    {"avx512vl", 7, 0, 1, 31, zmm},    {"avx512_vnni", 7, 0, 2, 11, zmm},
+    {"avx512_bf16", 7, 1, 0, 5, zmm},  {"avx512_fp16", 7, 0, 3, 23, zmm}, {"amx_tile", 7, 0, 3, 24, tiles},
+    {"amx_bf16", 7, 0, 3, 22, tiles},  {"amx_int8", 7, 0, 3, 25, tiles},
+};
+#endif
+
+}  // namespace
+
+std::vector<std::string> processor_features() {
+    std::vector<std::string> names;
+#if defined(__x86_64__)
+    const unsigned long long kept = kept_states();
+    for (const Feature& feature : features) {
+        unsigned words[4] = {};
+        if (!__get_cpuid_count(feature.leaf, feature.subleaf, &words[0], &words[1], &words[2], &words[3])) continue;
+        if (words[feature.word] >> feature.bit & 1 && (kept & feature.states) == feature.states) names.emplace_back(feature.name);
+    }
+#elif defined(__aarch64__)
+    names.emplace_back("neon");
+#if defined(__linux__)
+    const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    const auto add = [&](const char* name, unsigned long word, int bit) {
+        if (word >> bit & 1) names.emplace_back(name);
+    };
+    add("asimdhp", first, 10), add("asimddp", first, 20), add("sve", first, 22);
+    add("sve2", second, 1), add("i8mm", second, 13), add("bf16", second, 14);
+#endif
+#endif
+    return names;
+}
+
+std::pair<Index, Index> vectors_of(const std::string& instruction_set) {
+    const Probe& probe = probe_of(instruction_set);
+    return {probe.lanes, probe.registers};
+}
+
+Measured measure(const std::string& instruction_set, const std::vector<Index>& working_sets, double seconds) {
+    const Probe& probe = probe_of(instruction_set);
+    Index most = memory_bytes;
+    for (const Index bytes : working_sets) {
+        if (bytes < least_bytes || bytes % least_bytes || bytes > most_bytes) throw std::invalid_argument("working sets are 4 KiB to 64 MiB, by 4 KiB");
+        most = std::max(most, bytes);
+    }
+    std::unique_ptr<float, Free> memory(static_cast<float*>(std::aligned_alloc(least_bytes, static_cast<std::size_t>(most))));
+    if (!memory) throw std::bad_alloc();
+    std::memset(memory.get(), 0, static_cast<std::size_t>(most));
+
+    const double share = seconds / static_cast<double>(working_sets.size() + 3);
+    constexpr Index additions = 1 << 14, rounds = 1 << 10;
+    const auto add = [] { sink = static_cast<float>(add_chain(additions, 1)); };
+    const auto multiply_add = [&] { sink = probe.multiply_add(rounds, 1e-6f); };
+    // In turns, so that both run at the clock that the processor has for multiply-adds.
+    const double added = quickest(share, multiply_add, add), multiplied = quickest(share, add, multiply_add);
+    Measured result{static_cast<double>(additions) / added, 0, {}, {0, 0}};
+    result.multiply_adds = static_cast<double>(rounds * probe.chains) / multiplied / result.hertz;
+    for (const Index bytes : working_sets) result.rates.push_back(rates_of(probe, memory.get(), bytes, share, false));
+    if (flushes) result.memory = rates_of(probe, memory.get(), memory_bytes, share, true);
+    return result;
+}
+
+}  // namespace backstride
