@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -67,11 +68,12 @@ class Run:
     limit: str
 
 
-CXX, X86 = os.environ.get("CXX", "g++"), "x86_64-linux-gnu"
-ARM = "aarch64-linux-gnu"
-AVX512 = Target("avx512", "target_avx512.cpp", CXX, X86, "vfmadd231ps %zmm30, %zmm31, %zmm{}", 32)
-AVX2 = Target("avx2", "target_avx2.cpp", CXX, X86, "vfmadd231ps %ymm14, %ymm15, %ymm{}", 16)
-NEON = Target("neon", "target_baseline.cpp", f"{ARM}-g++", ARM, "fmla v{}.4s, v30.4s, v31.4s", 32)
+X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
+HERE = f"{platform.machine()}-linux-gnu"
+CXX = {triple: os.environ.get("CXX", "g++") if triple == HERE else f"{triple}-g++" for triple in (X86, ARM)}
+AVX512 = Target("avx512", "target_avx512.cpp", CXX[X86], X86, "vfmadd231ps %zmm30, %zmm31, %zmm{}", 32)
+AVX2 = Target("avx2", "target_avx2.cpp", CXX[X86], X86, "vfmadd231ps %ymm14, %ymm15, %ymm{}", 16)
+NEON = Target("neon", "target_baseline.cpp", CXX[ARM], ARM, "fmla v{}.4s, v30.4s, v31.4s", 32)
 PROCESSORS = {
     "znver4": AVX512,
     "sapphirerapids": AVX512,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <new>
@@ -104,44 +105,54 @@ void flush(const char*, Index) {}
 
 volatile float sink;
 
-// Seconds of the quickest of as many tries as there is time for, at least one; `prepare` does not count.
-template <typename Prepare, typename Work>
-double quickest(double seconds, const Prepare& prepare, const Work& work) {
+// Something to time: seconds of the quickest try. What prepares it does not count.
+struct Trial {
+    std::function<void()> prepare, work;
+    Index tries;  // in a round
+    double seconds = std::numeric_limits<double>::infinity();
+};
+
+// Round after round, so that what else the processor does for a moment disturbs a try of each and not all of one. The first
+// round is whole.
+void race(std::vector<Trial>& trials, double seconds) {
     const double end = now() + seconds;
-    double best = std::numeric_limits<double>::infinity();
-    do {
-        prepare();
-        const double start = now();
-        work();
-        best = std::min(best, now() - start);
-    } while (now() < end);
-    return std::max(best, 1e-9);
+    for (bool first = true; first || now() < end; first = false)
+        for (Trial& trial : trials)
+            for (Index n = 0; n < trial.tries && (first || now() < end); ++n) {
+                trial.prepare();
+                const double start = now();
+                trial.work();
+                trial.seconds = std::min(trial.seconds, std::max(now() - start, 1e-9));
+            }
 }
 
 struct Free {
     void operator()(float* memory) const { std::free(memory); }
 };
 
-constexpr Index least_bytes = 4096, most_bytes = Index(64) << 20, memory_bytes = Index(4) << 20, bytes_of_try = Index(128) << 10;
+constexpr Index least_bytes = 4096, most_bytes = Index(64) << 20, memory_bytes = Index(2) << 20;
+constexpr Index bytes_of_try = Index(128) << 10, bytes_of_round = Index(4) << 20;
 
-// Bytes a second of a read and of a copy within a working set, which is both arrays of the copy.
-std::pair<double, double> rates_of(const Probe& probe, float* memory, Index bytes, double seconds, bool flushed) {
+Index repeats_of(Index bytes, bool flushed) { return flushed ? 1 : std::max<Index>(1, bytes_of_try / bytes); }
+
+// A read of a working set and a copy within it, which is both arrays of the copy.
+void add_trials(std::vector<Trial>& trials, const Probe& probe, float* memory, Index bytes, bool flushed) {
     const Index count = bytes / static_cast<Index>(sizeof(float)), half = count / 2;
-    const Index repeats = flushed ? 1 : std::max<Index>(1, bytes_of_try / bytes);
-    const auto prepare = [&] {
-        if (flushed) flush(reinterpret_cast<const char*>(memory), bytes);
-    };
-    const double read = quickest(seconds / 2, prepare, [&] {
-        for (Index n = 0; n < repeats; ++n) {
+    const Index repeats = repeats_of(bytes, flushed), tries = std::max<Index>(1, bytes_of_round / bytes);
+    const auto read = [&probe, memory, count](Index times) {
+        for (Index n = 0; n < times; ++n) {
             sink = probe.read(memory, count);
             __asm__ volatile("" ::: "memory");
         }
-    });
-    const double copy = quickest(seconds / 2, prepare, [&] {
-        for (Index n = 0; n < repeats; ++n) probe.copy(memory, half, memory + half);
-    });
-    const double moved = static_cast<double>(bytes * repeats);
-    return {moved / read, moved / copy};
+    };
+    const auto copy = [&probe, memory, half](Index times) {
+        for (Index n = 0; n < times; ++n) probe.copy(memory, half, memory + half);
+    };
+    const auto away = [memory, bytes] { flush(reinterpret_cast<const char*>(memory), bytes); };
+    const auto near = [read] { read(1); };
+    const std::function<void()> prepare = flushed ? std::function<void()>(away) : std::function<void()>(near);
+    trials.push_back({prepare, [read, repeats] { read(repeats); }, tries});
+    trials.push_back({prepare, [copy, repeats] { copy(repeats); }, tries});
 }
 
 #if defined(__x86_64__)
@@ -212,16 +223,24 @@ Measured measure(const std::string& instruction_set, const std::vector<Index>& w
     if (!memory) throw std::bad_alloc();
     std::memset(memory.get(), 0, static_cast<std::size_t>(most));
 
-    const double share = seconds / static_cast<double>(working_sets.size() + 3);
     constexpr Index additions = 1 << 14, rounds = 1 << 10;
     const auto add = [] { sink = static_cast<float>(add_chain(additions, 1)); };
     const auto multiply_add = [&] { sink = probe.multiply_add(rounds, 1e-6f); };
-    // In turns, so that both run at the clock that the processor has for multiply-adds.
-    const double added = quickest(share, multiply_add, add), multiplied = quickest(share, add, multiply_add);
-    Measured result{static_cast<double>(additions) / added, 0, {}, {0, 0}};
-    result.multiply_adds = static_cast<double>(rounds * probe.chains) / multiplied / result.hertz;
-    for (const Index bytes : working_sets) result.rates.push_back(rates_of(probe, memory.get(), bytes, share, false));
-    if (flushes) result.memory = rates_of(probe, memory.get(), memory_bytes, share, true);
+    // Each after the other, for so long that the processor has settled on its clock for multiply-adds. A thread beside this one
+    // on its core may disturb additions that follow upon those: others, which may run at a higher clock, bound them.
+    std::vector<Trial> trials{{multiply_add, add, 64}, {add, multiply_add, 64}, {add, add, 16}};
+    for (const Index bytes : working_sets) add_trials(trials, probe, memory.get(), bytes, false);
+    if (flushes) add_trials(trials, probe, memory.get(), memory_bytes, true);
+    race(trials, seconds);
+
+    const double added = static_cast<double>(additions) / std::min(trials[0].seconds, 1.05 * trials[2].seconds);
+    Measured result{added, static_cast<double>(rounds * probe.chains) / trials[1].seconds, {}, {0, 0}};
+    const auto rates_of = [&](std::size_t number, Index bytes, bool flushed) {
+        const double moved = static_cast<double>(bytes * repeats_of(bytes, flushed));
+        return std::make_pair(moved / trials[2 * number + 3].seconds, moved / trials[2 * number + 4].seconds);
+    };
+    for (std::size_t n = 0; n < working_sets.size(); ++n) result.rates.push_back(rates_of(n, working_sets[n], false));
+    if (flushes) result.memory = rates_of(working_sets.size(), memory_bytes, true);
     return result;
 }
 

@@ -18,13 +18,12 @@ std::vector<std::string> processor_features();
 std::pair<Index, Index> vectors_of(const std::string& instruction_set);
 
 struct Measured {
-    double hertz, multiply_adds;                    // of a vector, a cycle
-    std::vector<std::pair<double, double>> rates;   // bytes a second, of a read and of a copy: read and written bytes together
-    std::pair<double, double> memory;               // the same behind all caches; zero where lines cannot be flushed
+    double hertz, multiply_adds;                   // of a vector, a second
+    std::vector<std::pair<double, double>> rates;  // bytes a second, of a read and of a copy: read and written bytes together
+    std::pair<double, double> memory;              // the same behind all caches; zero where lines cannot be flushed
 };
 
-// One thread, for about `seconds`, shared equally; each measurement is made once at least, and its pieces are small. Working sets
-// are in bytes.
+// One thread, for about `seconds`; each measurement is made once at least, and its pieces are small. Working sets are in bytes.
 Measured measure(const std::string& instruction_set, const std::vector<Index>& working_sets, double seconds);
 
 }  // namespace backstride

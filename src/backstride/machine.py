@@ -28,7 +28,7 @@ except ImportError:
 
 VARIABLE = "BACKSTRIDE_MACHINE"
 CACHES = ("L1d", "L2", "L3")
-NUMBERS = ("processors", "fma_units", "gigahertz")
+NUMBERS = ("processors", "fma_units", "gigahertz", "peak")
 NAMES = (
     *("measure", *NUMBERS, *CACHES),
     *(f"{level}.{rate}" for level in (*CACHES, "memory") for rate in ("read", "copy")),
@@ -87,6 +87,7 @@ class Machine:
         processors: how many this process may use.
         fma_units: fused multiply-adds of a vector, a cycle.
         gigahertz: the clock of one thread that multiplies.
+        peak: GFLOP/s of one thread in float32, a multiply-add counted as two.
         levels: caches, the nearest first, and memory.
     """
 
@@ -99,12 +100,8 @@ class Machine:
     processors: int
     fma_units: int
     gigahertz: float
+    peak: float
     levels: tuple[Level, ...]
-
-    @property
-    def peak(self) -> float:
-        """GFLOP/s of one thread in float32, a multiply-add counted as two."""
-        return 2 * self.lanes * self.fma_units * self.gigahertz
 
     def __str__(self) -> str:
         rows = [
@@ -129,15 +126,15 @@ def machine() -> Machine:
     it.
 
     The environment variable BACKSTRIDE_MACHINE overrides what was read or measured, as in
-    `BACKSTRIDE_MACHINE="fma_units=1, L2=1M, memory.read=12"`: `processors`, `fma_units`, `gigahertz`; sizes of `L1d`,
-    `L2`, `L3` in bytes, K or M; rates as `L2.read` and `memory.copy` in GB/s; `measure=no` takes defaults in the place
-    of measurements, so that two runs say the same.
+    `BACKSTRIDE_MACHINE="fma_units=1, L2=1M, memory.read=12"`: `processors`, `fma_units`, `gigahertz`, from which the
+    peak follows, or `peak`; sizes of `L1d`, `L2`, `L3` in bytes, K or M; rates as `L2.read` and `memory.copy` in GB/s.
+    `measure=no` takes defaults in the place of measurements, so that two runs say the same.
 
     >>> import backstride as bs
     >>> machine = bs.machine()
     >>> machine.processors >= 1, machine.levels[0].name, machine.levels[-1].name
     (True, 'L1d', 'memory')
-    >>> machine.peak == 2 * machine.lanes * machine.fma_units * machine.gigahertz
+    >>> machine.peak > machine.gigahertz
     True
 
     Returns:
@@ -156,7 +153,9 @@ def _described(text: str) -> Machine:
     wanted = dict(_overrides(text))
     base = _read(measures=wanted.pop("measure", True) is True)
     numbers = {name: wanted[name] for name in NUMBERS if name in wanted}
-    return replace(base, **numbers, levels=tuple(_levels(base, wanted, text)))
+    result = replace(base, **numbers, levels=tuple(_levels(base, wanted, text)))
+    follows = "peak" not in numbers and {"fma_units", "gigahertz"} & numbers.keys()
+    return replace(result, peak=2 * result.lanes * result.fma_units * result.gigahertz) if follows else result
 
 
 def _overrides(text: str) -> Iterator[tuple[str, float | int | bool]]:
@@ -224,7 +223,7 @@ def _levels(base: Machine, wanted: dict[str, float | int | bool], text: str) -> 
 def _read(*, measures: bool) -> Machine:
     sets: tuple[str, ...] = tuple(_native.instruction_sets()) if _native else ()
     lanes, registers = _native.vectors_of(sets[0]) if sets else (4, 16)
-    processors = _processors()
+    processors, fma_units, gigahertz = _processors(), 1 if sets[:1] == ("baseline",) else 2, 2.5
     base = Machine(
         _name(),
         platform.machine() or "unknown",
@@ -233,8 +232,9 @@ def _read(*, measures: bool) -> Machine:
         lanes,
         registers,
         processors,
-        1 if sets[:1] == ("baseline",) else 2,
-        2.5,
+        fma_units,
+        gigahertz,
+        2 * lanes * fma_units * gigahertz,
         tuple(_known_levels(processors)),
     )
     return _measured(base) if sets and measures else base
@@ -250,7 +250,13 @@ def _measured(base: Machine) -> Machine:
     pairs = [*rates, memory if memory[0] else (1e9 * base.levels[-1].read, 1e9 * base.levels[-1].copy)]
     both = zip(base.levels, pairs, strict=True)
     levels = tuple(replace(level, read=read * 1e-9, copy=copy * 1e-9) for level, (read, copy) in both)
-    return replace(base, fma_units=max(1, round(multiply_adds)), gigahertz=hertz * 1e-9, levels=levels)
+    return replace(
+        base,
+        fma_units=max(1, round(multiply_adds / hertz)),
+        gigahertz=hertz * 1e-9,
+        peak=2 * base.lanes * multiply_adds * 1e-9,
+        levels=levels,
+    )
 
 
 def _working_set(size: int, nearer: int) -> int:
