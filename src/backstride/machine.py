@@ -119,6 +119,15 @@ class Machine:
         return "\n".join(f"{name:15}{words}" for name, words in rows)
 
 
+def features() -> tuple[str, ...]:
+    """Instructions beyond the kernels' own that this processor runs and this system lets run; nothing is measured.
+
+    >>> "amx_bf16" not in features() or "amx_tile" in features()
+    True
+    """
+    return tuple(_native.processor_features()) if _native else ()
+
+
 def machine() -> Machine:
     """Describe the processor: instruction sets, vectors, caches, and what one thread reaches of each.
 
@@ -228,7 +237,7 @@ def _read(*, measures: bool) -> Machine:
         _name(),
         platform.machine() or "unknown",
         sets,
-        tuple(_native.processor_features()) if _native else (),
+        features(),
         lanes,
         registers,
         processors,

@@ -191,7 +191,13 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
     x, weight = torch.randn(1, 64, 16, 16).bfloat16(), torch.randn(64, 32, 2, 2).bfloat16()
     cl = x.contiguous(memory_format=torch.channels_last)
     integers = shapes.Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
-    assert choice.bfloat16_pays(x, weight, integers, False)
+    few = torch.randn(1, 512, 2, 2).bfloat16(), torch.randn(512, 512, 4, 4).bfloat16()
+    depthwise = torch.randn(64, 1, 4, 4).bfloat16(), integers._replace(groups=64)
+    for has_tiles in (True, False):
+        monkeypatch.setattr(choice, "HAS_TILES", has_tiles)
+        assert choice.bfloat16_pays(x, weight, integers, False) != has_tiles
+        assert choice.bfloat16_pays(*few, integers, False)
+        assert choice.bfloat16_pays(x, *depthwise, False)
     assert not choice.bfloat16_pays(cl, weight, integers, True)
     with torch.no_grad():
         expected = functional.conv_transpose2d(cl, weight, None, 2)

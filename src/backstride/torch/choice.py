@@ -17,8 +17,9 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
 Everything that PyTorch has no fast kernel for stays on the engine: groups (but for data of depthwise layers at stride
 1, channels last), dilation, float64, float16, crops of its own. For bfloat16, `bfloat16_pays` is the rule of the
 forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight packed anew; they hold where the
-processor multiplies bfloat16. Which ordinary convolutions are asked about at all, `training.py` says.
-The numbers come from `benchmarks/torch_models.py`, layer by layer.
+processor multiplies bfloat16 in its vectors. Where it does so in tiles (AMX), oneDNN is the faster one but for
+depthwise layers, and for large weights over few cells. Which ordinary convolutions are asked about at all,
+`training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import math
 import torch
 from torch import Tensor
 
+from backstride.machine import features
 from backstride.torch.shapes import Integers, Shape, Slot, third_shape
 
 FEW_CELLS = {"y": 512, "x": 16}
@@ -43,6 +45,9 @@ MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
 MANY_TAPS = 64
 WEIGHTS_A_CELL = 256
 MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # of y, in bfloat16
+
+
+HAS_TILES = "amx_bf16" in features()
 
 
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
@@ -98,10 +103,15 @@ def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> 
 
     >>> up = Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
     >>> x = torch.empty(1, 64, 99, 99, dtype=torch.bfloat16, device="meta")
-    >>> bfloat16_pays(x, x.new_empty(64, 64, 4, 4), up, True), bfloat16_pays(x, x.new_empty(64, 64, 2, 2), up, True)
-    (True, False)
+    >>> bfloat16_pays(x, x.new_empty(64, 64, 2, 2), up, True)
+    False
+    >>> bfloat16_pays(x, x.new_empty(64, 1, 4, 4), up._replace(groups=64), True)
+    True
     """
     stride, _, dilation, groups, _ = integers
+    if HAS_TILES:
+        cells = x.shape[0] * math.prod(x.shape[2:])
+        return groups == weight.shape[0] > 1 or (cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT)
     if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
         return True
     return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
@@ -111,6 +121,8 @@ def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *,
     """Where PyTorch takes long: for large results, with groups, and for gradients of large weights over few cells."""
     stride, _, _, groups, _ = integers
     cells = a.shape[0] * math.prod(a.shape[2:])
+    if HAS_TILES:
+        return slot == "y" and bfloat16_pays(a, b, integers, last)
     if slot == "y":
         return groups > 1 or b.numel() <= WEIGHTS_A_CELL * cells
     if slot == "x":

@@ -28,6 +28,7 @@ DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *
 """What the engine computes on, and in what."""
 native: Any = importlib.import_module("backstride.native")
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
+AFTER_ROUNDING = ("", "relu", "relu6")  # give the same before and after a result is rounded
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -50,7 +51,8 @@ def conv_transpose(
     implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
-        stays = x.dtype == torch.bfloat16 and not (os.environ.get(VARIABLE) or bfloat16_pays(x, weight, integers, last))
+        stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not os.environ.get(VARIABLE)
+        stays = stays and not bfloat16_pays(x, weight, integers, last)
         passing = not stays and (not remember or changes(weight))
         if stays or (passing and not _engine("y", x, weight, integers, last)):
             tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
