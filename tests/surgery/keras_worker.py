@@ -142,6 +142,21 @@ def normed() -> Any:
     return keras.Model(image, layers.Dense(3)(layers.GroupNormalization(2)(layers.GlobalAveragePooling2D()(x))))
 
 
+def over_mean(size: Any) -> Any:
+    return size / (keras.ops.mean(size, axis=-1, keepdims=True) + 1e-6)
+
+
+def responding() -> Any:
+    """A global response normalisation of vectors, a mean of everything, and both again on a map of one cell."""
+    image = keras.Input((12, 12, 2))
+    x = layers.Conv2D(4, 3)(image)
+    for kernel in (3, 8):
+        x = x * layers.Reshape((1, 1, 4))(over_mean(keras.ops.norm(x, axis=(1, 2)))) + x
+        x = layers.Conv2D(4, kernel)(x * keras.ops.mean(x, axis=(1, 2, 3), keepdims=True))
+    x = x * over_mean(keras.ops.sqrt(keras.ops.sum(x**2, axis=(1, 2), keepdims=True))) + x
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "lenet": (lenet, (1, 20, 24), None),
     "same": (same, (3, 18, 14), None),
@@ -152,6 +167,8 @@ CASES: dict[str, tuple[Callable[[], Any], tuple[int, int, int], str | None]] = {
     "norm local": (normed, (2, 12, 12), "local"),
     "norm global": (normed, (2, 12, 12), "global"),
     "global": (excited, (2, 12, 12), "global"),
+    "response local": (responding, (2, 12, 12), "local"),
+    "response global": (responding, (2, 12, 12), "global"),
 }
 
 
@@ -257,10 +274,14 @@ def refusals() -> dict[str, str]:
     """What models without a rule get."""
     image = keras.Input((8, 8, 2))
     tokens = layers.Softmax(axis=1)(layers.Reshape((36, 4))(layers.Conv2D(4, 3)(image)))
+    x = layers.Conv2D(4, 3)(image)
+    matrix = layers.GlobalAveragePooling2D()(x * keras.ops.norm(x, ord=2, axis=(1, 2), keepdims=True))
     said: dict[str, str] = {}
     for name, model in {
         "tokens": keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling1D()(tokens)), name="tokens"),
         "excited": excited(),
+        "responding": responding(),
+        "matrix": keras.Model(image, layers.Dense(2)(matrix), name="matrix"),
     }.items():
         try:
             _ = convolutionalize(model, tuple(model.input_shape[axis] for axis in (3, 1, 2)))

@@ -16,7 +16,8 @@ pytest.importorskip("keras", reason="these are Keras models")
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.xdist_group("keras")]
 WORKER = Path(__file__).with_name("keras_worker.py")
-CASES = ("lenet", "same", "nested", "uneven", "cut", "local", "global", "norm local", "norm global")
+CHOICES = ("local", "global", "norm local", "norm global", "response local", "response global")
+CASES = ("lenet", "same", "nested", "uneven", "cut", *CHOICES)
 EXACT = ("lenet", "nested", "uneven", "cut")  # the others pad, or pool the whole image
 
 
@@ -99,3 +100,5 @@ def test_refusals(measured: dict[str, Any]) -> None:
     said = measured["refusals"]
     assert "sums over positions, so its result depends on the image's size" in said["tokens"]
     assert 'state se="global" or se="local"' in said["excited"]
+    assert 'state se="global" or se="local"' in said["responding"]
+    assert "is a norm of matrices (ord=2)" in said["matrix"]

@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime", reason="they run in ONNX Runtime")
 
 import onnx
 
-from backstride.surgery import convolutionalize, prove
+from backstride.surgery import RefusedError, convolutionalize, prove
 from surgery.onnx_models import Case
 
 loose: Any = onnx  # some of it is untyped
@@ -100,6 +100,7 @@ NUMBERS = (
         ("fours", (4, -1)),
         ("blocks", (2, 6)),
         ("groups", (0, 2, -1)),
+        ("last", (0, 1, 1, 6)),
     ),
 )
 WEIGHTS = {
@@ -170,6 +171,18 @@ NORMS: dict[str, Nodes] = {
         *(("ReduceMean", "a", "b", {"axes": [3]}), ("Add", "b tiny", "e", {}), ("Div", "a e", "g", {})),
         *(("Mul", "t g", "h", {}), ("Add", "h t", "i", {}), ("Transpose", "i", "v", BACK), *FLAT),
     ),
+    "response, channels first": (
+        *(("ReduceL2", "c", "a", {"axes": [2, 3]}), ("ReduceMean", "a", "b", {"axes": [1]})),
+        *(("Add", "b tiny", "e", {}), ("Div", "a e", "g", {}), ("Mul", "c g", "h", {}), ("Add", "h c", "v", {}), *FLAT),
+    ),
+    "response of a vector": (
+        *(("Transpose", "c", "t", TURN), ("ReduceL2", "t", "a", {"axes": [1, 2], "keepdims": 0})),
+        *(("ReduceMean", "a", "b", {"axes": [1]}), ("Add", "b tiny", "e", {}), ("Div", "a e", "f", {})),
+        *(("Reshape", "f last", "g", {}), ("Mul", "t g", "h", {}), ("Transpose", "h", "v", BACK), *FLAT),
+    ),
+    "weighed by the mean of everything": (
+        *(("ReduceMean", "c", "a", {"axes": [1, 2, 3]}), ("Mul", "c a", "v", {}), *FLAT),
+    ),
 }
 
 
@@ -185,4 +198,7 @@ def test_norms_of_whole_maps_follow_the_choice(name: str, se: str) -> None:
     assert proof.holds
     assert bool(proof.expected.any()) == (name == "of vectors")
     if name == "of vectors":
+        _ = convolutionalize(model, (3, 9, 10))
+        return
+    with pytest.raises(RefusedError, match='state se="global" or se="local"'):
         _ = convolutionalize(model, (3, 9, 10))

@@ -68,13 +68,15 @@ def gates_of_one_cell(graph: Graph) -> frozenset[str]:
 
 def _pools_of_one_cell(graph: Graph, name: str) -> frozenset[str]:
     """The poolings of a map of one cell that a value of one cell is computed from."""
-    above = (graph[other] for other in {name, *graph.ancestors(name)})
+    above = (graph[other] for other in graph.ancestors(name))
     pools = (node for node in above if node.kind in (*STEPS, "adaptive_avg_pool", "adaptive_max_pool"))
-    return frozenset(node.name for node in pools if all(_is_map_of_one(graph[source]) for source in node.inputs))
+    return frozenset(node.name for node in pools if all(_pools_one(node, graph[source]) for source in node.inputs))
 
 
-def _is_map_of_one(node: Node) -> bool:
-    return node.kind != "input" and len(node.shape) > 1 and all(cells == 1 for cells in node.shape[1:])
+def _pools_one(node: Node, source: Node) -> bool:
+    """Whether this pools a map of one cell, (C, 1, 1) or (1, 1, C); what takes its channels alone pools no cells."""
+    reduced = [source.shape[axis - 1] for axis in node.axes]
+    return source.kind != "input" and len(source.shape) > 1 and _is_single(source) and (not reduced or 1 in reduced)
 
 
 def _weighing(graph: Graph, node: Node) -> list[str]:

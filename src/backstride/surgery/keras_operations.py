@@ -108,8 +108,8 @@ def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each fam
         return ("combine", {}) if plain else OTHER
     axis = getattr(call.operation, "axis", None)
     if name in (*REDUCING, "Norm") and axis is not None:
-        kind = REDUCING.get(name) or _norm_kind(call.operation.ord)
-        return (kind, {"axes": tuple(sorted(entry % _rank(call) for entry in _listed(axis)))}) if kind else OTHER
+        axes = tuple(sorted(entry % _rank(call) for entry in _listed(axis)))
+        return (REDUCING[name], {"axes": axes}) if name in REDUCING else _norm(call.operation.ord, axes)
     if name == "Normalize" and isinstance(axis, int):
         return "channelwise", {"axes": (_axis(call, axis),)}
     if name == "Transpose":
@@ -126,9 +126,12 @@ def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each fam
     return ("reshape", {}) if name in ("Reshape", "Squeeze", "ExpandDims") else OTHER
 
 
-def _norm_kind(order: Any) -> Kind | None:
+def _norm(order: Any, axes: tuple[int, ...]) -> Meaning:
+    """Of two axes, the orders 1 and 2 are norms of matrices; the root of all squares has none, or "fro"."""
     kinds: Mapping[Any, Kind] = {1: "norm1", 2: "norm2", None: "norm2", "fro": "norm2"}
-    return kinds.get(order)
+    if len(axes) == 2 and order in (1, 2):
+        return "other", {"why": f"is a norm of matrices (ord={order}), which no pooling gives"}
+    return (kinds[order], {"axes": axes}) if order in kinds else OTHER
 
 
 def _slice(call: Call) -> Meaning:

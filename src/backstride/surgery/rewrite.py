@@ -8,6 +8,7 @@ from backstride.surgery.attention import attention_behind
 from backstride.surgery.branches import fitted, immense
 from backstride.surgery.gates import gated, gates_of_one_cell
 from backstride.surgery.graph import Gate, Graph, Node
+from backstride.surgery.names import free_name
 from backstride.surgery.rule import Rule
 from backstride.surgery.rules import MEASURING, RULES
 from backstride.surgery.rules_pooling import UNSTATED
@@ -59,6 +60,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
     replaced: dict[str, tuple[Node, ...]] = {}
     rewrites: list[Rewrite] = []
     refusals: list[Refusal] = []
+    taken = set(graph.by_name)
     for node in graph:
         if node.kind == "input":
             values[node.name] = Value("map", node.shape[0], node.shape[1:])
@@ -78,7 +80,7 @@ def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewr
         values[node.name] = outcome.value
         if isinstance(outcome, Replaced):
             sources = tuple(source for source in node.inputs if source in values)
-            replaced[node.name] = _chain(node, outcome, sources)
+            replaced[node.name] = _chain(node, outcome, sources, taken)
             rewrites.append(Rewrite(node.label, name, _shown(outcome.nodes), outcome.reason))
     rewritten = _assemble(graph, values, replaced)
     if not refusals and not maps:
@@ -107,12 +109,12 @@ def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rul
     return "", Refusal(node.label, node.why)
 
 
-def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...]) -> tuple[Node, ...]:
+def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...], taken: set[str]) -> tuple[Node, ...]:
     """The replacing nodes, named and linked; the last one keeps the name of the node it stands for."""
     chain: list[Node] = []
     for position, step in enumerate(outcome.nodes):
         last = position == len(outcome.nodes) - 1
-        name = node.name if last else f"{node.name}_{position}"
+        name = node.name if last else free_name(f"{node.name}_{position}", taken)
         chain.append(replace(step, name=name, inputs=sources))
         sources = (name,)
     return tuple(chain)

@@ -197,7 +197,7 @@ def combination(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
     first = max(values, key=lambda value: value.channels)
     if any(value.size != first.size for value in values):
         return refuse(node, inputs, "joins a map with one " + UNSTATED)
-    if any((value.form, value.over) != (first.form, first.over) or not _alike(value, first) for value in values):
+    if any(value.over != first.over or not _alike(value, first) for value in values):
         return refuse(node, inputs, "joins values of different forms: " + listed(values))
     for constant in constants:
         if not _broadcasts(constant.shape, first):
@@ -211,8 +211,8 @@ def combination(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
 
 def _alike(value: Value, other: Value) -> bool:
     """Whether two values stand on the same axes, but for channels where one of them has a single one."""
-    if value.form != "view":
-        return value.factors == other.factors
+    if other.form != "view" or value.form not in ("map", "view"):
+        return (value.form, value.factors) == (other.form, other.factors)
     if len(value.layout) != len(other.layout):
         return False
     pairs = zip(value.layout, other.layout, strict=True)

@@ -59,6 +59,9 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  o
     if value.form in MAPS and axes == value.layout:
         return Replaced(value, (), "it has this shape already")
     result = joined.laid(axes)
+    if value.gate is not None and result.form == "view" and axes == replace(joined, form="map_last").layout:
+        result = replace(joined, form="map_last", axes=())
+        return Replaced(result, turned_last(node, result), "weighs a map whose channels stand last")
     if value.form == "split":
         return Replaced(result, turned_back(node, value), "for maps of any size")
     return Replaced(result, turned_back(node, value), "the network keeps the map that this reshapes")

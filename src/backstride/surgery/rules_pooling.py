@@ -67,27 +67,31 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
     mean times the native number of cells. `local` pools windows of native size, one for each cell: the window around
     it, at the border the last one that fits; its map is extended by its own border, h - 1 cells in all. A window's
     mean is that of its rows' means, its maximum that of their maxima: h + w numbers for each cell, not h * w, and
-    less rounding.
+    less rounding. With the channels among what is pooled, they are reduced behind.
     """
     if node.gate is None or node.kind == "whole_norm":
         return None
     value = only(inputs)
-    if value is None or value.form not in MAPS or value.gate is not None:
+    letters = None if value is None or value.gate is not None else _whole(node, value)
+    if value is None or letters is None:
         return refuse(node, inputs, "pools what is no map (N, C, h, w)")
-    keeps = len(node.shape) == len(value.layout)
-    result = Value("map", value.channels, (1,) * len(value.size), gate=node.gate, over=value.size)
-    result = replace(result, form=value.form) if keeps else result.laid(("c",))
+    result = replace(_remaining(node, value, letters), gate=node.gate, over=value.size)
+    if value.form in MAPS and len(node.shape) == len(value.layout):
+        result = replace(result, form=value.form, axes=())
     _, pool, _ = STEPS[_reduction(node)]
+    shape = (value.channels, *result.size)
     first, last = turned_back(node, value), turned_last(node, result)
+    if "c" in letters:
+        last = (replace(plain(node, node.kind), axes=(1,), shape=result.written), *last)
     if node.gate == "global":
         reason = "pools the whole image, however large, so every cell depends on all of it"
-        steps = _reduced(node, value, (replace(plain(node, WHOLE[pool]), shape=result.shape),), math.prod(value.size))
+        steps = _reduced(node, value, (replace(plain(node, WHOLE[pool]), shape=shape),), math.prod(value.size))
         return Replaced(result, (*first, *steps, *last), reason)
     pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
     kernels = [
         tuple(cells if at == axis else 1 for at, cells in enumerate(value.size)) for axis in range(len(value.size))
     ]
-    pools = [replace(plain(node, pool), window=unit_window(kernel), shape=result.shape) for kernel in kernels]
+    pools = [replace(plain(node, pool), window=unit_window(kernel), shape=shape) for kernel in kernels]
     edges = replace(plain(node, "edge_pad"), window=replace(unit_window(result.size), padding=pads))
     steps = _reduced(node, value, (*pools, edges), math.prod(value.size))
     return Replaced(result, (*first, *steps, *last), "pools the window of native size around each cell")
@@ -142,7 +146,7 @@ def reduction(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  e
     positions = letters.replace("c", "")
     if value.gate is not None and positions:
         return refuse(node, inputs, "pools the vector that weighs a map")
-    if letters == "c" and value.form in MAPS and len(node.shape) == len(value.layout):
+    if letters == "c" and len(node.axes) == 1 and value.form in MAPS and len(node.shape) == len(value.layout):
         return Kept(replace(value, channels=1))
     if node.kind not in STEPS and letters != "c":
         return refuse(node, inputs, "is a spread over positions, which no pooling of them gives")
@@ -157,6 +161,17 @@ def reduction(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  e
     if "c" in letters:
         steps += (replace(plain(node, node.kind), axes=(1,), shape=result.shape),)
     return Replaced(result, steps, reason)
+
+
+def _whole(node: Node, value: Value) -> str | None:
+    """The letters that go where a reduction takes all positions, alone or with the channels; None for others."""
+    positions = "".join(letter for letter in value.spatial if value.length(letter) > 1)
+    if node.kind not in STEPS:
+        return positions if value.form in MAPS else None
+    if value.form in APART or not node.axes or 0 in node.axes:
+        return None
+    letters = "".join(letter_of(value, axis) for axis in node.axes)
+    return letters if set(positions) <= set(letters) else None
 
 
 def _remaining(node: Node, value: Value, letters: str) -> Value:
