@@ -149,3 +149,19 @@ def test_a_vector_is_divided_by_the_mean_of_its_channels_without_a_choice() -> N
     proof = prove(model, network, report, torch.randn(3, 12, 13))
     assert proof.holds
     assert proof.expected.all()
+
+
+@pytest.mark.parametrize("se", ["global", "local"])
+def test_names_of_steps_are_no_other_layers(se: Any) -> None:
+    """Layers called `mean` and `mean_1`, the first of which becomes several steps."""
+
+    def forward(x: Tensor, layers: Any) -> Tensor:
+        for name in ("conv", "down"):
+            y = layers[name](x).permute(0, 2, 3, 1)
+            x = (y * y.mean((1, 2), keepdim=True).sigmoid()).permute(0, 3, 1, 2)
+        return layers["head"](x.mean((2, 3)))
+
+    model = Calls(forward, conv=nn.Conv2d(3, 4, 3), down=nn.Conv2d(4, 5, 2, 2), head=nn.Linear(5, 2)).eval()
+    network, report = convolutionalize(model, (3, 12, 10), se=se)
+    assert len({node.name for node in report.graph}) == len(report.graph.nodes)
+    assert prove(model, network, report, torch.randn(3, 19, 16)).holds
