@@ -19,6 +19,7 @@ constexpr int tile_rows(int vectors) {
     return vectors == 1 ? (BACKSTRIDE_REGISTERS == 32 ? 14 : 8) : (BACKSTRIDE_REGISTERS - BACKSTRIDE_REGISTERS / 4) / vectors;
 }
 constexpr Index weights_in_cache = 320 * 1024;  // bytes of one panel kept in the second-level cache
+constexpr Index page_bytes = 4096;  // where the hardware prefetching of a stream ends
 
 // Past the caches, for results that they cannot hold: the lines are not read before they are written.
 template <typename Scalar>

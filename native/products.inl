@@ -16,7 +16,7 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
                                               Index to, const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar)), weights_ahead = page_bytes / static_cast<Index>(sizeof(Scalar));
     for (Index tap = first_tap; tap < last_tap; ++tap) {
         const Scalar* source[Rows];
         bool meets = false;
@@ -31,6 +31,9 @@ template <typename Scalar, int Rows, int Vectors>
         const auto run = [&](Index start, Index end) __attribute__((always_inline)) {
             for (Index c = start; c < end; ++c) {
                 Vector<Scalar> b[Vectors];
+                // The processor's own prefetching of a stream ends with its page.
+#pragma GCC unroll 4
+                for (Index n = 0; n < width; n += line) __builtin_prefetch(weights + c * width + weights_ahead + n, 0, 3);
 #pragma GCC unroll 4
                 for (int v = 0; v < Vectors; ++v)
                     b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
