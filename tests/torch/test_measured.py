@@ -106,9 +106,9 @@ def test_measuring_a_training_step_leaves_no_trace(name: str, times: Any, races:
         torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-5 * scale)
 
 
-def note(seen: list[int], gradient: Any) -> None:
+def note(seen: list[int], *given: Any) -> None:
     """A hook that counts gradients."""
-    _ = gradient
+    _ = given
     seen.append(1)
 
 
@@ -191,11 +191,67 @@ def looked_at(layer: Any, x: Any) -> None:
         _ = layer(x)
 
 
-@pytest.mark.parametrize("call", [deterministic, differentiated, looked_at])
+def checkpointed(layer: Any, x: Any) -> None:
+    """It counts what the forward saves, and what its repetition saves."""
+    checkpoint: Any = importlib.import_module("torch.utils.checkpoint")
+    checkpoint.checkpoint(layer, x.requires_grad_(), use_reentrant=False).sum().backward()
+
+
+@pytest.mark.parametrize("call", [deterministic, differentiated, looked_at, checkpointed])
 def test_nothing_is_measured_where_results_must_not_depend_on_time(call: Any, races: dict[str, Any]) -> None:
     layer = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model
     call(layer, torch.randn(1, 4, 5, 5))
     assert races["count"] == 0
+
+
+@pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
+def test_what_is_settled_between_a_checkpoint_and_its_repetition_is_no_matter(
+    times: Any, races: dict[str, Any]
+) -> None:
+    races["times"] = times
+    layer = nn.ConvTranspose2d(4, 4, 2, 2)
+    plain, x = copy.deepcopy(layer), torch.randn(1, 4, 5, 5)
+    ours, checkpoint = bt.accelerate(layer).model, importlib.import_module("torch.utils.checkpoint").checkpoint
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = checkpoint(ours, one, use_reentrant=False)
+    _ = ours(one)
+    assert races["count"] == 1
+    y.square().sum().backward()
+    plain(two).square().sum().backward()
+    torch.testing.assert_close(one.grad, two.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_rules_choose_again_when_results_must_not_depend_on_time(
+    races: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    races["times"] = STOCK
+    layer, x = nn.ConvTranspose2d(32, 32, 4, 2, 1), torch.randn(1, 32, 20, 20)
+    by_rules = bt.accelerate(copy.deepcopy(layer), measure=False).model
+    ours = bt.accelerate(layer).model
+    with torch.no_grad():
+        _ = ours(x)
+        torch.use_deterministic_algorithms(True)
+        try:
+            assert torch.equal(ours(x), by_rules(x))
+        finally:
+            torch.use_deterministic_algorithms(False)
+        monkeypatch.setenv(VARIABLE, "direct")
+        assert torch.equal(ours(x), by_rules(x))
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["layer", "sequential"])
+def test_lack_of_memory_while_measuring_ends_no_call(joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(engine: Any, stock: Any) -> Any:
+        _ = engine, stock
+        raise MemoryError
+
+    monkeypatch.setattr(measured, "race", fails)
+    monkeypatch.setattr(measured, "_times", {})
+    layer, x = nn.ConvTranspose2d(4, 4, 2, 2), torch.randn(1, 4, 5, 5)
+    model = nn.Sequential(layer, nn.ReLU()) if joined else layer
+    expected = model(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(bt.accelerate(model).model(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_forced_implementation_is_not_compared(races: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +289,13 @@ def test_what_the_engine_does_not_make_faster_gets_its_class_back(races: dict[st
 
 
 def test_an_example_settles_training_of_a_model_in_training(races: dict[str, Any]) -> None:
-    model = bt.accelerate(chain().train(), torch.randn(2, 8, 6, 6)).model
+    model, x, seen = chain().train(), torch.randn(2, 8, 6, 6), [0]
+    model[0].register_full_backward_hook(partial(note, seen))
+    state = torch.random.get_rng_state()
+    model = bt.accelerate(model, x).model
     assert model.training
+    assert seen == [0]
+    assert torch.equal(state, torch.random.get_rng_state())
     asked = races["count"]
     model(torch.randn(2, 8, 6, 6).requires_grad_()).sum().backward()
     assert races["count"] == asked

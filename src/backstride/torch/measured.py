@@ -23,7 +23,7 @@ from torch.compiler import is_compiling
 from backstride.engine import VARIABLE
 from backstride.torch.fusion import has_kept_weight, stable_weight
 from backstride.torch.kernels import takes
-from backstride.torch.operators import is_overridden, is_plain, unwatched
+from backstride.torch.operators import C, is_overridden, is_plain, unwatched
 from backstride.torch.packing import is_kept
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 7
@@ -57,8 +57,7 @@ def prefers_stock(layer: Any, input: Any) -> bool:
     known = layer.__dict__.get(KNOWN)
     if known is None or is_compiling() or input.__class__ is not Tensor:
         return False
-    times = known.get(exact(input))
-    return times is not None and not times.engine_is_faster
+    return _is_stock(known.get(exact(input)))
 
 
 def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
@@ -78,7 +77,7 @@ def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None,
         engine, stock = (partial(_call, run, rest, kept) for run in (layer.by_engine, layer.by_stock))
         tensors = input, weight, bias
         times = measure(shared, step(engine, *tensors), step(stock, *tensors), layer, key)
-    return not times.engine_is_faster
+    return _is_stock(times)
 
 
 def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, modules: list[Any]) -> bool:
@@ -100,7 +99,7 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
         parts = modules[position : fused(position, input)[1]]
         shared = (*map(_kind_of, parts), _kinds(*tensors))
         times = measure(shared, partial(fused, position, input), partial(_one_by_one, parts, input), layer, key)
-    return not times.engine_is_faster
+    return _is_stock(times)
 
 
 def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any, ...], words: dict[str, Any]) -> bool:
@@ -118,8 +117,8 @@ def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any,
     if times is None:
         calls = (partial(_positional, run, args[3:], given) for run in (engine, stock))
         ours, theirs = (step(partial(_call, call, (), kept), *tensors) for call in calls)
-        times = _times[shared] = race(ours, theirs)
-    return not times.engine_is_faster
+        times = shared_times(shared, ours, theirs)
+    return _is_stock(times)
 
 
 def exact(input: Tensor) -> Hashable:
@@ -131,6 +130,7 @@ def exact(input: Tensor) -> Hashable:
         is_grad_enabled() and (input.requires_grad, True),
         is_autocast_enabled("cpu"),
         get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
     )
 
 
@@ -173,24 +173,39 @@ def forget(module: nn.Module) -> None:
 
 
 def may_measure(*tensors: Tensor | None) -> bool:
-    """Whether calls with these tensors may be repeated and compared: ordinary ones that nobody watches."""
+    """Whether calls with these tensors may be repeated and compared: ordinary ones that nobody watches.
+
+    Activation checkpointing counts what calls save for their derivatives, so hooks of saved tensors watch, too.
+    """
     if torch.are_deterministic_algorithms_enabled() or os.environ.get(VARIABLE) or not unwatched():
+        return False
+    if C._autograd._top_saved_tensors_default_hooks(True) is not None:
         return False
     given = [tensor for tensor in tensors if tensor is not None]
     ordinary: bool = all(takes(one) and is_plain(one) and one.numel() > 0 for one in given)
     return ordinary and not is_overridden(*given)
 
 
-def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: Hashable) -> Times:
+def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: Hashable) -> Times | None:
     """The times of two ways to compute the same; remembered by what they share, and for one module by its key."""
-    found = _times.get(shared)
+    found = shared_times(shared, engine, stock)
     if found is None:
-        found = _times[shared] = race(engine, stock)
+        return None
     known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
     if len(known) >= MOST_KNOWN:
         known.clear()
     known[key] = found
     return found
+
+
+def shared_times(shared: Hashable, engine: Run, stock: Run) -> Times | None:
+    """The times of all calls of a kind; None where one fails, for lack of memory or as the call itself will say."""
+    if shared not in _times:
+        try:
+            _times[shared] = race(engine, stock)
+        except (MemoryError, RuntimeError, TypeError, ValueError):
+            return None
+    return _times[shared]
 
 
 def race(engine: Run, stock: Run) -> Times:
@@ -227,6 +242,11 @@ def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
 
 def _positional(run: Function, rest: tuple[Any, ...], words: dict[str, Any], *tensors: Tensor | None) -> Tensor:
     return run(*tensors, *rest, **words)
+
+
+def _is_stock(times: Times | None) -> bool:
+    """Whether PyTorch's own kernel was the faster one, and no implementation is forced since."""
+    return times is not None and not times.engine_is_faster and not os.environ.get(VARIABLE)
 
 
 def _one_by_one(modules: list[Any], value: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from backstride.torch import measured
 from backstride.torch.measured import Times
+from backstride.torch.modules import OnEngine
 from backstride.torch.report import Row
 from backstride.torch.swapping import Chain, Layer, Measured, Swapped, unswap
 
@@ -36,19 +37,21 @@ class Evaluation:
 def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     """Time every layer on what an example brings it; of a model in training, with the derivatives, too."""
     training = model.training
-    with Evaluation(model):
-        _ = model(*arguments)
-        calls = _inputs(model, arguments) if training else []
-    for layer, given in calls:
+    fork_rng: Any = torch.random.fork_rng
+    with fork_rng(devices=[]):
+        with Evaluation(model):
+            _ = model(*arguments)
+            calls = _inputs(model, arguments) if training else []
         with torch.enable_grad():
-            _ = layer(given.detach().requires_grad_())
+            for layer, given in calls:
+                _ = layer.forward(given.detach().requires_grad_())  # past the hooks, which belong to the model's calls
 
 
 def settled_row(row: Row, module: nn.Module) -> Row:
     """The row of a module after that; what the engine does not make faster gets its class back."""
     if not row.accelerated:
         return row
-    if isinstance(module, Chain) and not any(isinstance(child, Layer | Measured) for child in module.children()):
+    if isinstance(module, Chain) and not any(isinstance(child, OnEngine | Measured) for child in module.children()):
         _ = unswap(module)
         return dataclasses.replace(row, accelerated=False, remark="no layer of it is faster on the engine")
     times = _decisive(module)
@@ -71,13 +74,15 @@ def _decisive(module: nn.Module) -> list[Times]:
     return faster or [one for key, one in times.items() if key not in joined]
 
 
-def _inputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[tuple[nn.Module, Tensor]]:
+def _inputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[tuple[Any, Tensor]]:
     """Each layer with each of its inputs."""
-    found: list[tuple[nn.Module, Tensor]] = []
+    found: list[tuple[Any, Tensor]] = []
+
+    def note(module: nn.Module, given: tuple[Any, ...]) -> None:
+        found.extend((module, one.clone()) for one in given[:1] if isinstance(one, Tensor))
+
     handles = [
-        module.register_forward_pre_hook(lambda module, given: found.append((module, given[0].clone())))
-        for module in model.modules()
-        if isinstance(module, Layer | Measured)
+        module.register_forward_pre_hook(note) for module in model.modules() if isinstance(module, Layer | Measured)
     ]
     try:
         _ = model(*arguments)
