@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +37,8 @@ class Evaluation:
 def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     """Time every layer on what an example brings it; of a model in training, with the derivatives, too."""
     training = model.training
-    fork_rng: Any = torch.random.fork_rng
-    with fork_rng(devices=[]):
+    random = cast("Any", torch.random)
+    with random.fork_rng(devices=[]):
         with Evaluation(model):
             _ = model(*arguments)
             calls = _inputs(model, arguments) if training else []
