@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from surgery.keras_process import measured_by
 
 pytest.importorskip("keras", reason="these are Keras models")
 pytest.importorskip("torch", reason="they run on PyTorch")
@@ -31,16 +29,7 @@ HEADS: dict[str, dict[str, str]] = {  # by what is asked for, the layer whose sc
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(WORKER), str(tmp_path_factory.mktemp("keras"))],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_by(WORKER, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("name", HEADS)
