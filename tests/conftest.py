@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +22,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
     _ = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[Any], list[Any]]:
+    """Tests hold no doctests: looking for some skips a test file that cannot be imported, as if it were a framework."""
+    found = yield
+    return [collector for collector in found if type(collector).__name__ != "DoctestModule"]
 
 
 @pytest.fixture(autouse=True)

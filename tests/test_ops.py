@@ -1,4 +1,7 @@
-"""The public functions: the article's shapes, every dtype, exact integers, memory orders, and PyTorch's numbers."""
+"""The public functions: the article's shapes, every dtype, exact integers, memory orders, and PyTorch's numbers.
+
+Longer than other files: each function is held to the same few laws, whose tables and helpers stand here once.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The network owns its weights: kept layers are deep copies (what they share stays shared), and a
 convolution made from a dense layer holds the same numbers in its own memory. Layers keep their names,
-training flags, dtype and device.
+training flags, dtype and device. Longer than other files: one method for each kind of rewritten step.
 """
 
 from __future__ import annotations
