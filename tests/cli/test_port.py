@@ -69,8 +69,13 @@ def test_what_cannot_run_here_is_said(capsys: pytest.CaptureFixture[str], monkey
             ("tf.nn.conv2d_transpose(x, w, [1, 14, 14, 8], 2)", "--to", "torch"),
             "backstride: `kernel` is not said by tf.nn.conv2d_transpose; give its size, for example kernel=3 or kernel=(3, 3)\n",
         ),
+        (
+            ("nn.ConvTranspose2d(2, 3, 2)", "--to", "keras", "--out", "x.npz"),
+            "backstride: `--out` (=x.npz) says where converted weights go, and there are none; "
+            "give --weights, or drop --out\n",
+        ),
     ],
-    ids=["target", "input", "kernel"],
+    ids=["target", "input", "kernel", "out"],
 )
 def test_bad_input_is_one_line_and_code_2(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str

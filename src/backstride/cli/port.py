@@ -44,6 +44,9 @@ def port(
     from backstride.port import convert_file, port  # noqa: PLC0415  keeps start-up of the other commands short
     from backstride.port.check import Job, difference  # noqa: PLC0415  the same
 
+    if out is not None and weights is None:
+        message = f"`--out` (={out}) says where converted weights go, and there are none; give --weights, or drop --out"
+        raise ValueError(message)
     size, kernel_size, named = parse.size("input", input), parse.size("kernel", kernel), parse.names(values)
     result = port(call, to=to, input=size, kernel=kernel_size, names=named)
     if weights is not None:
