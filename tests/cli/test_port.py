@@ -71,8 +71,7 @@ def test_what_cannot_run_here_is_said(capsys: pytest.CaptureFixture[str], monkey
         ),
         (
             ("nn.ConvTranspose2d(2, 3, 2)", "--to", "keras", "--out", "x.npz"),
-            "backstride: `--out` (=x.npz) says where converted weights go, and there are none; "
-            "give --weights, or drop --out\n",
+            "backstride: `--out` (=x.npz) is for converted weights; give --weights, or drop --out\n",
         ),
     ],
     ids=["target", "input", "kernel", "out"],

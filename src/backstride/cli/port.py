@@ -45,7 +45,7 @@ def port(
     from backstride.port.check import Job, difference  # noqa: PLC0415  the same
 
     if out is not None and weights is None:
-        message = f"`--out` (={out}) says where converted weights go, and there are none; give --weights, or drop --out"
+        message = f"`--out` (={out}) is for converted weights; give --weights, or drop --out"
         raise ValueError(message)
     size, kernel_size, named = parse.size("input", input), parse.size("kernel", kernel), parse.names(values)
     result = port(call, to=to, input=size, kernel=kernel_size, names=named)
