@@ -10,9 +10,9 @@ namespace backstride {
 namespace {
 
 constexpr Index planes_in_cache = 320 * 1024;     // bytes that the transformed input of a block may take,
-constexpr Index planes_in_memory = 5 << 19;       // and where the weights are too large to be read again for each block
-constexpr Index weights_in_cache = 8 << 20;
-constexpr Index planes_of_piece = 768 * 1024;     // that part of the depth, where several terms repeat the transforms anyway
+constexpr Index planes_in_memory = 5 << 19;       // and at most, where rows are few
+constexpr Index weights_in_cache = 8 << 20;       // that may be read again for each block;
+constexpr Index planes_of_piece = 768 * 1024;     // with larger ones, of a part of the depth, whose transforms are repeated for each panels_at_once
 constexpr Index piece_in_cache = 256 * 1024;      // of weights that are transformed on the way, again for each block:
 constexpr Index many_rows = 2304;                 // over all planes of such a block
 constexpr Index fewest_rows = 24, most_rows = 96, row_step = 12;
@@ -47,14 +47,13 @@ Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& for
     }
     const Index each = forms.planes() * size, terms = Terms(sweep, most_tile_taps).count();
     const bool many = each * terms * side.depth * side.columns > weights_in_cache;
-    if (many && terms > 1) {  // weights are read once for as many rows as there can be
+    if (many) {  // weights are read once for as many rows as there can be
         const Index blocks = std::max<Index>((all + most_rows - 1) / most_rows, 1), rows = (all + blocks - 1) / blocks;
         const Index depth = planes_of_piece / (each * most_rows) / 16 * 16;
         return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
     }
     const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / 16 * 16);
-    const Index budget = many ? planes_in_memory : planes_in_cache;
-    return {std::clamp(budget / std::max<Index>(1, each * depth) / 24 * 24, fewest_rows, most_rows), depth};
+    return {std::clamp(planes_in_cache / std::max<Index>(1, each * depth) / 24 * 24, fewest_rows, most_rows), depth};
 }
 
 // The offset of an input cell from the start of its image, or -1 outside.

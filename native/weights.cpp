@@ -112,6 +112,12 @@ std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose)
     const Index stride = p.strides[axis], before = p.before[axis], reach = (p.kernel[axis] - 1) * p.dilation[axis];
     const Index size = (transpose ? p.output : p.input)[axis], other = (transpose ? p.input : p.output)[axis];
     const auto reached = [&](Index cell) {
+        if (p.dilation[axis] == 1) {  // the taps of a cell lie `stride` apart, or beside each other
+            const Index at = transpose ? (cell + before) / stride : cell * stride - before, first = transpose ? (cell + before) % stride : 0;
+            if (transpose && (cell + before < 0 || first > reach)) return false;
+            const Index most = transpose ? (reach - first) / stride : reach;
+            return transpose ? std::max<Index>(0, at - other + 1) <= std::min(most, at) : std::max<Index>(0, -at) <= std::min(most, other - 1 - at);
+        }
         for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
             const Index shift = tap * p.dilation[axis] - before, at = transpose ? cell - shift : cell * stride + shift;
             if (at >= 0 && (!transpose || at % stride == 0) && (transpose ? at / stride : at) < other) return true;
