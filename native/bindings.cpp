@@ -427,6 +427,7 @@ NB_MODULE(_native, module) {
     module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a, "target"_a.noconvert(), "target_first"_a,
                "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "taps"_a, "plane"_a, "target_plane"_a,
                "crop"_a, "strip"_a, "name"_a);
+    nb::class_<Copy>(module, "Copy").def(nb::init<std::uintptr_t, std::size_t>(), "address"_a, "bytes"_a).def("stayed", &Copy::stayed);
     nb::class_<Pages>(module, "Pages").def_static("of", &Pages::of, "address"_a, "bytes"_a).def("stayed", &Pages::stayed);
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);

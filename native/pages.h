@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,19 @@ private:
     std::uintptr_t start_, stop_;  // of the whole pages
     std::int64_t number_;          // of the state of theirs
     std::vector<char> front_, back_;
+};
+
+// Memory of one owner at one moment, and a copy of its bytes to compare with.
+class Copy {
+public:
+    Copy(std::uintptr_t address, std::size_t bytes) : memory_(reinterpret_cast<const char*>(address)), bytes_(memory_, memory_ + bytes) {}
+
+    // Whether the memory, which must still be there, holds the same bytes.
+    bool stayed() const { return std::memcmp(memory_, bytes_.data(), bytes_.size()) == 0; }
+
+private:
+    const char* memory_;
+    std::vector<char> bytes_;
 };
 
 }  // namespace backstride

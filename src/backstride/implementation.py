@@ -30,11 +30,14 @@ class Call:
     """Whether `conv` and a kernel gradient may use Winograd tiles; of `conv_transpose`, packing the kernel decides."""
     before: tuple[int, int, int] = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
+    output: tuple[int, ...] = field(init=False, repr=False)
+    """The output of the geometry, which would count it anew at each call."""
 
     def __post_init__(self) -> None:
         crop = [pair[0] for pair in self.geometry.crop]
         first, second, third = [0] * (3 - len(crop)) + crop
         object.__setattr__(self, "before", (first, second, third))
+        object.__setattr__(self, "output", self.geometry.output)
 
 
 class Layer(NamedTuple):

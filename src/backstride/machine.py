@@ -128,6 +128,15 @@ def features() -> tuple[str, ...]:
     return tuple(_native.processor_features()) if _native else ()
 
 
+def caches() -> dict[str, int]:
+    """Bytes of each cache that a thread sees, as the operating system says; nothing is measured.
+
+    >>> caches()["L2"] >= caches()["L1d"] > 0
+    True
+    """
+    return {level.name: level.size for level in _known_levels(_processors()) if level.size}
+
+
 def machine() -> Machine:
     """Describe the processor: instruction sets, vectors, caches, and what one thread reaches of each.
 

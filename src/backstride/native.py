@@ -50,7 +50,7 @@ class Direct(Implementation):
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        y = np.empty((x.shape[0], *call.geometry.output, packed.shape[3] * call.groups), x.dtype)
+        y = np.empty((x.shape[0], *call.output, packed.shape[3] * call.groups), x.dtype)
         source, integers = _data_axes(data_view(x, call.data_format)), _integers(call.geometry)
         _native.direct_conv_transpose(source, packed.reshape(-1), _data_axes(y), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
@@ -120,7 +120,7 @@ class Compiled(Implementation):
     def conv_transpose(
         self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
-        y = _empty(x.shape[0], call.geometry.output, packed.outputs, x.dtype, call.data_format)
+        y = _empty(x.shape[0], call.output, packed.outputs, x.dtype, call.data_format)
         first = call.data_format == "channels_first"
         packed.run(x, bias, CODES[activation], y, first, call.before, True)
         return y
@@ -128,7 +128,7 @@ class Compiled(Implementation):
     def conv_transpose_half(
         self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
     ) -> AnyArray:
-        shape = _shape(bits.shape[0], call.geometry.output, packed.outputs, call.data_format)
+        shape = _shape(bits.shape[0], call.output, packed.outputs, call.data_format)
         y, first = _bits(shape), call.data_format == "channels_first"
         packed.run_half(bits, bias, CODES[activation], y, first, call.before, True, brain)
         return y
@@ -136,7 +136,7 @@ class Compiled(Implementation):
     def repeat(
         self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call
     ) -> Callable[[Any], Any]:
-        result, dtype = _shape(shape[0], call.geometry.output, packed.outputs, call.data_format), np.dtype(packed.dtype)
+        result, dtype = _shape(shape[0], call.output, packed.outputs, call.data_format), np.dtype(packed.dtype)
         if math.prod(result) * dtype.itemsize >= LEAST_KEPT:
             return super().repeat(shape, packed, bias, activation, call)
         code, before = CODES[activation], call.before
@@ -262,6 +262,11 @@ def watched(address: int, bytes: int) -> Any:
     watched for as long as the result is kept, which may be asked for as long as the memory is there.
     """
     return None if _native is None else _native.Pages.of(address, bytes)
+
+
+def copied(address: int, bytes: int) -> Any:
+    """The same by a copy of the bytes, which `stayed()` compares; None in a pure Python installation."""
+    return None if _native is None else _native.Copy(address, bytes)
 
 
 def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFormat) -> tuple[int, ...]:

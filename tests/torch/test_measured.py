@@ -15,6 +15,7 @@ from backstride.engine import VARIABLE
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 parametrize: Any = importlib.import_module("torch.nn.utils.parametrize")
 parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations")
+WEIGHT_NORM: Any = importlib.import_module("torch.nn.utils.weight_norm").WeightNorm
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
 measured: Any = importlib.import_module("backstride.torch.measured")
@@ -37,9 +38,9 @@ def races(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     said: dict[str, Any] = {"times": measured.Times(1.0, 2.0), "count": 0}
     race = measured.race
 
-    def spy(engine: Any, stock: Any) -> Any:
+    def spy(engine: Any, stock: Any, input: Any) -> Any:
         said["count"] += 1
-        times = race(engine, stock)
+        times = race(engine, stock, input)
         return times if said["times"] is None else said["times"]
 
     monkeypatch.setattr(measured, "race", spy)
@@ -364,6 +365,38 @@ def test_every_change_of_a_normed_weight_is_noticed(norm: str, times: Any, races
                 expected = bt.restore(copy_of(ours))(x)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
             assert torch.equal(found, again)
+
+
+def test_the_hook_of_weight_norm_makes_no_new_weight_in_inference() -> None:
+    layer, x = old_norm(nn.Conv1d(64, 64, 7, padding=3)).eval(), torch.randn(1, 64, 50)
+    expected = layer(x)
+    ours = bt.accelerate(layer, measure=False).model
+    (hook,) = ours._forward_pre_hooks.values()
+    with torch.no_grad():
+        first = ours(x)
+        made = ours.weight
+        assert torch.equal(ours(x), first)
+        assert ours.weight is made
+        torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours(x), expected)
+    assert ours.weight is not made
+    ours(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in ours.parameters())
+    assert type(hook) is not WEIGHT_NORM
+    assert type(pickle.loads(pickle.dumps(hook))) is type(hook)
+    assert bt.restore(ours)._forward_pre_hooks.popitem()[1] is hook
+    assert type(hook) is WEIGHT_NORM
+
+
+def test_a_hook_of_weight_norm_can_be_removed_from_an_accelerated_layer() -> None:
+    ours, x = bt.accelerate(old_norm(nn.Conv1d(64, 64, 7)).eval(), measure=False).model, torch.randn(1, 64, 50)
+    with torch.no_grad():
+        before = ours(x)
+        _ = nn.utils.remove_weight_norm(ours)
+        torch.testing.assert_close(ours(x), before)
+        ours.weight.mul_(2)
+        assert not torch.allclose(ours(x), before)
+    assert set(ours._parameters) == {"weight", "bias"}
 
 
 def size_of(tensor: Any) -> int:

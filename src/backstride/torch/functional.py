@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from backstride.torch import fallback, graphs, kernels
 from backstride.torch.fallback import ACTIVATIONS
-from backstride.torch.operators import C, apply
+from backstride.torch.operators import C, apply, is_in_onnx_export
 from backstride.torch.options import default_crop, hashable, resolve, target_crop
 from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
 
@@ -165,7 +165,7 @@ def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> T
 
 def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     """The operator where the engine computes; elsewhere PyTorch's own functions, which it sees through and exports."""
-    if kernels.takes(x) and not torch.onnx.is_in_onnx_export():
+    if kernels.takes(x) and not is_in_onnx_export():
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
     device = x.device.type

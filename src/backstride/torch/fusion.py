@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 
 from backstride.torch.kernels import takes
 from backstride.torch.operators import is_overridden, is_plain
-from backstride.torch.packing import HALF, clear, derived, keep_private
+from backstride.torch.packing import HALF, clear, derived, is_private, keep_private
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -20,7 +20,7 @@ Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Foldable = Transposed | nn.Conv1d | nn.Conv2d | nn.Conv3d
 WEIGHT_NORM_OF: Any = getattr(torch, "_weight_norm")  # noqa: B009  what both forms call
 WEIGHT_NORM: Any = getattr(importlib.import_module("torch.nn.utils.parametrizations"), "_WeightNorm", None)
-WEIGHT_NORM_HOOK: Any = getattr(importlib.import_module("torch.nn.utils.weight_norm"), "WeightNorm", None)
+WEIGHT_NORM_HOOK: Any = getattr(importlib.import_module("torch.nn.utils.weight_norm"), "WeightNorm", object)
 Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -117,9 +117,39 @@ def stable_weight(layer: Any) -> Tensor:
     """
     if torch.is_grad_enabled() or is_compiling():
         return layer.weight
+    made = layer.__dict__.get("weight")  # by a hook, a moment ago
+    if made is not None and is_private(made):
+        return made
+    weight = _normed(layer)
+    return layer.weight if weight is None else weight
+
+
+class KeptNorm(WEIGHT_NORM_HOOK):
+    """The hook of weight norm, which makes no new weight at each call of inference.
+
+    What the hook of an accelerated layer becomes; PyTorch finds and removes it as its own.
+    """
+
+    def __call__(self: Any, module: Any, inputs: Any) -> None:
+        weight = None if torch.is_grad_enabled() or is_compiling() else _normed(module)
+        if weight is None:
+            WEIGHT_NORM_HOOK.__call__(self, module, inputs)
+        elif module.__dict__.get("weight") is not weight:
+            module.weight = weight
+
+
+def keep_norm(layer: Any, *, keep: bool) -> None:
+    """Have the hook of weight norm, where a layer has one, remember the weight in inference; or no longer."""
+    for hook in layer._forward_pre_hooks.values():
+        if type(hook) in (WEIGHT_NORM_HOOK, KeptNorm):
+            hook.__class__ = KeptNorm if keep else WEIGHT_NORM_HOOK
+
+
+def _normed(layer: Any) -> Tensor | None:
+    """The weight that weight norm makes, remembered; None where something else makes it."""
     normed = _weight_norm_of(layer)
     if normed is None or not all(takes(tensor) and is_plain(tensor) for tensor in normed[:2]):
-        return layer.weight
+        return None
     v, g, dim = normed
     (weight,) = derived((v, g), dim, lambda: (keep_private(WEIGHT_NORM_OF(v, g, dim)),))
     return weight
@@ -139,7 +169,8 @@ def _weight_norm_of(layer: Any) -> tuple[Tensor, Tensor, int] | None:
             return None
         return steps.original1, steps.original0, steps[0].dim
     for hook in layer._forward_pre_hooks.values():
-        if len(layer._forward_pre_hooks) == 1 and type(hook) is WEIGHT_NORM_HOOK and hook.name == "weight":
+        alone = len(layer._forward_pre_hooks) == 1
+        if alone and type(hook) in (WEIGHT_NORM_HOOK, KeptNorm) and hook.name == "weight":
             return layer.weight_v, layer.weight_g, hook.dim
     return None
 

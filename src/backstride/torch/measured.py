@@ -2,7 +2,9 @@
 
 Which of the two is faster depends on processor, sizes, dtype, memory format and number of threads. So the first call of
 a layer on a new kind of shape runs both, interleaved, and keeps the faster one, as cuDNN's benchmark mode does. Layers
-of the same kind share the answer. In training, a call and its derivatives are measured together.
+of the same kind share the answer. In training, a call and its derivatives are measured together. Before each run other
+data passes through the nearer caches, as it does between two calls of a layer in a network: where a layer has the
+processor for itself, its weights stay in a cache from which no network reads them.
 
 Nothing is measured where results must not depend on time: under `torch.use_deterministic_algorithms(True)`, with
 `accelerate(measure=False)`, where an implementation is forced, and where a compiler, a mode or a transform watches.
@@ -21,6 +23,7 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling
 
 from backstride.engine import VARIABLE
+from backstride.machine import caches
 from backstride.torch.fusion import has_kept_weight, stable_weight
 from backstride.torch.kernels import takes
 from backstride.torch.operators import C, is_overridden, is_plain, unwatched
@@ -60,6 +63,14 @@ def prefers_stock(layer: Any, input: Any) -> bool:
     return _is_stock(known.get(exact(input)))
 
 
+def prefers_parts(layer: Any, position: int, input: Any) -> bool:
+    """The same of a layer at a position among modules and what follows it: one by one rather than joined."""
+    known = getattr(layer, "__dict__", {}).get(KNOWN)
+    if known is None or is_compiling() or input.__class__ is not Tensor:
+        return False
+    return _is_stock(known.get((JOINED, position, exact(input))))
+
+
 def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
     """Whether PyTorch's own kernel is the faster one for a call of a layer; measured where that is not known.
 
@@ -76,7 +87,7 @@ def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None,
         shared = (_kind_of(layer), kept, output_size is None, _kinds(input, weight, bias))
         engine, stock = (partial(_call, run, rest, kept) for run in (layer.by_engine, layer.by_stock))
         tensors = input, weight, bias
-        times = measure(shared, step(engine, *tensors), step(stock, *tensors), layer, key)
+        times = measure(shared, step(engine, *tensors), step(stock, *tensors), input, layer, key)
     return _is_stock(times)
 
 
@@ -98,7 +109,8 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
             return False
         parts = modules[position : fused(position, input)[1]]
         shared = (*map(_kind_of, parts), _kinds(*tensors))
-        times = measure(shared, partial(fused, position, input), partial(_one_by_one, parts, input), layer, key)
+        runs = partial(fused, position, input), partial(_one_by_one, parts, input)
+        times = measure(shared, *runs, input, layer, key)
     return _is_stock(times)
 
 
@@ -117,7 +129,7 @@ def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any,
     if times is None:
         calls = (partial(_positional, run, args[3:], given) for run in (engine, stock))
         ours, theirs = (step(partial(_call, call, (), kept), *tensors) for call in calls)
-        times = shared_times(shared, ours, theirs)
+        times = shared_times(shared, ours, theirs, cast("Tensor", tensors[0]))
     return _is_stock(times)
 
 
@@ -186,9 +198,9 @@ def may_measure(*tensors: Tensor | None) -> bool:
     return ordinary and not is_overridden(*given)
 
 
-def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: Hashable) -> Times | None:
+def measure(shared: Hashable, engine: Run, stock: Run, input: Tensor, module: nn.Module, key: Hashable) -> Times | None:
     """The times of two ways to compute the same; remembered by what they share, and for one module by its key."""
-    found = shared_times(shared, engine, stock)
+    found = shared_times(shared, engine, stock, input)
     if found is None:
         return None
     known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
@@ -198,24 +210,30 @@ def measure(shared: Hashable, engine: Run, stock: Run, module: nn.Module, key: H
     return found
 
 
-def shared_times(shared: Hashable, engine: Run, stock: Run) -> Times | None:
+def shared_times(shared: Hashable, engine: Run, stock: Run, input: Tensor) -> Times | None:
     """The times of all calls of a kind; None where one fails, for lack of memory or as the call itself will say."""
     if shared not in _times:
         try:
-            _times[shared] = race(engine, stock)
+            _times[shared] = race(engine, stock, input)
         except (MemoryError, RuntimeError, TypeError, ValueError):
             return None
     return _times[shared]
 
 
-def race(engine: Run, stock: Run) -> Times:
-    """Run both in turn, and take the least time of each: what disturbs a run makes it longer, never shorter."""
+def race(engine: Run, stock: Run, input: Tensor) -> Times:
+    """Run both in turn, and take the least time of each: what disturbs a run makes it longer, never shorter.
+
+    The input is in the caches, as what was computed last is, and nothing else.
+    """
     _ = engine()  # packs
     _ = stock()
+    other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
+    given = input.detach()
     best = [float("inf")] * 2
     begun = time.perf_counter()
     for number in range(MOST_ROUNDS):
         for which, run in enumerate((engine, stock)):
+            _ = other.max(), given.sum()
             before = time.perf_counter()
             _ = run()
             best[which] = min(best[which], time.perf_counter() - before)

@@ -199,6 +199,11 @@ def is_eager() -> bool:
     )
 
 
+def is_in_onnx_export() -> bool:
+    """Whether `torch.onnx` exports: with a tracer or a mode, and its own answer takes long."""
+    return not is_eager() and torch.onnx.is_in_onnx_export()
+
+
 class Quiet(TorchFunctionMode):
     """A mode that only says which implementation computes: what is fused beneath it need not be shown to it."""
 

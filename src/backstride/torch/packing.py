@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from backstride.layout import AnyArray, DataFormat
-from backstride.native import same_bytes, watched
+from backstride.native import copied, same_bytes, watched
 
 LEAST_WATCHED = 1 << 17  # bytes from which on the system is asked: it takes a microsecond
 HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
@@ -52,7 +52,7 @@ class Snapshot(NamedTuple):
 
     place: Place
     contents: Any = None
-    """A copy, the memory itself where the system watches it, or its owner where nobody else can write to it."""
+    """What says whether the memory stayed, or a copy, or its owner where nobody else can write to it."""
 
 
 class _Entry(NamedTuple):
@@ -91,7 +91,7 @@ def snapshot(tensor: Tensor) -> Snapshot:
     found = _private.get(id(tensor))
     if found is not None and owns(found, tensor) and not tensor.is_inference():  # such tensors count no changes
         return Snapshot(_place(tensor), found)
-    return Snapshot(_place(tensor), _watched(tensor) or _memory(tensor).copy())
+    return Snapshot(_place(tensor), _remembered(tensor) or _memory(tensor).copy())
 
 
 def unchanged(tensor: Tensor, then: Snapshot) -> bool:
@@ -113,9 +113,14 @@ def keep_private(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def is_private(tensor: Tensor) -> bool:
+    """Whether nobody but this package writes to a tensor."""
+    return id(tensor) in _private
+
+
 def is_kept(weight: Tensor) -> bool:
     """Whether a weight is there in the next call, too: a parameter, or one that is made and kept here."""
-    return isinstance(weight, nn.Parameter) or id(weight) in _private
+    return isinstance(weight, nn.Parameter) or is_private(weight)
 
 
 def make_public(tensor: Tensor) -> None:
@@ -182,9 +187,9 @@ def derived(
     owner, found = _derived.get(key, (None, None))
     if owner is None or not owns(owner, weight):
         owner, found = owner_of(weight, lambda _: _derived.pop(key, None)), None
-    places = tuple(None if source is None else _place(source) for source in sources)
     if found is not None and found.tensors and found.settings == settings and _same(sources, found.snapshots):
         return found.tensors
+    places = tuple(None if source is None else _place(source) for source in sources)
     stays = found is None or (not found.tensors and found.settings == (settings, places))
     snapshots = tuple(None if source is None else snapshot(source) for source in sources) if stays else ()
     with torch.inference_mode(mode=False), torch.no_grad():
@@ -229,12 +234,15 @@ def _place(tensor: Tensor) -> Place:
     return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
 
 
-def _watched(tensor: Tensor) -> Any:
-    """The pages of a tensor that is large enough, and all of its storage: others may write beside a part of one."""
-    size = tensor.numel() * tensor.itemsize
-    if size < LEAST_WATCHED or size != tensor.untyped_storage().nbytes():
+def _remembered(tensor: Tensor) -> Any:
+    """What says whether the memory of a tensor stayed; None where it does not cover its storage.
+
+    Others may write beside a part of a storage, which leaves marks on its pages.
+    """
+    address, size, storage = tensor.data_ptr(), tensor.numel() * tensor.itemsize, tensor.untyped_storage()
+    if size != storage.nbytes() or address != storage.data_ptr():
         return None
-    return watched(tensor.data_ptr(), size)
+    return (watched(address, size) if size >= LEAST_WATCHED else None) or copied(address, size)
 
 
 def _memory(tensor: Tensor) -> AnyArray:

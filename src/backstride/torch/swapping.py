@@ -24,6 +24,7 @@ from backstride.torch.fusion import (
     can_fold,
     folded,
     is_method,
+    keep_norm,
     runs_only,
     slope_of,
     sources_of,
@@ -31,9 +32,15 @@ from backstride.torch.fusion import (
 )
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
-from backstride.torch.measured import parts_are_faster, prefers_stock, stock_function_is_faster, stock_is_faster
+from backstride.torch.measured import (
+    parts_are_faster,
+    prefers_parts,
+    prefers_stock,
+    stock_function_is_faster,
+    stock_is_faster,
+)
 from backstride.torch.modules import OnEngine
-from backstride.torch.operators import Quiet, is_overridden, is_plain, unwatched
+from backstride.torch.operators import Quiet, is_in_onnx_export, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
 from backstride.torch.training import Trained
 
@@ -94,8 +101,10 @@ class Layer(Swapped, OnEngine):
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
         own: Any = self
-        if output_size is None and prefers_stock(own, input) and own._parameters.get("weight") is not None:
-            return own.original.forward(self, input)
+        if output_size is None and prefers_stock(own, input):
+            if own._parameters.get("weight") is not None:
+                return own.original.forward(self, input)
+            return self.by_stock(input, stable_weight(self), own.bias)
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
             return parent.forward(input, output_size)
@@ -160,16 +169,26 @@ class Learner(Measured, Trained):
 class Stock(Swapped, Trained):
     """A convolution of PyTorch's, which compiled graphs leave in the order that its data has, in inference."""
 
+    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super()._conv_forward(input, weight, bias)
+        return self.original._conv_forward(self, input, weight, bias)
+
 
 class Chain(Swapped):
     """A Sequential that takes batch norm and activation into the layer before them, in inference."""
 
     def forward(self: Any, input: Any) -> Any:
+        if torch.is_grad_enabled():
+            parent: Any = super()
+            return parent.forward(input)
         modules: list[Any] = list(self)
         value, position = input, 0
         while position < len(modules):
             module: Any = modules[position]
-            if _takes_in(module, value) and not parts_are_faster(
+            if prefers_parts(module, position, value):
+                value, position = module(value), position + 1
+            elif _takes_in(module, value) and not parts_are_faster(
                 module, position, value, partial(_fused, modules), modules
             ):
                 value, position = _fused(modules, position, value)
@@ -210,6 +229,7 @@ class Route(Quiet):
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
     """Give a module the class with another forward; a parametrised one keeps its parametrisations."""
     _set_base(module, lambda base: swapped_class(base, mixin))
+    keep_norm(module, keep=True)
 
 
 def unswap(module: nn.Module) -> bool:
@@ -217,6 +237,7 @@ def unswap(module: nn.Module) -> bool:
     if not isinstance(module, Swapped):
         return False
     _set_base(module, lambda base: cast("Any", base).original)
+    keep_norm(module, keep=False)
     for name in ("winograd", "measured"):
         _ = vars(module).pop(name, None)
     measured.forget(module)
@@ -257,7 +278,7 @@ def own_forward(module: nn.Module) -> bool:
 
 
 def _is_pytorchs(layer: Any, input: Tensor) -> bool:
-    exported = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+    exported = torch.compiler.is_exporting() or is_in_onnx_export()
     sizes = is_method(layer._output_padding, OUTPUT_PADDING)
     return exported or not sizes or is_overridden(input, *layer._parameters.values())
 
