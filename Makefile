@@ -87,11 +87,11 @@ architectures: $(STAMPS)/frameworks
 	$(INSTALL) --no-deps pytorchcv
 	$(BIN)/python -m backstride.survey --out docs/architectures.md --kept build/architectures.json
 
-## make bench            time real layers against nine ways to run them; writes benchmarks/results.md (an hour and a half)
+## make bench            time real layers against nine ways to run them; adds this processor to benchmarks/results.md (an hour and a half)
 bench: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/run.py --results
 
-## make bench-torch      time whole PyTorch models before and after accelerate; writes benchmarks/torch_results.md
+## make bench-torch      time whole PyTorch models before and after accelerate; adds this processor to benchmarks/torch_results.md
 bench-torch: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/torch_run.py --results
 

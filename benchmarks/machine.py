@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import re
+from collections.abc import Mapping
 from importlib import metadata
 
 import backstride as bs
@@ -24,6 +26,20 @@ def describe() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             words[package] = "not installed"
     return words
+
+
+def named(words: Mapping[str, str]) -> str:
+    """The name of a processor's files: what it calls itself, its family and model, and the cores that were used."""
+    cores = words.get("cores used", "1")
+    text = f"{words.get('processor', '')} {cores} {'core' if cores == '1' else 'cores'}".lower()
+    text = re.sub(r"\((r|tm|c)\)", " ", text).replace("cpu family", "family")
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:100]
+
+
+def titled(words: Mapping[str, str]) -> str:
+    """The processor in the heading of its page."""
+    cores = words.get("cores used", "1")
+    return f"{words.get('processor', 'a processor')}, {cores} {'core' if cores == '1' else 'cores'}"
 
 
 def _system() -> str:

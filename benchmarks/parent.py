@@ -21,10 +21,11 @@ SPECIAL = 300.0
 
 
 class Parent:
-    """A worker with a number of threads. Used in a `with` statement, after which the process is gone."""
+    """A worker with so many threads, on the layers of a file; used in a `with` statement, after which it is gone."""
 
-    def __init__(self, threads: int, runners: Iterable[str]) -> None:
+    def __init__(self, threads: int, runners: Iterable[str], file: Path) -> None:
         self.threads = threads
+        self._file = file
         self._runners = tuple(runners)
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -77,7 +78,7 @@ class Parent:
         count = str(self.threads)
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "NPROC": count, "OMP_NUM_THREADS": count}
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), count, ";".join(self._runners)],
+            [sys.executable, str(WORKER), count, ";".join(self._runners), str(self._file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,

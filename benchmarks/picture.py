@@ -13,8 +13,8 @@ MARKS = ("o", "D", "s", "^")
 COLOURS = ("#1f4e79", "#c55a11", "#548235", "#7030a0")
 
 
-def draw(records: Records, folder: Path) -> list[Path]:
-    """Write ratios.svg and ratios.png; nothing where matplotlib is missing or no layer was measured."""
+def draw(records: Records, page: Path) -> list[Path]:
+    """Write an SVG and a PNG beside a page; nothing where matplotlib is missing or no layer was measured."""
     counts = sorted({threads for _, variant, threads in records.cells if variant == "packed"})
     tables = {threads: records.table("packed", threads) for threads in counts}
     numbers = list(dict.fromkeys(cell.layer.number for table in tables.values() for cell in table))
@@ -49,7 +49,7 @@ def draw(records: Records, folder: Path) -> list[Path]:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(tables), frameon=False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    paths = [folder / "ratios.svg", folder / "ratios.png"]
+    paths = [page.with_suffix(".svg"), page.with_suffix(".png")]
     for path in paths:
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=130, metadata=metadata)

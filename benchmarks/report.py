@@ -1,7 +1,8 @@
-"""results.md and its picture, from the measurements alone."""
+"""A processor's page of results and its picture, from the measurements alone."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -9,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from goals import Goal, at_the_limit, causes, goals, mean, one_channel
-from layers import layers
+from machine import named, titled
 from peers import OURS, PEERS
 from picture import draw
 from problem import VARIANTS
 from records import Cell, Records
 
-CAUSES = Path(__file__).with_name("causes.toml")
-HEAD = """# Results
+HEAD = """# Results on {title}
 
-Written by `make bench`, from measurements on one machine; nothing here is entered by hand but the causes of
-shortfalls (causes.toml). Layers with their sources: layers.csv. Who is compared with whom: peers/\\_\\_init\\_\\_.py.
+Written by `make bench` from {name}.jsonl, which holds the quartiles of what was
+measured; nothing here is entered by hand but the causes of shortfalls, {name}-causes.toml.
+Layers with their sources: {file}. Who is compared with whom: ../peers/\\_\\_init\\_\\_.py.{more}
 
 The ratio is the best peer's time divided by ours, each in its best layout, float32, medians of interleaved turns; all
 arrays start at a cache line. All libraries share a process, and their threads look for more work on a processor of
@@ -28,21 +29,30 @@ A layer's limit is the longer of its useful work at the measured peak and of its
 measured rate of a copy of that size. Winograd needs fewer multiplications than the useful work counts, so it can
 pass 100 %.
 
-![Ratio to the best peer, layer by layer](ratios.svg)
+![Ratio to the best peer, layer by layer]({name}.svg)
 """
 
 
-def write_results(records: Records, folder: Path) -> list[Path]:
-    """Write results.md, ratios.svg and ratios.png; returns their paths."""
+def write_page(records: Records, folder: Path) -> list[Path]:
+    """Keep the measurements, and write the page of their processor and its picture; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = draw(records, folder)
-    path = folder / "results.md"
-    _ = path.write_text("\n".join(_parts(records)), encoding="utf-8")
-    return [path, *pictures]
+    path = folder / f"{named(records.machine)}.md"
+    kept = path.with_suffix(".jsonl")
+    _ = kept.write_text("".join(json.dumps(line) + "\n" for line in records.lines()), encoding="utf-8")
+    _ = path.write_text(page(records.kept(), folder), encoding="utf-8")
+    return [path, kept, *draw(records.kept(), path)]
 
 
-def _parts(records: Records) -> Iterable[str]:
-    yield HEAD
+def page(records: Records, folder: Path) -> str:
+    """The page, with the causes of shortfalls that stand in a folder."""
+    known = folder / f"{named(records.machine)}-causes.toml"
+    table: Any = tomllib.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    return "\n".join(_parts(records, table))
+
+
+def _parts(records: Records, known: Any) -> Iterable[str]:
+    more = "" if records.digest else " [All processors](../results.md)."
+    yield HEAD.format(file=records.file, title=titled(records.machine), name=named(records.machine), more=more)
     yield "## Machine\n"
     yield from grid(("", ""), [(name, words) for name, words in records.machine.items()])
     if records.limits:
@@ -59,14 +69,14 @@ def _parts(records: Records) -> Iterable[str]:
     yield from _goals(found)
     yield from _peers(records)
     yield from _special(records)
-    threads = sorted({cell.threads for cell in records.cells.values()})
+    threads = records.threads
     for count in threads:
         yield f"## Layers, {_threads(count)}\n"
         yield from _layers(records, count)
     for count in threads:
         yield from _gradients(records, count)
     yield from _left_out(records)
-    yield from _shortfalls(records, found)
+    yield from _shortfalls(records, found, known)
 
 
 def grid(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
@@ -84,8 +94,8 @@ def _threads(count: int) -> str:
 
 def _summary(records: Records) -> Iterable[Sequence[str]]:
     for variant in VARIANTS.values():
-        for threads in sorted({cell.threads for cell in records.cells.values()}):
-            ratios = [cell.ratio for cell in records.table(variant.name, threads) if cell.ratio is not None]
+        for threads in records.threads:
+            ratios = records.factors(variant.name, threads)
             if ratios:
                 below = sum(ratio < 1 for ratio in ratios)
                 yield (
@@ -147,7 +157,7 @@ def _layers(records: Records, threads: int) -> Iterable[str]:
         shown = (*(_time(cell, name) for name in OURS), f"{cell.layer.gflop / mine * 1e3:.0f}", limit, by)
         cells = [records.cells.get((cell.layer.number, name, threads)) for name in others]
         ratios = ["" if other is None else _ratio(other) for other in cells]
-        name = cell.layer.name + _changed(cell)
+        name = cell.layer.name + _changed(records, cell)
         rows.append((str(cell.layer.number), name, *shown, peer, _time(cell, peer), _ratio(cell), *ratios))
     yield from grid((*names, *(titles[name] for name in others)), rows)
 
@@ -160,9 +170,9 @@ def _ratio(cell: Cell) -> str:
     return "" if cell.ratio is None else f"{cell.ratio:.2f}"
 
 
-def _changed(cell: Cell) -> str:
+def _changed(records: Records, cell: Cell) -> str:
     """What was made smaller to bound the time."""
-    original = next(layer for layer in layers() if layer.number == cell.layer.number)
+    original = records.layer(cell.layer.number)
     words = "" if cell.layer.batch == original.batch else f" (batch {cell.layer.batch})"
     return words if cell.layer.big == original.big else f"{words} ({cell.layer.big} output channels)"
 
@@ -174,12 +184,12 @@ def _gradients(records: Records, threads: int) -> Iterable[str]:
     yield f"## Gradients against PyTorch's backward, {_threads(threads)}\n"
     cells = {(name, cell.layer.number): cell for name, table in tables.items() for cell in table}
     rows: list[Sequence[str]] = []
-    for layer in layers():
+    for layer in records.layers:
         pair = [cells.get((name, layer.number)) for name in tables]
         if any(cell is not None for cell in pair):
-            known = next(cell for cell in pair if cell is not None)
+            first = next(cell for cell in pair if cell is not None)
             shown = [word for cell in pair for word in _gradient(cell)]
-            rows.append((str(layer.number), layer.name + _changed(known), *shown))
+            rows.append((str(layer.number), layer.name + _changed(records, first), *shown))
     names = ("no.", "layer", "input: ours, ms", "ratio", "kernel: ours, ms", "ratio")
     yield from grid(names, rows)
 
@@ -227,13 +237,12 @@ def _goals(found: Sequence[Goal]) -> Iterable[str]:
     yield from grid(("goal", "threads", "measured", ""), rows)
 
 
-def _shortfalls(records: Records, found: Sequence[Goal]) -> Iterable[str]:
+def _shortfalls(records: Records, found: Sequence[Goal], known: Any) -> Iterable[str]:
     yield "## What falls short, and why\n"
     missed = [goal for goal in found if not goal.met]
     if not missed:
         yield "Nothing.\n"
         return
-    known = tomllib.loads(CAUSES.read_text(encoding="utf-8"))
     for threads, limits in records.limits.items():
         cells = records.table("packed", threads)
         if cells:
@@ -243,7 +252,7 @@ def _shortfalls(records: Records, found: Sequence[Goal]) -> Iterable[str]:
                 f"be {plain:.2f}; {tiled:.2f} if besides every layer that runs as Winograd tiles needed 16/9 times "
                 "fewer multiplications and nothing else.\n"
             )
-    reasons = {goal.words: known["goals"].get(goal.key, "") for goal in missed if goal.key}
+    reasons = {goal.words: known.get("goals", {}).get(goal.key, "") for goal in missed if goal.key}
     yield from grid(("goal", "cause"), list(reasons.items()))
     rows = list(causes(known, (one for goal in missed for one in goal.short)))
     if rows:

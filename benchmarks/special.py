@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from layers import layers
+from layers import Layer, layers
 from peers import torch as torch_peer
 from problem import VARIANTS, Problem
 from timing import timed
@@ -21,18 +21,19 @@ import backstride as bs
 Row = dict[str, Any]
 LENGTHS = tuple(500 * (i + 1) for i in range(10))
 ALIKE = 3  # lengths for each of these
-FIRST_CALLS = (3, 22, 28, 45, 58, 69, 76, 97)
+STFT = Layer(0, "inverse STFT", 1, 1026, 1, (500,), (1024,), (256,), ((0, 0),), 1, "pytorch/pytorch#120982")
+FIRST_CALLS = (3, 22, 28, 45, 58, 69, 76, 97)  # of the project's own layers.csv
 
 
 def varying_length(threads: int) -> list[Row]:
     """pytorch/pytorch#120982: an inverse STFT of 1026 channels, k 1024, s 256, on lengths that never come again."""
     bs.set_num_threads(threads)
     random = np.random.default_rng(0)
-    kernel = random.standard_normal((1024, 1, 1026), np.float32)
-    plan = bs.plan(kernel, strides=256)
-    inputs = [random.standard_normal((1, n + more, 1026), np.float32) for n in LENGTHS for more in range(ALIKE)]
+    kernel = random.standard_normal((*STFT.kernel, STFT.big, STFT.small), np.float32)
+    plan = bs.plan(kernel, strides=STFT.strides)
+    inputs = [random.standard_normal((1, n + more, STFT.small), np.float32) for n in LENGTHS for more in range(ALIKE)]
     rows = _lengths("ours", [partial(plan, x) for x in inputs])
-    torch = torch_peer._torch(Problem(layers()[0], VARIANTS["packed"], threads))  # noqa: SLF001
+    torch = torch_peer._torch(Problem(STFT, VARIANTS["packed"], threads))  # noqa: SLF001
     if torch is None:
         return rows
     weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(2, 1, 0)))
@@ -40,7 +41,7 @@ def varying_length(threads: int) -> list[Row]:
 
     def run(x: Any) -> Any:
         with torch.inference_mode():
-            return torch.nn.functional.conv_transpose1d(x, weight, stride=256)
+            return torch.nn.functional.conv_transpose1d(x, weight, stride=STFT.strides)
 
     return rows + _lengths("torch", [partial(run, x) for x in tensors])
 

@@ -22,7 +22,7 @@ Builder = Callable[[bool], tuple[nn.Module, tuple[Tensor, ...]]]
 class Entry:
     """A model's name, how to build it with its inputs, its source, and whether decoding is most of its work.
 
-    `build_step` gives smaller data for a training step, `step` says which.
+    `build_step` gives smaller data for a training step, `step` says which. `autocast`: it runs under that, to bfloat16.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Entry:
     decoder_heavy: bool = True
     build_step: Builder | None = None
     step: str = ""
+    autocast: bool = False
 
     @property
     def trained(self) -> str:

@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from records import mend, write
+
 PREPARING, MEASURING = 90.0, 300.0  # seconds
 
 
@@ -25,7 +27,7 @@ class Job:
     """What is measured: a part of a model, by which runners."""
 
     part: str
-    model: int
+    model: str
     threads: int
     runners: tuple[str, ...]
     seconds: float
@@ -91,22 +93,36 @@ def _listen(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any]])
 
 
 class Kept:
-    """Rows that were measured, in a file of lines that a later run goes on with."""
+    """Rows that were measured on a processor, in a file of lines that a later run goes on with.
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
-        self._path = path
+    Raises ValueError where the file is no such one, or of another processor.
+    """
+
+    def __init__(self, path: Path, *, resume: bool, processor: str) -> None:
+        self._path, self._processor = path, processor
         if not resume:
             path.unlink(missing_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self._known: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
+        mend(path)
+        self._known: dict[str, dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                row = json.loads(line)
+                self._known[row["key"]], where = row, row["processor"]
+            except (ValueError, KeyError, TypeError):
+                message = f"it holds no measurements of this form ({line[:40]}); run without --resume"
+                raise ValueError(message) from None
+            if where != processor:
+                message = f"it was measured on {where}; run without --resume"
+                raise ValueError(message)
+
+    def __contains__(self, job: Job) -> bool:
+        return job.key in self._known
 
     def row(self, job: Job) -> dict[str, Any]:
         """The measurement of a row, made where there is none yet."""
-        if job.key not in self._known:
-            self._known[job.key] = row = measured(job)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                _ = file.write(json.dumps(row) + "\n")
+        if job not in self:
+            self._known[job.key] = row = {**measured(job), "processor": self._processor}
+            write(self._path, row)
         return self._known[job.key]
 
 

@@ -1,10 +1,11 @@
 """Times whole PyTorch models before and after `accelerate`, against every other way to run them on a CPU.
 
     python benchmarks/torch_run.py                              all models, inference and one training step
-    python benchmarks/torch_run.py --models 0,4 --threads 1     some of them
-    python benchmarks/torch_run.py --without compile,OpenVINO   without some runners
-    python benchmarks/torch_run.py --parts training --results   part of it; written to torch_results.md
-    python benchmarks/torch_run.py --resume --results           go on where the last run was stopped
+    python benchmarks/torch_run.py --models 0,BigVGAN --threads 1    some of them, by number or by a part of the name
+    python benchmarks/torch_run.py --without compile,OpenVINO        without some runners
+    python benchmarks/torch_run.py --parts training --results        part of it; written to this processor's page
+    python benchmarks/torch_run.py --resume --results                go on where the last run was stopped
+    python benchmarks/torch_run.py --resume --results --at-most 80   and stop after 80 s; exit code 3 if some are left
 
 Three tables: inference of whole models; their transposed convolutions alone, each timed on the input that it gets
 in the model and summed; and one training step (forward, backward, SGD). Median of interleaved runs in
@@ -16,35 +17,34 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib
-import importlib.util
-import io
+import dataclasses
+import math
+import re
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from machine import describe
 from rich.console import Console
 from rich.progress import track
 from timing import settle, spread
-from torch import Tensor, nn
+from torch import nn
 from torch_models import Entry
+from torch_overview import OURS, PARTS, Time, geomean, plain, ratio
 from torch_published import MODELS
 from torch_rows import Job, Kept
-from torch_table import OURS, PARTS, Time, geomean, keep, ratio
+from torch_runners import RUNNERS, TRAINED, Inputs, Run, prepared, training
+from torch_table import keep
 
 import backstride as bs
-import backstride.torch as bt
 
-Run = Callable[[], Any]
 Say = Callable[[str], None]
-Inputs = tuple[Tensor, ...]
 SLOW = 0.3  # seconds of a run from which on the one before it does not matter
 LEAST_ROUNDS, LEAST_SLOW_ROUNDS = 5, 3
+UNFINISHED = 3  # exit code
 RAW = Path(__file__).parents[1] / "build" / "torch_times.jsonl"
 
 
@@ -55,23 +55,28 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     which spin for a while, do not count against it.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        before = time.perf_counter()
-        _ = run()
-        if time.perf_counter() - before < SLOW:
+    last = {name: seconds_of(run) for name, run in runs.items()}
+    for name, run in runs.items():
+        if last[name] < SLOW:
             _ = run()
     started = time.perf_counter()
     rounds = LEAST_ROUNDS
     while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < rounds:
         for name, run in runs.items():
             _ = settle()  # threads of the runner before
-            if not times[name] or times[name][-1] < SLOW:
+            if last[name] < SLOW:
                 _ = run()
-            before = time.perf_counter()
-            _ = run()
-            times[name].append(time.perf_counter() - before)
+            last[name] = seconds_of(run)
+            times[name].append(last[name])
         rounds = LEAST_SLOW_ROUNDS if min(seen[-1] for seen in times.values()) > SLOW else LEAST_ROUNDS
     return times
+
+
+def seconds_of(run: Run) -> float:
+    """How long a call takes."""
+    before = time.perf_counter()
+    _ = run()
+    return time.perf_counter() - before
 
 
 def quiet(name: str) -> None:
@@ -79,132 +84,7 @@ def quiet(name: str) -> None:
     _ = name
 
 
-def eager(model: nn.Module, inputs: Inputs) -> Run:
-    """PyTorch as it comes."""
-    return inference(model, inputs)
-
-
-def channels_last(model: nn.Module, inputs: Inputs) -> Run | None:
-    """PyTorch with model and data in channels-last memory format, where the rank has one."""
-    changed = last(model, inputs)
-    return None if changed is None else inference(*changed)
-
-
-def compiled(model: nn.Module, inputs: Inputs) -> Run:
-    """torch.compile's Inductor."""
-    return inference(torch.compile(model), inputs)
-
-
-def accelerated(model: nn.Module, inputs: Inputs) -> Run:
-    """Ours."""
-    return inference(bt.accelerate(model).model, inputs)
-
-
-def trusting(model: nn.Module, inputs: Inputs) -> Run:
-    """Ours, which compares no bytes of weights: as the runtimes that hold weights fixed."""
-    return inference(bt.accelerate(model, trust=True).model, inputs)
-
-
-def trusting_last(model: nn.Module, inputs: Inputs) -> Run | None:
-    """The same with model and data in channels-last memory format, where the rank has one."""
-    changed = last(model, inputs)
-    return None if changed is None else trusting(*changed)
-
-
-def accelerated_compiled(model: nn.Module, inputs: Inputs) -> Run:
-    """Ours inside torch.compile."""
-    return inference(torch.compile(bt.accelerate(model).model), inputs)
-
-
-def onnxruntime(model: nn.Module, inputs: Inputs) -> Run | None:
-    """ONNX Runtime's CPU provider."""
-    if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
-        return None
-    runtime: Any = importlib.import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(exported(model, inputs), options, providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-    feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-    return lambda: session.run(None, feed)
-
-
-def openvino(model: nn.Module, inputs: Inputs) -> Run | None:
-    """OpenVINO's CPU plugin in float32."""
-    if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("onnx") is None:
-        return None
-    vino: Any = importlib.import_module("openvino")
-    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    core = vino.Core()
-    request = core.compile_model(core.read_model(exported(model, inputs)), "CPU", settings).create_infer_request()
-    arrays = [tensor.numpy() for tensor in inputs]
-    return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
-
-
-RUNNERS: dict[str, Callable[[nn.Module, Inputs], Run | None]] = {
-    "eager": eager,
-    "channels last": channels_last,
-    "compile": compiled,
-    "ONNX Runtime": onnxruntime,
-    "OpenVINO": openvino,
-    "accelerate": accelerated,
-    "accelerate + trust": trusting,
-    "accelerate + trust + channels last": trusting_last,
-    "accelerate + compile": accelerated_compiled,
-}
-TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + channels last", "accelerate + compile")
-
-
-def inference(model: Any, inputs: Inputs) -> Run:
-    """A call of the model without gradients."""
-
-    def run() -> Any:
-        with torch.no_grad():
-            return model(*inputs)
-
-    return run
-
-
-def training(name: str, model: nn.Module, inputs: Inputs) -> Run | None:
-    """One step of SGD on the mean square of the result."""
-    if name.endswith("channels last"):
-        changed = last(model, inputs)
-        if changed is None:
-            return None
-        model, inputs = changed
-    model = bt.accelerate(model).model if name in OURS else model
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
-    call: Any = torch.compile(model) if name.endswith("compile") else model
-
-    def run() -> None:
-        optimizer.zero_grad()
-        call(*inputs).square().mean().backward()
-        optimizer.step()
-
-    return run
-
-
-def last(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:
-    """Model and inputs in channels-last memory format."""
-    forms = {4: torch.channels_last, 5: torch.channels_last_3d}
-    form = forms.get(inputs[0].dim())
-    if form is None:
-        return None
-    rank = inputs[0].dim()  # others, as the latent of a style, have no such format
-    changed = tuple(tensor.contiguous(memory_format=form) if tensor.dim() == rank else tensor for tensor in inputs)
-    return model.to(memory_format=form), changed
-
-
-def exported(model: nn.Module, inputs: Inputs) -> bytes:
-    """The model as ONNX."""
-    target = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(model, inputs, target, dynamo=False)
-    return target.getvalue()
-
-
-def layers(model: nn.Module, inputs: Inputs) -> list[tuple[nn.Module, Inputs]]:
+def layers(model: nn.Module, inputs: Inputs, *, autocast: bool = False) -> list[tuple[nn.Module, Inputs]]:
     """Each transposed convolution with the input that it gets in the model."""
     found: list[tuple[nn.Module, Inputs]] = []
     kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -213,7 +93,7 @@ def layers(model: nn.Module, inputs: Inputs) -> list[tuple[nn.Module, Inputs]]:
         for module in model.modules()
         if isinstance(module, kinds)
     ]
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         _ = model(*inputs)
     for handle in handles:
         handle.remove()
@@ -228,40 +108,39 @@ def build(entry: Entry, *, small: bool, step: bool = False) -> tuple[nn.Module, 
 
 
 def time_inference(
-    model: nn.Module, inputs: Inputs, names: Iterable[str], seconds: float, say: Say = quiet
+    model: nn.Module, inputs: Inputs, job: Job, say: Say = quiet, *, autocast: bool = False
 ) -> dict[str, list[float]]:
     """The times of every runner on its own copy of a model."""
     made: dict[str, Run | None] = {}
-    for name in names:
+    for name in job.runners:
         say(name)
-        made[name] = called(RUNNERS[name](copy.deepcopy(model), inputs))
+        made[name] = called(prepared(name, copy.deepcopy(model), inputs, autocast=autocast))
     say("")
-    return measure({name: run for name, run in made.items() if run is not None}, seconds)
+    return measure({name: run for name, run in made.items() if run is not None}, job.seconds)
 
 
 def time_layers(
-    model: nn.Module, inputs: Inputs, names: Iterable[str], seconds: float, say: Say = quiet
+    model: nn.Module, inputs: Inputs, job: Job, say: Say = quiet, *, autocast: bool = False
 ) -> dict[str, list[float]]:
     """The same for the transposed convolutions alone: medians of the layers, summed."""
     totals: dict[str, float] = {}
-    alone = [name for name in names if not name.endswith("compile")]  # nothing is there to be joined
-    for layer, given in layers(model, inputs):
-        for name, times in time_inference(layer, given, alone, seconds / 4, say).items():
+    names = tuple(name for name in job.runners if not name.endswith("compile"))  # nothing is there to be joined
+    alone = dataclasses.replace(job, runners=names, seconds=job.seconds / 4)
+    for layer, given in layers(model, inputs, autocast=autocast):
+        for name, times in time_inference(layer, given, alone, say, autocast=autocast).items():
             totals[name] = totals.get(name, 0) + statistics.median(times)
     return {name: [total] * 2 for name, total in totals.items()}
 
 
-def time_training(
-    entry: Entry, names: Iterable[str], seconds: float, *, small: bool, say: Say = quiet
-) -> dict[str, list[float]]:
+def time_training(entry: Entry, job: Job, say: Say = quiet) -> dict[str, list[float]]:
     """The times of one training step."""
     made: dict[str, Run | None] = {}
-    for name in names:
+    for name in job.runners:
         say(name)
-        model, inputs = build(entry, small=small, step=True)
-        made[name] = called(training(name, model.train(), inputs))
+        model, inputs = build(entry, small=job.small, step=True)
+        made[name] = called(training(name, model.train(), inputs, autocast=entry.autocast))
     say("")
-    return measure({name: run for name, run in made.items() if run is not None}, seconds)
+    return measure({name: run for name, run in made.items() if run is not None}, job.seconds)
 
 
 def called(run: Run | None) -> Run | None:
@@ -281,75 +160,117 @@ def row(threads: int, part: str, name: str, times: dict[str, list[float]]) -> li
 
 
 def summary(times: list[Time], what: str) -> None:
-    """The geometric mean and the worst."""
+    """The geometric mean and the worst, of the fastest of ours and of plain `accelerate`."""
     models = dict.fromkeys(entry.model for entry in times)
-    tables = ({entry.runner: entry.milliseconds for entry in times if entry.model == model} for model in models)
-    ratios = [ratio(table)[1] for table in tables]
-    below = sum(factor < 1 for factor in ratios)
-    print(f"{what}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: {below} of {len(ratios)}\n")
+    tables = [{entry.runner: entry.milliseconds for entry in times if entry.model == model} for model in models]
+    stock = "the better of eager and channels last to plain accelerate"
+    alone = [factor for table in tables if (factor := plain(table)) is not None]
+    for words, ratios in ((what, [ratio(table)[1] for table in tables]), (f"{what}, {stock}", alone)):
+        if ratios:
+            below = sum(factor < 1 for factor in ratios)
+            print(f"{words}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: {below} of {len(ratios)}")
+    print()
 
 
 def timed(job: Job, say: Say = quiet) -> dict[str, list[float]]:
     """The times of one row; `say` is told each runner before it is prepared, and an empty name before all are timed."""
     torch.set_num_threads(job.threads)
     bs.set_num_threads(job.threads)
-    entry = MODELS[job.model]
+    entry = next(entry for entry in MODELS if entry.name == job.model)
     if job.part == "training":
-        return time_training(entry, job.runners, job.seconds, small=job.small, say=say)
+        return time_training(entry, job, say)
     time_part = time_inference if job.part == "inference" else time_layers
-    return time_part(*build(entry, small=job.small), job.runners, job.seconds, say)
+    return time_part(*build(entry, small=job.small), job, say, autocast=entry.autocast)
 
 
-def arguments() -> tuple[argparse.Namespace, list[int], list[str], list[str]]:
-    """The words of the command line; the models, parts and runners that they choose."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _ = parser.add_argument("--models", help="numbers joined by commas; all by default")
+def arguments() -> tuple[argparse.Namespace, Kept]:
+    """The words of the command line, with what they choose, and what was measured already."""
+    listed = "\n".join(f"  {number:>2} {entry.name}" for number, entry in enumerate(MODELS))
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, epilog=f"models:\n{listed}")
+    _ = parser.add_argument("--models", help="numbers or parts of names joined by commas; all by default")
     _ = parser.add_argument("--parts", default=",".join(PARTS), help="of inference, layers, training")
     _ = parser.add_argument("--without", default="", help="runners to leave out, joined by commas")
-    _ = parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of every runner")
+    _ = parser.add_argument("--threads", default=str(torch.get_num_threads()), help="of every runner, joined by commas")
     _ = parser.add_argument("--seconds", type=float, default=0.7, help="for each runner of each model")
     _ = parser.add_argument("--small", action="store_true", help="tiny versions, to see that everything runs")
     _ = parser.add_argument("--raw", type=Path, default=RAW, help="file of measurements, started anew")
     _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
-    _ = parser.add_argument("--results", action="store_true", help="keep the times, write torch_results.md")
+    _ = parser.add_argument("--at-most", type=float, default=math.inf, help="seconds; nothing new begins after them")
+    _ = parser.add_argument("--results", action="store_true", help="keep the times, write the processor's page")
+    _ = parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where --results writes")
     words = parser.parse_args()
     left_out = {name for name in words.without.split(",") if name}
     if unknown := sorted(left_out - set(RUNNERS)):
         parser.error(f"`--without` (={words.without}) names no runner {unknown[0]!r}; legal are {', '.join(RUNNERS)}")
-    parts = words.parts.split(",")
-    if not set(parts) <= set(PARTS):
-        parser.error(f"`--parts` (={words.parts}) must be some of {', '.join(PARTS)}, joined by commas")
-    numbers = range(len(MODELS)) if words.models is None else [int(n) for n in words.models.split(",") if n.isdigit()]
-    chosen = [number for number in numbers if number < len(MODELS)]
-    if not chosen or set(OURS) <= left_out:
-        parser.error(f"`--models` (={words.models}) must name some of 0 to {len(MODELS) - 1}, and one of ours must run")
-    return words, chosen, parts, [name for name in RUNNERS if name not in left_out]
+    if set(OURS) & set(RUNNERS) <= left_out or set(RUNNERS) - set(OURS) <= left_out:
+        parser.error(f"`--without` (={words.without}) must leave one of ours and one other runner")
+    words.parts = words.parts.split(",")
+    if not set(words.parts) <= set(PARTS):
+        parser.error(f"`--parts` (={','.join(words.parts)}) must be some of {', '.join(PARTS)}, joined by commas")
+    if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", words.threads):
+        parser.error(f"`--threads` (={words.threads}) must be numbers from 1 to 999, joined by commas")
+    words.threads = list(dict.fromkeys(map(int, words.threads.split(","))))
+    words.chosen = list(MODELS)
+    if words.models is not None:
+        found = {word: named(word) for word in words.models.split(",")}
+        if wrong := [word for word, entries in found.items() if not entries]:
+            last = len(MODELS) - 1
+            parser.error(
+                f"`--models` (={words.models}) names no model {wrong[0]!r}; legal are 0 to {last} and parts of names"
+            )
+        words.chosen = [entry for entry in MODELS if any(entry in entries for entries in found.values())]
+    words.runners = tuple(name for name in RUNNERS if name not in left_out)
+    try:
+        return words, Kept(words.raw, resume=words.resume, processor=describe()["processor"])
+    except ValueError as error:
+        parser.error(f"`--raw` (={words.raw}): {error}")
 
 
-def main() -> None:
+def named(word: str) -> list[Entry]:
+    """The models that a number or a part of a name means."""
+    if word.isdigit():
+        return list(MODELS[int(word) : int(word) + 1])
+    return [entry for entry in MODELS if word and word.lower() in entry.name.lower()]
+
+
+def main() -> int:
     """Print the tables."""
-    words, chosen, parts, names = arguments()
-    kept = Kept(words.raw, resume=words.resume)
-    print(f"threads {words.threads}: milliseconds, median ± half the distance of the quartiles")
-    for part in parts:
-        print(PARTS[part])
-        found: list[Time] = []
-        hidden = not sys.stderr.isatty()
-        runners = tuple(name for name in TRAINED if name in names or name not in RUNNERS)
-        for number in track(chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
-            entry, given = MODELS[number], runners if part == "training" else tuple(names)
-            measurement = kept.row(Job(part, number, words.threads, given, words.seconds, words.small))
-            name = entry.trained if part == "training" else entry.name
-            found += row(words.threads, part, name, measurement["times"])
-            for runner, reason in measurement["dropped"].items():
-                print(f"{'':27} without {runner}: {reason}", flush=True)
-            if words.results and not words.small:
-                keep(found)
-        summary(found, part)
-        heavy = {MODELS[number].trained for number in chosen if MODELS[number].decoder_heavy}
-        if part == "training" and heavy:
-            summary([time for time in found if time.model in heavy], "training, decoder-heavy models")
+    words, kept = arguments()
+    until = time.perf_counter() + words.at_most
+    for threads in words.threads:
+        print(f"threads {threads}: milliseconds, median ± half the distance of the quartiles")
+        for part in words.parts:
+            print(PARTS[part])
+            if not table(words, kept, threads, part, until):
+                print(f"stopped after {words.at_most:g} s; the same words with --resume go on")
+                return UNFINISHED
+    return 0
+
+
+def table(words: argparse.Namespace, kept: Kept, threads: int, part: str, until: float) -> bool:
+    """Measure and print one table; whether time was left for all of it."""
+    found: list[Time] = []
+    hidden = not sys.stderr.isatty()
+    trained = tuple(name for name in TRAINED if name in words.runners or name not in RUNNERS)
+    for entry in track(words.chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
+        runners = trained if part == "training" else words.runners
+        job = Job(part, entry.name, threads, runners, words.seconds, words.small)
+        if job not in kept and time.perf_counter() > until:
+            return False
+        measurement = kept.row(job)
+        name = entry.trained if part == "training" else entry.name
+        found += row(threads, part, name, measurement["times"])
+        for runner, reason in measurement["dropped"].items():
+            print(f"{'':27} without {runner}: {reason}", flush=True)
+        if words.results and not words.small:
+            _ = keep(found, words.folder)
+    summary(found, part)
+    heavy = {entry.trained for entry in words.chosen if entry.decoder_heavy}
+    if part == "training" and heavy:
+        summary([time for time in found if time.model in heavy], "training, decoder-heavy models")
+    return True
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,16 +11,17 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import ours
-from layers import Layer, layers
+from layers import Layer, table
 from peers import makers
 from problem import VARIANTS, Problem
 from special import SPECIAL
 from timing import measure
 
-WARM_UP = 28  # a small layer that everybody can express
+WARM_UP = Layer(0, "small", 1, 21, 21, (16, 16), (4, 4), (2, 2), ((0, 0), (0, 0)), 1, "one that everybody can express")
 
 
 def main() -> None:
@@ -35,8 +36,8 @@ def main() -> None:
     def tell(**event: Any) -> None:
         print(json.dumps(event), file=events, flush=True)
 
-    known = {layer.number: layer for layer in layers()}
-    warm_up(sys.argv[2].split(";"), known[WARM_UP], threads)
+    known = {layer.number: layer for layer in table(Path(sys.argv[3])).layers}
+    warm_up(sys.argv[2].split(";"), WARM_UP, threads)
     tell(kind="ready")
     for line in sys.stdin:
         job = json.loads(line)
