@@ -170,6 +170,15 @@ std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilatio
     return names;
 }
 
+// Cycles of one thread by each algorithm, in the order of the fields of Cost.
+template <typename Scalar>
+std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target, const Rates& rates) {
+    std::vector<std::pair<std::string, std::array<double, 5>>> result;
+    for (const auto& [algorithm, cost] : predictions(p, kernels_of<Scalar>(target), rates))
+        result.push_back({algorithms[static_cast<int>(algorithm)], {cost.products, cost.steps, cost.weights, cost.transforms, cost.data}});
+    return result;
+}
+
 template <typename Scalar>
 using Strided = nb::ndarray<Scalar, nb::device::cpu>;
 
@@ -418,6 +427,20 @@ NB_MODULE(_native, module) {
         },
         "name"_a, "working_sets"_a, "seconds"_a);
     module.def("algorithms", algorithm_names, "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a);
+    module.def("nominal_rates", [](const std::string& name) {
+        const Rates r = nominal_rates(kernels_of<float>(name).lanes * 4);
+        return std::array<double, 8>{r.multiply_adds, r.loads, r.second, r.third, r.memory, r.first_size, r.second_size, r.third_size};
+    }, "name"_a);
+    module.def(
+        "predictions",
+        [](Index batch, Index groups, Index small, Index big, Axes input, Axes output, Axes kernel, Axes strides, Axes dilation, Axes before,
+           const std::string& target, bool twice, const std::array<double, 8>& r) {
+            const Problem p{batch, groups, small, big, input, output, kernel, strides, dilation, before};
+            const Rates rates{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]};
+            return twice ? predicted<double>(p, target, rates) : predicted<float>(p, target, rates);
+        },
+        "batch"_a, "groups"_a, "small"_a, "big"_a, "input"_a, "output"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "target"_a, "twice"_a,
+        "rates"_a);
     module.def(
         "same_bytes",
         [](nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> a, nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> b) {

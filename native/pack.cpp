@@ -142,113 +142,12 @@ void pack_depthwise(const Problem& p, Index lanes, const Scalar* w, Scalar* pack
     }
 }
 
-namespace {
-
-// Part of the outputs of an axis, and the tiles they are cut into.
-struct Stretch {
-    Axis axis;
-    Form form;
-};
-
-Stretch stretch(const Axis& whole, Index from, Index count, const Form& form) {
-    Stretch result{whole, form};
-    result.axis.count = count;
-    result.axis.start += from * whole.stride;
-    for (Index& offset : result.axis.offsets) offset += from * whole.step;
-    return result;
-}
-
-// The ways to cut an axis into tiles: of one form, or of three outputs until the rest is a multiple of two.
-std::vector<std::vector<Stretch>> cuts(const Axis& axis, const Strand& longest, bool mixes) {
-    const auto taps = static_cast<Index>(longest.taps.size());
-    if (taps != 2) return {{{axis, {taps == 1 ? 1 : 2, taps}}}};
-    std::vector<std::vector<Stretch>> result{{{axis, {2, 2}}}, {{axis, {3, 2}}}};
-    const Index rest = (3 - axis.count % 3) % 3 * 2;
-    if (mixes && rest > 0 && axis.count > rest)
-        result.push_back({stretch(axis, 0, axis.count - rest, {3, 2}), stretch(axis, axis.count - rest, rest, {2, 2})});
-    return result;
-}
-
-// The share of meetings of outputs and taps that a plain product does not leave out.
-double inside(const Problem& p, const Sweep& sweep) {
-    double share = 1;
-    if (!images_inside(p, sweep)) return share;
-    for (const Axis& axis : sweep.axes) {
-        Index count = 0;
-        for (Index q = 0; q < axis.count; ++q)
-            for (const Index offset : axis.offsets) count += q * axis.step + offset >= 0 && q * axis.step + offset < axis.extent;
-        share *= static_cast<double>(count) / static_cast<double>(axis.count * static_cast<Index>(axis.taps.size()));
-    }
-    return share;
-}
-
-// Cycles of all images of one group, in vectors: products, and what the transforms load, add and store.
-template <typename Scalar>
-double cycles(const Problem& p, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms, Index lanes, Index& tiles) {
-    constexpr Index rows = 6;  // that are multiplied at once
-    constexpr double transform = 8;  // of a vector of weights, from memory
-    const auto& [outer, lines, columns] = sweep.axes;
-    Index own = outer.count * ((lines.count + forms.lines.outputs - 1) / forms.lines.outputs) *
-                ((columns.count + forms.columns.outputs - 1) / forms.columns.outputs) * p.batch;
-    tiles += own;
-    if (!side.transpose) own = (own + rows - 1) / rows * rows;
-    const auto vectors = static_cast<double>(padded(side.columns, lanes) / lanes), depth = static_cast<double>(side.depth);
-    const auto planes = static_cast<double>(forms.planes()), of_terms = static_cast<double>(terms.count());
-    double products = 0;
-    for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
-    // Along one axis, tiles are few cells, from far apart in memory.
-    const double turns = side.transpose && (forms.lines.outputs == 1 || forms.columns.outputs == 1) ? 2.4 : 1;
-    const double each = products * depth * vectors + turns * planes * (5 * of_terms * depth / static_cast<double>(lanes) + 8 * vectors);
-    const double once = side.transpose ? 0 : transform * planes * of_terms * depth * vectors;
-    // Of numbers that come from memory and go there, which a plain product does meanwhile.
-    constexpr double loading = 0.375, storing = 0.5;
-    const double of_tile = static_cast<double>(forms.lines.outputs * forms.columns.outputs);
-    const double moved = side.transpose ? 0 : of_tile * (loading * of_terms * depth + storing * static_cast<double>(side.columns));
-    return static_cast<double>(own) * (each + moved) + once * static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms));
-}
-
-}  // namespace
-
-template <typename Scalar>
-std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
-    std::vector<Tiled> found{{sweep, Forms()}};
-    if (side.depthwise || sweep.cells() == 0) return found;
-    const Terms terms(sweep, most_tile_taps);
-    if (terms.all.empty()) return found;
-    const Index fewest_tiles = side.transpose && terms.count() > 1 ? 24 : 12;  // that meet weights from memory
-    constexpr double packing = 20;  // of a vector of weights, from memory
-    const auto vectors = static_cast<double>(padded(side.columns, kernels.lanes) / kernels.lanes);
-    const double weights = static_cast<double>(sweep.taps() * side.depth) * vectors;
-    // Long runs of merged taps cost less.
-    const double each = merged_taps(p, side.transpose) > 1 ? 0.88 : 0.95;
-    double best = each * static_cast<double>(sweep.cells() * p.batch) * weights;
-    best *= inside(p, sweep);
-    if (!side.transpose) best += packing * weights;
-    if (forced) best = 1e300;
-    for (const auto& lines : cuts(sweep.axes[1], terms.lines.front(), !side.transpose))
-        for (const auto& columns : cuts(sweep.axes[2], terms.columns.front(), !side.transpose)) {
-            std::vector<Tiled> parts;
-            double cost = 0;
-            Index tiles = 0;
-            for (const Stretch& line : lines)
-                for (const Stretch& column : columns) {
-                    const Forms forms{line.form, column.form};
-                    if (!forms.tiled()) return found;
-                    parts.push_back({{{sweep.axes[0], line.axis, column.axis}}, forms});
-                    cost += cycles<Scalar>(p, side, parts.back().sweep, terms, forms, kernels.lanes, tiles);
-                }
-            if (cost < best && (tiles >= fewest_tiles || forced)) best = cost, found = parts;
-        }
-    return found;
-}
-
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
                                const Scalar*, Scalar*);                                                          \
     template void transform_weights<Scalar>(const Problem&, const Side&, const Term&, const Forms&, const Kernels<Scalar>&, \
                                             const Scalar*, const Patch&, Scalar*, Scalar*, Index);               \
-    template void pack_depthwise<Scalar>(const Problem&, Index, const Scalar*, Scalar*);                            \
-    template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
+    template void pack_depthwise<Scalar>(const Problem&, Index, const Scalar*, Scalar*);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

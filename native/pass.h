@@ -19,6 +19,8 @@ struct Forms {
 };
 
 constexpr std::size_t most_tile_taps = 3;  // along one axis
+constexpr Index panels_at_once = 4;  // that share the transformed input of a term
+constexpr Index block_rows = 168;  // of plain products: divisible by the rows of every tile, 6, 8, 12, 14
 constexpr Index long_line = 24;  // cells: most tiles of rows lie in one line, whose cells lie closer together than images
 
 // Whether rows are ordered cell by cell, the images of a cell beside each other, so that products over taps leave out
@@ -158,16 +160,5 @@ void transform_weights(const Problem& problem, const Side& side, const Term& ter
 // The weights of all sweeps of a depthwise kernel: tap by tap as they came, in whole vectors.
 template <typename Scalar>
 void pack_depthwise(const Problem& problem, Index lanes, const Scalar* w, Scalar* packed);
-
-// A sweep, or part of its outputs, and how it runs.
-struct Tiled {
-    Sweep sweep;
-    Forms forms;
-};
-
-// The cheapest tiles for a sweep, or F(1,1) where none pays, unless they are forced. Where weights are not stored, maps
-// are cut into parts of different tiles that leave less of them empty.
-template <typename Scalar>
-std::vector<Tiled> choose_tiles(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
 
 }  // namespace backstride

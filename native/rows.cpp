@@ -8,7 +8,6 @@
 namespace backstride {
 namespace {
 
-constexpr Index block_rows = 168;  // divisible by the rows of every tile: 6, 8, 12, 14
 constexpr Index padded_rows = block_rows + 16;
 constexpr Index most_taps = 64;               // whose pointers are laid out at once
 constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "buffer.h"
-#include "pass.h"
+#include "cost.h"
 
 namespace backstride {
 namespace {
@@ -16,7 +16,6 @@ constexpr Index planes_of_piece = 768 * 1024;     // with larger ones, of a part
 constexpr Index piece_in_cache = 256 * 1024;      // of weights that are transformed on the way, again for each block:
 constexpr Index many_rows = 2304;                 // over all planes of such a block
 constexpr Index fewest_rows = 24, most_rows = 96, row_step = 12;
-constexpr Index panels_at_once = 4;               // that share the transformed input of a term
 
 struct Tiling {
     Index lines, columns;  // tiles along the inner axes
@@ -29,15 +28,14 @@ Tiling tiling(const Sweep& sweep, const Forms& forms) {
     return {lines, columns, sweep.axes[0].count * lines * columns};
 }
 
-// How a block is cut: its rows, and the depth of a term that is transformed at once.
-struct Cut {
-    Index rows, depth;
-};
+}  // namespace
+
+Index tiles_of(const Problem& p, const Sweep& sweep, const Forms& forms) { return tiling(sweep, forms).per_image * p.batch; }
 
 template <typename Scalar>
-Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
+Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
-    const Index all = tiling(sweep, forms).per_image * p.batch;
+    const Index all = tiles_of(p, sweep, forms);
     if (side.passing) {
         constexpr Index width = 64;
         const Index depth = std::max<Index>(piece_in_cache / (forms.planes() * width * size) / 16 * 16, 16);
@@ -56,6 +54,8 @@ Cut cut(const Problem& p, const Side& side, const Sweep& sweep, const Forms& for
     return {std::clamp(planes_in_cache / std::max<Index>(1, each * depth) / 24 * 24, fewest_rows, most_rows), depth};
 }
 
+namespace {
+
 // The offset of an input cell from the start of its image, or -1 outside.
 Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
     const bool inside = i0 >= 0 && i0 < side.source[0] && i1 >= 0 && i1 < side.source[1] && i2 >= 0 && i2 < side.source[2];
@@ -66,7 +66,7 @@ Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
 
 template <typename Scalar>
 Index tile_blocks_of(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
-    const Index rows = tiling(sweep, forms).per_image * p.batch, size = cut<Scalar>(p, side, sweep, forms).rows;
+    const Index rows = tiles_of(p, sweep, forms), size = cut_of_tiles<Scalar>(p, side, sweep, forms).rows;
     return (rows + size - 1) / size;
 }
 
@@ -84,7 +84,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     const Problem& p = pass.problem;
     const Kernels<Scalar>& kernels = pass.kernels;
     const Tiling tiles = tiling(sweep, forms);
-    const auto [size, most_depth] = cut<Scalar>(p, side, sweep, forms);
+    const auto [size, most_depth] = cut_of_tiles<Scalar>(p, side, sweep, forms);
     const Index from = block * size, rows = std::min(tiles.per_image * p.batch - from, size);
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
@@ -185,6 +185,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                           \
+    template Cut cut_of_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);                  \
     template Index tile_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
     template Index tile_blocks<Scalar>(const Pass<Scalar>&, const Sweep&, const Forms&);                         \
     template void run_tiles<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);

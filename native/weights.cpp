@@ -34,39 +34,6 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Sc
     return finite.load();
 }
 
-bool depthwise(const Problem& p) { return p.groups > 1 && p.small == 1 && p.big == 1; }
-
-// Whether phases have several neighbouring taps on one of the inner axes, and not too many; taps of the outermost axis
-// are terms. More than a tile has are split into terms, too, which does not pay where zeros stand among them.
-bool tiles_fit(const Problem& p, const Stack& stack, Index lanes) {
-    Index most = 1;
-    for (std::size_t axis = 1; axis < 3; ++axis) {
-        const Index taps = (p.kernel[axis] - 1) / p.strides[axis] + 1;
-        if (taps > static_cast<Index>(most_strand_taps) || (p.dilation[axis] > 1 && p.kernel[axis] > 1)) return false;
-        most = std::max(most, taps);
-    }
-    return most > 1 && (most <= static_cast<Index>(most_tile_taps) || useful(p, stack, lanes) >= 0.8);
-}
-
-// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have several neighbouring taps on
-// one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
-template <typename Scalar>
-Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
-    if (choice.algorithm == Algorithm::definition) return choice.algorithm;
-    if (depthwise(p)) return Algorithm::depthwise;
-    if (!transpose) {
-        if (choice.algorithm == Algorithm::winograd) return choice.algorithm;
-        const bool may = choice.algorithm == Algorithm::automatic && choice.winograd && sizeof(Scalar) == 4;
-        return may && p.small >= 24 && p.big >= 24 ? Algorithm::winograd : Algorithm::phases;
-    }
-    if (choice.algorithm != Algorithm::automatic) return choice.algorithm;
-    const Stack stack = choose_stack(p, kernels.lanes, transpose);
-    const Index columns = p.big * stack[0] * stack[1] * stack[2];
-    if (choice.winograd && sizeof(Scalar) == 4 && p.small >= 24 && columns >= 24 && tiles_fit(p, stack, kernels.lanes)) return Algorithm::winograd;
-    if (p.groups == 1 && p.big <= 8 && useful(p, stack, kernels.lanes) < 0.8) return Algorithm::overlap;
-    return stack == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
-}
-
 // What a target cell without taps holds.
 template <typename Scalar>
 std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
@@ -205,18 +172,6 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
 
 }  // namespace
 
-std::vector<Algorithm> algorithms_for(const Problem& p, Index lanes, bool transpose) {
-    if (depthwise(p)) return {Algorithm::depthwise, Algorithm::definition};
-    if (!transpose) return {Algorithm::phases, Algorithm::definition};
-    std::vector<Algorithm> result{Algorithm::phases};
-    const Stack stack = choose_stack(p, lanes, transpose);
-    if (stack != Stack{1, 1, 1}) result.push_back(Algorithm::stacked);
-    if (tiles_fit(p, stack, lanes)) result.push_back(Algorithm::winograd);
-    if (p.groups == 1) result.push_back(Algorithm::overlap);
-    result.push_back(Algorithm::definition);
-    return result;
-}
-
 template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
                          const Scalar* w, bool borrow)
@@ -334,7 +289,7 @@ template <typename Scalar>
 bool Weights<Scalar>::multiplies_pairs() const {
     if constexpr (sizeof(Scalar) == 4) {
         const Index channels = transpose_ ? problem_.small : problem_.big;
-        if (channels % 2 || depthwise(halved(problem_))) return false;
+        if (channels % 2 || is_depthwise(halved(problem_))) return false;
         const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
         return sums && finite_ && pairs_of(kernels_) &&
                !(transpose_ && pairs_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));

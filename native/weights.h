@@ -9,24 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "choose.h"
 #include "correlate.h"
 #include "direct.h"
 #include "overlap.h"
 #include "pass.h"
 
 namespace backstride {
-
-// How conv_transpose is computed; `automatic` chooses by the kernel alone (see algorithm_of).
-enum class Algorithm : int { automatic, phases, stacked, winograd, overlap, depthwise, definition };
-
-// What may be forced for a kernel.
-std::vector<Algorithm> algorithms_for(const Problem& problem, Index lanes, bool transpose);
-
-struct Choice {
-    Algorithm algorithm = Algorithm::automatic;
-    bool winograd = true;  // whether `automatic` may choose it
-    bool pairs = false;    // whether the kernel holds two channels of bfloat16 in the place of each number
-};
 
 // Packed weights; the large ones in memory that earlier ones left behind.
 template <typename Scalar>

@@ -1,0 +1,47 @@
+// Which algorithm runs, and which tiles: what costs least by the nominal rates of the instruction set, so that it follows from
+// layer, sizes and instruction set alone.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "cost.h"
+
+namespace backstride {
+
+// How conv_transpose is computed; `automatic` chooses by the kernel alone (see algorithm_of).
+enum class Algorithm : int { automatic, phases, stacked, winograd, overlap, depthwise, definition };
+
+struct Choice {
+    Algorithm algorithm = Algorithm::automatic;
+    bool winograd = true;  // whether `automatic` may choose it
+    bool pairs = false;    // whether the kernel holds two channels of bfloat16 in the place of each number
+};
+
+// What may be forced for a kernel.
+std::vector<Algorithm> algorithms_for(const Problem& problem, Index lanes, bool transpose);
+
+// Whether each channel is a group of its own.
+bool is_depthwise(const Problem& problem);
+
+// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have several neighbouring taps on
+// one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
+template <typename Scalar>
+Algorithm algorithm_of(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice);
+
+// A sweep, or part of its outputs, and how it runs.
+struct Tiled {
+    Sweep sweep;
+    Forms forms;
+};
+
+// The cheapest tiles for a sweep, or F(1,1) where none pays, unless they are forced. Where weights are not stored, maps
+// are cut into parts of different tiles that leave less of them empty.
+template <typename Scalar>
+std::vector<Tiled> choose_tiles(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
+
+// What a transposed convolution takes by each algorithm that may run, cycles of one thread.
+template <typename Scalar>
+std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& problem, const Kernels<Scalar>& kernels, const Rates& rates);
+
+}  // namespace backstride
