@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "backstride"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"geometry", "lazy", "version"}),
     frozenset({"activations", "arrays", "conventions", "files", "layout", "reference", "sizes"}),
-    frozenset({"calls", "checks", "implementation", "machine", "precision", "_native"}),
+    frozenset({"calls", "checks", "implementation", "machine", "precision", "predictions", "_native"}),
     frozenset({"native", "portable"}),
     frozenset({"engine"}),
     frozenset({"plans", "recent"}),

@@ -49,6 +49,25 @@ class Layer(NamedTuple):
     dilation: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a call takes by one algorithm, predicted.
+
+    Args:
+        algorithm: its name.
+        milliseconds: of the whole call, on as many threads as it may use.
+        limit: what takes most of it: "products", "weights from L3", "tile transforms", "fixed costs", ... .
+        share: the part of the time that it takes, from 0 to 1.
+        parts: milliseconds of each of them.
+    """
+
+    algorithm: str
+    milliseconds: float
+    limit: str
+    share: float
+    parts: dict[str, float]
+
+
 class Implementation(ABC):
     """One way to compute `conv_transpose`, `conv` and `conv_kernel_gradient`."""
 
@@ -78,6 +97,11 @@ class Implementation(ABC):
     def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
         """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""
         return self.algorithm
+
+    def predict(self, packed: Any, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
+        """What `conv_transpose` of an array of this shape takes by each algorithm there is; none without a model."""
+        _ = packed, shape, call
+        return ()
 
     @abstractmethod
     def conv_transpose(

@@ -16,8 +16,9 @@ import numpy as np
 
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
-from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
+from backstride.implementation import Call, Implementation, Layer, Prediction, finish, require_algorithm
 from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.predictions import measured_rates, predictions
 
 _native: Any
 try:
@@ -148,6 +149,11 @@ class Compiled(Implementation):
             return y
 
         return again
+
+    def predict(self, packed: Any, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
+        rates, threads = measured_rates(self.name), get_num_threads()
+        outputs, dtype = packed.outputs, packed.dtype
+        return tuple(predictions(self.name, shape, call, outputs=outputs, dtype=dtype, rates=rates, threads=threads))
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call

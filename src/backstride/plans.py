@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,12 +31,44 @@ from backstride.geometry import (
     as_sizes,
     geometry,
 )
-from backstride.implementation import Call, Layer
+from backstride.implementation import Call, Layer, Prediction
 from backstride.layout import DataFormat, check_data_format
 from backstride.precision import exact_integers, largest, narrow, widen
 
 Array = TypeVar("Array")
 MOST_SIZES = 64  # whose geometry a plan remembers
+REASONS = {
+    "depthwise": "each channel is a group of its own",
+    "winograd": "channels and neighbouring taps are enough; phases that tiles do not pay for run as plain products",
+    "overlap": "output channels are too few to fill vectors",
+    "stacked": "output channels are few, and neighbouring cells fill vectors with them",
+    "phases": "output channels fill vectors, and tiles would save no products or spread rounding errors",
+    "definition": "the kernel holds NaN or infinity, or this implementation has nothing else",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `plan.explain` says; `print` shows it as a table.
+
+    Args:
+        chosen: the algorithm that runs.
+        reason: why.
+        implementation: which computes, as in `bs.implementations()`.
+        predictions: of each algorithm that could run; none where the implementation has no model.
+    """
+
+    chosen: str
+    reason: str
+    implementation: str
+    predictions: tuple[Prediction, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.chosen} on {self.implementation}: {self.reason}"]
+        for row in self.predictions:
+            mark = ">" if row.algorithm == self.chosen else " "
+            lines.append(f"{mark} {row.algorithm:10} {row.milliseconds:10.3f} ms   {row.share:4.0%} {row.limit}")
+        return "\n".join(lines if self.predictions else [*lines, "  there is no model of what it takes"])
 
 
 class Plan:
@@ -53,6 +86,7 @@ class Plan:
         self._implementation = select(weights.dtype)
         self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy(order="C")
         algorithm, winograd = options.pop("algorithm"), bool(options.pop("winograd"))
+        self._forced = algorithm
         self._options = options
         steps, dilation = check_options(self._spatial, **options)
         layer, implementation = Layer(self._groups, self._data_format, steps, dilation), self._implementation
@@ -70,6 +104,42 @@ class Plan:
     def algorithm(self) -> str:
         """How the result is computed: the names and the rule are those of `backstride.native.Compiled`."""
         return self._implementation.algorithm_of(self._packed, brain=self._kind == "bfloat16")
+
+    def explain(self, x_shape: Sequence[int]) -> Explanation:
+        """Predict what a call takes by each algorithm that could run, and say why the chosen one does.
+
+        >>> import numpy as np, backstride as bs
+        >>> up = bs.plan(np.ones((4, 4, 32, 64), np.float32), strides=2, padding=1)
+        >>> explained = up.explain((1, 16, 16, 64))
+        >>> explained.chosen == up.algorithm
+        True
+        >>> all(row.milliseconds > 0 for row in explained.predictions)
+        True
+
+        `print` shows it as a table. Times are those of a model with the rates that `bs.machine()` measured, on as many
+        threads as a call may use; most are within 20 %. The choice never depends on a measurement. Half precision is
+        predicted as the float32 that it is computed in.
+
+        Args:
+            x_shape: the shape of an input, (N, *input, C_small), or (N, C_small, *input) for channels_first.
+
+        Returns:
+            An `Explanation`; without predictions where there is no model, as in a pure Python installation.
+
+        Raises:
+            TypeError: `x_shape` is not made of integers.
+            ValueError: a call refuses such an input.
+        """
+        rank = len(x_shape) if isinstance(x_shape, tuple | list) else len(self._spatial) + 2
+        shape = as_sizes("x_shape", x_shape, rank, least=0)
+        call, implementation = self._fitting(shape), self._implementation
+        rows = implementation.predict(self._packed, shape, call)
+        return Explanation(self.algorithm, self._reason(), implementation.name, rows)
+
+    def _reason(self) -> str:
+        if self._forced is not None:
+            return f'algorithm="{self._forced}" was asked for'
+        return REASONS.get(self.algorithm, "there is no other")
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""

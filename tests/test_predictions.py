@@ -1,0 +1,157 @@
+"""What plan.explain says: one function of layer and sizes; no choice or result follows a measurement."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backstride as bs
+from backstride import predictions
+from backstride.implementation import Call
+from backstride.machine import VARIABLE
+from implementations import COMPILED
+
+# Kernel (*k, big, small), strides, padding, input, groups.
+LAYERS: dict[str, tuple[Any, ...]] = {
+    "few cells, large weights": ((4, 4, 256, 512), 2, 1, (2, 2), 1),
+    "many cells": ((4, 4, 64, 64), 2, 1, (40, 40), 1),
+    "3x3 s2": ((3, 3, 64, 48), 2, 1, (20, 21), 1),
+    "k = s": ((2, 2, 64, 64), 2, 0, (24, 24), 1),
+    "few outputs": ((4, 4, 3, 64), 2, 1, (32, 32), 1),
+    "1-D": ((16, 64, 128), 8, 4, (100,), 1),
+    "iSTFT": ((64, 1, 130), 16, 0, (40,), 1),
+    "depthwise": ((4, 4, 1, 32), 2, 1, (20, 20), 32),
+    "3-D": ((3, 3, 3, 32, 32), 2, 1, (6, 7, 8), 1),
+}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != VARIABLE}
+compiled = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
+
+
+def layer(kind: str, **options: Any) -> tuple[Any, tuple[int, ...]]:
+    shape, strides, padding, size, groups = LAYERS[kind]
+    random: Any = np.random.default_rng(0)
+    kernel = random.standard_normal(shape, np.float32)
+    return bs.plan(kernel, strides=strides, padding=padding, groups=groups, **options), (2, *size, shape[-1])
+
+
+def cycles(kind: str, target: str, batch: int = 2) -> dict[str, float]:
+    """By nominal rates."""
+    plan, shape = layer(kind)
+    outputs = LAYERS[kind][0][-2] * LAYERS[kind][4]
+    call = Call(plan.geometry(shape[1:-1]), LAYERS[kind][4], "channels_last")
+    rates = predictions.nominal_rates(target)
+    settings: dict[str, Any] = {"outputs": outputs, "dtype": "float32", "rates": rates, "threads": 1}
+    rows = predictions.predictions(target, (batch, *shape[1:]), call, **settings)
+    return {row.algorithm: row.milliseconds for row in rows}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_parts_of_each_prediction_are_its_whole(kind: str) -> None:
+    plan, shape = layer(kind)
+    explained = plan.explain(shape)
+    assert explained.chosen == plan.algorithm
+    assert plan.algorithm in str(explained)
+    for row in explained.predictions:
+        assert row.algorithm in str(explained)
+        assert sum(row.parts.values()) == pytest.approx(row.milliseconds)
+        assert row.parts[row.limit] == max(row.parts.values()) == pytest.approx(row.share * row.milliseconds)
+        assert min(row.parts.values()) >= 0
+
+
+@compiled
+@pytest.mark.parametrize("target", COMPILED)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_tiles_run_where_they_are_cheaper_than_plain_products(kind: str, target: str) -> None:
+    found = cycles(kind, target)
+    plain = found.get("stacked", found.get("phases"))
+    if "winograd" in found and plain is not None:
+        assert found["winograd"] <= 1.04 * plain
+
+
+@compiled
+@pytest.mark.parametrize("target", COMPILED)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_predictions_grow_with_the_batch(kind: str, target: str) -> None:
+    one, many = cycles(kind, target, 6), cycles(kind, target, 24)
+    assert one.keys() == many.keys()
+    assert all(one[name] < many[name] < 5 * one[name] for name in one)
+    assert cycles(kind, target, 6) == one
+
+
+@compiled
+def test_large_weights_meet_few_cells_without_tiles() -> None:
+    """Transformed weights are 2.25 times as many bytes."""
+    kernel = np.ones((4, 4, 512, 1024), np.float32)
+    explained = bs.plan(kernel, strides=2, padding=1).explain((1, 2, 2, 1024))
+    assert {row.limit.partition(" from ")[0] for row in explained.predictions[:2]} == {"weights"}
+    assert explained.predictions[1].parts["tile transforms"] == 0
+
+
+@compiled
+def test_no_bit_follows_what_was_measured() -> None:
+    """Neither which algorithm runs, nor its result, on whatever machine this process takes itself to be on."""
+    code = (
+        "import sys, hashlib, numpy as np, backstride as bs; sys.path.insert(0, 'tests');"
+        "from test_predictions import LAYERS, layer; found = [];"
+        "[found.append((p.algorithm, p.explain(s).chosen, hashlib.sha256(p(np.random.default_rng(1)"
+        ".standard_normal(s, np.float32)).tobytes()).hexdigest())) for p, s in map(layer, LAYERS)];"
+        "print(found)"
+    )
+    said: set[str] = set()
+    for text in (
+        "measure=no",
+        "measure=no, fma_units=1, L2=256K, L2.read=5, memory.read=1000",
+        "measure=no, peak=9000",
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**ENVIRONMENT, VARIABLE: text},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.add(done.stdout)
+    assert len(said) == 1
+
+
+@compiled
+def test_what_is_shown_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "measure=no, gigahertz=1")
+    slow = layer("many cells")[0].explain((1, 40, 40, 64))
+    monkeypatch.setenv(VARIABLE, "measure=no, gigahertz=4")
+    fast = layer("many cells")[0].explain((1, 40, 40, 64))
+    assert slow.chosen == fast.chosen
+    assert all(a.milliseconds > 2 * b.milliseconds for a, b in zip(slow.predictions, fast.predictions, strict=True))
+
+
+@pytest.mark.parametrize("implementation", ["numpy", "reference"])
+def test_other_implementations_have_no_model(monkeypatch: pytest.MonkeyPatch, implementation: str) -> None:
+    monkeypatch.setenv("BACKSTRIDE_IMPLEMENTATION", implementation)
+    explained = layer("many cells")[0].explain((1, 9, 9, 64))
+    assert explained.predictions == ()
+    assert str(explained).endswith("there is no model of what it takes")
+
+
+def test_a_forced_algorithm_says_so() -> None:
+    plan, shape = layer("many cells", algorithm=layer("many cells")[0].algorithm)
+    assert plan.explain(shape).reason == f'algorithm="{plan.algorithm}" was asked for'
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 64), (1, 9, 9, 63), (1, 0, 9, 64), (1, 9, 9, 64, 1)])
+def test_a_shape_that_a_call_refuses_is_refused_in_the_same_words(shape: tuple[int, ...]) -> None:
+    plan, _ = layer("many cells")
+    with pytest.raises(ValueError, match="x") as called:
+        plan(np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match="x") as explained:
+        plan.explain(shape)
+    assert str(explained.value) == str(called.value)
+
+
+def test_a_shape_is_made_of_integers() -> None:
+    with pytest.raises(TypeError, match=r"`x_shape\[1\]` \(=9.5\)"):
+        layer("many cells")[0].explain((1, 9.5, 9, 64))
