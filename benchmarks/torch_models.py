@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Builder = Callable[[bool], tuple[nn.Module, tuple[Tensor, ...]]]
+Built = tuple[nn.Module, tuple[Tensor, ...]]
+Builder = Callable[[bool], Built]
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ class UnetBlock(nn.Module):
         return y if self.outermost else torch.cat([x, y], 1)
 
 
-def pix2pix(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The U-Net of 8 levels for 256x256 images."""
-    base = 4 if small else 64
+def pix2pix(small: bool, base: int = 64, size: int = 256) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The U-Net of 8 levels for 256x256 images; of 7 for 128x128."""
+    base, size = (4, 32) if small else (base, size)
     block = UnetBlock(base * 8, base * 8, None)
-    for _ in range(0 if small else 3):
+    for _ in range(size.bit_length() - 6):
         block = UnetBlock(base * 8, base * 8, block)
     for outer, inner in ((4, 8), (2, 4), (1, 2)):
         block = UnetBlock(base * outer, base * inner, block)
-    return UnetBlock(3, base, block, data=3), (torch.randn(1, 3, *(32, 32) if small else (256, 256)),)
+    return UnetBlock(3, base, block, data=3), (torch.randn(1, 3, size, size),)
 
 
 class Residual(nn.Module):
@@ -202,14 +203,19 @@ class Fusion(nn.Module):
 
 def hifigan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """V1: 86 frames of 80 mel bands to 1 second at 22,050 Hz."""
-    width = 16 if small else 512
-    layers: list[nn.Module] = [nn.Conv1d(80, width, 7, padding=3)]
-    for stride, taps in ((8, 16), (8, 16), (2, 4), (2, 4)):
+    model = generator(80, 16 if small else 512, ((8, 16), (8, 16), (2, 4), (2, 4)))
+    return model, (torch.randn(1, 80, 4 if small else 86),)
+
+
+def generator(bands: int, width: int, ups: tuple[tuple[int, int], ...]) -> nn.Sequential:
+    """HiFi-GAN's generator; `ups`: stride and taps of the transposed convolutions."""
+    layers: list[nn.Module] = [nn.Conv1d(bands, width, 7, padding=3)]
+    for stride, taps in ups:
         up = nn.ConvTranspose1d(width, width // 2, taps, stride, (taps - stride) // 2)
         layers += [nn.LeakyReLU(0.1), up, Fusion(width // 2)]
         width //= 2
     layers += [nn.LeakyReLU(0.1), nn.Conv1d(width, 1, 7, padding=3), nn.Tanh()]
-    return nn.Sequential(*layers), (torch.randn(1, 80, 4 if small else 86),)
+    return nn.Sequential(*layers)
 
 
 class Decoder3d(nn.Module):

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch_models import MODELS as PAPERS
 from torch_models import Builder, Entry, dcgan, hifigan, pix2pix
+from torch_others import MODELS as OTHERS
 
 Norm = Callable[[nn.Module], nn.Module]
 
@@ -131,6 +132,7 @@ def lowered(build: Builder) -> Builder:
     return made
 
 
+RADFORD, ISOLA = "Radford et al., arXiv 1511.06434, figure 1", "Isola et al., arXiv 1611.07004, section 6.1"
 NORMS: dict[str, Norm] = {"hook": hooked, "parametrized": parametrizations.weight_norm}
 MODELS = (
     *PAPERS,
@@ -150,6 +152,11 @@ MODELS = (
     ),
     Entry("Demucs decoder, 2 s", partial(demucs, seconds=2), "Defossez et al., arXiv 1911.13254, section 4", False),
     Entry("StyleGAN2 upsampling, batch 2", stylegan, "Karras et al., arXiv 1912.04958, section 2 and appendix B"),
-    Entry("DCGAN generator, batch 16, bfloat16", lowered(dcgan), "Radford et al., arXiv 1511.06434, figure 1"),
-    Entry("pix2pix U-Net 256, bfloat16", lowered(pix2pix), "Isola et al., arXiv 1611.07004, section 6.1"),
+    Entry("DCGAN generator, batch 16, bfloat16", lowered(dcgan), RADFORD),
+    Entry("pix2pix U-Net 256, bfloat16", lowered(pix2pix), ISOLA),
+    Entry("DCGAN generator, batch 16, autocast", dcgan, RADFORD, autocast=True),
+    Entry("pix2pix U-Net 256, autocast", pix2pix, ISOLA, autocast=True),
+    *(Entry(f"pix2pix U-Net {size}, 32 channels", partial(pix2pix, base=32, size=size), ISOLA) for size in (128, 256)),
+    Entry("pix2pix U-Net 128, 32 channels, bfloat16", lowered(partial(pix2pix, base=32, size=128)), ISOLA),
+    *OTHERS,
 )

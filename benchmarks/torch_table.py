@@ -25,14 +25,14 @@ from torch_published import MODELS
 FOLDER = Path(__file__).resolve().parent
 HEAD = """# Whole PyTorch models on {title}
 
-Written by `make bench-torch` from {name}.csv; nothing here is entered by hand. Models with their sources:
-../torch_models.py and ../torch_published.py. Milliseconds, medians of interleaved runs; the ratio is the time of the
-fastest other runner divided by ours, the fastest of the columns on the right; `plain` is the time of the better of
-eager and channels last divided by that of `accelerate(model)`; `trust` is `accelerate(model, trust=True)`. The
-transposed convolutions alone are timed one by one, each on the input that it gets in the model, and summed. A
-training step that would take very long is one of smaller data, which its row says. Under autocast and in bfloat16,
-OpenVINO computes in bfloat16, and ONNX Runtime, which does not, is left out. A dash: the runner was left out or cannot
-run the model. All processors: ../torch_results.md.
+Written by `make bench-torch` from {name}.csv; nothing here is entered by hand. Models with
+their sources: ../torch_models.py, torch_published.py, torch_others.py. Milliseconds, medians of interleaved runs; the
+ratio is the time of the fastest other runner divided by ours, the fastest of the columns on the right; `plain` is the
+time of the better of eager and channels last divided by that of `accelerate(model)`; `trust` is
+`accelerate(model, trust=True)`. The transposed convolutions alone are timed one by one, each on the input that it gets
+in the model, and summed. A training step that would take very long is one of smaller data, which its row says. Under
+autocast and in bfloat16, OpenVINO computes in bfloat16, and ONNX Runtime, which does not, is left out. A dash: the
+runner was left out or cannot run the model. All processors: ../torch_results.md.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_runners_compute_the_same(benchmark: Any, name: str) -> None:
             # In half precision each of the layers rounds once.
             near = 1e-4 if expected.dtype == torch.float32 else 8 * torch.finfo(expected.dtype).eps
             torch.testing.assert_close(run(), expected, rtol=near, atol=near)
+
+
+def test_autocast_computes_in_bfloat16_and_keeps_the_weights(benchmark: Any) -> None:
+    (entry,) = benchmark.named("DCGAN generator, batch 16, autocast")
+    model, inputs = benchmark.build(entry, small=True)
+    assert benchmark.layers(model, inputs, autocast=True)[1][1][0].dtype == torch.bfloat16
+    run = benchmark.prepared("eager", model, inputs, autocast=entry.autocast)
+    assert not torch.equal(run(), benchmark.RUNNERS["eager"](model, inputs)())
+    assert benchmark.prepared("ONNX Runtime", model, inputs, autocast=True) is None
+    benchmark.training("accelerate", model.train(), inputs, autocast=True)()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_the_filters_of_bigvgan_keep_a_constant(benchmark: Any) -> None:
+    assert benchmark.named("BigVGAN")
+    layer = importlib.import_module("torch_others").Filtered(3)
+    one = torch.full((1, 3, 20), 0.5)
+    expected = 0.5 + math.sin(0.5) ** 2
+    torch.testing.assert_close(layer(one), torch.full_like(one, expected), rtol=0, atol=0.02)
 
 
 @pytest.mark.frameworks
@@ -160,6 +180,10 @@ def test_the_pages_of_models_say_what_is_kept(benchmark: Any) -> None:
         assert (FOLDER.parent / "docs" / "results" / path.with_suffix(".md").name).exists()
         assert path.with_suffix(".md").read_text(encoding="utf-8") == pages.page(path)
     assert (FOLDER / "torch_results.md").read_text(encoding="utf-8") == pages.table(FOLDER)
+
+
+def test_models_have_names_of_their_own(benchmark: Any) -> None:
+    assert len({entry.name for entry in benchmark.MODELS}) == len(benchmark.MODELS)
 
 
 def test_a_runner_that_fails_is_left_out_with_the_reason(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
