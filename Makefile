@@ -110,7 +110,7 @@ sanitize:
 neon:
 	mkdir -p build
 	aarch64-linux-gnu-g++ -std=c++17 -O2 -ffp-contract=fast -static \
-		$(filter-out native/bindings.cpp native/target_avx%,$(wildcard native/*.cpp)) -o build/fuzz-neon -lpthread
+		$(filter-out native/bindings.cpp native/target_avx% native/target_amx%,$(wildcard native/*.cpp)) -o build/fuzz-neon -lpthread
 	qemu-aarch64 build/fuzz-neon $(or $(PROBLEMS),300) $(or $(SEED),0)
 
 ## make pictures         make the pictures of the documentation anew

@@ -268,6 +268,14 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
     else parallel(boxes.count(), one);
 }
 
+void store_box(const Kernels<float>& kernels, const View<Half>& target, Index image, Index images, const Axes& from, const Axes& to,
+               Index channels, const float* box, Storage storage) {
+    for_each_run(target, image, images, {Span{from[0], to[0]}, Span{from[1], to[1]}, Span{from[2], to[2]}}, [&](Half* first, Index cells) {
+        store(kernels, target, channels, box, cells, first, storage);
+        box += cells * channels;
+    });
+}
+
 template <typename Scalar, typename Stored>
 void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
                      Tiling tiling, Storage storage) {

@@ -17,6 +17,10 @@ template <typename Scalar, typename Stored>
 void run_boxes(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const View<const Stored>& source,
                const View<Stored>& target, const DenseRun<Scalar>& run, Storage storage = Storage::float16);
 
+// The target cells [from, to) of some images, contiguous with the channels innermost, rounded to their place.
+void store_box(const Kernels<float>& kernels, const View<Half>& target, Index image, Index images, const Axes& from, const Axes& to,
+               Index channels, const float* box, Storage storage);
+
 // The kernel gradient of arrays in any order of axes: boxes of both sides, one after the other, summed into w.
 template <typename Scalar, typename Stored>
 void correlate_views(const Problem& problem, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y,

@@ -2,6 +2,12 @@
 
 #include <stdexcept>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace backstride {
 
 #define BACKSTRIDE_DECLARE(name)                  \
@@ -15,6 +21,11 @@ BACKSTRIDE_DECLARE(avx2)
 namespace avx512bf16 {
 extern void (*const gather_pairs)(const Block<float>&);
 }
+#ifdef BACKSTRIDE_AMX
+namespace amx {
+extern const MultiplyMatrices multiply_matrices;
+}
+#endif
 #endif
 BACKSTRIDE_DECLARE(baseline)
 #undef BACKSTRIDE_DECLARE
@@ -82,6 +93,31 @@ const Kernels<float>* pairs_of(const Kernels<float>& kernels) {
     }();
     static const bool here = __builtin_cpu_supports("avx512bf16");
     return here && &kernels == &avx512::single_precision ? &pairs : nullptr;
+#else
+    (void)kernels;
+    return nullptr;
+#endif
+}
+
+// The system saves these registers for processes that asked for it once, and refuses where the handlers of signals have no room.
+bool may_use_matrices() {
+#if defined(__x86_64__) && defined(__linux__)
+    constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    static const bool granted = syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+    return granted;
+#else
+    return false;
+#endif
+}
+
+MultiplyMatrices matrices_of(const Kernels<float>& kernels) {
+#ifdef BACKSTRIDE_AMX
+    static const bool here = [] {
+        constexpr unsigned tiles = 1u << 24, brain_products = 1u << 22;
+        unsigned a, b, c, d;
+        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & tiles && d & brain_products && may_use_matrices();
+    }();
+    return here && pairs_of(kernels) ? amx::multiply_matrices : nullptr;
 #else
     (void)kernels;
     return nullptr;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "matrices.h"
 #include "tiles.h"
 
 namespace backstride {
@@ -18,5 +19,11 @@ const Kernels<Scalar>& kernels_of(const std::string& name);
 // Those whose plain products take a pair of bfloat16 in the place of each number, and sum in float; null where this
 // processor has none for these.
 const Kernels<float>* pairs_of(const Kernels<float>& kernels);
+
+// Products in matrix registers for those that have pairs; null where the processor has none, or the system keeps them to itself.
+MultiplyMatrices matrices_of(const Kernels<float>& kernels);
+
+// Whether the system keeps matrix registers for this process: Linux does where it is asked, others are not.
+bool may_use_matrices();
 
 }  // namespace backstride

@@ -1,5 +1,7 @@
 #include "probe.h"
 
+#include "dispatch.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -191,7 +193,7 @@ std::vector<std::string> processor_features() {
     for (const Feature& feature : features) {
         unsigned words[4] = {};
         if (!__get_cpuid_count(feature.leaf, feature.subleaf, &words[0], &words[1], &words[2], &words[3])) continue;
-        if (words[feature.word] >> feature.bit & 1 && (kept & feature.states) == feature.states) names.emplace_back(feature.name);
+        if (words[feature.word] >> feature.bit & 1 && (kept & feature.states) == feature.states && (feature.states != tiles || may_use_matrices())) names.emplace_back(feature.name);
     }
 #elif defined(__aarch64__)
     names.emplace_back("neon");

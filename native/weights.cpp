@@ -267,6 +267,12 @@ template <typename Scalar>
 void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, const Epilogue<Scalar>& epilogue,
                           const View<Half>& target, Storage storage) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
+    if constexpr (sizeof(Scalar) == 4)
+        if (storage == Storage::bfloat16 && multiplies_matrices()) {
+            const MatrixWeights& ready = matrices();
+            const Scalar* packed = remember({true, {}}, (ready.size() + 1) / 2, [&](Scalar* to) { ready.pack(kernels_, kernel_, reinterpret_cast<Half*>(to)); });
+            return ready.run(p, kernels_, matrices_of(kernels_), reinterpret_cast<const Half*>(packed), source, epilogue, target);
+        }
     const bool paired = storage == Storage::bfloat16 && multiplies_pairs();
     const Weights& weights = paired ? pairs() : *this;
     const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to, bool alone) {
@@ -295,6 +301,30 @@ bool Weights<Scalar>::multiplies_pairs() const {
                !(transpose_ && pairs_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));
     }
     return false;
+}
+
+// Where the processor has matrix registers: phases of a single group that leave no target cell untouched.
+template <typename Scalar>
+bool Weights<Scalar>::multiplies_matrices() const {
+    if constexpr (sizeof(Scalar) == 4) {
+        constexpr Index most_step = 1 << 16, fewest_channels = 8;
+        const bool forced = forced_ && algorithm_ != Algorithm::phases;
+        if (forced || !finite_ || problem_.groups > 1 || (transpose_ ? problem_.small : problem_.big) < fewest_channels || !matrices_of(kernels_)) return false;
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            if (problem_.strides[axis] > most_step || problem_.dilation[axis] > most_step) return false;
+        return !transpose_ || !has_gaps(Side(problem_, {1, 1, 1}, true, 1), sweeps(problem_, true, {1, 1, 1}, 1));
+    }
+    return false;
+}
+
+template <typename Scalar>
+const MatrixWeights& Weights<Scalar>::matrices() const {
+    if (!matrices_.load()) {
+        const auto* made = new MatrixWeights(problem_, transpose_);
+        const MatrixWeights* none = nullptr;
+        if (!matrices_.compare_exchange_strong(none, made)) delete made;  // another thread was first
+    }
+    return *matrices_.load();
 }
 
 template <typename Scalar>

@@ -12,6 +12,7 @@
 #include "choose.h"
 #include "correlate.h"
 #include "direct.h"
+#include "matrices.h"
 #include "overlap.h"
 #include "pass.h"
 
@@ -40,12 +41,16 @@ public:
     Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w,
             bool borrow = false);
 
-    ~Weights() { delete pairs_.load(); }
+    ~Weights() { delete pairs_.load(), delete matrices_.load(); }
 
     Algorithm algorithm() const { return algorithm_; }
 
-    // How half precision is computed: as single is, but bfloat16 by products of pairs where the processor has them.
-    Algorithm algorithm(Storage storage) const { return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_; }
+    // How half precision is computed: as single is, but bfloat16 in matrix registers or by products of pairs where the processor
+    // has them.
+    Algorithm algorithm(Storage storage) const {
+        if (storage == Storage::bfloat16 && multiplies_matrices()) return Algorithm::phases;
+        return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_;
+    }
     const Problem& problem() const { return problem_; }
     bool small() const { return small_; }
 
@@ -61,6 +66,8 @@ public:
 private:
     Problem halved(Problem p) const;
     bool multiplies_pairs() const;
+    bool multiplies_matrices() const;
+    const MatrixWeights& matrices() const;
     Algorithm pairs_algorithm() const;
     const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
@@ -82,6 +89,7 @@ private:
     bool finite_, small_;  // `small_`: as tiles take them
     mutable std::map<Key, Kept<Scalar>> packed_;
     mutable std::atomic<const Weights*> pairs_{nullptr};
+    mutable std::atomic<const MatrixWeights*> matrices_{nullptr};
 };
 
 // What is made once for the process is made here, rather than while another thread forks.

@@ -244,6 +244,11 @@ def share_threads(run: int, most: int) -> bool:
     return _native is not None
 
 
+def has_matrices() -> bool:
+    """Whether the compiled kernels multiply bfloat16 in the matrix registers of the processor (AMX)."""
+    return _native is not None and any(map(_native.has_matrices, _native.instruction_sets()))
+
+
 def release_memory() -> int:
     """Give back to the system the memory that results leave behind for later ones; how many bytes it was.
 

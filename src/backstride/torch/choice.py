@@ -17,8 +17,10 @@ packing counts, and for plain float32 layers oneDNN is the faster one where
 Everything that PyTorch has no fast kernel for stays on the engine: groups (but for data of depthwise layers at stride
 1, channels last), dilation, float64, float16, crops of its own. For bfloat16, `bfloat16_pays` is the rule of the
 forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight packed anew; they hold where the
-processor multiplies bfloat16 in its vectors. Where it does so in tiles (AMX), oneDNN is the faster one but for
-depthwise layers, and for large weights over few cells. Which ordinary convolutions are asked about at all,
+processor multiplies bfloat16 in its vectors. Where it does so in matrix registers (AMX), the engine's products are the
+faster ones with a packed weight, but for groups, dilation, fewer than 8 channels or 64 products in a result, and 2^25
+products in all, which take no longer than the call itself; with a weight packed anew, oneDNN's are, but for depthwise
+layers and large weights over few cells. Which ordinary convolutions are asked about at all,
 `training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
@@ -30,6 +32,7 @@ import torch
 from torch import Tensor
 
 from backstride.machine import features
+from backstride.native import has_matrices
 from backstride.torch.shapes import Integers, Shape, Slot, third_shape
 
 FEW_CELLS = {"y": 512, "x": 16}
@@ -45,9 +48,10 @@ MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
 MANY_TAPS = 64
 WEIGHTS_A_CELL = 256
 MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # of y, in bfloat16
+MATRIX_PRODUCTS = (64, 1 << 25)  # of a result and of a call, below which oneDNN's are at least as fast
 
-
-HAS_TILES = "amx_bf16" in features()
+HAS_TILES = "amx_bf16" in features()  # which oneDNN uses
+HAS_MATRICES = has_matrices()  # the engine
 
 
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
@@ -110,11 +114,27 @@ def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> 
     """
     stride, _, dilation, groups, _ = integers
     if HAS_TILES:
-        cells = x.shape[0] * math.prod(x.shape[2:])
-        return groups == weight.shape[0] > 1 or (cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT)
+        return _beats_tiles(x, weight, groups) or (HAS_MATRICES and _fills_matrices(x, weight, integers))
     if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
         return True
     return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
+
+
+def _beats_tiles(x: Tensor, weight: Tensor, groups: int) -> bool:
+    """Depthwise layers, and large weights over few cells."""
+    cells = x.shape[0] * math.prod(x.shape[2:])
+    return groups == weight.shape[0] > 1 or (cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT)
+
+
+def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers) -> bool:
+    """Whether the engine's matrix products take a layer, and are worth its call."""
+    stride, _, dilation, groups, _ = integers
+    of_result = weight.shape[0] * math.prod(weight.shape[2:]) // math.prod(stride)
+    products = x.shape[0] * math.prod(x.shape[2:]) * weight.numel()
+    reached = all(k >= s for k, s in zip(weight.shape[2:], stride, strict=True))
+    plain = reached and groups == 1 and weight.shape[0] >= FEW_CHANNELS and all(step == 1 for step in dilation)
+    least, least_of_call = MATRIX_PRODUCTS
+    return plain and of_result >= least and products >= least_of_call
 
 
 def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
@@ -122,7 +142,7 @@ def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *,
     stride, _, _, groups, _ = integers
     cells = a.shape[0] * math.prod(a.shape[2:])
     if HAS_TILES:
-        return slot == "y" and bfloat16_pays(a, b, integers, last)
+        return slot == "y" and _beats_tiles(a, b, groups)
     if slot == "y":
         return groups > 1 or b.numel() <= WEIGHTS_A_CELL * cells
     if slot == "x":
