@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch cycles sanitize neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch predicted cycles sanitize neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ bench: $(STAMPS)/frameworks
 ## make bench-torch      time whole PyTorch models before and after accelerate; adds this processor to benchmarks/torch_results.md
 bench-torch: $(STAMPS)/frameworks
 	$(BIN)/python benchmarks/torch_run.py --results
+
+## make predicted        compare the times that plan.explain predicts with measured ones; writes this processor's page (5 minutes)
+predicted: $(STAMPS)/frameworks
+	$(BIN)/python benchmarks/predicted.py --results
 
 ## make cycles           inner loops of the hot kernels on other processors, by llvm-mca (package llvm-19); writes docs/kernels.md's table
 cycles:

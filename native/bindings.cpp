@@ -172,9 +172,9 @@ std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilatio
 
 // Cycles of one thread by each algorithm, in the order of the fields of Cost.
 template <typename Scalar>
-std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target, const Rates& rates) {
+std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target, bool forced, const Rates& rates) {
     std::vector<std::pair<std::string, std::array<double, 5>>> result;
-    for (const auto& [algorithm, cost] : predictions(p, kernels_of<Scalar>(target), rates))
+    for (const auto& [algorithm, cost] : predictions(p, kernels_of<Scalar>(target), forced, rates))
         result.push_back({algorithms[static_cast<int>(algorithm)], {cost.products, cost.steps, cost.weights, cost.transforms, cost.data}});
     return result;
 }
@@ -353,6 +353,7 @@ void define(nb::module_& module, const char* name) {
              "algorithm"_a, "winograd"_a)
         .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
         .def_prop_ro("brain_algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm(Storage::bfloat16))]; })
+        .def_prop_ro("forced", &Weights<Scalar>::forced)
         .def_prop_ro("dtype", [](const Weights<Scalar>&) { return sizeof(Scalar) == 4 ? "float32" : "float64"; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
@@ -435,13 +436,13 @@ NB_MODULE(_native, module) {
     module.def(
         "predictions",
         [](Index batch, Index groups, Index small, Index big, Axes input, Axes output, Axes kernel, Axes strides, Axes dilation, Axes before,
-           const std::string& target, bool twice, const std::array<double, 8>& r) {
+           const std::string& target, bool twice, bool forced, const std::array<double, 8>& r) {
             const Problem p{batch, groups, small, big, input, output, kernel, strides, dilation, before};
             const Rates rates{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]};
-            return twice ? predicted<double>(p, target, rates) : predicted<float>(p, target, rates);
+            return twice ? predicted<double>(p, target, forced, rates) : predicted<float>(p, target, forced, rates);
         },
         "batch"_a, "groups"_a, "small"_a, "big"_a, "input"_a, "output"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "target"_a, "twice"_a,
-        "rates"_a);
+        "forced"_a, "rates"_a);
     module.def(
         "same_bytes",
         [](nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> a, nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> b) {

@@ -108,7 +108,7 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
 }
 
 template <typename Scalar>
-std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kernels<Scalar>& kernels, const Rates& rates) {
+std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Rates& rates) {
     std::vector<std::pair<Algorithm, Cost>> result;
     for (const Algorithm algorithm : algorithms_for(p, kernels.lanes, true)) {
         Cost cost;
@@ -123,7 +123,7 @@ std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kern
             for (const Sweep& sweep : sweeps(p, true, stack, 1)) {
                 const Terms terms(sweep, most_tile_taps);
                 const bool tiles = algorithm == Algorithm::winograd;
-                for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, false) : std::vector<Tiled>{{sweep, Forms()}})
+                for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, forced) : std::vector<Tiled>{{sweep, Forms()}})
                     cost += cost_of(p, side, part.sweep, terms, part.forms, kernels, rates);
             }
         }
@@ -135,7 +135,7 @@ std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kern
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                             \
     template Algorithm algorithm_of<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Choice&);          \
-    template std::vector<std::pair<Algorithm, Cost>> predictions<Scalar>(const Problem&, const Kernels<Scalar>&, const Rates&); \
+    template std::vector<std::pair<Algorithm, Cost>> predictions<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Rates&); \
     template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)

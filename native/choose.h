@@ -40,8 +40,8 @@ struct Tiled {
 template <typename Scalar>
 std::vector<Tiled> choose_tiles(const Problem& problem, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced);
 
-// What a transposed convolution takes by each algorithm that may run, cycles of one thread.
+// What a transposed convolution takes by each algorithm that may run, cycles of one thread; `forced`: tiles wherever they may run.
 template <typename Scalar>
-std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& problem, const Kernels<Scalar>& kernels, const Rates& rates);
+std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& problem, const Kernels<Scalar>& kernels, bool forced, const Rates& rates);
 
 }  // namespace backstride

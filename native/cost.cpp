@@ -27,6 +27,7 @@ constexpr double share_of_lanes = 0.6;     // of multiply-adds where cells stand
 constexpr double cycles_of_turning = 3;    // of a vector of cells, channel by channel
 constexpr double cycles_of_term = 1.5;     // of a vector of products that is added to its cells,
 constexpr double cycles_of_cells = 4;      // and of a vector of those
+constexpr double cycles_of_channels = 10;  // of a vector of depthwise results
 
 double cells_of(const Axes& size) { return static_cast<double>(size[0]) * static_cast<double>(size[1]) * static_cast<double>(size[2]); }
 
@@ -154,6 +155,9 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     const auto rows = static_cast<double>(all) * groups, outputs = static_cast<double>(forms.lines.outputs * forms.columns.outputs);
     const double in = repeats * static_cast<double>(terms.count()) * planes * static_cast<double>(padded(side.depth, kernels.lanes)) * size;
     cost.transforms += rows * (2 * in / bytes_of_input + static_cast<double>(vectors) * vector_bytes * (planes + outputs) / bytes_of_output);
+    // Products do not run while transforms wait for what no cache holds.
+    const double part = static_cast<double>(sweep.cells()) / (cells_of(side.target) / static_cast<double>(side.columns / side.channels));
+    if (bytes.source + bytes.results > rates.third_size) cost.data += (bytes.source + part * bytes.results) / rates.memory;
     cost.steps += groups * static_cast<double>(blocks) * cycles_of_block;
     return cost;
 }
@@ -177,7 +181,7 @@ Cost cost_of_depthwise(const Problem& p, const Kernels<Scalar>& kernels, const R
     const auto vectors = static_cast<double>(padded(p.groups, kernels.lanes) / kernels.lanes);
     Cost cost;
     cost.products = static_cast<double>(p.batch) * cells_of(p.input) * cells_of(p.kernel) * vectors / rates.multiply_adds;
-    cost.steps = static_cast<double>(p.batch) * cells_of(p.output) * vectors * cycles_of_cells;
+    cost.steps = static_cast<double>(p.batch) * cells_of(p.output) * vectors * cycles_of_channels;
     return cost;
 }
 

@@ -53,6 +53,7 @@ public:
     }
     const Problem& problem() const { return problem_; }
     bool small() const { return small_; }
+    bool forced() const { return forced_; }  // whether the algorithm was asked for
 
     // y from x, or x from y where made for conv: `problem` has the sizes, the crop and the batch. `alone`: there is no
     // other call with these weights.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,10 @@ def layer(kind: str, **options: Any) -> tuple[Any, tuple[int, ...]]:
 def cycles(kind: str, target: str, batch: int = 2) -> dict[str, float]:
     """By nominal rates."""
     plan, shape = layer(kind)
-    outputs = LAYERS[kind][0][-2] * LAYERS[kind][4]
     call = Call(plan.geometry(shape[1:-1]), LAYERS[kind][4], "channels_last")
-    rates = predictions.nominal_rates(target)
-    settings: dict[str, Any] = {"outputs": outputs, "dtype": "float32", "rates": rates, "threads": 1}
-    rows = predictions.predictions(target, (batch, *shape[1:]), call, **settings)
+    packed = SimpleNamespace(dtype="float32", forced=False, outputs=LAYERS[kind][0][-2] * LAYERS[kind][4])
+    rates, shape = predictions.nominal_rates(target), (batch, *shape[1:])
+    rows = predictions.predictions(packed, shape, call, target=target, rates=rates, threads=1)
     return {row.algorithm: row.milliseconds for row in rows}
 
 

@@ -152,8 +152,7 @@ class Compiled(Implementation):
 
     def predict(self, packed: Any, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
         rates, threads = measured_rates(self.name), get_num_threads()
-        outputs, dtype = packed.outputs, packed.dtype
-        return tuple(predictions(self.name, shape, call, outputs=outputs, dtype=dtype, rates=rates, threads=threads))
+        return tuple(predictions(packed, shape, call, target=self.name, rates=rates, threads=threads))
 
     def conv(
         self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call

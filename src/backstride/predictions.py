@@ -61,14 +61,14 @@ def measured_rates(target: str) -> Rates:
 
 
 def predictions(
-    target: str, shape: tuple[int, ...], call: Call, *, outputs: int, dtype: str, rates: Rates, threads: int
+    packed: Any, shape: tuple[int, ...], call: Call, *, target: str, rates: Rates, threads: int
 ) -> Iterator[Prediction]:
     """Each algorithm that may run, in the order of `algorithms`."""
     where, groups, channel = call.geometry, call.groups, 1 if call.data_format == "channels_first" else -1
-    channels, sizes = shape[channel], (_three(where.input), _three(call.output))
+    channels, outputs, sizes = shape[channel], packed.outputs, (_three(where.input), _three(call.output))
     steps = _three(where.kernel), _three(where.strides), _three(where.dilation), call.before
     problem = shape[0], groups, channels // groups, outputs // groups, *sizes, *steps
-    number = 8 if dtype == "float64" else 4
+    number = 8 if packed.dtype == "float64" else 4
     data = number * shape[0] * (channels * math.prod(where.input) + outputs * math.prod(call.output))
     weights = number * math.prod(where.kernel) * channels * outputs // groups
     words = (
@@ -78,7 +78,7 @@ def predictions(
         "tile transforms",
         f"input and result from {_level(data, rates)}",
     )
-    for algorithm, cycles in _native.predictions(*problem, target, number == 8, rates[:8]):
+    for algorithm, cycles in _native.predictions(*problem, target, number == 8, packed.forced, rates[:8]):
         scale = 1e3 / rates.hertz / threads
         parts = {word: scale * value for word, value in zip(words, cycles, strict=True)}
         parts["fixed costs"] += CALL
