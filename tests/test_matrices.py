@@ -65,18 +65,18 @@ def test_sums_of_whole_numbers_are_exact(seed: int) -> None:
         options["padding"] = "same"
     x, kernel, bias = whole(rng, batch, *size, small), whole(rng, *taps, big, small), whole(rng, big)
     wide = [array.astype(np.float64) for array in (x, kernel, bias)]
-    expected = bs.conv_transpose(*wide, **options).astype(BRAIN)
+    expected: Any = bs.conv_transpose(*wide, **options).astype(BRAIN)
     for data_format in ("channels_last", "channels_first"):
         given = [x, kernel]
         if data_format == "channels_first":
             given = [np.moveaxis(x, -1, 1).copy(), np.moveaxis(kernel, (-1, -2), (0, 1)).copy()]
-        found = bs.conv_transpose(*given, bias, data_format=data_format, **options)
-        found = found if data_format == "channels_last" else np.moveaxis(found, 1, -1)
-        np.testing.assert_array_equal(found.astype(np.float32), expected.astype(np.float32))
+        found: Any = bs.conv_transpose(*given, bias, data_format=data_format, **options)
+        last: Any = np.moveaxis(found, 1, -1) if data_format == "channels_first" else found
+        np.testing.assert_array_equal(last.astype(np.float32), expected.astype(np.float32))
     y = whole(rng, *expected.shape)
     options.pop("activation")
-    down = bs.conv(y, kernel, **options)
-    exact = bs.conv(y.astype(np.float64), wide[1], **options).astype(BRAIN)
+    down: Any = bs.conv(y, kernel, **options)
+    exact: Any = bs.conv(y.astype(np.float64), wide[1], **options).astype(BRAIN)
     np.testing.assert_array_equal(down.astype(np.float32), exact.astype(np.float32))
 
 
@@ -86,10 +86,12 @@ def test_bits_are_those_of_any_number_of_threads(size: tuple[int, ...], small: i
     x, kernel = (
         rng.standard_normal(shape).astype(BRAIN) for shape in ((2, *size, small), (*(4,) * len(size), big, small))
     )
-    plan, bits = bs.plan(kernel, strides=2, padding=1), []
+    plan = bs.plan(kernel, strides=2, padding=1)
+    bits: list[Any] = []
     for threads in (1, 2, 3, 7):
         bs.set_num_threads(threads)
-        bits.append(plan(x).view(np.uint16))
+        y: Any = plan(x)
+        bits.append(y.view(np.uint16))
     assert all(np.array_equal(one, bits[0]) for one in bits)
 
 
@@ -99,8 +101,8 @@ def test_infinity_stays_where_the_definition_sends_it(value: float, channels: in
     rng = np.random.default_rng(channels)
     x, kernel = whole(rng, 2, 9, 21, channels), np.ones((3, 4, 5, channels), BRAIN)
     x[1, 3, 20, channels - 1] = x[0, 8, 0, 0] = value
-    found = bs.conv_transpose(x, kernel, strides=2, padding=1).astype(np.float64)
-    exact = bs.conv_transpose(x.astype(np.float64), kernel.astype(np.float64), strides=2, padding=1)
+    found: Any = bs.conv_transpose(x, kernel, strides=2, padding=1).astype(np.float64)
+    exact: Any = bs.conv_transpose(x.astype(np.float64), kernel.astype(np.float64), strides=2, padding=1)
     assert np.array_equal(np.isfinite(found), np.isfinite(exact))
 
 
