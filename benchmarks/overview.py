@@ -55,7 +55,7 @@ def words(folder: Path) -> str:
     lists = [records.factors(name, n) for records, n in _columns(known.values()) for name in VARIANTS]
     lists = [ratios for ratios in lists if ratios]
     models = measured(folder)
-    steps = {part: [ratios for (_, _, name), ratios in models.items() if name == part] for part in LEVELS}
+    steps = {part: [ratios for (_, _, name), ratios in models.items() if name == part and ratios] for part in LEVELS}
     means = {part: _range(mean(ratios.values()) for ratios in tables) for part, tables in steps.items()}
     least = {part: min(min(ratios.values()) for ratios in tables) for part, tables in steps.items()}
     machines = dict.fromkeys(

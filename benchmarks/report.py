@@ -252,7 +252,7 @@ def _shortfalls(records: Records, found: Sequence[Goal], known: Any) -> Iterable
                 f"be {plain:.2f}; {tiled:.2f} if besides every layer that runs as Winograd tiles needed 16/9 times "
                 "fewer multiplications and nothing else.\n"
             )
-    reasons = {goal.words: known.get("goals", {}).get(goal.key, "") for goal in missed if goal.key}
+    reasons = {goal.words: known.get("goals", {}).get(goal.key, "not profiled") for goal in missed if goal.key}
     yield from grid(("goal", "cause"), list(reasons.items()))
     rows = list(causes(known, (one for goal in missed for one in goal.short)))
     if rows:

@@ -26,6 +26,7 @@ PARTS = {
 }
 LEVELS = {"inference": 1.7, "training": 1.5}  # geometric mean against every stock runner
 NEVER_BELOW = 0.97  # plain `accelerate` against the better of eager and channels last
+DTYPES = ("float32", "bfloat16", "autocast")
 SUFFIX = "-torch"
 HEAD = """# Whole PyTorch models, by processor
 
@@ -90,7 +91,7 @@ def geomean(values: Iterable[float]) -> float:
 
 def dtype(model: str) -> str:
     """In what a row computes, which its name says."""
-    return next((name for name in ("bfloat16", "autocast") if f", {name}" in model), "float32")
+    return next((name for name in DTYPES[1:] if f", {name}" in model), "float32")
 
 
 def models(times: Iterable[Time]) -> dict[tuple[int, str], dict[str, dict[str, float]]]:
@@ -103,9 +104,11 @@ def models(times: Iterable[Time]) -> dict[tuple[int, str], dict[str, dict[str, f
 
 
 def measured(folder: Path) -> dict[tuple[str, int, str], dict[str, float]]:
-    """The ratios against every other runner by model, for each processor, thread count and part."""
+    """The ratios in float32 against every other runner by model, for each processor, thread count and part."""
     return {
-        (titled(kept.machine), *key): {model: ratio(times)[1] for model, times in tables.items()}
+        (titled(kept.machine), *key): {
+            name: ratio(times)[1] for name, times in tables.items() if dtype(name) == "float32"
+        }
         for kept in map(read, _files(folder))
         for key, tables in models(kept.times).items()
     }
@@ -113,7 +116,10 @@ def measured(folder: Path) -> dict[tuple[str, int, str], dict[str, float]]:
 
 def table(folder: Path) -> str:
     """torch_results.md."""
-    every = ["| processor | threads | part | models | geomean | slowest | below 1.0 |", "|---|---|---|---|---|---|---|"]
+    every = [
+        "| processor | threads | part | dtype | models | geomean | slowest | below 1.0 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     stock = [
         "| processor | threads | part | dtype | models | geomean | slowest | model |",
         "|---|---|---|---|---|---|---|---|",
@@ -122,9 +128,10 @@ def table(folder: Path) -> str:
         kept = read(path)
         link = f"[{titled(kept.machine)}](results/{path.stem}.md)"
         for (threads, part), tables in models(kept.times).items():
-            ratios = [ratio(times)[1] for times in tables.values()]
-            row = (link, str(threads), PARTS[part], str(len(ratios)), *_held(part, ratios))
-            every.append(f"| {' | '.join(row)} |")
+            for name in DTYPES:
+                ratios = [ratio(times)[1] for model, times in tables.items() if dtype(model) == name]
+                row = (link, str(threads), PARTS[part], name, str(len(ratios)))
+                every += [f"| {' | '.join((*row, *_held(part, ratios)))} |"] if ratios else []
             if part != "layers":
                 stock += (f"| {link} | {threads} | {PARTS[part]} | {row} |" for row in _stock(tables))
     parts = [HEAD, _EVERY, *every, _STOCK, *stock]
@@ -159,7 +166,7 @@ _NOT = "**not reached**"
 
 
 def _stock(tables: Mapping[str, Mapping[str, float]]) -> Iterable[str]:
-    for name in ("float32", "bfloat16", "autocast"):
+    for name in DTYPES:
         found = {model: plain(times) for model, times in tables.items() if dtype(model) == name}
         ratios = {model: value for model, value in found.items() if value is not None}
         if ratios:

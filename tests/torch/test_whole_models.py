@@ -161,7 +161,9 @@ def test_a_processor_adds_its_page_of_models_and_its_rows(
         "[Intel(R) Two, 2 cores](results/intel-two-2-cores-torch.md)",
     )
     for link in (one, two):
-        assert f"| {link} | 1 | Inference, whole models | 1 | 1.25 of 1.7: **not reached** | 1.25 | 0 |" in text
+        assert (
+            f"| {link} | 1 | Inference, whole models | float32 | 1 | 1.25 of 1.7: **not reached** | 1.25 | 0 |" in text
+        )
     assert f"| {one} | 1 | Inference, whole models | float32 | 1 | 2.00 | 2.00 of 0.97: reached | FSRCNN x3 |" in text
     worst = "0.50 of 0.97: **not reached** | DCGAN generator, batch 16, bfloat16"
     assert f"| {two} | 1 | One training step | bfloat16 | 1 | 0.50 | {worst} |" in text
