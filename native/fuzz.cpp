@@ -43,8 +43,13 @@ public:
         // Many taps and inputs, for products that are cut into pieces and gradients that gather cells.
         const bool many = one_in(8);
         if (many) p.batch = between(1, 4), p.small = between(30, 200), p.big = between(1, 9), p.groups = between(1, 2);
+        // Few output channels, lines of all lengths, those of several images beside each other.
+        const bool few = one_in(4);
+        if (few) p.batch = between(1, 12), p.small = between(1, 20), p.big = between(1, 3), p.groups = 1;
+        const Index longest = !few ? 5 : one_in(2) ? 20 : one_in(4) ? 100 : 9;
         for (std::size_t axis = 0; axis < 3; ++axis) {
-            p.input[axis] = between(1, axis == 0 ? 2 : wide && axis == 2 ? 90 : wide ? 12 : 5);
+            p.input[axis] = between(1, axis == 0 ? 2 : wide && axis == 2 ? 90 : wide ? 12 : few ? 8 : 5);
+            if (axis == 2 && few) p.input[axis] = between(1, longest);
             p.kernel[axis] = between(1, axis == 0 ? 2 : many && axis == 2 ? 90 : 5);
             p.strides[axis] = depthwise && one_in(9) ? 8 : between(1, 4);
             p.dilation[axis] = between(1, 3);
@@ -76,7 +81,7 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Epilogue<Scalar> plain{nullptr, Activation::none};
     std::vector<Scalar> up(y.size()), fast_up(y.size()), down(x.size()), fast_down(x.size());
     std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
-    Algorithm algorithm = static_cast<Algorithm>(draw.between(0, 4));
+    Algorithm algorithm = p.groups == 1 && p.big <= 4 && draw.one_in(2) ? Algorithm::overlap : static_cast<Algorithm>(draw.between(0, 4));
     if (algorithm == Algorithm::overlap && p.groups > 1) algorithm = Algorithm::automatic;
     // Channels last, or channels first, which is the same numbers in another order.
     const bool first = draw.one_in(2);

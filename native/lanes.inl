@@ -47,10 +47,19 @@ constexpr bool masks_stores = true;
 [[gnu::always_inline]] inline void store_lowest(double* to, Vector<double> value, Index count) {
     __builtin_ia32_storeupd512_mask(to, value, static_cast<unsigned char>((1u << count) - 1));
 }
+// And zeros beyond them.
+[[gnu::always_inline]] inline Vector<float> load_lowest(const float* from, Index count) {
+    return __builtin_ia32_loadups512_mask(from, Vector<float>{}, static_cast<unsigned short>((1u << count) - 1));
+}
+[[gnu::always_inline]] inline Vector<double> load_lowest(const double* from, Index count) {
+    return __builtin_ia32_loadupd512_mask(from, Vector<double>{}, static_cast<unsigned char>((1u << count) - 1));
+}
 #else
 constexpr bool masks_stores = false;
 template <typename Scalar>
 inline void store_lowest(Scalar*, Vector<Scalar>, Index) {}
+template <typename Scalar>
+inline Vector<Scalar> load_lowest(const Scalar*, Index) { return {}; }
 #endif
 
 // Such stores are seen by other threads after this.
@@ -117,7 +126,8 @@ struct Part<Scalar, 1> {
 template <typename Scalar>
 inline Vector<Scalar> some(const Scalar* from, Index count) {
     if (count >= Lanes<Scalar>::count) return *reinterpret_cast<const Loose<Scalar>*>(from);
-    return count > 0 ? Part<Scalar, static_cast<int>(Lanes<Scalar>::count)>::load(from, count) : Vector<Scalar>{};
+    if constexpr (masks_stores) return load_lowest(from, count < 0 ? 0 : count);
+    else return count > 0 ? Part<Scalar, static_cast<int>(Lanes<Scalar>::count)>::load(from, count) : Vector<Scalar>{};
 }
 
 template <typename Scalar>

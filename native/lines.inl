@@ -39,6 +39,8 @@ void lane_rows(const LaneProduct<Scalar>& job) {
     for (; v + most <= job.vectors; v += most) lane_tile<Scalar, Rows, most>(job, v * lanes);
     if constexpr (most > 4)
         for (; v + 4 <= job.vectors; v += 4) lane_tile<Scalar, Rows, 4>(job, v * lanes);
+    if constexpr (most > 3)
+        for (; v + 3 <= job.vectors; v += 3) lane_tile<Scalar, Rows, 3>(job, v * lanes);
     if constexpr (most > 2)
         for (; v + 2 <= job.vectors; v += 2) lane_tile<Scalar, Rows, 2>(job, v * lanes);
     for (; v < job.vectors; ++v) lane_tile<Scalar, Rows, 1>(job, v * lanes);
@@ -92,21 +94,35 @@ void interleave_few(const Interleave<Scalar>& job) {
     }
 }
 
+// `Vectors` vectors of a stream from a cell on.
+template <typename Scalar, int Vectors>
+[[gnu::always_inline]] inline void sum_stream(const Interleave<Scalar>& job, const Index* offsets, Index count, const Scalar* bias, Index cell, Scalar* to) {
+    constexpr Index lanes = Lanes<Scalar>::count;
+    Vector<Scalar> sum[Vectors] = {};
+    if (bias)
+        for (int v = 0; v < Vectors; ++v) sum[v] += *bias;
+    for (Index o = 0; o < count; ++o)
+        for (Index s = 0; s < job.source_count; ++s) {
+            const Scalar* from = job.sources[s] + offsets[o] + cell;
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) sum[v] += *reinterpret_cast<const Loose<Scalar>*>(from + v * lanes);
+        }
+    for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(to + cell + v * lanes) = activate<Scalar>(sum[v], job.activation);
+}
+
 template <typename Scalar>
 void interleave(const Interleave<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    const Scalar* const* terms = job.terms;
+    const Index* offsets = job.offsets;
     const bool direct = job.count == 1;
     for (Index n = 0; n < job.count; ++n) {
         Scalar* to = direct ? job.to : job.scratch + n * job.vectors * lanes;
-        const Index count = job.term_counts[n];
-        for (Index v = 0; v < job.vectors; ++v) {
-            Vector<Scalar> sum{};
-            if (job.bias) sum += job.bias[n];
-            for (Index t = 0; t < count; ++t) sum += *reinterpret_cast<const Loose<Scalar>*>(terms[t] + v * lanes);
-            *reinterpret_cast<Loose<Scalar>*>(to + v * lanes) = activate<Scalar>(sum, job.activation);
-        }
-        terms += count;
+        const Index count = job.offset_counts[n];
+        const Scalar* bias = job.bias ? job.bias + n : nullptr;
+        Index v = 0;
+        for (; v + 4 <= job.vectors; v += 4) sum_stream<Scalar, 4>(job, offsets, count, bias, v * lanes, to);
+        for (; v < job.vectors; ++v) sum_stream<Scalar, 1>(job, offsets, count, bias, v * lanes, to);
+        offsets += count;
     }
     if (direct) return;
     if (job.count == 2) {

@@ -1,3 +1,6 @@
+// Few output channels: products of taps with cells, overlapped into the output. A small kernel meets each input line once:
+// the products of all its taps are kept until the output lines they reach are summed from them (overlap_products.cpp). With a
+// large kernel, whose products would not fit in the cache, input lines are kept instead (overlap_lines.cpp).
 #pragma once
 
 #include "direct.h"
@@ -7,12 +10,23 @@
 
 namespace backstride {
 
-// `packed` has as many numbers as w, (*kernel, big, small); no groups.
+// Whether products of all taps are few enough to be kept, with those of all lines that reach an output line. Then lines
+// shorter than a vector stand beside each other.
+bool keeps_products(const Problem& p);
+
+// Whether cells are multiplied as they lie in memory, channels last, and their products are turned; otherwise cells are
+// turned, or are beside each other as they are.
 template <typename Scalar>
-void pack_overlap(const Problem& problem, const Scalar* w, Scalar* packed);
+bool turns_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x);
+
+// How many numbers the packed weights take; w is (*kernel, big, small), no groups.
+Index overlap_size(const Problem& problem, Index lanes, bool turned);
 
 template <typename Scalar>
-void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
+void pack_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool turned, const Scalar* w, Scalar* packed);
+
+template <typename Scalar>
+void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
                  const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
 
 }  // namespace backstride

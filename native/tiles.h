@@ -186,12 +186,14 @@ struct LaneProduct {
 constexpr Index most_lane_rows = 6;
 constexpr Index most_excess = 8;
 
-// streams[n][cell] beside each other, activated after the sum over `terms` and the bias: for every cell and stream,
-// to[cell*count + n] = activation(bias[n] + sum of terms[n][t][cell]).
+// Streams of cells beside each other, activated after the bias and the sum of what all sources hold at the stream's offsets: for
+// every cell and stream, to[cell*count + n] = activation(bias[n] + sum of sources[s][offsets[n][o] + cell]), by rising o, then s.
 template <typename Scalar>
 struct Interleave {
-    const Scalar* const* terms;  // one after the other, stream by stream
-    const Index* term_counts;    // of each stream
+    const Scalar* const* sources;
+    Index source_count;
+    const Index* offsets;        // one after the other, stream by stream
+    const Index* offset_counts;  // of each stream
     const Scalar* bias;          // of each stream, or null
     Index count, vectors;
     Activation activation;

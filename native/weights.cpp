@@ -251,10 +251,10 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
                           const View<Scalar>& target, bool alone) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
-    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || p.input[2] >= kernels_.lanes)) {
-        const auto size = kernel_size_;
-        const Scalar* ready = remember({}, size, [&](Scalar* to) { pack_overlap(p, kernel_, to); });
-        return run_overlap(p, kernels_, ready, source, epilogue, target);
+    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || p.input[2] >= kernels_.lanes)) {
+        const bool turned = turns_products(p, kernels_, source);
+        const Scalar* ready = remember({turned, {}}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
+        return run_overlap(p, kernels_, turned, ready, source, epilogue, target);
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
     if (plain) return run_dense(p, source.data, epilogue, target.data, alone);

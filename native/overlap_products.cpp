@@ -1,0 +1,335 @@
+// A small kernel: the products of all taps with each input cell, summed over channels, are kept until the output lines they
+// reach are overlapped from them. Long lines have a ring of places, each for the products of one line. Short ones stand
+// beside each other, zeros between them, those of a plane and of several images in one place: what a tap adds to an output
+// cell is then as many cells back in any line, so that all lines of a phase are summed as if they were one.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <tuple>
+#include <vector>
+
+#include "buffer.h"
+#include "overlap_parts.h"
+#include "threads.h"
+
+namespace backstride {
+namespace {
+
+constexpr Index most_vectors = 16;              // of cells in a box of long lines: a few pieces, so that those that boxes share weigh little
+constexpr Index nearest_cache = 32 * 1024;      // bytes of a first-level cache, the smallest there are
+constexpr Index products_of_task = 1 << 19;     // fewer cost less than a thread that comes to help
+constexpr Index least_lines = 8;                // of a part of a plane, for each line that both parts multiply
+
+// Output cells [q, q + each) of an axis, all phases, and the input cells [low, high) that reach them: at the places from
+// `start` on, with zeros where cells outside of the input are read, also at the end of the line before.
+struct Span {
+    Index q, each, low, high, start, extent;
+    Span(const Reach& axis, Index from, Index count) : q(from), each(count) {
+        low = std::clamp<Index>(q - axis.cells, 0, axis.extent), high = std::clamp<Index>(q + each, low, axis.extent);
+        start = low < high ? std::min(q, low) : q;
+        extent = std::max((low < high ? high : q) + start - q + axis.cells, q + each) - start;
+    }
+};
+
+// The places of products: row by row, in each `images` planes of lines.
+struct Layout {
+    Span lines, cells;
+    Index images, margin, positions, pitch;
+    Layout(const Span& lines, const Span& cells, const std::array<Reach, 3>& axes, Index images, Index lanes)
+        : lines(lines), cells(cells), images(images), margin(padded(axes[1].cells * cells.extent + axes[2].cells, lanes)),
+          positions(images * lines.extent * cells.extent), pitch((margin + padded(positions, lanes) + 2 * lanes) | lanes) {}
+    Index first() const { return cells.q - cells.start; }
+    // Where zeros stay between the products.
+    std::array<Index, 8> shape() const {
+        return {cells.extent, cells.low - cells.start, cells.high - cells.low, lines.extent, lines.low - lines.start, lines.high - lines.low, images, pitch};
+    }
+};
+
+// Input cells beside each other, and where their products go.
+template <typename Scalar>
+struct Run {
+    const Scalar* from;
+    Index count, to;
+};
+
+struct Loaded {
+    Index plane, next;  // which plane a place holds, and the line after the last one that came
+};
+
+template <typename Scalar>
+struct Work {
+    Scratch<Scalar> products, piece, sums;
+    std::vector<Loaded> loaded;
+    std::vector<Run<Scalar>> runs, parts;
+    std::vector<const Scalar*> sources, cells;
+    std::vector<Scalar*> targets;
+    std::vector<OutputLine> output;
+    Streams<Scalar> streams;
+    std::array<Index, 8> shape{};
+    Index call = 0;  // whose zeros are there
+};
+
+template <typename Scalar>
+class ProductsKept : Overlap<Scalar> {
+    using Base = Overlap<Scalar>;
+    using Base::axes_, Base::kernels_, Base::lanes_, Base::p_, Base::packed_, Base::tiles_, Base::x_;
+
+public:
+    ProductsKept(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+                 const Epilogue<Scalar>& epilogue, const View<Scalar>& y)
+        : Base(p, kernels, packed, x, epilogue, y, backstride::cells(p.kernel) * p.big), turned_(turned), rows_(backstride::cells(p.kernel) * p.big),
+          shifts_(shifts_of(axes_[1])), ring_{span(0), span(1)}, each_{p.output[0], axes_[1].count(), axes_[2].count()} {
+        if (p.kernel[0] == 1) each_[0] = 1;
+        else each_[0] = std::min(p.output[0], std::max<Index>(64, 32 * (ring_[0] - 1) * p.strides[0]));
+        beside_ = p.input[2] < piece_vectors * lanes_ && choose_planes();
+        if (!beside_) choose_lines();
+        if (turned_) zeros_.assign(static_cast<std::size_t>(p.small), Scalar(0));
+        static std::atomic<Index> calls{0};
+        call_ = ++calls;
+    }
+
+    void run() const {
+        std::array<Index, 3> boxes;
+        const std::array<Index, 3> all{p_.output[0], beside_ ? axes_[1].count() : p_.output[1], axes_[2].count()};
+        for (std::size_t axis = 0; axis < 3; ++axis) boxes[axis] = (all[axis] + each_[axis] - 1) / each_[axis];
+        parallel((p_.batch + images_ - 1) / images_ * boxes[0] * boxes[1] * boxes[2], [&](Index task) {
+            const Index b2 = task % boxes[2], b1 = task / boxes[2] % boxes[1], b0 = task / boxes[2] / boxes[1] % boxes[0];
+            const Index image = task / boxes[2] / boxes[1] / boxes[0] * images_, from0 = b0 * each_[0], from1 = b1 * each_[1], from2 = b2 * each_[2];
+            static thread_local Work<Scalar> work;
+            const Span cells(axes_[2], axes_[2].low() + from2, std::min(each_[2], all[2] - from2));
+            const Index to0 = std::min(all[0], from0 + each_[0]), to1 = std::min(all[1], from1 + each_[1]);
+            if (beside_) {
+                const Span lines(axes_[1], axes_[1].low() + from1, to1 - from1);
+                planes(work, Layout(lines, cells, axes_, std::min(images_, p_.batch - image), lanes_), image, from0, to0);
+            } else {
+                Span line(axes_[1], 0, 1);
+                line.start = line.q = 0, line.extent = 1;
+                long_lines(work, Layout(line, cells, axes_, 1, lanes_), image, {from0, to0}, {from1, to1});
+            }
+        });
+    }
+
+private:
+    // Output cells of a phase that meet an input cell, at most.
+    Index span(std::size_t axis) const { return axes_[axis].cells + 1; }
+    Index bytes(Index positions) const { return ring_[0] * rows_ * positions * static_cast<Index>(sizeof(Scalar)); }
+
+    // Lines of a plane beside each other: in parts where the whole is too large for the cache or there are threads without
+    // work, and several images where one is small. Whether lines that parts share are few.
+    bool choose_planes() {
+        const Index line = Span(axes_[2], axes_[2].low(), each_[2]).extent, threads = get_num_threads(), both = axes_[1].cells;
+        const Index most = lines_in_cache / bytes(line) - 2 * both, least = std::max<Index>(1, least_lines * both);
+        if (most < least && most < each_[1]) return false;
+        const double products = static_cast<double>(backstride::cells(p_.input) * p_.batch * p_.small) * static_cast<double>(rows_);
+        const Index idle = std::min(threads / p_.batch, static_cast<Index>(std::min(products / products_of_task, 1e9)));
+        const Index parts = std::max((each_[1] + most - 1) / most, std::min(idle, each_[1] / least));
+        if (parts > 1) each_[1] = (each_[1] + parts - 1) / parts;
+        else images_ = std::clamp<Index>(nearest_cache / bytes(Span(axes_[1], axes_[1].low(), each_[1]).extent * line), 1, (p_.batch + threads - 1) / threads);
+        ring_[1] = 1;
+        return true;
+    }
+
+    // Long lines are cut, into fewer cells where the products of several lines take more than the cache; boxes have so many
+    // planes and lines that products met twice, by the boxes on both sides, are few. None depends on the number of threads.
+    void choose_lines() {
+        const Index reach = axes_[2].cells;
+        Index vectors = most_vectors;
+        while (vectors > piece_vectors && ring_[1] * bytes((vectors + 2) * lanes_) > lines_in_cache) vectors /= 2;
+        const Index count = axes_[2].count(), most = std::max(vectors * lanes_ - reach, lanes_), pieces = (count + most - 1) / most;
+        if (pieces > 1) each_[2] = std::max(lanes_, padded((count + pieces - 1) / pieces + reach, lanes_) - reach);
+        each_[1] = std::min(p_.output[1], std::max<Index>(64, 32 * (ring_[1] - 1) * p_.strides[1]));
+        if (p_.kernel[0] == 1) return;
+        // Planes are kept whole, as far as they lie in the box.
+        const Index budget = lines_in_cache / bytes(each_[2] + reach + 3 * lanes_);
+        const auto lines = [&](Index outputs) { return (outputs - 1 + p_.dilation[1] * (p_.kernel[1] - 1)) / p_.strides[1] + 1; };
+        each_[1] = p_.output[1];
+        for (Index parts = 1; lines(each_[1]) > budget && each_[1] > p_.strides[1]; ++parts)
+            each_[1] = std::max((p_.output[1] + parts - 1) / parts, p_.strides[1]);
+        ring_[1] = lines(each_[1]);
+    }
+
+    // Room for the products, zeros where none come. The first one of each place is behind a margin.
+    Scalar* prepare(Work<Scalar>& work, const Layout& layout) const {
+        const Index size = ring_[0] * ring_[1] * rows_ * layout.pitch + layout.margin;
+        Scalar* const products = work.products.get(size);
+        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {-1, 0});
+        Base::point(work.streams, layout.pitch);
+        if (work.call != call_ || work.shape != layout.shape()) {
+            std::fill_n(products, size, Scalar(0));
+            work.call = call_, work.shape = layout.shape();
+        }
+        return products + layout.margin;
+    }
+
+    void planes(Work<Scalar>& work, const Layout& layout, Index image, Index from0, Index to0) const {
+        Scalar* const products = prepare(work, layout);
+        const auto place = [&](Index i0) { return products + i0 % ring_[0] * rows_ * layout.pitch; };
+        const auto& [lines, cells] = std::tie(layout.lines, layout.cells);
+        const Index vectors = (layout.positions - layout.first() + lanes_ - 1) / lanes_;
+        for (Index o0 = from0; o0 < to0; ++o0) {
+            axes_[0].meet(o0, [&](Index, Index i0) {
+                Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+                if (slot.plane == i0) return;
+                slot.plane = i0;
+                work.runs.clear();
+                for (Index n = 0; n < layout.images; ++n)
+                    for (Index i1 = lines.low; i1 < lines.high; ++i1)
+                        work.runs.push_back({x_.at(image + n, i0, i1, cells.low), cells.high - cells.low,
+                                             (n * lines.extent + i1 - lines.start) * cells.extent + cells.low - cells.start});
+                multiply(work, layout, place(i0));
+            });
+            for (Index residue = 0; residue < p_.strides[1]; ++residue) {
+                work.output.clear();
+                for (Index n = 0; n < layout.images; ++n)
+                    for (Index q = lines.q; q < lines.q + lines.each; ++q)
+                        if (const Index o1 = q * p_.strides[1] + residue - p_.before[1]; o1 >= 0 && o1 < p_.output[1])
+                            work.output.push_back({image + n, o0, o1, cells.q, (n * lines.extent + q - lines.start) * cells.extent});
+                work.sources.clear();
+                axes_[0].meet(o0, [&](Index t0, Index i0) {
+                    for (const Shift& shift : shifts_[static_cast<std::size_t>(residue)])
+                        work.sources.push_back(place(i0) + row(t0, shift.tap) * layout.pitch - shift.cells * cells.extent + layout.first());
+                });
+                Base::store(work.streams, work.sources, layout.pitch, vectors, cells.each, work.output);
+            }
+        }
+    }
+
+    void long_lines(Work<Scalar>& work, const Layout& layout, Index image, const std::array<Index, 2>& planes, const std::array<Index, 2>& lines) const {
+        Scalar* const products = prepare(work, layout);
+        const Span& cells = layout.cells;
+        const auto place = [&](Index i0, Index i1) { return products + (i0 % ring_[0] * ring_[1] + i1 % ring_[1]) * rows_ * layout.pitch; };
+        for (Index o0 = planes[0]; o0 < planes[1]; ++o0)
+            for (Index o1 = lines[0]; o1 < lines[1]; ++o1) {
+                const Index first = axes_[1].first(o1), last = axes_[1].last(o1 + 1);
+                work.sources.clear();
+                axes_[0].meet(o0, [&](Index t0, Index i0) {
+                    Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+                    if (slot.plane != i0) slot = {i0, 0};
+                    for (Index i1 = std::max(slot.next, first); i1 < last; ++i1) {
+                        work.runs.assign(1, {x_.at(image, i0, i1, cells.low), cells.high - cells.low, cells.low - cells.start});
+                        multiply(work, layout, place(i0, i1));
+                    }
+                    slot.next = std::max(slot.next, last);
+                    axes_[1].meet(o1, [&](Index t1, Index i1) { work.sources.push_back(place(i0, i1) + row(t0, t1) * layout.pitch + layout.first()); });
+                });
+                work.output.assign(1, {image, o0, o1, cells.q, 0});
+                Base::store(work.streams, work.sources, layout.pitch, (cells.each + lanes_ - 1) / lanes_, cells.each, work.output);
+            }
+    }
+
+    Index row(Index t0, Index t1) const { return (t0 * p_.kernel[1] + t1) * p_.kernel[2] * p_.big; }
+
+    void multiply(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+        if (work.runs.empty() || work.runs.front().count == 0) return;
+        if (turned_) cells_by_taps(work, layout, to);
+        else taps_by_cells(work, layout, to);
+    }
+
+    // Cells in the lanes, piece by piece: the cells of all runs without gaps.
+    void taps_by_cells(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+        const Index each = work.runs.front().count, total = each * static_cast<Index>(work.runs.size());
+        const Index vectors = (total + lanes_ - 1) / lanes_, pieces = (vectors + piece_vectors - 1) / piece_vectors;
+        for (Index n = 0; n < pieces; ++n) {
+            const Index from = n * vectors / pieces * lanes_, width = (n + 1) * vectors / pieces * lanes_ - from, end = std::min(total, from + width);
+            work.parts.clear();
+            for (Index at = from, count = 0; at < end; at += count) {
+                const Run<Scalar>& run = work.runs[static_cast<std::size_t>(at / each)];
+                count = std::min(end - at, each - at % each);
+                work.parts.push_back({run.from + at % each * x_.cell, count, run.to + at % each});
+            }
+            const bool alone = work.parts.size() == 1;
+            const Index pitch = alone ? width : width + lanes_;  // a part in front of others may write a vector beyond its end
+            Scalar* const piece = work.piece.get(p_.small * pitch + lanes_);
+            Scalar* placed = piece;
+            for (std::size_t part = 0; part < work.parts.size();) {  // together where they lie so
+                const Scalar* const start = work.parts[part].from;
+                Index count = 0;
+                do count += work.parts[part++].count;
+                while (part < work.parts.size() && work.parts[part].from == start + count * x_.cell);
+                Base::load(start, count, placed, pitch);
+                placed += count;
+            }
+            Scalar* const sums = alone ? to + work.parts.front().to : work.sums.get(rows_ * width + lanes_);
+            const Index sums_pitch = alone ? layout.pitch : width;
+            multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, work.parts.back().from + work.parts.back().count * x_.cell);
+            const Scalar* part = sums;
+            for (const Run<Scalar>& run : work.parts) {
+                if (!alone) kernels_.copy_lines(part, sums_pitch, rows_, run.count, to + run.to, layout.pitch);
+                part += run.count;
+            }
+        }
+    }
+
+    // All taps with the cells of a piece, while those of the next one are fetched: a line of the cache of each channel, or of
+    // each cell.
+    void multiply_piece(const Scalar* piece, Index pitch, Index vectors, Scalar* sums, Index sums_pitch, const Scalar* coming) const {
+        constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+        const Index step = x_.channel == 1 ? line : x_.channel, next = x_.channel == 1 ? p_.small * line : line;
+        const Scalar* weights = packed_;
+        Index row = 0, number = 0;
+        for (const Index size : tiles_) {
+            const bool more = number < piece_vectors && (x_.channel == 1 || x_.cell == 1);
+            kernels_.lane_product({&piece, &weights, 1, p_.small, pitch, size, vectors, sums + row * sums_pitch, sums_pitch,
+                                   more ? coming + number++ * next : nullptr, more ? step : 0});
+            row += size;
+            weights += size * p_.small;
+        }
+    }
+
+    // Taps in the lanes; the products of a piece of places, zeros among them, are turned.
+    void cells_by_taps(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+        const Index columns = padded(rows_, lanes_), panel = kernels_.panel_vectors * lanes_, places = padded(layout.positions, lanes_);
+        const Index most = std::max<Index>(lanes_, nearest_cache / 2 / (columns * static_cast<Index>(sizeof(Scalar))) / lanes_ * lanes_);
+        const Index pieces = (places + most - 1) / most, vectors = places / lanes_;
+        constexpr Index tile = 16;  // rows that a tile may read beyond the last
+        const auto room = static_cast<std::size_t>(most + tile);
+        work.cells.resize(room), work.targets.resize(room);
+        Scalar* const products = work.piece.get(most * columns);
+        Scalar* const scratch = work.sums.get((most + tile) * panel);
+        auto run = work.runs.begin();
+        Index cell = 0;
+        for (Index n = 0; n < pieces; ++n) {
+            const Index from = n * vectors / pieces * lanes_, end = (n + 1) * vectors / pieces * lanes_;
+            std::size_t count = 0;
+            Index at = from;
+            while (run != work.runs.end() && run->to + cell < end) {
+                std::fill(products + (at - from) * columns, products + (run->to + cell - from) * columns, Scalar(0));
+                for (at = run->to + cell; cell < run->count && at < end; ++cell, ++at, ++count) {
+                    work.cells[count] = run->from + cell * x_.cell;
+                    work.targets[count] = products + (at - from) * columns;
+                }
+                if (cell == run->count) ++run, cell = 0;
+            }
+            std::fill(products + (at - from) * columns, products + (end - from) * columns, Scalar(0));
+            std::fill_n(work.cells.begin() + static_cast<std::ptrdiff_t>(count), tile, zeros_.data());
+            if (count > 0)
+                kernels_.gather({work.cells.data(), 0, static_cast<Index>(count), 1, p_.small, 0, 0, zeros_.data(), work.targets.data(), packed_, nullptr, columns, 0,
+                                 (columns + panel - 1) / panel, Activation::none, scratch, true});
+            kernels_.transpose(products, columns, end - from, rows_, to + from, layout.pitch, false);
+        }
+    }
+
+    bool turned_, beside_;  // `beside_`: lines beside each other
+    Index rows_, images_ = 1, call_;
+    std::vector<std::vector<Shift>> shifts_;  // of the lines
+    std::vector<Scalar> zeros_;
+    std::array<Index, 2> ring_;
+    std::array<Index, 3> each_;
+};
+
+}  // namespace
+
+template <typename Scalar>
+void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+                      const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
+    ProductsKept<Scalar>(p, kernels, turned, packed, x, epilogue, y).run();
+}
+
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                                      \
+    template void overlap_products<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, const View<const Scalar>&, \
+                                           const Epilogue<Scalar>&, const View<Scalar>&);
+BACKSTRIDE_INSTANTIATE(float)
+BACKSTRIDE_INSTANTIATE(double)
+#undef BACKSTRIDE_INSTANTIATE
+
+}  // namespace backstride
