@@ -1,17 +1,35 @@
 // Few output channels: cells in the lanes.
 
+// Loaded once: the compiler would read a vector again for each product that it is an operand of.
+template <typename Scalar>
+[[gnu::always_inline]] inline void keep(Vector<Scalar>& value) {
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__("" : "+v"(value));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(value));
+#else
+    (void)value;
+#endif
+}
+
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void lane_tile(const LaneProduct<Scalar>& job, Index cell) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> acc[Rows][Vectors] = {};
+    // Where nothing is to be fetched, what is in the nearest cache: to ask for a line twice costs more.
     const Scalar* coming = job.coming ? job.coming : job.weights[0];
+    const Scalar* also = job.coming_apart ? job.coming + job.coming_apart : job.weights[0];
+    const Index also_step = job.coming_apart ? job.coming_step : 0;
     for (Index line = 0; line < job.count; ++line) {
         const Scalar* source = job.lines[line] + cell;
         const Scalar* weights = job.weights[line];
         for (Index c = 0; c < job.depth; ++c) {
             Vector<Scalar> b[Vectors];
 #pragma GCC unroll 8
-            for (int v = 0; v < Vectors; ++v) b[v] = *reinterpret_cast<const Loose<Scalar>*>(source + v * lanes);
+            for (int v = 0; v < Vectors; ++v) {
+                b[v] = *reinterpret_cast<const Loose<Scalar>*>(source + v * lanes);
+                if constexpr (Rows > 1) keep<Scalar>(b[v]);
+            }
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; ++r) {
                 const Scalar a = weights[r];
@@ -19,7 +37,8 @@ template <typename Scalar, int Rows, int Vectors>
                 for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
             }
             __builtin_prefetch(coming, 0, 2);
-            coming += job.coming_step;
+            __builtin_prefetch(also, 0, 2);
+            coming += job.coming_step, also += also_step;
             source += job.pitch;
             weights += Rows;
         }

@@ -65,6 +65,7 @@ struct Work {
     std::vector<Scalar*> targets;
     std::vector<OutputLine> output;
     Streams<Scalar> streams;
+    const Scalar* coming;  // the first of the cells that are multiplied next, or null
     std::array<Index, 8> shape{};
     Index call = 0;  // whose zeros are there
 };
@@ -176,6 +177,8 @@ private:
                     for (Index i1 = lines.low; i1 < lines.high; ++i1)
                         work.runs.push_back({x_.at(image + n, i0, i1, cells.low), cells.high - cells.low,
                                              (n * lines.extent + i1 - lines.start) * cells.extent + cells.low - cells.start});
+                const Index after = i0 + 1 < p_.input[0] && p_.kernel[0] > 1 ? image : image + layout.images;
+                work.coming = after < p_.batch ? x_.at(after, after == image ? i0 + 1 : i0, lines.low, cells.low) : nullptr;
                 multiply(work, layout, place(i0));
             });
             for (Index residue = 0; residue < p_.strides[1]; ++residue) {
@@ -206,6 +209,8 @@ private:
                     Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
                     if (slot.plane != i0) slot = {i0, 0};
                     for (Index i1 = std::max(slot.next, first); i1 < last; ++i1) {
+                        // Channels first, the processor fetches the next line by itself.
+                        work.coming = x_.channel == 1 && i1 + 1 < p_.input[1] ? x_.at(image, i0, i1 + 1, cells.low) : nullptr;
                         work.runs.assign(1, {x_.at(image, i0, i1, cells.low), cells.high - cells.low, cells.low - cells.start});
                         multiply(work, layout, place(i0, i1));
                     }
@@ -237,21 +242,16 @@ private:
                 count = std::min(end - at, each - at % each);
                 work.parts.push_back({run.from + at % each * x_.cell, count, run.to + at % each});
             }
-            const bool alone = work.parts.size() == 1;
-            const Index pitch = alone ? width : width + lanes_;  // a part in front of others may write a vector beyond its end
-            Scalar* const piece = work.piece.get(p_.small * pitch + lanes_);
-            Scalar* placed = piece;
-            for (std::size_t part = 0; part < work.parts.size();) {  // together where they lie so
-                const Scalar* const start = work.parts[part].from;
-                Index count = 0;
-                do count += work.parts[part++].count;
-                while (part < work.parts.size() && work.parts[part].from == start + count * x_.cell);
-                Base::load(start, count, placed, pitch);
-                placed += count;
-            }
-            Scalar* const sums = alone ? to + work.parts.front().to : work.sums.get(rows_ * width + lanes_);
+            // Where cells lie beside each other in memory, channels first, they are read as they are.
+            const Run<Scalar>& first = work.parts.front();
+            const Scalar* const next = work.parts.back().from + work.parts.back().count * x_.cell;
+            const bool there = next == first.from + (end - from) * x_.cell && reads_in_place(first.from, width);
+            const bool alone = work.parts.size() == 1 && (!there || end - from == width);
+            const Index pitch = there ? x_.channel : alone ? width : width + lanes_;  // a part in front of others may write a vector beyond its end
+            const Scalar* const piece = there ? first.from : bring(work, work.piece.get(p_.small * pitch + lanes_), pitch);
+            Scalar* const sums = alone ? to + first.to : work.sums.get(rows_ * width + lanes_);
             const Index sums_pitch = alone ? layout.pitch : width;
-            multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, work.parts.back().from + work.parts.back().count * x_.cell);
+            multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, n + 1 < pieces ? next : work.coming);
             const Scalar* part = sums;
             for (const Run<Scalar>& run : work.parts) {
                 if (!alone) kernels_.copy_lines(part, sums_pitch, rows_, run.count, to + run.to, layout.pitch);
@@ -260,17 +260,43 @@ private:
         }
     }
 
-    // All taps with the cells of a piece, while those of the next one are fetched: a line of the cache of each channel, or of
-    // each cell.
+    // The parts of a piece, together where they lie so in memory.
+    const Scalar* bring(Work<Scalar>& work, Scalar* piece, Index pitch) const {
+        Scalar* placed = piece;
+        for (std::size_t part = 0; part < work.parts.size();) {
+            const Scalar* const start = work.parts[part].from;
+            Index count = 0;
+            do count += work.parts[part++].count;
+            while (part < work.parts.size() && work.parts[part].from == start + count * x_.cell);
+            Base::load(start, count, placed, pitch);
+            placed += count;
+        }
+        return piece;
+    }
+
+    // Whether all channels of cells lie in the nearest cache while all taps meet them, not in the same few sets of it, and
+    // whole vectors end before the array does.
+    bool reads_in_place(const Scalar* from, Index width) const {
+        constexpr Index size = static_cast<Index>(sizeof(Scalar)), sets_apart = 512;  // bytes: 8 cache lines
+        if (x_.cell != 1 || x_.channel * size % sets_apart == 0 || p_.small * std::min(x_.channel, width + lanes_) * size > nearest_cache) return false;
+        const Scalar* const last = x_.at(p_.batch - 1, p_.input[0] - 1, p_.input[1] - 1, p_.input[2] - 1) + (p_.small - 1) * x_.channel;
+        return from + (p_.small - 1) * x_.channel + width <= last + 1;
+    }
+
+    // All taps with the cells of a piece, while those of the next one are fetched: cache lines of each channel, or of each
+    // cell, shared by the tiles. One that two pieces share is fetched once.
     void multiply_piece(const Scalar* piece, Index pitch, Index vectors, Scalar* sums, Index sums_pitch, const Scalar* coming) const {
         constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
-        const Index step = x_.channel == 1 ? line : x_.channel, next = x_.channel == 1 ? p_.small * line : line;
+        const bool last = x_.channel == 1, comes = coming && (last || x_.cell == 1);
+        const Index step = last ? line : x_.channel, next = last ? p_.small * line : line, lines = vectors * lanes_ / line;
+        const Index tiles = static_cast<Index>(tiles_.size()), each = (lines + tiles - 1) / tiles;  // early, so that they are there in time
         const Scalar* weights = packed_;
         Index row = 0, number = 0;
         for (const Index size : tiles_) {
-            const bool more = number < piece_vectors && (x_.channel == 1 || x_.cell == 1);
+            const Index from = number++ * each, count = std::min(each, lines - from);
+            const bool more = comes && count > 0;
             kernels_.lane_product({&piece, &weights, 1, p_.small, pitch, size, vectors, sums + row * sums_pitch, sums_pitch,
-                                   more ? coming + number++ * next : nullptr, more ? step : 0});
+                                   more ? coming + from * next : nullptr, more ? step : 0, more ? (count - 1) * next : 0});
             row += size;
             weights += size * p_.small;
         }

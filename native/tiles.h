@@ -179,8 +179,8 @@ struct LaneProduct {
     Index rows, vectors;
     Scalar* sums;
     Index sums_pitch;
-    const Scalar* coming = nullptr;  // a number in each of `depth` cache lines, coming_step apart, that are needed next
-    Index coming_step = 0;
+    const Scalar* coming = nullptr;  // two numbers, coming_apart, in each of `depth` cache lines, coming_step apart, that are needed next
+    Index coming_step = 0, coming_apart = 0;
 };
 
 constexpr Index most_lane_rows = 6;

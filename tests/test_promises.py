@@ -279,28 +279,6 @@ def test_every_kind_of_layer_has_the_same_bits_for_any_number_of_threads(kind: s
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize(
-    ("size", "kernel_size", "stride", "big"),
-    [((80, 300), 4, 2, 3), ((3, 90, 280), 3, 2, 1), ((40, 50), 12, 3, 1), ((500,), 16, 4, 5)],
-    ids=["bands", "planes", "more than 128 products", "pieces of a line"],
-)
-def test_few_output_channels_equal_the_definition_across_boxes(
-    size: tuple[int, ...], kernel_size: int, stride: int, big: int, data_format: Any
-) -> None:
-    rng, rank = np.random.default_rng(big), len(size)
-    x = rng.integers(-4, 5, (2, *size, 5)).astype(np.float32)
-    kernel = rng.integers(-4, 5, (*(kernel_size,) * rank, big, 5)).astype(np.float32)
-    if data_format == "channels_first":
-        x, kernel = np.moveaxis(x, -1, 1).copy(), kernel.transpose(rank + 1, rank, *range(rank)).copy()
-    overlap, definition = (
-        bs.plan(kernel, strides=stride, padding=1, data_format=data_format, algorithm=name)(x)
-        for name in ("overlap", "definition")
-    )
-    np.testing.assert_array_equal(overlap, definition)
-
-
 @pytest.mark.parametrize(("size", "padding"), [(2, 0), (4, 1)], ids=["phases", "tiles"])
 @pytest.mark.parametrize("channels", [64, 40])
 def test_results_too_large_for_the_caches_have_the_same_bits(

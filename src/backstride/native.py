@@ -78,9 +78,9 @@ class Compiled(Implementation):
     - `winograd`: float32, at least 24 channels, and phases of 2 to 12 neighbouring taps per axis: tiles
       F(2,2), F(3,2) and F(2,3), where a map has enough of them to pay; other phases as below. A NaN or
       infinity in `x` makes this call run the phases instead, so that it reaches no other cells.
-    - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: cells stand in the
-      lanes, and products of taps, all or those of the innermost axis, are overlapped. Lines shorter than a
-      vector run as below.
+    - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: products of taps, all or
+      those of the innermost axis, are overlapped. Cells stand in the lanes, or taps. Short lines stand beside each
+      other; those shorter than a vector run as below where a kernel has too many taps for that.
     - `stacked`: fewer than 64 output channels, where neighbouring cells beside each other fill vectors better.
     - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
