@@ -253,7 +253,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
     const Side side(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || p.input[2] >= kernels_.lanes)) {
         const bool turned = turns_products(p, kernels_, source);
-        const Scalar* ready = remember({turned, {}}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
+        const Scalar* ready = remember({turned, std::vector<Forms>(turned ? 1 : 0)}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
         return run_overlap(p, kernels_, turned, ready, source, epilogue, target);
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
