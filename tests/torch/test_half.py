@@ -17,6 +17,7 @@ nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
 choice: Any = importlib.import_module("backstride.torch.choice")
 kernels: Any = importlib.import_module("backstride.torch.kernels")
+onednn: Any = importlib.import_module("backstride.torch.onednn")
 shapes: Any = importlib.import_module("backstride.torch.shapes")
 native: Any = importlib.import_module("backstride.native")
 calls: Any = importlib.import_module("torch_calls")
@@ -208,3 +209,63 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
         found = bt.conv_transpose2d(cl, weight, None, 2)
     assert torch.equal(found, expected)
     assert found.stride() == expected.stride()
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each weight that oneDNN puts in order, where the rule prefers it."""
+    if onednn.REORDER_TRANSPOSED is None or not onednn.takes(torch.bfloat16):
+        pytest.skip("oneDNN has no bfloat16 here")
+    found: list[int] = []
+    order: Any = onednn.REORDER_TRANSPOSED
+
+    def spy(*arguments: Any) -> Any:
+        found.append(1)
+        return order(*arguments)
+
+    monkeypatch.setattr(onednn, "REORDER_TRANSPOSED", spy)
+
+    def never(*arguments: Any) -> bool:
+        _ = arguments
+        return False
+
+    monkeypatch.setattr(kernels, "bfloat16_pays", never)
+    return found
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("words", [{}, {"output_padding": 1}, {"padding": (2, 0)}])
+def test_onednns_order_of_a_weight_is_remembered(form: Any, words: dict[str, Any], orders: list[int]) -> None:
+    stock = nn.ConvTranspose2d(64, 32, 4, 2, **words).bfloat16()
+    ours = bt.accelerate(copy.deepcopy(stock), measure=False).model
+    x = torch.randn(2, 64, 5, 6, dtype=torch.bfloat16).contiguous(memory_format=form)
+    tolerance = {"rtol": torch.finfo(torch.bfloat16).eps, "atol": 1e-2}
+    with torch.no_grad():
+        for _ in range(3):
+            found, expected = ours(x), stock(x)
+            assert found.stride() == expected.stride()
+            torch.testing.assert_close(found, expected, **tolerance)
+        assert len(orders) == 1
+        ours.weight.data[3, 5, 1, 2] += 10
+        stock.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(ours(x), stock(x), **tolerance)
+        torch.testing.assert_close(ours(x[:1, :, 1:]), stock(x[:1, :, 1:]), **tolerance)
+
+
+@pytest.mark.parametrize("words", [{"dilation": 2}, {"groups": 2}, {"padding": 0, "output_padding": 1, "stride": 3}])
+def test_what_onednn_has_no_order_for_is_computed(words: dict[str, Any], orders: list[int]) -> None:
+    stock = nn.ConvTranspose2d(64, 32, 3, **words).bfloat16()
+    ours, x = bt.accelerate(copy.deepcopy(stock), measure=False).model, torch.randn(1, 64, 5, 6, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(ours(x), stock(x), rtol=1e-2, atol=1e-2)
+    assert len(orders) == ("stride" in words)
+
+
+def test_under_autocast_a_weight_is_rounded_and_ordered_once(orders: list[int]) -> None:
+    stock = nn.ConvTranspose2d(64, 32, 4, 2)
+    ours, x = bt.accelerate(copy.deepcopy(stock), measure=False).model, torch.randn(1, 64, 5, 6)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            torch.testing.assert_close(ours(x), stock(x), rtol=torch.finfo(torch.bfloat16).eps, atol=1e-2)
+    assert len(orders) == 1

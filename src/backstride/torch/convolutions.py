@@ -136,8 +136,13 @@ class Convolution(Trained):
         return kernels.convolution(data, weight, bias, crop, activation or "")
 
 
-def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether a call in float32 on ordinary tensors that fit, without gradients, is seen by nobody but a compiler."""
+def is_inference(
+    input: Tensor, weight: Tensor, bias: Tensor | None, dtypes: tuple[torch.dtype, ...] = (torch.float32,)
+) -> bool:
+    """Whether a call in one of these dtypes, on ordinary tensors that fit and without gradients, is unseen.
+
+    By anybody but a compiler.
+    """
     seen = graphs.in_graph(input) or (
         not torch.is_grad_enabled()
         and unwatched()
@@ -149,7 +154,7 @@ def is_inference(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
     return (
         seen
-        and input.dtype == weight.dtype == torch.float32
+        and input.dtype == weight.dtype in dtypes
         and (bias is None or bias.dtype == weight.dtype)
         and input.dim() == weight.dim()
         and input.shape[1] == weight.shape[1]

@@ -133,8 +133,11 @@ def _run(*arguments: Any) -> Tensor:
     result = fallback.activate(fallback.conv(x, weight, layer.integers, bias), layer.activation)
     if layer.kind == "tile rows":
         return _by_rows(result)
-    last = keeps_channels_last(x, weight)
-    return result.contiguous(memory_format=FORMATS[x.dim()] if last else torch.contiguous_format)
+    return _formed(layer, result)
+
+
+def _formed(layer: _Layer, result: Tensor) -> Tensor:
+    return kernels.formed(result, keeps_channels_last(layer.input, layer.weight))
 
 
 def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor | None:
@@ -144,7 +147,7 @@ def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor |
     x, (stride, crop, dilation, _, _) = layer.input, layer.integers
     if layer.kind == "ordered":
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
-        return None if result is None else fallback.activate(result, layer.activation)
+        return None if result is None else _formed(layer, fallback.activate(result, layer.activation))
     if layer.kind == "turned":
         # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
         turned = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]

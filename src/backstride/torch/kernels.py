@@ -19,7 +19,7 @@ from torch import Tensor
 from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
-from backstride.torch import fallback
+from backstride.torch import fallback, onednn
 from backstride.torch.choice import bfloat16_pays, engine_is_faster
 from backstride.torch.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
 from backstride.torch.shapes import Integers, Meeting, Slot, meet
@@ -54,11 +54,14 @@ def conv_transpose(
         stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not os.environ.get(VARIABLE)
         stays = stays and not bfloat16_pays(x, weight, integers, last)
         passing = not stays and (not remember or changes(weight))
+        ordered = onednn.conv_transpose(x, weight, bias, integers) if stays and remember else None
+        if ordered is not None:
+            return formed(fallback.activate(ordered, activation), last)
         if stays or (passing and not _engine("y", x, weight, integers, last)):
             tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
             fast = last and x.dtype == torch.float32
             computed = fallback.conv_input_gradient if fast else fallback.conv_transpose
-            return _formed(computed(*tensors, integers, activation), last)
+            return formed(computed(*tensors, integers, activation), last)
         once = passing or is_new(weight)
         ready = make(weight, options, _packer(implementation, options, once=once), remember=not once)
     return _up(implementation, x, ready, bias, activation, call)
@@ -134,7 +137,7 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
         return fallback.conv(y, weight, integers, bias).contiguous()
     last = keeps_channels_last(y, weight)
     if not _engine("x", y, weight, integers, last):
-        return _formed(fallback.conv(y, weight, integers, bias), last)
+        return formed(fallback.conv(y, weight, integers, bias), last)
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
@@ -152,7 +155,7 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
         return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     last = keeps_channels_last(x, y)
     if not _engine("weight", x, y, integers, last):
-        return _formed(fallback.conv_kernel_gradient(x, y, integers), last)
+        return formed(fallback.conv_kernel_gradient(x, y, integers), last)
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     if x.dtype in HALF:
@@ -233,7 +236,7 @@ def _tensor(array: AnyArray, last: bool) -> Tensor:
     return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
 
 
-def _formed(tensor: Tensor, last: bool) -> Tensor:
+def formed(tensor: Tensor, last: bool) -> Tensor:
     """A result of PyTorch's in the memory format that it is promised in."""
     return tensor.contiguous(memory_format=FORMATS[tensor.dim()] if last else torch.contiguous_format)
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from backstride.torch import graphs, onednn
 from backstride.torch.convolutions import is_inference
+from backstride.torch.kernels import formed, keeps_channels_last
 from backstride.torch.shapes import Integers
 from backstride.torch.training import Trained, class_of
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
-FEW_CELLS = 512
+FEW_CELLS = {torch.float32: 512, torch.bfloat16: 4096}
 
 
 def has_large_weight(module: nn.Module) -> bool:
@@ -27,7 +28,7 @@ def has_large_weight(module: nn.Module) -> bool:
     if class_of(module) is not nn.Conv2d or "forward" in vars(module) or nn.parameter.is_lazy(layer.weight):
         return False
     plain = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    large: bool = layer.weight.dtype == torch.float32 and layer.weight.numel() >= LARGE_WEIGHT
+    large: bool = onednn.takes(layer.weight.dtype) and layer.weight.numel() >= LARGE_WEIGHT
     return large and plain and onednn.is_there()
 
 
@@ -35,7 +36,8 @@ class Prepacked(Trained):
     """A convolution by oneDNN with a remembered weight, in inference on few cells; at other times as it is trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        result = _computed(self, input, weight, bias) if is_inference(input, weight, bias) else None
+        ordinary = is_inference(input, weight, bias, tuple(FEW_CELLS)) and onednn.takes(weight.dtype)
+        result = _computed(self, input, weight, bias) if ordinary else None
         return super()._conv_forward(input, weight, bias) if result is None else result
 
 
@@ -43,11 +45,14 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     cells = input.shape[0] * math.prod(input.shape[2:]) // math.prod(layer.stride)
     axes = list(zip(input.shape[2:], weight.shape[2:], layer.padding, layer.dilation, layer.stride, strict=True))
     fits = all(i + 2 * p > d * (k - 1) for i, k, p, d, _ in axes)
-    if cells >= FEW_CELLS or not (fits and layer.groups == 1):
+    if cells >= FEW_CELLS[input.dtype] or not (fits and layer.groups == 1):
         return None
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     if graphs.in_graph(input):
+        if input.dtype != torch.float32:
+            return None
         crop = tuple(cells for i, k, p, d, s in axes for cells in (p, p - (i + 2 * p - d * (k - 1) - 1) % s))
         return graphs.call("ordered", input, weight, bias, Integers(layer.stride, crop, layer.dilation, 1))
-    return onednn.convolution(input, weight, bias, layer.padding, layer.stride, layer.dilation)
+    y = onednn.convolution(input, weight, bias, layer.padding, layer.stride, layer.dilation)
+    return None if y is None else formed(y, keeps_channels_last(input, weight))
