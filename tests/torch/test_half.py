@@ -194,12 +194,14 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
     integers = shapes.Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
     few = torch.randn(1, 512, 2, 2).bfloat16(), torch.randn(512, 512, 4, 4).bfloat16()
     depthwise = torch.randn(64, 1, 4, 4).bfloat16(), integers._replace(groups=64)
+    single = torch.randn(64, 32, 2, 2).bfloat16(), integers
     large = torch.randn(64, 32, 4, 4).bfloat16(), integers._replace(crop=(1, 1, 1, 1))
     maps = torch.randn(16, 64, 33, 33).bfloat16()
     for has_tiles, has_matrices in ((True, False), (True, True), (False, False)):
         monkeypatch.setattr(choice, "HAS_TILES", has_tiles)
         monkeypatch.setattr(choice, "HAS_MATRICES", has_matrices)
         assert choice.bfloat16_pays(maps, *large, False) != (has_tiles and not has_matrices)
+        assert not choice.bfloat16_pays(maps, *single, True)
         assert choice.bfloat16_pays(x, weight, integers, False) != has_tiles
         assert choice.bfloat16_pays(*few, integers, False)
         assert choice.bfloat16_pays(x, *depthwise, False)

@@ -18,8 +18,9 @@ Everything that PyTorch has no fast kernel for stays on the engine: groups (but 
 1, channels last), dilation, float64, float16, crops of its own. For bfloat16, `bfloat16_pays` is the rule of the
 forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight packed anew; they hold where the
 processor multiplies bfloat16 in its vectors. Where it does so in matrix registers (AMX), the engine's products are the
-faster ones with a packed weight, but for groups, dilation, fewer than 8 channels or 64 products in a result, and 2^25
-products in all, which take no longer than the call itself; with a weight packed anew, oneDNN's are, but for depthwise
+faster ones with a packed weight, but for one tap a cell in channels last, where writing the result is most of the work;
+groups, dilation, fewer than 8 channels or 64 products in a result; and fewer than 2^25 products in all, which take no
+longer than the call itself. With a weight packed anew, oneDNN's are, but for depthwise
 layers and large weights over few cells. Which ordinary convolutions are asked about at all,
 `training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
@@ -114,7 +115,7 @@ def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> 
     """
     stride, _, dilation, groups, _ = integers
     if HAS_TILES:
-        return _beats_tiles(x, weight, groups) or (HAS_MATRICES and _fills_matrices(x, weight, integers))
+        return _beats_tiles(x, weight, groups) or (HAS_MATRICES and _fills_matrices(x, weight, integers, last))
     if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
         return True
     return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
@@ -126,13 +127,14 @@ def _beats_tiles(x: Tensor, weight: Tensor, groups: int) -> bool:
     return groups == weight.shape[0] > 1 or (cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT)
 
 
-def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers) -> bool:
+def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
     """Whether the engine's matrix products take a layer, and are worth its call."""
     stride, _, dilation, groups, _ = integers
     of_result = weight.shape[0] * math.prod(weight.shape[2:]) // math.prod(stride)
     products = x.shape[0] * math.prod(x.shape[2:]) * weight.numel()
-    reached = all(k >= s for k, s in zip(weight.shape[2:], stride, strict=True))
-    plain = reached and groups == 1 and weight.shape[0] >= FEW_CHANNELS and all(step == 1 for step in dilation)
+    beyond = [k - s for k, s in zip(weight.shape[2:], stride, strict=True)]
+    covers = min(beyond) >= 0 and (max(beyond) > 0 or not last)
+    plain = covers and groups == 1 and weight.shape[0] >= FEW_CHANNELS and all(step == 1 for step in dilation)
     least, least_of_call = MATRIX_PRODUCTS
     return plain and of_result >= least and products >= least_of_call
 
