@@ -114,7 +114,8 @@ def version(program: str) -> str:
 
 def flags() -> list[str]:
     """Those of the build: what CMake adds to a release, and the options of native/CMakeLists.txt."""
-    own = re.search(r"backstride_kernels PRIVATE ([^)]*)\)", (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8"))
+    build = (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8")
+    own = re.search(r"compile_options\(backstride_kernels PRIVATE ([^)]*)\)", build)
     assert own
     return ["-std=c++17", "-O3", "-DNDEBUG", *own[1].split(), "-fPIC", "-fvisibility=hidden"]
 
