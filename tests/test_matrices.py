@@ -67,10 +67,10 @@ def test_sums_of_whole_numbers_are_exact(seed: int) -> None:
     wide = [array.astype(np.float64) for array in (x, kernel, bias)]
     expected: Any = bs.conv_transpose(*wide, **options).astype(BRAIN)
     for data_format in ("channels_last", "channels_first"):
-        given = [x, kernel]
+        given = [x, kernel, bias]
         if data_format == "channels_first":
-            given = [np.moveaxis(x, -1, 1).copy(), np.moveaxis(kernel, (-1, -2), (0, 1)).copy()]
-        found: Any = bs.conv_transpose(*given, bias, data_format=data_format, **options)
+            given = [np.moveaxis(x, -1, 1).copy(), np.moveaxis(kernel, (-1, -2), (0, 1)).copy(), bias]
+        found: Any = bs.conv_transpose(*given, data_format=data_format, **options)
         last: Any = np.moveaxis(found, 1, -1) if data_format == "channels_first" else found
         np.testing.assert_array_equal(last.astype(np.float32), expected.astype(np.float32))
     y = whole(rng, *expected.shape)
