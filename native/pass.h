@@ -142,6 +142,13 @@ Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& for
 template <typename Scalar>
 void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
 
+// Whether some target cells meet no tap at all, as with strides larger than the kernel.
+bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps);
+
+// All of it, on all threads; and cells that no tap reaches hold what they should.
+template <typename Scalar>
+void run_all(const Pass<Scalar>& pass);
+
 // The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is (*kernel, big, groups*small).
 template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,

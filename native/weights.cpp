@@ -34,129 +34,6 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Sc
     return finite.load();
 }
 
-// What a target cell without taps holds.
-template <typename Scalar>
-std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * pass.panel_width()));
-    const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
-    Scalar* target = cell.data();
-    for (Index group = 0; group < side.groups; ++group)
-        pass.kernels.gather({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
-             pass.bias_of(group), side.channels, 0, panels, pass.activation, scratch.data()});
-    return cell;
-}
-
-// The same in every cell.
-template <typename Scalar>
-void fill(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    const std::vector<Scalar> cell = untouched(pass);
-    const Index count = pass.problem.batch * cells(side.target);
-    const Index each = std::max<Index>(1, 65536 / side.target_channels);
-    parallel((count + each - 1) / each, [&](Index task) {
-        for (Index at = task * each; at < std::min(count, (task + 1) * each); ++at)
-            std::copy(cell.begin(), cell.end(), pass.target + at * side.target_channels);
-    });
-}
-
-// Whether some target cells meet no tap at all, as with strides larger than the kernel.
-bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-        if (side.stack[axis] > 1) continue;
-        std::vector<Index> starts;
-        for (const Sweep& sweep : sweeps) starts.push_back(sweep.axes[axis].start);
-        std::sort(starts.begin(), starts.end());
-        const auto distinct = std::unique(starts.begin(), starts.end()) - starts.begin();
-        if (distinct < sweeps.front().axes[axis].stride) return true;
-    }
-    return false;
-}
-
-// Cells of an inner axis that no tap takes to the other side, but for those between neighbouring taps: tiles leave rounding
-// errors of their neighbours in them.
-std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose) {
-    const Index stride = p.strides[axis], before = p.before[axis], reach = (p.kernel[axis] - 1) * p.dilation[axis];
-    const Index size = (transpose ? p.output : p.input)[axis], other = (transpose ? p.input : p.output)[axis];
-    const auto reached = [&](Index cell) {
-        if (p.dilation[axis] == 1) {  // the taps of a cell lie `stride` apart, or beside each other
-            const Index at = transpose ? (cell + before) / stride : cell * stride - before, first = transpose ? (cell + before) % stride : 0;
-            if (transpose && (cell + before < 0 || first > reach)) return false;
-            const Index most = transpose ? (reach - first) / stride : reach;
-            return transpose ? std::max<Index>(0, at - other + 1) <= std::min(most, at) : std::max<Index>(0, -at) <= std::min(most, other - 1 - at);
-        }
-        for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
-            const Index shift = tap * p.dilation[axis] - before, at = transpose ? cell - shift : cell * stride + shift;
-            if (at >= 0 && (!transpose || at % stride == 0) && (transpose ? at / stride : at) < other) return true;
-        }
-        return false;
-    };
-    // From `low` to `high`, cells have all their taps.
-    const Index low = std::clamp<Index>(transpose ? reach - before : (before + stride - 1) / stride, 0, size);
-    const Index last = transpose ? (other - 1) * stride - before : floor_divided(other - 1 + before - reach, stride);
-    const Index high = std::clamp<Index>(last + 1, low, size);
-    std::vector<Index> found;
-    for (Index cell = 0; cell < size; ++cell) {
-        if (cell == low) cell = high;
-        if (cell < size && !reached(cell)) found.push_back(cell);
-    }
-    return found;
-}
-
-// Makes them exact.
-template <typename Scalar>
-void settle(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    const std::vector<Index> lines = unreached(pass.problem, 1, side.transpose), columns = unreached(pass.problem, 2, side.transpose);
-    if (lines.empty() && columns.empty()) return;
-    const std::vector<Scalar> cell = untouched(pass);
-    const auto set = [&](Index line, Index column) {
-        std::copy(cell.begin(), cell.end(), pass.target + (line * side.target[2] + column) * side.target_channels);
-    };
-    parallel(pass.problem.batch * side.target[0], [&](Index plane) {
-        for (const Index line : lines)
-            for (Index column = 0; column < side.target[2]; ++column) set(plane * side.target[1] + line, column);
-        for (Index line = 0; line < side.target[1]; ++line)
-            for (const Index column : columns) set(plane * side.target[1] + line, column);
-    });
-}
-
-template <typename Scalar>
-void run_all(const Pass<Scalar>& pass) {
-    if (has_gaps(pass.side, pass.sweeps)) fill(pass);
-    const Index count = pass.side.depthwise ? 1 : static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
-    std::vector<Index> blocks;
-    Index total = 0, most = 0;
-    double products = 0;
-    for (const Sweep& sweep : pass.sweeps) products += static_cast<double>(sweep.taps() * sweep.cells());
-    products *= static_cast<double>(pass.problem.batch * pass.side.depth) * static_cast<double>(pass.side.columns * groups);
-    for (Index n = 0; n < count; ++n) {
-        const auto at = static_cast<std::size_t>(n);
-        const bool tiled = pass.forms[at].tiled();
-        blocks.push_back(pass.side.depthwise ? line_blocks(pass)
-                         : tiled             ? tile_blocks(pass, pass.sweeps[at], pass.forms[at])
-                                             : row_blocks(pass, pass.sweeps[at]));
-        most = std::max(most, blocks.back());
-        total += blocks.back();
-    }
-    constexpr double products_of_piece = 1 << 19;  // fewer cost less than to meet in the middle of a cell
-    const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
-    const Index wanted = std::min<Index>(4 * get_num_threads() / std::max<Index>(1, total * groups), worth);
-    const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
-    const Index each = (panels + pieces - 1) / pieces;
-    parallel(most * count * groups * pieces, [&](Index task) {
-        const Index piece = task % pieces, sweep = task / pieces % count;
-        const Index group = task / pieces / count % groups, block = task / pieces / count / groups;
-        if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
-        const Index first = piece * each, last = std::min(panels, first + each);
-        if (first >= last) return;
-        const bool tiled = pass.forms[static_cast<std::size_t>(sweep)].tiled();
-        const auto run = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
-        run(pass, sweep, block, group, first, last);
-    });
-    if (std::any_of(pass.forms.begin(), pass.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(pass);
-}
-
 // Bias and activation of finished sums, in place.
 template <typename Scalar>
 void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, Index count, Index channels, Scalar* target) {
@@ -356,19 +233,45 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
     return *pairs_.load();
 }
 
+// All sweeps, or parts of them, and their tiles: chosen once for sizes, as that takes longer than small calls do.
+template <typename Scalar>
+std::vector<Tiled> Weights<Scalar>::parts(const Problem& p, const Side& side) const {
+    constexpr std::size_t most_sizes = 64;
+    std::vector<Tiled> result;
+    const std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
+    if (algorithm_ != Algorithm::winograd) {
+        for (const Sweep& sweep : all) result.push_back({sweep, Forms()});
+        return result;
+    }
+    const Sizes sizes{p.batch, p.input, p.output, p.before};
+    if (transpose_) {
+        const std::lock_guard<std::mutex> lock(tables());
+        if (const auto known = chosen_.find(sizes); known != chosen_.end())
+            for (std::size_t n = 0; n < all.size(); ++n) result.push_back({all[n], known->second[n]});
+    }
+    if (!result.empty()) return result;
+    for (const Sweep& sweep : all)
+        for (Tiled& part : choose_tiles(p, side, sweep, kernels_, forced_)) result.push_back(std::move(part));
+    if (transpose_) {
+        std::vector<Forms> forms;
+        for (const Tiled& part : result) forms.push_back(part.forms);
+        const std::lock_guard<std::mutex> lock(tables());
+        if (chosen_.size() >= most_sizes) chosen_.clear();
+        chosen_.try_emplace(sizes, std::move(forms));
+    }
+    return result;
+}
+
 template <typename Scalar>
 void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const {
     const Side apart(p, stack_, transpose_, 1);
     std::vector<Sweep> all;
     std::vector<Forms> forms;
     bool tiled = false, fits = true;  // whether numbers are such that tiles, where there are some, may run
-    for (const Sweep& sweep : sweeps(p, transpose_, stack_, 1)) {
-        const bool may = algorithm_ == Algorithm::winograd;
-        for (const Tiled& part : may ? choose_tiles(p, apart, sweep, kernels_, forced_) : std::vector<Tiled>{{sweep, Forms()}}) {
-            all.push_back(part.sweep);
-            forms.push_back(part.forms);
-            tiled = tiled || part.forms.tiled();
-        }
+    for (const Tiled& part : parts(p, apart)) {
+        all.push_back(part.sweep);
+        forms.push_back(part.forms);
+        tiled = tiled || part.forms.tiled();
     }
     const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
     const bool holes = transpose_ && has_holes(p, stack_);

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "choose.h"
@@ -73,8 +74,10 @@ private:
     const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
 
+    using Sizes = std::tuple<Index, Axes, Axes, Axes>;  // batch, input, output, crop
     using Key = std::pair<bool, std::vector<Forms>>;  // whether tiles are left out
     const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
+    std::vector<Tiled> parts(const Problem& problem, const Side& side) const;
     bool passes(const Problem& problem, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
 
@@ -89,6 +92,7 @@ private:
     const Scalar* kernel_;
     bool finite_, small_;  // `small_`: as tiles take them
     mutable std::map<Key, Kept<Scalar>> packed_;
+    mutable std::map<Sizes, std::vector<Forms>> chosen_;  // of transposed convolutions, whose sweeps run in one part
     mutable std::atomic<const Weights*> pairs_{nullptr};
     mutable std::atomic<const MatrixWeights*> matrices_{nullptr};
 };
