@@ -86,7 +86,7 @@ KERNELS = (
     Kernel("products: full tile", ("panel_times_rows<float, 4>", 24), ("panel_times_rows<float, 2>", 12)),
     Kernel("products: 4 rows", ("few_times_panel<float, 4, 4>", 16), ("few_times_panel<float, 4, 2>", 8)),
     Kernel("products: 1 row", ("few_times_panel<float, 1, 4>", 4), ("few_times_panel<float, 1, 2>", 2)),
-    Kernel("products: 16 columns or fewer", ("panel_times_rows<float, 1>", 14), ("panel_times_rows<float, 1>", 8)),
+    Kernel("products: 16 columns or fewer", ("panel_times_rows<float, 1>", 12), ("panel_times_rows<float, 1>", 8)),
     Kernel("overlap: 6 rows", ("lane_rows<float, 6>", 24), ("lane_rows<float, 6>", 12)),
     Kernel("overlap: 3 rows", ("lane_rows<float, 3>", 21), ("lane_rows<float, 3>", 9)),
     Kernel("depthwise: cells", ("depthwise_vectors<float, 4, true>", 16), ("depthwise_vectors<float, 2, true>", 4)),

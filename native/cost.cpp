@@ -20,7 +20,7 @@ constexpr double piece_of_panel = 320 << 10;  // bytes of weights that all rows 
 // The rows of a tile of so many vectors, as in lanes.inl.
 Index rows_of_tile(Index panel_vectors, Index vectors) {
     const Index registers = 8 * panel_vectors;
-    return vectors == 1 ? (registers == 32 ? 14 : 8) : (registers - registers / 4) / vectors;
+    return vectors == 1 ? (registers == 32 ? 12 : 8) : (registers - registers / 4) / vectors;
 }
 
 constexpr double share_of_lanes = 0.6;     // of multiply-adds where cells stand in the lanes

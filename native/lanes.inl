@@ -13,10 +13,10 @@ template <typename Scalar>
 using Loose = typename Lanes<Scalar>::Loose;
 
 // A full panel has 4 vectors where there are 32 registers and 2 where there are 16; a tile has as many
-// rows as leave registers for one row of weights: 6x4, 8x3, 12x2 of 32; 6x2 of 16.
+// rows as leave registers for one row of weights: 6x4, 8x3, 12x2, 12x1 of 32; 6x2 of 16.
 constexpr Index panel_vectors = BACKSTRIDE_REGISTERS / 8;
 constexpr int tile_rows(int vectors) {
-    return vectors == 1 ? (BACKSTRIDE_REGISTERS == 32 ? 14 : 8) : (BACKSTRIDE_REGISTERS - BACKSTRIDE_REGISTERS / 4) / vectors;
+    return vectors == 1 ? (BACKSTRIDE_REGISTERS == 32 ? 12 : 8) : (BACKSTRIDE_REGISTERS - BACKSTRIDE_REGISTERS / 4) / vectors;
 }
 constexpr Index weights_in_cache = 320 * 1024;  // bytes of one panel kept in the second-level cache
 constexpr Index page_bytes = 4096;  // where the hardware prefetching of a stream ends

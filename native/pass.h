@@ -20,7 +20,7 @@ struct Forms {
 
 constexpr std::size_t most_tile_taps = 3;  // along one axis
 constexpr Index panels_at_once = 4;  // that share the transformed input of a term
-constexpr Index block_rows = 168;  // of plain products: divisible by the rows of every tile, 6, 8, 12, 14
+constexpr Index block_rows = 168;  // of plain products: divisible by the rows of every tile, 6, 8, 12
 constexpr Index long_line = 24;  // cells: most tiles of rows lie in one line, whose cells lie closer together than images
 
 // Whether rows are ordered cell by cell, the images of a cell beside each other, so that products over taps leave out

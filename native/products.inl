@@ -11,12 +11,20 @@ template <typename Scalar>
 #endif
 }
 
+// Weights that are needed next. The first four tiles ask for them, a quarter each: so they come from slower caches while these
+// products run.
+template <typename Scalar>
+struct Coming {
+    const Scalar* at;
+    const Scalar* end;
+};
+
 // acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
-                                              Index to, const Scalar* panel, Vector<Scalar> (&acc)[Rows][Vectors]) {
+                                              Index to, const Scalar* panel, Coming<Scalar>& coming, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar)), weights_ahead = page_bytes / static_cast<Index>(sizeof(Scalar));
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar)), page = page_bytes / static_cast<Index>(sizeof(Scalar));
     for (Index tap = first_tap; tap < last_tap; ++tap) {
         const Scalar* source[Rows];
         bool meets = false;
@@ -28,33 +36,34 @@ template <typename Scalar, int Rows, int Vectors>
         }
         if (!meets) continue;
         const Scalar* weights = panel + tap * block.depth * width;
-        const auto run = [&](Index start, Index end) __attribute__((always_inline)) {
-            for (Index c = start; c < end; ++c) {
-                Vector<Scalar> b[Vectors];
+        // Asked for with each channel: weights, or else the rows of the next tile, which mostly stand behind each other.
+        const Scalar* next = coming.at;
+        Index step = 0;
+        if (coming.at < coming.end) {
+            step = width / 4;
+            coming.at += step * (to - from);
+        } else if (block.streams && row + 2 * Rows <= block.row_count) {
+            step = Rows;
+            next = block.rows[tap * block.row_stride + row + Rows] + block.source_offset + from;
+        }
+        for (Index c = from; c < to; ++c) {
+            Vector<Scalar> b[Vectors];
+            if constexpr (Vectors > 1) {  // other panels are short
                 // The processor's own prefetching of a stream ends with its page.
 #pragma GCC unroll 4
-                for (Index n = 0; n < width; n += line) __builtin_prefetch(weights + c * width + weights_ahead + n, 0, 3);
-#pragma GCC unroll 4
-                for (int v = 0; v < Vectors; ++v)
-                    b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
-#pragma GCC unroll 16
-                for (int r = 0; r < Rows; ++r) {
-                    const Scalar a = source[r][c];
-#pragma GCC unroll 4
-                    for (int v = 0; v < Vectors; ++v) multiply_add<Scalar>(acc[r][v], a, b[v]);
-                }
+                for (Index n = 0; n < width; n += line) __builtin_prefetch(weights + c * width + page + n, 0, 3);
+                __builtin_prefetch(next, 0, 2);
+                next += step;
             }
-        };
-        if (!block.streams) {
-            run(from, to);
-            continue;
-        }
-        // Rows are too short for the hardware to see the next ones coming.
-        const Scalar* const* next = block.rows + tap * block.row_stride + (row + 2 * Rows <= block.row_count ? row + Rows : row);
-        for (Index start = from; start < to; start += line) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v)
+                b[v] = *reinterpret_cast<const Loose<Scalar>*>(weights + c * width + v * Lanes<Scalar>::count);
 #pragma GCC unroll 16
-            for (int r = 0; r < Rows; ++r) __builtin_prefetch(next[r] + block.source_offset + start, 0, 2);
-            run(start, start + line < to ? start + line : to);
+            for (int r = 0; r < Rows; ++r) {
+                const Scalar a = source[r][c];
+#pragma GCC unroll 4
+                for (int v = 0; v < Vectors; ++v) multiply_add<Scalar>(acc[r][v], a, b[v]);
+            }
         }
     }
 }
@@ -80,16 +89,21 @@ template <typename Scalar, int Rows, int Vectors, bool Partly>
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) acc[r][v] = acc[r][v] < Scalar(0) ? Vector<Scalar>{} : acc[r][v];
     }
+    // Before all stores, which could change them for all that the compiler knows.
     const Index rows = block.row_count - row;
+    const bool bypasses = block.bypasses;
+    Scalar* targets[Rows];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) targets[r] = block.targets[row + (r < rows ? r : 0)] + block.target_offset + column;
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
         if (r >= rows) break;
-        Scalar* target = block.targets[row + r] + block.target_offset + column;
+        Scalar* target = targets[r];
         if constexpr (Partly) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors - 1; ++v) *reinterpret_cast<Loose<Scalar>*>(target + v * lanes) = acc[r][v];
             store_lowest(target + (Vectors - 1) * lanes, acc[r][Vectors - 1], last);
-        } else if (block.bypasses && Vectors * BACKSTRIDE_BYTES % 64 == 0 && starts_line(target)) {
+        } else if (bypasses && Vectors * BACKSTRIDE_BYTES % 64 == 0 && starts_line(target)) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) store_past_caches<Scalar>(target + v * lanes, acc[r][v]);
         } else {
@@ -133,7 +147,7 @@ template <typename Scalar, int Rows, int Vectors>
 // The part [first_tap, last_tap), [from, to) of the sums of some rows, from and to where they are saved in between.
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void tile_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                                    Index from, Index to, const Scalar* panel, bool first, bool last) {
+                                                    Index from, Index to, const Scalar* panel, Coming<Scalar>& coming, bool first, bool last) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     Vector<Scalar> acc[Rows][Vectors];
     Scalar* saved = block.scratch + row * width;
@@ -146,7 +160,7 @@ template <typename Scalar, int Rows, int Vectors>
     if (last && block.streams && !block.bypasses)
         for (int r = 0; r < Rows && row + r < block.row_count; ++r)
             for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
-    accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, acc);
+    accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, coming, acc);
     if (last) return finish<Scalar, Rows, Vectors>(block, row, column, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
@@ -157,12 +171,12 @@ template <typename Scalar, int Rows, int Vectors>
 // Few rows take as long as the weights of all of them take to be read: no sums of rows that are not there.
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::noinline]] void few_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                       Index from, Index to, const Scalar* panel, bool first, bool last) {
-    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, first, last);
+                                       Index from, Index to, const Scalar* panel, Coming<Scalar>& coming, bool first, bool last) {
+    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, coming, first, last);
 }
 
 template <typename Scalar, int Vectors>
-void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column) {
+void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column, const Scalar* behind) {
     constexpr int Rows = tile_rows(Vectors);
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     // Pieces of the panel that stay in the cache while all rows pass: whole taps, or parts of the depth of one.
@@ -183,16 +197,20 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         const Index last_tap = tap + taps < block.taps ? tap + taps : block.taps;
         const bool first = block.begins && tap == 0 && from == 0, done = last_tap == block.taps && to == block.depth;
         const bool last = block.ends && done;
+        const Scalar* piece = panel + (tap * block.depth + from) * width;
+        const Index size = (last_tap - tap) * (to - from) * width;
+        Coming<Scalar> coming{piece, piece};
+        if (behind && block.row_count > Rows) coming.at = done ? behind : piece + size, coming.end = coming.at + size;
         for (Index row = 0; row < block.row_count; row += Rows) {
             if constexpr (Vectors == panel_vectors) {
                 const Index left = block.row_count - row;
                 if (left <= 4) {
                     const auto few = left == 1 ? few_times_panel<Scalar, 1, Vectors> : left == 2 ? few_times_panel<Scalar, 2, Vectors> : few_times_panel<Scalar, 4, Vectors>;
-                    few(block, row, column, tap, last_tap, from, to, panel, first, last);
+                    few(block, row, column, tap, last_tap, from, to, panel, coming, first, last);
                     continue;
                 }
             }
-            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, first, last);
+            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, coming, first, last);
         }
         if (done) return;
         from = to < block.depth ? to : 0;
@@ -207,12 +225,13 @@ void gather(const Block<Scalar>& block) {
         const Index column = number * panel_vectors * lanes;
         const Index left = (block.columns - column + lanes - 1) / lanes;
         const Scalar* panel = block.weights + block.taps * block.depth * column;
+        const Scalar* behind = block.coming && number + 1 < block.last_panel ? panel + block.taps * block.depth * panel_vectors * lanes : block.coming;
         switch (left < panel_vectors ? left : panel_vectors) {
-            case 1: panel_times_rows<Scalar, 1>(block, panel, column); break;
-            case 2: panel_times_rows<Scalar, 2>(block, panel, column); break;
+            case 1: panel_times_rows<Scalar, 1>(block, panel, column, behind); break;
+            case 2: panel_times_rows<Scalar, 2>(block, panel, column, behind); break;
 #if BACKSTRIDE_REGISTERS == 32
-            case 3: panel_times_rows<Scalar, 3>(block, panel, column); break;
-            case 4: panel_times_rows<Scalar, 4>(block, panel, column); break;
+            case 3: panel_times_rows<Scalar, 3>(block, panel, column, behind); break;
+            case 4: panel_times_rows<Scalar, 4>(block, panel, column, behind); break;
 #endif
             default: break;
         }

@@ -120,15 +120,17 @@ void run_all(const Pass<Scalar>& pass) {
     const Index wanted = std::min<Index>(4 * get_num_threads() / std::max<Index>(1, total * groups), worth);
     const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
     const Index each = (panels + pieces - 1) / pieces;
-    parallel(most * count * groups * pieces, [&](Index task) {
-        const Index piece = task % pieces, sweep = task / pieces % count;
-        const Index group = task / pieces / count % groups, block = task / pieces / count / groups;
-        if (block >= blocks[static_cast<std::size_t>(sweep)]) return;
+    const auto run = [&](Index sweep, Index block, Index group, Index piece) {
         const Index first = piece * each, last = std::min(panels, first + each);
-        if (first >= last) return;
+        if (block >= blocks[static_cast<std::size_t>(sweep)] || first >= last) return;
         const bool tiled = pass.forms[static_cast<std::size_t>(sweep)].tiled();
-        const auto run = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
-        run(pass, sweep, block, group, first, last);
+        (pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>)(pass, sweep, block, group, first, last);
+    };
+    // The sweeps of a block read the same cells: they stay with a thread where there are blocks enough for all.
+    const Index together = most * groups * pieces >= 8 * get_num_threads() ? count : 1, runs = count / together;
+    parallel(most * runs * groups * pieces, [&](Index task) {
+        const Index from = task / pieces % runs * together, group = task / pieces / runs % groups;
+        for (Index sweep = from; sweep < from + together; ++sweep) run(sweep, task / pieces / runs / groups, group, task % pieces);
     });
     if (std::any_of(pass.forms.begin(), pass.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(pass);
 }

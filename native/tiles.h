@@ -34,6 +34,7 @@ struct Block {
     bool bypasses = false;  // whether results are too many for the caches
     bool begins = true;     // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors
     bool ends = true;       // whether they end here, or stay there
+    const Scalar* coming = nullptr;  // where weights come from slower caches: those that are needed after these
 };
 
 // Depthwise, cells of one line that meet the same taps: cell n is the sum over taps of sources[tap][n*source_step + c]
