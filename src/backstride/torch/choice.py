@@ -20,9 +20,9 @@ forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight p
 processor multiplies bfloat16 in its vectors. Where it does so in matrix registers (AMX), the engine's products are the
 faster ones with a packed weight, but for one tap a cell in channels last, where writing the result is most of the work;
 groups, dilation, fewer than 8 channels or 64 products in a result; weights of fewer than 2^14 entries, 2^18 in channels
-last; and fewer than 2^25 products in all, which take no longer than the call itself. With a weight packed anew, oneDNN's
-are, but for depthwise layers and large weights over few cells. Which ordinary convolutions are asked about at all,
-`training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
+last; and fewer than 2^25 products in all, which take no longer than the call itself. With a weight packed anew,
+oneDNN's are, but for depthwise layers and large weights over few cells. Which ordinary convolutions are asked about at
+all, `training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
 """
 
 from __future__ import annotations
