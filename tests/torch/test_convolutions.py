@@ -159,3 +159,16 @@ def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any,
             _ = layer(few[:, :, :1, :1])
     close(layer(few).detach(), stock(few).detach())
     assert type(bt.restore(layer)) is nn.Conv2d
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [torch.randn(256)[::2], torch.randn(1).expand(128), torch.randn(128, 3)[:, 1]])
+def test_a_bias_behind_a_large_weight_may_lie_in_memory_as_it_will(bias: Any, dtype: Any) -> None:
+    if not onednn.takes(dtype):
+        pytest.skip("oneDNN has no bfloat16 on this processor")
+    layer = nn.Conv2d(256, 128, 4, 2, 1).to(dtype)
+    layer.bias = nn.Parameter(bias.to(dtype))
+    x = torch.randn(1, 256, 8, 8).to(dtype)
+    with torch.no_grad():
+        expected = layer(x)
+        close(bt.accelerate(layer).model(x), expected)

@@ -50,7 +50,9 @@ def convolution(
     name = f"oneDNN {words[0]} {tuple(input.shape)}"
     options = Options(name, "channels_first", words[1], words[2], 1)
     ready = _ordered(weight, options, lambda weight: REORDER(weight.to_mkldnn(), *words, input.shape))
-    return None if ready is None else ONEDNN._convolution_pointwise(input, ready, bias, *words, "none", [], "")
+    if ready is None:
+        return None
+    return ONEDNN._convolution_pointwise(input, ready, _vector(bias, input.dtype), *words, "none", [], "")
 
 
 def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers) -> Tensor | None:
@@ -69,8 +71,12 @@ def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers:
     ready = _ordered(weight, options, lambda weight: REORDER_TRANSPOSED(weight.to(input.dtype), *words, input.shape))
     if ready is None:
         return None
-    bias = None if bias is None else bias.to(input.dtype)
-    return ONEDNN._convolution_transpose_pointwise(input, ready, bias, *words, "none", [], "")
+    return ONEDNN._convolution_transpose_pointwise(input, ready, _vector(bias, input.dtype), *words, "none", [], "")
+
+
+def _vector(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A bias as these operators read it: number after number, whatever its strides say."""
+    return None if bias is None else bias.to(dtype).contiguous()
 
 
 def _ordered(weight: Tensor, options: Options, order: Callable[[Tensor], Tensor]) -> Any:
