@@ -36,6 +36,7 @@ MOST_KNOWN = 1024  # sizes of one module
 STEPS = 4  # kinds of sizes between a number and its double
 JOINED = "joined"
 KNOWN = "measured_times"  # where a module keeps them
+TURNS = "measured_turns"  # and what is not settled yet
 Run = Callable[[], Any]
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
@@ -133,6 +134,33 @@ def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any,
     return _is_stock(times)
 
 
+def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) -> Any:
+    """What a module's own code computes, the functions within it on the engine (True) or PyTorch's (False).
+
+    That they are looked for costs every function that the code calls some microseconds. The code is not run twice: in
+    inference, calls of a kind take turns after the first one, two for each, and then the faster way is known.
+    """
+    tensors = [one for one in arguments if isinstance(one, Tensor)]
+    if is_grad_enabled() or is_compiling() or not (module.measured and tensors and may_measure(*tensors)):
+        return run(True)
+    key = ("routed", *map(exact, tensors))
+    known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
+    if key in known:
+        return run(not _is_stock(known[key]))
+    turns: dict[Hashable, list[float]] = module.__dict__.setdefault(TURNS, {})
+    seconds = turns.setdefault(key, [])
+    on_engine = len(seconds) % 2 == 0
+    before = time.perf_counter()
+    result = run(on_engine)
+    seconds.append(time.perf_counter() - before)
+    if len(seconds) > 2 * LEAST_ROUNDS:
+        del turns[key]
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[key] = Times(min(seconds[2::2]), min(seconds[1::2]))
+    return result
+
+
 def exact(input: Tensor) -> Hashable:
     """What one module's answer is remembered by; quick, as each call asks for it."""
     return (
@@ -181,7 +209,8 @@ def all_of(module: nn.Module) -> dict[Hashable, Times]:
 
 def forget(module: nn.Module) -> None:
     """Measure a module anew."""
-    _ = module.__dict__.pop(KNOWN, None)
+    for name in (KNOWN, TURNS):
+        _ = module.__dict__.pop(name, None)
 
 
 def may_measure(*tensors: Tensor | None) -> bool:

@@ -85,7 +85,7 @@ class Swapped:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)
-        state = {name: value for name, value in reduced[2].items() if name != measured.KNOWN}
+        state = {name: value for name, value in reduced[2].items() if name not in (measured.KNOWN, measured.TURNS)}
         return (_rebuild, (type(self).original, _mixin(type(self))), state, *reduced[3:])
 
     def __prepare_scriptable__(self) -> nn.Module:
@@ -201,9 +201,15 @@ class Routed(Swapped):
     """A module whose own code calls the functions: within it, they are ours."""
 
     def forward(self, *arguments: Any, **words: Any) -> Any:
-        with Route(winograd=self.winograd, measured=self.measured):
-            parent: Any = super()
-            return parent.forward(*arguments, **words)
+        parent: Any = super()
+
+        def run(on_engine: bool) -> Any:
+            if not on_engine:
+                return parent.forward(*arguments, **words)
+            with Route(winograd=self.winograd, measured=self.measured):
+                return parent.forward(*arguments, **words)
+
+        return measured.routed(self, arguments, run)
 
 
 class Route(Quiet):
