@@ -1,5 +1,5 @@
-// One kernel packed for one direction: which algorithm runs, packing for the sizes that it meets, running. Longer than other
-// files: all three read and write the same tables, under one lock that is also held over a fork.
+// One kernel packed for one direction: packing for the sizes that it meets, and running, on tables under one lock that is
+// also held over a fork.
 #include "weights.h"
 
 #include <algorithm>

@@ -30,6 +30,7 @@ from backstride.torch.operators import C, is_overridden, is_plain, unwatched
 from backstride.torch.packing import is_kept
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 7
+ALL_TURNS = 2 * LEAST_ROUNDS + 1  # calls of a module's own code until it is settled
 CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
 MOST_KNOWN = 1024  # sizes of one module
@@ -56,20 +57,15 @@ class Times(NamedTuple):
 _times: dict[Hashable, Times] = {}
 
 
-def prefers_stock(layer: Any, input: Any) -> bool:
-    """Whether it is known of such a call, without options of its own, that PyTorch is the faster one."""
-    known = layer.__dict__.get(KNOWN)
-    if known is None or is_compiling() or input.__class__ is not Tensor:
-        return False
-    return _is_stock(known.get(exact(input)))
+def prefers_stock(layer: Any, input: Any, position: int | None = None) -> bool:
+    """Whether it is known of such a call, without options of its own, that PyTorch is the faster one.
 
-
-def prefers_parts(layer: Any, position: int, input: Any) -> bool:
-    """The same of a layer at a position among modules and what follows it: one by one rather than joined."""
+    With its position among modules, of the layer and what follows it: whether one by one is faster than joined.
+    """
     known = getattr(layer, "__dict__", {}).get(KNOWN)
     if known is None or is_compiling() or input.__class__ is not Tensor:
         return False
-    return _is_stock(known.get((JOINED, position, exact(input))))
+    return _is_stock(known.get(exact(input) if position is None else (JOINED, position, exact(input))))
 
 
 def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
@@ -153,7 +149,7 @@ def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) 
     before = time.perf_counter()
     result = run(on_engine)
     seconds.append(time.perf_counter() - before)
-    if len(seconds) > 2 * LEAST_ROUNDS:
+    if len(seconds) == ALL_TURNS:
         del turns[key]
         if len(known) >= MOST_KNOWN:
             known.clear()

@@ -12,7 +12,7 @@ from backstride.torch import measured
 from backstride.torch.measured import Times
 from backstride.torch.modules import OnEngine
 from backstride.torch.report import Row
-from backstride.torch.swapping import Chain, Layer, Measured, Swapped, unswap
+from backstride.torch.swapping import Chain, Layer, Measured, Routed, Swapped, unswap
 
 
 class Evaluation:
@@ -40,7 +40,8 @@ def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     random = cast("Any", torch.random)
     with random.fork_rng(devices=[]):
         with Evaluation(model):
-            _ = model(*arguments)
+            for _ in range(measured.ALL_TURNS if any(isinstance(one, Routed) for one in model.modules()) else 1):
+                _ = model(*arguments)
             calls = _inputs(model, arguments) if training else []
         with torch.enable_grad():
             for layer, given in calls:

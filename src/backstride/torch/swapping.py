@@ -34,7 +34,6 @@ from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
 from backstride.torch.measured import (
     parts_are_faster,
-    prefers_parts,
     prefers_stock,
     stock_function_is_faster,
     stock_is_faster,
@@ -186,7 +185,7 @@ class Chain(Swapped):
         value, position = input, 0
         while position < len(modules):
             module: Any = modules[position]
-            if prefers_parts(module, position, value):
+            if prefers_stock(module, value, position):
                 value, position = module(value), position + 1
             elif _takes_in(module, value) and not parts_are_faster(
                 module, position, value, partial(_fused, modules), modules
