@@ -115,13 +115,14 @@ def test_a_missing_package_is_one_line_with_the_command_that_brings_it(
 
     monkeypatch.setitem(sys.modules, module, None)
     finder = type("Missing", (), {"find_spec": staticmethod(missing)})
-    monkeypatch.delitem(sys.modules, module)
+    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
     with pytest.raises(SystemExit) as caught:
         main(command.split())
     assert caught.value.code == 2
-    name = command.partition(" ")[0]
-    said = f"backstride: `{name}` needs torch, which is not installed: pip install {wanted}\n"
+    group = command.partition(" ")[0]
+    said = f"backstride: `{group}` needs torch, which is not installed: pip install {wanted}\n"
     assert capsys.readouterr() == ("", said)
 
 
