@@ -43,7 +43,7 @@ REASONS = {
     "overlap": "output channels are too few to fill vectors",
     "stacked": "output channels are few, and neighbouring cells fill vectors with them",
     "phases": "output channels fill vectors, and tiles would save no products or spread rounding errors",
-    "definition": "the kernel holds NaN or infinity, or this implementation has nothing else",
+    "definition": "the kernel holds NaN or infinity",
 }
 
 
@@ -134,12 +134,10 @@ class Plan:
         shape = as_sizes("x_shape", x_shape, rank, least=0)
         call, implementation = self._fitting(shape), self._implementation
         rows = implementation.predict(self._packed, shape, call)
-        return Explanation(self.algorithm, self._reason(), implementation.name, rows)
-
-    def _reason(self) -> str:
+        reason = REASONS[self.algorithm] if rows else "it has no other"
         if self._forced is not None:
-            return f'algorithm="{self._forced}" was asked for'
-        return REASONS.get(self.algorithm, "there is no other")
+            reason = f'algorithm="{self._forced}" was asked for'
+        return Explanation(self.algorithm, reason, implementation.name, rows)
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""
