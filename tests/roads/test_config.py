@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride.roads.config import (
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    changed,
-    from_toml,
-    read_config,
-    to_toml,
-)
+from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed, check_config, settings_of
+from backstride.roads.toml import from_toml, read_config, to_toml
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 
@@ -92,3 +84,21 @@ def test_the_page_of_options_has_each_key_with_its_default() -> None:
     for name, rows in found.items():
         assert tomllib.loads("\n".join(f"{key} = {value}" for key, value in rows)) == defaults[name]
         assert [key for key, _ in rows] == list(defaults[name])
+
+
+@pytest.mark.parametrize("section", [ModelConfig, DataConfig, TrainConfig])
+def test_a_setting_is_described_once_for_docstring_and_help(section: type[object]) -> None:
+    for entry, known in settings_of(section):
+        assert known.text.endswith(".")
+        assert f"{entry.name}: {known.text}" in str(section.__doc__)
+        assert bool(known.metavar) == bool(known.panel)
+
+
+@pytest.mark.parametrize("value", [-1, float("inf")])
+def test_every_setting_has_its_least_value(value: float) -> None:
+    sections: tuple[tuple[str, type[object]], ...] = (("data", DataConfig), ("train", TrainConfig))
+    for name, section in sections:
+        for entry, known in settings_of(section):
+            if known.least is not None:
+                with pytest.raises(ValueError, match=rf"^`{entry.name}` .* the nearest legal value is {known.least}$"):
+                    check_config(changed(RunConfig(), **{f"{name}__{entry.name}": value}))

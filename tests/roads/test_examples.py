@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backstride.roads import splits
-from backstride.roads.config import located, read_config
+from backstride.roads.config import located
 from backstride.roads.polygons import read_polygons
 from backstride.roads.sample import Sample
+from backstride.roads.toml import read_config
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples/roads"

@@ -21,13 +21,14 @@ _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
 import backstride as bs  # noqa: E402
 from backstride.roads import checkpoint, keeper, training  # noqa: E402
-from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed, read_config  # noqa: E402
+from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed  # noqa: E402
 from backstride.roads.evaluate import probabilities  # noqa: E402
 from backstride.roads.lit import Training, counted  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
 from backstride.roads.metrics import Counts, threshold_of  # noqa: E402
 from backstride.roads.model import build  # noqa: E402
 from backstride.roads.sources import Split  # noqa: E402
+from backstride.roads.toml import read_config  # noqa: E402
 from backstride.roads.training import Result, train  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 

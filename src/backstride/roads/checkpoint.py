@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from backstride.files import write_beside
-from backstride.roads.config import RunConfig, changed, from_toml, require_named, to_toml
+from backstride.roads.config import RunConfig, changed, require_named
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning, from_json, share, unsaid
 from backstride.roads.model import build
+from backstride.roads.toml import from_toml, to_toml
 from backstride.roads.weights import read_metadata, read_tensors
 from backstride.segment.picture import LARGEST
 

@@ -1,18 +1,15 @@
-"""What a run is made of, as frozen dataclasses and as TOML."""
+"""What a run is made of, as frozen dataclasses: each setting with its default, its meaning and what it may be."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import re
-import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast
 
 Section = TypeVar("Section")
-LARGEST_FILE = 2**20
 ENCODERS = ("vgg16", "resnet34", "mobilenetv3", "mobilenetv3-minimal")
 LIBRARIES = ("pytorchcv", "timm")  # encoders that they have by name
 NAME = re.compile(r"\w+(\.\w+)?")  # no address: timm would follow "hf-hub:..." and "local-dir:..."
@@ -20,102 +17,186 @@ LEGAL = f"{', '.join(ENCODERS)}, pytorchcv:NAME, timm:NAME or package.module:fac
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """The network: FCN-8s on an encoder.
+class Setting:
+    """What is known of a field of a section.
 
-    `encoder`: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or
-    package.module:factory. `weights`: a safetensors file of the encoder's weights, "" for none. `classes`: in
-    training, the data's. `skips`, `decoder`, `init`: as `backstride.transpose` takes them. `head`, `head_kernel`,
-    `dropout`: channels, kernel and dropout of layers 6 and 7 of vgg16 (dropout also of mobilenetv3). `se`: what
-    squeeze and excitation pools, "global" or "local". `engine`: transposed convolutions on Backstride's engine
-    instead of PyTorch's kernels.
+    Args:
+        text: what it means, one sentence.
+        metavar: what a value looks like in the help of the commands; "" for a setting that only a file can give.
+        panel: where the help shows it.
+        least: the least legal number beside the default, None where any is.
+        choices: the legal texts, () where any is.
+        option: the name of its option where that is not the field's; of a switch, both names.
     """
 
-    encoder: str = "mobilenetv3"
-    weights: str = ""
-    classes: int = 2
-    skips: tuple[int, ...] = (16, 8)
-    decoder: str = "fcn"
-    init: str = "bilinear"
-    head: int = 512
-    head_kernel: int = 7
-    dropout: float = 0.2
-    se: str = "global"
-    engine: bool = True
+    text: str
+    metavar: str = ""
+    panel: str = ""
+    least: int | None = None
+    choices: tuple[str, ...] = ()
+    option: str = ""
 
 
+def settings_of(section: object) -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
+    """The fields of a section, or of its class, each with what is known of it."""
+    for entry in dataclasses.fields(cast("Any", section)):
+        yield entry, cast("Setting", entry.metadata["setting"])
+
+
+def _setting(default: Any, text: str, metavar: str = "", panel: str = "", **known: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(text, metavar, panel, **known)})
+
+
+def _documented(kind: type[Section]) -> type[Section]:
+    """Write the fields into a section's docstring, so that each is described in one place."""
+    lines = [f"    {entry.name}: {known.text}" for entry, known in settings_of(kind)]
+    kind.__doc__ = "\n".join([str(kind.__doc__), "", "Args:", *lines])
+    return kind
+
+
+DATA, NETWORK, TRAINING, MACHINE = "Data", "Network", "Training", "Machine"  # panels of the help
+
+
+@_documented
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The network: FCN-8s on an encoder."""
+
+    encoder: str = _setting(
+        "mobilenetv3",
+        "The encoder: vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME or "
+        "package.module:factory.",
+        "NAME",
+        NETWORK,
+    )
+    weights: str = _setting("", "Trained weights of the encoder: a safetensors file.", "FILE", NETWORK)
+    classes: int = _setting(2, "Classes; in training, those of the data.")
+    skips: tuple[int, ...] = _setting((16, 8), "Strides whose maps are added; 16,8 is FCN-8s.", "S,S", NETWORK)
+    decoder: str = _setting("fcn", "The decoder, as `backstride.transpose` takes it.")
+    init: str = _setting("bilinear", "What transposed kernels begin with, as `backstride.transpose` takes it.")
+    head: int = _setting(512, "Channels of vgg16's layers 6 and 7.", "N", NETWORK, least=1)
+    head_kernel: int = _setting(7, "Kernel of vgg16's layer 6, odd.", least=1)
+    dropout: float = _setting(0.2, "Dropout of vgg16's layers 6 and 7, and of mobilenetv3.")
+    se: str = _setting("global", 'What squeeze and excitation pools: "global" or "local".')
+    engine: bool = _setting(
+        True,
+        "Transposed layers on Backstride's engine instead of PyTorch's kernels.",
+        "on",
+        NETWORK,
+        option="--engine/--no-engine",
+    )
+
+
+@_documented
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which pictures.
+    """Which pictures, and how they are split."""
 
-    `folder`: where they are, "" for synthetic scenes. `table`: a table of classes in TOML. `size`: rows and columns
-    that pictures are scaled to, () for none. `group`: what stays together in a split, "name", "clip" or "folder".
-    The split: `held_out`, names of groups; or with `folds`, fold number `fold`; or the published one of KITTI Road;
-    or a `share` of the groups. `tune`: of the pictures to train on, every so many-th chooses the best epoch and its
-    threshold instead of those held out, which then have no say; 0 for none. `scenes`, `held_out_scenes`: how many
-    synthetic ones there are without a folder. `extra`: synthetic scenes that are trained beside the folder's
-    pictures. `clear`: all scenes are easy ones, by day, without rain, shade or streets. `augment`: change pictures at
-    random, "full", only by mirroring, "flip", or "none".
-    """
+    folder: str = _setting(
+        "",
+        "Pictures with masks: KITTI Road, images/ and masks/, polygons.json; without it, synthetic scenes.",
+        "FOLDER",
+        DATA,
+        option="--data",
+    )
+    table: str = _setting(
+        "",
+        "A table of classes in TOML, or cityscapes, camvid, bdd100k, comma10k, mapillary, mapillary2.",
+        "FILE",
+        DATA,
+    )
+    size: tuple[int, ...] = _setting(
+        (), "Scale pictures to rows x columns, 192x352; by default as they are.", "RxC", DATA
+    )
+    group: str = _setting("name", "What stays together in a split: name, clip or folder.", "NAME", DATA)
+    held_out: tuple[str, ...] = _setting((), "A group to hold out. Repeatable.", "NAME", DATA)
+    folds: int = _setting(0, "Split the data in so many folds; 0 for none.", "N", DATA, least=2)
+    fold: int = _setting(0, "The fold that is held out, from 0.", "N", DATA, least=0)
+    share: float = _setting(0.2, "Hold out this share of the groups.", "X", DATA)
+    tune: int = _setting(
+        0,
+        "Every N-th picture to train on chooses epoch and threshold, not those held out; 0 for none.",
+        "N",
+        DATA,
+        least=2,
+    )
+    scenes: int = _setting(512, "Synthetic scenes to train on, without a folder.", "N", DATA, least=1)
+    held_out_scenes: int = _setting(64, "Synthetic scenes held out, without a folder.", "N", DATA, least=1)
+    extra: int = _setting(0, "Synthetic scenes to train on beside a folder.", "N", DATA, least=0)
+    clear: bool = _setting(
+        False, "Easy scenes: by day, no rain, shade or streets.", "on", DATA, option="--clear/--any-weather"
+    )
+    augment: str = _setting("full", "Change pictures at random: full, flip or none.", "NAME", DATA)
 
-    folder: str = ""
-    table: str = ""
-    size: tuple[int, ...] = ()
-    group: str = "name"
-    held_out: tuple[str, ...] = ()
-    folds: int = 0
-    fold: int = 0
-    share: float = 0.2
-    tune: int = 0
-    scenes: int = 512
-    held_out_scenes: int = 64
-    extra: int = 0
-    clear: bool = False
-    augment: str = "full"
 
-
+@_documented
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How it is trained.
+    """How it is trained."""
 
-    `epochs`: passes over the data. `batch`: pictures a step, on each process; `accumulate`: batches before the
-    weights change. `rate`: learning rate of the decoder; the encoder's is `rate * encoder_rate`. `schedule`: "poly"
-    ((1 - t)^0.9), "cosine" or "constant", after `warmup`, a share of all steps. `optimizer`: "adamw" or "sgd"
-    (momentum 0.9). `decay`: L2 on kernels, decoupled with adamw. `balance`: "none", "median" (median frequency of
-    the classes) or weights joined by commas. `freeze`: names of encoder layers that stay as they are; their batch
-    norms, too. `clip`: largest norm of the gradient, 0 for any. `precision`: "32-true", "bf16-mixed" or "16-mixed"
-    (GPU). `seed`: of all that is drawn. `measure`: what says which epoch is best, "maxf", "miou", or a class's name
-    for its IoU; "auto" is MaxF with two classes and mIoU with more. `patience`: epochs without a better one before it
-    stops, 0 for never. `devices`, `nodes`: processes on each machine, and machines. `accelerator`: "auto", "cpu" or
-    "cuda". `workers`: processes that read pictures, on each device. `threads`: of each process that trains, 0 for one
-    a processor; where workers keep processors busy, leave these out. `start`: a checkpoint or the folder of
-    a run, whose network is trained on. `save_minutes`: how old the state to resume from may become within an epoch,
-    0 for a state after each epoch only.
-    """
-
-    epochs: int = 20
-    batch: int = 4
-    accumulate: int = 1
-    rate: float = 1e-3
-    encoder_rate: float = 1.0
-    schedule: str = "poly"
-    warmup: float = 0.05
-    optimizer: str = "adamw"
-    decay: float = 1e-3
-    clip: float = 1.0
-    balance: str = "none"
-    freeze: tuple[str, ...] = ()
-    precision: str = "32-true"
-    measure: str = "auto"
-    patience: int = 0
-    seed: int = 0
-    devices: int = 1
-    nodes: int = 1
-    accelerator: str = "auto"
-    workers: int = 0
-    threads: int = 0
-    start: str = ""
-    save_minutes: float = 5.0
+    epochs: int = _setting(20, "Passes over the data.", "N", TRAINING, least=1)
+    batch: int = _setting(4, "Pictures in a batch, on each process.", "N", TRAINING, least=1)
+    accumulate: int = _setting(1, "Batches before the weights change.", "N", TRAINING, least=1)
+    rate: float = _setting(1e-3, "Learning rate of the decoder.", "X", TRAINING, least=0)
+    encoder_rate: float = _setting(1.0, "The encoder's, as a share of it.", "X", TRAINING, least=0)
+    schedule: str = _setting(
+        "poly",
+        "How rates fall: poly, which is (1 - t)^0.9, cosine or constant.",
+        "NAME",
+        TRAINING,
+        choices=("poly", "cosine", "constant"),
+    )
+    warmup: float = _setting(0.05, "Share of all steps in which rates rise first.", least=0)
+    optimizer: str = _setting("adamw", "adamw, or sgd with momentum 0.9.", "NAME", TRAINING, choices=("adamw", "sgd"))
+    decay: float = _setting(
+        1e-3, "L2 on all kernels, and on nothing else; decoupled with adamw.", "X", TRAINING, least=0
+    )
+    clip: float = _setting(1.0, "Largest norm of the gradient; 0 for any.", least=0)
+    balance: str = _setting("none", "Weights of the classes: none, median (median frequency), or 1,2.5.", "X", TRAINING)
+    freeze: tuple[str, ...] = _setting(
+        (), "Layers of the encoder to hold, and their batch norms: block1. Repeatable.", "NAME", TRAINING
+    )
+    precision: str = _setting(
+        "32-true",
+        "32-true, bf16-mixed, or 16-mixed on a GPU.",
+        "NAME",
+        TRAINING,
+        choices=("32-true", "bf16-mixed", "16-mixed"),
+    )
+    measure: str = _setting(
+        "auto",
+        "Which epoch is best: maxf, miou, or a class's name for its IoU; auto is maxf of two classes, miou of more.",
+        "NAME",
+        TRAINING,
+    )
+    patience: int = _setting(0, "Stop after so many epochs without a better one; 0 for never.", "N", TRAINING, least=0)
+    seed: int = _setting(0, "The same seed trains the same network.", "N", TRAINING, least=0)
+    devices: int = _setting(1, "Processes or GPUs on this machine.", "N", MACHINE, least=1)
+    nodes: int = _setting(1, "Machines; docs/roads.md says how.", "N", MACHINE, least=1)
+    accelerator: str = _setting("auto", "auto, cpu or cuda.", "NAME", MACHINE, choices=("auto", "cpu", "cuda"))
+    workers: int = _setting(
+        0, "Processes that read pictures, on each device; 0 for the one that trains.", "N", MACHINE, least=0
+    )
+    threads: int = _setting(
+        0,
+        "Of each process that trains; 0 for one a processor. Leave out those that workers keep busy.",
+        "N",
+        MACHINE,
+        least=0,
+    )
+    start: str = _setting(
+        "",
+        "A run's folder or checkpoint whose network is trained on, such as one that learned from scenes.",
+        "RUN",
+        NETWORK,
+    )
+    save_minutes: float = _setting(
+        5.0,
+        "Save what --resume needs also within an epoch, every N minutes; 0 for after each epoch only.",
+        "N",
+        MACHINE,
+        least=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,47 +208,30 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-CHOICES = {
-    "schedule": ("poly", "cosine", "constant"),
-    "optimizer": ("adamw", "sgd"),
-    "precision": ("32-true", "bf16-mixed", "16-mixed"),
-    "accelerator": ("auto", "cpu", "cuda"),
-}
-POSITIVE = ("epochs", "batch", "accumulate", "devices", "nodes")
-NOT_NEGATIVE = (
-    "rate",
-    "encoder_rate",
-    "decay",
-    "clip",
-    "patience",
-    "workers",
-    "seed",
-    "warmup",
-    "threads",
-    "save_minutes",
-)
-
-
 def check_config(config: RunConfig) -> None:
     """Raise `ValueError` for what no run can have; needs no library and no data."""
     check_model(config.model)
-    settings = config.train
-    for name in POSITIVE:
-        if getattr(settings, name) < 1:
-            message = f"`{name}` (={getattr(settings, name)}) must be at least 1; the nearest legal value is 1"
-            raise ValueError(message)
-    for name in NOT_NEGATIVE:
-        if not 0 <= getattr(settings, name) < float("inf"):
-            message = f"`{name}` (={getattr(settings, name)}) must not be negative; the nearest legal value is 0"
-            raise ValueError(message)
-    for name, legal in CHOICES.items():
-        if getattr(settings, name) not in legal:
-            message = f"`{name}` (={getattr(settings, name)!r}) must be one of {', '.join(legal)}"
-            raise ValueError(message)
+    _check_settings(config.data)
+    _check_settings(config.train)
     size = config.data.size
     if size and (len(size) != 2 or min(size) < 32):
         message = f"`size` (={size}) must be rows and columns of at least 32, or () for the pictures' own"
         raise ValueError(message)
+
+
+def _check_settings(section: object) -> None:
+    for entry, known in settings_of(section):
+        value = getattr(section, entry.name)
+        least = known.least
+        if least is not None and value != entry.default and not least <= value < float("inf"):
+            rule = f"at least {least}" if least else "not be negative"
+            message = (
+                f"`{entry.name}` (={value}) must {'be ' if least else ''}{rule}; the nearest legal value is {least}"
+            )
+            raise ValueError(message)
+        if known.choices and value not in known.choices:
+            message = f"`{entry.name}` (={value!r}) must be one of {', '.join(known.choices)}"
+            raise ValueError(message)
 
 
 def check_model(config: ModelConfig) -> None:
@@ -177,10 +241,7 @@ def check_model(config: ModelConfig) -> None:
     if config.encoder not in ENCODERS and not code and not (source in LIBRARIES and NAME.fullmatch(model)):
         message = f"`encoder` (={config.encoder!r}) must be {LEGAL}"
         raise ValueError(message)
-    for name in ("classes", "head", "head_kernel"):
-        if getattr(config, name) < 1:
-            message = f"`{name}` (={getattr(config, name)}) must be at least 1; the nearest legal value is 1"
-            raise ValueError(message)
+    _check_settings(config)
     if config.classes < 2:
         message = f"`classes` (={config.classes}) must be at least 2, background and road"
         raise ValueError(message)
@@ -239,51 +300,6 @@ def require_named(encoder: str, named: str | None, source: str) -> None:
         raise ValueError(message)
 
 
-def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -> str:
-    """The text of a config; `extra`: further tables, such as versions.
-
-    >>> print(to_toml(RunConfig()).splitlines()[:3])
-    ['[model]', 'encoder = "mobilenetv3"', 'weights = ""']
-    """
-    tables: dict[str, dict[str, object]] = {**dataclasses.asdict(config)}
-    for name, entries in (extra or {}).items():
-        tables[name] = dict(entries)
-    return "\n".join(_table(name, entries) for name, entries in tables.items())
-
-
-def from_toml(text: str, source: str = "config") -> RunConfig:
-    r"""The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
-
-    >>> from_toml("[train]\nepochs = 3").train.epochs
-    3
-
-    Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a value of another type.
-    """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = f"`{source}` is no TOML: {error}"
-        raise ValueError(message) from None
-    tables = {name: table for name, table in tables.items() if name not in ("versions", "hashes")}
-    return _section(RunConfig, tables, source)
-
-
-def read_config(path: Path) -> RunConfig:
-    """The config in a file; raises `ValueError` naming the file."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            message = f"`config` (={str(path)!r}) has more than {LARGEST_FILE} bytes"
-            raise ValueError(message)
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        message = f"`config` (={str(path)!r}) does not exist"
-        raise ValueError(message) from None
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"`config` (={str(path)!r}) cannot be read: {error}"
-        raise ValueError(message) from None
-    return from_toml(text, str(path))
-
-
 def changed(config: RunConfig, **values: object) -> RunConfig:
     """The config with other values, given as `section__key=value`; None leaves a value as it is.
 
@@ -297,52 +313,3 @@ def changed(config: RunConfig, **values: object) -> RunConfig:
             sections.setdefault(section, {})[key] = value
     made = {name: dataclasses.replace(getattr(config, name), **cast("Any", new)) for name, new in sections.items()}
     return dataclasses.replace(config, **cast("Any", made))
-
-
-def _table(name: str, entries: dict[str, object]) -> str:
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in entries.items()]
-    return "\n".join([f"[{name}]", *lines, ""])
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def toml_text(value: str) -> str:
-    """A text as TOML writes it."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's strings but for this character
-
-
-def _value(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_value(entry) for entry in cast('tuple[object, ...]', value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value)
-    return toml_text(value) if isinstance(value, str) else str(value)
-
-
-def _section(kind: type[Section], entries: dict[str, Any], source: str, prefix: str = "") -> Section:
-    hints = get_type_hints(kind)
-    for key in entries:
-        if key not in hints:
-            near = (difflib.get_close_matches(key, hints, 1, 0) or list(hints))[0]
-            message = f"`{prefix}{key}` in {source} is no key; the nearest is `{prefix}{near}`"
-            raise ValueError(message)
-    return kind(**{key: _typed(source, prefix + key, hints[key], value) for key, value in entries.items()})
-
-
-def _typed(source: str, name: str, kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _section(cast("type[Any]", kind), cast("dict[str, Any]", value), source, f"{name}.")
-    if get_origin(kind) is tuple and isinstance(value, list):
-        entry = get_args(kind)[0]
-        return tuple(_typed(source, name, entry, item) for item in cast("list[Any]", value))
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is kind:
-        return value
-    wanted = "a table" if dataclasses.is_dataclass(kind) else "a list" if get_origin(kind) is tuple else kind.__name__
-    message = f"`{name}` (={value!r}) in {source} must be {wanted}"
-    raise ValueError(message)

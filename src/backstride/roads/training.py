@@ -26,7 +26,7 @@ from backstride.files import check_folder, make_folder, write_beside
 from backstride.native import get_num_threads, set_num_threads
 from backstride.roads import checkpoint, curves
 from backstride.roads.bars import Bars
-from backstride.roads.config import RunConfig, TrainConfig, changed, check_config, read_config, require_named, to_toml
+from backstride.roads.config import RunConfig, TrainConfig, changed, check_config, require_named
 from backstride.roads.data import require_sound
 from backstride.roads.failures import sentence
 from backstride.roads.feed import Feed, Order, loader
@@ -40,6 +40,7 @@ from backstride.roads.record import file_hash, hash_of, require_same, versions
 from backstride.roads.sources import Split, open_split
 from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
+from backstride.roads.toml import read_config, to_toml
 
 RUN_FILES = (checkpoint.CONFIG, *FILES)
 

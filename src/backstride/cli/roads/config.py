@@ -1,11 +1,122 @@
-"""The config that the words of a command give."""
+"""The options that set a run's config, made from its fields, and the config that a command's words give."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, Any, cast
 
-from backstride.roads.config import RunConfig, changed, check_config, located, read_config, require_named
+import typer
+
+from backstride.cli import parse
+from backstride.roads.config import (
+    RunConfig,
+    Setting,
+    changed,
+    check_config,
+    located,
+    require_named,
+    settings_of,
+)
 from backstride.roads.data import require_there
+from backstride.roads.toml import read_config
+
+READERS: dict[str, Callable[[str], object]] = {
+    "data__size": functools.partial(parse.pair, "size"),
+    "model__skips": parse.skips,
+}
+TYPES: dict[object, object] = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """An option of a command that sets a field of a section, named `section__field`."""
+
+    path: str
+    default: object
+    known: Setting
+    kind: object
+
+    @property
+    def name(self) -> str:
+        """The parameter's name: that of the option, without dashes."""
+        return self.known.option.partition("/")[0].strip("-") or self.path.partition("__")[2]
+
+    def parameter(self, text: str | None) -> inspect.Parameter:
+        """As typer reads it from a command; `text`: another help text than the field's."""
+        known, repeats = self.known, self.path not in READERS and self.kind not in TYPES
+        kind = list[str] if repeats else TYPES.get(self.kind, str)
+        option = typer.Option(
+            *([known.option] if known.option else []),
+            metavar=None if kind is bool else known.metavar,
+            min=known.least,
+            rich_help_panel=known.panel if text is None else None,
+            help=text or _with_default(known.text, self.default),
+        )
+        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+    def value(self, given: Any) -> object:
+        """The field's value of what was given, None for what was not."""
+        if not given and isinstance(given, list | None):
+            return None
+        if isinstance(given, list):
+            return tuple(cast("list[str]", given))
+        return READERS[self.path](given) if self.path in READERS else given
+
+
+def _with_default(text: str, default: object) -> str:
+    """A help text with the default at its end.
+
+    >>> _with_default("Passes over the data.", 20)
+    'Passes over the data (default 20).'
+    """
+    if default in ("", ()) or isinstance(default, bool):
+        return text
+    shown = str(default).removesuffix(".0").strip("()").replace(", ", ",")
+    return f"{text.removesuffix('.')} (default {shown})."
+
+
+def _options() -> list[_Option]:
+    """Every setting that a command can give, by the panels of the help."""
+    return [
+        _Option(f"{section.name}__{entry.name}", entry.default, known, entry.type)
+        for section in dataclasses.fields(RunConfig)
+        for entry, known in settings_of(section.default_factory)
+        if known.metavar
+    ]
+
+
+def with_settings(texts: Mapping[str, str] | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting of a run; its argument `options` then has those that were given.
+
+    Args:
+        texts: the settings that the command has, such as `train__epochs`, each with its own help text; all with
+            those of the fields where this is left out.
+    """
+    chosen = [option for option in _options() if texts is None or option.path in texts]
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            entry for entry in inspect.signature(command, eval_str=True).parameters.values() if entry.name != "options"
+        ]
+
+        @functools.wraps(command)
+        def run(**words: object) -> None:
+            options = {option.path: option.value(words.pop(option.name)) for option in chosen}
+            command(**words, options=options)
+
+        parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in own]
+        parameters += [option.parameter(None if texts is None else texts[option.path]) for option in chosen]
+        vars(run).pop("__wrapped__")  # typer would read its annotations
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+        return run
+
+    return decorated
 
 
 def present(name: str, path: Path) -> None:

@@ -11,40 +11,32 @@ from rich.console import Console
 from rich.table import Table
 
 from backstride.cli import EndedError
-from backstride.cli.roads.config import given
+from backstride.cli.roads.config import given, with_settings
 
 if TYPE_CHECKING:
     from backstride.roads.crossvalidate import CrossValidation
 
 SHOWN = {"maxf": "MaxF", "best_threshold": "at", "pre": "PRE", "rec": "REC", "iou": "IoU", "f": "F", "threshold": "at"}
+SETTINGS = {
+    "data__folder": "Pictures with masks, of at least two groups (drives).",
+    "data__group": "What is held out together: clip or folder; polygons say it.",
+    "data__tune": "Every N-th picture of the other drives chooses epoch and threshold (default 5).",
+    "model__weights": "Trained weights of the encoder: safetensors.",
+    "train__epochs": "Passes over the data (default 20).",
+    "train__start": "A run or checkpoint that each drive's training begins from.",
+}
 
 
+@with_settings(SETTINGS)
 def crossvalidate(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for a run of each drive, and the summary.")],
-    data: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Pictures with masks, of at least two groups (drives).")
-    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Options of train in TOML; those given here go first.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in --out; begin where there is nothing.")] = False,
-    weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Trained weights of the encoder: safetensors.")
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(metavar="RUN", help="A run or checkpoint that each drive's training begins from.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What is held out together: clip or folder; polygons say it.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Passes over the data (20).")] = None,
-    tune: Annotated[
-        int | None,
-        typer.Option(
-            min=2, metavar="N", help="Every N-th picture of the other drives chooses epoch and threshold (5)."
-        ),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")] = False,
+    *,
+    options: dict[str, object],
 ) -> None:
     r"""Hold out each drive in turn: what to expect on a drive that nothing was trained on.
 
@@ -55,14 +47,6 @@ def crossvalidate(
     Example:
     backstride roads crossvalidate --data drives --group folder --out held-out
     """
-    options: dict[str, object] = {
-        "data__folder": data,
-        "data__group": group,
-        "data__tune": tune,
-        "model__weights": weights,
-        "train__start": start,
-        "train__epochs": epochs,
-    }
     chosen = given(config, out, options, resume=False)
     from backstride.roads.crossvalidate import crossvalidate as run  # noqa: PLC0415  keeps PyTorch out of the others
     from backstride.roads.stopping import Stopped  # noqa: PLC0415  used here only
