@@ -105,17 +105,31 @@ cycles:
 
 ## make sanitize         random problems through the compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize:
-	mkdir -p build
-	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-		$(filter-out native/bindings.cpp,$(wildcard native/*.cpp)) -o build/fuzz -lpthread
+	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz
 	build/fuzz $(or $(PROBLEMS),2000) $(or $(SEED),0)
 
 ## make neon             the same problems through the NEON kernels under QEMU (packages g++-aarch64-linux-gnu and qemu-user)
 neon:
-	mkdir -p build
-	aarch64-linux-gnu-g++ -std=c++17 -O2 -ffp-contract=fast -static \
-		$(filter-out native/bindings.cpp native/target_avx% native/target_amx%,$(wildcard native/*.cpp)) -o build/fuzz-neon -lpthread
+	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz-neon
 	qemu-aarch64 build/fuzz-neon $(or $(PROBLEMS),300) $(or $(SEED),0)
+
+FUZZED = $(filter-out native/bindings.cpp,$(wildcard native/*.cpp))
+FUZZED_NEON = $(filter-out native/target_avx% native/target_amx%,$(FUZZED))
+PARALLEL = --jobs=$(shell getconf _NPROCESSORS_ONLN)
+
+build/fuzz: $(FUZZED:native/%.cpp=build/sanitize/%.o)
+	$(CXX) -fsanitize=address,undefined $^ -o $@ -lpthread
+
+build/fuzz-neon: $(FUZZED_NEON:native/%.cpp=build/neon/%.o)
+	aarch64-linux-gnu-g++ -static $^ -o $@ -lpthread
+
+build/sanitize/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+
+build/neon/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
+	@mkdir -p $(@D)
+	aarch64-linux-gnu-g++ -std=c++17 -O2 -ffp-contract=fast -c $< -o $@
 
 ## make pictures         make the pictures of the documentation anew
 pictures: $(STAMPS)/demo
