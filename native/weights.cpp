@@ -175,7 +175,7 @@ bool Weights<Scalar>::multiplies_pairs() const {
         if (channels % 2 || is_depthwise(halved(problem_))) return false;
         const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
         return sums && finite_ && pairs_of(kernels_) &&
-               !(transpose_ && pairs_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));
+               !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));
     }
     return false;
 }
@@ -205,7 +205,7 @@ const MatrixWeights& Weights<Scalar>::matrices() const {
 }
 
 template <typename Scalar>
-Algorithm Weights<Scalar>::pairs_algorithm() const {
+Algorithm Weights<Scalar>::plain_algorithm() const {
     return stack_ == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
 }
 
@@ -225,7 +225,7 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
                     const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
                     std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
                 }
-            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{pairs_algorithm(), false, true}, both.data());
+            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{plain_algorithm(), false, true}, both.data());
             const Weights* none = nullptr;
             if (!pairs_.compare_exchange_strong(none, made)) delete made;  // another thread was first
         }

@@ -44,13 +44,18 @@ public:
 
     ~Weights() { delete pairs_.load(), delete matrices_.load(); }
 
-    Algorithm algorithm() const { return algorithm_; }
+    // The one that runs: the loops of the definition where the kernel holds NaN or infinity, no tiles where their transforms
+    // could overflow.
+    Algorithm algorithm() const {
+        if (!finite_) return Algorithm::definition;
+        return algorithm_ == Algorithm::winograd && !small_ ? plain_algorithm() : algorithm_;
+    }
 
     // How half precision is computed: as single is, but bfloat16 in matrix registers or by products of pairs where the processor
     // has them.
     Algorithm algorithm(Storage storage) const {
         if (storage == Storage::bfloat16 && multiplies_matrices()) return Algorithm::phases;
-        return storage == Storage::bfloat16 && multiplies_pairs() ? pairs_algorithm() : algorithm_;
+        return storage == Storage::bfloat16 && multiplies_pairs() ? plain_algorithm() : algorithm();
     }
     const Problem& problem() const { return problem_; }
     bool small() const { return small_; }
@@ -70,7 +75,7 @@ private:
     bool multiplies_pairs() const;
     bool multiplies_matrices() const;
     const MatrixWeights& matrices() const;
-    Algorithm pairs_algorithm() const;
+    Algorithm plain_algorithm() const;  // products without tiles
     const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
 

@@ -155,3 +155,21 @@ def test_a_shape_that_a_call_refuses_is_refused_in_the_same_words(shape: tuple[i
 def test_a_shape_is_made_of_integers() -> None:
     with pytest.raises(TypeError, match=r"`x_shape\[1\]` \(=9.5\)"):
         layer("many cells")[0].explain((1, 9.5, 9, 64))
+
+
+@compiled
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e13])
+@pytest.mark.parametrize("forced", [None, "winograd"])
+def test_what_a_kernels_numbers_rule_out_is_not_said_to_run(value: float, forced: str | None) -> None:
+    """NaN and infinity leave the loops of the definition; numbers that transforms could push to infinity, no tiles."""
+    kernel = np.ones(LAYERS["many cells"][0], np.float32)
+    assert bs.plan(kernel, strides=2, padding=1).algorithm == "winograd"
+    kernel[1, 2, 3, 4] = value
+    plan = bs.plan(kernel, strides=2, padding=1, algorithm=forced)
+    explained = plan.explain((1, 40, 40, 64))
+    assert explained.chosen == plan.algorithm == ("phases" if np.isfinite(value) else "definition")
+    assert "asked for" not in explained.reason
+    x = np.random.default_rng(0).standard_normal((1, 5, 6, 64), np.float32)
+    with np.errstate(invalid="ignore"):
+        same = bs.plan(kernel, strides=2, padding=1, algorithm=plan.algorithm)(x)
+        assert plan(x).tobytes() == same.tobytes()

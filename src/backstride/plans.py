@@ -135,7 +135,7 @@ class Plan:
         call, implementation = self._fitting(shape), self._implementation
         rows = implementation.predict(self._packed, shape, call)
         reason = REASONS[self.algorithm] if rows else "it has no other"
-        if self._forced is not None:
+        if self._forced == self.algorithm:
             reason = f'algorithm="{self._forced}" was asked for'
         return Explanation(self.algorithm, reason, implementation.name, rows)
 
