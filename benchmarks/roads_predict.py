@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from backstride.roads.checkpoint import save
 from backstride.roads.config import ModelConfig, RunConfig
-from backstride.roads.model import build
+from backstride.roads.network.checkpoint import save
+from backstride.roads.network.model import build
 from backstride.roads.prediction.export import exported
 from backstride.roads.prediction.onnx_predictor import OnnxPredictor
 from backstride.roads.prediction.predictor import Pictures

@@ -30,10 +30,10 @@ import torch
 import backstride as bs
 import backstride.torch as bt
 from backstride.roads.config import ModelConfig, TrainConfig
-from backstride.roads.encoders import BUILT_IN
-from backstride.roads.model import build
-from backstride.roads.optimise import loss_of, optimiser_of
+from backstride.roads.network.encoders import BUILT_IN
+from backstride.roads.network.model import build
 from backstride.roads.prediction.torch_predictor import TorchPredictor
+from backstride.roads.training.optimise import loss_of, optimiser_of
 
 Run = Callable[[], Any]
 Sides = tuple[int, int]

@@ -13,8 +13,8 @@ from PIL import Image
 from backstride import cli
 from backstride.cli import roads
 from backstride.cli.roads import counting
-from backstride.roads.checkpoint import keep_threshold, meaning_of
 from backstride.roads.lines import Lines
+from backstride.roads.network.checkpoint import keep_threshold, meaning_of
 from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")

@@ -22,11 +22,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from backstride.roads import keeper
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from backstride.roads.feed import Feed
-from backstride.roads.sources import Split
-from backstride.roads.training import train
+from backstride.roads.data.feed import Feed
+from backstride.roads.data.sources import Split
+from backstride.roads.training import keeper
+from backstride.roads.training.run import train
 from roads.toy import Toy
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from backstride.roads.augment import Augment
+from backstride.roads.data.augment import Augment
 from backstride.roads.sample import IGNORE
 from backstride.roads.synthetic import scene
 
@@ -119,6 +119,6 @@ def test_numbers_out_of_range(name: str, value: float, rule: str) -> None:
 
 
 def test_importing_it_imports_no_framework() -> None:
-    code = "import sys, backstride.roads.augment; print({'torch', 'kornia', 'PIL'} & set(sys.modules))"
+    code = "import sys, backstride.roads.data.augment; print({'torch', 'kornia', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

@@ -9,10 +9,10 @@ import pytest
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
-from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
 from backstride.roads.toml import to_toml  # noqa: E402
 
 CONFIG = RunConfig(ModelConfig("mobilenetv3-minimal", "a file that is gone.safetensors"))

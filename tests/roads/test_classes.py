@@ -18,16 +18,16 @@ torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
 from backstride import cli  # noqa: E402
-from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from backstride.roads.evaluate import evaluate, probabilities  # noqa: E402
+from backstride.roads.data.sources import Split  # noqa: E402
+from backstride.roads.evaluation.evaluate import evaluate, probabilities  # noqa: E402
+from backstride.roads.evaluation.metrics import confusion, measure_named  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
-from backstride.roads.metrics import confusion, measure_named  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
 from backstride.roads.prediction import predict  # noqa: E402
 from backstride.roads.prediction.drawing import Style, mask_of, paint  # noqa: E402
 from backstride.roads.prediction.export import export  # noqa: E402
-from backstride.roads.sources import Split  # noqa: E402
-from backstride.roads.training import Result, train  # noqa: E402
+from backstride.roads.training.run import Result, train  # noqa: E402
 from road_pictures import save  # noqa: E402
 from roads.prediction.networks import network, pictures  # noqa: E402
 from roads.prediction.reds import film  # noqa: E402

@@ -16,13 +16,13 @@ from rich.console import Console
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
-from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed  # noqa: E402
-from backstride.roads.crossvalidate import CrossValidation, Fold, crossvalidate  # noqa: E402
-from backstride.roads.evaluate import evaluate  # noqa: E402
-from backstride.roads.sources import open_part, open_split  # noqa: E402
+from backstride.roads.data.sources import open_part, open_split  # noqa: E402
+from backstride.roads.evaluation.evaluate import evaluate  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
 from backstride.roads.toml import read_config  # noqa: E402
-from backstride.roads.training import train  # noqa: E402
+from backstride.roads.training.crossvalidate import CrossValidation, Fold, crossvalidate  # noqa: E402
+from backstride.roads.training.run import train  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 QUIET = Console(quiet=True)

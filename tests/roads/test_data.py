@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backstride.roads.camera import Camera
-from backstride.roads.data import FolderDataset, check, open_data, require_sound
+from backstride.roads.data.folders import FolderDataset, check, open_data, require_sound
 from backstride.roads.sample import Dataset
 from road_pictures import kitti_mask, photograph, save
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
-from backstride.roads.errors import errors_over  # noqa: E402
-from backstride.roads.evaluate import evaluate, probabilities  # noqa: E402
-from backstride.roads.metrics import Counts, f_measure  # noqa: E402
+from backstride.roads.evaluation.evaluate import evaluate, probabilities  # noqa: E402
+from backstride.roads.evaluation.metrics import Counts, f_measure  # noqa: E402
+from backstride.roads.evaluation.overlay import errors_over  # noqa: E402
 from backstride.roads.synthetic import SyntheticDataset  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from backstride.roads import splits
 from backstride.roads.config import located
-from backstride.roads.polygons import read_polygons
+from backstride.roads.data import splits
+from backstride.roads.data.polygons import read_polygons
 from backstride.roads.sample import Sample
 from backstride.roads.toml import read_config
 
@@ -44,7 +44,7 @@ def test_configs(path: Path) -> None:
 
 def test_quick_overlays_show_scenes_held_out() -> None:
     _ = pytest.importorskip("torch", reason="feeds give tensors")
-    from backstride.roads.sources import open_split  # noqa: PLC0415  needs PyTorch
+    from backstride.roads.data.sources import open_split  # noqa: PLC0415  needs PyTorch
 
     config = read_config(EXAMPLES / "quick.toml")
     found = re.search(r"roads synthesize (--clear)? --seed (\d+) --count (\d+)", (ROOT / "Makefile").read_text("utf-8"))

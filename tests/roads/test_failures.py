@@ -8,14 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from backstride.roads.failures import KEPT, sentence
+from backstride.roads.training.failures import KEPT, sentence
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
-from backstride.roads import training  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from backstride.roads.sources import Split  # noqa: E402
+from backstride.roads.data.sources import Split  # noqa: E402
+from backstride.roads.training import run as training  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 

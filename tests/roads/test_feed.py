@@ -12,9 +12,9 @@ from roads.toy import Toy
 
 torch: Any = pytest.importorskip("torch", reason="feeds give tensors")
 
-from backstride.roads import feed as feeds  # noqa: E402
-from backstride.roads.augment import Augment  # noqa: E402
-from backstride.roads.feed import Feed, Order, collated, loader, scaled, scaled_labels  # noqa: E402
+from backstride.roads.data import feed as feeds  # noqa: E402
+from backstride.roads.data.augment import Augment  # noqa: E402
+from backstride.roads.data.feed import Feed, Order, collated, loader, scaled, scaled_labels  # noqa: E402
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 9))

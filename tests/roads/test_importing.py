@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backstride.roads.config import DataConfig
-from backstride.roads.data import open_data, require_sound
-from backstride.roads.importing import import_labels
-from backstride.roads.labels import TABLES, read_table
-from backstride.roads.sources import open_pictures
+from backstride.roads.data.folders import open_data, require_sound
+from backstride.roads.data.importing import import_labels
+from backstride.roads.data.labels import TABLES, read_table
+from backstride.roads.data.sources import open_pictures
 from road_pictures import save
 
 SQUARE = [[2, 3], [8, 3], [8, 6], [2, 6]]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from backstride.roads.labels import PLAIN, decode_kitti, read_table
+from backstride.roads.data.labels import PLAIN, decode_kitti, read_table
 from road_pictures import kitti_mask, save
 
 TABLE = """

@@ -15,14 +15,14 @@ from PIL import Image
 
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
-from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig  # noqa: E402
+from backstride.roads.evaluation.metrics import LEVELS, as_levels, level_of, probability_of  # noqa: E402
 from backstride.roads.meaning import Meaning, from_json  # noqa: E402
-from backstride.roads.metrics import LEVELS, as_levels, level_of, probability_of  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
+from backstride.roads.network.weights import read_tensors  # noqa: E402
 from backstride.roads.prediction import predict  # noqa: E402
 from backstride.roads.toml import to_toml  # noqa: E402
-from backstride.roads.weights import read_tensors  # noqa: E402
 from road_pictures import save  # noqa: E402
 from roads.prediction.networks import checkpoint as checkpoint_of  # noqa: E402
 from roads.prediction.networks import pictures  # noqa: E402

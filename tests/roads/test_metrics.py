@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backstride.roads.metrics import LEVELS, Counts, as_levels, average_precision, confusion, total
+from backstride.roads.evaluation.metrics import LEVELS, Counts, as_levels, average_precision, confusion, total
 
 
 def counted(levels: list[int], labels: list[int]) -> Counts:

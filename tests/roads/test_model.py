@@ -11,11 +11,11 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
 from backstride.roads.config import ModelConfig  # noqa: E402
-from backstride.roads.encoders import BUILT_IN  # noqa: E402
-from backstride.roads.mobilenet import mobilenetv3_small  # noqa: E402
-from backstride.roads.model import build, encoder_parameters  # noqa: E402
-from backstride.roads.resnet import resnet34  # noqa: E402
-from backstride.roads.vgg import torchvision_names, vgg16  # noqa: E402
+from backstride.roads.network.encoders import BUILT_IN  # noqa: E402
+from backstride.roads.network.mobilenet import mobilenetv3_small  # noqa: E402
+from backstride.roads.network.model import build, encoder_parameters  # noqa: E402
+from backstride.roads.network.resnet import resnet34  # noqa: E402
+from backstride.roads.network.vgg import torchvision_names, vgg16  # noqa: E402
 from backstride.surgery import transpose  # noqa: E402
 from backstride.torch import restore  # noqa: E402
 from backstride.torch.swapping import Swapped  # noqa: E402

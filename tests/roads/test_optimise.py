@@ -12,8 +12,8 @@ from roads.toy import Toy
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
 from backstride.roads.config import ModelConfig, TrainConfig  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
-from backstride.roads.optimise import (  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
+from backstride.roads.training.optimise import (  # noqa: E402
     class_weights,
     frozen,
     groups_of,

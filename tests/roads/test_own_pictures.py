@@ -20,14 +20,17 @@ torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
 from backstride.cli.roads.config import given  # noqa: E402
-from backstride.roads import bars, checkpoint, lines, splits  # noqa: E402
+from backstride.roads import lines  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from backstride.roads.data import open_data, require_sound  # noqa: E402
+from backstride.roads.data import splits  # noqa: E402
+from backstride.roads.data.folders import open_data, require_sound  # noqa: E402
+from backstride.roads.data.polygons import FORMAT, VARIABLE  # noqa: E402
+from backstride.roads.data.sources import Split, open_part, open_split  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
-from backstride.roads.polygons import FORMAT, VARIABLE  # noqa: E402
-from backstride.roads.sources import Split, open_part, open_split  # noqa: E402
-from backstride.roads.training import train  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
+from backstride.roads.training import bars  # noqa: E402
+from backstride.roads.training.run import train  # noqa: E402
 from road_pictures import save  # noqa: E402
 from roads.test_splits import samples_of  # noqa: E402
 from roads.toy import Toy  # noqa: E402

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backstride.roads.augment import Augment
-from backstride.roads.pasted import KEPT, paste_bonnet, paste_wall
+from backstride.roads.data.augment import Augment
+from backstride.roads.data.pasted import KEPT, paste_bonnet, paste_wall
 from backstride.roads.sample import BACKGROUND, IGNORE, ROAD
 from backstride.roads.synthetic import bonnet
 

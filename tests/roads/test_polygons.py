@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride.roads.data import open_data, require_sound
-from backstride.roads.polygons import FORMAT, STEPS, VARIABLE, Frame, inside, open_polygons, read_polygons
+from backstride.roads.data.folders import open_data, require_sound
+from backstride.roads.data.polygons import FORMAT, STEPS, VARIABLE, Frame, inside, open_polygons, read_polygons
 from backstride.roads.sample import BACKGROUND, IGNORE, ROAD
 from backstride.roads.synthetic.dataset import png
 
@@ -219,7 +219,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = written(tmp_path, entry(), entry())
     with pytest.raises(ValueError, match="frame 'a_1' is there twice"):
         _ = read_polygons(path)
-    monkeypatch.setattr("backstride.roads.polygons.LARGEST_FILE", 10)
+    monkeypatch.setattr("backstride.roads.data.polygons.LARGEST_FILE", 10)
     with pytest.raises(ValueError, match="has more than 10 bytes, the most that are read"):
         _ = read_polygons(path)
 

@@ -15,11 +15,12 @@ from rich.console import Console
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
-from backstride.roads import feed, keeper  # noqa: E402
-from backstride.roads.checkpoint import load  # noqa: E402
 from backstride.roads.config import ModelConfig, RunConfig, TrainConfig  # noqa: E402
-from backstride.roads.sources import Split  # noqa: E402
-from backstride.roads.training import Result, train  # noqa: E402
+from backstride.roads.data import feed  # noqa: E402
+from backstride.roads.data.sources import Split  # noqa: E402
+from backstride.roads.network.checkpoint import load  # noqa: E402
+from backstride.roads.training import keeper  # noqa: E402
+from backstride.roads.training.run import Result, train  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -163,8 +164,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from backstride.roads.config import ModelConfig, RunConfig, TrainConfig
-from backstride.roads.sources import Split
-from backstride.roads.training import train
+from backstride.roads.data.sources import Split
+from backstride.roads.training.run import train
 from roads.toy import Toy
 left = int(sys.argv[2]) if os.environ.get("LOCAL_RANK", "0") == "0" else 10**9
 class Torn(Toy):

@@ -11,9 +11,9 @@ import pytest
 _ = pytest.importorskip("torch", reason="feeds give tensors")
 
 from backstride.roads.config import DataConfig, RunConfig  # noqa: E402
-from backstride.roads.record import hash_of  # noqa: E402
-from backstride.roads.sources import Chosen, open_part, open_pictures, open_split  # noqa: E402
+from backstride.roads.data.sources import Chosen, open_part, open_pictures, open_split  # noqa: E402
 from backstride.roads.synthetic import SyntheticDataset, write  # noqa: E402
+from backstride.roads.training.record import hash_of  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 SCENES = DataConfig(size=(64, 96), scenes=6, held_out_scenes=3)

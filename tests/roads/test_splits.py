@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride.roads import splits
+from backstride.roads.data import splits
 from backstride.roads.sample import Sample
 
 

@@ -20,16 +20,18 @@ torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
 import backstride as bs  # noqa: E402
-from backstride.roads import checkpoint, keeper, training  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed  # noqa: E402
-from backstride.roads.evaluate import probabilities  # noqa: E402
-from backstride.roads.lit import Training, counted  # noqa: E402
+from backstride.roads.data.sources import Split  # noqa: E402
+from backstride.roads.evaluation.evaluate import probabilities  # noqa: E402
+from backstride.roads.evaluation.metrics import Counts, threshold_of  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
-from backstride.roads.metrics import Counts, threshold_of  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
-from backstride.roads.sources import Split  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
 from backstride.roads.toml import read_config  # noqa: E402
-from backstride.roads.training import Result, train  # noqa: E402
+from backstride.roads.training import keeper  # noqa: E402
+from backstride.roads.training import run as training  # noqa: E402
+from backstride.roads.training.lightning import Training, counted  # noqa: E402
+from backstride.roads.training.run import Result, train  # noqa: E402
 from roads.toy import Toy  # noqa: E402
 
 QUIET = Console(quiet=True)
@@ -300,7 +302,7 @@ def test_counts_as_the_measures_do() -> None:
 
 
 def test_the_measure_is_of_the_held_out_pictures(run: tuple[Result, str]) -> None:
-    from backstride.roads.evaluate import evaluate  # noqa: PLC0415  beside what it is compared with
+    from backstride.roads.evaluation.evaluate import evaluate  # noqa: PLC0415  beside what it is compared with
 
     network, _ = checkpoint.load(run[0].out)
     found = evaluate(network, Toy(3, seed=1)).views["perspective"]["all"]
@@ -346,8 +348,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from backstride.roads.sources import Split
-from backstride.roads.training import train
+from backstride.roads.data.sources import Split
+from backstride.roads.training.run import train
 from roads.toy import Toy
 torch.set_num_threads(1)
 config = RunConfig(ModelConfig("mobilenetv3-minimal"), DataConfig(),
@@ -373,7 +375,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     rows = table(tmp_path / "one")
     assert len(rows) == 2
-    from backstride.roads.evaluate import evaluate  # noqa: PLC0415  beside what it is compared with
+    from backstride.roads.evaluation.evaluate import evaluate  # noqa: PLC0415  beside what it is compared with
 
     # each process measured its share: together every picture once
     network, _ = checkpoint.load(tmp_path / "one" / "last.safetensors")

@@ -12,10 +12,10 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="road networks are PyTorch's")
 
 from backstride import cli  # noqa: E402
-from backstride.roads import checkpoint  # noqa: E402
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig  # noqa: E402
 from backstride.roads.meaning import Meaning  # noqa: E402
-from backstride.roads.model import build  # noqa: E402
+from backstride.roads.network import checkpoint  # noqa: E402
+from backstride.roads.network.model import build  # noqa: E402
 from backstride.roads.toml import from_toml, to_toml  # noqa: E402
 from road_pictures import save  # noqa: E402
 from roads.prediction.networks import pictures  # noqa: E402

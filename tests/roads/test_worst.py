@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backstride.roads.worst import Worst
+from backstride.roads.evaluation.worst import Worst
 
 
 @pytest.mark.parametrize(("most", "kept"), [(10_000, {1, 4}), (150, {1})])

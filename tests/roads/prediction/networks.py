@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backstride.roads.checkpoint import save
 from backstride.roads.config import ModelConfig, RunConfig
-from backstride.roads.model import build
+from backstride.roads.network.checkpoint import save
+from backstride.roads.network.model import build
 
 SMALL = "mobilenetv3-minimal"  # without poolings of the whole picture
 POOLED = "mobilenetv3"

@@ -70,7 +70,7 @@ def test_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     )
-    monkeypatch.setattr("backstride.roads.prediction.job.Loader", Given)
+    monkeypatch.setattr("backstride.roads.prediction.run.Loader", Given)
     seen: list[tuple[str, int, int | None]] = []
 
     def progress(label: str, done: int, total: int | None) -> None:

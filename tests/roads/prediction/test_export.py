@@ -14,9 +14,9 @@ pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
 pytest.importorskip("onnxscript", reason="torch.onnx exports with it")
 pytest.importorskip("onnxruntime", reason="it runs what is exported")
 
-from backstride.roads.checkpoint import keep_threshold, save
 from backstride.roads.config import DataConfig, ModelConfig, RunConfig
 from backstride.roads.meaning import Meaning
+from backstride.roads.network.checkpoint import keep_threshold, save
 from backstride.roads.prediction.export import export
 from backstride.roads.prediction.loading import Loader
 from backstride.roads.prediction.onnx_predictor import OnnxPredictor, shares

@@ -18,8 +18,8 @@ pytest.importorskip("PIL", reason="overlays are painted by Pillow")
 import av
 
 from backstride.roads.prediction import Outcome, Skipped, predict
-from backstride.roads.prediction.film import Film, Frame
 from backstride.roads.prediction.loading import Loader
+from backstride.roads.prediction.reading import Film, Frame
 from roads.prediction.reds import Reds, files_below, film, meant, picture
 
 loose: Any = av

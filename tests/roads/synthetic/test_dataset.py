@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backstride.roads.data import FolderDataset, check, open_data
+from backstride.roads.data.folders import FolderDataset, check, open_data
 from backstride.roads.sample import Dataset
 from backstride.roads.synthetic import SyntheticDataset, write
 

@@ -21,7 +21,7 @@ from backstride.roads.config import (
     require_named,
     settings_of,
 )
-from backstride.roads.data import require_there
+from backstride.roads.data.folders import require_there
 from backstride.roads.toml import read_config
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -135,7 +135,7 @@ def given(config: Path | None, out: Path, options: dict[str, object], *, resume:
     elif resume and saved.is_file():
         base = read_config(saved)
     elif start is not None:
-        from backstride.roads.checkpoint import config_of, found  # noqa: PLC0415  loads torch
+        from backstride.roads.network.checkpoint import config_of, found  # noqa: PLC0415  loads torch
 
         source = found(Path(str(start)))
         base = changed(RunConfig(model=config_of(source).model), model__weights="")

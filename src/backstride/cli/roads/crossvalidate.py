@@ -14,7 +14,7 @@ from backstride.cli import EndedError
 from backstride.cli.roads.config import given, with_settings
 
 if TYPE_CHECKING:
-    from backstride.roads.crossvalidate import CrossValidation
+    from backstride.roads.training.crossvalidate import CrossValidation
 
 SHOWN = {"maxf": "MaxF", "best_threshold": "at", "pre": "PRE", "rec": "REC", "iou": "IoU", "f": "F", "threshold": "at"}
 SETTINGS = {
@@ -48,8 +48,8 @@ def crossvalidate(
     backstride roads crossvalidate --data drives --group folder --out held-out
     """
     chosen = given(config, out, options, resume=False)
-    from backstride.roads.crossvalidate import crossvalidate as run  # noqa: PLC0415  keeps PyTorch out of the others
     from backstride.roads.stopping import Stopped  # noqa: PLC0415  used here only
+    from backstride.roads.training.crossvalidate import crossvalidate as run  # noqa: PLC0415  keeps PyTorch out of the others
 
     try:
         found = run(chosen, out, resume=resume, console=Console(quiet=as_json))

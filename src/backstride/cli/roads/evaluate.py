@@ -17,10 +17,10 @@ from rich.table import Table
 
 from backstride.cli.roads.config import present
 from backstride.cli.roads.counting import counting
-from backstride.roads.data import require_there
+from backstride.roads.data.folders import require_there
 
 if TYPE_CHECKING:
-    from backstride.roads.evaluate import Evaluation
+    from backstride.roads.evaluation.evaluate import Evaluation
 
 SHOWN = ("maxf", "f", "ap", "pre", "rec", "fpr", "fnr", "iou")
 
@@ -60,9 +60,9 @@ def evaluate(
     present("checkpoint", checkpoint)
     if data is not None:
         require_there(Path(data))
-    from backstride.roads import checkpoint as files  # noqa: PLC0415  keeps PyTorch out of the other commands
-    from backstride.roads.evaluate import evaluate as measure  # noqa: PLC0415  the same
-    from backstride.roads.sources import open_part  # noqa: PLC0415  the same
+    from backstride.roads.data.sources import open_part  # noqa: PLC0415  the same
+    from backstride.roads.evaluation.evaluate import evaluate as measure  # noqa: PLC0415  the same
+    from backstride.roads.network import checkpoint as files  # noqa: PLC0415  keeps PyTorch out of the other commands
 
     network, config = files.load(checkpoint, encoder)
     meaning = files.meaning_of(checkpoint)

@@ -24,7 +24,7 @@ def import_(
     Needs: pip install "backstride\[roads]".
     Example: backstride roads import coco annotations.json pictures --road street
     """
-    from backstride.roads.importing import import_labels  # noqa: PLC0415  keeps NumPy's work out of other commands
+    from backstride.roads.data.importing import import_labels  # noqa: PLC0415  keeps NumPy's work out of other commands
 
     with counting("picture") as count:
         classes = import_labels(kind, source, out, road=road or (), progress=count)

@@ -22,8 +22,8 @@ def labels(
     Needs: pip install "backstride\[roads]".
     Example: backstride roads labels examples/roads/udacity.json --out drawn
     """
-    from backstride.roads.data import open_data  # noqa: PLC0415  keeps NumPy's work out of the other commands
-    from backstride.roads.labelled import draw_labels  # noqa: PLC0415  the same
+    from backstride.roads.data.folders import open_data  # noqa: PLC0415  keeps NumPy's work out of the other commands
+    from backstride.roads.evaluation.labelled import draw_labels  # noqa: PLC0415  the same
 
     pictures = open_data(data, classes=None if table is None else Path(table))
     with counting("picture") as count:

@@ -45,9 +45,9 @@ def train(
     backstride roads train --out run --resume
     """
     chosen = given(config, out, options, resume=resume)
-    from backstride.roads.metrics import title_of  # noqa: PLC0415  used here only
+    from backstride.roads.evaluation.metrics import title_of  # noqa: PLC0415  used here only
     from backstride.roads.stopping import Stopped  # noqa: PLC0415  used here only
-    from backstride.roads.training import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
+    from backstride.roads.training.run import train as run  # noqa: PLC0415  keeps PyTorch out of the other commands
 
     try:
         result = run(chosen, out, resume=resume, console=Console(quiet=as_json))

@@ -16,15 +16,13 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backstride.files import make_folder
 from backstride.roads.prediction.items import Item
+from backstride.roads.prediction.job import Job
 from backstride.roads.prediction.manifest import Outcome, Skipped
 from backstride.roads.prediction.runner import Progress
-
-if TYPE_CHECKING:
-    from backstride.roads.prediction.job import Job
 
 TRIES = 2
 AT_ONCE = 8  # items that a worker takes at a time

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from backstride.files import check_file, write_beside
-from backstride.roads.checkpoint import found, load, meaning_of
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning
+from backstride.roads.network.checkpoint import found, load, meaning_of
 from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
 from backstride.roads.prediction.slicing import sliced
@@ -46,7 +46,7 @@ def export(checkpoint: Path, output: Path, encoder: str | None = None) -> Checke
     and W are free, H and W from the network's native size on. `backstride roads predict` and
     `backstride segment` run it; its metadata say how far its pixels look.
 
-    `encoder`: see `backstride.roads.checkpoint.load`.
+    `encoder`: see `backstride.roads.network.checkpoint.load`.
 
     Raises `ValueError` for what is no checkpoint, and where the results differ by more than 1e-3.
     """

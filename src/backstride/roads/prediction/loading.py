@@ -15,7 +15,7 @@ RUNTIMES = ("torch", "onnx")
 class Loader:
     """`checkpoint`: a file, or a run's folder. `device`, `runtime`: None goes by the file, on the CPU.
 
-    `encoder`: see `backstride.roads.checkpoint.load`.
+    `encoder`: see `backstride.roads.network.checkpoint.load`.
 
     Raises `ValueError` for a checkpoint that does not exist, and for other devices and runtimes.
     """
@@ -46,7 +46,7 @@ class Loader:
         """The file itself: of a run's folder the best, or else the last."""
         if not self.given.is_dir():
             return self.given
-        from backstride.roads.checkpoint import found  # noqa: PLC0415  loads torch
+        from backstride.roads.network.checkpoint import found  # noqa: PLC0415  loads torch
 
         return found(self.given)
 
@@ -66,7 +66,7 @@ class Loader:
             from backstride.roads.prediction.onnx_predictor import meaning_of  # noqa: PLC0415  loads ONNX Runtime
 
             return meaning_of(self.checkpoint)
-        from backstride.roads import checkpoint  # noqa: PLC0415  loads torch
+        from backstride.roads.network import checkpoint  # noqa: PLC0415  loads torch
 
         return checkpoint.meaning_of(self.checkpoint)
 
@@ -80,7 +80,7 @@ class Loader:
             from backstride.roads.prediction.export import exported  # noqa: PLC0415  loads torch
 
             return OnnxPredictor(exported(self.checkpoint, self.encoder), self.device, str(self.checkpoint))
-        from backstride.roads.checkpoint import load  # noqa: PLC0415  loads torch
+        from backstride.roads.network.checkpoint import load  # noqa: PLC0415  loads torch
         from backstride.roads.prediction.torch_predictor import TorchPredictor  # noqa: PLC0415  the same
 
         network, config = load(self.checkpoint, self.encoder)

@@ -10,12 +10,12 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from backstride.roads.prediction.drawing import Kind, Style, write_picture
-from backstride.roads.prediction.film import Film, Frame
-from backstride.roads.prediction.footage import footage
 from backstride.roads.prediction.items import Item
 from backstride.roads.prediction.manifest import Outcome, Skipped
 from backstride.roads.prediction.predictor import Levels, Pictures, Predictor, at_size
+from backstride.roads.prediction.reading import Film, Frame
 from backstride.roads.prediction.threads import ahead, behind
+from backstride.roads.prediction.writing import footage
 from backstride.segment.picture import read_picture
 
 DEPTH = 2  # batches that wait before the network and behind it

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backstride.roads.metrics import Counts, title_of
+from backstride.roads.evaluation.metrics import Counts, title_of
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#1f5fa8", "#d1661c", "#2c8a4b", "#8450a8", "#8a8f98"
 SHADES = (BLUE, ORANGE, GREEN, PURPLE, GREY)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.roads.entries import (
+from backstride.roads.data.entries import (
     content_of,
     entries,
     identity,
@@ -30,7 +30,7 @@ from backstride.roads.entries import (
     whole,
     wrong,
 )
-from backstride.roads.polygons import FARTHEST, inside, open_polygons
+from backstride.roads.data.polygons import FARTHEST, inside, open_polygons
 from backstride.segment.picture import LARGEST
 
 LARGEST_JSON, LARGEST_TEXT = 2**29, 2**24

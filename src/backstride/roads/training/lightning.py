@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from backstride.demo.metrics import intersection_over_union
 from backstride.roads.config import TrainConfig
-from backstride.roads.feed import Batch
-from backstride.roads.metrics import LEVELS, Counts, Scores, measure_named
-from backstride.roads.optimise import frozen, loss_of, optimiser_of, rate_at
+from backstride.roads.data.feed import Batch
+from backstride.roads.evaluation.metrics import LEVELS, Counts, Scores, measure_named
 from backstride.roads.sample import IGNORE, ROAD
+from backstride.roads.training.optimise import frozen, loss_of, optimiser_of, rate_at
 
 lightning: Any = importlib.import_module("lightning")
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from backstride.roads.start import start_small
+from backstride.roads.network.start import start_small
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))  # blocks, channels
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads.camera import Ground, read_calibration
-from backstride.roads.labels import PLAIN, Labels, Table, decode_kitti, read_table
+from backstride.roads.data.labels import PLAIN, Labels, Table, decode_kitti, read_table
 from backstride.roads.sample import IGNORE, Dataset, Sample
 from backstride.segment.picture import read_picture
 
@@ -67,7 +67,7 @@ def open_data(folder: Path, *, classes: Path | None = None, group: Grouping = "n
     or a folder. Raises `ValueError` where nothing is found. No photograph is opened: `check` does.
     """
     if folder.suffix == ".json" or (folder / "polygons.json").is_file():
-        polygons: Any = importlib.import_module("backstride.roads.polygons")
+        polygons: Any = importlib.import_module("backstride.roads.data.polygons")
         return cast("Dataset", polygons.open_polygons(folder))
     require_there(folder)
     if not folder.is_dir():

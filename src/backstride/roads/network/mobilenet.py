@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from backstride.roads.start import start_small
+from backstride.roads.network.start import start_small
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,10 @@ from torch import nn
 
 from backstride.demo.metrics import intersection_over_union
 from backstride.files import check_folder, make_folder, write_beside
-from backstride.roads import birdseye, curves
 from backstride.roads.camera import Ground, read_calibration
-from backstride.roads.feed import scaled
-from backstride.roads.meaning import share
-from backstride.roads.metrics import (
+from backstride.roads.data.feed import scaled
+from backstride.roads.evaluation import birdseye, curves
+from backstride.roads.evaluation.metrics import (
     Counts,
     Measures,
     as_levels,
@@ -32,9 +31,10 @@ from backstride.roads.metrics import (
     threshold_of,
     total,
 )
+from backstride.roads.evaluation.worst import Worst, check_worst, draw
+from backstride.roads.meaning import share
 from backstride.roads.prediction.torch_predictor import check_device
 from backstride.roads.sample import IGNORE, ROAD, Dataset
-from backstride.roads.worst import Worst, check_worst, draw
 
 ALL = "all"
 VIEWS = ("perspective", "bird's eye")

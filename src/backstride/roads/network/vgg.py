@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from backstride.roads.start import start_small
+from backstride.roads.network.start import start_small
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, channels
 

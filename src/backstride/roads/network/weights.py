@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from backstride.roads.vgg import torchvision_names
+from backstride.roads.network.vgg import torchvision_names
 
 
 def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], dict[str, str]]:

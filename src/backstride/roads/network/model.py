@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from backstride.roads.config import ModelConfig, check_model
-from backstride.roads.encoders import Encoder, encoder
-from backstride.roads.weights import load_encoder
+from backstride.roads.network.encoders import Encoder, encoder
+from backstride.roads.network.weights import load_encoder
 from backstride.surgery import Report, transpose
 from backstride.torch import accelerate
 

@@ -13,12 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from backstride.files import check_folder, make_folder, write_beside
-from backstride.roads import checkpoint
 from backstride.roads.config import RunConfig, changed
-from backstride.roads.evaluate import ALL, VIEWS, evaluate
-from backstride.roads.keeper import STATE
-from backstride.roads.sources import open_pictures, open_split
-from backstride.roads.training import train
+from backstride.roads.data.sources import open_pictures, open_split
+from backstride.roads.evaluation.evaluate import ALL, VIEWS, evaluate
+from backstride.roads.network import checkpoint
+from backstride.roads.training.keeper import STATE
+from backstride.roads.training.run import train
 
 MEASURES, SUMMARY = "held-out.json", "crossvalidation.json"
 TUNE = 5  # every fifth picture of the other drives chooses epoch and threshold, where the config does not say

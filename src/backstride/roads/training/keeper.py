@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from backstride.files import write_beside
-from backstride.roads.checkpoint import BEST, LAST, packed
 from backstride.roads.config import TrainConfig
-from backstride.roads.feed import Order
+from backstride.roads.data.feed import Order
+from backstride.roads.evaluation.metrics import Scores, threshold_of
 from backstride.roads.meaning import Meaning
-from backstride.roads.metrics import Scores, threshold_of
+from backstride.roads.network.checkpoint import BEST, LAST, packed
 
 callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from backstride.files import beside
 from backstride.roads.prediction.drawing import Kind, Style, confidence_of, mask_of, paint
-from backstride.roads.prediction.film import BT601, MPEG, SAFE, UNSPECIFIED, Facts, Frame, library
 from backstride.roads.prediction.predictor import Levels
+from backstride.roads.prediction.reading import BT601, MPEG, SAFE, UNSPECIFIED, Facts, Frame, library
 
 SOUND = ("aac", "ac3", "alac", "mp2", "mp3", "opus")  # what MP4 takes as it is
 TAGGED = (1, 4, 5, 6, 7, 9)  # H.273's matrices that FFmpeg converts by

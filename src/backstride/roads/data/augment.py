@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.roads.pasted import paste_bonnet, paste_wall
+from backstride.roads.data.pasted import paste_bonnet, paste_wall
 from backstride.roads.sample import IGNORE
 from backstride.roads.synthetic.dice import Dice
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
 from backstride.roads.config import TrainConfig
-from backstride.roads.model import encoder_parameters
+from backstride.roads.network.model import encoder_parameters
 from backstride.roads.sample import IGNORE, Dataset
 
 POLY = 0.9  # the exponent of Chen et al., "DeepLab" (arXiv 1606.00915), section 4.1

@@ -24,23 +24,24 @@ from rich.progress import Progress
 
 from backstride.files import check_folder, make_folder, write_beside
 from backstride.native import get_num_threads, set_num_threads
-from backstride.roads import checkpoint, curves
-from backstride.roads.bars import Bars
 from backstride.roads.config import RunConfig, TrainConfig, changed, check_config, require_named
-from backstride.roads.data import require_sound
-from backstride.roads.failures import sentence
-from backstride.roads.feed import Feed, Order, loader
-from backstride.roads.halt import Halt
-from backstride.roads.keeper import CLASS, FILES, STATE, Keeper, Row, WholeFiles, read_state
-from backstride.roads.lit import Training
-from backstride.roads.metrics import measure_named
-from backstride.roads.model import build
-from backstride.roads.optimise import class_weights
-from backstride.roads.record import file_hash, hash_of, require_same, versions
-from backstride.roads.sources import Split, open_split
+from backstride.roads.data.feed import Feed, Order, loader
+from backstride.roads.data.folders import require_sound
+from backstride.roads.data.sources import Split, open_split
+from backstride.roads.evaluation import curves
+from backstride.roads.evaluation.metrics import measure_named
+from backstride.roads.network import checkpoint
+from backstride.roads.network.model import build
 from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
 from backstride.roads.toml import read_config, to_toml
+from backstride.roads.training.bars import Bars
+from backstride.roads.training.failures import sentence
+from backstride.roads.training.halt import Halt
+from backstride.roads.training.keeper import CLASS, FILES, STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.training.lightning import Training
+from backstride.roads.training.optimise import class_weights
+from backstride.roads.training.record import file_hash, hash_of, require_same, versions
 
 RUN_FILES = (checkpoint.CONFIG, *FILES)
 

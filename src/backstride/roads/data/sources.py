@@ -10,13 +10,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.roads import splits
-from backstride.roads.augment import Augment
 from backstride.roads.camera import Ground
 from backstride.roads.config import DataConfig, RunConfig
-from backstride.roads.data import open_data
-from backstride.roads.feed import Augmentation
-from backstride.roads.labels import read_table
+from backstride.roads.data import splits
+from backstride.roads.data.augment import Augment
+from backstride.roads.data.feed import Augmentation
+from backstride.roads.data.folders import open_data
+from backstride.roads.data.labels import read_table
 from backstride.roads.sample import Dataset, Sample
 from backstride.roads.synthetic import SyntheticDataset
 

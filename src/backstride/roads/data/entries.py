@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from backstride.roads.polygons import FARTHEST
+from backstride.roads.data.polygons import FARTHEST
 
 
 def read_yaml(content: bytes) -> Any:

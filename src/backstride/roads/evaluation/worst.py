@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.files import instead_of, write_beside
-from backstride.roads.errors import errors_over
+from backstride.roads.evaluation.overlay import errors_over
 from backstride.roads.sample import Dataset
 from backstride.roads.synthetic.dataset import png
 

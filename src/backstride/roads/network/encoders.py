@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from backstride.roads.config import ModelConfig, check_model
-from backstride.roads.mobilenet import mobilenetv3_small
-from backstride.roads.resnet import resnet34
-from backstride.roads.vgg import vgg16
+from backstride.roads.network.mobilenet import mobilenetv3_small
+from backstride.roads.network.resnet import resnet34
+from backstride.roads.network.vgg import vgg16
 
 SIDES = (32, 48)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

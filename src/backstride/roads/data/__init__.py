@@ -1,0 +1,1 @@
+"""Photographs with their masks: read, checked, split, changed at random and fed."""

@@ -1,0 +1,1 @@
+"""How well a network finds the road: measures, curves and pictures."""

@@ -1,0 +1,1 @@
+"""The road network: encoders, what is built on them, and its files."""
