@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backstride.segment.tiles import check_tile, labels, spans
-from backstride.surgery.influence import Influence, from_json
+from backstride.surgery.decoding.influence import Influence, from_json
 
 
 @given(st.integers(1, 400), st.integers(1, 8), st.integers(1, 5), st.integers(1, 40), st.integers(0, 60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstride.surgery.graph import Graph, Kind, Node, Window
+from backstride.surgery.model.graph import Graph, Kind, Node, Window
 
 
 class Chain:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
-from backstride.surgery.keras_file import load
-from backstride.surgery.keras_runner import runner
+from backstride.surgery.keras.file import load
+from backstride.surgery.keras.runner import runner
 
 keras: Any = importlib.import_module("keras")
 layers: Any = keras.layers

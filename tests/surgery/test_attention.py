@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstride.surgery.attention import attention_behind
+from backstride.surgery.rewriting.attention import attention_behind
 from surgery.graphs import Chain
 
 

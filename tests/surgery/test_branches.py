@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backstride.surgery.branches import fitted
-from backstride.surgery.fields import sizes
-from backstride.surgery.rewrite import rewrite
+from backstride.surgery.model.fields import sizes
+from backstride.surgery.rewriting.branches import fitted
+from backstride.surgery.rewriting.rewrite import rewrite
 from surgery.graphs import Chain
 
 

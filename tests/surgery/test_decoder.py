@@ -5,11 +5,11 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from backstride.surgery.decoder import Decoder, plan_decoder
-from backstride.surgery.fields import IMAGE, fields, sizes
-from backstride.surgery.graph import Graph
-from backstride.surgery.rewrite import rewrite
-from backstride.surgery.values import Rewriting
+from backstride.surgery.decoding.decoder import Decoder, plan_decoder
+from backstride.surgery.model.fields import IMAGE, fields, sizes
+from backstride.surgery.model.graph import Graph
+from backstride.surgery.model.values import Rewriting
+from backstride.surgery.rewriting.rewrite import rewrite
 from surgery.graphs import Chain
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from backstride.geometry import Geometry, convolution
 from backstride.layout import AnyArray
 from backstride.reference import conv, conv_transpose
-from backstride.surgery.fields import fields, reach, sizes
-from backstride.surgery.graph import Graph, Window
+from backstride.surgery.model.fields import fields, reach, sizes
+from backstride.surgery.model.graph import Graph, Window
 from surgery.graphs import Chain
 
 

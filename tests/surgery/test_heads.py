@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backstride.surgery.heads import Choice, Head
+from backstride.surgery.model.heads import Choice, Head
 
 TWO = (Head(0, "classes", "fc1 (Linear)"), Head(1, "boxes", "fc2 (Linear)"))
 GAPS = (Head(1, "1", "a"), Head(5, "aux.0", "b"), Head(6, "6", "c"))

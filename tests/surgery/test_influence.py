@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from backstride.surgery import transpose
-from backstride.surgery.influence import Influence, from_json
+from backstride.surgery.decoding.influence import Influence, from_json
 from surgery.classifiers import BY_NAME
 
 

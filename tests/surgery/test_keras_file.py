@@ -28,7 +28,7 @@ bad.save(sys.argv[2])
 READ = """
 import sys, json
 from pathlib import Path
-from backstride.surgery.keras_file import load
+from backstride.surgery.keras.file import load
 said = []
 for path in sys.argv[1:]:
     try:

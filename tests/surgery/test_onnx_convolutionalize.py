@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import external_data_helper
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
-from backstride.surgery.fields import sizes
+from backstride.surgery.model.fields import sizes
 from surgery.onnx_models import CASES, HWC, LENET, POOLED, Case
 
 loose: Any = onnx  # some of it is untyped

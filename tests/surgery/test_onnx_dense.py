@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime", reason="they run in ONNX Runtime")
 import onnx
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
-from backstride.surgery.onnx_runner import runner
+from backstride.surgery.onnx.runner import runner
 from surgery.onnx_models import HEADS, HWC, LENET, POOLED, SHUFFLED, UNEVEN, Case
 from surgery.test_onnx_convolutionalize import image_for, run
 
@@ -116,7 +116,7 @@ def test_features_reach_every_pixel_at_every_size(case: Case, decoder: str) -> N
 
 
 def runner_of_result(network: onnx.ModelProto) -> Any:
-    from backstride.surgery.onnx_runner import Session  # noqa: PLC0415
+    from backstride.surgery.onnx.runner import Session  # noqa: PLC0415
 
     return Session(network, network.graph.output[0].name)
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery import convolutionalize, prove
-from backstride.surgery.onnx_runner import Session
+from backstride.surgery.onnx.runner import Session
 
 pytestmark = pytest.mark.frameworks
 SIDE = 8

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery import convolutionalize, prove, transpose
-from backstride.surgery.onnx_runner import Session
+from backstride.surgery.onnx.runner import Session
 
 loose: Any = onnx  # some of it is untyped
 pytestmark = pytest.mark.frameworks

@@ -17,7 +17,7 @@ import onnxruntime
 
 from backstride.segment.network import load_network
 from backstride.surgery import RefusedError, convolutionalize, prove, receptive_field, transpose
-from backstride.surgery.onnx_runner import COARSE
+from backstride.surgery.onnx.runner import COARSE
 from surgery.onnx_models import HEADS, Case
 
 loose: Any = onnx  # some of it is untyped

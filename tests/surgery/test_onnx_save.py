@@ -13,9 +13,10 @@ pytest.importorskip("onnxruntime", reason="they run in ONNX Runtime")
 
 import onnx
 
-from backstride.surgery import convert_file, onnx_save, prove, transpose
-from backstride.surgery.onnx_file import load
-from backstride.surgery.onnx_runner import pixel_network
+from backstride.surgery import convert_file, prove, transpose
+from backstride.surgery.onnx import save as onnx_save
+from backstride.surgery.onnx.file import load
+from backstride.surgery.onnx.runner import pixel_network
 from surgery.onnx_models import LENET
 
 loose: Any = onnx  # some of it is untyped

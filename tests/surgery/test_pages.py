@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from backstride.surgery import Proof, Refusal, RefusedError, Report, page
-from backstride.surgery.gates import gate_pools
-from backstride.surgery.proof import compare
-from backstride.surgery.rewrite import rewrite
-from backstride.surgery.speed import measure_speed
+from backstride.surgery.proving.proof import compare
+from backstride.surgery.proving.speed import measure_speed
+from backstride.surgery.rewriting.gates import gate_pools
+from backstride.surgery.rewriting.rewrite import rewrite
 from backstride.survey import Entry, Row, measure, to_markdown
 from surgery.graphs import Chain
 from surgery.test_report import report

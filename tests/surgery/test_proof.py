@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.surgery.exactness import exactness, padded_layers
-from backstride.surgery.proof import Proof, compare
-from backstride.surgery.rewrite import rewrite
+from backstride.surgery.proving.exactness import exactness, padded_layers
+from backstride.surgery.proving.proof import Proof, compare
+from backstride.surgery.rewriting.rewrite import rewrite
 from surgery.graphs import Chain
 
 Images = NDArray[Any]

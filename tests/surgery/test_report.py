@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backstride.surgery import Output, Refusal, Report, Rewrite
-from backstride.surgery.fields import fields
-from backstride.surgery.rewrite import rewrite
+from backstride.surgery.model.fields import fields
+from backstride.surgery.rewriting.rewrite import rewrite
 from surgery.graphs import Chain
 
 

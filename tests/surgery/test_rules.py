@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from backstride.surgery.graph import Graph, Kind
-from backstride.surgery.rewrite import rewrite
-from backstride.surgery.rules import RULES
+from backstride.surgery.model.graph import Graph, Kind
+from backstride.surgery.rewriting.rewrite import rewrite
+from backstride.surgery.rewriting.rules import RULES
 from surgery.graphs import Chain
 
 

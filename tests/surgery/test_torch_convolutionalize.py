@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
 from backstride.surgery import convolutionalize, prove
-from backstride.surgery.fields import reach, sizes
-from backstride.surgery.torch_layers import layers_of
+from backstride.surgery.model.fields import reach, sizes
+from backstride.surgery.torch.layers import layers_of
 from surgery.classifiers import BY_NAME, CASES, Case, leaves, lenet
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

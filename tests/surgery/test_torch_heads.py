@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backstride.surgery import convolutionalize, prove, receptive_field, transpose
-from backstride.surgery.torch_heads import leaves
+from backstride.surgery.torch.heads import leaves
 
 
 class Found(NamedTuple):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from backstride.ops import dense_to_conv
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
-from backstride.surgery.fields import sizes
-from backstride.surgery.graph import Node, Window
-from backstride.surgery.torch_layers import convolution
+from backstride.surgery.model.fields import sizes
+from backstride.surgery.model.graph import Node, Window
+from backstride.surgery.torch.layers import convolution
 from surgery.classifiers import Calls
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
 from backstride.surgery import prove, transpose
-from backstride.surgery.fields import IMAGE, Field, fields
+from backstride.surgery.model.fields import IMAGE, Field, fields
 from surgery.classifiers import BY_NAME, CASES, Case, lenet
 
 SINGLE = tuple(case for case in CASES if case.name != "heads")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.surgery.influence import Influence
+from backstride.surgery.decoding.influence import Influence
 
 SUFFIXES = (".onnx", ".keras")
 UNKNOWN = Influence((32, 32), 32, 256, 2048)  # a network that backstride did not make
@@ -39,14 +39,14 @@ def load_network(path: Path, head: str | int | None = None) -> Network:
 
 
 def _onnx(path: Path, head: str | int | None) -> Network:
-    from backstride.surgery.onnx_runner import pixel_network  # noqa: PLC0415  loads ONNX
+    from backstride.surgery.onnx.runner import pixel_network  # noqa: PLC0415  loads ONNX
 
     run, channels, known = pixel_network(path, head)
     return Network(_narrow(run), channels, known or UNKNOWN)
 
 
 def _keras(path: Path, head: str | int | None) -> Network:
-    from backstride.surgery.keras_runner import pixel_network  # noqa: PLC0415  loads Keras
+    from backstride.surgery.keras.runner import pixel_network  # noqa: PLC0415  loads Keras
 
     run, channels, known = pixel_network(path, head)
     return Network(_narrow(run), channels, known or UNKNOWN)

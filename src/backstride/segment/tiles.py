@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.surgery.influence import Influence
+from backstride.surgery.decoding.influence import Influence
 
 Scores: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 Part: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]

@@ -2,13 +2,13 @@
 
 from backstride.surgery.api import convolutionalize, prove, receptive_field, transpose
 from backstride.surgery.file import convert_file
-from backstride.surgery.heads import Head
-from backstride.surgery.page import page
-from backstride.surgery.proof import Proof
-from backstride.surgery.report import Output, Report
-from backstride.surgery.speed import Speed
-from backstride.surgery.values import Refusal, RefusedError, Rewrite
-from backstride.surgery.weights import load_weights, save_weights
+from backstride.surgery.model.heads import Head
+from backstride.surgery.model.values import Refusal, RefusedError, Rewrite
+from backstride.surgery.proving.page import page
+from backstride.surgery.proving.proof import Proof
+from backstride.surgery.proving.report import Output, Report
+from backstride.surgery.proving.speed import Speed
+from backstride.surgery.torch.weights import load_weights, save_weights
 
 __all__ = [
     "Head",

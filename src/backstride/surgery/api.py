@@ -10,17 +10,17 @@ from typing import Any, TypeVar, cast
 from backstride.arrays import to_numpy
 from backstride.geometry import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
-from backstride.surgery.decoder import DECODERS, INITS, Decoder, DecoderKind, Init, plan_decoder
-from backstride.surgery.dense import DENSE, stitched, valid
-from backstride.surgery.exactness import padded_layers
-from backstride.surgery.fields import Field, fields
-from backstride.surgery.graph import WHOLE, Gate, Graph
-from backstride.surgery.heads import Choice
-from backstride.surgery.proof import Proof, compare
-from backstride.surgery.report import Output, Report
-from backstride.surgery.rewrite import rewrite
-from backstride.surgery.speed import measure_speed
-from backstride.surgery.values import Refusal, RefusedError, Rewriting
+from backstride.surgery.decoding.decoder import DECODERS, INITS, Decoder, DecoderKind, Init, plan_decoder
+from backstride.surgery.model.fields import Field, fields
+from backstride.surgery.model.graph import WHOLE, Gate, Graph
+from backstride.surgery.model.heads import Choice
+from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
+from backstride.surgery.proving.exactness import padded_layers
+from backstride.surgery.proving.proof import Proof, compare
+from backstride.surgery.proving.report import Output, Report
+from backstride.surgery.proving.speed import measure_speed
+from backstride.surgery.rewriting.dense import DENSE, stitched, valid
+from backstride.surgery.rewriting.rewrite import rewrite
 
 MOST_CLASSES = 2**16
 Name = TypeVar("Name")

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from backstride.surgery.decoder import Decoder
-from backstride.surgery.dense import Densified
-from backstride.surgery.graph import Graph
-from backstride.surgery.heads import Choice, Head
-from backstride.surgery.proof import Run
-from backstride.surgery.values import Refusal, Rewriting
+from backstride.surgery.decoding.decoder import Decoder
+from backstride.surgery.model.graph import Graph
+from backstride.surgery.model.heads import Choice, Head
+from backstride.surgery.model.values import Refusal, Rewriting
+from backstride.surgery.proving.proof import Run
+from backstride.surgery.rewriting.dense import Densified
 
 
 class Reading(Protocol):
@@ -89,17 +89,17 @@ def applier_for(name: str, model: object) -> Applier:
     suffix = suffix_of(model)
     onnx: Any = sys.modules.get("onnx")
     if suffix == ".onnx" or (onnx is not None and isinstance(model, onnx.ModelProto)):
-        from backstride.surgery.onnx_applier import OnnxApplier  # noqa: PLC0415  loads ONNX
+        from backstride.surgery.onnx.applier import OnnxApplier  # noqa: PLC0415  loads ONNX
 
         return OnnxApplier()
     keras: Any = sys.modules.get("keras")
     if suffix == ".keras" or (keras is not None and isinstance(model, keras.Model)):
-        from backstride.surgery.keras_applier import KerasApplier  # noqa: PLC0415  loads Keras
+        from backstride.surgery.keras.applier import KerasApplier  # noqa: PLC0415  loads Keras
 
         return KerasApplier()
     torch: Any = sys.modules.get("torch")  # after Keras, whose models are torch's, too, on that backend
     if torch is not None and isinstance(model, torch.nn.Module):
-        from backstride.surgery.torch_applier import TorchApplier  # noqa: PLC0415  loads torch
+        from backstride.surgery.torch.applier import TorchApplier  # noqa: PLC0415  loads torch
 
         return TorchApplier()
     shown = repr(model)

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from backstride.surgery.proof import Proof
-    from backstride.surgery.report import Report
+    from backstride.surgery.proving.proof import Proof
+    from backstride.surgery.proving.report import Report
 
 MARKS = {
     (True, True): ("■", "green"),

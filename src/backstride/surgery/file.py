@@ -14,11 +14,11 @@ import numpy as np
 
 from backstride.files import beside, check_file, write_beside
 from backstride.surgery.api import check_input_shape, convolutionalize, prove, transpose
-from backstride.surgery.heads import Head
-from backstride.surgery.page import page
-from backstride.surgery.proof import Proof
-from backstride.surgery.report import Report
-from backstride.surgery.weights import save_weights
+from backstride.surgery.model.heads import Head
+from backstride.surgery.proving.page import page
+from backstride.surgery.proving.proof import Proof
+from backstride.surgery.proving.report import Report
+from backstride.surgery.torch.weights import save_weights
 
 LARGEST_IMAGE = 2**26  # numbers in a native image
 LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".keras": ("keras",), ".safetensors": ("torch", "safetensors")}
@@ -107,7 +107,7 @@ def _loaded(model: str, suffix: str) -> Any:
     if suffix == ".onnx":
         return model
     if suffix == ".keras":
-        from backstride.surgery.keras_file import load as load_keras  # noqa: PLC0415  loads Keras
+        from backstride.surgery.keras.file import load as load_keras  # noqa: PLC0415  loads Keras
 
         return load_keras(Path(model))
     name, _, factory = model.partition(":")
@@ -146,7 +146,7 @@ def _save(network: Any, output: Path) -> None:
         case ".safetensors":
             save_weights(network, output)
         case ".onnx":
-            from backstride.surgery.onnx_save import save  # noqa: PLC0415  loads ONNX
+            from backstride.surgery.onnx.save import save  # noqa: PLC0415  loads ONNX
 
             save(network, output)
         case _:

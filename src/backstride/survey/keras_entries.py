@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backstride.surgery import convolutionalize
-from backstride.surgery.keras_runner import runner
+from backstride.surgery.keras.runner import runner
 from backstride.survey.row import Converted, Entry
 
 keras: Any = importlib.import_module("keras")  # untyped

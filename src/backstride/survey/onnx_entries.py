@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, version_converter
 
 from backstride.surgery import convolutionalize
-from backstride.surgery.onnx_runner import runner
+from backstride.surgery.onnx.runner import runner
 from backstride.survey.row import Converted, Entry
 
 OPSET = 17

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.surgery.proof import Run, compare
-from backstride.surgery.report import Report
-from backstride.surgery.speed import measure_speed
-from backstride.surgery.values import RefusedError
+from backstride.surgery.model.values import RefusedError
+from backstride.surgery.proving.proof import Run, compare
+from backstride.surgery.proving.report import Report
+from backstride.surgery.proving.speed import measure_speed
 
 LEAST = 0.1  # seconds below which one call says nothing, and the best of five is taken
 STRIDES = 3  # the image is so many strides larger than the native size, on each axis

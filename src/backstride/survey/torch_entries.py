@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from backstride.surgery import convolutionalize
-from backstride.surgery.torch_runner import runner
+from backstride.surgery.torch.runner import runner
 from backstride.survey.row import Converted, Entry
 
 CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module.function, native size, se

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads.meaning import Meaning
-from backstride.surgery.influence import Influence
+from backstride.surgery.decoding.influence import Influence
 
 
 class Reds:

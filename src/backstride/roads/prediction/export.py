@@ -25,7 +25,7 @@ from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.onnx_predictor import INPUT, OUTPUT, SIZE, session
 from backstride.roads.prediction.slicing import sliced
 from backstride.roads.prediction.torch_predictor import segmenter_of
-from backstride.surgery.influence import KEY, Influence
+from backstride.surgery.decoding.influence import KEY, Influence
 from backstride.torch import restore
 
 TOLERANCE = 1e-3

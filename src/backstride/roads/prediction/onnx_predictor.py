@@ -15,7 +15,7 @@ from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import MOST_CLASSES, Meaning, unsaid
 from backstride.roads.meaning import from_json as from_meaning
 from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
-from backstride.surgery.influence import KEY, from_json
+from backstride.surgery.decoding.influence import KEY, from_json
 
 INPUT, OUTPUT = "image", "logits"
 SIZE = "backstride.size"

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, fx, nn
 
 from backstride.segment.tiles import Span
-from backstride.surgery.influence import Influence
+from backstride.surgery.decoding.influence import Influence
 
 Watch = Callable[[Tensor], None]
 FUNCTIONS = (F.adaptive_avg_pool2d, F.adaptive_max_pool2d)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backstride.roads.sample import ROAD
 from backstride.segment.picture import pillow
 from backstride.segment.tiles import Progress, assemble, check_tile, largest_tile
-from backstride.surgery.influence import Influence
+from backstride.surgery.decoding.influence import Influence
 
 Pictures = NDArray[np.uint8]
 Levels = NDArray[np.uint16]

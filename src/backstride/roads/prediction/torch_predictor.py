@@ -15,8 +15,8 @@ from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.pooling import Pooling, holding, poolings, settled
 from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
 from backstride.segment.tiles import Span, extended, tiles
-from backstride.surgery.influence import Influence
-from backstride.surgery.torch_decoder import Segmenter
+from backstride.surgery.decoding.influence import Influence
+from backstride.surgery.torch.decoder import Segmenter
 from backstride.torch import accelerate
 
 

@@ -1,0 +1,1 @@
+"""Keras models: read into a graph, written from one, run."""

@@ -1,0 +1,220 @@
+"""The calls of a Keras model, nested models written out, with every tensor's shape at native size."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backstride.surgery.model.heads import Choice, Head
+from backstride.surgery.model.names import free_name
+from backstride.surgery.model.values import Refusal, RefusedError
+
+keras: Any = importlib.import_module("keras")  # untyped
+
+Shape = tuple[int | None, ...]
+AUGMENTING = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")  # and all that are called Random
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A tensor of the model by its name here, in place of one in the arguments of a call."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation. `name`: its own; `args`, `kwargs`: with a `Ref` for each tensor.
+
+    `spatial`: how many axes the model's image has beside its channels.
+    """
+
+    name: str
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Ref
+    spatial: int
+
+    @property
+    def sources(self) -> tuple[Ref, ...]:
+        """The tensors that go in."""
+        return tuple(entry for entry in keras.tree.flatten((self.args, self.kwargs)) if isinstance(entry, Ref))
+
+    @property
+    def kind(self) -> str:
+        """The class of the layer or operation."""
+        return type(self.operation).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """All calls in order, the image and the results, as the model packs them, or the chosen head alone.
+
+    `notes`: layers that do nothing at inference and are left out, with the reason. `heads`: all that the model has.
+    """
+
+    image: Ref
+    calls: tuple[Call, ...]
+    packed: Any
+    heads: tuple[Head, ...]
+    head: Head | None
+    notes: tuple[Refusal, ...] = ()
+
+    @property
+    def results(self) -> tuple[Ref, ...]:
+        """The results in order."""
+        return tuple(keras.tree.flatten(self.packed))
+
+
+def calls_of(model: Any, shape: tuple[int, ...], choice: Choice) -> Calls:
+    """Go through a built model for images of `shape`, such as (H, W, C), all of it or a chosen head.
+
+    Raises `RefusedError` for subclassed models and several inputs, `ValueError` where a layer does
+    not take an image of this shape.
+    """
+    functional = _functional(model)
+    if functional is None:
+        reason = "is neither functional nor sequential, or not built, so its calls are not known"
+        raise RefusedError(model.name, (Refusal(type(model).__name__, reason),))
+    if len(functional.inputs) != 1 or len(functional.inputs[0].shape) != len(shape) + 1:
+        reason = f"takes {len(functional.inputs)} inputs of {[tuple(entry.shape[1:]) for entry in functional.inputs]}"
+        raise RefusedError(model.name, (Refusal("the model", f"{reason}; a classifier takes one image alone"),))
+    heads = heads_of(model)
+    head = choice.among(model.name, heads)
+    walk = _Walk(model.name, shape)
+    image = Ref("image", (None, *shape))
+    results = walk.through(functional, [image], [entry.place for entry in heads] if head is None else [head.place])
+    packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
+    packed = keras.tree.pack_sequence_as(packed, results) if head is None else results[0]
+    return Calls(image, tuple(walk.calls), packed, heads, head, tuple(walk.notes))
+
+
+def heads_of(model: Any) -> tuple[Head, ...]:
+    """The outputs of a model whose calls are known.
+
+    They have the keys of what packs them in a dict, else the names that Keras gives them, where these are unlike.
+    """
+    functional = _functional(model)
+    if functional is None:
+        return ()
+    packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
+    layers = _layers(functional, deep=True)
+    called = [[layer.name for layer in known] for known in (_layers(functional, deep=False), layers)]
+    heads: list[Head] = []
+    for place, ((path, _), layer) in enumerate(zip(keras.tree.flatten_with_path(packed), layers, strict=True)):
+        own = [names[place] for names in called if names.count(names[place]) == 1]
+        keyed = any(isinstance(key, str) for key in path)
+        name = ".".join(map(str, path)) if keyed else (*own, str(place))[0]
+        heads.append(Head(place, name, f"{layer.name} ({type(layer).__name__})"))
+    return tuple(heads)
+
+
+def _layers(functional: Any, *, deep: bool) -> list[Any]:
+    """What gives each output: a nested model, or with `deep` the layer in it."""
+    found: list[Any] = []
+    for entry in functional.outputs:
+        operation, _, place = entry._keras_history  # noqa: SLF001  the same
+        inner = _functional(operation) if deep else None
+        found.append(operation if inner is None else _layers(inner, deep=True)[place])
+    return found
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer or operation is Keras's, computes as its class does, and is no class of the user's."""
+    return type(layer).__module__.partition(".")[0] == "keras" and "call" not in vars(layer)
+
+
+def restored(value: Any, find: Callable[[Ref], Any]) -> Any:
+    """Arguments with tensors in place of their names."""
+
+    def found(entry: Any) -> Any:
+        return find(entry) if isinstance(entry, Ref) else entry
+
+    return keras.tree.map_structure(found, value)
+
+
+def _functional(model: Any) -> Any:
+    if isinstance(model, keras.Sequential):
+        return getattr(model, "_functional", None)
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+class _Walk:
+    def __init__(self, model: str, shape: tuple[int, ...]) -> None:
+        self.calls: list[Call] = []
+        self.notes: list[Refusal] = []
+        self._model = model
+        self._shape = shape
+        self._names: set[str] = {"image"}
+
+    def through(self, functional: Any, given: list[Ref], places: Sequence[int]) -> list[Ref]:
+        """Walk a functional model on these inputs; gives its results at these places."""
+        known: dict[int, Ref] = {id(entry): ref for entry, ref in zip(functional.inputs, given, strict=True)}
+        outputs = [functional.outputs[place] for place in places]
+        needed = {id(entry) for entry in outputs}
+        for node in _needed(functional, needed):
+            args, kwargs = node.arguments.fill_in(known)
+            inner = _functional(node.operation)
+            if _augments(node.operation):
+                results = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
+                label = f"{node.operation.name} ({type(node.operation).__name__})"
+                self.notes.append(Refusal(label, "changes images in training alone, and no labels with them"))
+            elif inner is not None:
+                refs = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
+                read = [place for place, entry in enumerate(node.outputs) if id(entry) in needed]
+                results = self.through(inner, refs, read)
+                known.update({id(node.outputs[place]): ref for place, ref in zip(read, results, strict=True)})
+                continue
+            else:
+                results = [self._call(node.operation, args, kwargs, len(node.outputs))]
+            known.update({id(entry): ref for entry, ref in zip(node.outputs, results, strict=False)})
+        return [known[id(entry)] for entry in outputs]
+
+    def _call(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Ref:
+        while is_own(operation) and isinstance(operation, keras.layers.SpectralNormalization):
+            operation = (
+                operation.layer
+            )  # whose kernel has been normalised in training; nothing else is done at inference
+        name = free_name(operation.name, self._names)
+
+        def symbolic(ref: Ref) -> Any:
+            return keras.KerasTensor(ref.shape, dtype=getattr(operation, "compute_dtype", None) or "float32")
+
+        try:
+            spec = operation.compute_output_spec(*restored(args, symbolic), **restored(kwargs, symbolic))
+        except Exception as error:  # the layer's own code runs here
+            sources = [entry for entry in keras.tree.flatten((args, kwargs)) if isinstance(entry, Ref)]
+            met = " and ".join(str(ref.shape[1:]) for ref in sources)
+            *cells, channels = self._shape
+            message = (
+                f"`input_shape` (={(channels, *cells)}) does not fit `model` (={self._model}): {name} "
+                f"({type(operation).__name__}) does not take {met}"
+            )
+            raise ValueError(message) from error
+        if outputs != 1 or not hasattr(spec, "shape"):
+            reason = f"gives {outputs} tensors; no rule knows this operation"
+            raise RefusedError(self._model, (Refusal(f"{name} ({type(operation).__name__})", reason),))
+        result = Ref(name, tuple(spec.shape))
+        self.calls.append(Call(name, operation, args, kwargs, result, len(self._shape) - 1))
+        return result
+
+
+def _augments(operation: Any) -> bool:
+    name = type(operation).__name__
+    return is_own(operation) and (name in AUGMENTING or (name.startswith("Random") and name != "RandomCrop"))
+
+
+def _needed(functional: Any, needed: set[int]) -> list[Any]:
+    """The nodes that the tensors of these ids need, whose ids join them, in an order in which they can run."""
+    depths: dict[int, list[Any]] = functional._nodes_by_depth  # noqa: SLF001  Keras has no public name for it
+    found: list[Any] = []
+    for depth in sorted(depths):
+        for node in reversed(depths[depth]):
+            if not node.is_input and any(id(entry) in needed for entry in node.outputs):
+                found.append(node)
+                needed.update(id(entry) for entry in node.arguments.keras_tensors)
+    return found[::-1]

@@ -1,0 +1,253 @@
+"""Layers that Keras lacks, registered, so that a saved network loads wherever this module was imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from typing import Any
+
+keras: Any = importlib.import_module("keras")  # untyped
+Layer: Any = keras.layers.Layer
+
+register: Any = keras.saving.register_keras_serializable(package="backstride")
+
+
+def _least(sizes: list[Any]) -> Any:
+    """The smallest of sizes that are numbers, or tensors where the graph leaves them open."""
+    return min(sizes) if all(isinstance(size, int) for size in sizes) else functools.reduce(keras.ops.minimum, sizes)
+
+
+@register
+class Padding(Layer):
+    """Adds cells around a map (N, h, w, C): copies of its border (`edge`) or the lowest number (`lowest`).
+
+    `padding`: ((top, bottom), (left, right)), as of ZeroPadding2D.
+    """
+
+    def __init__(self, padding: Any, mode: str = "edge", **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.padding = tuple((int(before), int(after)) for before, after in padding)
+        self.mode = mode
+
+    def call(self, inputs: Any) -> Any:
+        """Pad the rows, then the columns."""
+        for axis, (before, after) in enumerate(self.padding, 1):
+            inputs = self._along(inputs, axis, before, after)
+        return inputs
+
+    def _along(self, inputs: Any, axis: int, before: int, after: int) -> Any:
+        first = inputs[:, :1] if axis == 1 else inputs[:, :, :1]
+        last = inputs[:, -1:] if axis == 1 else inputs[:, :, -1:]
+        if self.mode == "lowest":
+            lowest = keras.backend.standardize_dtype(inputs.dtype)
+            first = last = keras.ops.full_like(first, -3.0e4 if lowest == "float16" else -3.0e38)
+        parts = [keras.ops.repeat(first, before, axis), inputs, keras.ops.repeat(last, after, axis)]
+        return keras.ops.concatenate(parts, axis=axis)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The padded map's shape."""
+        sizes = [
+            None if size is None else size + sum(pair)
+            for size, pair in zip(input_shape[1:3], self.padding, strict=True)
+        ]
+        return (input_shape[0], *sizes, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "padding": self.padding, "mode": self.mode}
+
+
+@register
+class CropLike(Layer):
+    """Cuts a map to the rows and columns of another, from cell `start` on: [map, other] to (N, h, w, C)."""
+
+    def __init__(self, start: Any, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.start = tuple(int(cell) for cell in start)
+
+    def call(self, inputs: Any) -> Any:
+        """Slice with the other map's size."""
+        full, like = inputs
+        rows, columns = keras.ops.shape(like)[1:3]
+        top, left = self.start
+        return full[:, top : top + rows, left : left + columns]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The other map's rows and columns, the map's channels."""
+        full, like = input_shape
+        return (full[0], *like[1:3], full[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "start": self.start}
+
+
+@register
+class LocalNorm(Layer):
+    """Group normalisation by the mean and variance of the `kernel` around each cell; see `torch_norms.local_norm`.
+
+    `kernel`: (rows, columns). `groups`: of the channels, 0 for each by itself.
+    """
+
+    def __init__(
+        self, kernel: Any, groups: int, epsilon: float, center: bool = True, scale: bool = True, **options: Any
+    ) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel = tuple(int(cells) for cells in kernel)
+        self.groups, self.epsilon, self.center, self.scale = int(groups), float(epsilon), bool(center), bool(scale)
+        sides = [((cells - 1) // 2, cells // 2) for cells in self.kernel]
+        self.edges = Padding(sides) if any(map(any, sides)) else None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of a GroupNormalization, in its order."""
+        make: Any = self.add_weight
+        channels = (input_shape[-1],)
+        self.gamma = make(shape=channels, initializer="ones", name="gamma") if self.scale else None
+        self.beta = make(shape=channels, initializer="zeros", name="beta") if self.center else None
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise."""
+        ops = keras.ops
+        channels = int(inputs.shape[-1])
+        rows, columns = ops.shape(inputs)[1:3]
+        apart = ops.reshape(inputs, (-1, rows, columns, self.groups or channels, channels // (self.groups or channels)))
+        apart = apart - ops.mean(apart, axis=(1, 2, 4), keepdims=True)
+        cells = ops.mean(apart, axis=4)
+        inside = ops.mean(ops.square(apart - cells[..., None]), axis=4)
+        mean = self._windows(cells)
+        spread = self._windows(inside) + ops.maximum(self._windows(ops.square(cells)) - ops.square(mean), 0)
+        normed = (apart - mean[..., None]) / ops.sqrt(spread + self.epsilon)[..., None]
+        result = ops.reshape(normed, (-1, rows, columns, channels))
+        result = result if self.gamma is None else result * self.gamma
+        return result if self.beta is None else result + self.beta
+
+    def _windows(self, maps: Any) -> Any:
+        rows, columns = self.kernel
+        pooled = keras.ops.average_pool(maps, (rows, 1), 1, "valid", "channels_last")
+        pooled = keras.ops.average_pool(pooled, (1, columns), 1, "valid", "channels_last")
+        return pooled if self.edges is None else self.edges.call(pooled)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        own = {name: getattr(self, name) for name in ("kernel", "groups", "epsilon", "center", "scale")}
+        return {**Layer.get_config(self), **own}
+
+
+@register
+class AtrousPooling(Layer):
+    """The maximum (`max_pool`) or mean (`avg_pool`) of windows of cells that lie `dilation` apart, at every cell.
+
+    `kernel`, `dilation`: (rows, columns).
+    """
+
+    def __init__(self, kernel: Any, dilation: Any, kind: str, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel = tuple(int(taps) for taps in kernel)
+        self.dilation = tuple(int(cells) for cells in dilation)
+        self.kind = kind
+
+    def call(self, inputs: Any) -> Any:
+        """Rows, then columns: both maxima and means of a window are those of its rows'."""
+        join = keras.ops.maximum if self.kind == "max_pool" else keras.ops.add
+        for axis, (taps, apart) in enumerate(zip(self.kernel, self.dilation, strict=True), 1):
+            span = apart * (taps - 1)
+            views = [inputs[:, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+            if axis == 2:
+                views = [inputs[:, :, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+            inputs = functools.reduce(join, views)
+        return inputs if self.kind == "max_pool" else inputs / math.prod(self.kernel)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many cells fewer as the window spans beyond one."""
+        spans = (apart * (taps - 1) for taps, apart in zip(self.kernel, self.dilation, strict=True))
+        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
+        return (input_shape[0], *sizes, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "kernel": self.kernel, "dilation": self.dilation, "kind": self.kind}
+
+
+@register
+class Bins(Layer):
+    """The maxima (`max_bins`) or means (`avg_bins`) of the bins of every window of `kernel` cells.
+
+    Their channels stand beside each other, as Keras flattens them: (N, h, w, C) to (N, h', w', rows * columns * C).
+    Bin i of n of m cells goes from floor(i*m/n) to ceil((i+1)*m/n). `kernel`, `bins`, `dilation`: (rows, columns).
+    """
+
+    def __init__(self, kernel: Any, bins: Any, dilation: Any, kind: str, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.kernel, self.bins, self.dilation = (tuple(map(int, entry)) for entry in (kernel, bins, dilation))
+        self.kind = kind
+
+    def call(self, inputs: Any) -> Any:
+        """Rows, then columns: both maxima and means of a bin are those of its rows'."""
+        rows = self._along(inputs, 1)
+        return keras.ops.concatenate([part for row in rows for part in self._along(row, 2)], axis=-1)
+
+    def _along(self, maps: Any, axis: int) -> list[Any]:
+        cells, count, apart = self.kernel[axis - 1], self.bins[axis - 1], self.dilation[axis - 1]
+        span = apart * (cells - 1)
+        index = [slice(tap * apart or None, tap * apart - span or None) for tap in range(cells)]
+        taps = [maps[:, entry] if axis == 1 else maps[:, :, entry] for entry in index]
+        join = keras.ops.maximum if self.kind == "max_bins" else keras.ops.add
+        found: list[Any] = []
+        for place in range(count):
+            part = taps[place * cells // count : -(-(place + 1) * cells // count)]
+            found.append(functools.reduce(join, part) / (1 if self.kind == "max_bins" else len(part)))
+        return found
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many cells fewer as the window spans beyond one, and all bins' channels."""
+        spans = (apart * (cells - 1) for cells, apart in zip(self.kernel, self.dilation, strict=True))
+        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
+        return (input_shape[0], *sizes, math.prod(self.bins) * input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        own = {"kernel": self.kernel, "bins": self.bins, "dilation": self.dilation, "kind": self.kind}
+        return {**Layer.get_config(self), **own}
+
+
+@register
+class CutToSmallest(Layer):
+    """Cuts maps (N, h, w, C) at their ends to as many rows and columns as the smallest has: a list to a list."""
+
+    def call(self, inputs: Any) -> Any:
+        """Slice all of them."""
+        rows, columns = (_least([keras.ops.shape(part)[axis] for part in inputs]) for axis in (1, 2))
+        return [part[:, :rows, :columns] for part in inputs]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As many rows and columns as the smallest has, where they are known."""
+        known = [
+            None if None in sizes else min(sizes) for sizes in zip(*(shape[1:3] for shape in input_shape), strict=True)
+        ]
+        return [(shape[0], *known, shape[3]) for shape in input_shape]
+
+
+@register
+class Coarse(Layer):
+    """Gives the coarse scores on unchanged. `influence`: what tiling needs, as text."""
+
+    def __init__(self, influence: str = "", **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
+        self.influence = influence
+
+    def call(self, inputs: Any) -> Any:
+        """The same."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {**Layer.get_config(self), "influence": self.influence}

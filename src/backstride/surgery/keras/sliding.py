@@ -1,0 +1,156 @@
+"""What slides over maps in Keras, as windows: convolutions, poolings, paddings, crops and interpolations."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from backstride.conventions import keras as keras_rule
+from backstride.geometry import Pair
+from backstride.surgery.keras.calls import Call
+from backstride.surgery.model.graph import BORDERS, Kind, Window
+from backstride.surgery.model.interpolation import Place, Rounding, interpolated
+
+keras: Any = importlib.import_module("keras")  # untyped
+
+REACHES = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}  # of interpolations, in cells
+Meaning: TypeAlias = tuple[Kind, dict[str, Any]]
+OTHER: Meaning = ("other", {})
+
+
+def _cells(call: Call) -> tuple[int, ...]:
+    """The sizes of the map that goes in."""
+    return tuple(size or 0 for size in call.sources[0].shape[1:-1])
+
+
+def _each(value: Any, call: Call) -> tuple[Any, ...]:
+    """An entry for each axis; Keras has a bare one where there is one axis."""
+    return (value,) if call.spatial == 1 and (isinstance(value, int) or isinstance(value[0], int)) else tuple(value)
+
+
+def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any = None) -> Window:
+    """The window of a layer at native size, padded by TensorFlow's rules."""
+    ones = (1,) * call.spatial
+    kernel, strides, dilation = tuple(kernel), tuple(strides), tuple(dilation or ones)
+    pads: tuple[Pair, ...] = ((0, 0),) * call.spatial
+    spans = [spread * (taps - 1) + 1 for taps, spread in zip(kernel, dilation, strict=True)]
+    if padding == "causal":
+        pads = tuple((span - 1, 0) for span in spans)
+    if padding == "same":
+        totals = [
+            max((-(-size // step) - 1) * step + span - size, 0)
+            for size, step, span in zip(_cells(call), strides, spans, strict=True)
+        ]
+        pads = tuple((total // 2, total - total // 2) for total in totals)
+    moving = padding == "same" and any(step > 1 for step in strides)
+    return Window(kernel, strides, pads, dilation, same=moving)
+
+
+def conv(call: Call) -> Meaning:
+    """Any kind of convolution."""
+    layer = call.operation
+    options = (layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    return "conv", {"window": _window(call, *options)}
+
+
+def conv_transpose(call: Call) -> Meaning:
+    """Any kind of transposed convolution."""
+    layer = call.operation
+    sizes = tuple(size or 1 for size in _cells(call))
+    more = {"output_padding": layer.output_padding, "dilation_rate": layer.dilation_rate}
+    found = keras_rule(sizes, layer.kernel_size, strides=layer.strides, padding=layer.padding, **more)
+    return "conv_transpose", {"window": Window(found.kernel, found.strides, found.crop, found.dilation)}
+
+
+def pool(kind: Kind) -> Callable[[Call], Meaning]:
+    """Pooling of windows."""
+
+    def build(call: Call) -> Meaning:
+        layer = call.operation
+        return kind, {"window": _window(call, layer.pool_size, layer.strides, layer.padding)}
+
+    return build
+
+
+def padding(call: Call) -> Meaning:
+    """Padding and cropping layers: a window of one cell."""
+    amounts = getattr(call.operation, "padding", None)
+    if amounts is None:
+        amounts = [(-before, -after) for before, after in _each(call.operation.cropping, call)]
+    return _padded([(int(before), int(after)) for before, after in _each(amounts, call)], "constant")
+
+
+def pad(call: Call) -> Meaning:
+    """`keras.ops.pad` of a map's positions."""
+    operation = call.operation
+    pairs = [(int(before), int(after)) for before, after in operation.pad_width]
+    if len(pairs) != call.spatial + 2 or pairs[0] != (0, 0) or pairs[-1] != (0, 0):
+        return OTHER
+    # Keras's PyTorch repeats the border where symmetric padding is asked for
+    repeats = operation.mode == "symmetric" and keras.backend.backend() == "torch"
+    return _padded(pairs[1:-1], "edge" if repeats else operation.mode)
+
+
+def _padded(pairs: list[Pair], mode: str) -> Meaning:
+    ones = (1,) * len(pairs)
+    border = BORDERS.get(mode)
+    return OTHER if border is None else ("pad", {"window": Window(ones, ones, tuple(pairs), ones, border=border)})
+
+
+def upsampling(call: Call) -> Meaning:
+    """Interpolation by whole factors."""
+    return _interpolation(call, tuple(map(float, _each(call.operation.size, call))))
+
+
+def resizing(call: Call) -> Meaning:
+    """Interpolation to a size, whose factor at native size holds for all."""
+    layer = call.operation
+    plain = not (layer.antialias or layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio)
+    return _interpolation(call, ()) if plain else OTHER
+
+
+def _interpolation(call: Call, scales: tuple[float, ...]) -> Meaning:
+    reach = REACHES.get(getattr(call.operation, "interpolation", "nearest"))
+    if reach is None:
+        return OTHER
+    found = tuple(size or 0 for size in call.result.shape[1:-1])
+    rounding: Rounding = "floor" if keras.backend.backend() == "torch" else "round_prefer_ceil"
+    place: Place = "starts" if (reach, rounding) == (0, "floor") else "middles"
+    kind, window, ratios = interpolated(_cells(call), found, place=place, reach=reach, rounding=rounding, scales=scales)
+    return kind, {"window": window, "ratios": ratios}
+
+
+def center_crop(call: Call) -> Meaning:
+    """The middle of a map, where it is no smaller."""
+    pairs = zip(_cells(call), call.result.shape[1:-1], strict=True)
+    cuts = [((cells - wanted) // 2, wanted, 1) for cells, wanted in pairs if wanted is not None and cells >= wanted]
+    if len(cuts) != call.spatial:
+        return OTHER
+    return "slice", {"axes": (), "cuts": (*cuts, (0, call.result.shape[-1], 1))}
+
+
+def _of_each_rank(name: str, build: Callable[[Call], Meaning]) -> dict[str, Callable[[Call], Meaning]]:
+    return {name.replace("2D", f"{rank}D"): build for rank in (1, 2, 3)}
+
+
+SLIDING: Mapping[str, Callable[[Call], Meaning]] = {
+    **_of_each_rank("AveragePooling2D", pool("avg_pool")),
+    **_of_each_rank("Conv2D", conv),
+    **_of_each_rank("Conv2DTranspose", conv_transpose),
+    **_of_each_rank("Cropping2D", padding),
+    **_of_each_rank("DepthwiseConv2D", conv),
+    **_of_each_rank("MaxPooling2D", pool("max_pool")),
+    **_of_each_rank("SeparableConv2D", conv),
+    **_of_each_rank("UpSampling2D", upsampling),
+    **_of_each_rank("ZeroPadding2D", padding),
+    "CenterCrop": center_crop,
+    "Pad": pad,
+    "Resize": resizing,
+    "Resizing": resizing,
+}
+
+
+def slid(call: Call) -> Meaning:
+    """What a layer or operation of this table is; "other" on what is no map."""
+    return SLIDING[call.kind](call) if len(call.sources[0].shape) == call.spatial + 2 else OTHER

@@ -1,0 +1,374 @@
+"""A rewritten graph becomes a functional Keras model: layers copied, dense layers turned, any height and width."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backstride.surgery.keras.calls import Call, Ref, restored
+from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
+from backstride.surgery.keras.operations import labelled, nodes_of, softmax_name
+from backstride.surgery.keras.reader import KerasReading
+from backstride.surgery.model.graph import Node, Window
+from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
+from backstride.surgery.rewriting.dense import NOTHING, Densified
+from backstride.surgery.rewriting.kernels import kernel_of
+
+keras: Any = importlib.import_module("keras")  # untyped
+
+FUNCTIONS: Mapping[str, Any] = {
+    "absolute": keras.ops.absolute,
+    "negative": keras.ops.negative,
+    "sqrt": keras.ops.sqrt,
+    "square": keras.ops.square,
+}
+REDUCTIONS: Mapping[str, Any] = {
+    "amax": keras.ops.max,
+    "amin": keras.ops.min,
+    "mean": keras.ops.mean,
+    "std": keras.ops.std,
+    "sum": keras.ops.sum,
+    "var": keras.ops.var,
+    "norm1": functools.partial(keras.ops.norm, ord=1),
+    "norm2": functools.partial(keras.ops.norm, ord=2),
+}
+POOLS: Mapping[str, Any] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
+
+
+class Writer:
+    """Writes one network. `classes` maps the name of a convolution to a new number of filters.
+
+    `bare`: calls that give their scores without the softmax inside them.
+    """
+
+    def __init__(
+        self,
+        reading: KerasReading,
+        rewriting: Rewriting,
+        classes: Mapping[str, int] | None = None,
+        bare: str = "",
+        dense: Densified | None = None,
+    ) -> None:
+        self.reading = reading
+        self._dense = dense or NOTHING
+        self._dilations: dict[int, tuple[int, ...]] = {}
+        self._rewriting = rewriting
+        self._classes = dict(classes or {})
+        self._bare = bare
+        self._copies: dict[tuple[Any, ...], Any] = {}
+        self._tensors: dict[str, Any] = {}
+        channels = reading.graph.input.shape[0]
+        given = reading.model.inputs[0]
+        self.image: Any = keras.Input((None, None, channels), dtype=given.dtype, name=given.name)
+
+    def write(self) -> Any:
+        """The fully convolutional model."""
+        self.write_calls()
+        crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.graph.outputs, strict=True))
+
+        def result(ref: Ref) -> Any:
+            cells = self._dense.crops.get(crops[ref.name].name, ())
+            return cropped(self._tensors[ref.name], cells, f"{ref.name}_valid")
+
+        results = restored(self.reading.calls.packed, result)
+        return keras.Model(self.image, results, name=self.reading.model.name)
+
+    def find(self, name: str) -> Any:
+        """The network's tensor for a node."""
+        return self._tensors[name]
+
+    def freeze(self, score: str) -> None:
+        """Hold the weights of every layer but the score's."""
+        kept = score.removesuffix("/scores")
+        for layer in keras.Model(self.image, list(self._tensors.values())[-1]).layers:
+            layer.trainable = layer.name == kept
+
+    def write_calls(self) -> None:
+        """Write every call that a result needs."""
+        self._tensors[self.reading.calls.image.name] = self.image
+        for call in self.reading.calls.calls:
+            if call.name in self.reading.graph.by_name:
+                self._write(call)
+
+    def _write(self, call: Call) -> None:
+        nodes = nodes_of(call)
+        inner = next((node for node in nodes if node.kind not in ("permute", "reshape")), None)
+        if inner is None:  # maps have their channels last here throughout, whatever their axes are called
+            result = self._tensors[call.sources[0].name]
+        elif inner.name in self._rewriting.replaced:
+            result = self._tensors[call.sources[0].name]
+            for step in self._rewriting.replaced[inner.name]:
+                result = self._step(call, inner, step, result)
+        elif inner.name in self._dense.windows:
+            result = self._slid(call, inner, self._tensors[call.sources[0].name])
+        else:
+            result = self._called(call, self._kept(call, inner), self._cut(call, inner))
+        for node in nodes:
+            self._tensors[node.name] = result
+
+    def _called(self, call: Call, layer: Any, cut: Mapping[str, Any]) -> Any:
+        def find(ref: Ref) -> Any:
+            return cut.get(ref.name, self._tensors[ref.name])
+
+        return layer(*restored(call.args, find), **restored(call.kwargs, find))
+
+    def _cut(self, call: Call, node: Node) -> dict[str, Any]:
+        """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
+        if self._dense.trims:
+            given = self._rewriting.written(node).items()
+            cells = {name: self._dense.trims.get((node.name, written), ()) for name, written in given}
+            return {
+                name: cropped(self._tensors[name], [(0, after) for after in cells[name]], f"{call.name}_cut_{place}")
+                for place, name in enumerate(cells)
+            }
+        fits = self._rewriting.fitted(node)
+        if not fits:
+            return {}
+        layer: Any = CutToSmallest(name=f"{call.name}_cut")
+        return dict(zip(fits, layer([self._tensors[name] for name in fits]), strict=True))
+
+    def _kept(self, call: Call, node: Node) -> Any:
+        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+        if node.name in self._classes:
+            return self._rescored(call, changes)
+        return self._copy(call, changes)
+
+    def _copy(self, call: Call, changes: Mapping[str, Any] | None = None) -> Any:
+        """A layer like the call's, with its weights; one that is called twice stays one."""
+        operation = call.operation
+        if call.kind == "PReLU" and len(call.sources[0].shape) == 2:
+            return self._prelu(call)
+        key = (id(operation), str(changes))
+        if key not in self._copies:
+            config = {**operation.get_config(), **(changes or {})}
+            if hasattr(operation, "get_weights"):
+                config["name"] = call.name
+            layer: Any = _from_config(operation, config)
+            if isinstance(operation, keras.layers.Layer):
+                layer.build(_build_shape(call))
+                _take_state(layer, operation)
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _step(  # noqa: C901, PLR0911, PLR0912  one return for each kind
+        self, call: Call, node: Node, step: Node, source: Any
+    ) -> Any:
+        if step.kind in FUNCTIONS:
+            return FUNCTIONS[step.kind](source)
+        if step.kind in REDUCTIONS:
+            return REDUCTIONS[step.kind](source, axis=-1, keepdims=True)
+        match step.kind:
+            case "permute":
+                return source  # maps have their channels last here throughout
+            case "scaled":
+                return source * step.factor
+            case "local_norm":
+                return self._local_norm(call, step)(source)
+            case "channelwise":
+                return self._copy(call, {"axis": -1})(source)
+            case "some":
+                first, count, apart = step.cuts[0]
+                return source[..., first : first + (count - 1) * apart + 1 : apart]
+            case "pad" if node.kind == "slice":
+                window = self._window(step)
+                return keras.layers.MaxPooling2D(1, window.strides, name=call.name)(_less(source, window, call.name))
+            case "conv" if node.kind == "dense":
+                return self._turned(call, node, step)(source)
+            case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
+                return self._slid(call, step, source)
+            case "conv_transpose" if call.kind in ("Resize", "Resizing"):
+                assert step.window is not None
+                options = {"interpolation": call.operation.interpolation, "name": call.name}
+                return keras.layers.UpSampling2D(step.window.strides, **options)(source)
+            case "avg_bins" | "max_bins":
+                window = self._window(step)
+                return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
+            case "avg_pool" | "max_pool":
+                return pooling(step.kind, self._window(step), step.name.replace("/", "_"))(source)
+            case "global_avg_pool":
+                return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
+            case "global_max_pool":
+                return keras.layers.GlobalMaxPooling2D(keepdims=True, name=call.name)(source)
+            case "edge_pad":
+                assert step.window is not None
+                return Padding(step.window.padding, name=f"{call.name}_edges")(source)
+            case "softmax":
+                operation = call.operation
+                log = softmax_name(call) == "log_softmax" or type(operation).__name__ == "LogSoftmax"
+                name = "log_softmax" if log else "softmax"
+                return keras.layers.Activation(name, name=call.name)(source)
+            case "concat":
+                cut = self._cut(call, node)
+                sources = [cut.get(ref.name, self._tensors[ref.name]) for ref in call.sources]
+                return keras.layers.Concatenate(axis=-1, name=call.name)(sources)
+            case "batch_norm" | "layer_norm":
+                return self._norm(call)(source)
+            case _:
+                return self._copy(call)(source)
+
+    def _norm(self, call: Call) -> Any:
+        """Normalisation of vectors as one of the channels of maps, with the same numbers."""
+        key = (id(call.operation), "map")
+        if key not in self._copies:
+            operation = call.operation
+            layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            _take_state(layer, operation)
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _local_norm(self, call: Call, step: Node) -> Any:
+        """Group normalisation by the window around each cell, with the same weights."""
+        assert step.window is not None
+        key = (id(call.operation), "local", step.window)
+        if key not in self._copies:
+            old = call.operation
+            options = {"epsilon": old.epsilon, "center": old.center, "scale": old.scale, "name": call.name}
+            layer = LocalNorm(step.window.kernel, step.factors[0], **options)
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights(old.get_weights())
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _prelu(self, call: Call) -> Any:
+        """PReLU of vectors as one of the channels of maps."""
+        key = (id(call.operation), "map")
+        if key not in self._copies:
+            operation = call.operation
+            config = {**operation.get_config(), "shared_axes": [1, 2], "name": call.name}
+            layer: Any = _from_config(operation, config)
+            layer.build((None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights([slope.reshape(1, 1, -1) for slope in operation.get_weights()])
+            self._copies[key] = layer
+        return self._copies[key]
+
+    def _window(self, step: Node) -> Window:
+        """The window that a step slides, without its strides where they are taken out."""
+        window = self._dense.windows.get(step.name, step.window)
+        assert window is not None
+        return window
+
+    def _slid(self, call: Call, step: Node, source: Any) -> Any:
+        """A convolution or pooling with its window in numbers."""
+        window = self._window(step)
+        pads = window.padding
+        if step.kind == "pad":
+            return _less(source, window, call.name)
+        if step.kind == "avg_pool" and any(map(any, pads)):
+            reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
+            raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        if any(map(any, pads)):
+            name = f"{call.name}_padding"
+            lowest = step.kind == "max_pool"
+            layer = Padding(pads, "lowest", name=name) if lowest else keras.layers.ZeroPadding2D(pads, name=name)
+            source = layer(source)
+        if step.kind in POOLS:
+            return pooling(step.kind, window, call.name)(source)
+        layer: Any = self._convolution(call, step, window)
+        return layer(source)
+
+    def _convolution(self, call: Call, step: Node, window: Window) -> Any:
+        """The call's layer with these strides and dilation, and no padding of its own."""
+        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+        if call.kind != "Dense":  # which, on a map, is a convolution of one tap
+            dilation = tuple(d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True))
+            changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
+            if self._dilations.setdefault(id(call.operation), dilation) != dilation:
+                reason = "is called at two strides, which makes different dilations of its kernel"
+                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        return self._rescored(call, changes) if step.name in self._classes else self._copy(call, changes)
+
+    def _turned(self, call: Call, node: Node, step: Node) -> Any:
+        """The convolution that a dense layer is."""
+        assert step.window is not None
+        key = (id(call.operation), "turned")
+        if key in self._copies:
+            layer, window = self._copies[key]
+            if window != (step.window, step.order):
+                reason = "is called on maps of different sizes, which makes different convolutions of its weights"
+                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+            return layer
+        dense = call.operation
+        weights: list[NDArray[Any]] = dense.get_weights()
+        kernel = kernel_of(weights[0].T, step.window.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
+        units = int(self._classes.get(node.name, 0) or dense.units)
+        layer = keras.layers.Conv2D(
+            units,
+            step.window.kernel,
+            dilation_rate=self._window(step).dilation,
+            use_bias=dense.use_bias,
+            activation=None if self._bare == call.name else dense.activation,
+            name=call.name,
+            dtype=dense.dtype_policy,
+            trainable=dense.trainable,
+        )
+        layer.build((None, None, None, kernel.shape[2]))
+        layer.set_weights([_resized(entry, units) for entry in (kernel, *weights[1:])])
+        self._copies[key] = (layer, (step.window, step.order))
+        return layer
+
+    def _rescored(self, call: Call, changes: Mapping[str, Any]) -> Any:
+        """The score layer with other filters: the first as they were, new ones zero."""
+        operation = call.operation
+        if call.kind not in ("Conv2D", "Dense") or getattr(operation, "groups", 1) != 1:
+            reason = "gives the scores, and `classes` needs an ungrouped layer there"
+            raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
+        wanted = next(iter(self._classes.values()))
+        size = "filters" if call.kind == "Conv2D" else "units"
+        config = {**operation.get_config(), **changes, size: wanted, "name": call.name}
+        layer: Any = _from_config(operation, config)
+        layer.build(_build_shape(call))
+        layer.set_weights([_resized(entry, wanted) for entry in operation.get_weights()])
+        return layer
+
+
+def pooling(kind: str, window: Window, name: str) -> Any:
+    """The layer that pools a window, wherever its cells lie."""
+    if set(window.dilation) == {1}:
+        return POOLS[kind](window.kernel, window.strides, name=name)
+    return AtrousPooling(window.kernel, window.dilation, kind, name=name)
+
+
+def cropped(maps: Any, cells: Sequence[tuple[int, int]], name: str) -> Any:
+    """Maps (N, h, w, C) with so many cells taken off, before and after, on each axis."""
+    return keras.layers.Cropping2D(cells, name=name)(maps) if any(map(any, cells)) else maps
+
+
+def _less(maps: Any, window: Window, name: str) -> Any:
+    """Maps without the cells that negative padding leaves out."""
+    return cropped(maps, [(-before, -after) for before, after in window.padding], f"{name}_crop")
+
+
+def _from_config(operation: Any, config: dict[str, Any]) -> Any:
+    kind: Any = operation.__class__
+    return kind.from_config(config)
+
+
+def _take_state(layer: Any, other: Any) -> None:
+    """Give a layer what another of its kind has learned, as Keras's own files do: some layers compute with more."""
+    parts, others = ([*entry._flatten_layers()] for entry in (layer, other))  # noqa: SLF001  no public name for it
+    for part, source in zip(parts, others, strict=True):
+        store: dict[str, Any] = {}
+        source.save_own_variables(store)
+        part.load_own_variables(store)
+
+
+def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Weights with other last entries: the first as they were, new ones zero."""
+    if weights.shape[-1] == classes:
+        return weights
+    fresh = np.zeros((*weights.shape[:-1], classes), weights.dtype)
+    kept = min(classes, weights.shape[-1])
+    fresh[..., :kept] = weights[..., :kept]
+    return fresh
+
+
+def _build_shape(call: Call) -> Any:
+    """What the layer is built for: any rows and columns where it takes one map."""
+    shapes = [(None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape for ref in call.sources]
+    return shapes[0] if len(shapes) == 1 else shapes

@@ -1,0 +1,1 @@
+"""ONNX models: read into a graph, written from one, run."""

@@ -1,0 +1,58 @@
+"""The applier for ONNX: read a model or its file, write the network, put a decoder on it, run either."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+import onnx
+
+from backstride.surgery.decoding.decoder import Decoder
+from backstride.surgery.model.heads import Choice
+from backstride.surgery.model.values import Rewriting
+from backstride.surgery.onnx.decoder import segmenter
+from backstride.surgery.onnx.file import checked, load
+from backstride.surgery.onnx.quantised import unquantised
+from backstride.surgery.onnx.reader import OnnxReading, read
+from backstride.surgery.onnx.runner import runner
+from backstride.surgery.onnx.writer import Writer
+from backstride.surgery.proving.proof import Run
+from backstride.surgery.rewriting.dense import Densified
+
+Model = onnx.ModelProto | str | PathLike[str]
+
+
+class OnnxApplier:
+    """What `surgery.applier.Applier` asks for, for onnx.ModelProto and files of one."""
+
+    framework: ClassVar[str] = "ONNX"
+
+    def read(self, model: Model, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
+        """Work out the shapes of the graph."""
+        return read(_loaded(model), _name(model), input_shape, choice)
+
+    def write(self, reading: OnnxReading, rewriting: Rewriting, dense: Densified | None = None) -> onnx.ModelProto:
+        """The fully convolutional model."""
+        return Writer(reading, rewriting, dense=dense).write()
+
+    def segment(
+        self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
+    ) -> onnx.ModelProto:
+        """The fully convolutional model with a decoder; there is no training here to freeze weights in."""
+        if freeze:
+            message = "`freeze` (=True) must be False for ONNX models, which hold no gradients"
+            raise ValueError(message)
+        return segmenter(reading, rewriting, decoder, classes)
+
+    def runner(self, model: Model, output: int) -> Run:
+        """Run a model on NumPy arrays."""
+        return runner(_loaded(model), output)
+
+
+def _loaded(model: Model) -> onnx.ModelProto:
+    return unquantised(checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(Path(model)))
+
+
+def _name(model: Model) -> str:
+    return (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else Path(model).name

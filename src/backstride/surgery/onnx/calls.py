@@ -1,0 +1,68 @@
+"""A call of an ONNX operator with its tensors at native size, and what it may mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from backstride.surgery.model.graph import Cut, Kind, Ratio, Window
+from backstride.surgery.onnx.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node of the graph with its tensors at native size. `sources`: by position, None where one is left out."""
+
+    node: onnx.NodeProto
+    sources: tuple[Tensor | None, ...]
+    result: Tensor
+    opset: int
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """An attribute, or an input of the same meaning in newer operator sets."""
+        for entry in self.node.attribute:
+            if entry.name == name:
+                return onnx.helper.get_attribute_value(entry)
+        return default
+
+    @property
+    def first(self) -> Tensor:
+        """The first input."""
+        assert self.sources[0] is not None
+        return self.sources[0]
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the first input."""
+        return len(self.first.shape)
+
+    def axes(self) -> tuple[int, ...] | None:
+        """The `axes` of a reduction, attribute or second input, counted from the front; None if not known."""
+        given = self.option("axes")
+        if given is None and len(self.sources) > 1 and self.sources[1] is not None:
+            if self.sources[1].value is None:
+                return None
+            given = self.sources[1].value.flatten().tolist()
+        if not given:
+            given = range(0 if self.option("noop_with_empty_axes", 0) == 0 else self.rank, self.rank)
+        return tuple(sorted(int(axis) % self.rank for axis in given))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a node is in a `Graph`; `data` counts the leading inputs that are data, all of them if None."""
+
+    kind: Kind
+    window: Window | None = None
+    axes: tuple[int, ...] = ()
+    features: int | None = None
+    data: int | None = field(default=1)
+    cuts: tuple[Cut, ...] = ()
+    factors: tuple[int, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    why: str = "no rule knows this operation"
+
+
+OTHER = Meaning("other", data=None)

@@ -1,0 +1,1 @@
+"""What each layer of a classifier becomes in a fully convolutional network: rules on the graph, framework-free."""

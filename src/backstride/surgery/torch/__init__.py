@@ -1,0 +1,1 @@
+"""PyTorch modules: read into a graph, written from one, run."""

@@ -1,0 +1,34 @@
+"""Run a PyTorch module on NumPy arrays, in evaluation mode, and leave it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from backstride.surgery.torch.decoder import Segmenter
+from backstride.surgery.torch.heads import leaves
+
+
+def runner(model: nn.Module, output: int = 0) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """A function from a batch of images to result number `output`; of a `Segmenter`, its coarse scores."""
+    like = next(model.parameters(), torch.empty(0))
+
+    def run(images: NDArray[Any]) -> NDArray[Any]:
+        flags = [(module, module.training) for module in model.modules()]
+        data = torch.as_tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
+        try:
+            _ = model.eval()
+            with torch.no_grad():
+                results = model.result(model.coarse(data)) if isinstance(model, Segmenter) else model(data)
+        finally:
+            for module, training in flags:
+                module.training = training
+        _, chosen = list(leaves(results))[output]
+        return chosen.double().cpu().numpy()
+
+    return run

@@ -1,0 +1,62 @@
+"""The functions that steps without weights are in PyTorch."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+
+from backstride.surgery.model.graph import Node
+from backstride.surgery.torch.layers import reordered, some_channels, subsampled, unshuffled
+
+WeightlessCall: TypeAlias = tuple[Any, tuple[Any, ...], dict[str, Any]]
+POOLS: Mapping[str, Any] = {
+    "avg_pool": F.avg_pool2d,
+    "max_pool": F.max_pool2d,
+    "global_avg_pool": F.adaptive_avg_pool2d,
+    "global_max_pool": F.adaptive_max_pool2d,
+}
+CELLWISE: Mapping[str, Any] = {
+    "square": torch.square,
+    "sqrt": torch.sqrt,
+    "absolute": torch.abs,
+    "negative": torch.neg,
+}
+
+
+def weightless(step: Node) -> WeightlessCall:  # noqa: C901, PLR0911  one return for each kind
+    """The function or method of a step, and its arguments beside the data."""
+    window = step.window
+    match step.kind:
+        case "global_avg_pool" | "global_max_pool":
+            return POOLS[step.kind], (1,), {}
+        case "square" | "sqrt" | "absolute" | "negative":
+            return CELLWISE[step.kind], (), {}
+        case "scaled":
+            return operator.mul, (step.factor,), {}
+        case "edge_pad":
+            assert window is not None
+            (top, bottom), (left, right) = window.padding
+            return F.pad, ((left, right, top, bottom),), {"mode": "replicate"}
+        case "pad":
+            assert window is not None
+            return subsampled, (window.padding, window.strides), {}
+        case "unshuffle":
+            assert window is not None
+            return unshuffled, (window.strides[0],), {}
+        case "some":
+            return some_channels, step.cuts[0], {}
+        case "split":
+            return "unflatten", (1, step.factors), {}
+        case "reorder":
+            return reordered, (step.factors, step.axes), {}
+        case "join":
+            return "flatten", (1, len(step.factors)), {}
+        case "permute":
+            return "permute", step.axes, {}
+        case _:
+            assert step.kind == "concat"
+            return torch.cat, (), {"dim": 1}
