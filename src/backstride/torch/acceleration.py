@@ -16,12 +16,13 @@ from torch.utils._pytree import tree_leaves
 from backstride.torch.convolutions import in_tiles, pays, stays
 from backstride.torch.discovery import calls_functions
 from backstride.torch.kernels import DTYPES, takes
+from backstride.torch.measured import MEASURED
 from backstride.torch.modules import TransposedModule
 from backstride.torch.operators import is_plain
 from backstride.torch.packing import HALF, keep_private, make_public
 from backstride.torch.prepacked import has_large_weight
 from backstride.torch.report import Report, Row
-from backstride.torch.settling import Evaluation, settle, settled_row
+from backstride.torch.settling import Evaluation, settle, settled_rows
 from backstride.torch.swapping import (
     Chain,
     Large,
@@ -38,6 +39,7 @@ from backstride.torch.swapping import (
     unswap,
 )
 from backstride.torch.training import Trained, trains
+from backstride.torch.whole import lead, unlead
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
@@ -86,11 +88,12 @@ def accelerate(
 
     Which is faster depends on the processor and on the sizes. So the first call of a layer on a new kind of sizes,
     dtype, memory format and number of threads times both ways, the engine's and PyTorch's, and the layer keeps the
-    faster one; that call takes as long as some ten. `example`, an input or a tuple of arguments, has this done at once:
-    the model is run on it in evaluation, layers of a model in training are timed with their derivatives, too, and what
-    the engine does not make faster gets its class back. The report says both times. `measure=False`, and
-    `torch.use_deterministic_algorithms(True)`, leave the choice to rules, so that the same call gives the same bits in
-    every run.
+    faster one; that call takes as long as some ten. In inference, where that saves little, the outermost module
+    compares whole calls with the engine and without, which take turns. `example`, an input or a tuple of arguments,
+    has this done at once: the model is run on it in evaluation, layers of a model in training are timed with their
+    derivatives, too, and what the engine does not make faster gets its class back. The report says both times.
+    `measure=False`, and `torch.use_deterministic_algorithms(True)`, leave the choice to
+    rules, so that the same call gives the same bits in every run.
 
     `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
     neither their bytes nor their pages are looked at, which matters where large weights serve few cells and the system
@@ -114,6 +117,7 @@ def accelerate(
     if not isinstance(cast("object", model), nn.Module):
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
+    unlead(model)
     recorded = {} if verify is None else _record(model, _arguments(verify))
     treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in _modules(model))
     rows = [row for row in treated if row is not None]
@@ -125,10 +129,11 @@ def accelerate(
     if verify is not None:
         modules = dict(_modules(model))
         rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
+    if measure:
+        lead(model)
     if example is not None and measure:
         settle(model, _arguments(example))
-        inner_first = [settled_row(row, model.get_submodule(row.name)) for row in reversed(rows)]
-        rows = inner_first[::-1]
+        rows = settled_rows(rows, model)
         if not any(row.accelerated for row in rows):
             _ = restore(model)
     return Accelerated(model, Report(tuple(rows)))
@@ -141,6 +146,7 @@ def restore(model: Model) -> Model:
     >>> type(restore(model)) is nn.ConvTranspose2d
     True
     """
+    unlead(model)
     _set_words(model, winograd=True, measure=True)
     for module in model.modules():
         _ = unswap(module)
@@ -160,7 +166,7 @@ def _set_words(model: nn.Module, *, winograd: bool, measure: bool) -> None:
         if isinstance(module, TransposedModule) and not winograd and module.winograd:
             _switched.add(module)
         if isinstance(module, Swapped):
-            vars(module)["measured"] = measure
+            vars(module)[MEASURED] = measure
         if isinstance(module, Swapped) or module in _switched:
             vars(module)["winograd"] = winograd
 

@@ -36,8 +36,9 @@ LONG = 0.25  # seconds after which no further round begins
 MOST_KNOWN = 1024  # sizes of one module
 STEPS = 4  # kinds of sizes between a number and its double
 JOINED = "joined"
-KNOWN = "measured_times"  # where a module keeps them
-TURNS = "measured_turns"  # and what is not settled yet
+MEASURED = "backstride_measured"  # where a module keeps whether it is timed
+KNOWN = "backstride_times"  # and these
+TURNS = "backstride_turns"  # and what is not settled yet
 Run = Callable[[], Any]
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
@@ -78,7 +79,7 @@ def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None,
     key, known = exact(input) if output_size is None else (exact(input), *output_size), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
-        if not layer.measured or not may_measure(input, weight, bias):
+        if not layer.backstride_measured or not may_measure(input, weight, bias):
             return False
         kept, rest = is_kept(weight), () if output_size is None else (output_size,)
         shared = (_kind_of(layer), kept, output_size is None, _kinds(input, weight, bias))
@@ -99,7 +100,7 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
     key, known = (JOINED, position, exact(input)), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
-        if not getattr(layer, "measured", False) or not has_kept_weight(layer):
+        if not getattr(layer, MEASURED, False) or not has_kept_weight(layer):
             return False
         tensors = input, stable_weight(layer), layer.bias
         if not may_measure(*tensors):
@@ -137,7 +138,7 @@ def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) 
     inference, calls of a kind take turns after the first one, two for each, and then the faster way is known.
     """
     tensors = [one for one in arguments if isinstance(one, Tensor)]
-    if is_grad_enabled() or is_compiling() or not (module.measured and tensors and may_measure(*tensors)):
+    if is_grad_enabled() or is_compiling() or not (module.backstride_measured and tensors and may_measure(*tensors)):
         return run(True)
     key = ("routed", *map(exact, tensors))
     known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
@@ -201,6 +202,14 @@ def is_joined(key: Hashable) -> bool:
 def all_of(module: nn.Module) -> dict[Hashable, Times]:
     """All that was measured for a module."""
     return dict(module.__dict__.get(KNOWN, {}))
+
+
+def decisive(module: nn.Module) -> list[Times]:
+    """What was timed for a layer: with what follows it where that is faster in one call, or else alone."""
+    times = all_of(module)
+    joined = {key: one for key, one in times.items() if is_joined(key)}
+    faster = [one for one in joined.values() if one.engine_is_faster]
+    return faster or [one for key, one in times.items() if key not in joined]
 
 
 def forget(module: nn.Module) -> None:

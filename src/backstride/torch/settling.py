@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from backstride.torch import measured
-from backstride.torch.measured import Times
 from backstride.torch.modules import OnEngine
 from backstride.torch.report import Row
 from backstride.torch.swapping import Chain, Layer, Measured, Routed, Swapped, unswap
+from backstride.torch.whole import ROUNDS, Whole, calls_of
+
+MOST_CALLS = measured.ALL_TURNS + 2 * (1 + ROUNDS) + 1
 
 
 class Evaluation:
@@ -35,17 +37,40 @@ class Evaluation:
 
 
 def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
-    """Time every layer on what an example brings it; of a model in training, with the derivatives, too."""
+    """Time every layer on what an example brings it, and the whole; in training, with the derivatives, too."""
     training = model.training
     random = cast("Any", torch.random)
     with random.fork_rng(devices=[]):
         with Evaluation(model):
-            for _ in range(measured.ALL_TURNS if any(isinstance(one, Routed) for one in model.modules()) else 1):
+            routed = isinstance(model, Routed) and not isinstance(model, Whole)
+            for _ in range(measured.ALL_TURNS if routed else MOST_CALLS):
                 _ = model(*arguments)
+                if not (routed or (isinstance(model, Whole) and calls_of(model).turns)):
+                    break
             calls = _inputs(model, arguments) if training else []
         with torch.enable_grad():
             for layer, given in calls:
                 _ = layer.forward(given.detach().requires_grad_())  # past the hooks, which belong to the model's calls
+
+
+def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
+    """The rows after that; what the engine does not make faster gets its class back."""
+    calls = calls_of(model) if isinstance(model, Whole) else None
+    lost = None if calls is None or model.training else calls.lost()
+    if calls is not None:
+        calls.put(calls.engaged)
+    found: list[Row] = []
+    for row in reversed(rows):  # inner ones first
+        module = model.get_submodule(row.name)
+        one = settled_row(row, module)
+        if one.accelerated and lost is not None and unswap(module):
+            with_it, without = (f"{1e3 * seconds:.3g} ms" for seconds in lost)
+            remark = f"faster alone, but the whole model takes {with_it} with the engine, {without} without"
+            one = dataclasses.replace(one, accelerated=False, remark=remark)
+        found.append(one)
+    if calls is not None:
+        calls.keep()
+    return found[::-1]
 
 
 def settled_row(row: Row, module: nn.Module) -> Row:
@@ -55,7 +80,7 @@ def settled_row(row: Row, module: nn.Module) -> Row:
     if isinstance(module, Chain) and not any(isinstance(child, OnEngine | Measured) for child in module.children()):
         _ = unswap(module)
         return dataclasses.replace(row, accelerated=False, remark="no layer of it is faster on the engine")
-    times = _decisive(module)
+    times = measured.decisive(module)
     if not times or not isinstance(module, Swapped):
         return row
     engine, stock = (f"{1e3 * sum(seconds):.3g} ms" for seconds in zip(*times, strict=True))
@@ -65,14 +90,6 @@ def settled_row(row: Row, module: nn.Module) -> Row:
         return dataclasses.replace(row, accelerated=False, remark=f"PyTorch's own takes {stock}, the engine {engine}")
     part = "" if faster == len(times) else f", {faster} of {len(times)} kinds of calls"
     return dataclasses.replace(row, remark=f"{row.remark}{part}; {engine}, PyTorch's own {stock}")
-
-
-def _decisive(module: nn.Module) -> list[Times]:
-    """What was timed for a layer: with what follows it where that is faster in one call, or else alone."""
-    times = measured.all_of(module)
-    joined = {key: one for key, one in times.items() if measured.is_joined(key)}
-    faster = [one for one in joined.values() if one.engine_is_faster]
-    return faster or [one for key, one in times.items() if key not in joined]
 
 
 def _inputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[tuple[Any, Tensor]]:

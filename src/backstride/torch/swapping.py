@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, partial, wraps
 from typing import Any, cast
 
 import torch
@@ -33,6 +33,7 @@ from backstride.torch.fusion import (
 from backstride.torch.graphs import in_graph
 from backstride.torch.kernels import takes
 from backstride.torch.measured import (
+    MEASURED,
     parts_are_faster,
     prefers_stock,
     stock_function_is_faster,
@@ -58,11 +59,11 @@ FUNCTIONS: dict[int, Callable[..., Tensor]] = {
 
 
 class Swapped:
-    """Marks the classes made here; `original` is the class that `restore` brings back."""
+    """Marks the classes made here, which have one name more for what the user's own classes may call as they like."""
 
-    original: type[nn.Module]
-    winograd = True  # False stands among the module's own attributes
-    measured = True  # the same
+    backstride_class: type[nn.Module]  # that `restore` brings back
+    backstride_mixins: tuple[type[Swapped], ...] = ()
+    backstride_measured = True  # False stands among the module's own attributes
 
     @property
     def qconfig(self) -> Any:
@@ -85,12 +86,12 @@ class Swapped:
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)
         state = {name: value for name, value in reduced[2].items() if name not in (measured.KNOWN, measured.TURNS)}
-        return (_rebuild, (type(self).original, _mixin(type(self))), state, *reduced[3:])
+        return (_rebuild, (type(self).backstride_class, *type(self).backstride_mixins), state, *reduced[3:])
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles: the same module with the class that it had."""
         module: Any = copy.copy(self)
-        module.__class__ = type(self).original
+        module.__class__ = type(self).backstride_class
         return module
 
 
@@ -102,7 +103,7 @@ class Layer(Swapped, OnEngine):
         own: Any = self
         if output_size is None and prefers_stock(own, input):
             if own._parameters.get("weight") is not None:
-                return own.original.forward(self, input)
+                return own.backstride_class.forward(self, input)
             return self.by_stock(input, stable_weight(self), own.bias)
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
@@ -137,7 +138,7 @@ class Measured(Swapped):
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         asked = self.in_inference or torch.is_grad_enabled()
         if asked and stock_is_faster(self, input, weight, bias):
-            return self.original._conv_forward(self, input, weight, bias)
+            return self.backstride_class._conv_forward(self, input, weight, bias)
         return self.by_engine(input, weight, bias)
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -148,7 +149,7 @@ class Measured(Swapped):
     def by_stock(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The same as PyTorch has it."""
         kind: Any = type(self)
-        return kind.original._conv_forward(self, input, weight, bias)
+        return kind.backstride_class._conv_forward(self, input, weight, bias)
 
 
 class Ordinary(Measured, Convolution):
@@ -171,7 +172,7 @@ class Stock(Swapped, Trained):
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if torch.compiler.is_compiling():
             return super()._conv_forward(input, weight, bias)
-        return self.original._conv_forward(self, input, weight, bias)
+        return self.backstride_class._conv_forward(self, input, weight, bias)
 
 
 class Chain(Swapped):
@@ -199,13 +200,15 @@ class Chain(Swapped):
 class Routed(Swapped):
     """A module whose own code calls the functions: within it, they are ours."""
 
+    winograd = True  # False stands among the module's own attributes
+
     def forward(self, *arguments: Any, **words: Any) -> Any:
         parent: Any = super()
 
         def run(on_engine: bool) -> Any:
             if not on_engine:
                 return parent.forward(*arguments, **words)
-            with Route(winograd=self.winograd, measured=self.measured):
+            with Route(winograd=self.winograd, measured=self.backstride_measured):
                 return parent.forward(*arguments, **words)
 
         return measured.routed(self, arguments, run)
@@ -233,35 +236,52 @@ class Route(Quiet):
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
     """Give a module the class with another forward; a parametrised one keeps its parametrisations."""
-    _set_base(module, lambda base: swapped_class(base, mixin))
+    module.__class__ = class_with(module, lambda base: swapped_class(base, mixin))
     keep_norm(module, keep=True)
 
 
 def unswap(module: nn.Module) -> bool:
     """Give a module its class back; whether there was one to give."""
-    if not isinstance(module, Swapped):
+    if MEASURED not in vars(module) and not isinstance(module, Swapped):
         return False
-    _set_base(module, lambda base: cast("Any", base).original)
+    if isinstance(module, Swapped):
+        cast("Any", module).__class__ = class_with(module, lambda base: cast("Any", base).backstride_class)
     keep_norm(module, keep=False)
-    for name in ("winograd", "measured"):
+    for name in ("winograd", MEASURED):
         _ = vars(module).pop(name, None)
     measured.forget(module)
     return True
 
 
 @cache
-def swapped_class(original: type[nn.Module], mixin: type[Swapped]) -> type[nn.Module]:
-    """The class of `original` with the mixin's forward, by the same name."""
+def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.Module]:
+    """The class of `original` with the forward of the mixins, by the same name; itself without any."""
+    if not mixins:
+        return original
     words: dict[str, Any] = {
-        "original": original,
+        "backstride_class": original,
+        "backstride_mixins": mixins,
         "__module__": original.__module__,
         "__qualname__": original.__qualname__,
         "__doc__": original.__doc__,
     }
     become = getattr(original, "cls_to_become", None)
     if become is not None:
-        words["cls_to_become"] = swapped_class(become, mixin)
-    return cast("type[nn.Module]", type(original.__name__, (mixin, original), words))
+        words["cls_to_become"] = swapped_class(become, *mixins)
+    given: Any = mixins[0].__dict__.get("forward")
+    if given is not None and given.__code__.co_argcount == 1:  # it takes whatever the original takes
+        words["forward"] = _signed(given, cast("Any", original).forward)
+    return cast("type[nn.Module]", type(original.__name__, (*mixins, original), words))
+
+
+def _signed(run: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The same forward with the signature of the original, which exporters and trainers look at."""
+
+    @wraps(original)
+    def forward(self: Any, *arguments: Any, **words: Any) -> Any:
+        return run(self, *arguments, **words)
+
+    return forward
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -354,21 +374,22 @@ def is_ordinary(layer: Any) -> bool:
     return issubclass(type(layer), Ordinary)
 
 
-def _set_base(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
+def class_with(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> type[nn.Module]:
+    """The class of a module after a change of it, or below its parametrisations."""
     cls = type(module)
     if not parametrize.is_parametrized(module):
-        module.__class__ = change(cls)
-        return
+        return change(cls)
     content = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    module.__class__ = cast("Any", type(cls.__name__, (change(cls.__bases__[0]),), content))
+    return cast("Any", type(cls.__name__, (change(cls.__bases__[0]),), content))
 
 
-def _mixin(cls: type) -> type[Swapped]:
-    return next(base for base in cls.__mro__ if base in (Layer, Ordinary, Large, Learner, Stock, Chain, Routed))
+def mixins_of(cls: type[nn.Module]) -> tuple[type[Swapped], ...]:
+    """What was put before a class."""
+    return cls.backstride_mixins if issubclass(cls, Swapped) else ()
 
 
-def _rebuild(original: type[nn.Module], mixin: type[Swapped]) -> nn.Module:
-    cls = swapped_class(original, mixin)
+def _rebuild(original: type[nn.Module], *mixins: type[Swapped]) -> nn.Module:
+    cls = swapped_class(original, *mixins)
     return cls.__new__(cls)
 
 
