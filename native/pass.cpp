@@ -6,6 +6,7 @@ namespace backstride {
 namespace {
 
 constexpr Index least_bypass = 16 << 20;  // bytes of results that no cache holds until they are read
+constexpr Index weights_near = 5 << 18;   // of weights that stay in the second-level cache beside cells
 
 }  // namespace
 
@@ -24,10 +25,12 @@ Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const
             for (Index column = 0; column < side.columns; column += side.channels)
                 std::copy_n(epilogue.bias + g * side.channels, side.channels, bias.data() + g * stride + column);
     }
+    const Scalar* const first = packed;
     for (std::size_t n = 0; n < sweeps.size(); ++n) {
         weights.push_back(packed);
         packed += packed_size(side, sweeps[n], forms[n], kernels.lanes);
     }
+    weights_come = (packed - first) * static_cast<Index>(sizeof(Scalar)) > weights_near;
 }
 
 template <typename Scalar>

@@ -104,6 +104,7 @@ struct Pass {
     const Scalar* kernel;       // as it came: (*kernel, big, groups*small)
     Index stride;               // columns of a group, padded to whole vectors
     bool bypasses;              // whether results are too many for the caches
+    bool weights_come = false;  // whether weights are too many for the second-level cache: they are asked for ahead of time
     std::vector<Scalar> zeros;  // a source cell outside of the input
     std::vector<Scalar> bias;   // padded like the columns, or empty
 
@@ -113,6 +114,11 @@ struct Pass {
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
     Index panels() const { return (side.columns + panel_width() - 1) / panel_width(); }
+    // Those of the next sweep, or null.
+    const Scalar* weights_after(Index sweep) const {
+        const auto next = static_cast<std::size_t>(sweep + 1);
+        return weights_come && next < weights.size() ? weights[next] : nullptr;
+    }
     const Scalar* bias_of(Index group) const { return bias.empty() ? nullptr : bias.data() + group * stride; }
 
     // Where a row of columns goes: in place, or beside, to be scattered, where its stacked cells do not lie together.

@@ -14,7 +14,6 @@ constexpr Index most_taps = 64;               // whose pointers are laid out at 
 constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,
 constexpr Index sources_of_piece = 448 << 10;  // of those that stay in the second-level cache beside the weights
 constexpr Index sums_in_cache = 1 << 20;      // and of the sums of those panels
-constexpr Index weights_in_cache = 1 << 20;   // of the weights of all sweeps
 
 // A part of the products of every row: some taps, or part of the depth of one.
 struct Piece {
@@ -158,8 +157,6 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * pass.stride) : nullptr;
     Scalar* const copies = side.merged > 1 ? edges.get(most * edge_rows(pass, sweep, rows) * side.depth) : nullptr;
     const Scalar* const weights = pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride;
-    const Index all_weights = cells(pass.problem.kernel) * side.depth * pass.stride * side.groups;
-    const bool large = all_weights * static_cast<Index>(sizeof(Scalar)) > weights_in_cache;  // so that they are read from behind it
     for (Index panel = first; panel < last; panel += whole ? last - first : together) {
         const Index end = whole ? last : std::min(last, panel + together);
         for (piece.tap = 0; piece.tap < taps; piece.tap += most) {
@@ -179,8 +176,8 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
                 for (Index at = panel; at < end; at = whole ? end : at + 1) {
                     const Index next = whole ? end : at + 1;
                     // The next sweep's weights stand behind.
-                    const bool goes_on = next < end || (whole && number + 1 < static_cast<Index>(pass.sweeps.size()));
-                    const Scalar* coming = large ? place(goes_on ? next : at) : nullptr;
+                    const bool goes_on = next < end || (whole && pass.weights_after(number));
+                    const Scalar* coming = pass.weights_come ? place(goes_on ? next : at) : nullptr;
                     pass.kernels.gather({pointers.data(), padded_rows, rows, piece.taps, piece.depth, group * side.depth + piece.from,
                                          group * side.channels, pass.zeros.data(), targets.data(), place(at) - piece.taps * piece.depth * at * width,
                                          pass.bias_of(group), side.columns, at, next, pass.activation,

@@ -142,6 +142,11 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     pointers.assign(static_cast<std::size_t>(size + 16), transformed + (rows - 1) * pitch);
     for (Index row = 0; row < rows; ++row) pointers[static_cast<std::size_t>(row)] = transformed + row * pitch;
 
+    const auto place = [&](Index term, Index start, Index panel) {  // of the weights of its first plane
+        const Index column = panel * width, used = std::min(width, pass.stride - column);
+        const Index terms_before = group * terms.count() + term;
+        return pass.weights[static_cast<std::size_t>(number)] + terms_before * planes * side.depth * pass.stride + column * side.depth + start * used;
+    };
     for (Index panel = first; panel < last; panel += together) {
         const Index end = std::min(panel + together, last);
         for (Index n = 0; n < terms.count(); ++n) {
@@ -156,20 +161,26 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                 }
                 for (Index at = panel; at < end; ++at) {
                     const Index column = at * width, used = std::min(width, pass.stride - column);
-                    const Scalar* weights = pass.weights[static_cast<std::size_t>(number)];
-                    Index plane_weights = side.depth * pass.stride;
+                    const Scalar *weights = turned, *behind = nullptr;  // behind those of all planes
+                    Index plane_weights = most_depth * width + 16;
                     if (side.passing) {
-                        plane_weights = most_depth * width + 16;
-                        weights = turned;
                         transform_weights(p, side, term, forms, kernels, pass.kernel, {group, column, used, start, depth}, laid, turned, plane_weights);
                     } else {
-                        weights += (group * terms.count() + n) * planes * plane_weights + column * side.depth + start * used;
+                        plane_weights = side.depth * pass.stride;
+                        weights = place(n, start, at);
+                        if (pass.weights_come)
+                            behind = at + 1 < end                 ? place(n, start, at + 1)
+                                     : start + depth < side.depth ? place(n, start + depth, panel)
+                                     : n + 1 < terms.count()      ? place(n + 1, 0, panel)
+                                     : end < last                 ? place(0, 0, end)
+                                                                  : pass.weights_after(number);
                     }
                     for (Index plane = 0; plane < planes; ++plane) {
                         if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;
+                        const Scalar* coming = behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
                         kernels.gather({pointers.data(), 0, rows, 1, depth, plane * plane_in, 0, nullptr, nullptr,
                                         weights + plane * plane_weights, nullptr, used, 0, 1, Activation::none,
-                                        multiplied + ((at - panel) * planes + plane) * plane_out, false, false, begins, false});
+                                        multiplied + ((at - panel) * planes + plane) * plane_out, false, false, begins, false, coming});
                     }
                 }
             }
