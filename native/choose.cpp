@@ -118,7 +118,9 @@ std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kern
         } else if (algorithm == Algorithm::depthwise) {
             cost = cost_of_depthwise(p, kernels, rates);
         } else {
-            const Stack stack = algorithm == Algorithm::phases ? Stack{1, 1, 1} : choose_stack(p, kernels.lanes, true);
+            const Stack stack = algorithm == Algorithm::phases     ? Stack{1, 1, 1}
+                                : algorithm == Algorithm::winograd ? stack_of_tiles(p, kernels.lanes)
+                                                                   : choose_stack(p, kernels.lanes, true);
             const Side side(p, stack, true, 1);
             for (const Sweep& sweep : sweeps(p, true, stack, 1)) {
                 const Terms terms(sweep, most_tile_taps);

@@ -46,6 +46,10 @@ public:
         // Few output channels, lines of all lengths, those of several images beside each other.
         const bool few = one_in(4);
         if (few) p.batch = between(1, 12), p.small = between(1, 20), p.big = between(1, 3), p.groups = 1;
+        // Lines whose phases share the cells of Winograd tiles, some with weights that no near cache holds.
+        const bool line = !depthwise && !many && !few && one_in(4);
+        if (line) p.groups = 1, p.small = between(24, 60), p.big = between(24, 70), p.batch = between(1, 3);
+        if (line && one_in(8)) p.small = between(200, 400), p.big = between(64, 128), p.batch = 1;
         const Index longest = !few ? 5 : one_in(2) ? 20 : one_in(4) ? 100 : 9;
         for (std::size_t axis = 0; axis < 3; ++axis) {
             p.input[axis] = between(1, axis == 0 ? 2 : wide && axis == 2 ? 90 : wide ? 12 : few ? 8 : 5);
@@ -53,6 +57,8 @@ public:
             p.kernel[axis] = between(1, axis == 0 ? 2 : many && axis == 2 ? 90 : 5);
             p.strides[axis] = depthwise && one_in(9) ? 8 : between(1, 4);
             p.dilation[axis] = between(1, 3);
+            if (line && axis < 2) p.kernel[axis] = p.strides[axis] = 1;
+            if (line && axis == 2) p.input[axis] = between(1, 40), p.kernel[axis] = p.strides[axis] * between(1, 4), p.dilation[axis] = 1;
             const Index full = (p.input[axis] - 1) * p.strides[axis] + p.dilation[axis] * (p.kernel[axis] - 1) + 1;
             p.before[axis] = many ? between(-1, 1) : between(-3, full - 1);
             p.output[axis] = std::max<Index>(1, full - p.before[axis] - between(-3, many ? 0 : 3));

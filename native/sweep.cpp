@@ -146,6 +146,16 @@ Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
     return best;
 }
 
+Stack stack_of_tiles(const Problem& p, Index lanes) {
+    // Columns bound the rows that reach outside; with more channels, products take so long that nothing is gained.
+    constexpr Index most_columns = 4096, most_channels = 512;
+    const Index stride = p.strides[2];
+    const bool line = p.kernel[0] == 1 && p.kernel[1] == 1 && p.strides[0] == 1 && p.strides[1] == 1;
+    const bool alike = p.groups == 1 && p.dilation[2] == 1 && p.kernel[2] > stride && p.kernel[2] % stride == 0;
+    if (line && alike && stride > 1 && p.big <= most_channels && stride <= most_columns / p.big) return {1, 1, stride};
+    return choose_stack(p, lanes, true);
+}
+
 bool has_holes(const Problem& p, const Stack& stack) {
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))

@@ -53,7 +53,8 @@ template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
                          const Scalar* w, bool borrow)
     : problem_(problem), kernels_(kernels), transpose_(transpose),
-      algorithm_(algorithm_of(problem, kernels, transpose, choice)), stack_(choose_stack(problem, kernels.lanes, transpose)),
+      algorithm_(algorithm_of(problem, kernels, transpose, choice)),
+      stack_(transpose && algorithm_ == Algorithm::winograd ? stack_of_tiles(problem, kernels.lanes) : choose_stack(problem, kernels.lanes, transpose)),
       forced_(choice.algorithm != Algorithm::automatic),
       kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small) {
     if (!borrow) own_.emplace(kernel_size_);
@@ -175,7 +176,7 @@ bool Weights<Scalar>::multiplies_pairs() const {
         if (channels % 2 || is_depthwise(halved(problem_))) return false;
         const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
         return sums && finite_ && pairs_of(kernels_) &&
-               !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, stack_));
+               !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, plain_stack()));
     }
     return false;
 }
@@ -205,8 +206,13 @@ const MatrixWeights& Weights<Scalar>::matrices() const {
 }
 
 template <typename Scalar>
+Stack Weights<Scalar>::plain_stack() const {
+    return algorithm_ == Algorithm::winograd ? choose_stack(problem_, kernels_.lanes, transpose_) : stack_;
+}
+
+template <typename Scalar>
 Algorithm Weights<Scalar>::plain_algorithm() const {
-    return stack_ == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
+    return plain_stack() == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
 }
 
 template <typename Scalar>
@@ -274,15 +280,16 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         tiled = tiled || part.forms.tiled();
     }
     const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
-    const bool holes = transpose_ && has_holes(p, stack_);
+    const bool holes = transpose_ && has_holes(p, plain_stack());
     if (tiled && !(small_ && all_finite(kernels_, source, inputs, scale_of_numbers<Scalar>))) tiled = fits = false;
     const bool spreads = holes && !tiled && !all_finite(kernels_, source, inputs, Scalar(1));
     const Index merged = tiled ? 1 : merged_taps(p, transpose_);
+    const Stack stack = fits ? stack_ : plain_stack();
     if (!fits || merged > 1) {
-        all = sweeps(p, transpose_, stack_, merged);
+        all = sweeps(p, transpose_, stack, merged);
         forms.assign(all.size(), Forms());
     }
-    const Side side(p, stack_, transpose_, merged, alone && passes(p, all, forms));
+    const Side side(p, stack, transpose_, merged, alone && passes(p, all, forms));
     if (algorithm_ == Algorithm::definition || !finite_ || spreads) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);

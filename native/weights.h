@@ -75,6 +75,7 @@ private:
     bool multiplies_pairs() const;
     bool multiplies_matrices() const;
     const MatrixWeights& matrices() const;
+    Stack plain_stack() const;
     Algorithm plain_algorithm() const;  // products without tiles
     const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
