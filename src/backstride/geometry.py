@@ -91,13 +91,12 @@ class Geometry:
     @property
     def effective_kernel(self) -> tuple[int, ...]:
         """`d(k-1) + 1` per axis: the cells one stamp spans."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return tuple(map(span, self.kernel, self.dilation))
 
     @property
     def full(self) -> tuple[int, ...]:
         """`(i-1)s + d(k-1) + 1` per axis: the output before the crop."""
-        spans = self.effective_kernel
-        return tuple((i - 1) * s + span for i, s, span in zip(self.input, self.strides, spans, strict=True))
+        return tuple(map(full_size, self.input, self.effective_kernel, self.strides))
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -207,12 +206,8 @@ class Convolution:
     @property
     def output(self) -> tuple[int, ...]:
         """`floor((i + before + after - K) / s) + 1` per axis."""
-        return tuple(
-            (size + before + after - (d * (k - 1) + 1)) // s + 1
-            for size, k, s, d, (before, after) in zip(
-                self.input, self.kernel, self.strides, self.dilation, self.padding, strict=True
-            )
-        )
+        spans = map(span, self.kernel, self.dilation)
+        return tuple(map(output_size, self.input, spans, self.strides, self.padding))
 
     @property
     def adjoint(self) -> Geometry:
@@ -265,8 +260,7 @@ def geometry(
     wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
     crops: list[Pair] = []
     for axis in range(rank):
-        span = dilations[axis] * (kernels[axis] - 1) + 1
-        low, default, length = output_range(inputs[axis], span, steps[axis], pads[axis])
+        low, default, length = output_range(inputs[axis], span(kernels[axis], dilations[axis]), steps[axis], pads[axis])
         size = default + extra[axis] if wanted is None else wanted[axis]
         if size < 1 if wanted is None else low + steps[axis] <= 1:
             _refuse_crop(axis, padding, pads, length + extra[axis], leave=None if wanted is None else max(size, 1))
@@ -303,22 +297,22 @@ def convolution(
     sizes: list[int] = []
     padded: list[Pair] = []
     for axis in range(rank):
-        span = dilations[axis] * (kernels[axis] - 1) + 1
+        spanned = span(kernels[axis], dilations[axis])
         pad = pads[axis]
         room = inputs[axis] + (0 if isinstance(pad, str) else sum(pad))
         if pad in ("same", "same_lower"):
             size = -(-inputs[axis] // steps[axis])
-        elif room >= span:
-            size = (room - span) // steps[axis] + 1
+        elif room >= spanned:
+            size = output_size(room, spanned, steps[axis])
         else:
             before, after = (0, 0) if isinstance(pad, str) else pad
             what = (
-                f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {span} cells, more than the "
+                f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {spanned} cells, more than the "
                 f"padded input of {room} on axis {axis}"
             )
-            nearest = f'padding pair is {(before, after + span - room)}, or padding="same"'
-            raise illegal(what, nearest, input=(*inputs[:axis], inputs[axis] + span - room, *inputs[axis + 1 :]))
-        length = (size - 1) * steps[axis] + span
+            nearest = f'padding pair is {(before, after + spanned - room)}, or padding="same"'
+            raise illegal(what, nearest, input=(*inputs[:axis], inputs[axis] + spanned - room, *inputs[axis + 1 :]))
+        length = full_size(size, spanned, steps[axis])
         before = crop_before(length - inputs[axis], pad)
         sizes.append(size)
         padded.append((before, length - inputs[axis] - before))
@@ -328,12 +322,50 @@ def convolution(
     return Convolution(inputs, kernels, steps, dilations, tuple(padded))
 
 
+def span(kernel: int, dilation: int = 1) -> int:
+    """One axis: `K = d(k-1) + 1`, the cells from a kernel's first tap to its last.
+
+    >>> span(3), span(3, dilation=2)
+    (3, 5)
+    """
+    return dilation * (kernel - 1) + 1
+
+
+def full_size(input: int, span: int, stride: int) -> int:
+    """One axis: `L = (i-1)s + K`, the size of a transposed convolution before its crop.
+
+    >>> full_size(7, span=3, stride=2)
+    15
+    """
+    return (input - 1) * stride + span
+
+
+def output_size(input: int, span: int, stride: int, padding: Pair = (0, 0)) -> int:
+    """One axis: `floor((i + before + after - K) / s) + 1`, the size of a strided convolution or pooling.
+
+    >>> output_size(15, span=3, stride=2), output_size(14, 3, 2, (0, 1))
+    (7, 7)
+    """
+    return (input + sum(padding) - span) // stride + 1
+
+
+def same_padding(input: int, span: int, stride: int, rule: Literal["same", "same_lower"] = "same") -> Pair:
+    """One axis: the padding with which `ceil(i/s)` windows fit, the larger half behind, or before by "same_lower".
+
+    >>> same_padding(14, span=3, stride=2), same_padding(14, 3, 2, "same_lower"), same_padding(14, 3, 1)
+    ((0, 1), (1, 0), (1, 1))
+    """
+    total = max(full_size(-(-input // stride), span, stride) - input, 0)
+    before = crop_before(total, rule)
+    return before, total - before
+
+
 def output_range(input: int, span: int, stride: int, pad: PaddingRule | Pair) -> tuple[int, int, int]:
     """One axis: (smallest legal output, default output, full length); `stride` sizes are legal.
 
     The convolution with this padding maps exactly those sizes back to `input`.
     """
-    length = (input - 1) * stride + span
+    length = full_size(input, span, stride)
     if pad == "valid":
         return length, length + max(stride - span, 0), length
     if isinstance(pad, str):

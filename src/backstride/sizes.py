@@ -16,8 +16,10 @@ from backstride.geometry import (
     as_sizes,
     common_rank,
     convolution,
+    full_size,
     geometry,
     output_range,
+    span,
 )
 
 MOST_CALLS = 200_000
@@ -75,7 +77,7 @@ class _Stamp:
 
     @property
     def span(self) -> int:
-        return self.dilation * (self.kernel - 1) + 1
+        return span(self.kernel, self.dilation)
 
     @property
     def largest_padding(self) -> int:
@@ -181,7 +183,7 @@ def _from_output(outputs: tuple[int, ...], stamp: _Stamp, pad: PaddingRule | int
 
 def _paddings(inputs: tuple[int, ...], wanted: tuple[int, ...], stamp: _Stamp) -> range:
     """The integer paddings p with 0 <= wanted - (full - 2p) < max(stride, dilation) on every axis."""
-    surplus = [(size - 1) * stamp.stride + stamp.span - out for size, out in zip(inputs, wanted, strict=True)]
+    surplus = [full_size(size, stamp.span, stamp.stride) - out for size, out in zip(inputs, wanted, strict=True)]
     low = max(0, *(-(-total // 2) for total in surplus))
     high = min(-(-(total + max(stamp.stride, stamp.dilation)) // 2) for total in surplus)
     return range(low, min(high, stamp.largest_padding + 1))

@@ -11,7 +11,7 @@ from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS, KERAS, LAYERS, nearest_format, pads, per_axis
 from backstride.conventions.frame import spread
-from backstride.geometry import as_sizes
+from backstride.geometry import as_sizes, span
 from backstride.layout import check_data_format
 
 TORCH = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"
@@ -237,7 +237,7 @@ def _options(
     value = arguments.literal("padding")
     value = default if value is None else value
     if isinstance(value, str) and value.lower() == "causal" and size:
-        padding: Any = [(d * (k - 1), 0) for d, k in zip(spread_by, size, strict=True)]
+        padding: Any = [(span(k, d) - 1, 0) for d, k in zip(spread_by, size, strict=True)]
     elif isinstance(value, str) and value == "same" and stride == "stride" and max(steps) > 1:
         arguments.refuse("padding", "numbers where the stride is above 1", "1")
     else:

@@ -18,7 +18,7 @@ import numpy as np
 from backstride import reference
 from backstride.conform import gradients
 from backstride.conform.calls import Call
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, output_size, span
 from backstride.layout import AnyArray
 
 Kind: TypeAlias = Literal["refuses", "accepts", "differs"]
@@ -106,8 +106,8 @@ def _keras_size(outcome: Outcome) -> bool:
     call = outcome.call
     if call.arguments["padding"].lower() != "same" or call.arguments.get("output_padding") is None:
         return False
-    spans = [d * (k - 1) + 1 for k, d in zip(call.kernel, call.per_axis("dilation_rate", 1), strict=True)]
-    return any(span % 2 + extra < 1 for span, extra in zip(spans, call.per_axis("output_padding", 0), strict=True))
+    spans = list(map(span, call.kernel, call.per_axis("dilation_rate", 1)))
+    return any(cells % 2 + extra < 1 for cells, extra in zip(spans, call.per_axis("output_padding", 0), strict=True))
 
 
 def _truncated(outcome: Outcome) -> bool:
@@ -115,9 +115,9 @@ def _truncated(outcome: Outcome) -> bool:
     call, size = outcome.call, outcome.call.arguments["output_shape"]
     if call.arguments["padding"] != "VALID" or len(size) != call.rank:
         return False
-    spans = [d * (k - 1) + 1 for k, d in zip(call.kernel, call.per_axis("dilations", 1), strict=True)]
+    spans = list(map(span, call.kernel, call.per_axis("dilations", 1)))
     steps = call.per_axis("strides", 1)
-    return any(i == 1 and span - s < o < span for i, span, s, o in zip(call.input, spans, steps, size, strict=True))
+    return any(i == 1 and k - s < o < k for i, k, s, o in zip(call.input, spans, steps, size, strict=True))
 
 
 def _spare_size(outcome: Outcome) -> bool:
@@ -152,10 +152,9 @@ def _misread(outcome: Outcome) -> bool:
     if not _sized(outcome) or outcome.geometry is None:
         return False
     ends = call.arguments.get("pads", (0,) * (2 * call.rank))
-    pads = [before + after for before, after in zip(ends[: call.rank], ends[call.rank :], strict=True)]
-    spans, steps = outcome.geometry.effective_kernel, outcome.geometry.strides
-    sizes = outcome.geometry.output
-    windows = [(o + pad - span) // s + 1 for o, pad, span, s in zip(sizes, pads, spans, steps, strict=True)]
+    pads = zip(ends[: call.rank], ends[call.rank :], strict=True)
+    found = outcome.geometry
+    windows = list(map(output_size, found.output, found.effective_kernel, found.strides, pads))
     return tuple(windows) != call.input and math.prod(windows) == math.prod(call.input)
 
 

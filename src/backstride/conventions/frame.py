@@ -20,8 +20,10 @@ from backstride.geometry import (
     as_sizes,
     common_rank,
     crop_before,
+    full_size,
     illegal,
     nearest_crop,
+    span,
 )
 
 
@@ -42,12 +44,12 @@ class Frame:
     @property
     def spans(self) -> tuple[int, ...]:
         """`K = d(k-1) + 1`."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return tuple(map(span, self.kernel, self.dilation))
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """`L = (i-1)s + K`."""
-        return tuple((i - 1) * s + span for i, s, span in zip(self.input, self.strides, self.spans, strict=True))
+        return tuple(map(full_size, self.input, self.spans, self.strides))
 
     def sized(
         self, sizes: Sequence[int], rules: Sequence[PaddingRule | Pair], name: str, value: object, extra: Size = 0

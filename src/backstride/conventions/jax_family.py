@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import Frame, choose, read, require, spread
-from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal, output_range
+from backstride.geometry import (
+    LARGEST,
+    Geometry,
+    PaddingRule,
+    Pair,
+    Size,
+    as_pairs,
+    as_sizes,
+    illegal,
+    output_range,
+    same_padding,
+)
 
 Pads = Sequence[int] | Sequence[Pair]
 
@@ -56,10 +67,11 @@ def jax(
     if padding in ("SAME", "VALID") or use_consistent_padding or max(frame.strides) > 1:
         return _by_name(frame, choose("padding", padding, ("SAME", "VALID")))
     rule = choose("padding", padding.upper(), ("SAME", "SAME_LOWER", "VALID"))
-    totals = [0 if rule == "VALID" else span - 1 for span in frame.spans]
-    lows = [total - total // 2 if rule == "SAME_LOWER" else total // 2 for total in totals]
-    pads = [(low, total - low) for low, total in zip(lows, totals, strict=True)]
-    return frame.cropped(_inverse(frame, pads), "padding", padding, lambda _: {})
+    named = [(0, 0)] * frame.rank
+    if rule != "VALID":
+        split = "same_lower" if rule == "SAME_LOWER" else "same"
+        named = [same_padding(i, k, 1, split) for i, k in zip(frame.input, frame.spans, strict=True)]
+    return frame.cropped(_inverse(frame, named), "padding", padding, lambda _: {})
 
 
 def flax(

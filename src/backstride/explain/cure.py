@@ -9,7 +9,7 @@ from typing import Any
 from backstride.calls import SourceCall, parse
 from backstride.calls.dialect import LISTS, own_name, written
 from backstride.calls.signatures import find
-from backstride.geometry import RULES, Geometry, geometry
+from backstride.geometry import RULES, Geometry, full_size, geometry
 
 MOST_KERNELS = 4
 TARGETS = {"tensorflow": "tf", "jax, transpose_kernel=True": "jax", "flax, transpose_kernel=True": "flax"}
@@ -44,9 +44,9 @@ def even(where: Geometry) -> Iterator[Geometry]:
     """Geometries with even coverage, the same strides, input and output: the nearest kernels first."""
     axes: list[list[int]] = []
     for i, k, s, size in zip(where.input, where.kernel, where.strides, where.output, strict=True):
-        axes.append([wide for wide in _multiples(k, s) if (i - 1) * s + wide >= size])
+        axes.append([wide for wide in _multiples(k, s) if full_size(i, wide, s) >= size])
     for kernel in islice(zip(*axes, strict=False), MOST_KERNELS):
-        lengths = [(i - 1) * s + k for i, s, k in zip(where.input, where.strides, kernel, strict=True)]
+        lengths = list(map(full_size, where.input, kernel, where.strides))
         totals = [length - size for length, size in zip(lengths, where.output, strict=True)]
         halves = [(total // 2, total - total // 2) for total in totals]
         ones = (1,) * len(kernel)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias, cast
 
-from backstride.geometry import Geometry, Pair
+from backstride.geometry import Geometry, Pair, full_size
 from backstride.surgery.model.fields import IMAGE, Field, Fields, Sizes, fields, sizes
 from backstride.surgery.model.graph import Graph, Node
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
@@ -76,7 +76,7 @@ class Step:
         """
         cells = tuple(size + sum(pair) for size, pair in zip(coarse, self.extend, strict=True))
         rows = zip(cells, self.factor, self.kernel, self.crop, fine, strict=True)
-        crop = tuple((cut, (size - 1) * f + k - cut - wanted) for size, f, k, cut, wanted in rows)
+        crop = tuple((cut, full_size(size, k, f) - cut - wanted) for size, f, k, cut, wanted in rows)
         return Geometry(cells, self.kernel, self.factor, (1,) * len(cells), crop)
 
 

@@ -7,6 +7,8 @@ import importlib
 import math
 from typing import Any
 
+from backstride.geometry import output_size, same_padding, span
+
 keras: Any = importlib.import_module("keras")  # untyped
 Layer: Any = keras.layers.Layer
 
@@ -16,6 +18,12 @@ register: Any = keras.saving.register_keras_serializable(package="backstride")
 def _least(sizes: list[Any]) -> Any:
     """The smallest of sizes that are numbers, or tensors where the graph leaves them open."""
     return min(sizes) if all(isinstance(size, int) for size in sizes) else functools.reduce(keras.ops.minimum, sizes)
+
+
+def _windows(input_shape: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[int | None]:
+    """How many windows fit at a stride of 1, None for sizes that are not known."""
+    axes = zip(input_shape[1:3], map(span, kernel, dilation), strict=True)
+    return [None if size is None else output_size(size, cells, 1) for size, cells in axes]
 
 
 @register
@@ -85,7 +93,7 @@ class CropLike(Layer):
 
 @register
 class LocalNorm(Layer):
-    """Group normalisation by the mean and variance of the `kernel` around each cell; see `torch_norms.local_norm`.
+    """Group normalisation by the mean and variance of the `kernel` around each cell; see `torch.norms.local_norm`.
 
     `kernel`: (rows, columns). `groups`: of the channels, 0 for each by itself.
     """
@@ -96,7 +104,7 @@ class LocalNorm(Layer):
         super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]  Keras is untyped
         self.kernel = tuple(int(cells) for cells in kernel)
         self.groups, self.epsilon, self.center, self.scale = int(groups), float(epsilon), bool(center), bool(scale)
-        sides = [((cells - 1) // 2, cells // 2) for cells in self.kernel]
+        sides = [same_padding(cells, cells, 1) for cells in self.kernel]
         self.edges = Padding(sides) if any(map(any, sides)) else None
 
     def build(self, input_shape: Any) -> None:
@@ -155,18 +163,16 @@ class AtrousPooling(Layer):
         """Rows, then columns: both maxima and means of a window are those of its rows'."""
         join = keras.ops.maximum if self.kind == "max_pool" else keras.ops.add
         for axis, (taps, apart) in enumerate(zip(self.kernel, self.dilation, strict=True), 1):
-            span = apart * (taps - 1)
-            views = [inputs[:, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+            beyond = span(taps, apart) - 1
+            views = [inputs[:, tap * apart or None : tap * apart - beyond or None] for tap in range(taps)]
             if axis == 2:
-                views = [inputs[:, :, tap * apart or None : tap * apart - span or None] for tap in range(taps)]
+                views = [inputs[:, :, tap * apart or None : tap * apart - beyond or None] for tap in range(taps)]
             inputs = functools.reduce(join, views)
         return inputs if self.kind == "max_pool" else inputs / math.prod(self.kernel)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """As many cells fewer as the window spans beyond one."""
-        spans = (apart * (taps - 1) for taps, apart in zip(self.kernel, self.dilation, strict=True))
-        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
-        return (input_shape[0], *sizes, input_shape[3])
+        return (input_shape[0], *_windows(input_shape, self.kernel, self.dilation), input_shape[3])
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
@@ -193,8 +199,8 @@ class Bins(Layer):
 
     def _along(self, maps: Any, axis: int) -> list[Any]:
         cells, count, apart = self.kernel[axis - 1], self.bins[axis - 1], self.dilation[axis - 1]
-        span = apart * (cells - 1)
-        index = [slice(tap * apart or None, tap * apart - span or None) for tap in range(cells)]
+        beyond = span(cells, apart) - 1
+        index = [slice(tap * apart or None, tap * apart - beyond or None) for tap in range(cells)]
         taps = [maps[:, entry] if axis == 1 else maps[:, :, entry] for entry in index]
         join = keras.ops.maximum if self.kind == "max_bins" else keras.ops.add
         found: list[Any] = []
@@ -205,8 +211,7 @@ class Bins(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """As many cells fewer as the window spans beyond one, and all bins' channels."""
-        spans = (apart * (cells - 1) for cells, apart in zip(self.kernel, self.dilation, strict=True))
-        sizes = [None if size is None else size - span for size, span in zip(input_shape[1:3], spans, strict=True)]
+        sizes = _windows(input_shape, self.kernel, self.dilation)
         return (input_shape[0], *sizes, math.prod(self.bins) * input_shape[3])
 
     def get_config(self) -> dict[str, Any]:

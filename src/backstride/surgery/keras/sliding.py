@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from backstride.conventions import keras as keras_rule
-from backstride.geometry import Pair
+from backstride.geometry import Pair, same_padding, span
 from backstride.surgery.keras.calls import Call
 from backstride.surgery.model.graph import BORDERS, Kind, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
@@ -34,15 +34,11 @@ def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any =
     ones = (1,) * call.spatial
     kernel, strides, dilation = tuple(kernel), tuple(strides), tuple(dilation or ones)
     pads: tuple[Pair, ...] = ((0, 0),) * call.spatial
-    spans = [spread * (taps - 1) + 1 for taps, spread in zip(kernel, dilation, strict=True)]
+    spans = tuple(map(span, kernel, dilation))
     if padding == "causal":
-        pads = tuple((span - 1, 0) for span in spans)
+        pads = tuple((cells - 1, 0) for cells in spans)
     if padding == "same":
-        totals = [
-            max((-(-size // step) - 1) * step + span - size, 0)
-            for size, step, span in zip(_cells(call), strides, spans, strict=True)
-        ]
-        pads = tuple((total // 2, total - total // 2) for total in totals)
+        pads = tuple(map(same_padding, _cells(call), spans, strides))
     moving = padding == "same" and any(step > 1 for step in strides)
     return Window(kernel, strides, pads, dilation, same=moving)
 

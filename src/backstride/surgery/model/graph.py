@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from backstride.geometry import Geometry, Pair
+from backstride.geometry import Geometry, Pair, output_size, span
 
 Shape: TypeAlias = tuple[int, ...]
 Kind: TypeAlias = Literal[
@@ -124,16 +124,15 @@ class Window:
 
     def span(self, axis: int) -> int:
         """The cells that one window covers: `d(k-1) + 1`."""
-        return self.dilation[axis] * (self.kernel[axis] - 1) + 1
+        return span(self.kernel[axis], self.dilation[axis])
 
     def output(self, axis: int, size: int) -> int:
         """How many windows fit; with `ceil_mode`, one more that starts inside and runs over the end."""
-        before, after = self.padding[axis]
-        room, stride = size + before + after - self.span(axis), self.strides[axis]
+        stride, pads = self.strides[axis], self.padding[axis]
         if not self.ceil_mode:
-            return room // stride + 1
-        count = -(-room // stride) + 1
-        return count - 1 if (count - 1) * stride >= size + before else count
+            return output_size(size, self.span(axis), stride, pads)
+        count = output_size(size + stride - 1, self.span(axis), stride, pads)
+        return count - 1 if (count - 1) * stride >= size + pads[0] else count
 
     def transposed(self, axis: int, size: int) -> int:
         """The output size of the transposed convolution with this window."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from backstride.conventions import onnx as onnx_rule
 from backstride.conventions import onnxruntime as onnxruntime_rule
+from backstride.geometry import same_padding, span
 from backstride.surgery.model.graph import BORDERS, WINDOWED, Kind, Window
 from backstride.surgery.onnx.calls import OTHER, Call, Meaning
 from backstride.surgery.onnx.resizing import resize
@@ -59,14 +60,10 @@ def window_of(call: Call, kernel: tuple[int, ...]) -> Window:
     ones = (1,) * len(kernel)
     strides, dilation = tuple(call.option("strides", ones)), tuple(call.option("dilations", ones))
     mode = call.option("auto_pad", b"NOTSET").decode()
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max((-(-cells // step) - 1) * step + span - cells, 0)
-            for cells, step, span in zip(call.first.shape[2:], strides, spans, strict=True)
-        ]
-        smaller = [(total // 2, total - total // 2) for total in totals]
-        pads = tuple(smaller if mode == "SAME_UPPER" else [(after, before) for before, after in smaller])
+        rule = "same" if mode == "SAME_UPPER" else "same_lower"
+        axes = zip(call.first.shape[2:], map(span, kernel, dilation), strides, strict=True)
+        pads = tuple(same_padding(*axis, rule) for axis in axes)
         fixed = all(step == 1 for step in strides)
         return Window(kernel, strides, pads, dilation, same=not fixed)
     given = [0] * (2 * len(kernel)) if mode == "VALID" else list(call.option("pads", [0] * (2 * len(kernel))))

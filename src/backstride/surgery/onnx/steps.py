@@ -83,7 +83,7 @@ def windows(builder: Builder, window: Window, source: str) -> str:
 
 
 def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: Any) -> str:
-    """A map less the mean of the window around each cell, over its deviation; see `torch_norms.local_norm`."""
+    """A map less the mean of the window around each cell, over its deviation; see `torch.norms.local_norm`."""
     assert step.window is not None
     window, channels = step.window, step.shape[0]
     groups = step.factors[0] or channels

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from backstride.geometry import full_size
 from backstride.surgery.model.fields import fields, sizes
 from backstride.surgery.model.graph import WHOLE, WINDOWED, Graph, Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
@@ -125,7 +126,7 @@ def _reads_beyond(node: Node, window: Window) -> bool:
 def _overhangs(node: Node, window: Window, known: Mapping[str, Cells]) -> bool:
     """Whether the last window of a pooling that rounds up runs over the end."""
     ends = zip(known[node.name], window.strides, known[node.inputs[0]], strict=True)
-    return any((cells - 1) * s + window.span(axis) > room for axis, (cells, s, room) in enumerate(ends))
+    return any(full_size(cells, window.span(axis), s) > room for axis, (cells, s, room) in enumerate(ends))
 
 
 def _refuse_whole(model: str, graph: Graph, reason: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from backstride.geometry import same_padding
 from backstride.surgery.model.graph import Kind, Node
 from backstride.surgery.model.values import Kept, Outcome, Replaced, Value
 from backstride.surgery.rewriting.rule import (
@@ -87,7 +88,7 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
         reason = "pools the whole image, however large, so every cell depends on all of it"
         steps = _reduced(node, value, (replace(plain(node, WHOLE[pool]), shape=shape),), math.prod(value.size))
         return Replaced(result, (*first, *steps, *last), reason)
-    pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
+    pads = tuple(same_padding(cells, cells, 1) for cells in value.size)
     kernels = [
         tuple(cells if at == axis else 1 for at, cells in enumerate(value.size)) for axis in range(len(value.size))
     ]
@@ -122,7 +123,7 @@ def whole_norm(node: Node, inputs: Inputs) -> Outcome | None:
     if node.gate == "global":
         reason = "takes mean and variance of the whole image, however large"
         return Kept(value) if value.form == "map" else Replaced(value, (node,), reason)
-    pads = tuple(((cells - 1) // 2, cells // 2) for cells in value.size)
+    pads = tuple(same_padding(cells, cells, 1) for cells in value.size)
     window = replace(unit_window(value.size), padding=pads)
     reason = "takes mean and variance of the window of native size around each cell"
     return Replaced(value, (replace(node, kind="local_norm", window=window),), reason)

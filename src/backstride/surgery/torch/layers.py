@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
+from backstride.geometry import span
 from backstride.surgery.model.graph import Node
 
 prune: Any = torch_prune
@@ -125,7 +126,7 @@ def binned(
     """
     for axis, (cells, count, apart) in enumerate(zip(size, bins, dilation, strict=True)):
         along = 2 + 2 * axis  # behind the bins of the axes before
-        room = maps.shape[along] - apart * (cells - 1)
+        room = maps.shape[along] - (span(cells, apart) - 1)
         taps = [maps.narrow(along, tap * apart, room) for tap in range(cells)]
         ranges = [taps[place * cells // count : -(-(place + 1) * cells // count)] for place in range(count)]
         join = torch.maximum if largest else torch.add

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import prune
 
-from backstride.geometry import Pair
+from backstride.geometry import Pair, same_padding, span
 from backstride.surgery.model.graph import BORDERS, Cut, Kind, Ratio, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
 
@@ -68,13 +68,13 @@ def pad_window(cells: Sequence[int], rank: int = 2) -> Window:
 def conv_window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> Window:
     """The window of a convolution; "same" puts the larger half at the end."""
     rank = len(kernel)
-    spans = [d * (k - 1) for k, d in zip(kernel, each(dilation, rank), strict=True)]
     pads: tuple[Pair, ...]
     match padding:
         case "valid":
-            pads = ((0, 0),) * len(spans)
+            pads = ((0, 0),) * rank
         case "same":
-            pads = tuple((total // 2, total - total // 2) for total in spans)
+            spans = map(span, kernel, each(dilation, rank))
+            pads = tuple(same_padding(1, cells, 1) for cells in spans)  # of any size, at stride 1
         case _:
             pads = tuple((cells, cells) for cells in each(padding, rank))
     return Window(tuple(kernel), each(stride, rank), pads, each(dilation, rank))

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
+from backstride.geometry import same_padding
+
 
 def local_norm(  # noqa: PLR0917  what the normalisations take
     maps: torch.Tensor,
@@ -42,7 +44,7 @@ def _windows(maps: torch.Tensor, kernel: Sequence[int]) -> torch.Tensor:
     """The mean of the window around each cell, at the borders of the last one that fits."""
     rows, columns = kernel
     pooled = F.avg_pool2d(F.avg_pool2d(maps, (rows, 1), 1), (1, columns), 1)
-    sides = ((columns - 1) // 2, columns // 2, (rows - 1) // 2, rows // 2)
+    sides = (*same_padding(columns, columns, 1), *same_padding(rows, rows, 1))
     return F.pad(pooled, sides, mode="replicate")
 
 
