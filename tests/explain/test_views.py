@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from backstride import reference
 from backstride.explain import View, draw, trace
 from backstride.explain.drawing import Drawing, Rect, Text
+from backstride.explain.painters.stage import CELL
 from backstride.explain.palette import STYLES
-from backstride.explain.stage import CELL
 from backstride.explain.trace import flat
 from backstride.explain.values import Values
 from backstride.explain.views import CELL_VIEWS

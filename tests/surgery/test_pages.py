@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from backstride.surgery import Proof, Refusal, RefusedError, Report, page
+from backstride.cli.reports import shown_proof, shown_report
+from backstride.surgery import Proof, Refusal, RefusedError, page
 from backstride.surgery.proving.proof import compare
 from backstride.surgery.proving.speed import measure_speed
 from backstride.surgery.rewriting.gates import gate_pools
@@ -72,7 +73,7 @@ def test_the_page_stands_alone_and_is_escaped() -> None:
     assert "Proof" not in page(report())
 
 
-def printed(what: Report | Proof) -> str:
+def printed(what: RenderableType) -> str:
     console = Console(width=100, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     with console.file:
         console.print(what)
@@ -80,11 +81,11 @@ def printed(what: Report | Proof) -> str:
 
 
 def test_a_terminal_shows_the_tables_and_the_map() -> None:
-    shown = printed(report())
+    shown = printed(shown_report(report()))
     assert "Tiny<b> (PyTorch, 1x6x5): 2 rewrites" in shown
     assert "convolution 4x3" in shown
     assert "tap at relu" in shown
-    cells = printed(proved())
+    cells = printed(shown_proof(proved()))
     assert cells.count("■ ") == 16
     assert "must be equal" in cells
 

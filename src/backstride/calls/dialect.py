@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from backstride.calls.record import SourceCall
+from backstride.conventions import Convention
+from backstride.layout import DataFormat
 
 # The arguments of a rule by the names that some calls have for them.
 NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "coremltools.": {"pads": "pad"}}
@@ -14,12 +14,36 @@ NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "core
 LISTS = ("openvino.", "onnx.", "coremltools.")
 
 
+class Written(Protocol):
+    """What a dialect asks of a call: its rule, its axes, and its arguments as they are written."""
+
+    @property
+    def convention(self) -> Convention:
+        """Its rule."""
+        ...
+
+    @property
+    def rank(self) -> int | None:
+        """How many axes it has, where it says so."""
+        ...
+
+    @property
+    def data_format(self) -> DataFormat:
+        """Where its channels stand."""
+        ...
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """Its arguments as they are written."""
+        ...
+
+
 def own_name(function: str, name: str) -> str:
     """An argument of the rule, as the function names it."""
     return next((words.get(name, name) for start, words in NAMES.items() if function.startswith(start)), name)
 
 
-def written(call: SourceCall, function: str, name: str, value: Any) -> str:
+def written(call: Written, function: str, name: str, value: Any) -> str:
     """The value of an argument of the rule, as the function takes it.
 
     >>> from backstride.calls import parse
@@ -45,7 +69,7 @@ def written(call: SourceCall, function: str, name: str, value: Any) -> str:
     return str(tuple(value)) if every or len(set(value)) > 1 else str(value[0])
 
 
-def _tensorflow(call: SourceCall, name: str, value: Any) -> str:
+def _tensorflow(call: Written, name: str, value: Any) -> str:
     """With the entries of batch and channels, where the call has them."""
     channels = 0 if call.data_format == "channels_first" else len(value)
     if name == "padding":

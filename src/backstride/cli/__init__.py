@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from backstride.cli.ending import EndedError
+
 EXTRAS = {
     "demo": "demo",
     "segment": "segment",
@@ -20,14 +22,6 @@ EXTRAS = {
 }
 COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
 INTERRUPTED = 130
-
-
-class EndedError(Exception):
-    """A command's end with a line on stderr and an exit code of its own."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -38,7 +38,8 @@ def transpose(
     Needs: pip install "backstride\[onnx]", or keras, or torch.
     Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report report.html
     """
-    from backstride.surgery import convert_file  # noqa: PLC0415  keeps start-up of the other commands short
+    from backstride.cli.reports import shown_proof, shown_report  # noqa: PLC0415  keeps start-up of others short
+    from backstride.surgery import convert_file  # noqa: PLC0415  the same
 
     errors = Console(stderr=True, quiet=as_json)
     with errors.status("transposing"):
@@ -77,7 +78,7 @@ def transpose(
         typer.echo(json.dumps(data, indent=2))
         return
     console = Console()
-    console.print(made)
+    console.print(shown_report(made))
     for proof in proofs:
-        console.print(proof)
+        console.print(shown_proof(proof))
     console.print(f"written to {output}", style="dim", markup=False)

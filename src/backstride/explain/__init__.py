@@ -12,8 +12,9 @@
 A drawing is plain data too; `backstride.explain.svg.to_svg` and `backstride.explain.raster` write it.
 """
 
-from backstride.explain.explanation import Elsewhere, Explanation, explain
+from backstride.explain.explanation import Explanation, explain
 from backstride.explain.matrix_text import matrix_data, matrix_text
+from backstride.explain.record import Elsewhere
 from backstride.explain.request import Answer, Request, answer
 from backstride.explain.trace import Meeting, Trace, trace
 from backstride.explain.views import View, draw

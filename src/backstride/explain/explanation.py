@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from backstride.calls import SourceCall, parse
 from backstride.explain.cure import cure
-from backstride.explain.facts import Axis, Cost, Evenness, axes, cost, evenness
+from backstride.explain.facts import axes, cost, evenness
+from backstride.explain.record import Elsewhere, Record
 from backstride.explain.trace import LARGEST_TRACE, trace
-from backstride.geometry import Geometry, Size
+from backstride.geometry import Size
 
 if TYPE_CHECKING:
     from backstride.explain.drawing import Drawing
@@ -23,40 +24,12 @@ if TYPE_CHECKING:
     from backstride.explain.words import Section
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The same layer in another framework. `verdict`: "exact", "exact with a crop" or "not expressible".
-
-    `code` is a program that runs as it stands; `notes` say what moves on the way, as the layout or the kernel's flip.
-    """
-
-    framework: str
-    verdict: str
-    reason: str
-    notes: tuple[str, ...]
-    code: str
-
-
 @dataclass(frozen=True, slots=True, repr=False)
-class Explanation:
-    """What there is to say. `cost` is None where the channels are not known.
-
-    `forward`: the call is a convolution, `geometry` and all facts are those of its transpose, and `elsewhere` is empty.
-    """
-
-    call: str
-    function: str
-    geometry: Geometry
-    channels: tuple[int | None, int | None]
-    groups: int
-    axes: tuple[Axis, ...]
-    evenness: Evenness
-    cost: Cost | None
-    elsewhere: tuple[Elsewhere, ...]
-    forward: bool = False
+class Explanation(Record):
+    """What there is to say, with its words and pictures."""
 
     def __repr__(self) -> str:
-        from backstride.explain.words import headline  # noqa: PLC0415  the words are made of explanations
+        from backstride.explain.words import headline  # noqa: PLC0415  what is not shown needs no words
 
         return f"<Explanation of {self.function}: {headline(self).replace('  ', ' ')}>"
 

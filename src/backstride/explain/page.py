@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from backstride.explain.explanation import Elsewhere, Explanation
+from backstride.explain.record import Elsewhere, Record
 from backstride.explain.svg import to_svg
 from backstride.explain.trace import trace
 from backstride.explain.values import Values
@@ -30,7 +30,7 @@ KEYS = (
 VERDICTS = {"exact": "exact", "exact with a crop": "crop"}
 
 
-def page(explanation: Explanation, *, values: Values | None = None, view: View = "scatter") -> str:
+def page(explanation: Record, *, values: Values | None = None, view: View = "scatter") -> str:
     """The page as one file, all views inside.
 
     `values` are the input's numbers, or with the view "convolution" those of the convolution's input.
@@ -41,7 +41,7 @@ def page(explanation: Explanation, *, values: Values | None = None, view: View =
 
 
 def contents(
-    explanation: Explanation, views: Iterable[View], *, values: Values | None = None, view: View = "scatter"
+    explanation: Record, views: Iterable[View], *, values: Values | None = None, view: View = "scatter"
 ) -> dict[str, Any]:
     """What the page's script draws: the trace, the drawings by view, the words and the code as HTML."""
     known = trace(explanation.geometry, window(explanation.geometry))
@@ -60,7 +60,7 @@ def contents(
     }
 
 
-def document(explanation: Explanation, content: dict[str, Any], *, head: str, script: str, controls: str = "") -> str:
+def document(explanation: Record, content: dict[str, Any], *, head: str, script: str, controls: str = "") -> str:
     """The whole page around what `contents` gave."""
     view = content["view"]
     boxes = "".join(
@@ -113,11 +113,11 @@ def embedded(data: object) -> str:
     return json.dumps(data).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _said(explanation: Explanation) -> list[Section]:
+def _said(explanation: Record) -> list[Section]:
     return [section for section in sections(explanation) if section.title != "The same layer elsewhere"]
 
 
-def _fitting(values: Values | None, explanation: Explanation, view: View) -> Values | None:
+def _fitting(values: Values | None, explanation: Record, view: View) -> Values | None:
     """The numbers, where they are of the map that the view puts in."""
     size = explanation.geometry.output if view == "convolution" else explanation.geometry.input
     return values if values and values.x_size == size else None

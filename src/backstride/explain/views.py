@@ -48,7 +48,7 @@ def draw(
     from backstride.explain.window import window  # noqa: PLC0415
 
     if view == "channels":
-        from backstride.explain.channels import channels  # noqa: PLC0415
+        from backstride.explain.painters.channels import channels  # noqa: PLC0415
 
         return channels(geometry, *maps, forward=forward)
     return _painter(view, len(geometry.input))(known or trace(geometry, window(geometry)), values)
@@ -56,8 +56,14 @@ def draw(
 
 def _painter(view: View, rank: int) -> Callable[[Trace, Values | None], Drawing]:
     """The function that draws a view for one axis, or for more."""
-    from backstride.explain import coverage, plane_convolution, plane_gather, plane_scatter, rows  # noqa: PLC0415
-    from backstride.explain.plane_strides import subsampling  # noqa: PLC0415
+    from backstride.explain.painters import (  # noqa: PLC0415
+        coverage,
+        plane_convolution,
+        plane_gather,
+        plane_scatter,
+        rows,
+    )
+    from backstride.explain.painters.plane_strides import subsampling  # noqa: PLC0415
 
     if view == "coverage":
         return coverage.coverage

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backstride.explain.explanation import Explanation
 from backstride.explain.facts import Axis
+from backstride.explain.record import Record
 from backstride.geometry import Phase
 
 MOST_PHASES = 8
@@ -22,7 +22,7 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def sections(explanation: Explanation) -> tuple[Section, ...]:
+def sections(explanation: Record) -> tuple[Section, ...]:
     """Say everything, in the order of the questions that people have."""
     return (
         _sizes(explanation),
@@ -34,7 +34,7 @@ def sections(explanation: Explanation) -> tuple[Section, ...]:
     )
 
 
-def headline(explanation: Explanation) -> str:
+def headline(explanation: Record) -> str:
     """Input to output in one line."""
     geometry, (small, big) = explanation.geometry, explanation.channels
     ends = ((geometry.input, small), (geometry.output, big))
@@ -47,7 +47,7 @@ def headline(explanation: Explanation) -> str:
     return f"{left}  ->  {right}"
 
 
-def plain(explanation: Explanation) -> str:
+def plain(explanation: Record) -> str:
     """Everything as text."""
     lines = [headline(explanation)]
     for section in sections(explanation):
@@ -59,7 +59,7 @@ def plain(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _each(explanation: Explanation) -> Iterator[tuple[str, Axis]]:
+def _each(explanation: Record) -> Iterator[tuple[str, Axis]]:
     """The axes with their names; equal axes once, as "each"."""
     distinct = {repr(axis): axis for axis in explanation.axes}
     if len(distinct) == 1:
@@ -68,14 +68,14 @@ def _each(explanation: Explanation) -> Iterator[tuple[str, Axis]]:
         yield from ((str(number), axis) for number, axis in enumerate(explanation.axes))
 
 
-def _sizes(explanation: Explanation) -> Section:
+def _sizes(explanation: Record) -> Section:
     rows = tuple((name, axis.formula, axis.odd) for name, axis in _each(explanation))
     dilated = any(axis.dilation > 1 for axis in explanation.axes)
     span = "d * (k - 1) + 1" if dilated else "k"
     return Section("Sizes", (f"(i - 1) * s + {span} - crop before - crop after = o",), ("axis", "size", "crop"), rows)
 
 
-def _phases(explanation: Explanation) -> Section:
+def _phases(explanation: Record) -> Section:
     rows: list[tuple[str, ...]] = []
     for name, axis in _each(explanation):
         for phase in axis.phases[:MOST_PHASES]:
@@ -101,7 +101,7 @@ def _n(offset: int) -> str:
     return f"n+{offset}" if offset > 0 else f"n-{-offset}" if offset else "n"
 
 
-def _coverage(explanation: Explanation) -> Section:
+def _coverage(explanation: Record) -> Section:
     rows = tuple(
         (name, str(products), str(cells))
         for name, axis in _each(explanation)
@@ -119,7 +119,7 @@ def _coverage(explanation: Explanation) -> Section:
     return Section("Coverage", (verdict, *advice), ("axis", "products", "cells"), rows)
 
 
-def _cost(explanation: Explanation) -> Section:
+def _cost(explanation: Record) -> Section:
     cost = explanation.cost
     if cost is None:
         return Section(
@@ -145,7 +145,7 @@ def _cost(explanation: Explanation) -> Section:
     return Section("Cost", lines)
 
 
-def _field(explanation: Explanation) -> Section:
+def _field(explanation: Record) -> Section:
     rows: list[tuple[str, ...]] = []
     for name, axis in _each(explanation):
         least, most = axis.inputs_per_output
@@ -163,6 +163,6 @@ def _shift(axis: Axis) -> str:
     return f"{abs(axis.shift)} output cell{'s' if abs(axis.shift) > 1 else ''} toward the {side}"
 
 
-def _elsewhere(explanation: Explanation) -> Section:
+def _elsewhere(explanation: Record) -> Section:
     rows = tuple((entry.framework, entry.verdict, entry.reason) for entry in explanation.elsewhere)
     return Section("The same layer elsewhere", (), ("framework", "", ""), rows)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.model.graph import Graph
 from backstride.surgery.model.heads import Choice, Head
+from backstride.surgery.model.names import suffix_of
 from backstride.surgery.model.values import Refusal, Rewriting
 from backstride.surgery.proving.proof import Run
 from backstride.surgery.rewriting.dense import Densified
@@ -69,19 +69,6 @@ class Applier(Protocol):
     def runner(self, model: Any, output: int) -> Run:
         """A function from a batch of images to the model's result number `output`, as NumPy arrays."""
         ...
-
-
-def suffix_of(model: object) -> str:
-    """How a path ends; "" for what is no path."""
-    return Path(str(model)).suffix if isinstance(model, str | Path) else ""
-
-
-def check_torch(name: str, model: object) -> None:
-    """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
-        message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
-        raise TypeError(message)
 
 
 def applier_for(name: str, model: object) -> Applier:

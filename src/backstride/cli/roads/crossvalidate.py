@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from backstride.cli import EndedError
+from backstride.cli.ending import EndedError
 from backstride.cli.roads.config import given, with_settings
 
 if TYPE_CHECKING:

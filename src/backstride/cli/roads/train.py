@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from backstride.cli import EndedError
+from backstride.cli.ending import EndedError
 from backstride.cli.roads.config import given, with_settings
 
 

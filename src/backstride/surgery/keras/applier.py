@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backstride.surgery.applier import suffix_of
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.keras.decoder import segmenter
 from backstride.surgery.keras.file import load
@@ -13,6 +12,7 @@ from backstride.surgery.keras.reader import KerasReading, read
 from backstride.surgery.keras.runner import runner
 from backstride.surgery.keras.writer import Writer
 from backstride.surgery.model.heads import Choice
+from backstride.surgery.model.names import suffix_of
 from backstride.surgery.model.values import Rewriting
 from backstride.surgery.proving.proof import Run
 from backstride.surgery.rewriting.dense import Densified

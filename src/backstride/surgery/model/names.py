@@ -1,6 +1,8 @@
-"""Names that nothing has yet."""
+"""Names that nothing has yet, and the ends of files' names."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -16,3 +18,8 @@ def free_name(name: str, taken: set[str]) -> str:
         wanted = f"{name}_{count}"
     taken.add(wanted)
     return wanted
+
+
+def suffix_of(model: object) -> str:
+    """How a path ends; "" for what is no path."""
+    return Path(str(model)).suffix if isinstance(model, str | Path) else ""

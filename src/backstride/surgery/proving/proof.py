@@ -96,12 +96,6 @@ class Proof:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def __rich__(self) -> Any:
-        """The sentences and the map of cells, for a terminal."""
-        from backstride.surgery.console import shown_proof  # noqa: PLC0415  rich is for those who print
-
-        return shown_proof(self)
-
     def to_html(self) -> str:
         """A fragment of HTML with the sentences and the map of cells."""
         marks = {(True, True): "must", (True, False): "fails", (False, True): "equal", (False, False): "other"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.model.fields import fields, periods
@@ -134,12 +134,6 @@ class Report:
         for title, columns, rows in self.sections():
             lines += ["", title, *_aligned([tuple(columns), *rows])]
         return "\n".join([*lines, "", self.exactness])
-
-    def __rich__(self) -> Any:
-        """The report as tables for a terminal."""
-        from backstride.surgery.console import shown_report  # noqa: PLC0415  rich is for those who print
-
-        return shown_report(self)
 
     def to_html(self) -> str:
         """A fragment of HTML: a section with a table for each part; all names are escaped."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from backstride.files import check_file, write_beside
-from backstride.surgery.applier import check_torch
 
 HEADER = 16 << 20  # bytes that names and shapes may take
 
@@ -23,7 +23,7 @@ def save_weights(network: Any, path: str | Path) -> None:
 
     Raises `TypeError` for what is no torch.nn.Module, `ValueError` where `path` is a folder.
     """
-    check_torch("network", network)
+    _check_module("network", network)
     target = Path(path)
     check_file("path", target)
     state = {name: value.detach().clone().contiguous().cpu() for name, value in network.state_dict().items()}
@@ -36,7 +36,7 @@ def load_weights(network: Any, path: str | Path) -> None:
     See `save_weights` for an example. Raises `ValueError` where the file is missing, is no safetensors
     file, is larger than the network, or names other weights or shapes; the network is then unchanged.
     """
-    check_torch("network", network)
+    _check_module("network", network)
     source = Path(path)
     expected = network.state_dict()
     found = _read(source, sum(value.numel() * value.element_size() for value in expected.values()))
@@ -48,6 +48,14 @@ def load_weights(network: Any, path: str | Path) -> None:
             message = f"`path` (={str(source)!r}) has {given} at {name!r}, where the network has {asked}"
             raise ValueError(message)
     _ = network.load_state_dict(found)
+
+
+def _check_module(name: str, model: object) -> None:
+    """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
+        raise TypeError(message)
 
 
 def _read(path: Path, size: int) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from backstride.explain.drawing import Drawing
-from backstride.explain.stage import Panel, caption, draw_label, note, number, outline, plane, times
-from backstride.explain.sums import finished
+from backstride.explain.painters.stage import Panel, caption, draw_label, note, number, outline, plane, times
+from backstride.explain.painters.sums import finished
 from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
 from backstride.explain.window import Positions

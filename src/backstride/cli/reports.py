@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from backstride.surgery.proving.proof import Proof
-    from backstride.surgery.proving.report import Report
+from backstride.surgery import Proof, Report
 
 MARKS = {
     (True, True): ("■", "green"),

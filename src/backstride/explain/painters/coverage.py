@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from backstride.explain.drawing import Drawing
+from backstride.explain.painters.plane import left_out, name, numbered, themselves
+from backstride.explain.painters.stage import draw_cell, draw_label, heading, in_a_row, panel, plane, say, times
 from backstride.explain.palette import heat
-from backstride.explain.plane import left_out, name, numbered, themselves
-from backstride.explain.stage import draw_cell, draw_label, heading, in_a_row, panel, plane, say, times
 from backstride.explain.trace import Trace, flat
 from backstride.explain.values import Values
 

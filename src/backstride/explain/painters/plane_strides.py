@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 from backstride.explain.drawing import Drawing, Rect
-from backstride.explain.plane import each
-from backstride.explain.plane_convolution import convolution
-from backstride.explain.stage import CELL, caption, draw_cell, heading, number, outline, panel, plane, times
+from backstride.explain.painters.plane import each
+from backstride.explain.painters.plane_convolution import convolution
+from backstride.explain.painters.stage import CELL, caption, draw_cell, heading, number, outline, panel, plane, times
 from backstride.explain.trace import Trace, trace
 from backstride.explain.values import Values
 from backstride.explain.window import window

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from backstride.explain.drawing import Drawing, Line, Text
 from backstride.explain.facts import odd_cell
-from backstride.explain.plane import cropped, left_out
-from backstride.explain.stage import (
+from backstride.explain.painters.plane import cropped, left_out
+from backstride.explain.painters.stage import (
     CAPTION,
     CELL,
     MARGIN,
@@ -22,7 +22,7 @@ from backstride.explain.stage import (
     say,
     torn,
 )
-from backstride.explain.sums import added_up, finished
+from backstride.explain.painters.sums import added_up, finished
 from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
 from backstride.explain.window import Positions

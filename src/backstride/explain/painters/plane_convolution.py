@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 from backstride.explain.drawing import Drawing
-from backstride.explain.plane import counted, each, labels, left_out, lying, name, numbered, themselves
-from backstride.explain.stage import (
+from backstride.explain.painters.plane import counted, each, labels, left_out, lying, name, numbered, themselves
+from backstride.explain.painters.stage import (
     arrow,
     draw_cell,
     draw_label,

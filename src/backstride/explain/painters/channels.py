@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backstride.explain.drawing import Drawing, Line, Rect, Text
-from backstride.explain.plane import extent
-from backstride.explain.stage import CAPTION, MARGIN, heading, note, say, times
+from backstride.explain.painters.plane import extent
+from backstride.explain.painters.stage import CAPTION, MARGIN, heading, note, say, times
 from backstride.explain.window import Positions, both_ends, show
 from backstride.geometry import Geometry
 

@@ -6,8 +6,8 @@ from itertools import product
 
 from backstride.explain.drawing import Drawing
 from backstride.explain.facts import odd_cell
-from backstride.explain.plane import cropped, each, left_out, lying, name, numbered, themselves
-from backstride.explain.stage import (
+from backstride.explain.painters.plane import cropped, each, left_out, lying, name, numbered, themselves
+from backstride.explain.painters.stage import (
     Panel,
     arrow,
     caption,
@@ -22,7 +22,7 @@ from backstride.explain.stage import (
     show_index,
     times,
 )
-from backstride.explain.sums import added_up
+from backstride.explain.painters.sums import added_up
 from backstride.explain.trace import Index, Trace, flat
 from backstride.explain.values import Values, show
 

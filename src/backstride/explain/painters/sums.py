@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 from backstride.explain.drawing import Drawing, Rect, Text, text_width
+from backstride.explain.painters.stage import CAPTION, Panel, draw_cell, draw_label, plane
 from backstride.explain.palette import heat
-from backstride.explain.stage import CAPTION, Panel, draw_cell, draw_label, plane
 from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
 

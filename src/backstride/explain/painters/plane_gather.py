@@ -6,8 +6,19 @@ from collections.abc import Mapping
 from itertools import product
 
 from backstride.explain.drawing import Drawing
-from backstride.explain.plane import busiest, labels, left_out, lying, name, numbered, result, themselves
-from backstride.explain.stage import Panel, arrow, draw_cell, heading, in_a_row, panel, plane, say, show_index, times
+from backstride.explain.painters.plane import busiest, labels, left_out, lying, name, numbered, result, themselves
+from backstride.explain.painters.stage import (
+    Panel,
+    arrow,
+    draw_cell,
+    heading,
+    in_a_row,
+    panel,
+    plane,
+    say,
+    show_index,
+    times,
+)
 from backstride.explain.trace import Index, Meeting, Trace, flat
 from backstride.explain.values import Values, show
 from backstride.geometry import Geometry

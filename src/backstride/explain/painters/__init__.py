@@ -1,0 +1,1 @@
+"""The painter of each view: a trace of a call to a drawing, for one axis in rows and for more in planes."""
