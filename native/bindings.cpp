@@ -161,11 +161,10 @@ Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target,
     return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {Algorithm::automatic, winograd}, true));
 }
 
-std::vector<std::string> algorithm_names(Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big,
-                                         const std::string& target) {
-    const Problem p{1, groups, small, big, {1, 1, 1}, {1, 1, 1}, kernel, strides, dilation, {0, 0, 0}};
+template <typename Scalar>
+std::vector<std::string> algorithm_names(const Problem& p, const std::string& target) {
     std::vector<std::string> names;
-    for (const Algorithm algorithm : algorithms_for(p, kernels_of<float>(target).lanes, true))
+    for (const Algorithm algorithm : algorithms_for(p, kernels_of<Scalar>(target)))
         names.emplace_back(algorithms[static_cast<int>(algorithm)]);
     return names;
 }
@@ -428,7 +427,13 @@ NB_MODULE(_native, module) {
             return std::make_tuple(measured.hertz, measured.multiply_adds, measured.rates, measured.memory);
         },
         "name"_a, "working_sets"_a, "seconds"_a);
-    module.def("algorithms", algorithm_names, "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a);
+    module.def(
+        "algorithms",
+        [](Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big, const std::string& target, bool twice) {
+            const Problem p{1, groups, small, big, {1, 1, 1}, {1, 1, 1}, kernel, strides, dilation, {0, 0, 0}};
+            return twice ? algorithm_names<double>(p, target) : algorithm_names<float>(p, target);
+        },
+        "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a, "twice"_a);
     module.def("nominal_rates", [](const std::string& name) {
         const Rates r = nominal_rates(kernels_of<float>(name).lanes * 4);
         return std::array<double, 8>{r.multiply_adds, r.loads, r.second, r.third, r.memory, r.first_size, r.second_size, r.third_size};

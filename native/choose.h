@@ -15,17 +15,25 @@ enum class Algorithm : int { automatic, phases, stacked, winograd, overlap, dept
 struct Choice {
     Algorithm algorithm = Algorithm::automatic;
     bool winograd = true;  // whether `automatic` may choose it
-    bool pairs = false;    // whether the kernel holds two channels of bfloat16 in the place of each number
+    bool pairs = false;    // whether the kernel holds two channels of bfloat16 in the place of each number,
+    Stack stack{1, 1, 1};  // stacked as it is without
 };
 
-// What may be forced for a kernel.
-std::vector<Algorithm> algorithms_for(const Problem& problem, Index lanes, bool transpose);
+// With few output channels, vectors are filled with neighbouring output cells, of the innermost axis, whose cells lie beside
+// each other in memory anyway, or of all axes: whichever makes a typical call of a transposed convolution cheapest, as plain
+// products or as tiles. By the kernel alone.
+template <typename Scalar>
+Stack choose_stack(const Problem& problem, const Kernels<Scalar>& kernels, bool tiles);
+
+// What may be forced for the kernel of a transposed convolution.
+template <typename Scalar>
+std::vector<Algorithm> algorithms_for(const Problem& problem, const Kernels<Scalar>& kernels);
 
 // Whether each channel is a group of its own.
 bool is_depthwise(const Problem& problem);
 
-// The rule of `automatic`, by the kernel alone: depthwise kernels; tiles where phases have several neighbouring taps on
-// one of the inner axes and enough channels; neighbouring cells beside each other where there are few output channels.
+// The rule of `automatic`, by the kernel alone: what costs least in a typical call, the simpler one of nearly the same. A
+// convolution takes tiles from so many channels on, where they pay.
 template <typename Scalar>
 Algorithm algorithm_of(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice);
 

@@ -1,33 +1,23 @@
 #include "cost.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "overlap.h"
+#include "overlap_parts.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-// What the inner loops of this library take, in cycles: fitted to 370 measurements of the benchmark's layers.
-constexpr double share_of_peak = 0.71;     // of multiply-adds, in the midst of a panel
-constexpr double cycles_of_tap = 48;       // of a tile of rows: pointers
-constexpr double cycles_of_rows = 20;      // of a tile of rows: sums in and out
-constexpr double cycles_of_plane = 140;    // the same for the tile of a plane, whose sums go on
-constexpr double cycles_of_block = 3500;   // pointers to cells, meetings with other threads
-constexpr double bytes_of_input = 8;       // a cycle of transformed cells, read and written together
-constexpr double bytes_of_output = 8;      // and of their products
-constexpr double cycles_of_chain = 4;      // of a multiply-add whose sum the next one needs
-constexpr double share_of_cache = 0.6;     // that weights keep beside cells
-constexpr double piece_of_panel = 320 << 10;  // bytes of weights that all rows of a block pass before the next ones come
+using namespace tuning::model;
+
+namespace {
 
 // The rows of a tile of so many vectors, as in lanes.inl.
 Index rows_of_tile(Index panel_vectors, Index vectors) {
     const Index registers = 8 * panel_vectors;
     return vectors == 1 ? (registers == 32 ? 12 : 8) : (registers - registers / 4) / vectors;
 }
-
-constexpr double share_of_lanes = 0.6;     // of multiply-adds where cells stand in the lanes
-constexpr double cycles_of_turning = 3;    // of a vector of cells, channel by channel
-constexpr double cycles_of_term = 1.5;     // of a vector of products that is added to its cells,
-constexpr double cycles_of_cells = 4;      // and of a vector of those
-constexpr double cycles_of_channels = 10;  // of a vector of depthwise results
 
 double cells_of(const Axes& size) { return static_cast<double>(size[0]) * static_cast<double>(size[1]) * static_cast<double>(size[2]); }
 
@@ -39,29 +29,28 @@ struct Source {
 // `rows` rows against panels of weights, `pieces` times.
 class Panels {
 public:
-    Panels(const Rates& rates, Index panel_vectors, Index columns, double vector_bytes, double tap, double tile)
-        : rates_(rates), panel_vectors_(panel_vectors), columns_(columns), vector_bytes_(vector_bytes), tap_(tap), tile_(tile) {}
+    Panels(const Rates& rates, Index panel_vectors, Index columns, double vector_bytes)
+        : rates_(rates), panel_vectors_(panel_vectors), columns_(columns), vector_bytes_(vector_bytes) {}
 
-    void add(Cost& cost, Index rows, double taps, double depth, const Source& source, double times) const {
+    void add(Cost& cost, Index rows, double steps, const Source& source, double times) const {
         const auto full = static_cast<double>(columns_ / panel_vectors_);
-        if (full > 0) panel(cost, rows, taps, depth, panel_vectors_, source, times * full);
-        if (columns_ % panel_vectors_) panel(cost, rows, taps, depth, columns_ % panel_vectors_, source, times);
+        if (full > 0) panel(cost, rows, steps, panel_vectors_, source, times * full);
+        if (columns_ % panel_vectors_) panel(cost, rows, steps, columns_ % panel_vectors_, source, times);
     }
 
 private:
-    void panel(Cost& cost, Index rows, double taps, double depth, Index vectors, const Source& source, double times) const {
+    void panel(Cost& cost, Index rows, double steps, Index vectors, const Source& source, double times) const {
         const Index tall = rows_of_tile(panel_vectors_, vectors), left = rows % tall;
         const Index last = left == 0 ? 0 : vectors == panel_vectors_ && left <= 4 ? (left == 3 ? 4 : left) : tall;
-        const double steps = taps * depth;
         bool first = true;
         for (const auto& [height, count] : {std::pair<Index, Index>{tall, rows / tall}, {last, last > 0 ? 1 : 0}}) {
             if (count == 0) continue;
             const auto h = static_cast<double>(height), v = static_cast<double>(vectors), n = static_cast<double>(count);
             const double products = h * v / rates_.multiply_adds / share_of_peak;
-            const double bound = std::max({products, (h + v) / rates_.loads, cycles_of_chain});
+            const double bound = std::max(products, std::max((h + v) / rates_.loads, cycles_of_chain) / share_of_peak);
             const double bytes = v * vector_bytes_, again = std::max(bound, bytes / source.again);
             cost.products += times * n * steps * products;
-            cost.steps += times * n * (steps * (bound - products) + taps * tap_ + tile_);
+            cost.steps += times * n * (steps * (bound - products) + h * v * cycles_of_sum + cycles_of_tile);
             cost.weights += times * n * steps * (again - bound);
             if (first) cost.weights += times * steps * (std::max(bound, bytes / source.first) - again);
             first = false;
@@ -70,8 +59,14 @@ private:
 
     const Rates& rates_;
     Index panel_vectors_, columns_;
-    double vector_bytes_, tap_, tile_;
+    double vector_bytes_;
 };
+
+// Where the pieces of stacked cells go that do not lie together: copied, one after the other.
+double spills(const Side& side, double rows, double vectors) {
+    const auto pieces = static_cast<double>(side.stack[0] * side.stack[1]);
+    return pieces > 1 ? rows * (pieces * cycles_of_spill + vectors * cycles_of_copy) : 0;
+}
 
 // The share of meetings of outputs and taps that a plain product does not leave out.
 double inside(const Problem& p, const Sweep& sweep, Index fewest_rows) {
@@ -101,8 +96,8 @@ Source source_of(const Bytes& bytes, double piece, bool repeats, const Rates& ra
 }  // namespace
 
 Rates nominal_rates(Index vector_bytes) {
-    // Two vectors a cycle where there are 512 bits and 256, one where there are 128; 2 MiB of second-level cache with AVX-512.
-    Rates rates{2, 1.2, 28, 9, 4, 32 << 10, 1 << 20, 32 << 20};
+    // Two vectors a cycle, multiplied and loaded; 2 MiB of second-level cache with AVX-512.
+    Rates rates{2, 2, 28, 9, 4, 32 << 10, 1 << 20, 32 << 20};
     if (vector_bytes == 64) rates.second_size = 2 << 20, rates.first_size = 48 << 10;
     return rates;
 }
@@ -128,15 +123,17 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     Bytes bytes{number * size, moved(side.source, side.source_channels), moved(side.target, side.target_channels)};
     if (forms.tiled()) bytes.weights *= planes * static_cast<double>(terms.count()) / taps;
     const double vector_bytes = lanes * size;
+    const Panels panels(rates, kernels.panel_vectors, vectors, vector_bytes);
     if (!forms.tiled()) {
         const Index rows = sweep.cells() * p.batch, blocks = (rows + block_rows - 1) / block_rows;
-        const Panels panels(rates, kernels.panel_vectors, vectors, vector_bytes, cycles_of_tap, cycles_of_rows);
-        const double share = inside(p, sweep, rows_of_tile(kernels.panel_vectors, kernels.panel_vectors));
-        const double piece = std::min(taps * depth * vector_bytes * static_cast<double>(std::min(vectors, kernels.panel_vectors)), piece_of_panel);
+        const double share = inside(p, sweep, rows_of_tile(kernels.panel_vectors, kernels.panel_vectors)), steps = taps * depth;
+        const double piece = std::min(steps * vector_bytes * static_cast<double>(std::min(vectors, kernels.panel_vectors)), piece_of_panel);
         const Source source = source_of(bytes, piece, blocks > 1, rates);
-        if (blocks > 1) panels.add(cost, block_rows, taps, depth, source, groups * static_cast<double>(blocks - 1) * share);
-        panels.add(cost, rows - (blocks - 1) * block_rows, taps, depth, source, groups * share);
-        cost.steps += groups * static_cast<double>(blocks) * cycles_of_block;
+        if (blocks > 1) panels.add(cost, block_rows, steps * share, source, groups * static_cast<double>(blocks - 1));
+        panels.add(cost, rows - (blocks - 1) * block_rows, steps * share, source, groups);
+        const auto pointed = static_cast<double>(rows) * groups;
+        const double each = cycles_of_row + (images_inside(p, sweep) ? cycles_of_image : 0) + taps * cycles_of_pointer;
+        cost.steps += pointed * each + spills(side, pointed, static_cast<double>(vectors));
         return cost;
     }
     const Cut cut = cut_of_tiles<Scalar>(p, side, sweep, forms);
@@ -144,17 +141,17 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     const Index pieces = (side.depth + cut.depth - 1) / cut.depth;
     const bool whole = terms.count() == 1 && pieces == 1;
     const double repeats = whole ? 1 : static_cast<double>((full + panels_at_once - 1) / panels_at_once);
-    const Panels panels(rates, kernels.panel_vectors, vectors, vector_bytes, cycles_of_tap, cycles_of_plane);
     double products = 0;
     for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
     const double piece = depth / static_cast<double>(pieces);
     const Source source = source_of(bytes, piece * vector_bytes * static_cast<double>(std::min(vectors, kernels.panel_vectors)), blocks > 1, rates);
     const double times = groups * products * static_cast<double>(pieces);
-    if (blocks > 1) panels.add(cost, cut.rows, 1, piece, source, times * static_cast<double>(blocks - 1));
-    panels.add(cost, all - (blocks - 1) * cut.rows, 1, piece, source, times);
+    if (blocks > 1) panels.add(cost, cut.rows, piece, source, times * static_cast<double>(blocks - 1));
+    panels.add(cost, all - (blocks - 1) * cut.rows, piece, source, times);
     const auto rows = static_cast<double>(all) * groups, outputs = static_cast<double>(forms.lines.outputs * forms.columns.outputs);
-    const double in = repeats * static_cast<double>(terms.count()) * planes * static_cast<double>(padded(side.depth, kernels.lanes)) * size;
-    cost.transforms += rows * (2 * in / bytes_of_input + static_cast<double>(vectors) * vector_bytes * (planes + outputs) / bytes_of_output);
+    const double in = repeats * static_cast<double>(terms.count()) * planes * static_cast<double>(padded(side.depth, kernels.lanes)) / lanes;
+    const double lines = (in * cycles_of_input + outputs * static_cast<double>(vectors) * cycles_of_output) * vector_bytes / 64;
+    cost.transforms += rows * (lines + outputs * cycles_of_target) + spills(side, rows * outputs, static_cast<double>(vectors));
     // Products do not run while transforms wait for what no cache holds.
     const double part = static_cast<double>(sweep.cells()) / (cells_of(side.target) / static_cast<double>(side.columns / side.channels));
     if (bytes.source + bytes.results > rates.third_size) cost.data += (bytes.source + part * bytes.results) / rates.memory;
@@ -162,17 +159,50 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     return cost;
 }
 
+namespace {
+
+// Cells in the lanes, of one vector after the other: the shortest time of the products of a channel with the weights of `rows`.
+double lane_cycles(Index rows, const Rates& rates) {
+    double cycles = 0;
+    for (const Index size : row_tiles(rows)) {
+        const auto h = static_cast<double>(size), v = static_cast<double>(piece_vectors);
+        cycles += std::max({h * v / rates.multiply_adds, (h + v + 2) / rates.loads, cycles_of_chain}) / v;
+    }
+    return cycles;
+}
+
+}  // namespace
+
 template <typename Scalar>
 Cost cost_of_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Rates& rates) {
-    // Lines are loaded channel by channel, multiplied with all taps, and the products of an output cell's taps are added.
-    const auto lanes = static_cast<double>(kernels.lanes);
-    const auto lines = static_cast<double>(p.batch * p.input[0] * p.input[1]), vectors = static_cast<double>(padded(p.input[2], kernels.lanes)) / lanes;
-    const auto outputs = static_cast<double>(p.batch * p.output[0] * p.output[1] * p.output[2] * p.big);
-    double terms = 1;
-    for (std::size_t axis = 0; axis < 3; ++axis) terms *= static_cast<double>((p.kernel[axis] - 1) / p.strides[axis] + 1);
+    // Cells are turned and multiplied with all taps; or multiplied as they lie, taps in the lanes, and the products turned.
+    const auto lanes = static_cast<double>(kernels.lanes), depth = static_cast<double>(p.small);
+    const auto vectors_of = [&](Index count) { return static_cast<double>(padded(count, kernels.lanes)) / lanes; };
+    const Axes& k = p.kernel;
+    const bool kept = keeps_products(p), beside = kept && p.input[2] < piece_vectors * kernels.lanes;
+    const double lines = static_cast<double>(p.batch * p.input[0] * p.input[1]), output_lines = static_cast<double>(p.batch * p.output[0] * p.output[1]);
+    const double vectors = beside ? lines * static_cast<double>(p.input[2]) / lanes : lines * vectors_of(p.input[2]);
+    const double turn = cycles_of_turning * std::log2(lanes), passes = kept ? 1 : static_cast<double>(k[0] * k[1]);
     Cost cost;
-    cost.products = lines * vectors * static_cast<double>(p.small * p.big) * cells_of(p.kernel) / rates.multiply_adds / share_of_lanes;
-    cost.steps = lines * vectors * static_cast<double>(p.small) * cycles_of_turning + outputs / lanes * (cycles_of_term * terms + cycles_of_cells);
+    if (kept && turning_pays(p, kernels.lanes)) {
+        const double columns = vectors_of(k[0] * k[1] * k[2] * p.big), cells = vectors * lanes;
+        const Panels panels(rates, kernels.panel_vectors, static_cast<Index>(columns), lanes * static_cast<double>(sizeof(Scalar)));
+        panels.add(cost, static_cast<Index>(cells), depth, {1e9, 1e9}, 1);
+        cost.steps += cells * (cycles_of_row + cycles_of_pointer) + vectors * columns * lanes * turn;
+    } else {
+        const Index rows = (kept ? k[0] * k[1] : 1) * k[2] * p.big;
+        cost.products = vectors * passes * depth * lane_cycles(rows, rates) * cycles_of_lanes;
+        const double sums = vectors * static_cast<double>(rows) * (kept ? 1 : static_cast<double>(p.strides[0]) * static_cast<double>(p.strides[1]));
+        cost.steps = vectors * vectors_of(p.small) * lanes * turn + sums * (cycles_of_kept + (beside ? cycles_of_copy : 0));
+    }
+    // Weights that the first-level cache does not hold come anew for each piece.
+    const double bytes = cells_of(k) * depth * static_cast<double>(p.big) * static_cast<double>(sizeof(Scalar)), pieces = vectors / static_cast<double>(piece_vectors);
+    const double rate = bytes < rates.first_size ? 1e9 : bytes < share_of_cache * rates.second_size ? rates.second : bytes < rates.third_size ? rates.third : rates.memory;
+    cost.weights = std::max(pieces * bytes / rate - cost.products, 0.0);
+    double terms = 1;
+    for (std::size_t axis = kept ? 0 : 2; axis < 3; ++axis) terms *= static_cast<double>((k[axis] - 1) / p.strides[axis] + 1);
+    const double outputs = output_lines * static_cast<double>(p.output[2] * p.big), apart = p.strides[2] > most_zipped / p.big ? lanes * cycles_of_number : 0;
+    cost.steps += outputs / lanes * (cycles_of_term * terms + cycles_of_cells + apart) + output_lines * cycles_of_line;
     return cost;
 }
 
@@ -196,14 +226,11 @@ double data_cycles(const Problem& p, double size, double computing, const Rates&
 
 template <typename Scalar>
 double convolution_cycles(const Problem& p, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms, const Kernels<Scalar>& kernels) {
-    constexpr Index rows = 6;  // that are multiplied at once
-    constexpr double packing = 20, transform = 8;  // of a vector of weights, from memory
-    constexpr double loading = 0.375, storing = 0.5;  // of numbers from and to memory, which a plain product moves meanwhile
-    constexpr double of_input = 5, of_products = 8;  // of a vector that is transformed
+    using namespace tuning::convolution;
     const auto lanes = static_cast<double>(kernels.lanes), vectors = static_cast<double>(padded(side.columns, kernels.lanes)) / lanes;
     const auto depth = static_cast<double>(side.depth);
     if (!forms.tiled()) {
-        const double each = merged_taps(p, false) > 1 ? 0.88 : 0.95;  // long runs of merged taps cost less
+        const double each = merged_taps(p, false) > 1 ? merged_product : product;
         return static_cast<double>(sweep.taps()) * depth * vectors * (each * static_cast<double>(sweep.cells() * p.batch) * inside(p, sweep, 0) + packing);
     }
     const Index all = tiles_of(p, sweep, forms);

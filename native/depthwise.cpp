@@ -4,11 +4,14 @@
 #include <vector>
 
 #include "pass.h"
+#include "tuning.h"
 
 namespace backstride {
+
+using namespace tuning::run;
+
 namespace {
 
-constexpr Index lines_of_block = 8;
 
 // A line of taps and the source line that it meets.
 template <typename Scalar>

@@ -8,15 +8,15 @@
 #include "boxes.h"
 #include "buffer.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
+
+using namespace tuning::matrices;
+
 namespace {
 
 constexpr Index numbers_of_piece = 32;           // that a product takes at once, at most
-constexpr Index sources_of_box = 512 << 10;      // bytes of cells that stay in the second-level cache beside weights,
-constexpr Index results_of_box = 768 << 10;      // and of the results, which phases write a part of each, where
-constexpr Index few_weights = 512 << 10;         // can be read again for more boxes
-constexpr Index most_channels_of_run = 32;       // with which neighbouring taps share a product
 constexpr Index page_of_cells = 1024, line = 64;  // bytes; rows that lie a multiple of a page apart meet in the same sets of the cache
 
 // Taps of the innermost axis whose cells follow each other, by rising inputs.

@@ -27,13 +27,16 @@ bool keeps_products(const Problem& p) {
 // In products of a vector: those of the cells in the lanes, and the cells turned; or those with taps in the lanes, whose last
 // vector is not full, and the products turned. To turn a square of numbers takes as many shuffles as its vectors times the
 // bits of their number, on one of two ports that multiply.
-template <typename Scalar>
-bool turns_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x) {
-    if (x.channel != 1 || !keeps_products(p)) return false;
-    const Index lanes = kernels.lanes, rows = rows_of(p);
+bool turning_pays(const Problem& p, Index lanes) {
+    const Index rows = rows_of(p);
     Index turn = 2 * lanes;
     for (Index bits = lanes; bits > 2; bits /= 2) turn += 2 * lanes;
     return padded(rows, lanes) * p.small + padded(rows, lanes) / lanes * turn < rows * p.small + padded(p.small, lanes) / lanes * turn;
+}
+
+template <typename Scalar>
+bool turns_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x) {
+    return x.channel == 1 && keeps_products(p) && turning_pays(p, kernels.lanes);
 }
 
 Index overlap_size(const Problem& p, Index lanes, bool turned) { return p.small * (turned ? padded(rows_of(p), lanes) : rows_of(p)); }

@@ -14,6 +14,9 @@ namespace backstride {
 // shorter than a vector stand beside each other.
 bool keeps_products(const Problem& p);
 
+// Whether it takes fewer instructions to turn products than to turn cells, where channels are last.
+bool turning_pays(const Problem& p, Index lanes);
+
 // Whether cells are multiplied as they lie in memory, channels last, and their products are turned; otherwise cells are
 // turned, or are beside each other as they are.
 template <typename Scalar>

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 
+#include "tuning.h"
+
 namespace backstride {
-namespace {
 
-constexpr Index least_bypass = 16 << 20;  // bytes of results that no cache holds until they are read
-constexpr Index weights_near = 5 << 18;   // of weights that stay in the second-level cache beside cells
-
-}  // namespace
-
+using namespace tuning::run;
 
 template <typename Scalar>
 Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,

@@ -4,16 +4,16 @@
 
 #include "buffer.h"
 #include "pass.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
+
+using namespace tuning::rows;
+
 namespace {
 
 constexpr Index padded_rows = block_rows + 16;
-constexpr Index most_taps = 64;               // whose pointers are laid out at once
-constexpr Index sources_in_cache = 1 << 20;   // bytes of a block's rows that all panels may read again,
-constexpr Index sources_of_piece = 448 << 10;  // of those that stay in the second-level cache beside the weights
-constexpr Index sums_in_cache = 1 << 20;      // and of the sums of those panels
 
 // A part of the products of every row: some taps, or part of the depth of one.
 struct Piece {

@@ -4,9 +4,13 @@
 
 #include "pass.h"
 #include "threads.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
+
+using namespace tuning::run;
+
 namespace {
 
 // What a target cell without taps holds.
@@ -115,7 +119,6 @@ void run_all(const Pass<Scalar>& pass) {
         most = std::max(most, blocks.back());
         total += blocks.back();
     }
-    constexpr double products_of_piece = 1 << 19;  // fewer cost less than to meet in the middle of a cell
     const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
     const Index wanted = std::min<Index>(4 * get_num_threads() / std::max<Index>(1, total * groups), worth);
     const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);

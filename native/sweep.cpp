@@ -1,11 +1,14 @@
 #include "sweep.h"
 
 #include <algorithm>
-#include <initializer_list>
 #include <map>
 #include <numeric>
 
+#include "tuning.h"
+
 namespace backstride {
+
+using namespace tuning::choice;
 
 __extension__ typedef __int128 Wide;  // strides and dilations may be as large as 2**63 - 1
 
@@ -114,48 +117,6 @@ Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue
     return reach % p.dilation[axis] == 0 && tap < p.kernel[axis] ? tap : -1;
 }
 
-double useful(const Problem& p, const Stack& stack, Index lanes) {
-    const Index columns = stack[0] * stack[1] * stack[2] * p.big;
-    double share = static_cast<double>(columns) / static_cast<double>(padded(columns, lanes));
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-        if (stack[axis] == 1) continue;
-        const auto shifts = static_cast<double>(Wide(p.kernel[axis] - 1) * p.dilation[axis] / p.strides[axis] + 1);
-        share *= static_cast<double>(p.kernel[axis]) / (static_cast<double>(stack[axis]) * shifts);
-    }
-    return share;
-}
-
-Stack choose_stack(const Problem& p, Index lanes, bool transpose) {
-    Stack best{1, 1, 1};
-    constexpr Index most_inner = 4096, most_all = 256, enough_channels = 64;
-    if (!transpose || p.groups > 1 || p.big >= enough_channels) return best;
-    const Axes& s = p.strides;
-    const auto fits = [&](Index limit, std::initializer_list<Index> factors) {
-        Index columns = p.big;
-        for (const Index factor : factors) {
-            if (factor > limit / columns) return false;
-            columns *= factor;
-        }
-        return true;
-    };
-    const Stack inner{1, 1, s[2]}, all{s[0], s[1], s[2]};
-    // Without overlap, cells beside each other cost nothing, and are written in one piece.
-    if (p.kernel[2] == s[2] && p.dilation[2] == 1 && fits(most_inner, {s[2]}) && useful(p, inner, lanes) >= useful(p, best, lanes)) best = inner;
-    if (fits(most_inner, {s[2]}) && useful(p, inner, lanes) > useful(p, best, lanes)) best = inner;
-    if (fits(most_all, {s[0], s[1], s[2]}) && useful(p, all, lanes) > 1.2 * useful(p, best, lanes)) best = all;
-    return best;
-}
-
-Stack stack_of_tiles(const Problem& p, Index lanes) {
-    // Columns bound the rows that reach outside; with more channels, products take so long that nothing is gained.
-    constexpr Index most_columns = 4096, most_channels = 512;
-    const Index stride = p.strides[2];
-    const bool line = p.kernel[0] == 1 && p.kernel[1] == 1 && p.strides[0] == 1 && p.strides[1] == 1;
-    const bool alike = p.groups == 1 && p.dilation[2] == 1 && p.kernel[2] > stride && p.kernel[2] % stride == 0;
-    if (line && alike && stride > 1 && p.big <= most_channels && stride <= most_columns / p.big) return {1, 1, stride};
-    return choose_stack(p, lanes, true);
-}
-
 bool has_holes(const Problem& p, const Stack& stack) {
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
@@ -164,10 +125,9 @@ bool has_holes(const Problem& p, const Stack& stack) {
 }
 
 Index merged_taps(const Problem& p, bool transpose) {
-    constexpr Index few_channels = 32, most_products = 6144;  // the latter bounds the copies of cells at the borders
     if (transpose || p.groups > 1 || p.dilation[2] > 1) return 1;
     const bool inside = p.before[2] <= 0 && Wide(p.input[2] - 1) * p.strides[2] + p.kernel[2] - p.before[2] <= p.output[2];
-    const bool few = p.big <= few_channels && Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_products;
+    const bool few = p.big <= few_merged_channels && Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_merged_products;
     return inside || few ? p.kernel[2] : 1;
 }
 

@@ -64,16 +64,6 @@ Index padded(Index columns, Index lanes);
 
 Index floor_divided(Index a, Index b);
 
-// With few output channels, vectors are filled with neighbouring output cells: of the innermost axis, whose
-// cells lie beside each other in memory anyway, or of all axes. Depends on the kernel alone, not on sizes.
-Stack choose_stack(const Problem& p, Index lanes, bool transpose);
-
-// The same where Winograd tiles run: in one dimension, all phases, so that cells are transformed once for all of them.
-Stack stack_of_tiles(const Problem& p, Index lanes);
-
-// The share of multiplications that are neither padding of vectors nor zeros between stacked taps.
-double useful(const Problem& p, const Stack& stack, Index lanes);
-
 // The tap of a stacked axis for a shift and a residue, or -1.
 Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue);
 

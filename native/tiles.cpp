@@ -5,17 +5,14 @@
 
 #include "buffer.h"
 #include "cost.h"
+#include "tuning.h"
 
 namespace backstride {
+
+using namespace tuning::tiles;
+
 namespace {
 
-constexpr Index planes_in_cache = 320 * 1024;     // bytes that the transformed input of a block may take,
-constexpr Index planes_in_memory = 5 << 19;       // and at most, where rows are few
-constexpr Index weights_in_cache = 8 << 20;       // that may be read again for each block;
-constexpr Index planes_of_piece = 768 * 1024;     // with larger ones, of a part of the depth, whose transforms are repeated for each panels_at_once
-constexpr Index piece_in_cache = 256 * 1024;      // of weights that are transformed on the way, again for each block:
-constexpr Index many_rows = 2304;                 // over all planes of such a block
-constexpr Index fewest_rows = 24, most_rows = 96, row_step = 12;
 
 struct Tiling {
     Index lines, columns;  // tiles along the inner axes

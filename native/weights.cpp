@@ -17,8 +17,12 @@
 #include "planes.h"
 #include "results.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
+
+using namespace tuning::choice;
+
 namespace {
 
 // Copies them on the way, where there is a place to.
@@ -47,21 +51,59 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
     }
 }
 
+// Of the tables of all weights, held for a look and never while they are packed: so a fork waits for it, and a signal's handler
+// that calls the engine in the midst of a call does not.
+std::mutex& tables() {
+    static std::mutex* const all = [] {
+        auto* made = new std::mutex;
+#if defined(__unix__) || defined(__APPLE__)
+        pthread_atfork([] { tables().lock(); }, [] { tables().unlock(); }, [] { tables().unlock(); });
+#endif
+        return made;
+    }();
+    return *all;
+}
+
+using Chosen = std::tuple<Algorithm, Stack, Stack>;
+
+// Algorithm, its stack and that of plain products, chosen once for kernels of a shape: to weigh them takes longer than small calls do.
+template <typename Scalar>
+Chosen chosen(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
+    using Key = std::tuple<const Kernels<Scalar>*, bool, Algorithm, bool, Index, Index, Index, Axes, Axes, Axes>;
+    static auto* const known = new std::map<Key, Chosen>;
+    const Key key{&kernels, transpose, choice.algorithm, choice.winograd, p.groups, p.small, p.big, p.kernel, p.strides, p.dilation};
+    {
+        const std::lock_guard<std::mutex> lock(tables());
+        if (const auto at = known->find(key); at != known->end()) return at->second;
+    }
+    const Algorithm algorithm = algorithm_of(p, kernels, transpose, choice);
+    Chosen found{algorithm, {1, 1, 1}, {1, 1, 1}};
+    if (transpose && algorithm != Algorithm::phases && !is_depthwise(p)) {
+        const Stack plain = choose_stack(p, kernels, false);
+        found = {algorithm, algorithm == Algorithm::winograd ? choose_stack(p, kernels, true) : plain, plain};
+    }
+    const std::lock_guard<std::mutex> lock(tables());
+    if (known->size() >= most_kernels) known->clear();
+    known->try_emplace(key, found);
+    return found;
+}
+
 }  // namespace
 
 template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
                          const Scalar* w, bool borrow)
     : problem_(problem), kernels_(kernels), transpose_(transpose),
-      algorithm_(algorithm_of(problem, kernels, transpose, choice)),
-      stack_(transpose && algorithm_ == Algorithm::winograd ? stack_of_tiles(problem, kernels.lanes) : choose_stack(problem, kernels.lanes, transpose)),
+      algorithm_(choice.algorithm), stack_(choice.stack), plain_stack_(choice.stack),
       forced_(choice.algorithm != Algorithm::automatic),
       kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small) {
     if (!borrow) own_.emplace(kernel_size_);
     small_ = all_finite(kernels, w, kernel_size_, scale_of_weights<Scalar>, borrow ? nullptr : own_->data());
     kernel_ = borrow ? w : own_->data();
     finite_ = choice.pairs || small_ || all_finite(kernels, w, kernel_size_, Scalar(1));
-    if (algorithm_ == Algorithm::phases) stack_ = {1, 1, 1};
+    if (!choice.pairs) std::tie(algorithm_, stack_, plain_stack_) = chosen(problem, kernels, transpose, choice);
+    // Numbers so large that transforms could overflow are left to the best of the others.
+    if (algorithm_ == Algorithm::winograd && !small_) std::tie(algorithm_, stack_, plain_stack_) = chosen(problem, kernels, transpose, {Algorithm::automatic, false});
 }
 
 template <typename Scalar>
@@ -76,23 +118,6 @@ Kept<Scalar>::~Kept() {
     if (large_) give_result(data_);
     else ::operator delete(data_, std::align_val_t{64});
 }
-
-namespace {
-
-// Of the tables of all weights, held for a look and never while they are packed: so a fork waits for it, and a signal's handler
-// that calls the engine in the midst of a call does not.
-std::mutex& tables() {
-    static std::mutex* const all = [] {
-        auto* made = new std::mutex;
-#if defined(__unix__) || defined(__APPLE__)
-        pthread_atfork([] { tables().lock(); }, [] { tables().unlock(); }, [] { tables().unlock(); });
-#endif
-        return made;
-    }();
-    return *all;
-}
-
-}  // namespace
 
 void prepare_weights() { (void)tables(); }
 
@@ -129,7 +154,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
                           const View<Scalar>& target, bool alone) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
-    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || p.input[2] >= kernels_.lanes)) {
+    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || 2 * p.input[2] > kernels_.lanes)) {
         const bool turned = turns_products(p, kernels_, source);
         const Scalar* ready = remember({turned, std::vector<Forms>(turned ? 1 : 0)}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
         return run_overlap(p, kernels_, turned, ready, source, epilogue, target);
@@ -176,7 +201,7 @@ bool Weights<Scalar>::multiplies_pairs() const {
         if (channels % 2 || is_depthwise(halved(problem_))) return false;
         const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
         return sums && finite_ && pairs_of(kernels_) &&
-               !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, plain_stack()));
+               !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, plain_stack_));
     }
     return false;
 }
@@ -185,9 +210,9 @@ bool Weights<Scalar>::multiplies_pairs() const {
 template <typename Scalar>
 bool Weights<Scalar>::multiplies_matrices() const {
     if constexpr (sizeof(Scalar) == 4) {
-        constexpr Index most_step = 1 << 16, fewest_channels = 8;
+        constexpr Index most_step = 1 << 16;
         const bool forced = forced_ && algorithm_ != Algorithm::phases;
-        if (forced || !finite_ || problem_.groups > 1 || (transpose_ ? problem_.small : problem_.big) < fewest_channels || !matrices_of(kernels_)) return false;
+        if (forced || !finite_ || problem_.groups > 1 || (transpose_ ? problem_.small : problem_.big) < fewest_matrix_channels || !matrices_of(kernels_)) return false;
         for (std::size_t axis = 0; axis < 3; ++axis)
             if (problem_.strides[axis] > most_step || problem_.dilation[axis] > most_step) return false;
         return !transpose_ || !has_gaps(Side(problem_, {1, 1, 1}, true, 1), sweeps(problem_, true, {1, 1, 1}, 1));
@@ -206,13 +231,8 @@ const MatrixWeights& Weights<Scalar>::matrices() const {
 }
 
 template <typename Scalar>
-Stack Weights<Scalar>::plain_stack() const {
-    return algorithm_ == Algorithm::winograd ? choose_stack(problem_, kernels_.lanes, transpose_) : stack_;
-}
-
-template <typename Scalar>
 Algorithm Weights<Scalar>::plain_algorithm() const {
-    return plain_stack() == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
+    return plain_stack_ == Stack{1, 1, 1} ? Algorithm::phases : Algorithm::stacked;
 }
 
 template <typename Scalar>
@@ -231,7 +251,7 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
                     const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
                     std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
                 }
-            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{plain_algorithm(), false, true}, both.data());
+            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{plain_algorithm(), false, true, plain_stack_}, both.data());
             const Weights* none = nullptr;
             if (!pairs_.compare_exchange_strong(none, made)) delete made;  // another thread was first
         }
@@ -242,7 +262,6 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
 // All sweeps, or parts of them, and their tiles: chosen once for sizes, as that takes longer than small calls do.
 template <typename Scalar>
 std::vector<Tiled> Weights<Scalar>::parts(const Problem& p, const Side& side) const {
-    constexpr std::size_t most_sizes = 64;
     std::vector<Tiled> result;
     const std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
     if (algorithm_ != Algorithm::winograd) {
@@ -280,11 +299,11 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         tiled = tiled || part.forms.tiled();
     }
     const Index inputs = p.batch * cells(apart.source) * apart.source_channels;
-    const bool holes = transpose_ && has_holes(p, plain_stack());
+    const bool holes = transpose_ && has_holes(p, plain_stack_);
     if (tiled && !(small_ && all_finite(kernels_, source, inputs, scale_of_numbers<Scalar>))) tiled = fits = false;
     const bool spreads = holes && !tiled && !all_finite(kernels_, source, inputs, Scalar(1));
     const Index merged = tiled ? 1 : merged_taps(p, transpose_);
-    const Stack stack = fits ? stack_ : plain_stack();
+    const Stack stack = fits ? stack_ : plain_stack_;
     if (!fits || merged > 1) {
         all = sweeps(p, transpose_, stack, merged);
         forms.assign(all.size(), Forms());
@@ -302,11 +321,10 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
 // Whether the weights of tiles are needed once, for few blocks that would each transform them again.
 template <typename Scalar>
 bool Weights<Scalar>::passes(const Problem& p, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
-    constexpr Index most_blocks = 2;
     if (own_ || !transpose_) return false;
     const Side side(p, stack_, transpose_, 1, true);
     for (std::size_t n = 0; n < sweeps.size(); ++n)
-        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_blocks) return false;
+        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_passing_blocks) return false;
     return true;
 }
 

@@ -44,12 +44,8 @@ public:
 
     ~Weights() { delete pairs_.load(), delete matrices_.load(); }
 
-    // The one that runs: the loops of the definition where the kernel holds NaN or infinity, no tiles where their transforms
-    // could overflow.
-    Algorithm algorithm() const {
-        if (!finite_) return Algorithm::definition;
-        return algorithm_ == Algorithm::winograd && !small_ ? plain_algorithm() : algorithm_;
-    }
+    // The one that runs: the loops of the definition where the kernel holds NaN or infinity.
+    Algorithm algorithm() const { return finite_ ? algorithm_ : Algorithm::definition; }
 
     // How half precision is computed: as single is, but bfloat16 in matrix registers or by products of pairs where the processor
     // has them.
@@ -75,7 +71,6 @@ private:
     bool multiplies_pairs() const;
     bool multiplies_matrices() const;
     const MatrixWeights& matrices() const;
-    Stack plain_stack() const;
     Algorithm plain_algorithm() const;  // products without tiles
     const Weights& pairs() const;
     void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
@@ -91,7 +86,7 @@ private:
     const Kernels<Scalar>& kernels_;
     bool transpose_;
     Algorithm algorithm_;
-    Stack stack_;
+    Stack stack_, plain_stack_;  // the latter of products without tiles
     bool forced_;
     Index kernel_size_;
     std::optional<Kept<Scalar>> own_;

@@ -72,17 +72,18 @@ class Direct(Implementation):
 class Compiled(Implementation):
     """The kernels of one instruction set, float32 and float64, on several threads.
 
-    The algorithm is chosen by the kernel alone, in this order (`native/weights.cpp`):
+    The algorithm is chosen by the kernel alone (`native/choose.cpp`): the one that takes the fewest cycles by the model
+    of `native/cost.h`, at the nominal rates of the instruction set.
 
     - `depthwise`: each channel is a group of its own; cells are sums over taps, channel by channel.
-    - `winograd`: float32, at least 24 channels, and phases of 2 to 12 neighbouring taps per axis: tiles
-      F(2,2), F(3,2) and F(2,3), where a map has enough of them to pay; other phases as below. A NaN or
-      infinity in `x` makes this call run the phases instead, so that it reaches no other cells.
-    - `overlap`: at most 8 output channels where vectors would be filled badly otherwise: products of taps, all or
-      those of the innermost axis, are overlapped. Cells stand in the lanes, or taps. Short lines stand beside each
-      other; those shorter than a vector run as below where a kernel has too many taps for that.
-    - `stacked`: fewer than 64 output channels, where neighbouring cells beside each other fill vectors better.
-    - `phases`: everything else; one product per phase, and the only one where the stride is the kernel.
+    - `phases`: one product per phase.
+    - `stacked`: neighbouring cells beside each other, which fill vectors where output channels are few.
+    - `winograd`: float32, and phases of 2 to 12 neighbouring taps per axis: tiles F(2,2), F(3,2) and F(2,3), where a
+      map has enough of them to pay; other phases as above. A NaN or infinity in `x` makes this call run plain products
+      instead, so that it reaches no other cells.
+    - `overlap`: products of taps, all or those of the innermost axis, are overlapped. Cells or taps stand in the lanes.
+      Short lines stand beside each other; those of half a vector or less run as above where a kernel has too many taps
+      for that.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
 
     `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and at most 12 taps in every phase
@@ -106,7 +107,9 @@ class Compiled(Implementation):
         steps, small = (_three(layer.strides, 1), _three(layer.dilation, 1)), view.shape[4] // layer.groups
         sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
-            require_algorithm(algorithm, self.name, tuple(_native.algorithms(*sizes, self.name)))
+            require_algorithm(
+                algorithm, self.name, tuple(_native.algorithms(*sizes, self.name, view.dtype.itemsize == 8))
+            )
         weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 

@@ -39,10 +39,10 @@ Array = TypeVar("Array")
 MOST_SIZES = 64  # whose geometry a plan remembers
 REASONS = {
     "depthwise": "each channel is a group of its own",
-    "winograd": "channels and neighbouring taps are enough; phases that tiles do not pay for run as plain products",
+    "phases": "output channels fill vectors, and tiles would save no products, cost more, or spread rounding errors",
+    "stacked": "neighbouring cells beside each other take fewer cycles than phases, and nothing takes fewer",
+    "winograd": "tiles save more products than they cost; phases that they do not pay for run as plain products",
     "overlap": "output channels are too few to fill vectors",
-    "stacked": "output channels are few, and neighbouring cells fill vectors with them",
-    "phases": "output channels fill vectors, and tiles would save no products or spread rounding errors",
     "definition": "the kernel holds NaN or infinity",
 }
 
