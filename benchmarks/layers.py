@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import NoReturn
 
 FILE = Path(__file__).with_name("layers.csv")
-COLUMNS = ("id", "layer", "batch", "in_channels", "input", "out_channels", "kernel", "stride")
-COLUMNS = (*COLUMNS, "crop_before", "crop_after", "groups")
+COLUMNS = tuple(
+    "id layer batch in_channels input out_channels kernel stride crop_before crop_after groups".split()  # noqa: SIM905
+)
 MOST_GFLOP = 6.0  # of a call that is timed
 MOST_BYTES, MOST_LAYERS, MOST_AXES, MOST_NAME = 1 << 20, 1000, 3, 100
 MOST_MEGABYTES = 1000.0  # input, output and kernel of a layer as it is timed
@@ -119,10 +120,10 @@ def _layer(row: Mapping[str, str | None], place: int) -> Layer:
         return found
 
     def number(name: str) -> int:
-        found = sizes(name)
-        if len(found) > 1:
+        found, *more = sizes(name)
+        if more:
             _refuse(f"row {place}: `{name}` (={row[name]}) must be one whole number")
-        return found[0]
+        return found
 
     axes = {name: sizes(name) for name in ("input", "kernel", "stride")}
     axes |= {name: sizes(name, least=-(10**9)) for name in ("crop_before", "crop_after")}

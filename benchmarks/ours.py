@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 from problem import Problem, Runner, first, last
 
 import backstride as bs
@@ -29,7 +31,7 @@ def _run(problem: Problem, x: Any, kernel: Any, data_format: Any) -> Runner:
     bs.set_num_threads(problem.threads)
     layer, variant = problem.layer, problem.variant
     rank = len(layer.input)
-    back = (lambda y: y) if data_format == "channels_last" else last
+    back = np.asarray if data_format == "channels_last" else last
     sizes: dict[str, Any] = {"strides": layer.strides, "padding": layer.crop, "groups": layer.groups}
     sizes["data_format"] = data_format
     if variant.gradient is not None:
@@ -38,7 +40,7 @@ def _run(problem: Problem, x: Any, kernel: Any, data_format: Any) -> Runner:
             return Runner(lambda: bs.conv(image, kernel, **sizes), back)
         axes = range(rank + 2) if data_format == "channels_last" else (*range(2, rank + 2), 1, 0)
         gradient, shape = bs.conv_kernel_gradient, kernel.shape
-        return Runner(lambda: gradient(image, x, shape, **sizes), lambda w: w.transpose(*axes))
+        return Runner(lambda: gradient(image, x, shape, **sizes), partial(np.transpose, axes=axes))
     bias, activation = problem.bias, "relu" if variant.fused else None
     if variant.packed:
         plan = bs.plan(kernel, bias, activation=activation, **sizes)

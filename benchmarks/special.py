@@ -33,7 +33,7 @@ def varying_length(threads: int) -> list[Row]:
     plan = bs.plan(kernel, strides=STFT.strides)
     inputs = [random.standard_normal((1, n + more, STFT.small), np.float32) for n in LENGTHS for more in range(ALIKE)]
     rows = _lengths("ours", [partial(plan, x) for x in inputs])
-    torch = torch_peer._torch(Problem(STFT, VARIANTS["packed"], threads))  # noqa: SLF001
+    torch = torch_peer.package(Problem(STFT, VARIANTS["packed"], threads))
     if torch is None:
         return rows
     weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(2, 1, 0)))

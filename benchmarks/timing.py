@@ -102,7 +102,7 @@ def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float
     for name in calls:
         times.seconds[name] = []
     others, started, waited, rounds = foreign(), time.perf_counter(), 0.0, 0
-    gc.collect()
+    _ = gc.collect()
     gc.disable()
     while rounds < least or (rounds < MOST_ROUNDS and time.perf_counter() - started - waited < seconds * len(calls)):
         for name, call in calls.items():
@@ -152,6 +152,7 @@ def burst(call: Callable[[], Any], single: float) -> float:
 
 def timed(call: Callable[[], Any], count: int = 1) -> float:
     """Seconds of a call, the mean of so many."""
+    result: Any = None
     started = time.perf_counter()
     for _ in range(count):
         result = call()

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -195,7 +195,7 @@ class Fusion(nn.Module):
         total = torch.zeros_like(x)
         for stack in self.stacks:
             y = x
-            for layer in stack:
+            for layer in cast("nn.ModuleList", stack):
                 y = y + layer(y)
             total = total + y
         return total / 3

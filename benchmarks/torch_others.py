@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -150,7 +150,7 @@ class ResidualUnit(nn.Module):
 class Level(nn.Module):
     """Half the size, what is below, both joined, and back by a 3x3 transposed convolution of stride 2."""
 
-    def __init__(self, outer: int, data: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, outer: int, data: int, widths: Sequence[int]) -> None:
         super().__init__()
         inner, top = widths[0], data != outer
         self.down = ResidualUnit(data, inner, nn.Sequential(unit(data, inner, stride=2), unit(inner, inner)), 2)

@@ -7,7 +7,7 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ import backstride.torch as bt
 
 Run = Callable[[], Any]
 Inputs = tuple[Tensor, ...]
+
+_compile: Any = torch.compile  # not wholly typed
 
 
 def eager(model: nn.Module, inputs: Inputs) -> Run:
@@ -32,7 +34,7 @@ def channels_last(model: nn.Module, inputs: Inputs) -> Run | None:
 
 def compiled(model: nn.Module, inputs: Inputs) -> Run:
     """torch.compile's Inductor."""
-    return inference(torch.compile(model), inputs)
+    return inference(_compile(model), inputs)
 
 
 def accelerated(model: nn.Module, inputs: Inputs) -> Run:
@@ -53,7 +55,7 @@ def trusting_last(model: nn.Module, inputs: Inputs) -> Run | None:
 
 def accelerated_compiled(model: nn.Module, inputs: Inputs) -> Run:
     """Ours inside torch.compile."""
-    return inference(torch.compile(bt.accelerate(model).model), inputs)
+    return inference(_compile(bt.accelerate(model).model), inputs)
 
 
 def onnxruntime(model: nn.Module, inputs: Inputs) -> Run | None:
@@ -133,14 +135,14 @@ def training(name: str, model: nn.Module, inputs: Inputs, *, autocast: bool = Fa
         model, inputs = changed
     model = bt.accelerate(model).model if name in OURS else model
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
-    call: Any = torch.compile(model) if name.endswith("compile") else model
+    call: Any = _compile(model) if name.endswith("compile") else model
 
     def run() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             result = call(*inputs)
         result.float().square().mean().backward()
-        optimizer.step()
+        _ = optimizer.step()
 
     return run
 
@@ -153,13 +155,14 @@ def last(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:
         return None
     rank = inputs[0].dim()  # others, as the latent of a style, have no such format
     changed = tuple(tensor.contiguous(memory_format=form) if tensor.dim() == rank else tensor for tensor in inputs)
-    return model.to(memory_format=form), changed
+    anything: Any = model  # PyTorch's stubs know no memory format for modules
+    return anything.to(memory_format=form), changed
 
 
 def exported(model: nn.Module, inputs: Inputs) -> bytes:
     """The model as ONNX."""
-    target = io.BytesIO()
+    target, export = io.BytesIO(), cast("Any", torch.onnx.export)  # its stubs know no buffer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(model, inputs, target, dynamo=False)
+        export(model, inputs, target, dynamo=False)
     return target.getvalue()

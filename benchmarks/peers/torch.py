@@ -94,12 +94,13 @@ def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
 
 def _given(problem: Problem, *, channels_last: bool) -> Any:
     """The library, the layer, and its paddings and cuts in PyTorch's words; None where one of them is not to be had."""
-    torch, layer = _torch(problem), flat(problem.layer) if channels_last else problem.layer
+    torch, layer = package(problem), flat(problem.layer) if channels_last else problem.layer
     said = symmetric(layer)
     return None if torch is None or said is None else (torch, layer, *said)
 
 
-def _torch(problem: Problem) -> Any:
+def package(problem: Problem) -> Any:
+    """PyTorch with the problem's threads; None where it is not installed."""
     if importlib.util.find_spec("torch") is None:
         return None
     torch: Any = importlib.import_module("torch")

@@ -63,8 +63,8 @@ class Figure:
 
 def convolved(options: str, size: int, view: str | None = None, *, numbers: bool = False) -> Request:
     """A convolution on a square map."""
-    given = NUMBERS if numbers else {}
-    return Request(options, (size, size), convolution=True, view=view, **given)
+    x, w = (NUMBERS["x"], NUMBERS["w"]) if numbers else (None, None)
+    return Request(options, (size, size), convolution=True, view=view, x=x, w=w)
 
 
 def transposed(options: str, size: int) -> Request:
@@ -129,7 +129,7 @@ def main() -> None:
     """Draw everything."""
     for figure in FIGURES:
         done = figure.draw()
-        sys.stdout.write(f"{figure.number}  {done.explanation.geometry.output}  {figure.file.name}\n")
+        _ = sys.stdout.write(f"{figure.number}  {done.explanation.geometry.output}  {figure.file.name}\n")
     _ = (HERE.parent / "gallery.md").write_text(page(), encoding="utf-8")
 
 

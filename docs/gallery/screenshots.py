@@ -16,13 +16,13 @@ from backstride.explain import Request, answer
 from backstride.explore import application
 
 PICTURES = Path(__file__).parent.parent / "pictures"
-NUMBERS = {"x": "1 2 3; 4 5 6; 7 8 9", "w": "1 2 1; 2 4 2; 1 2 1"}
+X, W = "1 2 3; 4 5 6; 7 8 9", "1 2 1; 2 4 2; 1 2 1"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> None:
     """Write pictures/scatter.svg, gather.svg and explore.png."""
-    _ = answer(Request("k=3 s=2 p=same", (3, 3), **NUMBERS), {"svg": PICTURES / "scatter.svg"})
+    _ = answer(Request("k=3 s=2 p=same", (3, 3), x=X, w=W), {"svg": PICTURES / "scatter.svg"})
     _ = answer(Request("k=3 s=2 p=same", (3, 3), view="gather", numbers=True), {"svg": PICTURES / "gather.svg"})
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
