@@ -18,7 +18,7 @@ import backstride.torch as bt
 Run = Callable[[], Any]
 Inputs = tuple[Tensor, ...]
 
-_compile: Any = torch.compile  # not wholly typed
+_torch: Any = torch  # its compile is not wholly typed
 
 
 def eager(model: nn.Module, inputs: Inputs) -> Run:
@@ -34,7 +34,7 @@ def channels_last(model: nn.Module, inputs: Inputs) -> Run | None:
 
 def compiled(model: nn.Module, inputs: Inputs) -> Run:
     """torch.compile's Inductor."""
-    return inference(_compile(model), inputs)
+    return inference(_torch.compile(model), inputs)
 
 
 def accelerated(model: nn.Module, inputs: Inputs) -> Run:
@@ -55,7 +55,7 @@ def trusting_last(model: nn.Module, inputs: Inputs) -> Run | None:
 
 def accelerated_compiled(model: nn.Module, inputs: Inputs) -> Run:
     """Ours inside torch.compile."""
-    return inference(_compile(bt.accelerate(model).model), inputs)
+    return inference(_torch.compile(bt.accelerate(model).model), inputs)
 
 
 def onnxruntime(model: nn.Module, inputs: Inputs) -> Run | None:
@@ -134,15 +134,15 @@ def training(name: str, model: nn.Module, inputs: Inputs, *, autocast: bool = Fa
             return None
         model, inputs = changed
     model = bt.accelerate(model).model if name in OURS else model
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
-    call: Any = _compile(model) if name.endswith("compile") else model
+    optimizer: Any = _torch.optim.SGD(model.parameters(), 1e-4)
+    call: Any = _torch.compile(model) if name.endswith("compile") else model
 
     def run() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             result = call(*inputs)
         result.float().square().mean().backward()
-        _ = optimizer.step()
+        optimizer.step()
 
     return run
 

@@ -29,7 +29,7 @@ print("largest difference below 1e-5:", bool((after - before).abs().max() < 1e-5
 # Training goes on with the same optimizer, parameters and state dict; changed weights are packed anew.
 optimizer = torch.optim.Adam(generator.parameters())
 generator.train()(noise).square().mean().backward()
-_ = optimizer.step()
+optimizer.step()
 
 backstride.torch.restore(generator)
 print("restored:", type(generator[0]) is nn.ConvTranspose2d)

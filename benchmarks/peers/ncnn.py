@@ -41,7 +41,10 @@ def run(problem: Problem) -> Runner | None:
         _ = extractor.input("x", x)
         return extractor.extract("y")[1]
 
-    return Runner(call, lambda y: np.stack([np.moveaxis(np.array(y.batch(n)), 0, -1) for n in range(layer.batch)]))
+    def result(found: Any) -> Any:
+        return np.stack([np.moveaxis(np.array(found.batch(n)), 0, -1) for n in range(layer.batch)])
+
+    return Runner(call, result)
 
 
 def _kind(problem: Problem) -> str:

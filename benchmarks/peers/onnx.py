@@ -22,7 +22,7 @@ def runtime(problem: Problem) -> Runner | None:
     options.log_severity_level = 3
     session = ort.InferenceSession(_model(problem), options, providers=["CPUExecutionProvider"])
     feed = {"x": problem.x_first}
-    return Runner(lambda: session.run(None, feed), lambda y: last(y[0]))
+    return Runner(lambda: session.run(None, feed), _result)
 
 
 def openvino(problem: Problem) -> Runner | None:
@@ -34,7 +34,11 @@ def openvino(problem: Problem) -> Runner | None:
     settings = {"INFERENCE_NUM_THREADS": problem.threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(_model(problem)), "CPU", settings).create_infer_request()
     x = problem.x_first
-    return Runner(lambda: request.infer([x], share_inputs=True, share_outputs=True), lambda y: last(y[0]))
+    return Runner(lambda: request.infer([x], share_inputs=True, share_outputs=True), _result)
+
+
+def _result(found: Any) -> Any:
+    return last(found[0])
 
 
 def _possible(problem: Problem, package: str) -> bool:

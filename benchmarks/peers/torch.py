@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from functools import partial
 from typing import Any
 
 from problem import Problem, Runner, flat, last, symmetric
@@ -48,7 +49,7 @@ def frozen(problem: Problem) -> Runner | None:
             y = run(x, packed, bias, *integers, name, [], "")
             return y if cuts is None else y[:, :, *cuts]
 
-    return Runner(call, lambda y: _result(problem, y))
+    return Runner(call, partial(_result, problem))
 
 
 def _eager(problem: Problem, *, channels_last: bool) -> Runner | None:
@@ -67,7 +68,7 @@ def _eager(problem: Problem, *, channels_last: bool) -> Runner | None:
             y = y if bias is None else torch.relu_(y)
             return y if cuts is None else y[:, :, *cuts]
 
-    return Runner(call, lambda y: _result(problem, y))
+    return Runner(call, partial(_result, problem))
 
 
 def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
@@ -89,7 +90,7 @@ def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
     run, ones = torch.ops.aten.convolution_backward.default, [1] * len(pads)
     rest = (None, layer.strides, pads, ones, True, extra, layer.groups, mask)
     index = mask.index(True)
-    return Runner(lambda: run(image, x, weight, *rest)[index], lambda y: _gradient(problem, y))
+    return Runner(lambda: run(image, x, weight, *rest)[index], partial(_gradient, problem))
 
 
 def _given(problem: Problem, *, channels_last: bool) -> Any:
