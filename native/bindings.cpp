@@ -22,6 +22,7 @@
 
 #include "axis_tiles.h"
 #include "boxes.h"
+#include "columns.h"
 #include "direct.h"
 #include "dispatch.h"
 #include "pages.h"
@@ -331,6 +332,32 @@ void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device:
     unlocked([&] { turn_all(kernels, source, count, rows, columns, target); });
 }
 
+// The sizes of a y and of its columns, which must fit.
+template <typename Number>
+Problem of_columns(const Array<Number>& y, std::size_t rows, std::size_t row, const std::array<Axes, 5>& sizes, bool last) {
+    const auto& [input, kernel, strides, dilation, before] = sizes;
+    const Problem p{static_cast<Index>(y.shape(0)), 1, 1, static_cast<Index>(y.shape(last ? 4 : 1)), input, spatial(y, last ? 1 : 2), kernel, strides, dilation, before};
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (input[axis] < 0 || kernel[axis] < 1 || strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("the sizes do not fit each other");
+    require_size(rows, p.batch * input[0] * input[1] * input[2]);
+    require_size(row, kernel_size(p));
+    return p;
+}
+
+template <typename Number>
+void to_columns(const Array<const Number>& y, const nb::ndarray<Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns,
+                const std::array<Axes, 5>& sizes, bool last) {
+    const Problem p = of_columns(y, columns.shape(0), columns.shape(1), sizes, last);
+    unlocked([&] { lay_columns(p, y.data(), columns.data(), last); });
+}
+
+void from_columns(const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns, const std::optional<Flat<const float>>& bias,
+                  const Array<float>& y, const std::array<Axes, 5>& sizes, bool last) {
+    const Problem p = of_columns(y, columns.shape(0), columns.shape(1), sizes, last);
+    if (bias) require_size(bias->size(), p.big);
+    unlocked([&] { sum_columns(p, columns.data(), bias ? bias->data() : nullptr, y.data(), last); });
+}
+
 // A kernel (taps, big, small) to (small, big, taps), or `back`.
 template <typename Scalar>
 void turn_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
@@ -477,6 +504,9 @@ NB_MODULE(_native, module) {
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
         "groups"_a, "winograd"_a, "brain"_a);
+    module.def("to_columns", to_columns<float>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
+    module.def("to_columns", to_columns<Half>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
+    module.def("from_columns", from_columns, "columns"_a.noconvert(), "bias"_a.none().noconvert(), "y"_a.noconvert(), "sizes"_a, "last"_a);
     module.def(
         "narrow",
         [](nb::ndarray<const float, nb::c_contig, nb::device::cpu> from, nb::ndarray<Half, nb::c_contig, nb::device::cpu> to,

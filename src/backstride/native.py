@@ -297,6 +297,11 @@ def _kept(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
     return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
 
 
+def recycled(shape: tuple[int, ...], *, half: bool = False) -> AnyArray:
+    """An array of float32, or of the bits of half precision, in such memory where there is some."""
+    return _bits(shape) if half else _kept(shape, np.dtype(np.float32))
+
+
 def _bits(shape: tuple[int, ...]) -> AnyArray:
     """The same for half precision."""
     count = math.prod(shape)
@@ -362,3 +367,20 @@ def _integers(geometry: Geometry) -> tuple[Integers, Integers, Integers, Integer
 def _three(values: tuple[int, ...], filler: int) -> Integers:
     first, second, third = (filler,) * (3 - len(values)) + values
     return first, second, third
+
+
+def is_there() -> bool:
+    """Whether this installation has compiled code."""
+    return _native is not None
+
+
+def to_columns(y: AnyArray, columns: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool) -> None:
+    """Lay y (batch, *size, big), or the other way around, out as a row for each cell of x: `native/columns.h`."""
+    _native.to_columns(y, columns, sizes, last)
+
+
+def from_columns(
+    columns: AnyArray, bias: AnyArray | None, y: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool
+) -> None:
+    """Sum such rows into y, on top of a bias."""
+    _native.from_columns(columns, bias, y, sizes, last)

@@ -20,7 +20,9 @@ from backstride.engine import VARIABLE, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback, onednn
-from backstride.torch.choice import bfloat16_pays, engine_is_faster
+from backstride.torch.choice import bfloat16_pays
+from backstride.torch.faces import columns
+from backstride.torch.faces.ways import Run, Way, way_of
 from backstride.torch.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
 from backstride.torch.shapes import Integers, Meeting, Slot, meet
 
@@ -29,7 +31,7 @@ DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *
 native: Any = importlib.import_module("backstride.native")
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 AFTER_ROUNDING = ("", "relu", "relu6")  # give the same before and after a result is rounded
-FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+FORMATS = columns.FORMATS
 
 
 def takes(tensor: Tensor) -> bool:
@@ -53,18 +55,36 @@ def conv_transpose(
     if ready is None:
         stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not os.environ.get(VARIABLE)
         stays = stays and not bfloat16_pays(x, weight, integers, last)
-        passing = not stays and (not remember or changes(weight))
         ordered = onednn.conv_transpose(x, weight, bias, integers) if stays and remember else None
         if ordered is not None:
             return formed(fallback.activate(ordered, activation), last)
-        if stays or (passing and not _engine("y", x, weight, integers, last)):
-            tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
-            fast = last and x.dtype == torch.float32
-            computed = fallback.conv_input_gradient if fast else fallback.conv_transpose
-            return formed(computed(*tensors, integers, activation), last)
+        passing = stays or not remember or changes(weight)
         once = passing or is_new(weight)
-        ready = make(weight, options, _packer(implementation, options, once=once), remember=not once)
+        pack = _packer(implementation, options, once=once)
+        if passing:
+            tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), integers, activation)
+            fast = last and x.dtype == torch.float32
+            stock = fallback.conv_input_gradient if fast else fallback.conv_transpose
+            runs: dict[Way, Run] = {
+                "engine": lambda: _up(implementation, x, make(weight, options, pack, remember=False), *rest),
+                "stock": lambda: formed(stock(*tensors), last),
+                "columns": lambda: formed(columns.conv_transpose(*tensors), last),
+            }
+            rest = bias, activation, call
+            return _computed("y", x, weight, integers, runs, last=last, rule="stock" if stays else None)
+        ready = make(weight, options, pack, remember=not once)
     return _up(implementation, x, ready, bias, activation, call)
+
+
+def _computed(
+    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Run], *, last: bool, rule: Way | None = None
+) -> Tensor:
+    """A face that packs its weight anew, by the engine where that is forced, or else by the fastest way."""
+    if os.environ.get(VARIABLE):
+        return runs["engine"]()
+    if not columns.takes(slot, a, b, integers):
+        del runs["columns"]
+    return runs[way_of(slot, a, b, integers, runs, last=last, rule=rule)]()
 
 
 def _up(
@@ -136,8 +156,21 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
     if not (takes(y) and y.numel() and weight.numel()):
         return fallback.conv(y, weight, integers, bias).contiguous()
     last = keeps_channels_last(y, weight)
-    if not _engine("x", y, weight, integers, last):
-        return formed(fallback.conv(y, weight, integers, bias), last)
+
+    def by_columns() -> Tensor:
+        found = columns.conv(y, weight, integers, bias)
+        return _down(y, weight, integers, bias, last=last) if found is None else formed(found, last)
+
+    runs: dict[Way, Run] = {
+        "engine": lambda: _down(y, weight, integers, bias, last=last),
+        "stock": lambda: formed(fallback.conv(y, weight, integers, bias), last),
+        "columns": by_columns,
+    }
+    return _computed("x", y, weight, integers, runs, last=last)
+
+
+def _down(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *, last: bool) -> Tensor:
+    """The same on the engine."""
     call = _call(meet("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
@@ -154,8 +187,21 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     if not (takes(x) and x.numel() and y.numel()):
         return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     last = keeps_channels_last(x, y)
-    if not _engine("weight", x, y, integers, last):
-        return formed(fallback.conv_kernel_gradient(x, y, integers), last)
+
+    def by_columns() -> Tensor:
+        found = columns.conv_kernel_gradient(x, y, integers, last=last)
+        return _correlated(x, y, integers, last=last) if found is None else found
+
+    runs: dict[Way, Run] = {
+        "engine": lambda: _correlated(x, y, integers, last=last),
+        "stock": lambda: formed(fallback.conv_kernel_gradient(x, y, integers), last),
+        "columns": by_columns,
+    }
+    return _computed("weight", x, y, integers, runs, last=last)
+
+
+def _correlated(x: Tensor, y: Tensor, integers: Integers, *, last: bool) -> Tensor:
+    """The same on the engine."""
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     if x.dtype in HALF:
@@ -199,11 +245,6 @@ def _transposed(implementation: Implementation, matrix: AnyArray) -> AnyArray:
     if isinstance(implementation, native.Compiled):
         return native.turned(matrix[None], implementation.name)[0]
     return np.ascontiguousarray(matrix.T)
-
-
-def _engine(slot: Slot, a: Tensor, b: Tensor, integers: Integers, last: bool) -> bool:
-    """Whether the engine computes a face that packs its weight anew: where it is faster, or forced."""
-    return bool(os.environ.get(VARIABLE)) or engine_is_faster(slot, a, b, integers, last=last)
 
 
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:

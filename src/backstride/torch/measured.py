@@ -23,23 +23,19 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling
 
 from backstride.engine import VARIABLE
-from backstride.machine import caches
+from backstride.torch.faces import ways
+from backstride.torch.faces.ways import Faces, Run, step_of
 from backstride.torch.fusion import has_kept_weight, stable_weight
 from backstride.torch.kernels import takes
 from backstride.torch.operators import C, is_overridden, is_plain, unwatched
 from backstride.torch.packing import is_kept
 
-LEAST_ROUNDS, MOST_ROUNDS = 2, 7
-ALL_TURNS = 2 * LEAST_ROUNDS + 1  # calls of a module's own code until it is settled
-CLEAR = 1.25  # times so far apart need no further round
-LONG = 0.25  # seconds after which no further round begins
+ALL_TURNS = 5  # calls of a module's own code until it is settled
 MOST_KNOWN = 1024  # sizes of one module
-STEPS = 4  # kinds of sizes between a number and its double
 JOINED = "joined"
 MEASURED = "backstride_measured"  # where a module keeps whether it is timed
 KNOWN = "backstride_times"  # and these
 TURNS = "backstride_turns"  # and what is not settled yet
-Run = Callable[[], Any]
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
 
@@ -183,7 +179,7 @@ def _kinds(*tensors: Tensor | None) -> Hashable:
         None
         if tensor is None
         else (
-            tuple(_step(size) for size in tensor.shape),
+            tuple(step_of(size) for size in tensor.shape),
             tensor.is_contiguous(),
             tensor.dtype,
             recording and tensor.requires_grad,
@@ -255,41 +251,29 @@ def shared_times(shared: Hashable, engine: Run, stock: Run, input: Tensor) -> Ti
 
 
 def race(engine: Run, stock: Run, input: Tensor) -> Times:
-    """Run both in turn, and take the least time of each: what disturbs a run makes it longer, never shorter.
-
-    The input is in the caches, as what was computed last is, and nothing else.
-    """
-    _ = engine()  # packs
-    _ = stock()
-    other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
-    given = input.detach()
-    best = [float("inf")] * 2
-    begun = time.perf_counter()
-    for number in range(MOST_ROUNDS):
-        for which, run in enumerate((engine, stock)):
-            _ = other.max(), given.sum()
-            before = time.perf_counter()
-            _ = run()
-            best[which] = min(best[which], time.perf_counter() - before)
-        clear = max(best) > CLEAR * min(best)
-        if number + 1 >= LEAST_ROUNDS and (clear or time.perf_counter() - begun > LONG):
-            break
-    return Times(*best)
+    """Run both in turn, and take the least time of each."""
+    return Times(*ways.race((engine, stock), input))
 
 
 def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
     """A call, with its derivatives where gradients are on, on tensors that lead nowhere else."""
     if not is_grad_enabled():
-        return lambda: call(*tensors)
+        return lambda: _measuring(call, *tensors)
     alone = [None if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors]
     wanted = [one for one in alone if one is not None and one.requires_grad]
 
     def run() -> None:
-        y = call(*alone)
+        y = _measuring(call, *alone)
         if wanted:
-            _ = torch.autograd.grad(y, wanted, y.detach())
+            with Faces(measured=True, trying=True):
+                _ = torch.autograd.grad(y, wanted, y.detach())
 
     return run
+
+
+def _measuring(call: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+    with Faces(measured=True, trying=True):
+        return call(*tensors)
 
 
 def _positional(run: Function, rest: tuple[Any, ...], words: dict[str, Any], *tensors: Tensor | None) -> Tensor:
@@ -318,15 +302,3 @@ def _kind_of(module: Any) -> Hashable:
     names = [name for name in module.__dict__ if name[:1] != "_" and name != "training"]
     words = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], plain))
     return getattr(module.__class__, "original", module.__class__), words
-
-
-def _step(size: int) -> int:
-    """A number for all sizes within a fifth of each other; small ones have their own.
-
-    >>> _step(3), _step(8), _step(9), _step(100) == _step(102), _step(100) == _step(200)
-    (3, 8, 16, True, False)
-    """
-    if size <= 2 * STEPS:
-        return size
-    bits = size.bit_length() - 1
-    return STEPS * bits + (size * STEPS >> bits)

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode, has_torch_function_variadic
 from torch.utils._device import DeviceContext
 
 from backstride.torch import fallback, kernels
+from backstride.torch.faces import ways
 from backstride.torch.kernels import FORMATS, keeps_channels_last
 from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, met_shape
 
@@ -77,7 +78,7 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
     def forward(
         ctx: Any, run: Run | None, slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers
     ) -> Tensor:
-        ctx.slot, ctx.integers = slot, integers
+        ctx.slot, ctx.integers, ctx.measured = slot, integers, ways.are_measured()
         ctx.save_for_backward(a, b)
         ctx.save_for_forward(a, b)
         return compute(slot, a, b, bias, integers, remember=False) if run is None else run(a, b, bias)
@@ -95,7 +96,8 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
                 continue
             tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
             one, two = (tensors[name] for name in INPUTS[slot])
-            found.append(apply(slot, one, two, None, ctx.integers, remember=False))
+            with ways.Faces(measured=ctx.measured):
+                found.append(apply(slot, one, two, None, ctx.integers, remember=False))
         bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
         return None, None, *found, bias, None
 

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from backstride.torch import measured
 from backstride.torch.convolutions import Convolution, in_tiles, is_inference
+from backstride.torch.faces.ways import Faces
 from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import (
     activation_of,
@@ -115,7 +116,10 @@ class Layer(Swapped, OnEngine):
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
         """The layer with another weight and bias."""
-        return self.computed(input, weight, bias, None, output_size)
+        if torch.compiler.is_compiling():
+            return self.computed(input, weight, bias, None, output_size)
+        with Faces(measured=self.backstride_measured):
+            return self.computed(input, weight, bias, None, output_size)
 
     def by_stock(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
         """The same by PyTorch's function, with the sizes that its module finds."""
@@ -144,7 +148,10 @@ class Measured(Swapped):
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with another weight and bias."""
         parent: Any = super()
-        return parent._conv_forward(input, weight, bias)
+        if torch.compiler.is_compiling():
+            return parent._conv_forward(input, weight, bias)
+        with Faces(measured=self.backstride_measured):
+            return parent._conv_forward(input, weight, bias)
 
     def by_stock(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The same as PyTorch has it."""

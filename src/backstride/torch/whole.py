@@ -21,6 +21,7 @@ from torch.compiler import is_compiling, is_exporting
 from torch.nn.utils import parametrize
 
 from backstride.torch import measured
+from backstride.torch.faces import ways
 from backstride.torch.modules import OnEngine
 from backstride.torch.swapping import Chain, Learner, Ordinary, Stock, Swapped, class_with, mixins_of, swapped_class
 
@@ -216,9 +217,9 @@ def _following(base: type[nn.Module]) -> type[nn.Module]:
 def _quickest(seconds: tuple[list[float], list[float]], saved: float) -> int | None:
     """The quicker of two ways, 0 for the engine's; None while that is not clear."""
     engine, stock = seconds
-    if len(engine) == 1 and saved > (measured.CLEAR - 1) * engine[0]:
+    if len(engine) == 1 and saved > (ways.CLEAR - 1) * engine[0]:
         return 0
-    long = max((*engine, *stock)) > measured.LONG
+    long = max((*engine, *stock)) > ways.LONG
     if min(len(engine), len(stock)) < (1 if long else 1 + ROUNDS):
         return None
     best = [min(found if long else found[1:]) for found in seconds]

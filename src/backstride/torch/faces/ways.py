@@ -1,0 +1,112 @@
+"""Which of three ways computes a face whose weight changes from call to call: by the rules, or by what was measured.
+
+The engine, PyTorch's own kernel, and a product with the weight as it lies (`columns.py`) each are the fastest one
+somewhere, and seldom for all three faces of a layer. Layers of an accelerated model time them, face by face, in the
+first step of training on a new kind of shape (`measured.py` opens and closes `Faces`); all others follow `choice.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, get_num_threads
+
+from backstride.machine import caches
+from backstride.torch.choice import engine_is_faster
+from backstride.torch.faces import columns
+from backstride.torch.shapes import Integers, Slot
+
+Way: TypeAlias = Literal["engine", "stock", "columns"]
+Run: TypeAlias = Callable[[], Any]
+LEAST_ROUNDS, MOST_ROUNDS = 2, 7
+CLEAR = 1.25  # times so far apart need no further round
+LONG = 0.25  # seconds after which no further round begins
+STEPS = 4  # kinds of sizes between a number and its double
+
+_found: dict[Hashable, Way] = {}
+_state = threading.local()
+
+
+class Faces:
+    """While it is open, faces go the way measured for their kind, or else not; with `trying`, it is measured."""
+
+    def __init__(self, *, measured: bool, trying: bool = False) -> None:
+        self.measured, self.trying = measured, trying
+
+    def __enter__(self) -> None:
+        self.before = _state_now()
+        _state.now = self.measured, self.trying or self.before[1]
+
+    def __exit__(self, *error: object) -> None:
+        _ = error
+        _state.now = self.before
+
+
+def are_measured() -> bool:
+    """Whether faces go the measured way at present."""
+    return _state_now()[0]
+
+
+def _state_now() -> tuple[bool, bool]:
+    return getattr(_state, "now", (False, False))
+
+
+def way_of(
+    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Run], *, last: bool, rule: Way | None = None
+) -> Way:
+    """The way of a face, of those that `runs` has: as measured for all shapes of its kind, or by a rule."""
+    measured, trying = _state_now()
+    if measured and not torch.are_deterministic_algorithms_enabled():
+        formats = a.is_contiguous(), b.is_contiguous(), last, a.dtype, get_num_threads()
+        key = (slot, *map(step_of, a.shape), *map(step_of, b.shape), integers, formats)
+        found = _found.get(key)
+        if found is None and trying:
+            names = list(runs)
+            seconds = race(list(runs.values()), a)
+            found = _found[key] = names[seconds.index(min(seconds))]
+        if found is not None:
+            return found
+    if rule is not None:
+        return rule
+    if "columns" in runs and columns.pays(slot, a, b, integers):
+        return "columns"
+    return "engine" if engine_is_faster(slot, a, b, integers, last=last) else "stock"
+
+
+def race(runs: Sequence[Run], input: Tensor) -> list[float]:
+    """Seconds of each: run in turn, the least time of each, as what disturbs a run makes it longer, never shorter.
+
+    The input is in the caches, as what was computed last is, and nothing else.
+    """
+    for run in runs:
+        _ = run()  # packs
+    other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
+    given = input.detach()
+    best = [float("inf")] * len(runs)
+    begun = time.perf_counter()
+    for number in range(MOST_ROUNDS):
+        for which, run in enumerate(runs):
+            _ = other.max(), given.sum()
+            before = time.perf_counter()
+            _ = run()
+            best[which] = min(best[which], time.perf_counter() - before)
+        first, second = sorted(best)[:2]
+        if number + 1 >= LEAST_ROUNDS and (second > CLEAR * first or time.perf_counter() - begun > LONG):
+            break
+    return best
+
+
+def step_of(size: int) -> int:
+    """A number for all sizes within a fifth of each other; small ones have their own.
+
+    >>> step_of(3), step_of(8), step_of(9), step_of(100) == step_of(102), step_of(100) == step_of(200)
+    (3, 8, 16, True, False)
+    """
+    if size <= 2 * STEPS:
+        return size
+    bits = size.bit_length() - 1
+    return STEPS * bits + (size * STEPS >> bits)
