@@ -88,8 +88,8 @@ def accelerate(
 
     Which is faster depends on the processor and on the sizes. So the first call of a layer on a new kind of sizes,
     dtype, memory format and number of threads times both ways, the engine's and PyTorch's, and the layer keeps the
-    faster one; that call takes as long as some ten. In inference, where that saves little, the outermost module
-    compares whole calls with the engine and without, which take turns. `example`, an input or a tuple of arguments,
+    faster one; that call takes as long as some ten. In inference, the outermost module then compares
+    whole calls with the engine and without, which take turns. `example`, an input or a tuple of arguments,
     has this done at once: the model is run on it in evaluation, layers of a model in training are timed with their
     derivatives, too, and what the engine does not make faster gets its class back. The report says both times.
     `measure=False`, and `torch.use_deterministic_algorithms(True)`, leave the choice to

@@ -1,4 +1,4 @@
-"""Which modules call PyTorch's functions in code of their own.
+"""Which modules call PyTorch's functions in code of their own, and the mode in which these are ours.
 
 Their code is read, not run: the names in the functions of the class, and in the functions that these name.
 A trace would fix what depends on data, on `self.training` and on other state; reading does not.
@@ -6,14 +6,23 @@ A trace would fix what depends on data, on `self.training` and on other state; r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from backstride.torch.swapping import ROUTES
+from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from backstride.torch.measured import stock_function_is_faster
+from backstride.torch.operators import Quiet
 
+ROUTES: dict[Any, Callable[..., Tensor]] = {
+    torch.conv_transpose1d: conv_transpose1d,
+    torch.conv_transpose2d: conv_transpose2d,
+    torch.conv_transpose3d: conv_transpose3d,
+}
 NAMES = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 FOREIGN = ("torch", "backstride")
 
@@ -60,3 +69,23 @@ def _is_route(value: Any) -> bool:
 
 def _is_foreign(module: str) -> bool:
     return module.partition(".")[0] in FOREIGN
+
+
+class Route(Quiet):
+    """Where it is active, PyTorch's three functions are ours."""
+
+    def __init__(self, *, winograd: bool = True, measured: bool = True) -> None:
+        super().__init__()
+        self.words: dict[str, Any] = {} if winograd else {"winograd": False}
+        self.measured = measured
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        _ = types
+        words: dict[str, Any] = kwargs or {}
+        if func not in ROUTES:
+            return func(*args, **words)
+        engine = partial(ROUTES[func], **self.words)
+        slow = (
+            self.measured and not torch.compiler.is_compiling() and stock_function_is_faster(engine, func, args, words)
+        )
+        return func(*args, **words) if slow else engine(*args, **words)

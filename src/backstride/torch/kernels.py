@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backstride.engine import VARIABLE, select
+from backstride.engine import VARIABLE, forced, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch import fallback, onednn
@@ -32,6 +33,31 @@ native: Any = importlib.import_module("backstride.native")
 from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 AFTER_ROUNDING = ("", "relu", "relu6")  # give the same before and after a result is rounded
 FORMATS = columns.FORMATS
+
+
+class Launch(NamedTuple):
+    """How a kernel runs: the options of its packed weight, and what computes from input, packed weight and bias."""
+
+    options: Options
+    finish: Callable[[Tensor, Any, Tensor | None], Tensor]
+
+
+class Told(NamedTuple):
+    """A run of a kernel: how, on what, and what came of it."""
+
+    run: Launch
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    result: Tensor
+
+    def is_all(self, input: Tensor, weight: Tensor, bias: Tensor | None, result: Tensor) -> bool:
+        """Whether it is the whole of a call with this input, weight, bias and result."""
+        pairs = (self.input, input), (self.weight, weight), (self.bias, bias), (self.result, result)
+        return all(one is other for one, other in pairs)
+
+
+_asking = threading.local()
 
 
 def takes(tensor: Tensor) -> bool:
@@ -53,7 +79,7 @@ def conv_transpose(
     implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
-        stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not os.environ.get(VARIABLE)
+        stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not forced()
         stays = stays and not bfloat16_pays(x, weight, integers, last)
         ordered = onednn.conv_transpose(x, weight, bias, integers) if stays and remember else None
         if ordered is not None:
@@ -73,18 +99,50 @@ def conv_transpose(
             rest = bias, activation, call
             return _computed("y", x, weight, integers, runs, last=last, rule="stock" if stays else None)
         ready = make(weight, options, pack, remember=not once)
-    return _up(implementation, x, ready, bias, activation, call)
+    return _tell(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
 
 
 def _computed(
-    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Run], *, last: bool, rule: Way | None = None
+    slot: Slot,
+    a: Tensor,
+    b: Tensor,
+    integers: Integers,
+    runs: dict[Way, Run],
+    *,
+    last: bool,
+    rule: Way | None = None,
 ) -> Tensor:
     """A face that packs its weight anew, by the engine where that is forced, or else by the fastest way."""
-    if os.environ.get(VARIABLE):
+    if forced():
         return runs["engine"]()
     if not columns.takes(slot, a, b, integers):
         del runs["columns"]
     return runs[way_of(slot, a, b, integers, runs, last=last, rule=rule)]()
+
+
+def _finish(
+    implementation: Implementation, activation: str, call: Call, x: Tensor, ready: Any, bias: Tensor | None
+) -> Tensor:
+    return _up(implementation, x, ready, bias, activation, call)
+
+
+def _tell(x: Tensor, weight: Tensor, bias: Tensor | None, run: Launch, ready: Any) -> Tensor:
+    """Run a kernel, and tell who asks in this thread."""
+    result = run.finish(x, ready, bias)
+    asked: list[Told] | None = getattr(_asking, "runs", None)
+    if asked is not None:
+        asked.append(Told(run, x, weight, bias, result))
+    return result
+
+
+def told(call: Callable[[], Tensor]) -> tuple[Tensor, list[Told]]:
+    """The result of a call, and the runs of kernels with packed weights that it took."""
+    runs: list[Told] = []
+    _asking.runs = runs
+    try:
+        return call(), runs
+    finally:
+        _asking.runs = None
 
 
 def _up(
@@ -124,13 +182,12 @@ def convolution(
         if changes(weight):
             return None
         ready = make(weight, options, _packer(implementation, options), remember=True)
-    offset = None if bias is None else array_of(bias.contiguous())
-    return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, activation or None, call), last)
+    return _tell(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
 
 
 def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
     """What computes on a tensor, and what a packed form of its weight depends on."""
-    implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
+    implementation = _implementation(x.dtype, os.environ.get(VARIABLE) if forced() else None)
     stride, _, dilation, groups, winograd = integers
     options = Options(implementation.name, data_format, stride, dilation, groups, winograd=winograd)
     return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options

@@ -12,7 +12,6 @@ Nothing is measured where results must not depend on time: under `torch.use_dete
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled, nn
 from torch.compiler import is_compiling
 
-from backstride.engine import VARIABLE
+from backstride.engine import forced
 from backstride.torch.faces import ways
 from backstride.torch.faces.ways import Faces, Run, step_of
 from backstride.torch.fusion import has_kept_weight, stable_weight
@@ -35,6 +34,7 @@ MOST_KNOWN = 1024  # sizes of one module
 JOINED = "joined"
 MEASURED = "backstride_measured"  # where a module keeps whether it is timed
 KNOWN = "backstride_times"  # and these
+READY = "backstride_ready"  # what it goes to without looking up
 TURNS = "backstride_turns"  # and what is not settled yet
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
@@ -210,7 +210,7 @@ def decisive(module: nn.Module) -> list[Times]:
 
 def forget(module: nn.Module) -> None:
     """Measure a module anew."""
-    for name in (KNOWN, TURNS):
+    for name in (KNOWN, TURNS, READY):
         _ = module.__dict__.pop(name, None)
 
 
@@ -219,7 +219,7 @@ def may_measure(*tensors: Tensor | None) -> bool:
 
     Activation checkpointing counts what calls save for their derivatives, so hooks of saved tensors watch, too.
     """
-    if torch.are_deterministic_algorithms_enabled() or os.environ.get(VARIABLE) or not unwatched():
+    if torch.are_deterministic_algorithms_enabled() or forced() or not unwatched():
         return False
     if C._autograd._top_saved_tensors_default_hooks(True) is not None:
         return False
@@ -282,7 +282,7 @@ def _positional(run: Function, rest: tuple[Any, ...], words: dict[str, Any], *te
 
 def _is_stock(times: Times | None) -> bool:
     """Whether PyTorch's own kernel was the faster one, and no implementation is forced since."""
-    return times is not None and not times.engine_is_faster and not os.environ.get(VARIABLE)
+    return times is not None and not times.engine_is_faster and not forced()
 
 
 def _one_by_one(modules: list[Any], value: Any) -> Any:

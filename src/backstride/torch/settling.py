@@ -38,7 +38,7 @@ class Evaluation:
 
 def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     """Time every layer on what an example brings it, and the whole; in training, with the derivatives, too."""
-    training = model.training
+    layers = [module for module in model.modules() if isinstance(module, Layer | Measured)] if model.training else []
     random = cast("Any", torch.random)
     with random.fork_rng(devices=[]):
         with Evaluation(model):
@@ -47,10 +47,14 @@ def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
                 _ = model(*arguments)
                 if not (routed or (isinstance(model, Whole) and calls_of(model).turns)):
                     break
-            calls = _inputs(model, arguments) if training else []
+            given = _inputs(model, layers, arguments) if layers else []
+        if isinstance(model, Whole):
+            calls_of(model).put(calls_of(model).engaged)
         with torch.enable_grad():
-            for layer, given in calls:
-                _ = layer.forward(given.detach().requires_grad_())  # past the hooks, which belong to the model's calls
+            for layer, brought in given:
+                _ = layer.forward(
+                    brought.detach().requires_grad_()
+                )  # past the hooks, which belong to the model's calls
 
 
 def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
@@ -92,16 +96,14 @@ def settled_row(row: Row, module: nn.Module) -> Row:
     return dataclasses.replace(row, remark=f"{row.remark}{part}; {engine}, PyTorch's own {stock}")
 
 
-def _inputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[tuple[Any, Tensor]]:
+def _inputs(model: nn.Module, layers: list[Any], arguments: tuple[Any, ...]) -> list[tuple[Any, Tensor]]:
     """Each layer with each of its inputs."""
     found: list[tuple[Any, Tensor]] = []
 
     def note(module: nn.Module, given: tuple[Any, ...]) -> None:
         found.extend((module, one.clone()) for one in given[:1] if isinstance(one, Tensor))
 
-    handles = [
-        module.register_forward_pre_hook(note) for module in model.modules() if isinstance(module, Layer | Measured)
-    ]
+    handles = [module.register_forward_pre_hook(note) for module in layers]
     try:
         _ = model(*arguments)
     finally:

@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from backstride.torch import measured
 from backstride.torch.convolutions import Convolution, in_tiles, is_inference
+from backstride.torch.discovery import Route
 from backstride.torch.faces.ways import Faces
-from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.fusion import (
     activation_of,
     can_fold,
@@ -37,19 +38,13 @@ from backstride.torch.measured import (
     MEASURED,
     parts_are_faster,
     prefers_stock,
-    stock_function_is_faster,
     stock_is_faster,
 )
-from backstride.torch.modules import OnEngine
-from backstride.torch.operators import Quiet, is_in_onnx_export, is_overridden, is_plain, unwatched
+from backstride.torch.modules import OnEngine, again, first
+from backstride.torch.operators import is_in_onnx_export, is_overridden, is_plain, unwatched
 from backstride.torch.prepacked import Prepacked
 from backstride.torch.training import Trained
 
-ROUTES: dict[Any, Callable[..., Tensor]] = {
-    torch.conv_transpose1d: conv_transpose1d,
-    torch.conv_transpose2d: conv_transpose2d,
-    torch.conv_transpose3d: conv_transpose3d,
-}
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {
@@ -86,7 +81,11 @@ class Swapped:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)
-        state = {name: value for name, value in reduced[2].items() if name not in (measured.KNOWN, measured.TURNS)}
+        state = {
+            name: value
+            for name, value in reduced[2].items()
+            if name not in (measured.KNOWN, measured.TURNS, measured.READY)
+        }
         return (_rebuild, (type(self).backstride_class, *type(self).backstride_mixins), state, *reduced[3:])
 
     def __prepare_scriptable__(self) -> nn.Module:
@@ -101,18 +100,23 @@ class Layer(Swapped, OnEngine):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
-        own: Any = self
-        if output_size is None and prefers_stock(own, input):
-            if own._parameters.get("weight") is not None:
-                return own.backstride_class.forward(self, input)
-            return self.by_stock(input, stable_weight(self), own.bias)
+        short = output_size is None and not is_compiling()
+        result = again(self, input) if short else None
+        return self._looked_up(input, output_size, short=short) if result is None else result
+
+    def _looked_up(self: Any, input: Tensor, output_size: Sequence[int] | None, *, short: bool) -> Tensor:
+        if output_size is None and prefers_stock(self, input):
+            if self._parameters.get("weight") is not None:
+                return self.backstride_class.forward(self, input)
+            return self.by_stock(input, stable_weight(self), self.bias)
         if _is_pytorchs(self, input):
             parent: Any = super(OnEngine, self)
             return parent.forward(input, output_size)
-        weight, bias = stable_weight(self), own.bias
+        weight, bias = stable_weight(self), self.bias
         if stock_is_faster(self, input, weight, bias, output_size):
             return self.by_stock(input, weight, bias, output_size)
-        return self.by_engine(input, weight, bias, output_size)
+        run = partial(self.by_engine, input, weight, bias, output_size)
+        return first(self, input, weight, bias, run) if short else run()
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
         """The layer with another weight and bias."""
@@ -140,10 +144,14 @@ class Measured(Swapped):
         return self._conv_forward(input, stable_weight(self) if weight is None else weight, self.bias)
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not is_compiling() and (result := again(self, input, weight)) is not None:
+            return result
         asked = self.in_inference or torch.is_grad_enabled()
         if asked and stock_is_faster(self, input, weight, bias):
             return self.backstride_class._conv_forward(self, input, weight, bias)
-        return self.by_engine(input, weight, bias)
+        if is_compiling():
+            return self.by_engine(input, weight, bias)
+        return first(self, input, weight, bias, partial(self.by_engine, input, weight, bias))
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with another weight and bias."""
@@ -219,26 +227,6 @@ class Routed(Swapped):
                 return parent.forward(*arguments, **words)
 
         return measured.routed(self, arguments, run)
-
-
-class Route(Quiet):
-    """Where it is active, PyTorch's three functions are ours."""
-
-    def __init__(self, *, winograd: bool = True, measured: bool = True) -> None:
-        super().__init__()
-        self.words: dict[str, Any] = {} if winograd else {"winograd": False}
-        self.measured = measured
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        _ = types
-        words: dict[str, Any] = kwargs or {}
-        if func not in ROUTES:
-            return func(*args, **words)
-        engine = partial(ROUTES[func], **self.words)
-        slow = (
-            self.measured and not torch.compiler.is_compiling() and stock_function_is_faster(engine, func, args, words)
-        )
-        return func(*args, **words) if slow else engine(*args, **words)
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:

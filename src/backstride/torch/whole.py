@@ -3,8 +3,8 @@
 A layer alone is not what it is among others: its data comes from other caches, and what looks after it costs time, too,
 where it stays PyTorch's. So the outermost module watches the calls of the whole. In inference, once the layers are
 timed for a kind of call, those that the engine does not make faster have their own classes back, and cost nothing.
-Where the rest does not save much, the next calls take turns with and without it, and the quicker way stays. A call of
-another kind, or with gradients, finds the classes that it needs: they are exchanged when the kind of call changes.
+The next calls take turns with and without the rest, and the quicker way stays. A call of another
+kind, or with gradients, finds the classes that it needs: they are exchanged when the kind of call changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from backstride.torch.swapping import Chain, Learner, Ordinary, Stock, Swapped, 
 
 ASSUMED: Any = cast("Any", torch.compiler).assume_constant_result
 STATE = "backstride_calls"  # where the outermost module keeps its state
-ROUNDS = 3  # turns of each way that are compared, after one that is not
+ROUNDS = 3  # turns of each way that are compared where the first ones are close to each other
+WINS = 0.97  # of the time without the engine, or it goes
 PLAIN = (int, bool, str, type(None))
 Choice = tuple[bool, ...]
 Run = Callable[[], Any]
@@ -95,7 +96,7 @@ class Calls:
         result = self.run(self.stock if which else turns.best, forward)
         if alone:
             turns.seconds[which].append(time.perf_counter() - before)
-            quickest = _quickest(turns.seconds, self._saved(turns.best))
+            quickest = _quickest(*turns.seconds)
             if quickest is not None:
                 self.seconds = None if not quickest else cast("Any", tuple(map(min, turns.seconds)))
                 self._settle(key, (turns.best, self.stock)[quickest])
@@ -132,12 +133,6 @@ class Calls:
     def _best(self) -> Choice:
         """Whether each module has something to do that is faster so."""
         return tuple(_is_faster(module, engaged) for module, engaged, _ in self.kinds)
-
-    def _saved(self, choice: Choice) -> float:
-        """The seconds that the engine saves, as far as its layers were timed alone."""
-        pairs = zip(self.kinds, choice, strict=True)
-        times = [one for (module, _, _), chosen in pairs if chosen for one in measured.decisive(module)]
-        return sum(max(one.stock - one.engine, 0.0) for one in times)
 
 
 class Whole(Swapped):
@@ -214,16 +209,13 @@ def _following(base: type[nn.Module]) -> type[nn.Module]:
     )
 
 
-def _quickest(seconds: tuple[list[float], list[float]], saved: float) -> int | None:
-    """The quicker of two ways, 0 for the engine's; None while that is not clear."""
-    engine, stock = seconds
-    if len(engine) == 1 and saved > (ways.CLEAR - 1) * engine[0]:
-        return 0
-    long = max((*engine, *stock)) > ways.LONG
-    if min(len(engine), len(stock)) < (1 if long else 1 + ROUNDS):
+def _quickest(engine: list[float], stock: list[float]) -> int | None:
+    """The quicker of two ways, 0 for the engine's, which must save something; None while that is not clear."""
+    if not stock or (len(stock) == 1 and engine[0] < ways.LONG):
         return None
-    best = [min(found if long else found[1:]) for found in seconds]
-    return int(best[1] <= best[0])
+    one, other = (min(seconds[1:] or seconds) for seconds in (engine, stock))
+    clear = len(stock) in (1, 1 + ROUNDS) or max(one, other) > ways.CLEAR * min(one, other)
+    return int(one > WINS * other) if clear else None
 
 
 def _is_faster(module: nn.Module, engaged: type[nn.Module]) -> bool:
