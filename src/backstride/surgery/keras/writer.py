@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.geometry import span
 from backstride.surgery.keras.calls import Call, Ref, restored
 from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
 from backstride.surgery.keras.operations import labelled, nodes_of, softmax_name
@@ -173,7 +174,7 @@ class Writer:
                 return self._copy(call, {"axis": -1})(source)
             case "some":
                 first, count, apart = step.cuts[0]
-                return source[..., first : first + (count - 1) * apart + 1 : apart]
+                return source[..., first : first + span(count, apart) : apart]
             case "pad" if node.kind == "slice":
                 window = self._window(step)
                 return keras.layers.MaxPooling2D(1, window.strides, name=call.name)(_less(source, window, call.name))

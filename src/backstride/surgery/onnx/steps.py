@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from backstride.geometry import span
 from backstride.surgery.model.graph import Node, Window
 from backstride.surgery.onnx.builder import Builder
 
@@ -53,7 +54,7 @@ def dilated_mean(  # noqa: PLR0917  what a pooling is made of
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:
     """Some cells or channels of a map, counted from its end."""
     cuts = [(1, *step.cuts[0])] if step.kind == "some" else []
-    rows = [(axis, first, first + (count - 1) * apart + 1, apart) for axis, first, count, apart in cuts]
+    rows = [(axis, first, first + span(count, apart), apart) for axis, first, count, apart in cuts]
     if step.window is not None:
         pairs = zip(step.window.padding, step.window.strides, strict=True)
         rows = [(axis, -before, after or END, apart) for axis, ((before, after), apart) in enumerate(pairs, 2)]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from backstride.geometry import span
 from backstride.surgery.model.graph import Cut, Node, Window
 from backstride.surgery.model.values import Kept, Outcome, Replaced, Value
 from backstride.surgery.rewriting.rule import (
@@ -193,7 +194,7 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
     ends: list[tuple[int, Cut]] = [(cells, taken.get(of, (0, cells, 1))) for of, cells in _positions(value)]
     size = tuple(count for _, (_, count, _) in ends)
     if any(cut != (0, cells, 1) for cells, cut in ends):
-        pads = tuple((-first, first + (count - 1) * step + 1 - cells) for cells, (first, count, step) in ends)
+        pads = tuple((-first, first + span(count, step) - cells) for cells, (first, count, step) in ends)
         window = Window((1,) * len(size), tuple(step for _, (_, _, step) in ends), pads, (1,) * len(size))
         steps += (replace(plain(node, "pad"), window=window, shape=(value.channels, *size)),)
     if "c" in taken:

@@ -108,7 +108,7 @@ def dense_map(  # noqa: PLR0917  what a convolution takes
 
 def some_channels(maps: torch.Tensor, first: int, count: int, step: int) -> torch.Tensor:
     """So many channels of maps from the first on, `step` apart."""
-    return maps[:, first : first + (count - 1) * step + 1 : step]
+    return maps[:, first : first + span(count, step) : step]
 
 
 def unshuffled(maps: torch.Tensor, factor: int) -> torch.Tensor:
