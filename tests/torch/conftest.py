@@ -20,5 +20,5 @@ def chosen_by_rules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     node: Any = request.node
     if not node.path.stem.startswith("test_measured"):
         _ = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
-        measured: Any = importlib.import_module("backstride.torch.measured")
+        measured: Any = importlib.import_module("backstride.torch.layers.measured")
         monkeypatch.setattr(measured, "may_measure", never)

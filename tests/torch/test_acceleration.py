@@ -16,8 +16,8 @@ parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations
 functional: Any = torch.nn.functional
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-swapping: Any = importlib.import_module("backstride.torch.swapping")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+swapping: Any = importlib.import_module("backstride.torch.acceleration.swapping")
 renamed = torch.nn.functional.conv_transpose2d
 
 

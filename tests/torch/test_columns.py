@@ -10,11 +10,11 @@ import pytest
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 bt: Any = importlib.import_module("backstride.torch")
-columns: Any = importlib.import_module("backstride.torch.faces.columns")
-fallback: Any = importlib.import_module("backstride.torch.fallback")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-ways: Any = importlib.import_module("backstride.torch.faces.ways")
-Integers: Any = importlib.import_module("backstride.torch.shapes").Integers
+columns: Any = importlib.import_module("backstride.torch.operator.columns")
+fallback: Any = importlib.import_module("backstride.torch.operator.fallback")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+ways: Any = importlib.import_module("backstride.torch.operator.ways")
+Integers: Any = importlib.import_module("backstride.torch.operator.shapes").Integers
 
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any]] = {
     "1-D": ((2, 7, 5), (4,), Integers((2,), (1, 1), (1,), 1)),

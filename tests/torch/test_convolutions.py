@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-onednn: Any = importlib.import_module("backstride.torch.onednn")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
+onednn: Any = importlib.import_module("backstride.torch.operator.onednn")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
 FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
 KINDS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 

@@ -12,7 +12,7 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
 fake: Any = importlib.import_module("torch._subclasses.fake_tensor")
 scripted = pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
 WORDS: list[dict[str, Any]] = [

@@ -19,7 +19,7 @@ from torch_calls import OURS, TorchCall, compare, torch_calls  # noqa: E402
 
 functional: Any = torch.nn.functional
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
 
 
 @settings(max_examples=300)

@@ -10,7 +10,7 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-fusion: Any = importlib.import_module("backstride.torch.fusion")
+fusion: Any = importlib.import_module("backstride.torch.operator.fusion")
 fuse_conv_bn_weights: Any = importlib.import_module("torch.nn.utils.fusion").fuse_conv_bn_weights
 
 

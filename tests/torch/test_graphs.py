@@ -12,9 +12,9 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-graphs: Any = importlib.import_module("backstride.torch.graphs")
+graphs: Any = importlib.import_module("backstride.torch.operator.graphs")
 native: Any = importlib.import_module("backstride.native")
-packing: Any = importlib.import_module("backstride.torch.packing")
+packing: Any = importlib.import_module("backstride.torch.operator.packing")
 CHANGES: Any = importlib.import_module("torch_changes").CHANGES
 
 TOLERANCE = 1e-5  # of the largest value

@@ -15,10 +15,10 @@ torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyT
 functional: Any = torch.nn.functional
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-choice: Any = importlib.import_module("backstride.torch.choice")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-onednn: Any = importlib.import_module("backstride.torch.onednn")
-shapes: Any = importlib.import_module("backstride.torch.shapes")
+choice: Any = importlib.import_module("backstride.torch.operator.policy")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+onednn: Any = importlib.import_module("backstride.torch.operator.onednn")
+shapes: Any = importlib.import_module("backstride.torch.operator.shapes")
 native: Any = importlib.import_module("backstride.native")
 calls: Any = importlib.import_module("torch_calls")
 

@@ -21,11 +21,11 @@ parametrizations: Any = importlib.import_module("torch.nn.utils.parametrizations
 WEIGHT_NORM: Any = importlib.import_module("torch.nn.utils.weight_norm").WeightNorm
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-measured: Any = importlib.import_module("backstride.torch.measured")
-packing: Any = importlib.import_module("backstride.torch.packing")
-swapping: Any = importlib.import_module("backstride.torch.swapping")
+measured: Any = importlib.import_module("backstride.torch.layers.measured")
+packing: Any = importlib.import_module("backstride.torch.operator.packing")
+swapping: Any = importlib.import_module("backstride.torch.acceleration.swapping")
 native: Any = importlib.import_module("backstride.native")
-whole: Any = importlib.import_module("backstride.torch.whole")
+whole: Any = importlib.import_module("backstride.torch.acceleration.whole")
 
 LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "transposed 1-D": (lambda: nn.ConvTranspose1d(24, 16, 4, 2, 1), (2, 24, 50)),

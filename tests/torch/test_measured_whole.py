@@ -18,9 +18,9 @@ from backstride.engine import VARIABLE
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-measured: Any = importlib.import_module("backstride.torch.measured")
-swapping: Any = importlib.import_module("backstride.torch.swapping")
-whole: Any = importlib.import_module("backstride.torch.whole")
+measured: Any = importlib.import_module("backstride.torch.layers.measured")
+swapping: Any = importlib.import_module("backstride.torch.acceleration.swapping")
+whole: Any = importlib.import_module("backstride.torch.acceleration.whole")
 
 CLEARLY, BARELY, STOCK = measured.Times(1.0, 9.0), measured.Times(1.0, 1.0 + 1e-9), measured.Times(2.0, 1.0)
 X = torch.randn(1, 8, 6, 6)

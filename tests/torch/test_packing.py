@@ -13,8 +13,8 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-packing: Any = importlib.import_module("backstride.torch.packing")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+packing: Any = importlib.import_module("backstride.torch.operator.packing")
 CHANGES: Any = importlib.import_module("torch_changes").CHANGES
 
 SIZES = [(4, 6, 3), (64, 48, 4)]  # below and above the size whose pages are watched

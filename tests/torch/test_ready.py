@@ -14,8 +14,8 @@ from backstride.engine import VARIABLE
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-ready: Any = importlib.import_module("backstride.torch.measured")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+ready: Any = importlib.import_module("backstride.torch.layers.measured")
 norm: Any = importlib.import_module("torch.nn.utils.parametrizations").weight_norm
 
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {

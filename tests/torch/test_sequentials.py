@@ -15,8 +15,8 @@ nn: Any = torch.nn
 functional: Any = torch.nn.functional
 parametrize: Any = importlib.import_module("torch.nn.utils.parametrize")
 bt: Any = importlib.import_module("backstride.torch")
-modules: Any = importlib.import_module("backstride.torch.modules")
-convolutions: Any = importlib.import_module("backstride.torch.convolutions")
+modules: Any = importlib.import_module("backstride.torch.layers.modules")
+convolutions: Any = importlib.import_module("backstride.torch.acceleration.convolutions")
 
 
 def transposed() -> Any:

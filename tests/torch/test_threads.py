@@ -15,7 +15,7 @@ import backstride as bs
 from implementations import COMPILED
 
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
-threads: Any = importlib.import_module("backstride.torch.threads")
+threads: Any = importlib.import_module("backstride.torch.operator.threads")
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="this installation is pure Python"),

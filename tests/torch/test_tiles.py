@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-tiles: Any = importlib.import_module("backstride.torch.tiles")
+tiles: Any = importlib.import_module("backstride.torch.operator.tiles")
 native: Any = importlib.import_module("backstride.native")
 functional: Any = nn.functional
 pytestmark = pytest.mark.skipif(native._native is None, reason="only the compiled kernels are given tiles")

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="these are the tests of the PyTorch adapter")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
-kernels: Any = importlib.import_module("backstride.torch.kernels")
-shapes: Any = importlib.import_module("backstride.torch.shapes")
-columns: Any = importlib.import_module("backstride.torch.faces.columns")
-fallback: Any = importlib.import_module("backstride.torch.fallback")
-training: Any = importlib.import_module("backstride.torch.training")
+kernels: Any = importlib.import_module("backstride.torch.operator.kernels")
+shapes: Any = importlib.import_module("backstride.torch.operator.shapes")
+columns: Any = importlib.import_module("backstride.torch.operator.columns")
+fallback: Any = importlib.import_module("backstride.torch.operator.fallback")
+training: Any = importlib.import_module("backstride.torch.acceleration.training")
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 KINDS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backstride.torch.packing import Options, changes, find, is_new, make
-from backstride.torch.shapes import Integers
+from backstride.torch.operator.packing import Options, changes, find, is_new, make
+from backstride.torch.operator.shapes import Integers
 
 ONEDNN: Any = torch.ops.mkldnn
 REORDER: Any = getattr(importlib.import_module("torch._C")._nn, "mkldnn_reorder_conv2d_weight", None)

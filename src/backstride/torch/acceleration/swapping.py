@@ -17,11 +17,19 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from backstride.torch import measured
-from backstride.torch.convolutions import Convolution, in_tiles, is_inference
-from backstride.torch.discovery import Route
-from backstride.torch.faces.ways import Faces
-from backstride.torch.fusion import (
+from backstride.torch.acceleration.convolutions import Convolution, in_tiles, is_inference
+from backstride.torch.acceleration.discovery import Route
+from backstride.torch.acceleration.prepacked import Prepacked
+from backstride.torch.acceleration.training import Trained
+from backstride.torch.layers import measured
+from backstride.torch.layers.measured import (
+    MEASURED,
+    parts_are_faster,
+    prefers_stock,
+    stock_is_faster,
+)
+from backstride.torch.layers.modules import OnEngine, again, first
+from backstride.torch.operator.fusion import (
     activation_of,
     can_fold,
     folded,
@@ -32,18 +40,10 @@ from backstride.torch.fusion import (
     sources_of,
     stable_weight,
 )
-from backstride.torch.graphs import in_graph
-from backstride.torch.kernels import takes
-from backstride.torch.measured import (
-    MEASURED,
-    parts_are_faster,
-    prefers_stock,
-    stock_is_faster,
-)
-from backstride.torch.modules import OnEngine, again, first
-from backstride.torch.operators import is_in_onnx_export, is_overridden, is_plain, unwatched
-from backstride.torch.prepacked import Prepacked
-from backstride.torch.training import Trained
+from backstride.torch.operator.graphs import in_graph
+from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.operators import is_in_onnx_export, is_overridden, is_plain, unwatched
+from backstride.torch.operator.ways import Faces
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, get_num_threads
 
 from backstride.machine import caches
-from backstride.torch.choice import engine_is_faster
-from backstride.torch.faces import columns
-from backstride.torch.shapes import Integers, Slot
+from backstride.torch.operator import columns
+from backstride.torch.operator.policy import engine_is_faster
+from backstride.torch.operator.shapes import Integers, Slot
 
 Way: TypeAlias = Literal["engine", "stock", "columns"]
 Run: TypeAlias = Callable[[], Any]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from backstride.torch.kernels import takes
-from backstride.torch.operators import is_overridden, is_plain
-from backstride.torch.packing import HALF, clear, derived, is_private, keep_private
+from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.operators import is_overridden, is_plain
+from backstride.torch.operator.packing import HALF, clear, derived, is_private, keep_private
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d

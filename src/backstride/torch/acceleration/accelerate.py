@@ -13,17 +13,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
 
-from backstride.torch.convolutions import in_tiles, pays, stays
-from backstride.torch.discovery import calls_functions
-from backstride.torch.kernels import DTYPES, takes
-from backstride.torch.measured import MEASURED
-from backstride.torch.modules import TransposedModule
-from backstride.torch.operators import is_plain
-from backstride.torch.packing import HALF, keep_private, make_public
-from backstride.torch.prepacked import has_large_weight
-from backstride.torch.report import Report, Row
-from backstride.torch.settling import Evaluation, settle, settled_rows
-from backstride.torch.swapping import (
+from backstride.torch.acceleration.convolutions import in_tiles, pays, stays
+from backstride.torch.acceleration.discovery import calls_functions
+from backstride.torch.acceleration.prepacked import has_large_weight
+from backstride.torch.acceleration.report import Report, Row
+from backstride.torch.acceleration.settling import Evaluation, settle, settled_rows
+from backstride.torch.acceleration.swapping import (
     Chain,
     Large,
     Layer,
@@ -38,8 +33,13 @@ from backstride.torch.swapping import (
     swap,
     unswap,
 )
-from backstride.torch.training import Trained, trains
-from backstride.torch.whole import lead, unlead
+from backstride.torch.acceleration.training import Trained, trains
+from backstride.torch.acceleration.whole import lead, unlead
+from backstride.torch.layers.measured import MEASURED
+from backstride.torch.layers.modules import TransposedModule
+from backstride.torch.operator.kernels import DTYPES, takes
+from backstride.torch.operator.operators import is_plain
+from backstride.torch.operator.packing import HALF, keep_private, make_public
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5

@@ -20,10 +20,19 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling, is_exporting
 from torch.nn.utils import parametrize
 
-from backstride.torch import measured
-from backstride.torch.faces import ways
-from backstride.torch.modules import OnEngine
-from backstride.torch.swapping import Chain, Learner, Ordinary, Stock, Swapped, class_with, mixins_of, swapped_class
+from backstride.torch.acceleration.swapping import (
+    Chain,
+    Learner,
+    Ordinary,
+    Stock,
+    Swapped,
+    class_with,
+    mixins_of,
+    swapped_class,
+)
+from backstride.torch.layers import measured
+from backstride.torch.layers.modules import OnEngine
+from backstride.torch.operator import ways
 
 ASSUMED: Any = cast("Any", torch.compiler).assume_constant_result
 STATE = "backstride_calls"  # where the outermost module keeps its state

@@ -8,11 +8,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from backstride.torch import measured
-from backstride.torch.modules import OnEngine
-from backstride.torch.report import Row
-from backstride.torch.swapping import Chain, Layer, Measured, Routed, Swapped, unswap
-from backstride.torch.whole import ROUNDS, Whole, calls_of
+from backstride.torch.acceleration.report import Row
+from backstride.torch.acceleration.swapping import Chain, Layer, Measured, Routed, Swapped, unswap
+from backstride.torch.acceleration.whole import ROUNDS, Whole, calls_of
+from backstride.torch.layers import measured
+from backstride.torch.layers.modules import OnEngine
 
 MOST_CALLS = measured.ALL_TURNS + 2 * (1 + ROUNDS) + 1
 

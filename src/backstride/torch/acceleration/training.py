@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from backstride.torch import graphs, kernels
-from backstride.torch.choice import TILED_CHANNELS
-from backstride.torch.operators import apply, face, is_eager, is_overridden, is_plain
-from backstride.torch.shapes import Integers
+from backstride.torch.operator import graphs, kernels
+from backstride.torch.operator.operators import apply, face, is_eager, is_overridden, is_plain
+from backstride.torch.operator.policy import TILED_CHANNELS
+from backstride.torch.operator.shapes import Integers
 
 KINDS = (nn.Conv2d, nn.Conv3d)
 UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backstride.torch.shapes import Integers, Shape, third_shape
+from backstride.torch.operator.shapes import Integers, Shape, third_shape
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": functional.relu,

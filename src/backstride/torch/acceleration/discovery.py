@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backstride.torch.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from backstride.torch.measured import stock_function_is_faster
-from backstride.torch.operators import Quiet
+from backstride.torch.layers.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from backstride.torch.layers.measured import stock_function_is_faster
+from backstride.torch.operator.operators import Quiet
 
 ROUTES: dict[Any, Callable[..., Tensor]] = {
     torch.conv_transpose1d: conv_transpose1d,

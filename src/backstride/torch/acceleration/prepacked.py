@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backstride.torch import graphs, onednn
-from backstride.torch.convolutions import is_inference
-from backstride.torch.kernels import formed, keeps_channels_last
-from backstride.torch.shapes import Integers
-from backstride.torch.training import Trained, class_of
+from backstride.torch.acceleration.convolutions import is_inference
+from backstride.torch.acceleration.training import Trained, class_of
+from backstride.torch.operator import graphs, onednn
+from backstride.torch.operator.kernels import formed, keeps_channels_last
+from backstride.torch.operator.shapes import Integers
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
 FEW_CELLS = {torch.float32: 512, torch.bfloat16: 4096}

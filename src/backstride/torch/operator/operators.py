@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, has_torch_function_variadic
 from torch.utils._device import DeviceContext
 
-from backstride.torch import fallback, kernels
-from backstride.torch.faces import ways
-from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, met_shape
+from backstride.torch.operator import fallback, kernels, ways
+from backstride.torch.operator.kernels import FORMATS, keeps_channels_last
+from backstride.torch.operator.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, met_shape
 
 C: Any = importlib.import_module("torch._C")
 functions: Any = importlib.import_module("torch.autograd.function")

@@ -20,10 +20,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from backstride.torch import onednn
-from backstride.torch.fallback import activate
-from backstride.torch.packing import HALF, array_of
-from backstride.torch.shapes import Integers, Shape, Slot, third_shape
+from backstride.torch.operator import onednn
+from backstride.torch.operator.fallback import activate
+from backstride.torch.operator.packing import HALF, array_of
+from backstride.torch.operator.shapes import Integers, Shape, Slot, third_shape
 
 LEAST_WEIGHT = 1 << 14  # entries: less is in order at once
 MOST_COLUMNS = 4  # times as many entries as the weight has

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from backstride.torch import graphs, kernels, tiles
-from backstride.torch.fallback import activate
-from backstride.torch.operators import is_overridden, is_plain, unwatched
-from backstride.torch.packing import is_new
-from backstride.torch.shapes import Integers
-from backstride.torch.training import Trained, class_of
+from backstride.torch.acceleration.training import Trained, class_of
+from backstride.torch.operator import graphs, kernels, tiles
+from backstride.torch.operator.fallback import activate
+from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
+from backstride.torch.operator.packing import is_new
+from backstride.torch.operator.shapes import Integers
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WINOGRAD_CHANNELS = {(3, 3): 24}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, is_autocast_enabled, is_grad_enabled, nn
 
 from backstride.engine import forced
-from backstride.torch.functional import (
+from backstride.torch.layers.functional import (
     Ints,
     Padding,
     conv_transpose1d,
@@ -26,12 +26,12 @@ from backstride.torch.functional import (
     conv_transpose3d,
     with_norm,
 )
-from backstride.torch.fusion import stable_weight
-from backstride.torch.kernels import Launch, told
-from backstride.torch.measured import MOST_KNOWN, READY, exact
-from backstride.torch.operators import is_overridden, is_plain, unwatched
-from backstride.torch.options import padding_rules
-from backstride.torch.packing import find
+from backstride.torch.layers.measured import MOST_KNOWN, READY, exact
+from backstride.torch.layers.options import padding_rules
+from backstride.torch.operator.fusion import stable_weight
+from backstride.torch.operator.kernels import Launch, told
+from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
+from backstride.torch.operator.packing import find
 
 KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from backstride.torch import fallback, graphs, kernels
-from backstride.torch.fallback import ACTIVATIONS
-from backstride.torch.operators import C, apply, is_in_onnx_export
-from backstride.torch.options import default_crop, hashable, resolve, target_crop
-from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
+from backstride.torch.layers.options import default_crop, hashable, resolve, target_crop
+from backstride.torch.operator import fallback, graphs, kernels
+from backstride.torch.operator.fallback import ACTIVATIONS
+from backstride.torch.operator.operators import C, apply, is_in_onnx_export
+from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes, checked_shape
 
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]

@@ -22,12 +22,12 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling
 
 from backstride.engine import forced
-from backstride.torch.faces import ways
-from backstride.torch.faces.ways import Faces, Run, step_of
-from backstride.torch.fusion import has_kept_weight, stable_weight
-from backstride.torch.kernels import takes
-from backstride.torch.operators import C, is_overridden, is_plain, unwatched
-from backstride.torch.packing import is_kept
+from backstride.torch.operator import ways
+from backstride.torch.operator.fusion import has_kept_weight, stable_weight
+from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.operators import C, is_overridden, is_plain, unwatched
+from backstride.torch.operator.packing import is_kept
+from backstride.torch.operator.ways import Faces, Run, step_of
 
 ALL_TURNS = 5  # calls of a module's own code until it is settled
 MOST_KNOWN = 1024  # sizes of one module

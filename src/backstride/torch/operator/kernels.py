@@ -20,12 +20,11 @@ from torch import Tensor
 from backstride.engine import VARIABLE, forced, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
-from backstride.torch import fallback, onednn
-from backstride.torch.choice import bfloat16_pays
-from backstride.torch.faces import columns
-from backstride.torch.faces.ways import Run, Way, way_of
-from backstride.torch.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
-from backstride.torch.shapes import Integers, Meeting, Slot, meet
+from backstride.torch.operator import columns, fallback, onednn
+from backstride.torch.operator.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
+from backstride.torch.operator.policy import bfloat16_pays
+from backstride.torch.operator.shapes import Integers, Meeting, Slot, meet
+from backstride.torch.operator.ways import Run, Way, way_of
 
 DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
 """What the engine computes on, and in what."""

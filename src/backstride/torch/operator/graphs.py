@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backstride.torch import fallback, kernels, onednn, tiles
-from backstride.torch.fusion import Sources, folded
-from backstride.torch.kernels import FORMATS, keeps_channels_last
-from backstride.torch.operators import (
+from backstride.torch.operator import fallback, kernels, onednn, tiles
+from backstride.torch.operator.fusion import Sources, folded
+from backstride.torch.operator.kernels import FORMATS, keeps_channels_last
+from backstride.torch.operator.operators import (
     INTEGERS,
     LIBRARY,
     C,
@@ -31,7 +31,7 @@ from backstride.torch.operators import (
     library,
     tuples,
 )
-from backstride.torch.shapes import Integers, check_bias, check_dtypes, checked_shape
+from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes, checked_shape
 
 Kind: TypeAlias = Literal["transposed", "turned", "tiles", "tile rows", "ordered", "stock"]
 _ = LIBRARY.define(

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from backstride.machine import features
 from backstride.native import has_matrices
-from backstride.torch.shapes import Integers, Shape, Slot, third_shape
+from backstride.torch.operator.shapes import Integers, Shape, Slot, third_shape
 
 FEW_CELLS = {"y": 512, "x": 16}
 FEW_AT_STRIDE_1 = 256

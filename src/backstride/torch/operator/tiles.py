@@ -28,9 +28,9 @@ from torch import Tensor
 
 from backstride.implementation import Layer
 from backstride.layout import AnyArray
-from backstride.torch.kernels import from_numpy, keeps_channels_last, setting
-from backstride.torch.packing import array_of, changes, find, make
-from backstride.torch.shapes import Integers
+from backstride.torch.operator.kernels import from_numpy, keeps_channels_last, setting
+from backstride.torch.operator.packing import array_of, changes, find, make
+from backstride.torch.operator.shapes import Integers
 
 OUTPUTS = 4
 POINTS: dict[int, tuple[Fraction | int, ...]] = {  # and infinity
