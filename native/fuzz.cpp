@@ -10,6 +10,7 @@
 
 #include "axis_tiles.h"
 #include "boxes.h"
+#include "columns.h"
 #include "dispatch.h"
 #include "weights.h"
 #include "threads.h"
@@ -285,18 +286,62 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
     return run_axis_convolution(job, kernels) && agree("convolution by tiles along an axis", expected, found);
 }
 
+// What columns hold, multiplied by the kernel, and what their sums give, in both orders of channels.
+bool holds_columns(Draw& draw) {
+    Problem p = draw.problem();
+    p.groups = 1;
+    const bool last = draw.one_in(2);
+    const Index taps = cells(p.kernel), area = cells(p.output), rows = p.batch * cells(p.input), row = taps * p.big;
+    const auto x = draw.numbers<float>(rows * p.small), y = draw.numbers<float>(p.batch * area * p.big), w = draw.numbers<float>(row * p.small), bias = draw.numbers<float>(p.big);
+    // Where a tap's or a cell's channel stands among all.
+    const auto place = [&](Index at, Index channel, Index all) { return static_cast<std::size_t>(last ? at * p.big + channel : channel * all + at); };
+    const auto ordered = [&](const std::vector<float>& from, bool back) {
+        std::vector<float> to(from.size());
+        for (Index at = 0; at < static_cast<Index>(from.size()); ++at) {
+            const Index channel = at % p.big, cell = at / p.big % area, image = at / p.big / area * area * p.big;
+            const std::size_t here = static_cast<std::size_t>(at), there = static_cast<std::size_t>(image) + place(cell, channel, area);
+            to[back ? here : there] = from[back ? there : here];
+        }
+        return to;
+    };
+    std::vector<float> columns(static_cast<std::size_t>(rows * row)), found(x.size()), expected(x.size());
+    lay_columns(p, ordered(y, false).data(), columns.data(), last);
+    direct_conv(p, y.data(), w.data(), expected.data());
+    for (Index at = 0; at < rows * p.small; ++at)
+        for (Index k = 0; k < row; ++k)
+            found[static_cast<std::size_t>(at)] += columns[static_cast<std::size_t>(at / p.small * row) + place(k / p.big, k % p.big, taps)] * w[static_cast<std::size_t>(k * p.small + at % p.small)];
+    if (!agree("columns of y", expected, found)) return false;
+    for (Index at = 0; at < rows * row; ++at) {
+        float sum = 0;
+        const Index k = at % row;
+        for (Index c = 0; c < p.small; ++c) sum += x[static_cast<std::size_t>(at / row * p.small + c)] * w[static_cast<std::size_t>(k * p.small + c)];
+        columns[static_cast<std::size_t>(at / row * row) + place(k / p.big, k % p.big, taps)] = sum;
+    }
+    std::vector<float> image(y.size()), summed(y.size(), -1);
+    direct_conv_transpose(p, x.data(), w.data(), image.data());
+    const bool offset = draw.one_in(2);
+    for (Index at = 0; offset && at < static_cast<Index>(image.size()); ++at) image[static_cast<std::size_t>(at)] += bias[static_cast<std::size_t>(at % p.big)];
+    sum_columns(p, columns.data(), offset ? bias.data() : nullptr, summed.data(), last);
+    return agree("sums of columns", image, ordered(summed, true));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
     const long problems = count > 1 ? std::atol(words[1]) : 2000;
     Draw draw(count > 2 ? static_cast<unsigned>(std::atol(words[2])) : 0u);
     set_num_threads(2);
-    for (long problem = 0; problem < problems; ++problem)
+    for (long problem = 0; problem < problems; ++problem) {
+        if (!holds_columns(draw)) {
+            std::printf("problem %ld, columns\n", problem);
+            return 1;
+        }
         for (const std::string& name : instruction_sets())
             if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name)) || !holds_half(draw, kernels_of<float>(name)) || !holds_axis(draw, kernels_of<float>(name))) {
                 std::printf("%s, problem %ld\n", name.c_str(), problem);
                 return 1;
             }
+    }
     std::printf("%ld problems agree on every instruction set, float, double and half precision\n", problems);
     return 0;
 }

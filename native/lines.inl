@@ -18,8 +18,7 @@ template <typename Scalar, int Rows, int Vectors>
     Vector<Scalar> acc[Rows][Vectors] = {};
     // Where nothing is to be fetched, what is in the nearest cache: to ask for a line twice costs more.
     const Scalar* coming = job.coming ? job.coming : job.weights[0];
-    const Scalar* also = job.coming_apart ? job.coming + job.coming_apart : job.weights[0];
-    const Index also_step = job.coming_apart ? job.coming_step : 0;
+    const Scalar* also = job.coming_apart ? job.coming + job.coming_apart : nullptr;
     for (Index line = 0; line < job.count; ++line) {
         const Scalar* source = job.lines[line] + cell;
         const Scalar* weights = job.weights[line];
@@ -37,8 +36,8 @@ template <typename Scalar, int Rows, int Vectors>
                 for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
             }
             __builtin_prefetch(coming, 0, 2);
-            __builtin_prefetch(also, 0, 2);
-            coming += job.coming_step, also += also_step;
+            coming += job.coming_step;
+            if (also) __builtin_prefetch(also, 0, 2), also += job.coming_step;
             source += job.pitch;
             weights += Rows;
         }

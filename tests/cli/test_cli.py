@@ -101,7 +101,7 @@ def test_light_commands_load_no_framework() -> None:
     ("command", "module", "wanted"),
     [
         ("roads labels data --out drawn", "backstride.roads.data.folders", '"backstride[roads]"'),
-        ("roads export --checkpoint r --output r.onnx", "backstride.roads.prediction", '"backstride[roads,onnx]"'),
+        ("roads export --checkpoint . --output r.onnx", "backstride.roads.prediction", '"backstride[roads,onnx]"'),
         ("demo --out demo", "backstride.demo", '"backstride[demo]"'),
         ("transpose a:b --input 3x8x8 --output x.safetensors", "backstride.surgery", "torch"),
     ],

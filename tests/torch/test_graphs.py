@@ -153,7 +153,7 @@ def test_a_weight_is_packed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         return make(*arguments, **words)
 
     for module in ("kernels", "tiles", "onednn"):
-        monkeypatch.setattr(importlib.import_module(f"backstride.torch.{module}"), "make", spy)
+        monkeypatch.setattr(importlib.import_module(f"backstride.torch.operator.{module}"), "make", spy)
     model, x = MODELS[name]()
     ours = compiled(model)
     with torch.no_grad():
