@@ -89,8 +89,9 @@ def test_each_face_goes_the_way_that_was_the_fastest(fastest: str, monkeypatch: 
     x, weight = torch.ones(1, 256, 4, 4), torch.ones(256, 64, 4, 4)
     asked: list[str] = []
 
-    def race(runs: Any, input: Any) -> list[float]:
+    def race(runs: Any, input: Any, *, keeps: bool) -> list[float]:
         _ = input
+        assert not keeps
         asked.extend(names := list(runs_of["now"]))
         assert len(runs) == len(names)
         return [float(name != fastest) for name in names]
@@ -138,3 +139,22 @@ def test_derivatives_go_the_way_of_their_layer(monkeypatch: pytest.MonkeyPatch) 
         y.sum().backward()
         assert seen == [measured] * 3
         seen.clear()
+
+
+@pytest.mark.parametrize(("keeps", "expected"), [(True, [3, 3, 3]), (False, [1, 3, 3])])
+def test_a_way_far_behind_is_left_after_its_first_run(
+    keeps: bool, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, counts = [0.0], [0, 0, 0]
+    monkeypatch.setattr(ways.time, "perf_counter", lambda: clock[0])
+
+    def taking(which: int, seconds: float) -> Any:
+        def run() -> None:
+            clock[0] += seconds
+            counts[which] += 1
+
+        return run
+
+    found = ways.race([taking(0, 0.5), taking(1, 0.05), taking(2, 0.1)], torch.zeros(1), keeps=keeps)
+    assert found == pytest.approx([0.5, 0.05, 0.1])
+    assert counts == expected

@@ -25,6 +25,8 @@ Run: TypeAlias = Callable[[], Any]
 LEAST_ROUNDS, MOST_ROUNDS = 2, 7
 CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
+HOPELESS = 4  # times as long as the best in its first run, and
+PREPARING = 0.01  # seconds more than that takes: a way that is not tried again where runs have no weights to keep
 STEPS = 4  # kinds of sizes between a number and its double
 
 _found: dict[Hashable, Way] = {}
@@ -66,7 +68,7 @@ def way_of(
         found = _found.get(key)
         if found is None and trying:
             names = list(runs)
-            seconds = race(list(runs.values()), a)
+            seconds = race(list(runs.values()), a, keeps=False)
             found = _found[key] = names[seconds.index(min(seconds))]
         if found is not None:
             return found
@@ -77,27 +79,34 @@ def way_of(
     return "engine" if engine_is_faster(slot, a, b, integers, last=last) else "stock"
 
 
-def race(runs: Sequence[Run], input: Tensor) -> list[float]:
+def race(runs: Sequence[Run], input: Tensor, *, keeps: bool = True) -> list[float]:
     """Seconds of each: run in turn, the least time of each, as what disturbs a run makes it longer, never shorter.
 
-    The input is in the caches, as what was computed last is, and nothing else.
+    The input is in the caches, as what was computed last is, and nothing else. `keeps`: first runs may put weights in
+    order for all others; else each run does so, and a way that is far behind in its first one is left at that.
     """
-    for run in runs:
-        _ = run()  # packs
+    first = [_timed(run) for run in runs]
+    near = [keeps or one <= max(HOPELESS * min(first), min(first) + PREPARING) for one in first]
+    if near.count(True) == 1:
+        return first
+    best = [float("inf") if tried else one for tried, one in zip(near, first, strict=True)]
     other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
     given = input.detach()
-    best = [float("inf")] * len(runs)
     begun = time.perf_counter()
     for number in range(MOST_ROUNDS):
-        for which, run in enumerate(runs):
+        for which in (which for which, tried in enumerate(near) if tried):
             _ = other.max(), given.sum()
-            before = time.perf_counter()
-            _ = run()
-            best[which] = min(best[which], time.perf_counter() - before)
-        first, second = sorted(best)[:2]
-        if number + 1 >= LEAST_ROUNDS and (second > CLEAR * first or time.perf_counter() - begun > LONG):
+            best[which] = min(best[which], _timed(runs[which]))
+        quickest, second = sorted(best)[:2]
+        if number + 1 >= LEAST_ROUNDS and (second > CLEAR * quickest or time.perf_counter() - begun > LONG):
             break
     return best
+
+
+def _timed(run: Run) -> float:
+    before = time.perf_counter()
+    _ = run()
+    return time.perf_counter() - before
 
 
 def step_of(size: int) -> int:
