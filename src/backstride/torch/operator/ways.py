@@ -22,7 +22,7 @@ from backstride.torch.operator.shapes import Integers, Slot
 
 Way: TypeAlias = Literal["engine", "stock", "columns"]
 Run: TypeAlias = Callable[[], Any]
-LEAST_ROUNDS, MOST_ROUNDS = 2, 7
+LEAST_ROUNDS, FEW_ROUNDS, MOST_ROUNDS = 2, 3, 7
 CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
 HOPELESS = 4  # times as long as the best in its first run, and
@@ -93,13 +93,14 @@ def race(runs: Sequence[Run], input: Tensor, *, keeps: bool = True) -> list[floa
     other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
     given = input.detach()
     begun = time.perf_counter()
-    for number in range(MOST_ROUNDS):
+    for number in range(1, (MOST_ROUNDS if keeps else FEW_ROUNDS) + 1):
         for which in (which for which, tried in enumerate(near) if tried):
             _ = other.max(), given.sum()
             best[which] = min(best[which], _timed(runs[which]))
-        quickest, second = sorted(best)[:2]
-        if number + 1 >= LEAST_ROUNDS and (second > CLEAR * quickest or time.perf_counter() - begun > LONG):
-            break
+        if number >= LEAST_ROUNDS:
+            near = [one <= CLEAR * min(best) for one in best]
+            if near.count(True) == 1 or time.perf_counter() - begun > LONG:
+                break
     return best
 
 
