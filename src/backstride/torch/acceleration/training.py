@@ -3,7 +3,7 @@
 A convolution is the adjoint of the transposed one with the same weight, so its gradients by the input and by the
 weight are the form's two other faces, and the operator's derivatives of every order serve it unchanged. The engine
 computes those faces by Winograd's tiles: 1.2 to 2 times as fast as oneDNN on the layers that `trains` lets pass,
-packing counted; `choice.py` leaves single faces to PyTorch.
+packing counted; `policy.py` leaves single faces to PyTorch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The engine, PyTorch's own kernel, and a product with the weight as it lies (`columns.py`) each are the fastest one
 somewhere, and seldom for all three faces of a layer. Layers of an accelerated model time them, face by face, in the
-first step of training on a new kind of shape (`measured.py` opens and closes `Faces`); all others follow `choice.py`.
+first step of training on a new kind of shape (`measured.py` opens and closes `Faces`); all others follow `policy.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
 HOPELESS = 4  # times as long as the best in its first run, and
 PREPARING = 0.01  # seconds more than that takes: a way that is not tried again where runs have no weights to keep
+MOST_FOUND = 4096  # kinds of calls that are remembered
 STEPS = 4  # kinds of sizes between a number and its double
 
 _found: dict[Hashable, Way] = {}
@@ -69,6 +70,8 @@ def way_of(
         if found is None and trying:
             names = list(runs)
             seconds = race(list(runs.values()), a, keeps=False)
+            if len(_found) >= MOST_FOUND:
+                _found.clear()
             found = _found[key] = names[seconds.index(min(seconds))]
         if found is not None:
             return found
