@@ -219,12 +219,16 @@ def _following(base: type[nn.Module]) -> type[nn.Module]:
 
 
 def _quickest(engine: list[float], stock: list[float]) -> int | None:
-    """The quicker of two ways, 0 for the engine's, which must save something; None while that is not clear."""
+    """The quicker of two ways, 0 for the engine's, which must save something; None while that is not clear.
+
+    What is settled stays so. A disturbance makes either way look slow, but the engine is given up only after all turns.
+    """
     if not stock or (len(stock) == 1 and engine[0] < ways.LONG):
         return None
     one, other = (min(seconds[1:] or seconds) for seconds in (engine, stock))
-    clear = len(stock) in (1, 1 + ROUNDS) or max(one, other) > ways.CLEAR * min(one, other)
-    return int(one > WINS * other) if clear else None
+    saves = one <= WINS * other
+    clear = len(stock) > ROUNDS or (saves and (len(stock) == 1 or ways.CLEAR * one < other))
+    return int(not saves) if clear else None
 
 
 def _is_faster(module: nn.Module, engaged: type[nn.Module]) -> bool:
