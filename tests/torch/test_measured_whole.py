@@ -295,5 +295,6 @@ def test_one_disturbed_turn_does_not_settle_what_is_slower(slow: int) -> None:
     said.append(whole._quickest(engine, stock))
     assert 1 not in said
     assert said[-1] == 0
-    assert [whole._quickest(stock[: n + 1], engine[:n]) for n in range(1, 4)] == [None] * 3  # the engine, if slower
-    assert whole._quickest(stock, [1e-2] * 4) == 1
+    slower, faster = [2e-2] * 4, [1e-2] * 4
+    assert [whole._quickest(slower[: n + 1], faster[:n]) for n in range(1, 4)] == [None] * 3
+    assert whole._quickest(slower, faster) == 1
