@@ -191,3 +191,16 @@ def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
     ):
         with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive|algorithm|spatial"):
             _ = wrong()
+
+
+@pytest.mark.parametrize("size", [1, 1 << 16, (1 << 20) - 1, 1 << 20, (3 << 20) + 5])
+def test_bytes_are_compared_to_the_last(size: int) -> None:
+    one = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    other = one.copy()
+    assert native.same_bytes(one, other)
+    assert not native.same_bytes(one, other[:-1])
+    for place in {0, size // 2, (1 << 18) - 1, 1 << 18, size - 1}:
+        if place < size:
+            other[place] ^= 1
+            assert not native.same_bytes(one, other)
+            other[place] ^= 1
