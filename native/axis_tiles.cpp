@@ -11,13 +11,15 @@
 #include "buffer.h"
 #include "results.h"
 #include "threads.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index cells_at_once = 64;  // that are turned from channels first to last, or back
-constexpr Index strips_of_round = 4;  // their number is a multiple, so that as many threads get the same
+using tuning::axis::strips_of_round;
+using tuning::boxes::cells_at_once;
+
+namespace {
 
 // Scratch of a thread, which it does not keep where that is large.
 template <typename Scalar>

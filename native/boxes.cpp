@@ -8,11 +8,13 @@
 #include "buffer.h"
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index box_bytes = 3 << 20;  // of a box's source and target cells
+using namespace tuning::boxes;
+
+namespace {
 
 // The cells [from, to) of one axis.
 struct Span {
@@ -53,9 +55,6 @@ void for_each_run(const View<Scalar>& view, Index image, Index images, const std
             for (Index i1 = box[1].from; i1 < box[1].to; i1 += even ? height : 1)
                 visit(view.at(image + n, i0, i1, box[2].from), even ? width * height : width);
 }
-
-constexpr Index numbers_of_piece = 1 << 14;  // that a thread takes at once
-constexpr Index cells_at_once = 64;  // that are turned from channels first to last, or back
 
 template <typename Scalar>
 void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
@@ -161,7 +160,7 @@ public:
             return (reached * source_channels + cells(box_) * target_channels) * bytes_each;
         };
         // Planes apart first, then bands of lines, then pieces of lines.
-        const Axes step{transpose ? p.strides[0] : 1, 6 * (transpose ? p.strides[1] : 1), 24 * (transpose ? p.strides[2] : 1)};
+        const Axes step{transpose ? p.strides[0] : 1, lines_of_step * (transpose ? p.strides[1] : 1), cells_of_step * (transpose ? p.strides[2] : 1)};
         for (std::size_t axis = 0; axis < 3; ++axis)
             while (bytes() > box_bytes && box_[axis] > step[axis]) box_[axis] = std::max((box_[axis] / 2 + step[axis] - 1) / step[axis], Index(1)) * step[axis];
         for (std::size_t axis = 0; axis < 3; ++axis)

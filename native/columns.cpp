@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "threads.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index numbers_of_task = 1 << 15;
+using namespace tuning::columns;
+
+namespace {
 
 // For each cell of x in an image and each tap the cell of y that they meet in, or -1.
 std::vector<Index> meetings(const Problem& p) {
@@ -59,7 +61,7 @@ void sum_columns(const Problem& p, const float* columns, const float* bias, floa
     const std::vector<Index> met = meetings(p);
     const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input);
     // Tasks have channels of their own, so that sums have one order.
-    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)), wanted = last ? (most + 15) / 16 * 16 : most;
+    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)), wanted = last ? (most + channel_step - 1) / channel_step * channel_step : most;
     const Index each = std::min(p.big, wanted), parts = (p.big + each - 1) / each;
     parallel(p.batch * parts, [&](Index task) {
         const Index first = task % parts * each, count = std::min(each, p.big - first);

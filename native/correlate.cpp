@@ -5,15 +5,14 @@
 
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 #include "weights.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index bytes_of_pass = 24 * 1024;    // of cells that stay in the first cache while all tiles of a pass read them
-constexpr Index bytes_of_block = 512 * 1024;  // of lines that stay in the second while all taps do
-constexpr Index bytes_of_band = 128 * 1024;   // of weights that stay there while all lines pass
-constexpr Index tile = 6;                     // rows of the kernel in a full tile
+using namespace tuning::gradient;
+
+namespace {
 
 // The inputs m with 0 <= m*step + shift < extent along the innermost axis.
 struct Range {
@@ -35,7 +34,7 @@ public:
           axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, depthwise_(p.groups > 1 && p.small == 1 && p.big == 1),
           merged_(p.groups == 1 && p.dilation[2] == 1) {
         const Index bytes = (p.strides[2] * outputs_ + inputs_) * static_cast<Index>(sizeof(Scalar));
-        most_cells_ = std::clamp<Index>(bytes_of_pass / bytes, 64, 1024);
+        most_cells_ = std::clamp(bytes_of_pass / bytes, fewest_cells_of_pass, most_cells_of_pass);
     }
 
     // The rows of all taps of the outer axes and groups are shared among the threads; each of them sums over cells in
@@ -63,8 +62,6 @@ public:
     }
 
 private:
-    static constexpr double least_round = 2e7;  // multiplications and additions
-
     Index lines_of_block(Index lines) const {
         const double taps = static_cast<double>(p_.kernel[0] * p_.kernel[1]), size = sizeof(Scalar);
         const double line = size * static_cast<double>(axes_[2].count * (p_.strides[1] * p_.strides[2] * outputs_ + inputs_));
@@ -128,7 +125,7 @@ private:
         Index gathered = 0;
         Scalar* weights = w_ + (where.tap * p_.kernel[2] * p_.big + first) * inputs_ + where.group * p_.small;
         // To fetch what comes next takes longer than it saves where few products meet it, and lines are short.
-        const bool streams = last - first >= tile || to - from >= 32;
+        const bool streams = last - first >= tile || to - from >= long_range;
         const auto flush = [&] {
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
             run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),

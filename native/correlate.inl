@@ -24,7 +24,7 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
         const Index fits = left >= width ? run.count : small + width > job.small_end ? 0 : (job.small_end - small - width) / job.small_step + 1;
         const Index safe = fits < run.count ? fits : run.count;
         // What follows a long run in memory is what the next one meets, which the hardware cannot see coming.
-        const Index ahead = job.streams && run.count >= 16 ? run.count : 0;
+        const Index ahead = job.streams && run.count >= tuning::loops::long_run ? run.count : 0;
         const auto meet = [&](const Vector<Scalar>(&b)[Vectors]) __attribute__((always_inline)) {
 #pragma GCC unroll 16
             for (int r = 0; r < Rows; ++r) {

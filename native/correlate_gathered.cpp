@@ -12,18 +12,17 @@
 #include "buffer.h"
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
+
+using namespace tuning::gathered;
+using tuning::gradient::least_round;
+
 namespace {
 
-constexpr Index bytes_of_block = 512 << 10;  // of cells of the small side, which stay in the second-level cache for all rows
-constexpr Index fewest_cells = 128, most_cells = 512, panels_of_part = 4, height = 12, tiles_of_band = 4;
-constexpr Index band_rows = tiles_of_band * height;  // that are copied at once: whole lines of the cache
-constexpr Index least_copied = 48;     // rows that pay for a copy of the small side
-constexpr double least_round = 2e7;    // multiplications and additions, so that waking the threads does not count
-
-constexpr Index ahead = 12;  // cells, far enough apart that nothing else fetches them
+constexpr Index band_rows = tiles_of_band * height;
 
 // to[n*height + c] = from[n*step + c] for c < Count.
 template <typename Scalar, Index Count>
@@ -45,7 +44,7 @@ void copy_cells(Index count, const Scalar* from, Index step, Index cells, Scalar
 // The same for all tiles of a band.
 template <typename Scalar>
 void copy_band(const Scalar* from, Index step, Index cells, Index tile, Scalar* to) {
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    constexpr Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar));
     for (Index n = 0; n < cells; ++n, from += step, to += height) {
         for (Index c = 0; c < band_rows; c += line) __builtin_prefetch(from + ahead * step + c, 0);
         for (Index t = 0; t < tiles_of_band; ++t) std::memcpy(to + t * tile, from + t * height, static_cast<std::size_t>(height) * sizeof(Scalar));
@@ -78,7 +77,7 @@ public:
     bool run() const {
         std::atomic<bool> finite{true};
         const Index parts = std::max<Index>(1, (p_.small + part_ - panel_) / part_), bands = (rows_ + band_rows - 1) / band_rows;
-        const Index wanted = get_num_threads() == 1 ? 1 : 2 * get_num_threads();
+        const Index wanted = get_num_threads() == 1 ? 1 : tasks_of_thread * get_num_threads();
         const Index ranges = std::clamp<Index>((wanted + parts * p_.groups - 1) / (parts * p_.groups), 1, bands);
         const double work = 2.0 * static_cast<double>(block_ * rows_) * static_cast<double>(inputs_);
         const Index round = std::max<Index>(1, static_cast<Index>(least_round / std::max(work, 1.0))) * block_;
@@ -231,8 +230,6 @@ double inside(const Problem& p) {
 
 template <typename Scalar>
 std::optional<bool> correlate_gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds) {
-    constexpr Index least_cells = 24, fewest_panels = 2;
-    constexpr double least_share = 0.8;
     if (p.batch * cells(p.input) < least_cells || p.small <= fewest_panels * kernels.panel_vectors * kernels.lanes || inside(p) < least_share)
         return std::nullopt;
     return Gathered<Scalar>(p, kernels, x, y, w, adds).run();

@@ -13,15 +13,14 @@
 #include "buffer.h"
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 #include "view.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index tiles_of_block = 64;    // whose sums stay in registers
-constexpr Index tiles_of_round = 4096;  // a task's at once
-constexpr Index most_rows = 256, fewest_rows = 64, columns_of_part = 128, fewest_channels = 24;
-constexpr Index fewest_of_all = 12;  // rows, where a thread would be left without
+using namespace tuning::gradient_tiles;
+
+namespace {
 
 // Taps tap, tap + stride, ... of one axis: tap n of them meets input cell c - n in output cell c*stride + shift, which
 // is one for c in [from, to).
@@ -62,7 +61,7 @@ void join(std::vector<Strips>& all, const Strip& strip, bool shares) {
         joined.all.push_back(strip);
         joined.from = std::min(joined.from, strip.from), joined.to = std::max(joined.to, strip.to);
         joined.form = form_of(strip.count, joined.cells());
-        if (strip.count > 1 && 16 * joined.products() > 17 * other.products()) continue;
+        if (strip.count > 1 && 16 * joined.products() > most_joined * other.products()) continue;
         other = joined;
         return;
     }
@@ -118,10 +117,10 @@ Index panels_of(const Problem& p) { return (p.small + columns_of_part - 1) / col
 double cycles(const Problem& p, const Unit& unit, Index lanes) {
     const double tiles = static_cast<double>(unit.tiles()), planes = static_cast<double>(unit.planes());
     const double rows = static_cast<double>(unit.members() * p.big), vectors = static_cast<double>(padded(p.small, lanes) / lanes);
-    if (!unit.tiled()) return 1.12 * tiles * rows * vectors;
+    if (!unit.tiled()) return cycles_of_plain * tiles * rows * vectors;
     const double bands = std::max(1.0, rows / most_rows), panels = static_cast<double>(panels_of(p));
-    const double transforms = 20 * (vectors * bands + rows / static_cast<double>(lanes) * panels);
-    return planes * (tiles * (rows * vectors + transforms) + 9 * rows * vectors / static_cast<double>(std::max<Index>(1, p.batch)));
+    const double transforms = cycles_of_transform * (vectors * bands + rows / static_cast<double>(lanes) * panels);
+    return planes * (tiles * (rows * vectors + transforms) + cycles_of_taps * rows * vectors / static_cast<double>(std::max<Index>(1, p.batch)));
 }
 
 std::vector<Unit> units(const Problem& p, Index lanes, bool forced) {
@@ -148,7 +147,7 @@ public:
         std::atomic<bool> finite{true};
         Index most = 0, rows = most_rows;
         for (const Unit& unit : units_) most = std::max(most, unit.tiles() * p_.batch);
-        const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : 2 * threads, panels = panels_of(p_);
+        const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tasks_of_thread * threads, panels = panels_of(p_);
         std::vector<Part> parts;
         do {
             parts.clear();

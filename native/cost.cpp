@@ -10,14 +10,14 @@
 namespace backstride {
 
 using namespace tuning::model;
+using tuning::overlap::piece_vectors;
+using tuning::rows::block_rows;
+using tuning::tiles::panels_at_once;
 
 namespace {
 
-// The rows of a tile of so many vectors, as in lanes.inl.
-Index rows_of_tile(Index panel_vectors, Index vectors) {
-    const Index registers = 8 * panel_vectors;
-    return vectors == 1 ? (registers == 32 ? 12 : 8) : (registers - registers / 4) / vectors;
-}
+// The rows of a tile of so many vectors, where a full panel has `panel_vectors`.
+Index rows_of_tile(Index panel_vectors, Index vectors) { return tile_rows(8 * panel_vectors, vectors); }
 
 double cells_of(const Axes& size) { return static_cast<double>(size[0]) * static_cast<double>(size[1]) * static_cast<double>(size[2]); }
 
@@ -41,7 +41,7 @@ public:
 private:
     void panel(Cost& cost, Index rows, double steps, Index vectors, const Source& source, double times) const {
         const Index tall = rows_of_tile(panel_vectors_, vectors), left = rows % tall;
-        const Index last = left == 0 ? 0 : vectors == panel_vectors_ && left <= 4 ? (left == 3 ? 4 : left) : tall;
+        const Index last = left == 0 ? 0 : vectors == panel_vectors_ && left <= tuning::loops::few_rows ? (left == 3 ? 4 : left) : tall;
         bool first = true;
         for (const auto& [height, count] : {std::pair<Index, Index>{tall, rows / tall}, {last, last > 0 ? 1 : 0}}) {
             if (count == 0) continue;
@@ -88,17 +88,17 @@ struct Bytes {
 };
 
 Source source_of(const Bytes& bytes, double piece, bool repeats, const Rates& rates) {
-    const bool stays = bytes.weights < share_of_cache * rates.second_size && (repeats || bytes.all() < 0.8 * rates.second_size);
+    const bool stays = bytes.weights < share_of_cache * rates.second_size && (repeats || bytes.all() < share_of_second * rates.second_size);
     const double first = stays ? rates.second : bytes.weights < rates.third_size ? rates.third : rates.memory;
-    return {first, piece < 0.7 * rates.first_size ? 1e9 : rates.second};
+    return {first, piece < share_of_first * rates.first_size ? unlimited : rates.second};
 }
 
 }  // namespace
 
 Rates nominal_rates(Index vector_bytes) {
-    // Two vectors a cycle, multiplied and loaded; 2 MiB of second-level cache with AVX-512.
-    Rates rates{2, 2, 28, 9, 4, 32 << 10, 1 << 20, 32 << 20};
-    if (vector_bytes == 64) rates.second_size = 2 << 20, rates.first_size = 48 << 10;
+    using namespace tuning::nominal;
+    Rates rates{multiply_adds, loads, second, third, memory, first_size, second_size, third_size};
+    if (vector_bytes == 64) rates.second_size = wide_second_size, rates.first_size = wide_first_size;
     return rates;
 }
 
@@ -182,12 +182,12 @@ Cost cost_of_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Rat
     const bool kept = keeps_products(p), beside = kept && p.input[2] < piece_vectors * kernels.lanes;
     const double lines = static_cast<double>(p.batch * p.input[0] * p.input[1]), output_lines = static_cast<double>(p.batch * p.output[0] * p.output[1]);
     const double vectors = beside ? lines * static_cast<double>(p.input[2]) / lanes : lines * vectors_of(p.input[2]);
-    const double turn = cycles_of_turning * std::log2(lanes), passes = kept ? 1 : static_cast<double>(k[0] * k[1]);
+    const double turn = cycles_of_transposing * std::log2(lanes), passes = kept ? 1 : static_cast<double>(k[0] * k[1]);
     Cost cost;
     if (kept && turning_pays(p, kernels.lanes)) {
         const double columns = vectors_of(k[0] * k[1] * k[2] * p.big), cells = vectors * lanes;
         const Panels panels(rates, kernels.panel_vectors, static_cast<Index>(columns), lanes * static_cast<double>(sizeof(Scalar)));
-        panels.add(cost, static_cast<Index>(cells), depth, {1e9, 1e9}, 1);
+        panels.add(cost, static_cast<Index>(cells), depth, {unlimited, unlimited}, 1);
         cost.steps += cells * (cycles_of_row + cycles_of_pointer) + vectors * columns * lanes * turn;
     } else {
         const Index rows = (kept ? k[0] * k[1] : 1) * k[2] * p.big;
@@ -197,7 +197,7 @@ Cost cost_of_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Rat
     }
     // Weights that the first-level cache does not hold come anew for each piece.
     const double bytes = cells_of(k) * depth * static_cast<double>(p.big) * static_cast<double>(sizeof(Scalar)), pieces = vectors / static_cast<double>(piece_vectors);
-    const double rate = bytes < rates.first_size ? 1e9 : bytes < share_of_cache * rates.second_size ? rates.second : bytes < rates.third_size ? rates.third : rates.memory;
+    const double rate = bytes < rates.first_size ? unlimited : bytes < share_of_cache * rates.second_size ? rates.second : bytes < rates.third_size ? rates.third : rates.memory;
     cost.weights = std::max(pieces * bytes / rate - cost.products, 0.0);
     double terms = 1;
     for (std::size_t axis = kept ? 0 : 2; axis < 3; ++axis) terms *= static_cast<double>((k[axis] - 1) / p.strides[axis] + 1);

@@ -8,7 +8,7 @@
 
 namespace backstride {
 
-using namespace tuning::run;
+using namespace tuning::depthwise;
 
 namespace {
 

@@ -232,7 +232,7 @@ void inner_blocks(const DepthwiseBlocks<Scalar>& job) {
 template <typename Scalar, bool Spreads, int Stride, int Taps>
 void most_blocks(const DepthwiseBlocks<Scalar>& job) {
     constexpr int sums = BACKSTRIDE_REGISTERS / 2;
-    constexpr Index narrow = 512 / sizeof(Scalar);  // cells of which many at once are no burden on the cache
+    constexpr Index narrow = tuning::loops::narrow_bytes / static_cast<Index>(sizeof(Scalar));
     if constexpr (!Spreads) {
         if (job.step <= narrow && job.high - job.low >= sums) return inner_blocks<Scalar, false, Stride, Taps, sums>(job);
         return inner_blocks<Scalar, false, Stride, Taps, 4>(job);

@@ -12,14 +12,8 @@ using Vector = typename Lanes<Scalar>::Vector;
 template <typename Scalar>
 using Loose = typename Lanes<Scalar>::Loose;
 
-// A full panel has 4 vectors where there are 32 registers and 2 where there are 16; a tile has as many
-// rows as leave registers for one row of weights: 6x4, 8x3, 12x2, 12x1 of 32; 6x2 of 16.
+// A full panel has 4 vectors where there are 32 registers and 2 where there are 16.
 constexpr Index panel_vectors = BACKSTRIDE_REGISTERS / 8;
-constexpr int tile_rows(int vectors) {
-    return vectors == 1 ? (BACKSTRIDE_REGISTERS == 32 ? 12 : 8) : (BACKSTRIDE_REGISTERS - BACKSTRIDE_REGISTERS / 4) / vectors;
-}
-constexpr Index weights_in_cache = 320 * 1024;  // bytes of one panel kept in the second-level cache
-constexpr Index page_bytes = 4096;  // where the hardware prefetching of a stream ends
 
 // Past the caches, for results that they cannot hold: the lines are not read before they are written.
 template <typename Scalar>
@@ -165,7 +159,7 @@ template <typename Scalar, int round>
 template <typename Scalar>
 void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    constexpr Index ahead = 256 / sizeof(Scalar);  // of a row that may come from memory
+    constexpr Index ahead = tuning::loops::transposed_ahead / static_cast<Index>(sizeof(Scalar));
     // The last block of rows or columns may repeat some of those before.
     for (Index next_row = 0; next_row < rows; next_row += lanes) {
         const Index row = !pad && next_row + lanes > rows && rows >= lanes ? rows - lanes : next_row;

@@ -13,11 +13,12 @@
 namespace backstride {
 
 using namespace tuning::matrices;
+using tuning::boxes::cells_at_once;
+using tuning::processor::line_bytes;
 
 namespace {
 
-constexpr Index numbers_of_piece = 32;           // that a product takes at once, at most
-constexpr Index page_of_cells = 1024, line = 64;  // bytes; rows that lie a multiple of a page apart meet in the same sets of the cache
+constexpr Index numbers_of_piece = 32;  // that a product takes at once, at most
 
 // Taps of the innermost axis whose cells follow each other, by rising inputs.
 struct TapRun {
@@ -115,7 +116,6 @@ private:
 
 // `count` cells of a view, `step` of its cells apart, their channels beside each other and zeros behind them.
 void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Index channels, const Half* from, Index step, Index count, Half* to, Index pitch) {
-    constexpr Index at_once = 64;
     const Index apart = step * view.cell;
     if (view.channel == 1) {
         if (apart == channels && channels == pitch) {
@@ -131,9 +131,9 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
     // Pairs of channels of some cells, turned as if each were one number.
     static thread_local Scratch<float> lines;
     const Index pairs = (channels + 1) / 2;
-    for (Index n = 0; n < count; n += at_once, to += at_once * pitch) {
-        const Index some = std::min(at_once, count - n);
-        float* const laid = lines.get(pairs * at_once);
+    for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pitch) {
+        const Index some = std::min(cells_at_once, count - n);
+        float* const laid = lines.get(pairs * cells_at_once);
         for (Index c = 0; c < pairs; ++c) {
             const Half* one = from + n * apart + 2 * c * view.channel;
             const Half* two = one + view.channel;
@@ -263,7 +263,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
     const std::vector<Sweep> all = sweeps(p, transpose_, {1, 1, 1}, 1);
     const bool joins = inputs_ <= most_channels_of_run;
     const std::array<Reach, 3> reaches{Reach(all, 0), Reach(all, 1), Reach(all, 2)};
-    const Index pitch = joins || padded_ * 2 % page_of_cells ? padded_ : padded_ + line / 2;
+    const Index pitch = joins || padded_ * 2 % page_of_cells ? padded_ : padded_ + line_bytes / 2;
     const Index tiles = padded(columns_, matrix_rows) / matrix_rows;
     const Index results = size_ * 2 > few_weights ? 0 : static_cast<Index>(all.size()) * columns_ * 2;
     const Boxes boxes(reaches, p.batch, pitch, results);
@@ -274,7 +274,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
     }
     const bool wide = target.channel != 1 && columns_ > 1;
     const Axes size = transpose_ ? p.output : p.input;
-    const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : 4 * threads / std::max<Index>(boxes.count(), 1);
+    const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tuning::run::tasks_of_thread * threads / std::max<Index>(boxes.count(), 1);
     const Index parts = std::clamp<Index>(wanted, 1, wide ? 1 : (tiles + 1) / 2), each = ((tiles + 1) / 2 + parts - 1) / parts * 2;
     parallel(boxes.count() * parts, [&](Index task) {
         static thread_local Scratch<Half> cells_of_box;

@@ -3,11 +3,13 @@
 
 #include "overlap_parts.h"
 #include "sweep.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index most_products = 128;  // of a cell that are kept
+using namespace tuning::overlap;
+
+namespace {
 
 Index rows_of(const Problem& p) { return cells(p.kernel) * p.big; }
 
@@ -21,7 +23,7 @@ bool keeps_products(const Problem& p) {
         return static_cast<double>(p.kernel[axis] - 1) * static_cast<double>(p.dilation[axis]) / static_cast<double>(p.strides[axis]) + 1;
     };
     const Index rows = rows_of(p);
-    return rows <= most_products && span(0) * span(1) * static_cast<double>(rows) * (span(2) + 96) * sizeof(float) <= lines_in_cache;
+    return rows <= most_products && span(0) * span(1) * static_cast<double>(rows) * (span(2) + cells_of_line) * sizeof(float) <= lines_in_cache;
 }
 
 // In products of a vector: those of the cells in the lanes, and the cells turned; or those with taps in the lanes, whose last

@@ -8,11 +8,13 @@
 #include "overlap_parts.h"
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index most_vectors = 16;  // of cells in a box, along the innermost axis: a few pieces, so that those that boxes share weigh little
+using namespace tuning::overlap;
+
+namespace {
 
 struct Loaded {
     Index plane, next;  // which plane a slot holds, and the line after the last one brought
@@ -47,15 +49,15 @@ public:
         const Index width = std::min(each_ + reach_, p.input[2]) + lanes_;
         const Index budget = std::max<Index>(1, lines_in_cache / (width * p.small * static_cast<Index>(sizeof(Scalar))));
         ring_ = {(p.dilation[0] * (p.kernel[0] - 1)) / p.strides[0] + 2, (p.dilation[1] * (p.kernel[1] - 1)) / p.strides[1] + 2};
-        size_ = {1, std::min<Index>(p.output[1], 64)};
+        size_ = {1, std::min(p.output[1], most_lines_of_box)};
         if (p.kernel[0] > 1) {  // planes are kept whole, as far as they lie in the box
-            size_ = {std::min<Index>(p.output[0], 32), 4};
-            while (size_[1] < p.output[1] && size_[1] < 64 && ring_[0] * lines_of(2 * size_[1]) <= budget) size_[1] *= 2;
+            size_ = {std::min(p.output[0], most_planes_of_box), fewest_lines_of_box};
+            while (size_[1] < p.output[1] && size_[1] < most_lines_of_box && ring_[0] * lines_of(2 * size_[1]) <= budget) size_[1] *= 2;
             ring_[1] = lines_of(size_[1]);
         }
         // Several short lines are multiplied at once, so that a tile of vectors is full.
         if (pieces == 1 && lines_of(1) * ring_[0] <= budget) {
-            together_ = std::clamp<Index>(most_vectors * lanes_ / padded(p.input[2], lanes_), 1, 16);
+            together_ = std::clamp<Index>(most_vectors * lanes_ / padded(p.input[2], lanes_), 1, most_lines_at_once);
             if (together_ > 1) {
                 while (size_[1] > 1 && lines_of(size_[1]) * ring_[0] > budget) size_[1] = (size_[1] + 1) / 2;
                 ring_[1] = lines_of(size_[1]);

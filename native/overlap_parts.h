@@ -15,11 +15,6 @@
 
 namespace backstride {
 
-// Bytes of the input lines or of the products that are kept at once: they stay, beside weights and results, in a second-level
-// cache of 1 MiB, which is what a core of most servers has at least.
-constexpr Index lines_in_cache = 700 * 1024;
-constexpr Index piece_vectors = 4;  // of cells that meet all taps: as many as the widest tile of 5 or 6 rows holds
-
 // The sizes of row tiles: nearly equal, at most most_lane_rows.
 inline std::vector<Index> row_tiles(Index rows) {
     const Index count = (rows + most_lane_rows - 1) / most_lane_rows;

@@ -11,14 +11,13 @@
 #include "buffer.h"
 #include "overlap_parts.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index most_vectors = 16;              // of cells in a box of long lines: a few pieces, so that those that boxes share weigh little
-constexpr Index nearest_cache = 32 * 1024;      // bytes of a first-level cache, the smallest there are
-constexpr Index products_of_task = 1 << 19;     // fewer cost less than a thread that comes to help
-constexpr Index least_lines = 8;                // of a part of a plane, for each line that both parts multiply
+using namespace tuning::overlap;
+
+namespace {
 
 // Output cells [q, q + each) of an axis, all phases, and the input cells [low, high) that reach them: at the places from
 // `start` on, with zeros where cells outside of the input are read, also at the end of the line before.
@@ -81,7 +80,7 @@ public:
         : Base(p, kernels, packed, x, epilogue, y, backstride::cells(p.kernel) * p.big), turned_(turned), rows_(backstride::cells(p.kernel) * p.big),
           shifts_(shifts_of(axes_[1])), ring_{span(0), span(1)}, each_{p.output[0], axes_[1].count(), axes_[2].count()} {
         if (p.kernel[0] == 1) each_[0] = 1;
-        else each_[0] = std::min(p.output[0], std::max<Index>(64, 32 * (ring_[0] - 1) * p.strides[0]));
+        else each_[0] = std::min(p.output[0], std::max(least_outputs, outputs_of_reach * (ring_[0] - 1) * p.strides[0]));
         beside_ = p.input[2] < piece_vectors * lanes_ && choose_planes();
         if (!beside_) choose_lines();
         if (turned_) zeros_.assign(static_cast<std::size_t>(p.small), Scalar(0));
@@ -138,7 +137,7 @@ private:
         while (vectors > piece_vectors && ring_[1] * bytes((vectors + 2) * lanes_) > lines_in_cache) vectors /= 2;
         const Index count = axes_[2].count(), most = std::max(vectors * lanes_ - reach, lanes_), pieces = (count + most - 1) / most;
         if (pieces > 1) each_[2] = std::max(lanes_, padded((count + pieces - 1) / pieces + reach, lanes_) - reach);
-        each_[1] = std::min(p_.output[1], std::max<Index>(64, 32 * (ring_[1] - 1) * p_.strides[1]));
+        each_[1] = std::min(p_.output[1], std::max(least_outputs, outputs_of_reach * (ring_[1] - 1) * p_.strides[1]));
         if (p_.kernel[0] == 1) return;
         // Planes are kept whole, as far as they lie in the box.
         const Index budget = lines_in_cache / bytes(each_[2] + reach + 3 * lanes_);
@@ -277,7 +276,7 @@ private:
     // Whether all channels of cells lie in the nearest cache while all taps meet them, not in the same few sets of it, and
     // whole vectors end before the array does.
     bool reads_in_place(const Scalar* from, Index width) const {
-        constexpr Index size = static_cast<Index>(sizeof(Scalar)), sets_apart = 512;  // bytes: 8 cache lines
+        constexpr Index size = static_cast<Index>(sizeof(Scalar));
         if (x_.cell != 1 || x_.channel * size % sets_apart == 0 || p_.small * std::min(x_.channel, width + lanes_) * size > nearest_cache) return false;
         const Scalar* const last = x_.at(p_.batch - 1, p_.input[0] - 1, p_.input[1] - 1, p_.input[2] - 1) + (p_.small - 1) * x_.channel;
         return from + (p_.small - 1) * x_.channel + width <= last + 1;
@@ -286,7 +285,7 @@ private:
     // All taps with the cells of a piece, while those of the next one are fetched: cache lines of each channel, or of each
     // cell, shared by the tiles. One that two pieces share is fetched once.
     void multiply_piece(const Scalar* piece, Index pitch, Index vectors, Scalar* sums, Index sums_pitch, const Scalar* coming) const {
-        constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+        constexpr Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar));
         const bool last = x_.channel == 1, comes = coming && (last || x_.cell == 1);
         const Index step = last ? line : x_.channel, next = last ? p_.small * line : line, lines = vectors * lanes_ / line;
         const Index tiles = static_cast<Index>(tiles_.size()), each = (lines + tiles - 1) / tiles;  // early, so that they are there in time
@@ -307,11 +306,10 @@ private:
         const Index columns = padded(rows_, lanes_), panel = kernels_.panel_vectors * lanes_, places = padded(layout.positions, lanes_);
         const Index most = std::max<Index>(lanes_, nearest_cache / 2 / (columns * static_cast<Index>(sizeof(Scalar))) / lanes_ * lanes_);
         const Index pieces = (places + most - 1) / most, vectors = places / lanes_;
-        constexpr Index tile = 16;  // rows that a tile may read beyond the last
-        const auto room = static_cast<std::size_t>(most + tile);
+        const auto room = static_cast<std::size_t>(most + rows_beyond);
         work.cells.resize(room), work.targets.resize(room);
         Scalar* const products = work.piece.get(most * columns);
-        Scalar* const scratch = work.sums.get((most + tile) * panel);
+        Scalar* const scratch = work.sums.get((most + rows_beyond) * panel);
         auto run = work.runs.begin();
         Index cell = 0;
         for (Index n = 0; n < pieces; ++n) {
@@ -327,7 +325,7 @@ private:
                 if (cell == run->count) ++run, cell = 0;
             }
             std::fill(products + (at - from) * columns, products + (end - from) * columns, Scalar(0));
-            std::fill_n(work.cells.begin() + static_cast<std::ptrdiff_t>(count), tile, zeros_.data());
+            std::fill_n(work.cells.begin() + static_cast<std::ptrdiff_t>(count), rows_beyond, zeros_.data());
             if (count > 0)
                 kernels_.gather({work.cells.data(), 0, static_cast<Index>(count), 1, p_.small, 0, 0, zeros_.data(), work.targets.data(), packed_, nullptr, columns, 0,
                                  (columns + panel - 1) / panel, Activation::none, scratch, true});

@@ -6,6 +6,7 @@
 #include "buffer.h"
 #include "pass.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
 namespace {
@@ -118,7 +119,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     }
     const Terms terms(sweep, most_tile_taps);
     const Index planes = forms.planes();
-    constexpr Index piece = 32;  // of the depth, so that all taps of it stay in the cache
+    constexpr Index piece = tuning::packing::depth_of_piece;
     const Index pieces = (side.depth + piece - 1) / piece;
     parallel(side.groups * panels, [&](Index task) {
         const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);

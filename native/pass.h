@@ -7,6 +7,7 @@
 
 #include "sweep.h"
 #include "tiles.h"
+#include "tuning.h"
 
 namespace backstride {
 
@@ -19,14 +20,12 @@ struct Forms {
 };
 
 constexpr std::size_t most_tile_taps = 3;  // along one axis
-constexpr Index panels_at_once = 4;  // that share the transformed input of a term
-constexpr Index block_rows = 168;  // of plain products: divisible by the rows of every tile, 6, 8, 12
-constexpr Index long_line = 24;  // cells: most tiles of rows lie in one line, whose cells lie closer together than images
+constexpr Index rows_beyond = 16;  // that a tile of rows may read behind the last one: no tile has more
 
 // Whether rows are ordered cell by cell, the images of a cell beside each other, so that products over taps leave out
 // what lies outside of the source.
 inline bool images_inside(const Problem& problem, const Sweep& sweep) {
-    return problem.batch >= 6 && sweep.axes[2].count < long_line;
+    return problem.batch >= tuning::rows::fewest_images && sweep.axes[2].count < tuning::rows::long_line;
 }
 
 // The planes of one axis that a strand adds to: the last one has no share in a strand that lacks the last tap.

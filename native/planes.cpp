@@ -10,14 +10,13 @@
 #include "buffer.h"
 #include "sweep.h"
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
-namespace {
 
-constexpr Index scratch_bytes = 24 << 10, most_scratch_bytes = 1 << 20;  // of a box's source lines
-constexpr Index least_lines = 4, least_cells = 256;                      // of a box, where the kernel does not reach further
-constexpr Index most_stride = 64, most_reach = 1 << 24;
-constexpr Index cycles_of_task = 40000;
+using namespace tuning::planes;
+
+namespace {
 
 // Target lines or planes of an axis that lie `offset` behind the start of a block, and read the same source ones: block b
 // reads b*step + shifts[n], row r of it through taps[n*rows + r].
@@ -250,7 +249,6 @@ private:
 
 // Where it was measured to be faster than turning boxes, which fill vectors with channels however short the lines.
 bool pays(const Problem& p, bool transpose) {
-    constexpr Index least_width = 64, least_width_of_stride_1 = 96;
     const Index width = transpose ? p.output[2] : p.input[2];
     return width >= (p.strides[2] == 1 ? least_width_of_stride_1 : least_width);
 }
@@ -276,7 +274,7 @@ bool run_planes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose
     planes.find_patterns();
     const auto [n0, n1, n2] = planes.counts();
     const Index units = n0 * n1 * n2 * p.groups * p.batch, numbers = p.batch * p.groups * cells(transpose ? p.output : p.input);
-    const double terms = 2 + static_cast<double>(cells(p.kernel)) / (transpose ? static_cast<double>(cells(p.strides)) : 1);
+    const double terms = cycles_of_vector + static_cast<double>(cells(p.kernel)) / (transpose ? static_cast<double>(cells(p.strides)) : 1);
     const Index wanted = static_cast<Index>(static_cast<double>(numbers) * terms / static_cast<double>(kernels.lanes * cycles_of_task));
     const Index tasks = std::clamp<Index>(wanted, 1, units);
     parallel(tasks, [&](Index task) { planes.run(units * task / tasks, units * (task + 1) / tasks); });

@@ -24,7 +24,8 @@ template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
                                               Index to, const Scalar* panel, Coming<Scalar>& coming, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar)), page = page_bytes / static_cast<Index>(sizeof(Scalar));
+    constexpr Index size = static_cast<Index>(sizeof(Scalar));
+    constexpr Index line = tuning::processor::line_bytes / size, page = tuning::processor::page_bytes / size;
     for (Index tap = first_tap; tap < last_tap; ++tap) {
         const Scalar* source[Rows];
         bool meets = false;
@@ -177,16 +178,17 @@ template <typename Scalar, int Rows, int Vectors>
 
 template <typename Scalar, int Vectors>
 void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index column, const Scalar* behind) {
-    constexpr int Rows = tile_rows(Vectors);
+    using tuning::loops::panel_bytes;
+    constexpr int Rows = static_cast<int>(tile_rows(BACKSTRIDE_REGISTERS, Vectors));
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     // Pieces of the panel that stay in the cache while all rows pass: whole taps, or parts of the depth of one.
     const Index bytes = block.depth * width * static_cast<Index>(sizeof(Scalar));
     Index taps = block.taps, depth = block.depth;
-    if (block.row_count > Rows && bytes * taps > weights_in_cache) {
-        if (bytes <= weights_in_cache) {
-            taps = weights_in_cache / bytes;
+    if (block.row_count > Rows && bytes * taps > panel_bytes) {
+        if (bytes <= panel_bytes) {
+            taps = panel_bytes / bytes;
         } else {
-            const Index pieces = (bytes + weights_in_cache - 1) / weights_in_cache;
+            const Index pieces = (bytes + panel_bytes - 1) / panel_bytes;
             taps = 1;
             depth = (depth + pieces - 1) / pieces;
         }
@@ -204,7 +206,7 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         for (Index row = 0; row < block.row_count; row += Rows) {
             if constexpr (Vectors == panel_vectors) {
                 const Index left = block.row_count - row;
-                if (left <= 4) {
+                if (left <= tuning::loops::few_rows) {
                     const auto few = left == 1 ? few_times_panel<Scalar, 1, Vectors> : left == 2 ? few_times_panel<Scalar, 2, Vectors> : few_times_panel<Scalar, 4, Vectors>;
                     few(block, row, column, tap, last_tap, from, to, panel, coming, first, last);
                     continue;

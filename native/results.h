@@ -4,10 +4,12 @@
 
 #include <cstddef>
 
+#include "tuning.h"
+
 namespace backstride {
 
-constexpr std::size_t least_kept = std::size_t(1) << 20;
-constexpr std::size_t most_kept = std::size_t(256) << 20;
+using tuning::memory::least_kept;
+using tuning::memory::most_kept;
 
 void* take_result(std::size_t bytes);  // at least `least_kept` bytes; aligned to a cache line
 void give_result(void* memory) noexcept;

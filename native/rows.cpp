@@ -13,7 +13,7 @@ using namespace tuning::rows;
 
 namespace {
 
-constexpr Index padded_rows = block_rows + 16;
+constexpr Index padded_rows = block_rows + rows_beyond;
 
 // A part of the products of every row: some taps, or part of the depth of one.
 struct Piece {
@@ -26,7 +26,7 @@ Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Ind
     if (panels == 1 || taps * depth <= sources_in_cache / (rows * size)) return {0, taps, 0, depth};
     if (depth <= most) return {0, std::min(taps, most / depth), 0, depth};
     const Index parts = (depth + most - 1) / most;
-    return {0, 1, 0, ((depth + parts - 1) / parts + 15) / 16 * 16};
+    return {0, 1, 0, ((depth + parts - 1) / parts + depth_step - 1) / depth_step * depth_step};
 }
 
 // `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
@@ -151,7 +151,7 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
     const Index most = piece.taps, depth = piece.depth;
     const bool whole = most == taps && depth == side.depth;
     pointers.resize(static_cast<std::size_t>(most * padded_rows));
-    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min<Index>(16, padded_rows - rows), pass.zeros.data());
+    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min(rows_beyond, padded_rows - rows), pass.zeros.data());
     targets.resize(padded_rows);
     Scalar* const scratch = scratch_buffer.get(padded_rows * width * (whole ? 1 : together));
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * pass.stride) : nullptr;

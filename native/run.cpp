@@ -32,7 +32,7 @@ void fill(const Pass<Scalar>& pass) {
     const Side& side = pass.side;
     const std::vector<Scalar> cell = untouched(pass);
     const Index count = pass.problem.batch * cells(side.target);
-    const Index each = std::max<Index>(1, 65536 / side.target_channels);
+    const Index each = std::max<Index>(1, numbers_of_task / side.target_channels);
     parallel((count + each - 1) / each, [&](Index task) {
         for (Index at = task * each; at < std::min(count, (task + 1) * each); ++at)
             std::copy(cell.begin(), cell.end(), pass.target + at * side.target_channels);
@@ -120,7 +120,7 @@ void run_all(const Pass<Scalar>& pass) {
         total += blocks.back();
     }
     const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
-    const Index wanted = std::min<Index>(4 * get_num_threads() / std::max<Index>(1, total * groups), worth);
+    const Index wanted = std::min<Index>(tasks_of_thread * get_num_threads() / std::max<Index>(1, total * groups), worth);
     const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
     const Index each = (panels + pieces - 1) / pieces;
     const auto run = [&](Index sweep, Index block, Index group, Index piece) {
@@ -130,7 +130,7 @@ void run_all(const Pass<Scalar>& pass) {
         (pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>)(pass, sweep, block, group, first, last);
     };
     // The sweeps of a block read the same cells: they stay with a thread where there are blocks enough for all.
-    const Index together = most * groups * pieces >= 8 * get_num_threads() ? count : 1, runs = count / together;
+    const Index together = most * groups * pieces >= tasks_to_stay * get_num_threads() ? count : 1, runs = count / together;
     parallel(most * runs * groups * pieces, [&](Index task) {
         const Index from = task / pieces % runs * together, group = task / pieces / runs % groups;
         for (Index sweep = from; sweep < from + together; ++sweep) run(sweep, task / pieces / runs / groups, group, task % pieces);

@@ -39,8 +39,6 @@ struct Strand {
     std::vector<Index> taps;
 };
 
-constexpr std::size_t most_strand_taps = 12;  // before it is split
-
 // The strands of an axis, split into ones of at most `most` taps, those of most taps first; none where one has gaps or
 // more taps than are worth splitting.
 std::vector<Strand> strands(const Axis& axis, std::size_t most);

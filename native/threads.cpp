@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "tuning.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -28,7 +30,7 @@ thread_local std::chrono::steady_clock::time_point asked;
 thread_local bool asking = false;
 
 void ask() {
-    if (!interrupted || asking || std::chrono::steady_clock::now() - asked < std::chrono::milliseconds(20)) return;
+    if (!interrupted || asking || std::chrono::steady_clock::now() - asked < std::chrono::milliseconds(tuning::threads::questions)) return;
     asking = true;
     const bool stops = interrupted();
     asking = false;
@@ -45,9 +47,6 @@ int processors() {
     return count ? static_cast<int>(count) : 1;
 }
 
-// Between two calls a thread looks for the next one for so long before it sleeps; waking takes as long.
-constexpr std::chrono::microseconds patience{60};
-
 inline void breathe() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -59,9 +58,9 @@ inline void breathe() {
 // Whether it came true in time.
 template <typename Condition>
 bool watch(const Condition& condition) {
-    const auto end = std::chrono::steady_clock::now() + patience;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(tuning::threads::patience);
     do {
-        for (int n = 0; n < 16; ++n) {
+        for (int n = 0; n < tuning::threads::looks; ++n) {
             if (condition()) return true;
             breathe();
         }

@@ -34,9 +34,8 @@ Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const F
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
     const Index all = tiles_of(p, sweep, forms);
     if (side.passing) {
-        constexpr Index width = 64;
-        const Index depth = std::max<Index>(piece_in_cache / (forms.planes() * width * size) / 16 * 16, 16);
-        const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, 4 * most_rows);
+        const Index depth = std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
+        const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, most_rows_of_piece);
         const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
         return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
     }
@@ -44,11 +43,11 @@ Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const F
     const bool many = each * terms * side.depth * side.columns > weights_in_cache;
     if (many) {  // weights are read once for as many rows as there can be
         const Index blocks = std::max<Index>((all + most_rows - 1) / most_rows, 1), rows = (all + blocks - 1) / blocks;
-        const Index depth = planes_of_piece / (each * most_rows) / 16 * 16;
+        const Index depth = planes_of_piece / (each * most_rows) / depth_step * depth_step;
         return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
     }
-    const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / 16 * 16);
-    return {std::clamp(planes_in_cache / std::max<Index>(1, each * depth) / 24 * 24, fewest_rows, most_rows), depth};
+    const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / depth_step * depth_step);
+    return {std::clamp(planes_in_cache / std::max<Index>(1, each * depth) / even_step * even_step, fewest_rows, most_rows), depth};
 }
 
 namespace {
@@ -88,8 +87,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     const Index pitch = padded(most_depth, kernels.lanes), width = pass.panel_width();
     const bool whole = terms.count() == 1 && most_depth == side.depth && !side.passing;  // one piece serves all panels
     const Index together = whole ? 1 : std::min(panels_at_once, last - first);
-    // A line apart, so that the planes of a cell do not fall into one set of the cache.
-    const Index plane_in = size * pitch + 16, plane_out = (size + 16) * width + 16;
+    const Index plane_in = size * pitch + plane_gap, plane_out = (size + rows_beyond) * width + plane_gap;
     static thread_local std::vector<const Scalar*> cells, pointers;
     static thread_local std::vector<Scalar*> targets;
     static thread_local Scratch<Scalar> transformed_buffer, laid_buffer, weights_buffer, multiplied_buffer, spilled_buffer;
@@ -100,7 +98,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     Scalar* const transformed = transformed_buffer.get(planes * plane_in);
     Scalar* const multiplied = multiplied_buffer.get(together * planes * plane_out);
     Scalar* const laid = side.passing && side.transpose ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width) : nullptr;
-    Scalar* const turned = side.passing ? weights_buffer.get(planes * (most_depth * width + 16)) : nullptr;
+    Scalar* const turned = side.passing ? weights_buffer.get(planes * (most_depth * width + plane_gap)) : nullptr;
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * pass.stride) : nullptr;
     spills.clear();
 
@@ -136,7 +134,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                            : nullptr;
             }
     });
-    pointers.assign(static_cast<std::size_t>(size + 16), transformed + (rows - 1) * pitch);
+    pointers.assign(static_cast<std::size_t>(size + rows_beyond), transformed + (rows - 1) * pitch);
     for (Index row = 0; row < rows; ++row) pointers[static_cast<std::size_t>(row)] = transformed + row * pitch;
 
     const auto place = [&](Index term, Index start, Index panel) {  // of the weights of its first plane
@@ -159,7 +157,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                 for (Index at = panel; at < end; ++at) {
                     const Index column = at * width, used = std::min(width, pass.stride - column);
                     const Scalar *weights = turned, *behind = nullptr;  // behind those of all planes
-                    Index plane_weights = most_depth * width + 16;
+                    Index plane_weights = most_depth * width + plane_gap;
                     if (side.passing) {
                         transform_weights(p, side, term, forms, kernels, pass.kernel, {group, column, used, start, depth}, laid, turned, plane_weights);
                     } else {

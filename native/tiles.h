@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "tuning.h"
+
 namespace backstride {
 
 using Index = std::ptrdiff_t;
@@ -183,6 +185,12 @@ struct LaneProduct {
     const Scalar* coming = nullptr;  // two numbers, coming_apart, in each of `depth` cache lines, coming_step apart, that are needed next
     Index coming_step = 0, coming_apart = 0;
 };
+
+// The rows of a full tile of so many vectors: as many as leave registers for one row of weights. 6x4, 8x3, 12x2, 12x1 of 32
+// registers; 6x2, 8x1 of 16.
+constexpr Index tile_rows(Index registers, Index vectors) {
+    return vectors == 1 ? (registers == 32 ? 12 : 8) : (registers - registers / 4) / vectors;
+}
 
 constexpr Index most_lane_rows = 6;
 constexpr Index most_excess = 8;

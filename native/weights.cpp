@@ -28,7 +28,7 @@ namespace {
 // Copies them on the way, where there is a place to.
 template <typename Scalar>
 bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Scalar scale, Scalar* copy = nullptr) {
-    constexpr Index each = 1 << 16;
+    constexpr Index each = tuning::run::numbers_of_task;
     std::atomic<bool> finite{true};
     parallel((count + each - 1) / each, [&](Index task) {
         const Index own = std::min(each, count - task * each);
@@ -154,7 +154,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
                           const View<Scalar>& target, bool alone) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
-    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || 2 * p.input[2] > kernels_.lanes)) {
+    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || lines_of_vector * p.input[2] > kernels_.lanes)) {
         const bool turned = turns_products(p, kernels_, source);
         const Scalar* ready = remember({turned, std::vector<Forms>(turned ? 1 : 0)}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
         return run_overlap(p, kernels_, turned, ready, source, epilogue, target);
@@ -210,11 +210,10 @@ bool Weights<Scalar>::multiplies_pairs() const {
 template <typename Scalar>
 bool Weights<Scalar>::multiplies_matrices() const {
     if constexpr (sizeof(Scalar) == 4) {
-        constexpr Index most_step = 1 << 16;
         const bool forced = forced_ && algorithm_ != Algorithm::phases;
         if (forced || !finite_ || problem_.groups > 1 || (transpose_ ? problem_.small : problem_.big) < fewest_matrix_channels || !matrices_of(kernels_)) return false;
         for (std::size_t axis = 0; axis < 3; ++axis)
-            if (problem_.strides[axis] > most_step || problem_.dilation[axis] > most_step) return false;
+            if (problem_.strides[axis] > most_matrix_step || problem_.dilation[axis] > most_matrix_step) return false;
         return !transpose_ || !has_gaps(Side(problem_, {1, 1, 1}, true, 1), sweeps(problem_, true, {1, 1, 1}, 1));
     }
     return false;
@@ -324,7 +323,7 @@ bool Weights<Scalar>::passes(const Problem& p, const std::vector<Sweep>& sweeps,
     if (own_ || !transpose_) return false;
     const Side side(p, stack_, transpose_, 1, true);
     for (std::size_t n = 0; n < sweeps.size(); ++n)
-        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_passing_blocks) return false;
+        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_repeated_transforms) return false;
     return true;
 }
 

@@ -101,7 +101,7 @@ void tile_weights_planes(const TileWeights<Scalar>& job) {
 #pragma GCC unroll 4
                 for (int b = 0; b < ColumnTaps; ++b) {
                     const Scalar* tap = job.taps[a * ColumnTaps + b];
-                    if (tap) __builtin_prefetch(tap + (c + 8) * job.step + v);
+                    if (tap) __builtin_prefetch(tap + (c + tuning::loops::transformed_ahead) * job.step + v);
                     g[a * Columns + b] = tap ? some(tap + c * job.step + v, job.columns - v) : Vector<Scalar>{};
                 }
 #pragma GCC unroll 4
