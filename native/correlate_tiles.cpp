@@ -193,7 +193,7 @@ private:
         const Unit& unit = *part.unit;
         const Index planes = unit.planes(), rows = part.members * part.rows, columns = part.columns;
         // A line apart, so that the tiles of a plane do not fall into one set of the cache.
-        const Index line = 64 / static_cast<Index>(sizeof(Scalar)), width = padded(columns, kernels_.lanes);
+        const Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar)), width = padded(columns, kernels_.lanes);
         const Index large_step = padded(rows, kernels_.lanes) + line, small_step = width + line;
         const Index large_plane = tiles_of_block * large_step + line, small_plane = tiles_of_block * small_step + line;
         const Index sums_plane = rows * width + line;

@@ -201,8 +201,9 @@ template <typename Scalar, int Stride, int Taps, int Lines>
 // In stretches that come round to all channels before they leave the nearest cache.
 template <typename Scalar, int Stride, int Taps, int Lines>
 void stream_blocks(const DepthwiseBlocks<Scalar>& job) {
-    constexpr Index lanes = Lanes<Scalar>::count, most = (16 << 10) / sizeof(Scalar) / Stride;
-    const Index fitting = most / job.step, stretch = fitting < 4 ? 4 : fitting > 16 ? 16 : fitting;
+    using namespace tuning::loops;
+    constexpr Index lanes = Lanes<Scalar>::count, most = stretch_bytes / static_cast<Index>(sizeof(Scalar)) / Stride;
+    const Index fitting = most / job.step, stretch = fitting < least_stretch ? least_stretch : fitting > most_stretch ? most_stretch : fitting;
     for (Index block = job.low; block < job.high; block += stretch) {
         const Index to = block + stretch < job.high ? block + stretch : job.high;
         for (Index at = 0; at < job.columns; at += lanes)

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "threads.h"
+#include "tuning.h"
 
 namespace backstride {
 namespace {
@@ -57,7 +58,7 @@ void for_each_term(const Problem& p, bool from_input, Visit visit) {
     std::ptrdiff_t done = 0;
     for (std::ptrdiff_t image = 0; image < p.batch; ++image)
         for_each_meeting(p, from_input, [&](std::ptrdiff_t own, std::ptrdiff_t tap, std::ptrdiff_t other) {
-            if ((done += outputs * p.small) > 1 << 16) pause(), done = 0;
+            if ((done += outputs * p.small) > tuning::threads::products_of_pause) pause(), done = 0;
             const auto small = (image * cells(p.input) + (from_input ? own : other)) * inputs;
             const auto large = (image * cells(p.output) + (from_input ? other : own)) * outputs;
             for (std::ptrdiff_t channel = 0; channel < outputs; ++channel) {

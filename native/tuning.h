@@ -116,6 +116,9 @@ constexpr Index transposed_ahead = 256;    // bytes: by which a row is asked for
 constexpr Index transformed_ahead = 8;     // channels: by which taps are asked for
 constexpr Index long_run = 16;             // cells: of a run of a gradient whose successor is asked for
 constexpr Index narrow_bytes = 512;        // bytes: of a depthwise cell, of which many at once fit the cache
+constexpr Index stretch_bytes = 16 << 10;  // bytes: of a depthwise line's cells, which stay in the first-level cache
+constexpr Index least_stretch = 4;         // blocks: of such a stretch, however many channels there are
+constexpr Index most_stretch = 16;         // blocks: of such a stretch, however few channels there are
 
 }  // namespace loops
 
@@ -307,9 +310,10 @@ constexpr Index page_of_cells = 1024;        // bytes: rows that lie a multiple 
 // Threads between calls.
 namespace threads {
 
-constexpr int patience = 60;   // microseconds: that a thread looks for the next call; waking takes as long
-constexpr int looks = 16;      // looks: for it between two at the clock
-constexpr int questions = 20;  // milliseconds: between two questions whether Ctrl-C was pressed
+constexpr int patience = 60;                  // microseconds: of looking for the next call before sleep; waking takes as long
+constexpr int looks = 16;                     // looks: for it between two at the clock
+constexpr int questions = 20;                 // milliseconds: between two questions whether Ctrl-C was pressed
+constexpr Index products_of_pause = 1 << 16;  // products: of plain loops before they ask again
 
 }  // namespace threads
 
