@@ -310,7 +310,7 @@ constexpr Index page_of_cells = 1024;        // bytes: rows that lie a multiple 
 // Threads between calls.
 namespace threads {
 
-constexpr int patience = 60;                  // microseconds: of looking for the next call before sleep; waking takes as long
+constexpr int patience = 60;                  // microseconds: of looking for a call before sleep; waking takes as long
 constexpr int looks = 16;                     // looks: for it between two at the clock
 constexpr int questions = 20;                 // milliseconds: between two questions whether Ctrl-C was pressed
 constexpr Index products_of_pause = 1 << 16;  // products: of plain loops before they ask again
