@@ -13,7 +13,7 @@ pytest.importorskip("PIL", reason="pictures are read by Pillow")
 from rich.progress import Progress
 
 from backstride.cli import main
-from backstride.cli.roads.speed import Rates
+from backstride.cli.runs import Rates
 from backstride.roads.prediction.loading import Loader
 from road_pictures import save
 from roads.prediction.reds import Reds, film, meant, picture
@@ -126,7 +126,7 @@ def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_frames_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([10.0, 11.0, 12.0, 14.0])
-    monkeypatch.setattr("backstride.cli.roads.speed.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("backstride.cli.runs.time.monotonic", lambda: next(clock))
     rates = Rates(Progress(disable=True))
     rates("pictures", 4, 12)
     assert rates.speed() is None

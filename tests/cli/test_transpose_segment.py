@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="the commands are shown on ONNX files")
 pytest.importorskip("onnxruntime", reason="they run in ONNX Runtime")
 pytest.importorskip("PIL", reason="pictures need Pillow")
 
+import onnx
 from PIL import Image
 
 from backstride.cli import main
@@ -83,6 +84,26 @@ def test_tiles_give_the_same_overlay(backstride: Shell) -> None:
     assert (first["tile"], second["tile"]) == (None, 64)
     assert first["found"] == second["found"]
     assert (backstride.folder / "a.png").read_bytes() == (backstride.folder / "b.png").read_bytes()
+
+
+def test_a_folder_of_results_goes_with_its_network(backstride: Shell) -> None:
+    _ = backstride("transpose", "classifier.onnx", "--input", "3x18x14", "--output", "fcn.onnx")
+    _ = backstride("segment", "fcn.onnx", "photo.jpg", "--output", "alone.png")
+    done = backstride("segment", "fcn.onnx", "photo.jpg", "--out", "labelled", "--json")
+    assert (json.loads(done.stdout)["outcomes"][0]["frames"], done.stderr) == (1, "")
+    alone = (backstride.folder / "alone.png").read_bytes()
+    assert (backstride.folder / "labelled" / "overlays" / "photo.png").read_bytes() == alone
+
+    loose: Any = onnx  # some of it is untyped
+    model = loose.load("fcn.onnx")
+    loose.save_model(model, "apart.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    words = ("segment", "apart.onnx", "photo.jpg", "--out", "apart", "--json")
+    assert [json.loads(backstride(*words).stdout)["resumed"] for _ in range(2)] == [0, 1]
+    data = bytearray((backstride.folder / "weights.bin").read_bytes())
+    first = next(entry for entry in model.graph.initializer if entry.data_type == onnx.TensorProto.FLOAT)
+    data[data.index(onnx.numpy_helper.to_array(first).tobytes()) + 3] ^= 128  # the sign of a weight
+    _ = (backstride.folder / "weights.bin").write_bytes(data)
+    assert [json.loads(backstride(*words).stdout)["resumed"] for _ in range(2)] == [0, 1]
 
 
 def test_names_numbers_and_grey(backstride: Shell) -> None:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from backstride.cli import main
+from backstride.pictures.picture import read_picture
 from backstride.roads.evaluation.labelled import DARK, EDGE, STRONGER, WHITE, labels_over
 from backstride.roads.prediction.drawing import Style
 from backstride.roads.synthetic import write
-from backstride.segment.picture import read_picture
 from road_pictures import save
 
 

@@ -14,7 +14,8 @@ pytest.importorskip("PIL", reason="pictures need Pillow")
 
 from PIL import Image
 
-from backstride.segment.picture import LARGEST, as_input, overlay, palette, read_picture
+from backstride.pictures.picture import LARGEST, palette, read_picture
+from backstride.segment.picture import as_input, overlay
 
 
 def saved(path: Path, size: tuple[int, int] = (7, 5), mode: str = "RGB") -> Path:

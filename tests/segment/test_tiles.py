@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backstride.segment.tiles import check_tile, labels, spans
+from backstride.pictures.tiles import check_tile, spans
+from backstride.segment.labels import labels
 from backstride.surgery.decoding.influence import Influence, from_json
 
 

@@ -17,6 +17,7 @@ from onnx import external_data_helper
 
 from backstride.surgery import RefusedError, convolutionalize, prove, transpose
 from backstride.surgery.model.fields import sizes
+from backstride.surgery.onnx.file import data_files
 from surgery.onnx_models import CASES, HWC, LENET, POOLED, Case
 
 loose: Any = onnx  # some of it is untyped
@@ -111,6 +112,7 @@ def test_external_data_in_the_folder_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     loose.save_model(LENET.build(17), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert (tmp_path / "weights.bin").stat().st_size > 1000
+    assert data_files(path) == ((tmp_path / "weights.bin").resolve(),)
     network, report = convolutionalize(path, LENET.shape)
     assert report.model == "model.onnx"
     assert not any(external_data_helper.uses_external_data(entry) for entry in network.graph.initializer)

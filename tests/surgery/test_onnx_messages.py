@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery import convolutionalize
+from backstride.surgery.onnx.file import data_files
 from surgery.onnx_models import LENET, Case
 
 loose: Any = onnx  # some of it is untyped
@@ -144,6 +145,7 @@ def test_external_data_outside_its_folder_is_not_followed(location: str, tmp_pat
         _ = convolutionalize(path, LENET.shape)
     said = f"`model` (={str(path)!r}) names external data {location!r} outside its folder, which is not followed"
     assert str(caught.value) == said
+    assert data_files(path) == ()
 
 
 @pytest.mark.parametrize(("offset", "length"), [("0", "40"), ("-4", "20"), ("4", "20"), ("99999999999999999999", "20")])

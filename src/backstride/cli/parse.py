@@ -103,6 +103,15 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
         raise ValueError(message) from None
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Read words joined by commas.
+
+    >>> words("overlay, mask"), words("")
+    (('overlay', 'mask'), ())
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def skips(text: str) -> str | tuple[int, ...]:
     """Read "auto", "none" or strides joined by commas.
 

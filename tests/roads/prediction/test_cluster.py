@@ -14,11 +14,11 @@ pytest.importorskip("PIL", reason="pictures are read by Pillow")
 
 from PIL import Image
 
+from backstride.pictures import cluster as module
+from backstride.pictures.items import Item
 from backstride.roads.meaning import Meaning
 from backstride.roads.prediction import Predictor, predict
-from backstride.roads.prediction import cluster as module
 from backstride.roads.prediction.drawing import Style
-from backstride.roads.prediction.items import Item
 from backstride.roads.prediction.job import Job
 from backstride.roads.prediction.loading import Loader
 from road_pictures import save

@@ -216,6 +216,18 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path, run: Run, reds: Reds) ->
     assert len(problems) == 1
 
 
+def test_no_output_takes_the_place_of_an_input(tmp_path: Path, run: Run) -> None:
+    read_from = save(tmp_path / "out" / "masks" / "a.png", picture(1))
+    before = read_from.read_bytes()
+    for source in (read_from, tmp_path / "out" / "masks"):
+        with pytest.raises(
+            ValueError, match=r"^`out` \(='.*out'\): .*masks/.*a.png is read as one of `images` and would be written ov"
+        ):
+            _ = run(source, write=["mask"])
+    assert files_below(tmp_path / "out") == ["masks/a.png"]
+    assert read_from.read_bytes() == before
+
+
 def test_leftovers_of_a_killed_run_go(tmp_path: Path, run: Run) -> None:
     photos(tmp_path, 1)
     (tmp_path / "out" / "overlays").mkdir(parents=True)

@@ -18,10 +18,10 @@ pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
 import torch
 from torch import fx, nn
 
+from backstride.pictures.picture import read_picture
 from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.predictor import LEVELS, levels
 from backstride.roads.prediction.torch_predictor import TorchPredictor
-from backstride.segment.picture import read_picture
 from roads.prediction.networks import POOLED, SMALL, as_images, network, pictures
 
 
@@ -146,7 +146,7 @@ def test_tiles_of_a_real_frame() -> None:
 def test_prediction_with_onnx_loads_no_pytorch() -> None:
     code = (
         "import sys, backstride.roads.prediction, backstride.roads.prediction.onnx_predictor\n"
-        "import backstride.cli.roads.predict, backstride.roads.prediction.cluster\n"
+        "import backstride.cli.roads.predict, backstride.pictures.cluster\n"
         "print('torch' in sys.modules, 'av' in sys.modules, 'ray' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -17,9 +17,9 @@ pytest.importorskip("PIL", reason="overlays are painted by Pillow")
 
 import av
 
+from backstride.pictures.reading import Film, Frame
 from backstride.roads.prediction import Outcome, Skipped, predict
 from backstride.roads.prediction.loading import Loader
-from backstride.roads.prediction.reading import Film, Frame
 from roads.prediction.reds import Reds, files_below, film, meant, picture
 
 loose: Any = av
@@ -205,7 +205,7 @@ def test_a_turned_film_is_read_upright(tmp_path: Path, monkeypatch: pytest.Monke
         def __getattr__(self, name: str) -> Any:
             return 90 if name == "rotation" else getattr(self._frame, name)
 
-    picture_of = Film.picture
+    picture_of: Any = Film.picture
 
     def turned(self: Film, frame: Any) -> Any:
         return picture_of(self, Turned(frame))

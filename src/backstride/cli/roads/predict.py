@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backstride.cli import parse
-from backstride.cli.roads.speed import Rates
-from backstride.roads.lines import Lines
-
-if TYPE_CHECKING:
-    from backstride.roads.prediction import Summary
-
-LISTED = 20
+from backstride.cli.runs import Ray, Workers, close, show, watched
 
 
 def predict(
@@ -48,8 +37,8 @@ def predict(
     batch: Annotated[
         int | None, typer.Option(help="Pictures of one size that run together; by default 4, on a GPU 16.")
     ] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="On a Ray cluster: RAY_ADDRESS's, or one started here.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="How many workers of the cluster.")] = 2,
+    ray: Ray = False,
+    workers: Workers = 2,
     encoder: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The checkpoint's encoder, where that is package.module:factory: it runs."),
@@ -73,24 +62,14 @@ def predict(
     """
     from backstride.roads import prediction  # noqa: PLC0415  keeps start-up of the other commands short
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    errors = Console(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=as_json or not errors.is_terminal) as progress:
-        lines = Lines(lambda line: errors.print(line, soft_wrap=True, highlight=False))
-        rates = Rates(progress, None if as_json or errors.is_terminal else lines)
+    with watched(quiet=as_json) as rates:
         found = prediction.predict(
             images,
             checkpoint,
             out,
             device=device,
             runtime=runtime,
-            write=tuple(word.strip() for word in write.split(",") if word.strip()),
+            write=parse.words(write),
             threshold=threshold,
             opacity=opacity,
             size=None if size is None else () if size == "own" else parse.pair("size", size),
@@ -100,39 +79,9 @@ def predict(
             encoder=encoder,
             progress=rates,
         )
-    if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
-    else:
-        _print(found, out, None if ray else rates.speed())  # a cluster hands results over in heaps
-    if found.failed:
-        raise typer.Exit(1 if found.done or found.resumed else 2)
-
-
-def _print(found: Summary, out: Path, speed: float | None) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    for outcome in found.outcomes[:]:
-        lost = sum(entry.frames for entry in outcome.skipped)
-        if lost:
-            console.print(f"{escape(outcome.name)}: {lost} frames skipped", style="yellow")
-            for entry in outcome.skipped[:LISTED]:
-                at = "" if entry.time is None else f"at {entry.time:.2f} s: "
-                many = f" ({entry.frames} frames)" if entry.frames > 1 else ""
-                console.print(f"  {at}{escape(entry.reason)}{many}", style="dim")
-            if len(outcome.skipped) > LISTED:
-                console.print(f"  and {len(outcome.skipped) - LISTED} more, in manifest.json", style="dim")
-    for outcome in found.failed[:LISTED]:
-        console.print(f"{escape(outcome.name)}: {escape(outcome.reason)}", style="red")
-    if len(found.failed) > LISTED:
-        console.print(f"and {len(found.failed) - LISTED} more, in manifest.json", style="red")
-    frames = sum(outcome.frames for outcome in found.done)
-    words = [f"{len(found.done)} predicted"]
-    words += [f"{frames} frames"] if frames != len(found.done) else []
-    words += [f"{speed:.1f} frames a second"] if speed else []
-    words += [f"{found.resumed} finished before"] if found.resumed else []
-    words += [f"{len(found.failed)} failed"] if found.failed else []
-    console.print(", ".join(words))
-    several = len(found.classes) > 2
+    if not as_json:
+        show(found, "predicted", None if ray else rates.speed())  # a cluster hands results over in heaps
     labels = ", ".join(f"{label} {name}" for label, name in enumerate(found.classes))
-    said = f"labels: {escape(labels)}" if several else f"road from a probability of {found.threshold:.4g} on"
-    console.print(said, style="dim")
-    console.print(f"written to {escape(str(out))}", style="dim")
+    several = len(found.classes) > 2
+    said = f"labels: {labels}" if several else f"road from a probability of {found.threshold:.4g} on"
+    close(found, out, said, as_json=as_json)

@@ -12,10 +12,10 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.picture import read_picture
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.data.labels import PLAIN, Labels, Table, decode_kitti, read_table
 from backstride.roads.sample import IGNORE, Dataset, Sample
-from backstride.segment.picture import read_picture
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 KITTI_NAME = re.compile(r"(um|umm|uu)_(\d+)")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from backstride.files import instead_of, make_folder, write_beside
+from backstride.pictures.picture import read_picture
 from backstride.roads.data.shapes import READERS, Labelled
 from backstride.roads.meaning import MOST_CLASSES
 from backstride.roads.sample import IGNORE, ROAD
 from backstride.roads.synthetic.dataset import png
 from backstride.roads.toml import toml_text
-from backstride.segment.picture import read_picture
 
 BACKGROUND = "background"
 

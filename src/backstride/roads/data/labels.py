@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.picture import LARGEST
 from backstride.roads.sample import BACKGROUND, IGNORE, ROAD
-from backstride.segment.picture import LARGEST
 
 LONGEST = 2**18  # bytes of a table of classes
 MOST_CLASSES = 250

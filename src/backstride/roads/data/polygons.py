@@ -23,8 +23,8 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.picture import read_picture
 from backstride.roads.sample import BACKGROUND, IGNORE, ROAD, Sample
-from backstride.segment.picture import read_picture
 
 FORMAT = "backstride road polygons 1"
 VARIABLE = "BACKSTRIDE_ROADS_FRAMES"

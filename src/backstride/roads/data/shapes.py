@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.picture import LARGEST
 from backstride.roads.data.entries import (
     content_of,
     entries,
@@ -31,7 +32,6 @@ from backstride.roads.data.entries import (
     wrong,
 )
 from backstride.roads.data.polygons import FARTHEST, inside, open_polygons
-from backstride.segment.picture import LARGEST
 
 LARGEST_JSON, LARGEST_TEXT = 2**29, 2**24
 MOST_SHAPES, MOST_POINTS = 2**12, 2**16  # of a picture; of a shape

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backstride.files import check_file, check_folder, make_folder, write_beside
+from backstride.pictures.picture import above, legend
 from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.drawing import Style
 from backstride.roads.sample import IGNORE, ROAD, Dataset
 from backstride.roads.synthetic.dataset import png
-from backstride.segment.picture import above, legend
 
 GREEN, MAGENTA, EDGE = (40, 190, 80), (210, 60, 200), (255, 230, 0)
 SHARE = 0.2

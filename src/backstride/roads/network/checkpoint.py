@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from backstride.files import write_beside
+from backstride.pictures.picture import LARGEST
 from backstride.roads.config import RunConfig, changed, require_named
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning, from_json, share, unsaid
 from backstride.roads.network.model import build
 from backstride.roads.network.weights import read_metadata, read_tensors
 from backstride.roads.toml import from_toml, to_toml
-from backstride.segment.picture import LARGEST
 
 KEY = "backstride.roads"
 BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.toml"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backstride.files import write_beside
+from backstride.pictures.job import Raster
+from backstride.pictures.picture import Colour, above, encoded, labels_png, legend, palette
 from backstride.roads.meaning import Meaning
 from backstride.roads.prediction.predictor import LEVELS, Levels, Pictures
 from backstride.roads.sample import ROAD
-from backstride.segment.picture import Colour, above, legend, palette, pillow
 
 Kind: TypeAlias = Literal["overlay", "mask", "probability"]
 KINDS: tuple[Kind, ...] = ("overlay", "mask", "probability")
-FOLDERS: dict[Kind, str] = {"overlay": "overlays", "mask": "masks", "probability": "probabilities"}
 SUFFIXES: dict[Kind, tuple[str, str]] = {
     "overlay": (".jpg", ".mp4"),
     "mask": (".png", ".mkv"),
@@ -55,6 +53,28 @@ class Style:
             return None
         return legend([(colour, self.classes[label]) for label, colour in self.colours().items()], width)
 
+    def files(self, kinds: Iterable[str], picture: Pictures, result: Levels) -> Iterator[tuple[str, bytes]]:
+        """What is written of a picture, see `pictures.job.Outputs`; `result`: its probabilities."""
+        mask, colours = mask_of(result, self), self.colours()
+        for kind in kinds:
+            if kind == "overlay":
+                yield kind, encoded(paint(picture, mask, self), "JPEG", quality=92, subsampling=0)
+            elif kind == "mask":
+                yield kind, labels_png(mask, [colours.get(label, GREY) for label in range(len(self.classes))])
+            else:
+                yield kind, encoded(confidence_of(result), "PNG", compress_level=1)
+
+    def frames(self, kinds: Iterable[str], picture: Pictures, result: Levels) -> Iterator[tuple[str, Raster]]:
+        """What is written of a frame of a video, the same."""
+        mask = mask_of(result, self)
+        for kind in kinds:
+            if kind == "overlay":
+                yield kind, paint(picture, mask, self)
+            elif kind == "mask":  # with two classes as players show it
+                yield kind, mask * np.uint8(255) if len(self.classes) == 2 else mask
+            else:
+                yield kind, confidence_of(result)
+
 
 def mask_of(levels: Levels, style: Style) -> NDArray[np.uint8]:
     """Labels, from the probabilities of one picture: with two classes 1 is road, else that of the largest."""
@@ -70,16 +90,17 @@ def confidence_of(levels: Levels) -> Levels:
 
 def paint(picture: Pictures, mask: NDArray[np.uint8], style: Style) -> Pictures:
     """The picture with its labels coloured, a line of one pixel around each, and perhaps a legend below."""
-    image: Any = pillow("Image")
+    from PIL import Image  # noqa: PLC0415  loads Pillow
+
     painted, colours = picture.copy(), style.colours()
     known = np.isin(mask, list(colours))
     there = np.flatnonzero(known.any(axis=1))  # other rows are as they were
     for top in range(there[0], there[-1] + 1, BAND) if len(there) else ():
         rows = slice(top, min(top + BAND, there[-1] + 1))
-        canvas = image.fromarray(picture[rows])
+        canvas = Image.fromarray(picture[rows])
         for label, colour in colours.items():
             here = (mask[rows] == label) * np.uint8(round(255 * style.opacity))
-            canvas.paste(colour, (0, 0), image.fromarray(here))
+            canvas.paste(colour, (0, 0), Image.fromarray(here))
         painted[rows] = np.asarray(canvas)
     painted[_edge(mask) & known] = EDGE
     below = style.legend(picture.shape[1])
@@ -95,38 +116,3 @@ def _edge(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     return edge
-
-
-def places(folder: Path, name: str, style: Style, *, video: bool) -> dict[Kind, Path]:
-    """Where the outputs of an item go."""
-    return {kind: folder / FOLDERS[kind] / f"{name}{SUFFIXES[kind][video]}" for kind in style.write}
-
-
-def write_picture(to: dict[Kind, Path], picture: Pictures, levels: Levels, style: Style) -> None:
-    """Write what is asked for, each file whole or not at all."""
-    mask = mask_of(levels, style)
-    for kind, path in to.items():
-        if kind == "overlay":
-            drawn = _encoded(paint(picture, mask, style), "JPEG", quality=92, subsampling=0)
-            write_beside(path, drawn, one_of_many=True)
-        elif kind == "mask":
-            write_beside(path, labels_png(mask, style), one_of_many=True)
-        else:
-            write_beside(path, _encoded(confidence_of(levels), "PNG", compress_level=1), one_of_many=True)
-
-
-def labels_png(mask: NDArray[np.uint8], style: Style) -> bytes:
-    """Labels as a PNG whose pixels are the labels and whose palette shows them."""
-    image, colours = pillow("Image").fromarray(mask), style.colours()
-    image.putpalette([part for label in range(len(style.classes)) for part in colours.get(label, GREY)])
-    return _saved(image, "PNG", compress_level=3)
-
-
-def _encoded(pixels: NDArray[Any], kind: str, **options: Any) -> bytes:
-    return _saved(pillow("Image").fromarray(pixels), kind, **options)
-
-
-def _saved(image: Any, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()

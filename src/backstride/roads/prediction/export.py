@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import tempfile
@@ -76,20 +75,30 @@ def _written(network: nn.Module, size: Sequence[int], meaning: Meaning) -> bytes
     known = segmenter_of(network).influence
     rows, columns = known.native
     step = known.stride
-    dim: Any = torch.export.Dim
+    dim = torch.export.Dim
     # The tracer would take the native size for a case of its own; ONNX Runtime runs it all the same.
     sizes = {0: dim("batch"), 2: dim("rows", min=rows + 1), 3: dim("columns", min=columns + 1)}
-    options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False}
-    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
     image = torch.rand(2, 3, rows + step, columns + 2 * step)
-    torch_onnx: Any = torch.onnx
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "net.onnx"
-        _ = torch_onnx.export(folded(network), (image,), path, dynamic_shapes=(sizes,), **options, **names)
-        onnx: Any = importlib.import_module("onnx")
-        model = onnx.load(path)
+        torch_onnx: Any = torch.onnx
+        _ = torch_onnx.export(
+            folded(network),
+            (image,),
+            path,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=(sizes,),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+        import onnx  # noqa: PLC0415  the exporter has said what is missing
+
+        model = onnx.ModelProto()
+        _ = model.ParseFromString(path.read_bytes())
     sliced(model)
     for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size))), (MEANING, meaning.to_json())):
         _ = model.metadata_props.add(key=key, value=value)

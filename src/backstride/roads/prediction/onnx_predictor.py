@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.tiles import free_memory
 from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import MOST_CLASSES, Meaning, unsaid
 from backstride.roads.meaning import from_json as from_meaning
@@ -22,13 +22,35 @@ SIZE = "backstride.size"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
+class _Value(Protocol):
+    """What ONNX Runtime says of an input or output."""
+
+    name: str
+    shape: Sequence[object]
+
+
+class _Notes(Protocol):
+    """What it says of a model."""
+
+    custom_metadata_map: dict[str, str]
+
+
+class _Session(Protocol):
+    """A model in ONNX Runtime, which is untyped: as much of it as is used."""
+
+    def get_inputs(self) -> Sequence[_Value]: ...
+    def get_outputs(self) -> Sequence[_Value]: ...
+    def get_modelmeta(self) -> _Notes: ...
+    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[np.float32]]) -> Sequence[NDArray[np.float32]]: ...
+
+
 class OnnxPredictor:
     """Runs what `export` wrote. `source`: the name of the file, for messages."""
 
     def __init__(self, model: bytes, device: str, source: str) -> None:
         self.device = device
         self._session = session(model, device, source)
-        notes: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        notes = self._session.get_modelmeta().custom_metadata_map
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if KEY not in notes or [entry.name for entry in (*inputs, *outputs)] != [INPUT, OUTPUT]:
             message = f"`checkpoint` (={source!r}) was not written by backstride roads export"
@@ -50,7 +72,7 @@ class OnnxPredictor:
 
     def free(self) -> int:
         """Bytes that the machine has left; of a GPU, what all of them have."""
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if self.device == "cpu" else 4 << 30
+        return free_memory() if self.device == "cpu" else 4 << 30
 
     def settle(self, pictures: Pictures, tile: int) -> Predictor:
         """Not with ONNX Runtime, which cannot be stopped within the network."""
@@ -84,7 +106,7 @@ def shares(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 def meaning_of(path: Path) -> Meaning:
     """What the scores of an exported network mean; 0.5 is the threshold where it does not say."""
     opened = session(path.read_bytes(), "cpu", str(path), optimised=False)
-    shapes: list[Sequence[object]] = [entry.shape for entry in opened.get_outputs()]
+    shapes = [entry.shape for entry in opened.get_outputs()]
     classes = _classes(shapes[0] if shapes else (), str(path))
     return _meaning(opened.get_modelmeta().custom_metadata_map, str(path), classes)
 
@@ -102,17 +124,17 @@ def _classes(shape: Sequence[object], source: str) -> int:
     return classes
 
 
-def session(model: bytes, device: str, source: str, *, optimised: bool = True) -> Any:
+def session(model: bytes, device: str, source: str, *, optimised: bool = True) -> _Session:
     """The model in ONNX Runtime; raises `ValueError` where it cannot run it, or not on this device."""
     try:
-        runtime: Any = importlib.import_module("onnxruntime")
+        runtime = importlib.import_module("onnxruntime")
     except ModuleNotFoundError:
         message = "`runtime` (=\"onnx\") needs ONNX Runtime; install it with: pip install 'backstride[onnx]'"
         raise ImportError(message) from None
     if PROVIDERS[device] not in runtime.get_available_providers():
         message = f'`device` (={device!r}) is not there: ONNX Runtime has no {PROVIDERS[device]}; the nearest is "cpu"'
         raise ValueError(message)
-    options: Any = runtime.SessionOptions()
+    options = runtime.SessionOptions()
     options.log_severity_level = 4
     if not optimised:  # to be asked, not run
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, fx, nn
 
-from backstride.segment.tiles import Span
+from backstride.pictures.tiles import Span
 from backstride.surgery.decoding.influence import Influence
 
 Watch = Callable[[Tensor], None]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.pictures.picture import Pixels as Pictures
+from backstride.pictures.tiles import Progress, assemble, tile_for
 from backstride.roads.sample import ROAD
-from backstride.segment.picture import pillow
-from backstride.segment.tiles import Progress, assemble, check_tile, largest_tile
 from backstride.surgery.decoding.influence import Influence
 
-Pictures = NDArray[np.uint8]
 Levels = NDArray[np.uint16]
+Number = TypeVar("Number", np.float32, np.uint8)
 LEVELS = 65535
 
 __all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "at_size", "levels"]
@@ -62,11 +62,13 @@ def at_size(
     return np.rint(planes).astype(np.uint16).reshape(*found.shape[:-2], *own)
 
 
-def _scaled(plane: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+def _scaled(plane: NDArray[Number], size: tuple[int, ...]) -> NDArray[Number]:
     """(rows, columns) of float32 or (rows, columns, 3) of uint8; bilinear, over all that a cell covers."""
-    image = pillow("Image")
+    from PIL import Image  # noqa: PLC0415  loads Pillow
+
     rows, columns = size
-    return np.asarray(image.fromarray(plane).resize((columns, rows), image.Resampling.BILINEAR))
+    scaled = Image.fromarray(plane).resize((columns, rows), Image.Resampling.BILINEAR)
+    return np.asarray(scaled, plane.dtype)
 
 
 def levels(
@@ -80,10 +82,7 @@ def levels(
     """
     known = predictor.known
     rows, columns = pictures.shape[1:3]
-    if tile is None:
-        side = largest_tile((rows, columns), known, predictor.free() // len(pictures))
-    else:
-        side = check_tile(tile, known)
+    side = tile_for((rows, columns), known, tile, predictor.free() // len(pictures))
     if known.pooled and side < max(rows, columns):
         predictor = predictor.settle(pictures, side)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from backstride.layout import AnyArray
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 
-def sliced(model: Any) -> None:
+def sliced(model: ModelProto) -> None:
     """Turn each Gather of a Range of step 1 (possibly reshaped) into a Slice, in place."""
-    onnx: Any = importlib.import_module("onnx")
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415  loads ONNX
+
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
-    nodes: list[Any] = []
+    constants = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    nodes: list[NodeProto] = []
     for node in graph.node:
         cells = _range(node, makers, constants) if node.op_type == "Gather" else None
         if cells is None:
@@ -22,16 +28,18 @@ def sliced(model: Any) -> None:
         name = node.output[0]
         vector, axes, *bounds = (f"{name}.{word}" for word in ("vector", "axes", "first", "last"))
         for constant, value in ((vector, -1), (axes, axis)):
-            graph.initializer.append(onnx.helper.make_tensor(constant, onnx.TensorProto.INT64, [1], [value]))
+            graph.initializer.append(helper.make_tensor(constant, TensorProto.INT64, [1], [value]))
         nodes += [
-            onnx.helper.make_node("Reshape", [cell, vector], [bound]) for cell, bound in zip(cells, bounds, strict=True)
+            helper.make_node("Reshape", [cell, vector], [bound]) for cell, bound in zip(cells, bounds, strict=True)
         ]
-        nodes.append(onnx.helper.make_node("Slice", [node.input[0], *bounds, axes], [name]))
+        nodes.append(helper.make_node("Slice", [node.input[0], *bounds, axes], [name]))
     del graph.node[:]
     graph.node.extend(_needed(nodes, {entry.name for entry in graph.output}))
 
 
-def _range(gather: Any, makers: dict[str, Any], constants: dict[str, Any]) -> tuple[str, str] | None:
+def _range(
+    gather: NodeProto, makers: Mapping[str, NodeProto], constants: Mapping[str, AnyArray]
+) -> tuple[str, str] | None:
     """The names of the first cell and of the one behind the last; None for any other Gather."""
     maker = makers.get(gather.input[1])
     while maker is not None and maker.op_type == "Reshape":
@@ -42,9 +50,9 @@ def _range(gather: Any, makers: dict[str, Any], constants: dict[str, Any]) -> tu
     return (first, last) if step in constants and constants[step] == 1 else None
 
 
-def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
+def _needed(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
     """Nodes, in their order, without those whose results nobody reads."""
-    kept: list[Any] = []
+    kept: list[NodeProto] = []
     read = set(outputs)
     for node in reversed(nodes):
         if read.intersection(node.output):

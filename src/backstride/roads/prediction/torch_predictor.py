@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from backstride.pictures.tiles import Span, extended, free_memory, tiles
 from backstride.roads.prediction.folding import folded
 from backstride.roads.prediction.pooling import Pooling, holding, poolings, settled
 from backstride.roads.prediction.predictor import ROAD, Pictures, Predictor
-from backstride.segment.tiles import Span, extended, tiles
 from backstride.surgery.decoding.influence import Influence
 from backstride.surgery.torch.decoder import Segmenter
 from backstride.torch import accelerate
@@ -50,7 +48,7 @@ class TorchPredictor:
         """Bytes that the device has left."""
         if self.device == "cuda":
             return int(torch.cuda.mem_get_info()[0])
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return free_memory()
 
     def settle(self, pictures: Pictures, tile: int) -> Predictor:
         """See `Predictor`."""
@@ -102,8 +100,7 @@ def check_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         message = f'`device` (={device!r}) must be "cpu" or "cuda"'
         raise ValueError(message)
-    cuda: Any = torch.cuda
-    if device == "cuda" and not cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         message = '`device` (="cuda") is not there: PyTorch sees no GPU; the nearest legal value is "cpu"'
         raise ValueError(message)
     return device

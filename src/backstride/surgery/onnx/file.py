@@ -48,6 +48,20 @@ def load(path: Path) -> onnx.ModelProto:
     return checked(model, str(path))
 
 
+def data_files(path: Path) -> tuple[Path, ...]:
+    """The files in a model's folder that hold weights of it, in order; none where it is no ONNX model."""
+    model = onnx.ModelProto()
+    try:
+        if path.stat().st_size <= LARGEST_FILE:
+            _ = model.ParseFromString(path.read_bytes())
+    except DecodeError:
+        return ()
+    folder = path.resolve().parent
+    entries = (entry for tensor in tensors(model) for entry in tensor.external_data)
+    places = {(folder / entry.value).resolve() for entry in entries if entry.key == "location"}
+    return tuple(sorted(place for place in places if place.is_relative_to(folder) and place.is_file()))
+
+
 def checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """A model that is sound, with local functions written out; raises `ValueError` in one sentence otherwise."""
     for tensor in tensors(model):

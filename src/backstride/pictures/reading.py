@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backstride.roads.prediction.manifest import Skipped
-from backstride.roads.prediction.predictor import Pictures
-from backstride.segment.picture import LARGEST
+from backstride.pictures.manifest import Skipped
+from backstride.pictures.picture import LARGEST, Pixels
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.error import FFmpegError
 
 # Only containers of one file: a playlist in disguise would have FFmpeg open other files and addresses.
 DEMUXERS = (
@@ -37,7 +39,7 @@ UNSPECIFIED, BT601, MPEG = 2, 5, 1  # ITU-T H.273; FFmpeg's limited range
 class Frame:
     """An upright picture (rows, columns, 3) and its time stamp, in units of the film's `time_base`."""
 
-    pixels: Pictures
+    pixels: Pixels
     stamp: int
 
 
@@ -55,30 +57,27 @@ class Facts:
     colours: int
 
 
-def library() -> Any:
-    """PyAV."""
-    try:
-        av: Any = importlib.import_module("av")
-    except ModuleNotFoundError:
-        message = "videos need PyAV, which is missing; install it with: pip install 'backstride[roads]'"
-        raise ImportError(message) from None
-    return av
-
-
 class Film:
-    """An open video, to be read once. Raises `ValueError` for what is none, or has no frame that can be read."""
+    """An open video, to be read once. Raises `ValueError` for what is none, or has no frame that can be read.
+
+    `argument`: the path's name, for messages. `extra`: what installs PyAV beside all else that is
+    needed.
+    """
 
     facts: Facts
 
-    def __init__(self, path: Path) -> None:
-        av = library()
-        self._path = path
-        self._errors: Any = av.FFmpegError
+    def __init__(self, path: Path, argument: str = "images", extra: str = "pictures") -> None:
         try:
-            self._container: Any = av.open(f"file:{path}", metadata_errors="replace", options=SAFE)
-            self._stream: Any = self._container.streams.video[0]
-        except (self._errors, IndexError):
-            message = f"`images` (={str(path)!r}) is no video that can be read"
+            import av  # noqa: PLC0415  loads FFmpeg
+            from av.error import FFmpegError  # noqa: PLC0415  the same
+        except ModuleNotFoundError:
+            message = f"videos need PyAV, which is missing; install it with: pip install 'backstride[{extra}]'"
+            raise ImportError(message) from None
+        try:
+            self._container = av.open(f"file:{path}", metadata_errors="replace", options=SAFE)
+            self._stream = self._container.streams.video[0]
+        except (FFmpegError, IndexError):
+            message = f"`{argument}` (={str(path)!r}) is no video that can be read"
             raise ValueError(message) from None
         self._frames = self._read()
         self._early: list[Frame | Skipped] = []
@@ -86,10 +85,11 @@ class Film:
             self._early.append(entry)
             if isinstance(entry, Frame):
                 # once, here: PyAV's streams must not be asked when their container is closed
-                self.facts = Facts(entry.pixels.shape[:2], self._rate(), self._base(), self._promised(), self._colours)
+                rows, columns, _ = entry.pixels.shape
+                self.facts = Facts((rows, columns), self._rate(), self._base(), self._promised(), self._colours)
                 break
         else:
-            message = f"`images` (={str(path)!r}) has no frame that can be read"
+            message = f"`{argument}` (={str(path)!r}) has no frame that can be read"
             raise ValueError(message)
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
@@ -136,39 +136,41 @@ class Film:
             reason = f"the video ends early: {promised} frames were promised"
             yield Skipped(float(max(last, 0) * self._base()), reason, promised - count - lost)
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self) -> Iterator[VideoFrame | Skipped]:
+        from av.error import FFmpegError  # noqa: PLC0415  the same
+
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets, None)
-            except self._errors as error:
+            except FFmpegError as error:
                 yield Skipped(None, f"the file cannot be read on: {_words(error)}", 0)
                 return
             if packet is None:
                 return
             try:
                 frames = packet.decode()
-            except self._errors as error:
+            except FFmpegError as error:
                 time = None if packet.pts is None else float(packet.pts * self._base())
                 yield Skipped(time, _words(error))
                 continue
             yield from frames
 
-    def picture(self, frame: Any) -> Pictures | str:
+    def picture(self, frame: VideoFrame) -> Pixels | str:
         """A decoded frame as an upright picture, or why it is none."""
         if frame.is_corrupt:
             return "its data is damaged"
         if frame.width * frame.height > LARGEST:
             return f"it has more than {LARGEST} pixels"
         self._colours = int(frame.colorspace)
-        pixels: Pictures = frame.reformat(format="rgb24", src_color_range=frame.color_range).to_ndarray()
+        pixels = frame.reformat(format="rgb24", src_color_range=frame.color_range).to_ndarray()
         turns = round(frame.rotation / 90) % 4  # counterclockwise, as the camera was held
-        return np.ascontiguousarray(np.rot90(pixels, turns))
+        return np.ascontiguousarray(np.rot90(pixels, turns), np.uint8)
 
 
-def _shown(picture: Pictures) -> str:
+def _shown(picture: Pixels) -> str:
     return f"{picture.shape[0]} x {picture.shape[1]}"
 
 
-def _words(error: Any) -> str:
+def _words(error: FFmpegError) -> str:
     return str(error.strerror or error)

@@ -1,7 +1,8 @@
 """Items over the workers of a Ray cluster, each with its own network; failures are tried again.
 
-All machines must see the inputs, the checkpoint and the output folder under the same paths. An output is written
-once: whole, by the worker that finished it; a worker that takes over from one that died leaves it as it is.
+All machines must see the inputs, the network and the output folder under the same paths. An output
+is written once: whole, by the worker that finished it; a worker that takes over from one that died
+leaves it as it is.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from backstride.files import make_folder
-from backstride.roads.prediction.items import Item
-from backstride.roads.prediction.job import Job
-from backstride.roads.prediction.manifest import Outcome, Skipped
-from backstride.roads.prediction.runner import Progress
+from backstride.pictures.items import Item
+from backstride.pictures.job import Counting, Job
+from backstride.pictures.manifest import Outcome, Skipped
+from backstride.pictures.runner import Runner
 
 TRIES = 2
 AT_ONCE = 8  # items that a worker takes at a time
@@ -30,15 +32,16 @@ TRIED = ".tries"
 
 
 def run_on_cluster(
-    job: Job, waiting: list[Item], workers: int, progress: Progress | None
+    job: Job, waiting: list[Item], workers: int, progress: Counting | None
 ) -> Iterator[tuple[Item, Outcome]]:
-    """Predict on `workers` workers of the cluster that RAY_ADDRESS names, or of one that is started here.
+    """Run on so many workers of the cluster that RAY_ADDRESS names, or of one started here.
 
-    What could not be read is tried once more; so is what a worker had in hand that died.
-    Raises `OSError` where a worker cannot write, `ValueError` where the checkpoint is none or the cluster fails.
+    What could not be read is tried once more; so is what a worker had in hand that died. Raises
+    `OSError` where a worker cannot write, `ValueError` where the network cannot be loaded or the
+    cluster fails.
     """
-    _ = job.loader.load()  # what is wrong with it is said here, in one sentence, and not by each worker
-    job = replace(job, out=job.out.absolute(), loader=replace(job.loader, given=job.loader.given.absolute()))
+    _ = job.load()  # what is wrong with it is said here, in one sentence, and not by each worker
+    job = job.absolute()
     todo = {item.name: Item(item.source.absolute(), item.name) for item in waiting}
     own = {item.name: item for item in waiting}
     done = 0
@@ -56,7 +59,7 @@ def run_on_cluster(
             todo = failed
 
 
-def _mapped(ray: Any, job: Job, items: list[Item], workers: int) -> Iterator[Outcome]:
+def _mapped(ray: ModuleType, job: Job, items: list[Item], workers: int) -> Iterator[Outcome]:
     rows = [{"source": str(item.source), "name": item.name} for item in items]
     groups = max(workers, -(-len(rows) // AT_ONCE))
     made = ray.data.from_items(rows, override_num_blocks=min(groups, len(rows))).map_batches(
@@ -65,7 +68,7 @@ def _mapped(ray: Any, job: Job, items: list[Item], workers: int) -> Iterator[Out
         fn_constructor_args=(job,),
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
-        num_gpus=1 if job.loader.device == "cuda" else 0,
+        num_gpus=1 if job.device == "cuda" else 0,
     )
     for row in _rows(ray, made):
         outcome = json.loads(row["outcome"])
@@ -75,7 +78,7 @@ def _mapped(ray: Any, job: Job, items: list[Item], workers: int) -> Iterator[Out
         yield Outcome(outcome["name"], outcome["frames"], skipped, outcome["reason"])
 
 
-def _rows(ray: Any, made: Any) -> Iterator[dict[str, Any]]:
+def _rows(ray: ModuleType, made: Any) -> Iterator[Mapping[str, str]]:
     try:
         yield from made.iter_rows()
     except ray.exceptions.RayError as error:
@@ -88,9 +91,9 @@ class Work:
     """What a worker holds: the job, and the network, loaded once."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._runner = job, job.runner()
+        self._job, self._runner = job, Runner(job)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+    def __call__(self, batch: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """Columns of items to a column of outcomes, as JSON."""
         items = [Item(Path(source), name) for source, name in zip(batch["source"], batch["name"], strict=True)]
         return {"outcome": [json.dumps(outcome) for item in items for outcome in self._one(item)]}
@@ -129,22 +132,21 @@ def tried(out: Path) -> Generator[None]:
 
 
 @contextmanager
-def _cluster(workers: int) -> Generator[Any]:
+def _cluster(workers: int) -> Generator[ModuleType]:
     """Ray with its data part, connected; what was started here is stopped, without pages or reports to anybody."""
     _ = os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray: Any = importlib.import_module("ray")
-        data: Any = importlib.import_module("ray.data")
+        ray, data = (importlib.import_module(name) for name in ("ray", "ray.data"))
     except ModuleNotFoundError:
         message = "`workers` needs Ray, which is missing; install it with: pip install 'backstride[ray]'"
         raise ImportError(message) from None
     ours = not ray.is_initialized()
     if ours:
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if "RAY_ADDRESS" not in os.environ:
             options |= {"num_cpus": workers, "include_dashboard": False}
         ray.init(**options)
-    context: Any = data.DataContext.get_current()
+    context = data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

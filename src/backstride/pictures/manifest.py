@@ -1,4 +1,4 @@
-"""What an output folder holds: which checkpoint made it, what is finished, what failed and why."""
+"""What an output folder holds: what made it, what is finished, what failed and why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from backstride.files import check_folder, leftovers, make_folder, write_beside
-from backstride.roads.prediction.items import Item
+from backstride.pictures.items import Item
 
 NAME, LOCK = "manifest.json", ".lock"
 FORMAT = 1
@@ -31,7 +31,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an item: `reason` is "" where it is finished. `frames`: how many were predicted."""
+    """What became of an item: `reason` is "" where it is finished. `frames`: how many went through."""
 
     name: str
     frames: int = 0
@@ -77,7 +77,7 @@ class Manifest:
 
 
 def _stamp(item: Item) -> list[int]:
-    """Bytes and time of the input: a changed file is predicted anew."""
+    """Bytes and time of the input: a changed file is run anew."""
     try:
         found = item.source.stat()
     except OSError:
@@ -85,8 +85,11 @@ def _stamp(item: Item) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def read_manifest(folder: Path, settings: dict[str, object]) -> Manifest:
-    """What was finished with the same settings; with others, all is to be made anew."""
+def read_manifest(folder: Path, settings: dict[str, object], command: str) -> Manifest:
+    """What was finished with the same settings; with others, all is to be made anew.
+
+    Raises `ValueError` for what `command` did not write.
+    """
     try:
         data: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
         same = data["format"] == FORMAT and data["settings"] == settings
@@ -94,9 +97,7 @@ def read_manifest(folder: Path, settings: dict[str, object]) -> Manifest:
     except FileNotFoundError:
         done = {}
     except (ValueError, KeyError, TypeError, AttributeError):
-        message = (
-            f"`out` (={str(folder)!r}) has a {NAME} that backstride roads predict did not write; name another folder"
-        )
+        message = f"`out` (={str(folder)!r}) has a {NAME} that backstride {command} did not write; name another folder"
         raise ValueError(message) from None
     return Manifest(folder, settings, cast("dict[str, dict[str, object]]", done))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backstride.roads.prediction.items import items
+from backstride.pictures.items import items
 
 
 def touch(*paths: Path) -> None:
@@ -27,6 +27,12 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
         ("deep/drive", True),
     ]
     assert found[2].source == photos / "deep" / "a.png"
+
+
+def test_outputs_beside_their_inputs_are_no_inputs(tmp_path: Path) -> None:
+    touch(tmp_path / "a.jpg", tmp_path / "deep" / "masks" / "b.png")
+    touch(tmp_path / "masks" / "a.png", tmp_path / "overlays" / "a.jpg", tmp_path / "probabilities" / "a.png")
+    assert [item.name for item in items([tmp_path], tmp_path)] == ["a", "deep/masks/b"]
 
 
 def test_links_that_lead_out_are_left_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride.roads.prediction.threads import ahead, behind
+from backstride.pictures.threads import ahead, behind
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))

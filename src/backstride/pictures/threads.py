@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+class _End:
+    """What stands behind the last entry."""
 
 
 def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool] = lambda _: False) -> Iterator[Given]:
@@ -17,14 +21,18 @@ def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool]
     >>> list(ahead(range(5), 2))
     [0, 1, 2, 3, 4]
     """
-    entries, end = iter(source), object()
+    entries, end = iter(source), _End()
     pool = ThreadPoolExecutor(1, "ahead")
-    waiting: deque[Future[Any]] = deque()
+    waiting: deque[Future[Given | _End]] = deque()
+
+    def take() -> Given | _End:
+        return next(entries, end)
+
     try:
-        waiting.append(pool.submit(next, entries, end))
-        while (entry := waiting.popleft().result()) is not end:
+        waiting.append(pool.submit(take))
+        while not isinstance(entry := waiting.popleft().result(), _End):
             while len(waiting) < (1 if is_large(entry) else depth):
-                waiting.append(pool.submit(next, entries, end))
+                waiting.append(pool.submit(take))
             yield entry
     finally:
         pool.shutdown(cancel_futures=True)
@@ -33,7 +41,7 @@ def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool]
             close()
 
 
-def behind(function: Callable[[Given], Made], source: Iterable[Given], depth: int) -> Iterator[Made]:
+def behind(function: Callable[[Given], Made], source: Iterable[Given], depth: int) -> Generator[Made]:
     """The function of every entry, called on a thread of its own, at most `depth` entries late.
 
     >>> list(behind(str, range(3), 2))

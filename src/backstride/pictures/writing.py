@@ -1,58 +1,51 @@
-"""Videos of what was predicted: the road over each frame, as H.264; masks and probabilities without loss."""
+"""Videos of what was made of each frame: in colour as H.264 with the sound, numbers without loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backstride.files import beside
-from backstride.roads.prediction.drawing import Kind, Style, confidence_of, mask_of, paint
-from backstride.roads.prediction.predictor import Levels
-from backstride.roads.prediction.reading import BT601, MPEG, SAFE, UNSPECIFIED, Facts, Frame, library
+from backstride.pictures.job import Outputs, Raster, Results
+from backstride.pictures.reading import BT601, MPEG, SAFE, UNSPECIFIED, Facts, Frame
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet
+    from av.container import InputContainer
 
 SOUND = ("aac", "ac3", "alac", "mp2", "mp3", "opus")  # what MP4 takes as it is
 TAGGED = (1, 4, 5, 6, 7, 9)  # H.273's matrices that FFmpeg converts by
-Put: TypeAlias = Callable[[Frame, Levels], None]
+Put: TypeAlias = Callable[[Frame, Results], None]
 
 
 @contextmanager
-def footage(to: dict[Kind, Path], source: Path, facts: Facts, style: Style) -> Generator[Put]:
+def footage(to: Mapping[str, Path], source: Path, facts: Facts, style: Outputs) -> Generator[Put]:
     """Gives what writes a frame to all outputs of one video; the files take their places when the block ends well.
 
-    Frames keep their time stamps, size and rate; the overlay keeps the sound. Sides of an odd
+    Frames keep their time stamps, size and rate; pictures in colour keep the sound. Sides of an odd
     number of pixels make H.264 of the profile High 4:4:4, which not all players show.
     """
     with ExitStack() as stack:
-        writers: dict[Kind, _Writer] = {}
-        for kind, path in to.items():
-            part = stack.enter_context(beside(path))
-            below = style.legend(facts.size[1]) if kind == "overlay" else None
-            size = facts.size if below is None else (facts.size[0] + below.shape[0], below.shape[1])
-            writers[kind] = stack.enter_context(_writer(part, kind, replace(facts, size=size), source))
+        parts = {kind: stack.enter_context(beside(path)) for kind, path in to.items()}
+        writers: dict[str, _Writer] = {}
 
-        def put(frame: Frame, levels: Levels) -> None:
-            mask = mask_of(levels, style)
-            for kind, writer in writers.items():
-                if kind == "overlay":
-                    writer.put(paint(frame.pixels, mask, style), "rgb24", frame.stamp)
-                elif kind == "mask":  # with two classes as players show it
-                    writer.put(mask * np.uint8(255) if len(style.classes) == 2 else mask, "gray", frame.stamp)
-                else:
-                    writer.put(confidence_of(levels), "gray16le", frame.stamp)
+        def put(frame: Frame, result: Results) -> None:
+            for kind, image in style.frames(to, frame.pixels, result):
+                if kind not in writers:  # the first frame says what the video is of
+                    writers[kind] = stack.enter_context(_writer(parts[kind], image, facts, source))
+                writers[kind].put(image, frame.stamp)
 
         yield put
 
 
 @contextmanager
-def _writer(path: Path, kind: Kind, facts: Facts, source: Path) -> Generator[_Writer]:
-    writer = _Writer(path, kind, facts, source)
+def _writer(path: Path, first: Raster, facts: Facts, source: Path) -> Generator[_Writer]:
+    writer = _Writer(path, first, facts, source)
     try:
         yield writer
         writer.finish()
@@ -61,15 +54,21 @@ def _writer(path: Path, kind: Kind, facts: Facts, source: Path) -> Generator[_Wr
 
 
 class _Writer:
-    """One video file."""
+    """One video file, of images like the first."""
 
-    def __init__(self, path: Path, kind: Kind, facts: Facts, source: Path) -> None:
-        self._av = library()
+    def __init__(self, path: Path, first: Raster, facts: Facts, source: Path) -> None:
+        import av  # noqa: PLC0415  loads FFmpeg
+
         self._facts = facts
-        film = kind == "overlay"
-        options = {"movflags": "+faststart"} if film else {}
-        self._container: Any = self._av.open(f"file:{path}", "w", format="mp4" if film else "matroska", options=options)
-        self._stream = self._coded(film, "gray16le" if kind == "probability" else "gray")
+        self._layout = "rgb24" if first.ndim == 3 else "gray16le" if first.dtype == np.uint16 else "gray"
+        film = self._layout == "rgb24"
+        self._container: Any = av.open(
+            f"file:{path}",
+            "w",
+            format="mp4" if film else "matroska",
+            options={"movflags": "+faststart"} if film else {},
+        )
+        self._stream = self._coded(first.shape[0], first.shape[1], film=film)
         self._sound = _Sound(source, self._container) if film else None
 
     def finish(self) -> None:
@@ -82,10 +81,13 @@ class _Writer:
         """Write the index."""
         self._container.close()
 
-    def put(self, pixels: NDArray[Any], layout: str, stamp: int) -> None:
-        """Encode a picture."""
-        frame: Any = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=layout)
-        if layout == "rgb24":
+    def put(self, image: Raster, stamp: int) -> None:
+        """Encode an image."""
+        from av import VideoFrame  # noqa: PLC0415  the same
+
+        cells = image if image.flags.c_contiguous else image.copy()
+        frame = VideoFrame.from_ndarray(cells, format=self._layout)
+        if self._layout == "rgb24":
             matrix = self._facts.colours if self._facts.colours in TAGGED else BT601
             frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=_named(matrix), dst_color_range=MPEG)
         frame.pts, frame.time_base = stamp, self._facts.time_base
@@ -93,11 +95,10 @@ class _Writer:
             self._sound.pass_on(stamp * self._facts.time_base)
         self._container.mux(self._stream.encode(frame))
 
-    def _coded(self, film: bool, layout: str) -> Any:
-        rows, columns = self._facts.size
-        codec = _h264(self._av) if film else "ffv1"
+    def _coded(self, rows: int, columns: int, *, film: bool) -> Any:
+        codec = _h264() if film else "ffv1"
         stream: Any = self._container.add_stream(codec, rate=self._facts.rate)
-        stream.height, stream.width, stream.pix_fmt = rows, columns, layout
+        stream.height, stream.width, stream.pix_fmt = rows, columns, self._layout
         if film:
             stream.pix_fmt = "yuv444p" if rows % 2 or columns % 2 else "yuv420p"
             stream.codec_context.color_range = MPEG
@@ -113,9 +114,11 @@ class _Sound:
     """The sound of the source, passed on as it is, no later than the frames beside it."""
 
     def __init__(self, source: Path, target: Any) -> None:
-        self._packets: Iterator[Any] = iter(())
-        self._next: Any = None
-        container: Any = library().open(f"file:{source}", metadata_errors="replace", options=SAFE)
+        import av  # noqa: PLC0415  the same
+
+        self._packets: Iterator[Packet[AudioStream]] = iter(())
+        self._next: Packet[AudioStream] | None = None
+        container = av.open(f"file:{source}", metadata_errors="replace", options=SAFE)
         streams = [stream for stream in container.streams.audio if stream.codec_context.name in SOUND]
         if streams:
             self._target, self._stream = target, target.add_stream_from_template(streams[0])
@@ -125,28 +128,32 @@ class _Sound:
         """All packets up to a time, in seconds; None for the rest."""
         while (packet := self._next or next(self._packets, None)) is not None:
             self._next = packet
-            if time is not None and packet.pts * packet.time_base > time:
+            if time is not None and (packet.pts or 0) * packet.time_base > time:
                 return
             packet.stream = self._stream
             self._target.mux(packet)
             self._next = None
 
     @staticmethod
-    def _read(container: Any, stream: Any) -> Iterator[Any]:
+    def _read(container: InputContainer, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         """Packets with a time; a file that ends early has fewer."""
+        from av.error import FFmpegError  # noqa: PLC0415  the same
+
         try:
             for packet in container.demux(stream):
                 if packet.pts is not None and packet.dts is not None:
                     yield packet
-        except library().FFmpegError:
+        except FFmpegError:
             return
         finally:
             container.close()
 
 
-def _h264(av: Any) -> str:
+def _h264() -> str:
     """The best encoder that this build of FFmpeg has; MPEG-4 part 2 is in each."""
-    return next(name for name in ("libx264", "libopenh264", "mpeg4") if name in av.codecs_available)
+    from av import codecs_available  # noqa: PLC0415  the same
+
+    return next(name for name in ("libx264", "libopenh264", "mpeg4") if name in codecs_available)
 
 
 def _named(matrix: int) -> int:

@@ -10,15 +10,14 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.influence import Influence
 
-Scores: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
-Part: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+Part: TypeAlias = Callable[[AnyArray], AnyArray]
 Progress: TypeAlias = Callable[[int, int], None]
 SHARE_OF_MEMORY = 0.5
 
@@ -64,28 +63,10 @@ def check_tile(tile: int, known: Influence) -> int:
     return tile // known.stride * known.stride
 
 
-def labels(
-    run: Scores, image: NDArray[Any], known: Influence, tile: int, progress: Progress | None = None
-) -> NDArray[np.uint16]:
-    """The best class of every pixel, (H, W). `run`: (1, C, h, w) to (1, classes, h, w). `image`: (C, H, W).
-
-    Pictures below the native size are extended by copies of their border first.
-    """
-
-    def part(pixels: NDArray[Any]) -> NDArray[Any]:
-        scores = run(pixels[None])
-        _check_scores(scores, pixels.shape[1:])
-        return scores[0].argmax(axis=0)
-
-    found = np.empty(image.shape[1:], np.uint16)
-    assemble(part, image, found, known, tile, progress=progress)
-    return found
-
-
 def assemble(
     part: Part,
-    image: NDArray[Any],
-    found: NDArray[Any],
+    image: AnyArray,
+    found: AnyArray,
     known: Influence,
     tile: int,
     *,
@@ -109,21 +90,27 @@ def assemble(
             progress(done + 1, len(places))
 
 
-def largest_tile(size: tuple[int, int], known: Influence, free: int | None = None) -> int:
-    """The side of the largest tile that memory allows, at least the picture's where it fits.
+def free_memory() -> int:
+    """Bytes that this machine has left."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
-    `free`: bytes, by default those that this machine has.
+
+def tile_for(size: tuple[int, int], known: Influence, tile: int | None = None, free: int | None = None) -> int:
+    """The tile asked for, as `check_tile` takes it; for None the largest that memory allows.
+
+    That is at least the picture's side where it fits. `free`: bytes, by default those that this
+    machine has.
     """
-    if free is None:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    pixels = free * SHARE_OF_MEMORY / (4 * known.floats)
+    if tile is not None:
+        return check_tile(tile, known)
+    pixels = (free_memory() if free is None else free) * SHARE_OF_MEMORY / (4 * known.floats)
     if size[0] * size[1] <= pixels:
         return max(size)
     least = max(2 * known.margin + known.stride, *known.native)
     return check_tile(max(math.isqrt(int(pixels)), -(-least // known.stride) * known.stride), known)
 
 
-def extended(image: NDArray[Any], known: Influence) -> NDArray[Any]:
+def extended(image: AnyArray, known: Influence) -> AnyArray:
     """A picture (..., H, W) below the native size, extended by copies of its border; others as they are."""
     short = [max(0, least - have) for have, least in zip(image.shape[-2:], known.native, strict=True)]
     if not any(short):
@@ -135,13 +122,3 @@ def tiles(size: tuple[int, int], tile: int, known: Influence) -> list[tuple[Span
     """The tiles of a picture, row by row."""
     columns = spans(size[1], tile, known, known.native[1])
     return [(row, column) for row in spans(size[0], tile, known, known.native[0]) for column in columns]
-
-
-def _check_scores(scores: NDArray[Any], size: tuple[int, ...]) -> None:
-    if scores.ndim != 4 or scores.shape[2:] != size or not 1 <= scores.shape[1] <= 65535:
-        shown = " x ".join(map(str, scores.shape[1:]))
-        message = (
-            f"`network` gives {shown} scores for an image of {size[0]} x {size[1]}, not scores for every pixel; "
-            "make one with backstride transpose"
-        )
-        raise ValueError(message)
