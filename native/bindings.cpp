@@ -460,7 +460,7 @@ NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
     module.def("instruction_sets", instruction_sets);
     module.def("processor_features", processor_features);
-    module.def("has_matrices", [](const std::string& name) { return matrices_of(kernels_of<float>(name)) != nullptr; });
+    module.def("has_matrices", [](const std::string& name) { return matrices_of(kernels_of<float>(name)) != nullptr; }, "name"_a);
     module.def("vectors_of", vectors_of, "name"_a);
     module.def(
         "measure",

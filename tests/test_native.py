@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,9 @@ import pytest
 
 import backstride as bs
 from backstride import native, reference
-from backstride.layout import AnyArray
+from backstride.engine import IMPLEMENTATIONS
+from backstride.implementation import Implementation
+from backstride.layout import AnyArray, kernel_view
 from implementations import COMPILED
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
@@ -204,3 +209,70 @@ def test_bytes_are_compared_to_the_last(size: int) -> None:
             other[place] ^= 1
             assert not native.same_bytes(one, other)
             other[place] ^= 1
+
+
+STUB = Path(str(native.__file__)).with_name("_native.pyi")
+Members = dict[str, set[tuple[str, ...]] | None]  # parameters, of each overload; None for what is no function
+
+
+def stubbed(text: str) -> Members:
+    """What a stub describes: functions, and classes with what they and their private bases have."""
+    body = ast.parse(text).body
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    owners = [("", body)]
+    for name, node in classes.items():
+        if name[0] != "_":
+            bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
+            found = [node, *(classes[base.id] for base in bases if isinstance(base, ast.Name))]
+            owners.append((f"{name}.", [entry for owner in found for entry in owner.body]))
+    members: Members = {}
+    for owner, entries in owners:
+        for entry in entries:
+            if isinstance(entry, ast.FunctionDef):
+                called = not any(ast.unparse(word) == "property" for word in entry.decorator_list)
+                members[owner + entry.name] = {tuple(word.arg for word in entry.args.args)} if called else None
+    return members
+
+
+def bound(module: Any) -> Members:
+    """What the module has."""
+    members: Members = {}
+    for name, value in vars(module).items():
+        if isinstance(value, type):
+            own = [entry for entry in vars(value) if entry == "__init__" or entry[:2] != "__"]
+            members |= {f"{name}.{entry}": parameters(getattr(value, entry)) for entry in own}
+        elif name[:2] != "__":
+            members[name] = parameters(value)
+    return members
+
+
+def parameters(value: Any) -> set[tuple[str, ...]] | None:
+    found: set[tuple[str, ...]] = set()
+    for signature, *_ in getattr(value, "__nb_signature__", ()):
+        text, count = str(signature), 1
+        while count:
+            text, count = re.subn(r"\[[^\[\]]*\]", "", text)
+        inside = text[text.index("(") + 1 : text.index(")")].split(",")
+        found.add(tuple(entry.partition(":")[0].strip() for entry in inside if entry.strip()))
+    return found or None
+
+
+def test_the_stub_describes_the_module() -> None:
+    """The same names with the same parameters, both ways."""
+    text = STUB.read_text(encoding="utf-8")
+    module: Any = native._native  # pyright: ignore[reportPrivateUsage]  the binding itself is the subject
+    assert stubbed(text) == bound(module)
+    for wrong in (text.replace("def narrow(", "def narrower("), text.replace("last: bool", "first: bool")):
+        assert stubbed(wrong) != bound(module)
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(entry, id=entry.name) for entry in IMPLEMENTATIONS if entry.obstacle() is None]
+)
+@pytest.mark.parametrize("shape", [(5, 7, 3), (6, 4, 2, 3), (3, 5, 2, 1, 2)])
+def test_every_implementation_reorders_weights(entry: Implementation, shape: tuple[int, ...]) -> None:
+    kernel = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    assert np.array_equal(entry.channels_last_kernel(kernel), kernel_view(kernel, "channels_first"))
+    matrix = kernel.reshape(len(kernel), -1)
+    assert np.array_equal(entry.transposed(matrix), matrix.T)
+    assert entry.transposed(matrix).flags.c_contiguous

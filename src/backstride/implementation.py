@@ -1,4 +1,4 @@
-"""What every implementation of the three operations is: the seam between arguments and arithmetic.
+"""What every implementation of the three operations is: the interface between arguments and arithmetic.
 
 An implementation gets checked NumPy arrays of one dtype, which it never writes to, and a `Call`.
 Everything that users can get wrong was settled before.
@@ -10,13 +10,17 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from backstride.activations import activate
 from backstride.geometry import Geometry
-from backstride.layout import AnyArray, DataFormat
+from backstride.layout import AnyArray, AnyDtype, DataFormat, kernel_view
+
+Packed: TypeAlias = Any
+"""A kernel in the form of the implementation that packed it, which alone reads it."""
+Repeated: TypeAlias = Callable[[AnyArray], AnyArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +72,84 @@ class Prediction:
     parts: dict[str, float]
 
 
+class AxisConvolution(NamedTuple):
+    """A convolution of stride 1 by tiles of four outputs along the first axis: `native/axis_tiles.h`.
+
+    Arrays are (batch, cells, channels), or (batch, channels, cells) where channels stand `first`; cells are those
+    of the axis times those of its `plane`. Matrices are flat.
+    """
+
+    source: AnyArray
+    source_first: bool
+    target: AnyArray
+    """Where the result is written."""
+    target_first: bool
+    offset: AnyArray
+    """[points][channels], added to the products."""
+    input: AnyArray
+    """The matrix [points][points] that transforms inputs."""
+    output: AnyArray
+    """The matrix [4][points] that transforms products."""
+    before: int
+    """Zeros before the first cell of the axis."""
+    count: int
+    """Outputs along the axis."""
+    dilation: int
+    taps: int
+    plane: tuple[int, int]
+    """Cells of the other two axes; (0, 0) where there are none."""
+    target_plane: tuple[int, int]
+    crop: tuple[int, int]
+    """Of the plane's full output, before its first cell."""
+    strip: int
+    """Numbers of the transformed input that a thread takes at once."""
+
+
 class Implementation(ABC):
     """One way to compute `conv_transpose`, `conv` and `conv_kernel_gradient`."""
 
     name: str
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
+    tiles_axes: bool = False
+    """Whether `axis_convolution` is there."""
 
     @abstractmethod
     def obstacle(self) -> str | None:
         """Why this implementation cannot run on this machine, or None where it can."""
 
     @abstractmethod
-    def takes(self, dtype: np.dtype[Any]) -> bool:
+    def takes(self, dtype: AnyDtype) -> bool:
         """Whether it computes in this dtype; others are widened first."""
 
     @abstractmethod
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Any:
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Packed:
         """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan.
 
         `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
         """
 
-    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Any:
+    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Packed:
         """What `pack` gives, for one call: it may read the kernel itself, which must not change before."""
         return self.pack(kernel, layer, winograd=winograd)
 
-    def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
+    def algorithm_of(self, packed: Packed, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
         """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""
         return self.algorithm
 
-    def predict(self, packed: Any, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
+    def predict(self, packed: Packed, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
         """What `conv_transpose` of an array of this shape takes by each algorithm there is; none without a model."""
         _ = packed, shape, call
         return ()
 
     @abstractmethod
     def conv_transpose(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Packed, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
 
     def conv_transpose_half(
-        self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
+        self, bits: AnyArray, packed: Packed, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
     ) -> AnyArray | None:
         """The same for half precision, float16 or (`brain`) bfloat16: bits to bits, as uint16; computed in float32.
 
@@ -120,8 +159,8 @@ class Implementation(ABC):
         return None
 
     def repeat(
-        self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call
-    ) -> Callable[[Any], Any]:
+        self, shape: tuple[int, ...], packed: Packed, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> Repeated:
         """A function of x alone, for arrays of this shape, in the kernel's dtype."""
         _ = shape
         return lambda x: self.conv_transpose(x, packed, bias, activation, call)
@@ -154,6 +193,23 @@ class Implementation(ABC):
         """`conv_kernel_gradient` for half precision, as `conv_transpose_half`: bits of both sides to bits."""
         _ = x, y, call, brain
         return None
+
+    def axis_convolution(self, packed: Packed, call: AxisConvolution) -> bool:
+        """Write the result of a convolution to its `target`; where `tiles_axes` says that this is there.
+
+        The kernel is packed as that of a transposed convolution of as many groups as points. False where the source
+        holds numbers that tiles may not compute with, and the result means nothing.
+        """
+        _ = packed, call
+        return False
+
+    def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
+        """(*k, C_big/groups, C_small) from a contiguous kernel (C_small, C_big/groups, *k); a view, or contiguous."""
+        return kernel_view(kernel, "channels_first")
+
+    def transposed(self, matrix: AnyArray) -> AnyArray:
+        """The transposed of a contiguous matrix, contiguous."""
+        return np.ascontiguousarray(matrix.T)
 
 
 def require_algorithm(algorithm: str | None, name: str, legal: tuple[str, ...]) -> None:

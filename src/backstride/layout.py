@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 AnyArray: TypeAlias = "NDArray[Any]"
+AnyDtype: TypeAlias = "np.dtype[np.generic]"
 FORMATS: tuple[object, ...] = ("channels_last", "channels_first")
 
 

@@ -10,7 +10,6 @@ Nothing that computes a result reads any of this, so results keep their bits wha
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import platform
 import subprocess
@@ -18,14 +17,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-_native: Any
-try:
-    _native = importlib.import_module("backstride._native")
-except ImportError:
-    _native = None
+from backstride import extension
 
+_native = extension.load()
 VARIABLE = "BACKSTRIDE_MACHINE"
 CACHES = ("L1d", "L2", "L3")
 NUMBERS = ("processors", "fma_units", "gigahertz", "peak")
@@ -240,7 +235,7 @@ def _levels(base: Machine, wanted: dict[str, float | int | bool], text: str) -> 
 @functools.cache
 def _read(*, measures: bool) -> Machine:
     sets: tuple[str, ...] = tuple(_native.instruction_sets()) if _native else ()
-    lanes, registers = _native.vectors_of(sets[0]) if sets else (4, 16)
+    lanes, registers = _native.vectors_of(sets[0]) if _native and sets else (4, 16)
     processors, fma_units, gigahertz = _processors(), 1 if sets[:1] == ("baseline",) else 2, 2.5
     base = Machine(
         _name(),
@@ -259,6 +254,7 @@ def _read(*, measures: bool) -> Machine:
 
 
 def _measured(base: Machine) -> Machine:
+    assert _native is not None
     caches = base.levels[:-1]
     sets = [_working_set(level.size, caches[n - 1].size if n else 0) for n, level in enumerate(caches)]
     try:

@@ -7,30 +7,60 @@ a zero that only fills a tile.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from backstride import extension
 from backstride.activations import ACTIVATIONS
 from backstride.geometry import Geometry, as_sizes
-from backstride.implementation import Call, Implementation, Layer, Prediction, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.implementation import (
+    AxisConvolution,
+    Call,
+    Implementation,
+    Layer,
+    Prediction,
+    Repeated,
+    finish,
+    require_algorithm,
+)
+from backstride.layout import (
+    AnyArray,
+    AnyDtype,
+    DataFormat,
+    data_unview,
+    data_view,
+    kernel_unview,
+    kernel_view,
+)
 from backstride.predictions import measured_rates, predictions
 
-_native: Any
-try:
-    _native = importlib.import_module("backstride._native")
-except ImportError:
-    _native = None
+if TYPE_CHECKING:
+    from backstride._native import Weights32, Weights64
 
+_native = extension.load()
+Weights: TypeAlias = "Weights32 | Weights64"
 MOST_THREADS = 4096
 LEAST_KEPT = 1 << 20  # bytes of a result that comes from memory kept for that
 NOT_BUILT = "this installation is pure Python; the compiled part was not built"
 CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
 Integers = tuple[int, int, int]
+
+
+class Watch(Protocol):
+    """Memory at one moment."""
+
+    def stayed(self) -> bool:
+        """Whether nobody wrote to it since."""
+        ...
+
+
+def _built():
+    """The extension module, for what is called only where it is."""
+    assert _native is not None
+    return _native
 
 
 class Direct(Implementation):
@@ -41,7 +71,7 @@ class Direct(Implementation):
     def obstacle(self) -> str | None:
         return None if _native is not None else NOT_BUILT
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
+    def takes(self, dtype: AnyDtype) -> bool:
         return dtype.name in ("float32", "float64")
 
     def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
@@ -49,11 +79,11 @@ class Direct(Implementation):
         return _kernel_axes(kernel_view(kernel, layer.data_format)).copy()
 
     def conv_transpose(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         y = np.empty((x.shape[0], *call.output, packed.shape[3] * call.groups), x.dtype)
         source, integers = _data_axes(data_view(x, call.data_format)), _integers(call.geometry)
-        _native.direct_conv_transpose(source, packed.reshape(-1), _data_axes(y), *integers, call.groups)
+        _built().direct_conv_transpose(source, packed.reshape(-1), _data_axes(y), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
 
     def conv(
@@ -62,11 +92,11 @@ class Direct(Implementation):
         weights = _kernel_axes(kernel_view(kernel, call.data_format))
         x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
         source, integers = _data_axes(data_view(y, call.data_format)), _integers(call.geometry)
-        _native.direct_conv(source, weights.reshape(-1), _data_axes(x), *integers, call.groups)
+        _built().direct_conv(source, weights.reshape(-1), _data_axes(x), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(x, call.data_format), bias, activation, call.data_format))
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        return _gradient(_native.direct_conv_kernel_gradient, x, y, call)
+        return _gradient(_built().direct_conv_kernel_gradient, x, y, call)
 
 
 class Compiled(Implementation):
@@ -91,6 +121,8 @@ class Compiled(Implementation):
     three axes, are summed before the one transform of the output.
     """
 
+    tiles_axes = True
+
     def __init__(self, target: str) -> None:
         self.name = target
 
@@ -99,30 +131,30 @@ class Compiled(Implementation):
             return NOT_BUILT
         return None if self.name in _native.instruction_sets() else f"this processor does not have {self.name}"
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
+    def takes(self, dtype: AnyDtype) -> bool:
         return dtype.name in ("float32", "float64")
 
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Any:
-        view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
+    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Weights:
+        view, native = _kernel_axes(kernel_last(kernel, layer.data_format, self.name)), _built()
         steps, small = (_three(layer.strides, 1), _three(layer.dilation, 1)), view.shape[4] // layer.groups
         sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
             require_algorithm(
-                algorithm, self.name, tuple(_native.algorithms(*sizes, self.name, view.dtype.itemsize == 8))
+                algorithm, self.name, tuple(native.algorithms(*sizes, self.name, view.dtype.itemsize == 8))
             )
-        weights = _native.Weights32 if view.dtype.itemsize == 4 else _native.Weights64
+        weights = native.Weights32 if view.dtype.itemsize == 4 else native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
-    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Any:
+    def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Weights:
         view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
         steps = _three(layer.strides, 1), _three(layer.dilation, 1)
-        return _native.borrow(view, self.name, *steps, layer.groups, winograd)
+        return _built().borrow(view, self.name, *steps, layer.groups, winograd)
 
-    def algorithm_of(self, packed: Any, *, brain: bool = False) -> str:
+    def algorithm_of(self, packed: Weights, *, brain: bool = False) -> str:
         return packed.brain_algorithm if brain else packed.algorithm
 
     def conv_transpose(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self, x: AnyArray, packed: Weights, bias: AnyArray | None, activation: str | None, call: Call
     ) -> AnyArray:
         y = _empty(x.shape[0], call.output, packed.outputs, x.dtype, call.data_format)
         first = call.data_format == "channels_first"
@@ -130,7 +162,7 @@ class Compiled(Implementation):
         return y
 
     def conv_transpose_half(
-        self, bits: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
+        self, bits: AnyArray, packed: Weights, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
     ) -> AnyArray:
         shape = _shape(bits.shape[0], call.output, packed.outputs, call.data_format)
         y, first = _bits(shape), call.data_format == "channels_first"
@@ -138,22 +170,22 @@ class Compiled(Implementation):
         return y
 
     def repeat(
-        self, shape: tuple[int, ...], packed: Any, bias: AnyArray | None, activation: str | None, call: Call
-    ) -> Callable[[Any], Any]:
+        self, shape: tuple[int, ...], packed: Weights, bias: AnyArray | None, activation: str | None, call: Call
+    ) -> Repeated:
         result, dtype = _shape(shape[0], call.output, packed.outputs, call.data_format), np.dtype(packed.dtype)
         if math.prod(result) * dtype.itemsize >= LEAST_KEPT:
             return super().repeat(shape, packed, bias, activation, call)
         code, before = CODES[activation], call.before
         run, empty, first = packed.run, np.empty, call.data_format == "channels_first"
 
-        def again(x: Any) -> Any:
+        def again(x: AnyArray) -> AnyArray:
             y = empty(result, dtype)
             run(x, bias, code, y, first, before, True)
             return y
 
         return again
 
-    def predict(self, packed: Any, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
+    def predict(self, packed: Weights, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
         rates, threads = measured_rates(self.name), get_num_threads()
         return tuple(predictions(packed, shape, call, target=self.name, rates=rates, threads=threads))
 
@@ -162,7 +194,7 @@ class Compiled(Implementation):
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
         x = _empty(y.shape[0], call.geometry.input, weights.shape[-1], y.dtype, call.data_format)
-        _native.conv(y, weights, _contiguous(bias), CODES[activation], x, *self._settings(call))
+        _built().conv(y, weights, _contiguous(bias), CODES[activation], x, *self._settings(call))
         return x
 
     def conv_half(
@@ -177,29 +209,38 @@ class Compiled(Implementation):
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
         x = _bits(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format))
-        _native.conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
+        _built().conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
         return x
 
-    def _settings(self, call: Call) -> tuple[Any, ...]:
+    def _settings(self, call: Call) -> tuple[str, bool, Integers, Integers, Integers, int, bool]:
         steps = _three(call.geometry.strides, 1), _three(call.geometry.dilation, 1), call.before
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        return self._gradient(_native.conv_kernel_gradient, x, y, call)
+        return self._gradient(_built().conv_kernel_gradient, x, y, call)
 
     def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray:
-        sums = self._gradient(_native.conv_kernel_gradient_half, x, y, call, brain)
+        sums = self._gradient(_built().conv_kernel_gradient_half, x, y, call, brain)
         bits = _bits(sums.shape)
-        _native.narrow(sums, bits, self.name, brain)
+        _built().narrow(sums, bits, self.name, brain)
         return bits
 
-    def _gradient(self, run: Any, x: AnyArray, y: AnyArray, call: Call, *kind: bool) -> AnyArray:
+    def _gradient(self, run: Callable[..., None], x: AnyArray, y: AnyArray, call: Call, *kind: bool) -> AnyArray:
         """The gradient in single precision, or in double for that."""
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
         result = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
         run(x, y, _kernel_axes(result), *self._settings(call), *kind)
         return _kernel_first(result, self.name) if channel == 1 else result
+
+    def axis_convolution(self, packed: Weights32, call: AxisConvolution) -> bool:
+        return _built().axis_convolution(packed, *call, self.name)
+
+    def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
+        return kernel_last(kernel, "channels_first", self.name)
+
+    def transposed(self, matrix: AnyArray) -> AnyArray:
+        return turned(matrix[None], self.name)[0]
 
 
 DIRECT = Direct()
@@ -268,7 +309,7 @@ def same_bytes(one: AnyArray, other: AnyArray) -> bool:
     return one.tobytes() == other.tobytes() if _native is None else _native.same_bytes(one, other)
 
 
-def watched(address: int, bytes: int) -> Any:
+def watched(address: int, bytes: int) -> Watch | None:
     """Memory of the caller's, watched from now on: `stayed()` says whether nobody wrote to it, without reading it.
 
     Linux 6.7 and later tell it of private memory, page by page (`native/pages.h`); None where nobody does. It is
@@ -277,7 +318,7 @@ def watched(address: int, bytes: int) -> Any:
     return None if _native is None else _native.Pages.of(address, bytes)
 
 
-def copied(address: int, bytes: int) -> Any:
+def copied(address: int, bytes: int) -> Watch | None:
     """The same by a copy of the bytes, which `stayed()` compares; None in a pure Python installation."""
     return None if _native is None else _native.Copy(address, bytes)
 
@@ -286,15 +327,15 @@ def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFo
     return (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
 
 
-def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], data_format: DataFormat) -> AnyArray:
+def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: AnyDtype, data_format: DataFormat) -> AnyArray:
     return _kept(_shape(batch, size, channels, data_format), dtype)
 
 
-def _kept(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+def _kept(shape: tuple[int, ...], dtype: AnyDtype) -> AnyArray:
     """An array of floats, not initialised: a large one in memory that earlier ones left behind."""
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
-    return _native.empty32(shape) if dtype.itemsize == 4 else _native.empty64(shape)
+    return _built().empty32(shape) if dtype.itemsize == 4 else _built().empty64(shape)
 
 
 def recycled(shape: tuple[int, ...], *, half: bool = False) -> AnyArray:
@@ -308,7 +349,7 @@ def _bits(shape: tuple[int, ...]) -> AnyArray:
     return _kept((-(-count // 2),), np.dtype(np.float32)).view(np.uint16)[:count].reshape(shape)
 
 
-def _gradient(kernel: Any, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+def _gradient(kernel: Callable[..., None], x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
     small, big = data_view(x, call.data_format), data_view(y, call.data_format)
     result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
     integers = _integers(call.geometry)[1:]
@@ -322,7 +363,7 @@ def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
     """(C_small, C_big/groups, *k), contiguous, from (*k, C_big/groups, C_small)."""
     *size, big, small = kernel.shape
     result = _kept((small, big, *size), kernel.dtype)
-    _native.turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
+    _built().turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
     return result
 
 
@@ -332,14 +373,14 @@ def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyAr
         return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
     result = _kept((*size, big, small), kernel.dtype)
-    _native.turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
+    _built().turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
     return result
 
 
 def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
     """(n, rows, columns) to (n, columns, rows), contiguous, by the compiled kernels, which read each line once."""
     result = np.empty((arrays.shape[0], arrays.shape[2], arrays.shape[1]), arrays.dtype)
-    _native.turn(arrays, result, target)
+    _built().turn(arrays, result, target)
     return result
 
 
@@ -376,11 +417,11 @@ def is_there() -> bool:
 
 def to_columns(y: AnyArray, columns: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool) -> None:
     """Lay y (batch, *size, big), or the other way around, out as a row for each cell of x: `native/columns.h`."""
-    _native.to_columns(y, columns, sizes, last)
+    _built().to_columns(y, columns, sizes, last)
 
 
 def from_columns(
     columns: AnyArray, bias: AnyArray | None, y: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool
 ) -> None:
     """Sum such rows into y, on top of a bias."""
-    _native.from_columns(columns, bias, y, sizes, last)
+    _built().from_columns(columns, bias, y, sizes, last)

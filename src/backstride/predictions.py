@@ -6,20 +6,15 @@ of `bs.machine()`.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from backstride.implementation import Call, Prediction
+from backstride import extension
+from backstride.implementation import Call, Packed, Prediction
 from backstride.machine import machine
 
-_native: Any
-try:
-    _native = importlib.import_module("backstride._native")
-except ImportError:
-    _native = None
-
+_native = extension.load()
 CALL = 0.003  # milliseconds of a call that computes nothing
 
 
@@ -39,6 +34,7 @@ class Rates(NamedTuple):
 
 def nominal_rates(target: str) -> Rates:
     """What processors of an instruction set have in common: choices follow from these, and never from a measurement."""
+    assert _native is not None
     return Rates(*_native.nominal_rates(target), hertz=3e9)
 
 
@@ -61,9 +57,10 @@ def measured_rates(target: str) -> Rates:
 
 
 def predictions(
-    packed: Any, shape: tuple[int, ...], call: Call, *, target: str, rates: Rates, threads: int
+    packed: Packed, shape: tuple[int, ...], call: Call, *, target: str, rates: Rates, threads: int
 ) -> Iterator[Prediction]:
     """Each algorithm that may run, in the order of `algorithms`."""
+    assert _native is not None
     where, groups, channel = call.geometry, call.groups, 1 if call.data_format == "channels_first" else -1
     channels, outputs, sizes = shape[channel], packed.outputs, (_three(where.input), _three(call.output))
     steps = _three(where.kernel), _three(where.strides), _three(where.dilation), call.before
