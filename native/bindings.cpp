@@ -85,6 +85,12 @@ Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int act
     return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
 }
 
+// Half precision by its number: those of `Storage` in implementation.py.
+Storage storage_of(int code) {
+    if (code < 0 || code > static_cast<int>(Storage::bfloat16)) throw nb::value_error("no such storage");
+    return static_cast<Storage>(code);
+}
+
 bool signalled() {
     const nb::gil_scoped_acquire acquire;
     return PyErr_CheckSignals() != 0;
@@ -238,12 +244,13 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
 // The same for the bits of half precision.
 template <typename Scalar>
 void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
-              const Strided<Half>& target, bool channels_first, Axes before, bool transpose, bool brain) {
+              const Strided<Half>& target, bool channels_first, Axes before, bool transpose, int storage) {
     const Face<const Half> from(source, channels_first);
     const Face<Half> to(target, channels_first);
     const Problem p = problem_of(self, from, to, before, transpose);
     const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
-    unlocked([&] { self.run(p, from.view, end, to.view, brain ? Storage::bfloat16 : Storage::float16); });
+    const Storage stored = storage_of(storage);
+    unlocked([&] { self.run(p, from.view, end, to.view, stored); });
 }
 
 // Whether two arrays hold the same bytes; large ones, which come from memory, are read by all threads.
@@ -272,9 +279,9 @@ void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std:
 template <typename Scalar>
 void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
                const Strided<Half>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
-               Index groups, bool winograd, bool brain) {
+               Index groups, bool winograd, int storage) {
     const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {Algorithm::automatic, winograd}, true);
-    run_half(weights, source, bias, activation, target, channels_first, before, false, brain);
+    run_half(weights, source, bias, activation, target, channels_first, before, false, storage);
 }
 
 // w (*kernel, big, groups*small) from both sides of a call, in any order of axes.
@@ -394,19 +401,19 @@ void define(nb::module_& module, const char* name) {
         .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
              "algorithm"_a, "winograd"_a)
         .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
-        .def_prop_ro("brain_algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm(Storage::bfloat16))]; })
+        .def("algorithm_of", [](const Weights<Scalar>& self, int storage) { return algorithms[static_cast<int>(self.algorithm(storage_of(storage)))]; }, "storage"_a)
         .def_prop_ro("forced", &Weights<Scalar>::forced)
         .def_prop_ro("dtype", [](const Weights<Scalar>&) { return sizeof(Scalar) == 4 ? "float32" : "float64"; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
         .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
              "channels_first"_a, "before"_a, "transpose"_a)
         .def("run_half", run_half<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
-             "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "brain"_a);
+             "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "storage"_a);
     module.def("borrow", borrow<Scalar>, "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "groups"_a, "winograd"_a, nb::keep_alive<0, 1>());
     module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
     module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
-               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "brain"_a);
+               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "storage"_a);
     module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
     module.def("turn_taps", turn_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
@@ -514,24 +521,24 @@ NB_MODULE(_native, module) {
     module.def(
         "conv_kernel_gradient_half",
         [](Strided<const Half> x, Strided<const Half> y, Array<float> w, const std::string& name, bool channels_first, Axes strides,
-           Axes dilation, Axes before, Index groups, bool winograd, bool brain) {
-            kernel_gradient<float, Half>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd,
-                                         brain ? Storage::bfloat16 : Storage::float16);
+           Axes dilation, Axes before, Index groups, bool winograd, int storage) {
+            kernel_gradient<float, Half>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd, storage_of(storage));
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
-        "groups"_a, "winograd"_a, "brain"_a);
+        "groups"_a, "winograd"_a, "storage"_a);
     module.def("to_columns", to_columns<float>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
     module.def("to_columns", to_columns<Half>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
     module.def("from_columns", from_columns, "columns"_a.noconvert(), "bias"_a.none().noconvert(), "y"_a.noconvert(), "sizes"_a, "last"_a);
     module.def(
         "narrow",
         [](nb::ndarray<const float, nb::c_contig, nb::device::cpu> from, nb::ndarray<Half, nb::c_contig, nb::device::cpu> to,
-           const std::string& name, bool brain) {
+           const std::string& name, int storage) {
+            const Storage stored = storage_of(storage);
             require_size(to.size(), static_cast<Index>(from.size()));
             const Kernels<float>& kernels = kernels_of<float>(name);
-            unlocked([&] { narrow_all(kernels, from.data(), static_cast<Index>(from.size()), to.data(), brain ? Storage::bfloat16 : Storage::float16); });
+            unlocked([&] { narrow_all(kernels, from.data(), static_cast<Index>(from.size()), to.data(), stored); });
         },
-        "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "brain"_a);
+        "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "storage"_a);
     define<float>(module, "Weights32");
     define<double>(module, "Weights64");
 }

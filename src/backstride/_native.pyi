@@ -1,6 +1,7 @@
 # What `native/bindings.cpp` gives Python: C-contiguous arrays, written in place, unless it says otherwise.
 #
-# Axes are three integers. `target`, or `name`, is an instruction set, of `instruction_sets()`.
+# Axes are three integers. `target`, or `name`, is an instruction set, of `instruction_sets()`; `activation` and
+# `storage` are numbers, as in native.py and implementation.py. Half precision is its bits, uint16.
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -27,8 +28,7 @@ class _Weights(Generic[_Scalar]):  # a packed kernel, which runs in one directio
     ) -> None: ...
     @property
     def algorithm(self) -> str: ...
-    @property
-    def brain_algorithm(self) -> str: ...
+    def algorithm_of(self, storage: int) -> str: ...
     @property
     def forced(self) -> bool: ...
     @property
@@ -54,7 +54,7 @@ class _Weights(Generic[_Scalar]):  # a packed kernel, which runs in one directio
         channels_first: bool,
         before: Sequence[int],
         transpose: bool,
-        brain: bool,
+        storage: int,
     ) -> None: ...
 
 class Weights32(_Weights[np.float32]): ...
@@ -144,7 +144,7 @@ def conv_half(
     before: Sequence[int],
     groups: int,
     winograd: bool,
-    brain: bool,
+    storage: int,
 ) -> None: ...
 def conv_kernel_gradient(
     x: NDArray[_Scalar],
@@ -169,7 +169,7 @@ def conv_kernel_gradient_half(
     before: Sequence[int],
     groups: int,
     winograd: bool,
-    brain: bool,
+    storage: int,
 ) -> None: ...
 def axis_convolution(
     weights: Weights32,
@@ -233,7 +233,7 @@ def from_columns(
     sizes: Sequence[Sequence[int]],
     last: bool,
 ) -> None: ...
-def narrow(source: NDArray[np.float32], target: NDArray[np.uint16], name: str, brain: bool) -> None: ...
+def narrow(source: NDArray[np.float32], target: NDArray[np.uint16], name: str, storage: int) -> None: ...
 def same_bytes(a: AnyArray, b: AnyArray) -> bool: ...
 
 # Memory of large results, not initialised.

@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from backstride import reference
-from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
-from backstride.layout import AnyArray
+from backstride.implementation import Call, Implementation, Layer, Storage, finish, require_algorithm
+from backstride.layout import AnyArray, AnyDtype
 from backstride.native import DIRECT, Compiled
 from backstride.portable import Portable
 from backstride.precision import widened
@@ -37,7 +37,7 @@ class Reference(Implementation):
     def obstacle(self) -> str | None:
         return None
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
+    def takes(self, dtype: AnyDtype) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
     def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
@@ -45,18 +45,32 @@ class Reference(Implementation):
         return kernel.copy()
 
     def conv_transpose(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        x: AnyArray,
+        packed: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         y = reference.conv_transpose(x, packed, call.geometry, groups=call.groups, data_format=call.data_format)
         return np.ascontiguousarray(finish(y.astype(x.dtype), bias, activation, call.data_format))
 
     def conv(
-        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        y: AnyArray,
+        kernel: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         x = reference.conv(y, kernel, call.geometry, groups=call.groups, data_format=call.data_format)
         return np.ascontiguousarray(finish(x.astype(y.dtype), bias, activation, call.data_format))
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
         kernel = reference.conv_kernel_gradient(x, y, call.geometry, groups=call.groups, data_format=call.data_format)
         return np.ascontiguousarray(kernel.astype(x.dtype))
 
@@ -98,7 +112,7 @@ def implementations() -> tuple[Status, ...]:
     return tuple(rows)
 
 
-def select(dtype: np.dtype[Any]) -> Implementation:
+def select(dtype: AnyDtype) -> Implementation:
     """The forced implementation, or the first usable one that computes in `dtype` or a wider one."""
     wanted = os.environ.get(VARIABLE)
     usable = [entry for entry in IMPLEMENTATIONS if entry.obstacle() is None]

@@ -10,6 +10,7 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +22,22 @@ from backstride.layout import AnyArray, AnyDtype, DataFormat, kernel_view
 Packed: TypeAlias = Any
 """A kernel in the form of the implementation that packed it, which alone reads it."""
 Repeated: TypeAlias = Callable[[AnyArray], AnyArray]
+
+
+class Storage(Enum):
+    """Half precision as bits in memory, uint16: computed in float32, and rounded once."""
+
+    float16 = 0
+    bfloat16 = 1
+
+
+def storage_of(kind: str) -> Storage | None:
+    """The one of a dtype's name, None for a dtype that NumPy itself computes in.
+
+    >>> storage_of("bfloat16"), storage_of("float32")
+    (<Storage.bfloat16: 1>, None)
+    """
+    return Storage.__members__.get(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,8 @@ class Implementation(ABC):
     name: str
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
+    takes_bits: bool = False
+    """Whether it reads and writes half precision as bits, of a `Storage`; others get such arrays widened."""
     tiles_axes: bool = False
     """Whether `axis_convolution` is there."""
 
@@ -133,8 +152,8 @@ class Implementation(ABC):
         """What `pack` gives, for one call: it may read the kernel itself, which must not change before."""
         return self.pack(kernel, layer, winograd=winograd)
 
-    def algorithm_of(self, packed: Packed, *, brain: bool = False) -> str:  # noqa: ARG002  where there is a choice, they are read
-        """The algorithm that runs with a packed kernel, for bfloat16 (`brain`) or any other dtype."""
+    def algorithm_of(self, packed: Packed, *, storage: Storage | None = None) -> str:  # noqa: ARG002  where there is a choice
+        """The algorithm that runs with a packed kernel, on arrays in this storage."""
         return self.algorithm
 
     def predict(self, packed: Packed, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
@@ -144,19 +163,20 @@ class Implementation(ABC):
 
     @abstractmethod
     def conv_transpose(
-        self, x: AnyArray, packed: Packed, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        x: AnyArray,
+        packed: Packed,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
-        """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first."""
+        """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first.
 
-    def conv_transpose_half(
-        self, bits: AnyArray, packed: Packed, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
-    ) -> AnyArray | None:
-        """The same for half precision, float16 or (`brain`) bfloat16: bits to bits, as uint16; computed in float32.
-
-        None where this implementation takes such arrays widened only.
+        With a `storage`, which only what `takes_bits` is given, x and y are bits; all else is float32. The same holds
+        for `conv` and `conv_kernel_gradient`.
         """
-        _ = bits, packed, bias, activation, call, brain
-        return None
 
     def repeat(
         self, shape: tuple[int, ...], packed: Packed, bias: AnyArray | None, activation: str | None, call: Call
@@ -167,32 +187,20 @@ class Implementation(ABC):
 
     @abstractmethod
     def conv(
-        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
-    ) -> AnyArray:
-        """Map y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
-
-    def conv_half(
         self,
-        bits: AnyArray,
+        y: AnyArray,
         kernel: AnyArray,
         bias: AnyArray | None,
         activation: str | None,
         call: Call,
         *,
-        brain: bool,
-    ) -> AnyArray | None:
-        """`conv` for half precision, as `conv_transpose_half`; `kernel` and `bias` are float32."""
-        _ = bits, kernel, bias, activation, call, brain
-        return None
+        storage: Storage | None = None,
+    ) -> AnyArray:
+        """Map y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
 
     @abstractmethod
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first."""
-
-    def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray | None:
-        """`conv_kernel_gradient` for half precision, as `conv_transpose_half`: bits of both sides to bits."""
-        _ = x, y, call, brain
-        return None
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
+        """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first; all of them bits."""
 
     def axis_convolution(self, packed: Packed, call: AxisConvolution) -> bool:
         """Write the result of a convolution to its `target`; where `tiles_axes` says that this is there.

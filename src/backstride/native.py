@@ -23,6 +23,7 @@ from backstride.implementation import (
     Layer,
     Prediction,
     Repeated,
+    Storage,
     finish,
     require_algorithm,
 )
@@ -79,7 +80,14 @@ class Direct(Implementation):
         return _kernel_axes(kernel_view(kernel, layer.data_format)).copy()
 
     def conv_transpose(
-        self, x: AnyArray, packed: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        x: AnyArray,
+        packed: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         y = np.empty((x.shape[0], *call.output, packed.shape[3] * call.groups), x.dtype)
         source, integers = _data_axes(data_view(x, call.data_format)), _integers(call.geometry)
@@ -87,7 +95,14 @@ class Direct(Implementation):
         return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
 
     def conv(
-        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        y: AnyArray,
+        kernel: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         weights = _kernel_axes(kernel_view(kernel, call.data_format))
         x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
@@ -95,7 +110,7 @@ class Direct(Implementation):
         _built().direct_conv(source, weights.reshape(-1), _data_axes(x), *integers, call.groups)
         return np.ascontiguousarray(finish(data_unview(x, call.data_format), bias, activation, call.data_format))
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
         return _gradient(_built().direct_conv_kernel_gradient, x, y, call)
 
 
@@ -121,6 +136,7 @@ class Compiled(Implementation):
     three axes, are summed before the one transform of the output.
     """
 
+    takes_bits = True
     tiles_axes = True
 
     def __init__(self, target: str) -> None:
@@ -150,23 +166,25 @@ class Compiled(Implementation):
         steps = _three(layer.strides, 1), _three(layer.dilation, 1)
         return _built().borrow(view, self.name, *steps, layer.groups, winograd)
 
-    def algorithm_of(self, packed: Weights, *, brain: bool = False) -> str:
-        return packed.brain_algorithm if brain else packed.algorithm
+    def algorithm_of(self, packed: Weights, *, storage: Storage | None = None) -> str:
+        return packed.algorithm if storage is None else packed.algorithm_of(storage.value)
 
     def conv_transpose(
-        self, x: AnyArray, packed: Weights, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        x: AnyArray,
+        packed: Weights,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
-        y = _empty(x.shape[0], call.output, packed.outputs, x.dtype, call.data_format)
-        first = call.data_format == "channels_first"
-        packed.run(x, bias, CODES[activation], y, first, call.before, True)
-        return y
-
-    def conv_transpose_half(
-        self, bits: AnyArray, packed: Weights, bias: AnyArray | None, activation: str | None, call: Call, *, brain: bool
-    ) -> AnyArray:
-        shape = _shape(bits.shape[0], call.output, packed.outputs, call.data_format)
-        y, first = _bits(shape), call.data_format == "channels_first"
-        packed.run_half(bits, bias, CODES[activation], y, first, call.before, True, brain)
+        y = _like(x, call.output, packed.outputs, call)
+        where = call.data_format == "channels_first", call.before, True
+        if storage is None:
+            packed.run(x, bias, CODES[activation], y, *where)
+        else:
+            packed.run_half(x, bias, CODES[activation], y, *where, storage.value)
         return y
 
     def repeat(
@@ -190,48 +208,43 @@ class Compiled(Implementation):
         return tuple(predictions(packed, shape, call, target=self.name, rates=rates, threads=threads))
 
     def conv(
-        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
-    ) -> AnyArray:
-        weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
-        x = _empty(y.shape[0], call.geometry.input, weights.shape[-1], y.dtype, call.data_format)
-        _built().conv(y, weights, _contiguous(bias), CODES[activation], x, *self._settings(call))
-        return x
-
-    def conv_half(
         self,
-        bits: AnyArray,
+        y: AnyArray,
         kernel: AnyArray,
         bias: AnyArray | None,
         activation: str | None,
         call: Call,
         *,
-        brain: bool,
+        storage: Storage | None = None,
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
-        x = _bits(_shape(bits.shape[0], call.geometry.input, weights.shape[-1], call.data_format))
-        _built().conv_half(bits, weights, _contiguous(bias), CODES[activation], x, *self._settings(call), brain)
+        x = _like(y, call.geometry.input, weights.shape[-1], call)
+        given = y, weights, _contiguous(bias), CODES[activation], x
+        if storage is None:
+            _built().conv(*given, *self._settings(call))
+        else:
+            _built().conv_half(*given, *self._settings(call), storage.value)
         return x
 
     def _settings(self, call: Call) -> tuple[str, bool, Integers, Integers, Integers, int, bool]:
         steps = _three(call.geometry.strides, 1), _three(call.geometry.dilation, 1), call.before
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-        return self._gradient(_built().conv_kernel_gradient, x, y, call)
-
-    def conv_kernel_gradient_half(self, x: AnyArray, y: AnyArray, call: Call, *, brain: bool) -> AnyArray:
-        sums = self._gradient(_built().conv_kernel_gradient_half, x, y, call, brain)
-        bits = _bits(sums.shape)
-        _built().narrow(sums, bits, self.name, brain)
-        return bits
-
-    def _gradient(self, run: Callable[..., None], x: AnyArray, y: AnyArray, call: Call, *kind: bool) -> AnyArray:
-        """The gradient in single precision, or in double for that."""
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
-        result = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
-        run(x, y, _kernel_axes(result), *self._settings(call), *kind)
-        return _kernel_first(result, self.name) if channel == 1 else result
+        sums = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
+        given = x, y, _kernel_axes(sums), *self._settings(call)
+        if storage is None:
+            _built().conv_kernel_gradient(*given)
+        else:
+            _built().conv_kernel_gradient_half(*given, storage.value)
+        result = _kernel_first(sums, self.name) if channel == 1 else sums
+        if storage is None:
+            return result
+        bits = _bits(result.shape)
+        _built().narrow(result, bits, self.name, storage.value)
+        return bits
 
     def axis_convolution(self, packed: Weights32, call: AxisConvolution) -> bool:
         return _built().axis_convolution(packed, *call, self.name)
@@ -327,8 +340,10 @@ def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFo
     return (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
 
 
-def _empty(batch: int, size: tuple[int, ...], channels: int, dtype: AnyDtype, data_format: DataFormat) -> AnyArray:
-    return _kept(_shape(batch, size, channels, data_format), dtype)
+def _like(data: AnyArray, size: tuple[int, ...], channels: int, call: Call) -> AnyArray:
+    """An array for the other side of a call, of as many images and as wide numbers; not initialised."""
+    shape = _shape(data.shape[0], size, channels, call.data_format)
+    return _bits(shape) if data.dtype.itemsize == 2 else _kept(shape, data.dtype)
 
 
 def _kept(shape: tuple[int, ...], dtype: AnyDtype) -> AnyArray:

@@ -35,7 +35,7 @@ from backstride.geometry import (
 from backstride.implementation import Call
 from backstride.layout import DataFormat, check_data_format
 from backstride.plans import Plan
-from backstride.precision import exact_integers, largest, narrow, widen
+from backstride.precision import exact_integers, largest, narrow, read, widen
 
 Array = TypeVar("Array")
 
@@ -141,8 +141,7 @@ def conv(
     layout = check_data_format(data_format)
     kind = arrays.dtype_name("kernel", kernel)
     same_kind(kind, "kernel", x=x, bias=bias)
-    half = arrays.bits("x", x) if kind in ("float16", "bfloat16") else None
-    data, weights = arrays.to_numpy("x", x) if half is None else half, arrays.to_numpy("kernel", kernel)
+    (data, storage), weights = read("x", x, kind), arrays.to_numpy("kernel", kernel)
     count, big, small = kernel_channels(weights, groups, layout)
     spatial = spatial_of(weights.shape, layout, kernel=True)
     activation = check_activation(activation, weights.dtype)
@@ -152,10 +151,10 @@ def conv(
     check_result("output", data.shape[0], where.input, small)
     offset = None if bias is None else widen(bias_values(bias, small))
     call, implementation = Call(where, count, layout, bool(winograd)), select(weights.dtype)
-    if half is not None:
-        found = implementation.conv_half(half, widen(weights), offset, activation, call, brain=kind == "bfloat16")
-        if found is not None:
-            return arrays.from_bits(found, x)
+    if storage is not None:
+        if implementation.takes_bits:
+            bits = implementation.conv(data, widen(weights), offset, activation, call, storage=storage)
+            return arrays.from_bits(bits, x)
         data = arrays.to_numpy("x", x)
     terms = math.prod(spatial) * big // count * largest(weights)
     source, wide, offset = exact_integers(data, widen(weights), offset, terms)
@@ -196,9 +195,9 @@ def conv_kernel_gradient(
     layout = check_data_format(data_format)
     kind = arrays.dtype_name("x", x)
     same_kind(kind, "x", y=y)
-    half = [arrays.bits(name, array) for name, array in (("x", x), ("y", y)) if kind in ("float16", "bfloat16")]
-    shared = [array for array in half if array is not None]
-    data, gradient = shared if len(shared) == 2 else (arrays.to_numpy("x", x), arrays.to_numpy("y", y))
+    (data, storage), (gradient, other) = read("x", x, kind), read("y", y, kind)
+    if storage is not other:  # one of them shares no memory
+        data, gradient, storage = arrays.to_numpy("x", x), arrays.to_numpy("y", y), None
     shape = entries("kernel_shape", kernel_shape)
     if not 3 <= len(shape) <= 5:
         message = f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
@@ -217,11 +216,11 @@ def conv_kernel_gradient(
         )
         raise ValueError(message)
     call = Call(where, count, layout, bool(winograd))
-    if len(shared) == 2:
+    if storage is not None:
         implementation = select(np.dtype(np.float32))
-        found = implementation.conv_kernel_gradient_half(gradient, data, call, brain=kind == "bfloat16")
-        if found is not None:
-            return arrays.from_bits(found, x)
+        if implementation.takes_bits:
+            bits = implementation.conv_kernel_gradient(gradient, data, call, storage=storage)
+            return arrays.from_bits(bits, x)
         data, gradient = arrays.to_numpy("x", x), arrays.to_numpy("y", y)
     terms = data.shape[0] * math.prod(where.input) * largest(data)
     source, image, _ = exact_integers(gradient, widen(data), None, terms)

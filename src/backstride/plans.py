@@ -31,9 +31,9 @@ from backstride.geometry import (
     as_sizes,
     geometry,
 )
-from backstride.implementation import Call, Layer, Prediction
+from backstride.implementation import Call, Layer, Prediction, storage_of
 from backstride.layout import DataFormat, check_data_format
-from backstride.precision import exact_integers, largest, narrow, widen
+from backstride.precision import exact_integers, largest, narrow, read, widen
 
 Array = TypeVar("Array")
 MOST_SIZES = 64  # whose geometry a plan remembers
@@ -97,13 +97,12 @@ class Plan:
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
         self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}
-        self._half = self._kind in ("float16", "bfloat16")
         self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
 
     @property
     def algorithm(self) -> str:
         """How the result is computed: the names and the rule are those of `backstride.native.Compiled`."""
-        return self._implementation.algorithm_of(self._packed, brain=self._kind == "bfloat16")
+        return self._implementation.algorithm_of(self._packed, storage=storage_of(self._kind))
 
     def explain(self, x_shape: Sequence[int]) -> Explanation:
         """Predict what a call takes by each algorithm that could run, and say why the chosen one does.
@@ -181,19 +180,16 @@ class Plan:
     def _checked(self, x: Array) -> Array:
         require_library("x", x, self._library)
         same_kind(self._kind, "kernel", x=x)
-        half = arrays.bits("x", x) if self._half else None
-        data = arrays.to_numpy("x", x) if half is None else half
-        call = self._fitting(data.shape)
-        if half is not None:
-            run, brain = self._implementation.conv_transpose_half, self._kind == "bfloat16"
-            found = run(half, self._packed, self._bias, self._activation, call, brain=brain)
-            if found is not None:
-                return arrays.from_bits(found, x)
+        data, storage = read("x", x, self._kind)
+        call, run = self._fitting(data.shape), self._implementation.conv_transpose
+        if storage is not None:
+            if self._implementation.takes_bits:
+                bits = run(data, self._packed, self._bias, self._activation, call, storage=storage)
+                return arrays.from_bits(bits, x)
             data = arrays.to_numpy("x", x)
         terms = math.prod(self._spatial) * self._small // self._groups
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
-        result = self._implementation.conv_transpose(source, packed, bias, self._activation, call)
-        return narrow(result, x, data.dtype)
+        return narrow(run(source, packed, bias, self._activation, call), x, data.dtype)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._options.items() if value is not None)

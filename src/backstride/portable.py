@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from backstride.geometry import Geometry, Phase
-from backstride.implementation import Call, Implementation, Layer, finish, require_algorithm
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.implementation import Call, Implementation, Layer, Storage, finish, require_algorithm
+from backstride.layout import AnyArray, AnyDtype, DataFormat, data_unview, data_view, kernel_unview, kernel_view
 
 Slices = tuple[slice, ...]
 
@@ -29,7 +28,7 @@ class Portable(Implementation):
     def obstacle(self) -> str | None:
         return None
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
+    def takes(self, dtype: AnyDtype) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
     def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
@@ -37,7 +36,14 @@ class Portable(Implementation):
         return _matrices(kernel, layer.groups, layer.data_format)
 
     def conv_transpose(
-        self, x: AnyArray, packed: Any, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        x: AnyArray,
+        packed: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         geometry, groups, big = call.geometry, call.groups, packed.shape[-1]
         inputs = _rows(data_view(x, call.data_format), groups)  # (groups, N * cells, C_small/groups)
@@ -56,7 +62,14 @@ class Portable(Implementation):
         return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
 
     def conv(
-        self, y: AnyArray, kernel: AnyArray, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        y: AnyArray,
+        kernel: AnyArray,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
+        *,
+        storage: Storage | None = None,
     ) -> AnyArray:
         geometry, groups = call.geometry, call.groups
         matrices = np.swapaxes(_matrices(kernel, groups, call.data_format), -1, -2)  # (*k, groups, big, small)
@@ -70,7 +83,7 @@ class Portable(Implementation):
         merged = np.moveaxis(x, 0, -2).reshape(batch, *geometry.input, groups * x.shape[-1])
         return np.ascontiguousarray(finish(data_unview(merged, call.data_format), bias, activation, call.data_format))
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
+    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
         geometry, groups = call.geometry, call.groups
         inputs, outputs = data_view(x, call.data_format), data_view(y, call.data_format)
         big, small = outputs.shape[-1] // groups, inputs.shape[-1] // groups

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from backstride import arrays
+from backstride.implementation import Storage, storage_of
 from backstride.layout import AnyArray
 
 
@@ -17,6 +18,13 @@ def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind in "fV" and dtype.itemsize <= 2:
         return np.dtype(np.float32)
     return dtype
+
+
+def read(name: str, array: Any, kind: str) -> tuple[AnyArray, Storage | None]:
+    """The numbers of an array of this dtype; half precision as bits where they share memory, with their storage."""
+    storage = storage_of(kind)
+    bits = None if storage is None else arrays.bits(name, array)
+    return (arrays.to_numpy(name, array), None) if bits is None else (bits, storage)
 
 
 def widen(array: AnyArray) -> AnyArray:

@@ -106,7 +106,7 @@ def test_the_memory_format_is_pytorchs(dtype: Any) -> None:
 @pytest.mark.usefixtures("engine")
 def test_nothing_is_copied(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    for name in ("conv_transpose_half", "conv_half", "conv_kernel_gradient_half"):
+    for name in ("conv_transpose", "conv", "conv_kernel_gradient"):
         run = getattr(native.Compiled, name)
 
         def spy(self: Any, data: Any, *rest: Any, run: Any = run, **words: Any) -> Any:

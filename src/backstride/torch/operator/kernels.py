@@ -147,18 +147,16 @@ def told(call: Callable[[], Tensor]) -> tuple[Tensor, list[Told]]:
 def _up(
     implementation: Implementation, x: Tensor, ready: Any, bias: Tensor | None, activation: str, call: Call
 ) -> Tensor:
-    last, name = call.data_format == "channels_last", activation or None
-    if x.dtype not in HALF:
+    last, name, storage = call.data_format == "channels_last", activation or None, HALF.get(x.dtype)
+    if storage is None:
         offset = None if bias is None else array_of(bias.contiguous())
         return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, name, call), last)
+    if not implementation.takes_bits:
+        wide = _up(implementation, x.float(), ready, None if bias is None else bias.float(), activation, call)
+        return wide.to(x.dtype)
     offset = None if bias is None else array_of(bias.to(x.dtype).float().contiguous())
-    brain = HALF[x.dtype]
-    found = implementation.conv_transpose_half(_array(x, last), ready, offset, name, call, brain=brain)
-    if found is None:
-        return _up(implementation, x.float(), ready, None if bias is None else bias.float(), activation, call).to(
-            x.dtype
-        )
-    return _tensor(found, last).view(x.dtype)
+    bits = implementation.conv_transpose(_array(x, last), ready, offset, name, call, storage=storage)
+    return _tensor(bits, last).view(x.dtype)
 
 
 def convolution(
@@ -231,10 +229,9 @@ def _down(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *,
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
     offset = None if bias is None else array_of(_wide(bias).contiguous())
-    if y.dtype in HALF:
-        found = implementation.conv_half(_array(y, last), kernel, offset, None, call, brain=HALF[y.dtype])
-        if found is not None:
-            return _tensor(found, last).view(y.dtype)
+    if y.dtype in HALF and implementation.takes_bits:
+        bits = implementation.conv(_array(y, last), kernel, offset, None, call, storage=HALF[y.dtype])
+        return _tensor(bits, last).view(y.dtype)
     return _tensor(implementation.conv(_array(_wide(y), last), kernel, offset, None, call), last).to(y.dtype)
 
 
@@ -260,15 +257,14 @@ def _correlated(x: Tensor, y: Tensor, integers: Integers, *, last: bool) -> Tens
     """The same on the engine."""
     call = _call(meet("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
-    if x.dtype in HALF:
-        brain = HALF[x.dtype]
-        found = implementation.conv_kernel_gradient_half(_array(x, last), _array(y, last), call, brain=brain)
-        if found is not None and not last:
-            return _contiguous(found).view(x.dtype)
-        if found is not None:
-            *taps, big, small = found.shape
-            rows = from_numpy(found.reshape(-1, small)).view(x.dtype).t().contiguous()
-            return rows.view(small, *taps, big).movedim(-1, 1)
+    if x.dtype in HALF and implementation.takes_bits:
+        run, storage = implementation.conv_kernel_gradient, HALF[x.dtype]
+        bits = run(_array(x, last), _array(y, last), call, storage=storage)
+        if not last:
+            return _contiguous(bits).view(x.dtype)
+        *taps, big, small = bits.shape
+        rows = from_numpy(bits.reshape(-1, small)).view(x.dtype).t().contiguous()
+        return rows.view(small, *taps, big).movedim(-1, 1)
     kernel = implementation.conv_kernel_gradient(_array(_wide(x), last), _array(_wide(y), last), call)
     if not last:
         return _contiguous(kernel).to(x.dtype)

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backstride.implementation import Storage
 from backstride.layout import AnyArray, DataFormat
 from backstride.native import copied, same_bytes, watched
 
 LEAST_WATCHED = 1 << 17  # bytes from which on the system is asked: it takes a microsecond
-HALF = {torch.float16: False, torch.bfloat16: True}  # and whether it is bfloat16
+HALF = {torch.float16: Storage.float16, torch.bfloat16: Storage.bfloat16}
 Owner: TypeAlias = "weakref.ref[torch.UntypedStorage]"
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
