@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backstride.geometry import Geometry, Pair
+from backstride.geometry import Geometry
+from backstride.integers import Pair
 from backstride.layout import DataFormat
 
 Array = NDArray[Any]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import backstride as bs
 from backstride import reference
-from backstride.geometry import PaddingRule, Pair, as_integer, convolution
+from backstride.geometry import convolution
+from backstride.integers import PaddingRule, Pair, as_integer
 from strategies import geometries
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 from backstride import arrays
-from backstride.geometry import (
+from backstride.integers import (
     Padding,
     Size,
     as_integer,

@@ -1,4 +1,4 @@
-"""The integers of a transposed convolution: sizes, crops, phases, and every check on them.
+"""The integers of a transposed convolution: sizes, crops, phases.
 
 Per axis, with input `i`, kernel `k`, stride `s`, dilation `d`, effective kernel `K = d(k-1) + 1`
 and full length `L = (i-1)s + K`, every framework computes
@@ -7,8 +7,7 @@ and full length `L = (i-1)s + K`, every framework computes
     y = y_full[before : L - after]        crop; a negative crop appends zeros
 
 and differs only in how it says (before, after). This module holds that model and nothing else:
-no arrays, no framework; it is longer than its neighbours because every check on these integers
-stands here, once. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
+no arrays, no framework. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
 arithmetic for deep learning" (arXiv 1603.07285), are its special cases.
 """
 
@@ -19,17 +18,25 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
-from operator import index
-from typing import Literal, TypeAlias, TypeGuard, cast
+from typing import Literal
 
-Size: TypeAlias = int | Sequence[int]
-Pair: TypeAlias = tuple[int, int]
-PaddingRule: TypeAlias = Literal["same", "same_lower", "valid"]
-Padding: TypeAlias = PaddingRule | int | Sequence[Pair]
-
-LARGEST = 2**63 - 1
-RULES = ("same", "same_lower", "valid")
+from backstride.integers import (
+    Padding,
+    PaddingRule,
+    Pair,
+    Size,
+    as_integers,
+    as_output_padding,
+    as_padding,
+    as_pairs,
+    as_sizes,
+    check_cells,
+    common_rank,
+    illegal,
+    is_sequence,
+    pairs_of,
+    shown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +272,7 @@ def geometry(
         if size < 1 if wanted is None else low + steps[axis] <= 1:
             _refuse_crop(axis, padding, pads, length + extra[axis], leave=None if wanted is None else max(size, 1))
         if wanted is not None and not max(low, 1) <= size < low + steps[axis]:
-            maps = f"a convolution with stride {steps[axis]} and padding={_show(padding)} maps to {inputs[axis]}"
+            maps = f"a convolution with stride {steps[axis]} and padding={shown(padding)} maps to {inputs[axis]}"
             legal = range(max(low, 1), low + steps[axis])
             _refuse_output_shape(axis, wanted, legal, maps)
         before = crop_before(length - size, pads[axis])
@@ -386,161 +393,13 @@ def crop_before(total: int, pad: PaddingRule | Pair) -> int:
             return before
 
 
-def common_rank(**values: object) -> int:
-    """The number of axes that the given arguments agree on; all integers make one axis."""
-    lengths = {name: len(value) for name, value in values.items() if _is_sequence(value)}
-    if not lengths:
-        return 1
-    (name, rank), *others = lengths.items()
-    if not 1 <= rank <= 3:
-        message = f"`{name}` (={_show(values[name])}) has {rank} axes; 1 to 3 are supported"
-        raise ValueError(message)
-    for other, length in others:
-        if length != rank:
-            message = (
-                f"`{other}` (={_show(values[other])}) has {_entries(length)} and `{name}` (={_show(values[name])}) "
-                f"has {rank}; give one per axis, or a single integer"
-            )
-            raise ValueError(message)
-    return rank
-
-
-def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[int, ...]:
-    """Check an integer or a sequence of `rank` of them, each at least `least`."""
-    entries = as_integers(name, value, rank, least=least)
-    for axis, entry in enumerate(entries):
-        if not least <= entry <= LARGEST:
-            what = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
-            if entry > least:
-                raise ValueError(what)
-            raise illegal(what, f"value is {least}", **{name: tuple(max(least, found) for found in entries)})
-    return entries
-
-
-def as_integers(name: str, value: object, rank: int, *, least: int = -LARGEST) -> tuple[int, ...]:
-    """Check an integer or a sequence of `rank` of them, of any size; `least` is for the message only."""
-    if _are_integers(value) and len(value) == rank:
-        return value
-    if not _is_sequence(value):
-        return (as_integer(name, value, rule="an integer or a sequence of integers", least=least),) * rank
-    if len(value) != rank:
-        message = f"`{name}` (={_show(value)}) must have one entry per axis, {rank} of them"
-        raise ValueError(message)
-    return tuple(as_integer(f"{name}[{axis}]", entry, least=least) for axis, entry in enumerate(value))
-
-
-def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
-    """Check [(before, after), ...], one pair per axis, of either sign."""
-    entries = [entry for entry in value if _is_sequence(entry) and len(entry) == 2] if _is_sequence(value) else []
-    pairs = [
-        (as_integer(f"{name}[{axis}][0]", pair[0]), as_integer(f"{name}[{axis}][1]", pair[1]))
-        for axis, pair in enumerate(entries)
-    ]
-    if not _is_sequence(value) or not len(pairs) == len(value) == rank:
-        nearest = ", ".join(["(before, after)"] * rank)
-        message = f"`{name}` (={_show(value)}) must be one (before, after) pair per axis: [{nearest}]"
-        raise ValueError(message)
-    for entry in (entry for pair in pairs for entry in pair):
-        if abs(entry) > LARGEST:
-            message = f"`{name}` (={entry}) must be between -2**63 and 2**63"
-            raise ValueError(message)
-    return tuple(pairs)
-
-
-def pairs_of(padding: object) -> object:
-    """What `padding` tells about the number of axes: itself where it holds a pair for each, or else None."""
-    return padding if _is_sequence(padding) and all(_is_sequence(entry) for entry in padding) else None
-
-
-def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
-    """Check `padding` and spread it over the axes: a rule's name or a pair for each."""
-    rule = '"same", "same_lower", "valid", an integer, or a (before, after) pair per axis'
-    if isinstance(padding, str):
-        if padding == "same" or padding == "same_lower" or padding == "valid":  # noqa: PLR1714  narrows the type
-            return (padding,) * rank
-        message = f"`padding` (={padding!r}) must be {rule}"
-        near = [name for name in RULES if name in (padding.lower(), padding.lower().removesuffix("_upper"))]
-        raise ValueError(f'{message}; the nearest legal value is "{near[0]}"' if near else message)
-    if not _is_sequence(padding):
-        size = as_integer("padding", padding, rule=rule)
-        return as_pairs("padding", [(size, size)] * rank, rank)
-    if padding and not any(isinstance(entry, str) or _is_sequence(entry) for entry in padding):
-        flat = [as_integer("padding", entry, rule=rule) for entry in padding]
-        message = f"`padding` (={_show(padding)}) must be {rule}"
-        if len(flat) == rank:
-            message += f"; the nearest legal value is {list(zip(flat, flat, strict=True))}"
-        elif len(flat) == 2 * rank:
-            message += f"; the nearest legal value is {list(zip(flat[::2], flat[1::2], strict=True))}"
-        raise ValueError(message)
-    return as_pairs("padding", padding, rank)
-
-
-def as_output_padding(
-    output_padding: Size | None,
-    output_shape: object,
-    padding: Padding,
-    *,
-    steps: tuple[int, ...],
-    dilations: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Check `output_padding` and what it goes with: cells to add at the end of each axis."""
-    if output_padding is None:
-        return (0,) * len(steps)
-    if output_shape is not None:
-        message = (
-            f"`output_padding` (={_show(output_padding)}) and `output_shape` (={_show(output_shape)}) both say "
-            "which size comes out; give one of them"
-        )
-        raise ValueError(message)
-    if isinstance(padding, str):
-        message = (
-            f"`output_padding` (={_show(output_padding)}) goes with explicit padding only, not with "
-            f'padding="{padding}"; name the size with `output_shape`'
-        )
-        raise ValueError(message)  # noqa: TRY004  the combination is at fault, not the type
-    extra = as_sizes("output_padding", output_padding, len(steps), least=0)
-    for axis, (cells, s, d) in enumerate(zip(extra, steps, dilations, strict=True)):
-        if cells >= max(s, d):
-            item = _item("output_padding", output_padding, axis)
-            what = f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}"
-            nearest = (
-                f"value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in `padding` adds any number of "
-                "cells"
-            )
-            legal = tuple(min(found, max(pair) - 1) for found, *pair in zip(extra, steps, dilations, strict=True))
-            raise illegal(what, nearest, output_padding=legal)
-    return extra
-
-
-def as_integer(name: str, value: object, *, rule: str = "an integer", least: int = -LARGEST) -> int:
-    """Check one integer of any library; booleans and floats (NaN too) are refused."""
-    if not isinstance(value, bool):
-        try:
-            return index(value)  # pyright: ignore[reportArgumentType]  any object may be asked
-        except TypeError:
-            pass
-    message = f"`{name}` (={_show(value)}) must be {rule}, not {type(value).__name__}"
-    if isinstance(value, Real) and abs(number := float(value)) <= LARGEST:  # false for NaN
-        message += f"; the nearest legal value is {max(least, round(number))}"
-    elif getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
-        message += f"; the nearest legal call has {name}.tolist()"
-    raise TypeError(message)
-
-
-def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
-    """Refuse sizes whose product passes the largest signed 64-bit integer."""
-    if cells > LARGEST:
-        message = f"`{name}` would have {cells} {what}; at most 2**63 - 1 can be counted"
-        raise ValueError(message)
-
-
 def _refuse_crop(
     axis: int, padding: Padding, pads: Sequence[PaddingRule | Pair], length: int, *, leave: int | None
 ) -> None:
     what = (
-        f"`padding` (={_show(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
+        f"`padding` (={shown(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
     )
-    if not _is_sequence(padding) and leave is None:
+    if not is_sequence(padding) and leave is None:
         raise illegal(what, f"value on this axis is {(length - 1) // 2}", padding=(length - 1) // 2)
     pairs: list[Pair] = [(0, 0) if isinstance(pad, str) else pad for pad in pads]
     pairs[axis] = nearest_crop(length, pairs[axis], leave or 1)
@@ -554,43 +413,9 @@ def _refuse_output_shape(axis: int, wanted: tuple[int, ...], legal: range, maps:
     raise illegal(what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :]))
 
 
-def illegal(what: str, nearest: str = "", **legal: object) -> ValueError:
-    """What a rule refuses: the sentence, and the arguments with which the call would be legal, for `legal_call`."""
-    problem = ValueError(what + (f"; the nearest legal {nearest}" if nearest else ""))
-    problem.__dict__.update(what=what, legal=legal)
-    return problem
-
-
-def legal_call(problem: ValueError) -> tuple[str, dict[str, object]]:
-    """The sentence of a refusal without its end, and the arguments that would be legal, if any are known."""
-    return problem.__dict__.get("what", str(problem)), problem.__dict__.get("legal", {})
-
-
 def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
     """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
     before, after = crop
     excess = before + after - (length - leave)
     back = min(excess, max(after, 0))
     return before - (excess - back), after - back
-
-
-def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
-    return type(value) is tuple or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
-
-
-def _are_integers(value: object) -> TypeGuard[tuple[int, ...]]:
-    """Whether it is what these checks give, and was most likely checked before."""
-    return type(value) is tuple and set(map(type, cast("tuple[object, ...]", value))) <= {int}
-
-
-def _entries(count: int) -> str:
-    return "1 entry" if count == 1 else f"{count} entries"
-
-
-def _item(name: str, value: object, axis: int) -> str:
-    return f"{name}[{axis}]" if _is_sequence(value) else name
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from backstride.geometry import Size, as_integer, as_sizes, check_cells, common_rank
+from backstride.integers import Size, as_integer, as_sizes, check_cells, common_rank
 from backstride.layout import AnyArray, DataFormat, check_data_format, kernel_unview, kernel_view
 
 DEFAULT_GRAPH_SEED = 87654321

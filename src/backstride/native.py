@@ -15,7 +15,7 @@ import numpy as np
 
 from backstride import extension
 from backstride.activations import ACTIVATIONS
-from backstride.geometry import Geometry, as_sizes
+from backstride.geometry import Geometry
 from backstride.implementation import (
     AxisConvolution,
     Call,
@@ -27,6 +27,7 @@ from backstride.implementation import (
     finish,
     require_algorithm,
 )
+from backstride.integers import as_sizes
 from backstride.layout import (
     AnyArray,
     AnyDtype,

@@ -28,11 +28,8 @@ from backstride.checks import (
     spatial_of,
 )
 from backstride.engine import select
-from backstride.geometry import (
-    Padding,
-    Size,
-)
 from backstride.implementation import Call
+from backstride.integers import Padding, Size
 from backstride.layout import DataFormat, check_data_format
 from backstride.plans import Plan
 from backstride.precision import exact_integers, largest, narrow, read, widen

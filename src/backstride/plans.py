@@ -24,14 +24,9 @@ from backstride.checks import (
     spatial_of,
 )
 from backstride.engine import select
-from backstride.geometry import (
-    Geometry,
-    Padding,
-    Size,
-    as_sizes,
-    geometry,
-)
+from backstride.geometry import Geometry, geometry
 from backstride.implementation import Call, Layer, Prediction, storage_of
+from backstride.integers import Padding, Size, as_sizes
 from backstride.layout import DataFormat, check_data_format
 from backstride.precision import exact_integers, largest, narrow, read, widen
 

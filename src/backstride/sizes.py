@@ -6,21 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from backstride.geometry import (
-    RULES,
-    Geometry,
-    Padding,
-    PaddingRule,
-    Size,
-    as_padding,
-    as_sizes,
-    common_rank,
-    convolution,
-    full_size,
-    geometry,
-    output_range,
-    span,
-)
+from backstride.geometry import Geometry, convolution, full_size, geometry, output_range, span
+from backstride.integers import RULES, Padding, PaddingRule, Size, as_padding, as_sizes, common_rank
 
 MOST_CALLS = 200_000
 

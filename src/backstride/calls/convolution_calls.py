@@ -11,7 +11,8 @@ from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS, KERAS, LAYERS, nearest_format, pads, per_axis
 from backstride.conventions.frame import spread
-from backstride.geometry import as_sizes, span
+from backstride.geometry import span
+from backstride.integers import as_sizes
 from backstride.layout import check_data_format
 
 TORCH = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"

@@ -11,7 +11,7 @@ from backstride.calls.kernels import Hints, from_array, open_rank, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS
 from backstride.conventions import Convention
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
 JAX = (

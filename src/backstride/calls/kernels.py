@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from backstride.calls.arguments import Arguments, Written, is_tuple
 from backstride.conventions import Convention
-from backstride.geometry import Size, as_sizes
+from backstride.integers import Size, as_sizes
 
 
 @dataclass(frozen=True, slots=True)

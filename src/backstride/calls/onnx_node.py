@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from backstride.calls.kernels import Kernel, from_shape
 from backstride.calls.record import SourceCall, convention_of
-from backstride.geometry import Size, as_sizes
+from backstride.integers import Size, as_sizes
 
 if TYPE_CHECKING:
     from backstride.layout import AnyArray

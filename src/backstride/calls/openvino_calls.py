@@ -7,7 +7,7 @@ from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, Kernel, from_array, from_shape, open_rank
 from backstride.calls.record import SourceCall, convention_of
 from backstride.conventions import Convention
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 
 PARAMETERS = "data filters strides output_shape pads_begin pads_end dilations auto_pad output_padding name"
 OPTIONS = ("strides", "output_shape", "pads_begin", "pads_end", "dilations", "auto_pad", "output_padding")

@@ -11,7 +11,8 @@ from backstride.calls.kernels import Hints, from_array, open_rank, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.conventions.frame import read, require
 from backstride.conventions.torch_family import symmetric
-from backstride.geometry import LARGEST, Geometry, Size, as_sizes
+from backstride.geometry import Geometry
+from backstride.integers import LARGEST, Size, as_sizes
 
 MLX = "in_channels out_channels kernel_size stride padding dilation output_padding bias"
 MLX_FUNCTION = "input weight stride padding dilation output_padding groups"

@@ -11,7 +11,7 @@ from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, Kernel, from_array
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.syntax import LONGEST, Source
-from backstride.geometry import Size, as_sizes
+from backstride.integers import Size, as_sizes
 from backstride.layout import check_data_format
 
 ARRAYS = "x kernel bias"

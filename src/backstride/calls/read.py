@@ -15,7 +15,7 @@ from backstride.calls.own_calls import plain
 from backstride.calls.record import SourceCall
 from backstride.calls.signatures import BY_NAME, find
 from backstride.calls.syntax import Source
-from backstride.geometry import Size
+from backstride.integers import Size
 
 # Layers that leave the sizes and the number of channels as they are.
 _KEEPS = re.compile(

@@ -10,7 +10,8 @@ from typing import Any, Self, cast
 
 from backstride.calls.dialect import own_name, written
 from backstride.conventions import CONVENTIONS, Convention
-from backstride.geometry import Geometry, Size, as_sizes, common_rank, convolution, geometry, legal_call
+from backstride.geometry import Geometry, convolution, geometry
+from backstride.integers import Size, as_sizes, common_rank, legal_call
 from backstride.layout import DataFormat
 
 # Our own options follow a rule like everybody's.

@@ -9,7 +9,7 @@ from backstride.calls.arguments import Arguments, Opaque, is_tuple
 from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
 _REGULARIZERS = "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint"

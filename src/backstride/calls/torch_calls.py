@@ -8,7 +8,7 @@ from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 
 LAYER = "in_channels out_channels kernel_size stride padding output_padding groups bias dilation padding_mode"
 LAZY = LAYER.removeprefix("in_channels ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstride.geometry import RULES, Padding
+from backstride.integers import RULES, Padding
 
 
 def size(name: str, text: str | None) -> int | tuple[int, ...] | None:

@@ -9,22 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from backstride.geometry import (
-    LARGEST,
-    Geometry,
-    PaddingRule,
-    Pair,
-    Size,
-    as_integer,
-    as_pairs,
-    as_sizes,
-    common_rank,
-    crop_before,
-    full_size,
-    illegal,
-    nearest_crop,
-    span,
-)
+from backstride.geometry import Geometry, crop_before, full_size, nearest_crop, span
+from backstride.integers import LARGEST, PaddingRule, Pair, Size, as_integer, as_pairs, as_sizes, common_rank, illegal
 
 
 @dataclass(frozen=True, slots=True)

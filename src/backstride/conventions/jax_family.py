@@ -8,18 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import Frame, choose, read, require, spread
-from backstride.geometry import (
-    LARGEST,
-    Geometry,
-    PaddingRule,
-    Pair,
-    Size,
-    as_pairs,
-    as_sizes,
-    illegal,
-    output_range,
-    same_padding,
-)
+from backstride.geometry import Geometry, output_range, same_padding
+from backstride.integers import LARGEST, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal
 
 Pads = Sequence[int] | Sequence[Pair]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import Frame, choose, no_negative, read, require, said
-from backstride.geometry import LARGEST, Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal
+from backstride.geometry import Geometry
+from backstride.integers import LARGEST, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal
 
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 

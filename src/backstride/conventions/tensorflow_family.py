@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import choose, no_negative, read, require
-from backstride.geometry import Geometry, PaddingRule, Pair, Size, as_pairs, as_sizes, illegal, output_range
+from backstride.geometry import Geometry, output_range
+from backstride.integers import PaddingRule, Pair, Size, as_pairs, as_sizes, illegal
 
 
 def tensorflow(

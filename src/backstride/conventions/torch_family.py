@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.conventions.frame import read, require
-from backstride.geometry import Geometry, Size, as_sizes
+from backstride.geometry import Geometry
+from backstride.integers import Size, as_sizes
 
 
 def torch(

@@ -20,7 +20,7 @@ from backstride.demo.metrics import Matrix, intersection_over_union
 from backstride.demo.result import DemoResult, ProofFigures
 from backstride.demo.scenes import CLASSES, Scenes, compose
 from backstride.demo.waiting import load_torch
-from backstride.geometry import as_integer
+from backstride.integers import as_integer
 from backstride.surgery import Proof, convolutionalize, prove, transpose
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from backstride.calls import SourceCall, parse
 from backstride.calls.dialect import LISTS, own_name, written
 from backstride.calls.signatures import find
-from backstride.geometry import RULES, Geometry, full_size, geometry
+from backstride.geometry import Geometry, full_size, geometry
+from backstride.integers import RULES
 
 MOST_KERNELS = 4
 TARGETS = {"tensorflow": "tf", "jax, transpose_kernel=True": "jax", "flax, transpose_kernel=True": "flax"}

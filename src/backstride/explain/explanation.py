@@ -14,7 +14,7 @@ from backstride.explain.cure import cure
 from backstride.explain.facts import axes, cost, evenness
 from backstride.explain.record import Elsewhere, Record
 from backstride.explain.trace import LARGEST_TRACE, trace
-from backstride.geometry import Size
+from backstride.integers import Size
 
 if TYPE_CHECKING:
     from backstride.explain.drawing import Drawing

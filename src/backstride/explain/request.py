@@ -12,7 +12,8 @@ from backstride.calls import SourceCall, parse_layers
 from backstride.explain.explanation import Explanation, explain
 from backstride.explain.views import VIEWS, View, frame_seconds
 from backstride.files import check_file, write_beside
-from backstride.geometry import Geometry, Size
+from backstride.geometry import Geometry
+from backstride.integers import Size
 
 if TYPE_CHECKING:
     from backstride.explain.drawing import Drawing

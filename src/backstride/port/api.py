@@ -9,7 +9,8 @@ from typing import Any
 
 from backstride.calls import SourceCall, parse
 from backstride.conventions import Convention
-from backstride.geometry import Geometry, Size
+from backstride.geometry import Geometry
+from backstride.integers import Size
 from backstride.port.problem import ACTIVATIONS, Problem, problem_of
 from backstride.port.rule import Fit, Verdict, fit
 from backstride.port.targets import Target, target_of

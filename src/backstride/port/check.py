@@ -22,7 +22,7 @@ from backstride.conform import runtimes
 from backstride.conform.calls import Call
 from backstride.conform.rows import ENVIRONMENT
 from backstride.conventions import convert_kernel
-from backstride.geometry import Size
+from backstride.integers import Size
 from backstride.layout import AnyArray, data_unview, data_view
 from backstride.port.api import Port, port
 

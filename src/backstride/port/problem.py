@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backstride.calls import SourceCall
-from backstride.geometry import Geometry, Size, as_sizes, convolution
+from backstride.geometry import Geometry, convolution
+from backstride.integers import Size, as_sizes
 from backstride.layout import DataFormat
 
 # Sizes and channels for a call that says none: small, and unlike each other.

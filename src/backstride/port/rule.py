@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from backstride.conventions import Convention
-from backstride.geometry import Geometry, Pair
+from backstride.geometry import Geometry
+from backstride.integers import Pair
 from backstride.port.problem import Problem
 
 Verdict: TypeAlias = Literal["exact", "exact with a crop", "not expressible"]

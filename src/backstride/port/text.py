@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backstride.geometry import Pair
+from backstride.integers import Pair
 from backstride.layout import DataFormat
 from backstride.port.problem import ACTIVATIONS
 from backstride.port.rule import Fit

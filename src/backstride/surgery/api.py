@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeVar, cast
 
 from backstride.arrays import to_numpy
-from backstride.geometry import as_integer
+from backstride.integers import as_integer
 from backstride.surgery.applier import Applier, Reading, applier_for
 from backstride.surgery.decoding.decoder import DECODERS, INITS, Decoder, DecoderKind, Init, plan_decoder
 from backstride.surgery.model.fields import Field, fields

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from backstride.geometry import as_integer
 from backstride.initializers import Philox
+from backstride.integers import as_integer
 from backstride.tf1.graph import Floats, Initializer, State, Tensor, check_dtype, default_graph, float32, show_shape
 from backstride.tf1.shapes import known_shape, static_shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 from backstride.tf1 import arithmetic
 from backstride.tf1.creation import glorot_uniform, zeros
 from backstride.tf1.graph import Compute, Shape, Tensor, Variable, default_graph, float32, show_shape, to_tensor

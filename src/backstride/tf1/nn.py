@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backstride import ops
-from backstride.geometry import as_sizes
+from backstride.integers import as_sizes
 from backstride.tf1 import arithmetic
 from backstride.tf1.graph import Tensor, default_graph, to_tensor
 from backstride.tf1.shapes import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
-from backstride.geometry import PaddingRule, Size, as_integer, as_sizes, convolution, geometry
+from backstride.geometry import convolution, geometry
+from backstride.integers import PaddingRule, Size, as_integer, as_sizes
 from backstride.tf1.graph import Shape, Tensor, show_shape
 
 Pair: TypeAlias = tuple[int, int]

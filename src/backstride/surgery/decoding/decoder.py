@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias, cast
 
-from backstride.geometry import Geometry, Pair, full_size
+from backstride.geometry import Geometry, full_size
+from backstride.integers import Pair
 from backstride.surgery.model.fields import IMAGE, Field, Fields, Sizes, fields, sizes
 from backstride.surgery.model.graph import Graph, Node
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from backstride.conventions import keras as keras_rule
-from backstride.geometry import Pair, same_padding, span
+from backstride.geometry import same_padding, span
+from backstride.integers import Pair
 from backstride.surgery.keras.calls import Call
 from backstride.surgery.model.graph import BORDERS, Kind, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated

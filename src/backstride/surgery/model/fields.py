@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from backstride.geometry import Pair
+from backstride.integers import Pair
 from backstride.surgery.model.graph import GLOBAL, WINDOWED, Graph, Node, Window
 
 

@@ -11,7 +11,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from backstride.geometry import Geometry, Pair, output_size, span
+from backstride.geometry import Geometry, output_size, span
+from backstride.integers import Pair
 
 Shape: TypeAlias = tuple[int, ...]
 Kind: TypeAlias = Literal[

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from backstride.geometry import as_integer
+from backstride.integers import as_integer
 
 MOST = 8  # heads that a sentence names
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from backstride.geometry import Pair
+from backstride.integers import Pair
 from backstride.surgery.model.graph import Kind, Ratio, Window
 
 Place: TypeAlias = Literal["middles", "starts", "corners"]

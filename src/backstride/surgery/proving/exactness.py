@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from backstride.geometry import Pair
+from backstride.integers import Pair
 from backstride.surgery.model.fields import Sizes, fields, periods, reach, sizes
 from backstride.surgery.model.graph import WHOLE, Graph
 

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import prune
 
-from backstride.geometry import Pair, same_padding, span
+from backstride.geometry import same_padding, span
+from backstride.integers import Pair
 from backstride.surgery.model.graph import BORDERS, Cut, Kind, Ratio, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
 

@@ -8,15 +8,8 @@ from typing import Any, cast
 
 from torch.compiler import is_compiling
 
-from backstride.geometry import (
-    PaddingRule,
-    Pair,
-    as_padding,
-    as_pairs,
-    as_sizes,
-    crop_before,
-    output_range,
-)
+from backstride.geometry import crop_before, output_range
+from backstride.integers import PaddingRule, Pair, as_padding, as_pairs, as_sizes
 
 Rules = tuple[PaddingRule | Pair, ...]
 Resolved = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Rules]  # stride, dilation, extra cells, rules
