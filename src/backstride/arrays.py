@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import array_api_compat as compat
 import numpy as np
 
 from backstride.layout import AnyArray
 
+ForeignArray: TypeAlias = Any
+"""An array of any library, none of which is imported for its type; or what was given in its place."""
 DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),

@@ -7,21 +7,11 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 from backstride import arrays
-from backstride.integers import (
-    Padding,
-    Size,
-    as_integer,
-    as_integers,
-    as_output_padding,
-    as_padding,
-    as_sizes,
-    check_cells,
-    common_rank,
-    pairs_of,
-)
+from backstride.arrays import ForeignArray
+from backstride.integers import as_integer, as_sizes, check_cells
 from backstride.layout import AnyArray, DataFormat
 
 Options = ParamSpec("Options")
@@ -57,7 +47,7 @@ def _refuse_names(function: Callable[..., object], names: Sequence[str]) -> None
             raise TypeError(message) from None
 
 
-def same_kind(kind: str, owner: str, **others: Any) -> None:
+def same_kind(kind: str, owner: str, **others: ForeignArray | None) -> None:
     """Refuse arrays of another dtype than `owner`."""
     for name, array in others.items():
         if array is not None and (other := arrays.dtype_name(name, array)) != kind:
@@ -75,21 +65,16 @@ def require_library(name: str, array: object, library: str) -> None:
         raise TypeError(message)
 
 
-def kernel_channels(weights: AnyArray, groups: object, layout: DataFormat) -> tuple[int, int, int]:
-    """(groups, C_big, C_small) of a kernel, its rank and size checked."""
-    if not 3 <= weights.ndim <= 5:
-        message = f"`kernel` has shape {weights.shape}; it must have 1 to 3 spatial axes and 2 for the channels: " + (
+def kernel_channels(name: str, shape: tuple[int, ...], groups: object, layout: DataFormat) -> tuple[int, int, int]:
+    """(groups, C_big, C_small) of a kernel's shape, its rank and size checked."""
+    if not 3 <= len(shape) <= 5:
+        message = f"`{name}` has shape {shape}; it must have 1 to 3 spatial axes and 2 for the channels: " + (
             "(*k, C_big // groups, C_small)" if layout == "channels_last" else "(C_small, C_big // groups, *k)"
         )
         raise ValueError(message)
-    if weights.size == 0:
-        message = f"`kernel` has shape {weights.shape}; every axis must have at least 1 entry"
+    if 0 in shape:
+        message = f"`{name}` has shape {shape}; every axis must have at least 1 entry"
         raise ValueError(message)
-    return channels_of("kernel", weights.shape, groups, layout)
-
-
-def channels_of(name: str, shape: tuple[int, ...], groups: object, layout: DataFormat) -> tuple[int, int, int]:
-    """(groups, C_big, C_small) of a kernel's shape."""
     count = as_integer("groups", groups, least=1)
     per_group, small = (shape[-2], shape[-1]) if layout == "channels_last" else (shape[1], shape[0])
     if count < 1 or small % count:
@@ -147,29 +132,10 @@ def check_matrix(shape: tuple[int, ...]) -> None:
         raise ValueError(message)
 
 
-def bias_values(bias: Any, channels: int) -> AnyArray:
+def bias_values(bias: ForeignArray, channels: int) -> AnyArray:
     """A bias as NumPy, one entry per output channel."""
     values = arrays.to_numpy("bias", bias)
     if values.shape != (channels,):
         message = f"`bias` has shape {values.shape}; it must be ({channels},), one entry per output channel"
         raise ValueError(message)
     return values
-
-
-def check_options(
-    kernel: tuple[int, ...],
-    *,
-    strides: Size,
-    padding: Padding,
-    output_padding: Size | None,
-    output_shape: Size | None,
-    dilation: Size,
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Refuse at once, when a plan is made, what no input could make legal; strides and dilation per axis."""
-    sizes = {"strides": strides, "dilation": dilation, "output_padding": output_padding, "output_shape": output_shape}
-    rank = common_rank(kernel=kernel, **sizes, padding=pairs_of(padding))
-    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
-    _ = as_padding(padding, rank)
-    _ = None if output_shape is None else as_integers("output_shape", output_shape, rank)
-    _ = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
-    return steps, dilations

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -33,8 +32,10 @@ from backstride.integers import (
     check_cells,
     common_rank,
     illegal,
-    is_sequence,
+    nearest_crop,
     pairs_of,
+    refuse_crop,
+    refuse_output_shape,
     shown,
 )
 
@@ -222,6 +223,76 @@ class Convolution:
         return Geometry(self.output, self.kernel, self.strides, self.dilation, self.padding)
 
 
+@dataclass(frozen=True, slots=True)
+class KernelSteps:
+    """How a kernel steps over an input of any size: what was asked for, checked, an entry per axis."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[PaddingRule | Pair, ...]
+    extra: tuple[int, ...]
+    """Cells that `output_padding` adds at the end."""
+    wanted: tuple[int, ...] | None
+    """The size that `output_shape` names."""
+    padding: Padding
+    """As it was given, for messages."""
+
+    def geometry(self, input: Size) -> Geometry:
+        """The integers of the transposed convolution of such an input."""
+        inputs = as_sizes("input", input, len(self.kernel))
+        check_cells("input", math.prod(inputs))
+        crops = tuple(self._crop(axis, size) for axis, size in enumerate(inputs))
+        return Geometry(inputs, self.kernel, self.strides, self.dilation, crops)
+
+    def _crop(self, axis: int, input: int) -> Pair:
+        pads, stride, wanted = self.pads, self.strides[axis], self.wanted
+        spanned = span(self.kernel[axis], self.dilation[axis])
+        low, default, length = output_range(input, spanned, stride, pads[axis])
+        size = default + self.extra[axis] if wanted is None else wanted[axis]
+        if size < 1 if wanted is None else low + stride <= 1:
+            leave = None if wanted is None else max(size, 1)
+            refuse_crop(axis, self.padding, pads, length + self.extra[axis], leave=leave)
+        if wanted is not None and not max(low, 1) <= size < low + stride:
+            maps = f"a convolution with stride {stride} and padding={shown(self.padding)} maps to {input}"
+            refuse_output_shape(axis, wanted, range(max(low, 1), low + stride), maps)
+        before = crop_before(length - size, pads[axis])
+        return before, length - size - before
+
+    def convolution(self, input: Size) -> Convolution:
+        """The integers of the strided convolution of such an input."""
+        inputs = as_sizes("input", input, len(self.kernel))
+        check_cells("input", math.prod(inputs))
+        found = [self._convolved(axis, inputs) for axis in range(len(inputs))]
+        check_cells("output", math.prod(size for size, _ in found))
+        padded = tuple(pad for _, pad in found)
+        lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
+        check_cells("input", math.prod(lengths), what="cells with its padding")
+        return Convolution(inputs, self.kernel, self.strides, self.dilation, padded)
+
+    def _convolved(self, axis: int, inputs: tuple[int, ...]) -> tuple[int, Pair]:
+        """How many windows fit, and what is padded for them."""
+        size, stride, pad = inputs[axis], self.strides[axis], self.pads[axis]
+        spanned = span(self.kernel[axis], self.dilation[axis])
+        padded = size + (0 if isinstance(pad, str) else sum(pad))
+        if pad in ("same", "same_lower"):
+            count = -(-size // stride)
+        elif padded >= spanned:
+            count = output_size(padded, spanned, stride)
+        else:
+            before, after = (0, 0) if isinstance(pad, str) else pad
+            missing = spanned - padded
+            what = (
+                f"`kernel` (={self.kernel[axis]}) with dilation {self.dilation[axis]} spans {spanned} cells, more than "
+                f"the padded input of {padded} on axis {axis}"
+            )
+            nearest = f'padding pair is {(before, after + missing)}, or padding="same"'
+            raise illegal(what, nearest, input=(*inputs[:axis], size + missing, *inputs[axis + 1 :]))
+        total = full_size(count, spanned, stride) - size
+        before = crop_before(total, pad)
+        return count, (before, total - before)
+
+
 def geometry(
     input: Size,
     kernel: Size,
@@ -250,34 +321,16 @@ def geometry(
 
     Raises `TypeError` for what is not an integer, and `ValueError` for what is not legal.
     """
-    rank = common_rank(
+    steps = kernel_steps(
+        kernel,
         input=input,
-        kernel=kernel,
         strides=strides,
-        dilation=dilation,
+        padding=padding,
         output_padding=output_padding,
         output_shape=output_shape,
-        padding=pairs_of(padding),
+        dilation=dilation,
     )
-    inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
-    check_cells("input", math.prod(inputs))
-    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
-    pads = as_padding(padding, rank)
-    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
-    wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
-    crops: list[Pair] = []
-    for axis in range(rank):
-        low, default, length = output_range(inputs[axis], span(kernels[axis], dilations[axis]), steps[axis], pads[axis])
-        size = default + extra[axis] if wanted is None else wanted[axis]
-        if size < 1 if wanted is None else low + steps[axis] <= 1:
-            _refuse_crop(axis, padding, pads, length + extra[axis], leave=None if wanted is None else max(size, 1))
-        if wanted is not None and not max(low, 1) <= size < low + steps[axis]:
-            maps = f"a convolution with stride {steps[axis]} and padding={shown(padding)} maps to {inputs[axis]}"
-            legal = range(max(low, 1), low + steps[axis])
-            _refuse_output_shape(axis, wanted, legal, maps)
-        before = crop_before(length - size, pads[axis])
-        crops.append((before, length - size - before))
-    return Geometry(inputs, kernels, steps, dilations, tuple(crops))
+    return steps.geometry(input)
 
 
 def convolution(
@@ -290,43 +343,40 @@ def convolution(
 
     Parameters as in `geometry`. Raises `ValueError` where the kernel is larger than the padded input.
     """
+    steps = kernel_steps(kernel, input=input, strides=strides, padding=padding, dilation=dilation)
+    return steps.convolution(input)
+
+
+def kernel_steps(
+    kernel: Size,
+    *,
+    input: Size | None = None,
+    strides: Size = 1,
+    padding: Padding = "valid",
+    output_padding: Size | None = None,
+    output_shape: Size | None = None,
+    dilation: Size = 1,
+) -> KernelSteps:
+    """Check all that `geometry` is asked for but the input, which only has to have as many axes.
+
+    >>> kernel_steps(3, strides=2, padding="same").geometry(7).output
+    (14,)
+    """
     rank = common_rank(
         input=input,
         kernel=kernel,
         strides=strides,
         dilation=dilation,
+        output_padding=output_padding,
+        output_shape=output_shape,
         padding=pairs_of(padding),
     )
-    inputs, kernels = as_sizes("input", input, rank), as_sizes("kernel", kernel, rank)
+    kernels = as_sizes("kernel", kernel, rank)
     steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
     pads = as_padding(padding, rank)
-    check_cells("input", math.prod(inputs))
-    sizes: list[int] = []
-    padded: list[Pair] = []
-    for axis in range(rank):
-        spanned = span(kernels[axis], dilations[axis])
-        pad = pads[axis]
-        room = inputs[axis] + (0 if isinstance(pad, str) else sum(pad))
-        if pad in ("same", "same_lower"):
-            size = -(-inputs[axis] // steps[axis])
-        elif room >= spanned:
-            size = output_size(room, spanned, steps[axis])
-        else:
-            before, after = (0, 0) if isinstance(pad, str) else pad
-            what = (
-                f"`kernel` (={kernels[axis]}) with dilation {dilations[axis]} spans {spanned} cells, more than the "
-                f"padded input of {room} on axis {axis}"
-            )
-            nearest = f'padding pair is {(before, after + spanned - room)}, or padding="same"'
-            raise illegal(what, nearest, input=(*inputs[:axis], inputs[axis] + spanned - room, *inputs[axis + 1 :]))
-        length = full_size(size, spanned, steps[axis])
-        before = crop_before(length - inputs[axis], pad)
-        sizes.append(size)
-        padded.append((before, length - inputs[axis] - before))
-    check_cells("output", math.prod(sizes))
-    lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
-    check_cells("input", math.prod(lengths), what="cells with its padding")
-    return Convolution(inputs, kernels, steps, dilations, tuple(padded))
+    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
+    return KernelSteps(kernels, steps, dilations, pads, extra, wanted, padding)
 
 
 def span(kernel: int, dilation: int = 1) -> int:
@@ -391,31 +441,3 @@ def crop_before(total: int, pad: PaddingRule | Pair) -> int:
             return 0
         case (before, _):
             return before
-
-
-def _refuse_crop(
-    axis: int, padding: Padding, pads: Sequence[PaddingRule | Pair], length: int, *, leave: int | None
-) -> None:
-    what = (
-        f"`padding` (={shown(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
-    )
-    if not is_sequence(padding) and leave is None:
-        raise illegal(what, f"value on this axis is {(length - 1) // 2}", padding=(length - 1) // 2)
-    pairs: list[Pair] = [(0, 0) if isinstance(pad, str) else pad for pad in pads]
-    pairs[axis] = nearest_crop(length, pairs[axis], leave or 1)
-    raise illegal(what, f"pair is {pairs[axis]}", padding=pairs)
-
-
-def _refuse_output_shape(axis: int, wanted: tuple[int, ...], legal: range, maps: str) -> None:
-    sizes = f"{legal.start}" if len(legal) == 1 else f"{legal.start} to {legal.stop - 1}"
-    nearest = max(legal.start, min(wanted[axis], legal.stop - 1))
-    what = f"`output_shape` (={wanted[axis]}) must be {sizes} on axis {axis}: the sizes that {maps}"
-    raise illegal(what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :]))
-
-
-def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
-    """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
-    before, after = crop
-    excess = before + after - (length - leave)
-    back = min(excess, max(after, 0))
-    return before - (excess - back), after - back

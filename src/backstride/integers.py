@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 from operator import index
-from typing import Literal, TypeAlias, TypeGuard, cast
+from typing import Literal, NoReturn, TypeAlias, TypeGuard, cast
 
 Size: TypeAlias = int | Sequence[int]
 Pair: TypeAlias = tuple[int, int]
@@ -165,6 +165,36 @@ def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
     if cells > LARGEST:
         message = f"`{name}` would have {cells} {what}; at most 2**63 - 1 can be counted"
         raise ValueError(message)
+
+
+def refuse_crop(
+    axis: int, padding: Padding, pads: Sequence[PaddingRule | Pair], length: int, *, leave: int | None
+) -> NoReturn:
+    """Refuse a padding that crops everything; `leave` is the size that was asked for, if one was."""
+    what = (
+        f"`padding` (={shown(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
+    )
+    if not is_sequence(padding) and leave is None:
+        raise illegal(what, f"value on this axis is {(length - 1) // 2}", padding=(length - 1) // 2)
+    pairs: list[Pair] = [(0, 0) if isinstance(pad, str) else pad for pad in pads]
+    pairs[axis] = nearest_crop(length, pairs[axis], leave or 1)
+    raise illegal(what, f"pair is {pairs[axis]}", padding=pairs)
+
+
+def refuse_output_shape(axis: int, wanted: tuple[int, ...], legal: range, maps: str) -> NoReturn:
+    """Refuse a size that the convolution does not map back."""
+    sizes = f"{legal.start}" if len(legal) == 1 else f"{legal.start} to {legal.stop - 1}"
+    nearest = max(legal.start, min(wanted[axis], legal.stop - 1))
+    what = f"`output_shape` (={wanted[axis]}) must be {sizes} on axis {axis}: the sizes that {maps}"
+    raise illegal(what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :]))
+
+
+def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
+    """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
+    before, after = crop
+    excess = before + after - (length - leave)
+    back = min(excess, max(after, 0))
+    return before - (excess - back), after - back
 
 
 def illegal(what: str, nearest: str = "", **legal: object) -> ValueError:

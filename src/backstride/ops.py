@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -17,12 +17,10 @@ from backstride import arrays, recent
 from backstride.activations import activate, check_activation
 from backstride.checks import (
     bias_values,
-    channels_of,
     check_data,
     check_matrix,
     check_result,
     entries,
-    kernel_channels,
     named,
     same_kind,
     spatial_of,
@@ -30,7 +28,8 @@ from backstride.checks import (
 from backstride.engine import select
 from backstride.implementation import Call
 from backstride.integers import Padding, Size
-from backstride.layout import DataFormat, check_data_format
+from backstride.layout import AnyArray, DataFormat, check_data_format
+from backstride.options import CallOptions
 from backstride.plans import Plan
 from backstride.precision import exact_integers, largest, narrow, read, widen
 
@@ -80,26 +79,17 @@ def conv_transpose(
     Raises `TypeError` for wrong kinds of argument and `ValueError` for illegal values and shapes.
     Dumoulin & Visin, arXiv 1603.07285, section 4.
     """
-    options: dict[str, Any] = {
-        "strides": strides,
-        "padding": padding,
-        "output_padding": output_padding,
-        "output_shape": output_shape,
-        "dilation": dilation,
-        "groups": groups,
-        "data_format": data_format,
-        "activation": activation,
-        "winograd": int(bool(winograd)),
-    }
-    found = recent.find(kernel, bias, options) if type(x) is np.ndarray else None
-    if found is not None:
-        return found(x)
+    given = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
+    key = (bool(winograd), *given)
+    plan = recent.find(kernel, bias, key) if type(x) is np.ndarray else None
+    if plan is not None:
+        return plan(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kept = recent.keeps(kernel)
-    call = Plan(kernel, bias, {**options, "algorithm": None}, once=not kept)
+    plan = Plan(kernel, bias, CallOptions(*given, bool(winograd)), once=not kept)
     if kept:
-        recent.add(kernel, bias, options, call)
-    return call(x)
+        recent.add(kernel, bias, key, plan)
+    return plan(x)
 
 
 @named
@@ -133,27 +123,30 @@ def conv(
     if bias is None and activation is None:
         key = recent.shapes_of_call(x, kernel, bool(winograd), "conv", strides, padding, dilation, groups, data_format)
         if (known := recent.checked(key)) is not None:
-            return cast("Array", known[0].conv(cast("Any", x), cast("Any", kernel), None, None, known[1]))
+            return cast("Array", known[0].conv(cast("AnyArray", x), cast("AnyArray", kernel), None, None, known[1]))
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
-    layout = check_data_format(data_format)
     kind = arrays.dtype_name("kernel", kernel)
     same_kind(kind, "kernel", x=x, bias=bias)
     (data, storage), weights = read("x", x, kind), arrays.to_numpy("kernel", kernel)
-    count, big, small = kernel_channels(weights, groups, layout)
-    spatial = spatial_of(weights.shape, layout, kernel=True)
-    activation = check_activation(activation, weights.dtype)
-    check_data("x", data.shape, len(spatial), big, layout)
-    sizes = spatial_of(data.shape, layout)
-    where = recent.adjoint_of_convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation)
-    check_result("output", data.shape[0], where.input, small)
-    offset = None if bias is None else widen(bias_values(bias, small))
-    call, implementation = Call(where, count, layout, bool(winograd)), select(weights.dtype)
+    options = CallOptions(
+        strides,
+        padding,
+        dilation=dilation,
+        groups=groups,
+        data_format=data_format,
+        activation=activation,
+    )
+    fitted, where = recent.fit(options, "kernel", weights, data)
+    check_result("output", data.shape[0], where.input, fitted.small)
+    offset = None if bias is None else widen(bias_values(bias, fitted.small))
+    call = Call(where, fitted.groups, fitted.data_format, bool(winograd))
+    activation, implementation = fitted.activation, select(weights.dtype)
     if storage is not None:
         if implementation.takes_bits:
             bits = implementation.conv(data, widen(weights), offset, activation, call, storage=storage)
             return arrays.from_bits(bits, x)
         data = arrays.to_numpy("x", x)
-    terms = math.prod(spatial) * big // count * largest(weights)
+    terms = math.prod(where.kernel) * fitted.big // fitted.groups * largest(weights)
     source, wide, offset = exact_integers(data, widen(weights), offset, terms)
     recent.keep(key, implementation, call)
     return narrow(implementation.conv(source, wide, offset, activation, call), x, data.dtype)
@@ -184,12 +177,11 @@ def conv_kernel_gradient(
     the kernel array, channels included. `winograd=False` keeps to sums of the products themselves, as in
     `plan`. Everything else, and the errors, as in `conv`.
     """
-    options = (kernel_shape, strides, padding, dilation, groups, data_format)
-    key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *options)
+    given = kernel_shape, strides, padding, dilation, groups, data_format
+    key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *given)
     if (known := recent.checked(key)) is not None:
-        return cast("Array", known[0].conv_kernel_gradient(cast("Any", y), cast("Any", x), known[1]))
+        return cast("Array", known[0].conv_kernel_gradient(cast("AnyArray", y), cast("AnyArray", x), known[1]))
     _ = arrays.same_library(x=x, y=y)
-    layout = check_data_format(data_format)
     kind = arrays.dtype_name("x", x)
     same_kind(kind, "x", y=y)
     (data, storage), (gradient, other) = read("x", x, kind), read("y", y, kind)
@@ -199,12 +191,10 @@ def conv_kernel_gradient(
     if not 3 <= len(shape) <= 5:
         message = f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
         raise ValueError(message)
-    count, big, small = channels_of("kernel_shape", shape, groups, layout)
-    spatial = spatial_of(shape, layout, kernel=True)
-    check_data("x", data.shape, len(spatial), big, layout)
-    check_data("y", gradient.shape, len(spatial), small, layout)
-    sizes = spatial_of(data.shape, layout)
-    where = recent.adjoint_of_convolution(sizes, spatial, strides=strides, padding=padding, dilation=dilation)
+    options = CallOptions(strides, padding, dilation=dilation, groups=groups, data_format=data_format)
+    fitted, where = recent.fit(options, "kernel_shape", shape, data)
+    layout = fitted.data_format
+    check_data("y", gradient.shape, fitted.rank, fitted.small, layout)
     expected = (data.shape[0], *where.input)
     if (gradient.shape[0], *spatial_of(gradient.shape, layout)) != expected:
         message = (
@@ -212,7 +202,7 @@ def conv_kernel_gradient(
             f"`x` gives {expected}"
         )
         raise ValueError(message)
-    call = Call(where, count, layout, bool(winograd))
+    call = Call(where, fitted.groups, layout, bool(winograd))
     if storage is not None:
         implementation = select(np.dtype(np.float32))
         if implementation.takes_bits:
@@ -251,7 +241,7 @@ def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: 
         raise ValueError(message)
     offset = None if bias is None else widen(bias_values(bias, weights.shape[1]))
     source, wide, offset = exact_integers(data, widen(weights), offset, weights.shape[0] * largest(weights))
-    result = cast("Any", source) @ wide
+    result = source @ wide
     return narrow(activate(result if offset is None else result + offset, activation), x, data.dtype)
 
 

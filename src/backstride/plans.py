@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from backstride import arrays
-from backstride.activations import check_activation
+from backstride.arrays import ForeignArray
 from backstride.checks import (
     bias_values,
     check_data,
-    check_options,
     check_result,
-    kernel_channels,
     named,
     require_library,
     same_kind,
     spatial_of,
 )
 from backstride.engine import select
-from backstride.geometry import Geometry, geometry
-from backstride.implementation import Call, Layer, Prediction, storage_of
+from backstride.geometry import Geometry
+from backstride.implementation import Call, Prediction, Repeated, storage_of
 from backstride.integers import Padding, Size, as_sizes
-from backstride.layout import DataFormat, check_data_format
+from backstride.layout import DataFormat
+from backstride.options import CallOptions
 from backstride.precision import exact_integers, largest, narrow, read, widen
 
 Array = TypeVar("Array")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+SIZES = ("strides", "padding", "output_padding", "output_shape", "dilation")  # options that `repr` shows
 MOST_SIZES = 64  # whose geometry a plan remembers
 REASONS = {
     "depthwise": "each channel is a group of its own",
@@ -69,29 +70,25 @@ class Explanation:
 class Plan:
     """A transposed convolution with its kernel packed: call it with `x`. Made by `plan`; `once` for a single call."""
 
-    def __init__(self, kernel: Any, bias: Any, options: dict[str, Any], *, once: bool = False) -> None:
+    def __init__(
+        self, kernel: ForeignArray, bias: ForeignArray | None, options: CallOptions, *, once: bool = False
+    ) -> None:
         self._library = arrays.same_library(kernel=kernel, bias=bias)
-        self._data_format: DataFormat = check_data_format(options.pop("data_format"))
         self._kind = arrays.dtype_name("kernel", kernel)
         same_kind(self._kind, "kernel", bias=bias)
         weights = arrays.to_numpy("kernel", kernel)
-        self._groups, self._big, self._small = kernel_channels(weights, options.pop("groups"), self._data_format)
-        self._spatial = spatial_of(weights.shape, self._data_format, kernel=True)
-        self._activation = check_activation(options.pop("activation"), weights.dtype)
-        self._implementation = select(weights.dtype)
-        self._bias = None if bias is None else widen(bias_values(bias, self._big)).copy(order="C")
-        algorithm, winograd = options.pop("algorithm"), bool(options.pop("winograd"))
-        self._forced = algorithm
-        self._options = options
-        steps, dilation = check_options(self._spatial, **options)
-        layer, implementation = Layer(self._groups, self._data_format, steps, dilation), self._implementation
+        self._options, self._fitted = options, options.fit("kernel", weights.shape, weights.dtype)
+        self._implementation, layer = select(weights.dtype), self._fitted.layer
+        self._bias = None if bias is None else widen(bias_values(bias, self._fitted.big)).copy(order="C")
         if once:
-            self._packed = implementation.borrow(widen(weights), layer, winograd=winograd)
+            self._packed = self._implementation.borrow(widen(weights), layer, winograd=options.winograd)
         else:
-            self._packed = implementation.pack(widen(weights), layer, algorithm=algorithm, winograd=winograd)
+            self._packed = self._implementation.pack(
+                widen(weights), layer, algorithm=options.algorithm, winograd=options.winograd
+            )
         self._largest = largest(weights)
         self._known: dict[tuple[int, ...], Call] = {}
-        self._ready: dict[tuple[int, ...], Callable[[Any], Any]] = {}
+        self._ready: dict[tuple[int, ...], Repeated] = {}
         self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
 
     @property
@@ -124,33 +121,26 @@ class Plan:
             TypeError: `x_shape` is not made of integers.
             ValueError: a call refuses such an input.
         """
-        rank = len(x_shape) if isinstance(x_shape, tuple | list) else len(self._spatial) + 2
+        rank = len(x_shape) if isinstance(x_shape, tuple | list) else self._fitted.rank + 2
         shape = as_sizes("x_shape", x_shape, rank, least=0)
         call, implementation = self._fitting(shape), self._implementation
         rows = implementation.predict(self._packed, shape, call)
         reason = REASONS[self.algorithm] if rows else "it has no other"
-        if self._forced == self.algorithm:
-            reason = f'algorithm="{self._forced}" was asked for'
+        if self._options.algorithm == self.algorithm:
+            reason = f'algorithm="{self.algorithm}" was asked for'
         return Explanation(self.algorithm, reason, implementation.name, rows)
 
     def geometry(self, input: Size) -> Geometry:
         """The geometry of this plan for an input of the given spatial size."""
-        return self._call(as_sizes("input", input, len(self._spatial))).geometry
+        return self._call(as_sizes("input", input, self._fitted.rank)).geometry
 
     def _call(self, sizes: tuple[int, ...]) -> Call:
         found = self._known.get(sizes)
         if found is None:
-            found = Call(self._geometry(sizes), self._groups, self._data_format)
+            fitted = self._fitted
+            found = Call(fitted.steps.geometry(sizes), fitted.groups, fitted.data_format)
             _remember(self._known, sizes, found)
         return found
-
-    def _geometry(self, sizes: tuple[int, ...]) -> Geometry:
-        alike = None if self._options["output_shape"] is not None else next(iter(self._known.values()), None)
-        if alike is not None:  # the crop does not depend on the size, unless the output's was chosen
-            known = alike.geometry
-            with contextlib.suppress(ValueError):  # said below in the caller's words
-                return Geometry(sizes, known.kernel, known.strides, known.dilation, known.crop)
-        return geometry(sizes, self._spatial, **self._options)
 
     def __call__(self, x: Array, /) -> Array:
         """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
@@ -159,39 +149,42 @@ class Plan:
             return self._made_ready(x.shape)(x) if ready is None else ready(x)
         return self._checked(x)
 
-    def _made_ready(self, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    def _made_ready(self, shape: tuple[int, ...]) -> Repeated:
         """What computes plain arrays of a shape, which passes the checks here, once."""
-        call = self._fitting(shape)
-        ready = self._implementation.repeat(shape, self._packed, self._bias, self._activation, call)
+        call, activation = self._fitting(shape), self._fitted.activation
+        ready = self._implementation.repeat(shape, self._packed, self._bias, activation, call)
         _remember(self._ready, shape, ready)
         return ready
 
     def _fitting(self, shape: tuple[int, ...]) -> Call:
-        check_data("x", shape, len(self._spatial), self._small, self._data_format)
-        call = self._call(spatial_of(shape, self._data_format))
-        check_result("output", shape[0], call.geometry.output, self._big)
+        fitted = self._fitted
+        check_data("x", shape, fitted.rank, fitted.small, fitted.data_format)
+        call = self._call(spatial_of(shape, fitted.data_format))
+        check_result("output", shape[0], call.output, fitted.big)
         return call
 
     def _checked(self, x: Array) -> Array:
         require_library("x", x, self._library)
         same_kind(self._kind, "kernel", x=x)
         data, storage = read("x", x, self._kind)
-        call, run = self._fitting(data.shape), self._implementation.conv_transpose
+        call, run, fitted = self._fitting(data.shape), self._implementation.conv_transpose, self._fitted
         if storage is not None:
             if self._implementation.takes_bits:
-                bits = run(data, self._packed, self._bias, self._activation, call, storage=storage)
+                bits = run(data, self._packed, self._bias, fitted.activation, call, storage=storage)
                 return arrays.from_bits(bits, x)
             data = arrays.to_numpy("x", x)
-        terms = math.prod(self._spatial) * self._small // self._groups
+        terms = math.prod(fitted.steps.kernel) * fitted.small // fitted.groups
         source, packed, bias = exact_integers(data, self._packed, self._bias, terms * self._largest)
-        return narrow(run(source, packed, bias, self._activation, call), x, data.dtype)
+        return narrow(run(source, packed, bias, fitted.activation, call), x, data.dtype)
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self._options.items() if value is not None)
-        return f"<plan {self._small} -> {self._big} channels, kernel {self._spatial}, {settings}>"
+        given = {name: getattr(self._options, name) for name in SIZES}
+        settings = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        fitted = self._fitted
+        return f"<plan {fitted.small} -> {fitted.big} channels, kernel {fitted.steps.kernel}, {settings}>"
 
 
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+def _remember(known: dict[Key, Value], key: Key, value: Value) -> None:
     if len(known) >= MOST_SIZES:
         known.clear()
     known[key] = value
@@ -199,8 +192,8 @@ def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
 
 @named
 def plan(
-    kernel: Any,
-    bias: Any = None,
+    kernel: ForeignArray,
+    bias: ForeignArray | None = None,
     /,
     *,
     strides: Size = 1,
@@ -230,16 +223,16 @@ def plan(
     >>> plan(kernel, strides=2, algorithm="phases").algorithm
     'phases'
     """
-    options: dict[str, Any] = {
-        "strides": strides,
-        "padding": padding,
-        "output_padding": output_padding,
-        "output_shape": output_shape,
-        "dilation": dilation,
-        "groups": groups,
-        "data_format": data_format,
-        "activation": activation,
-        "algorithm": algorithm,
-        "winograd": winograd,
-    }
+    options = CallOptions(
+        strides=strides,
+        padding=padding,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        dilation=dilation,
+        groups=groups,
+        data_format=data_format,
+        activation=activation,
+        winograd=bool(winograd),
+        algorithm=algorithm,
+    )
     return Plan(kernel, bias, options)

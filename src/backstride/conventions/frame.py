@@ -9,8 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from backstride.geometry import Geometry, crop_before, full_size, nearest_crop, span
-from backstride.integers import LARGEST, PaddingRule, Pair, Size, as_integer, as_pairs, as_sizes, common_rank, illegal
+from backstride.geometry import Geometry, crop_before, full_size, span
+from backstride.integers import (
+    LARGEST,
+    PaddingRule,
+    Pair,
+    Size,
+    as_integer,
+    as_pairs,
+    as_sizes,
+    common_rank,
+    illegal,
+    nearest_crop,
+)
 
 
 @dataclass(frozen=True, slots=True)
