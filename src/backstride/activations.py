@@ -9,26 +9,24 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[Any]
+from backstride.layout import AnyArray, AnyDtype
 
-_erf: Callable[[Floats], Floats] = np.vectorize(math.erf, otypes=[np.float64])
+_erf: Callable[[AnyArray], AnyArray] = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def _sigmoid(x: Floats) -> Floats:
+def _sigmoid(x: AnyArray) -> AnyArray:
     decay = np.exp(-np.abs(x))
     return np.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
 
 
-def _gelu(x: Floats) -> Floats:
+def _gelu(x: AnyArray) -> AnyArray:
     return (x * (0.5 * (1 + _erf(x * math.sqrt(0.5))))).astype(x.dtype)
 
 
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+ACTIVATIONS: dict[str, Callable[[AnyArray], AnyArray]] = {
     "relu": lambda x: np.maximum(x, x.dtype.type(0)),
     "relu6": lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6)),
     "leaky_relu": lambda x: np.where(x >= 0, x, x * x.dtype.type(0.01)),
@@ -40,7 +38,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 EXACT = ("relu", "relu6")
 
 
-def check_activation(activation: object, dtype: np.dtype[Any]) -> str | None:
+def check_activation(activation: object, dtype: AnyDtype) -> str | None:
     """Check an activation's name, and that the dtype has that function."""
     if activation is None:
         return None
@@ -59,7 +57,7 @@ def check_activation(activation: object, dtype: np.dtype[Any]) -> str | None:
     return activation
 
 
-def activate(x: Floats, activation: str | None) -> Floats:
+def activate(x: AnyArray, activation: str | None) -> AnyArray:
     """Apply an activation by name; None leaves `x` as it is.
 
     >>> activate(np.array([-1.0, 7.0]), "relu6")

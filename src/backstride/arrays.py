@@ -26,7 +26,7 @@ NEAREST_DTYPES = {"bool": "uint8", "float8": "float16", "float128": "float64", "
 LIBRARIES = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "cupy": "cupy"}
 
 
-def library_of(name: str, array: Any) -> str:
+def library_of(name: str, array: ForeignArray) -> str:
     """The name of the library that an array comes from.
 
     >>> library_of("x", np.ones(3))
@@ -64,7 +64,7 @@ def same_library(**arrays: object) -> str:
     return library
 
 
-def dtype_name(name: str, array: Any) -> str:
+def dtype_name(name: str, array: ForeignArray) -> str:
     """The dtype of any library's array as one of `DTYPES`; others are refused."""
     _ = library_of(name, array)
     dtype = array.dtype
@@ -79,7 +79,7 @@ def dtype_name(name: str, array: Any) -> str:
     return text
 
 
-def to_numpy(name: str, array: Any) -> AnyArray:
+def to_numpy(name: str, array: ForeignArray) -> AnyArray:
     """The array as NumPy, sharing memory where that is possible; bfloat16 as float32."""
     kind = dtype_name(name, array)
     match library_of(name, array):
@@ -106,7 +106,7 @@ def to_numpy(name: str, array: Any) -> AnyArray:
     return result.astype(np.float32) if kind == "bfloat16" else result
 
 
-def bits(name: str, array: Any) -> AnyArray | None:
+def bits(name: str, array: ForeignArray) -> AnyArray | None:
     """Half precision of NumPy, or of PyTorch on the CPU, as the uint16 that it shares memory with; None for others.
 
     >>> bits("x", np.ones(2, np.float16))
@@ -123,14 +123,14 @@ def bits(name: str, array: Any) -> AnyArray | None:
             return None
 
 
-def from_bits(result: AnyArray, model: Any) -> Any:
+def from_bits(result: AnyArray, model: ForeignArray) -> ForeignArray:
     """What `bits` takes apart, put together: bits as an array of the library and dtype of `model`."""
     if library_of("x", model) == "numpy":
         return result.view(model.dtype)
     return sys.modules["torch"].from_numpy(result.view(np.int16)).view(model.dtype)
 
 
-def back(result: AnyArray, model: Any) -> Any:
+def back(result: AnyArray, model: ForeignArray) -> ForeignArray:
     """A NumPy result as an array of the library, dtype and device of `model`."""
     match library_of("x", model):
         case "numpy":
@@ -151,12 +151,12 @@ def back(result: AnyArray, model: Any) -> Any:
             return _generic_back(result, model)
 
 
-def _torch_to_numpy(name: str, tensor: Any, kind: str) -> AnyArray:
+def _torch_to_numpy(name: str, tensor: ForeignArray, kind: str) -> AnyArray:
     dense = _torch_dense(name, tensor)
     return (dense.float() if kind == "bfloat16" else dense).numpy()
 
 
-def _torch_dense(name: str, tensor: Any) -> Any:
+def _torch_dense(name: str, tensor: ForeignArray) -> ForeignArray:
     if tensor.requires_grad:
         message = (
             f"`{name}` requires grad, which this function would lose; the nearest legal call is {name}.detach(), "
@@ -172,25 +172,25 @@ def _torch_dense(name: str, tensor: Any) -> Any:
     return tensor.resolve_conj().resolve_neg().cpu()
 
 
-def _elsewhere(array: Any) -> bool:
+def _elsewhere(array: ForeignArray) -> bool:
     """Whether an array lives on a device that NumPy cannot read (DLPack device type 1 is the CPU)."""
     device: Callable[[], tuple[int, int]] | None = getattr(array, "__dlpack_device__", None)
     return device is not None and int(device()[0]) != 1
 
 
-def _generic_back(result: AnyArray, model: Any) -> Any:
+def _generic_back(result: AnyArray, model: ForeignArray) -> ForeignArray:
     if _speaks_array_api(model):
         namespace = compat.array_namespace(model)
-        device = cast("Callable[[Any], Any]", compat.device)
+        device = cast("Callable[[ForeignArray], object]", compat.device)
         return namespace.asarray(result, dtype=model.dtype, device=device(model))
-    module: Any = sys.modules[type(model).__module__.partition(".")[0]]
+    module = sys.modules[type(model).__module__.partition(".")[0]]
     if hasattr(module, "from_dlpack"):
         return module.from_dlpack(result)
     message = f"`x` (an array of {module.__name__}) can be read, but no result can be handed back: no from_dlpack"
     raise TypeError(message)
 
 
-def _speaks_array_api(model: object) -> TypeGuard[Any]:
+def _speaks_array_api(model: object) -> TypeGuard[ForeignArray]:
     return hasattr(model, "__array_namespace__")
 
 

@@ -7,8 +7,8 @@ error that lists the usable ones. A new implementation is one more entry of `IMP
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from backstride.portable import Portable
 from backstride.precision import widened
 
 VARIABLE = "BACKSTRIDE_IMPLEMENTATION"
-_environment: Any = getattr(os.environ, "_data", os.environ)  # what `os.environ` reads, by itself ten times as fast
-_key: Any = VARIABLE if _environment is os.environ else cast("Any", os.environ).encodekey(VARIABLE)
+# What `os.environ` reads, by itself ten times as fast.
+_environment: Mapping[object, object] = getattr(os.environ, "_data", os.environ)
+_key = VARIABLE if _environment is os.environ else os.environ.encodekey(VARIABLE)
 
 
 def forced() -> bool:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from backstride.integers import Size, as_integer, as_sizes, check_cells, common_rank
-from backstride.layout import AnyArray, DataFormat, check_data_format, kernel_unview, kernel_view
+from backstride.layout import AnyArray, AnyDtype, DataFormat, check_data_format, kernel_unview, kernel_view
 
 DEFAULT_GRAPH_SEED = 87654321
 LARGEST_SEED = 2**31 - 1
@@ -34,7 +33,7 @@ def bilinear(
     *,
     data_format: DataFormat = "channels_last",
     dtype: DTypeLike = "float32",
-) -> NDArray[Any]:
+) -> AnyArray:
     """The kernel with which `conv_transpose` interpolates linearly, each channel on its own.
 
     >>> bilinear(4, 2, 1)[:, 0, 0]
@@ -69,7 +68,7 @@ def nearest(
     *,
     data_format: DataFormat = "channels_last",
     dtype: DTypeLike = "float32",
-) -> NDArray[Any]:
+) -> AnyArray:
     """The kernel with which `conv_transpose` repeats cells, each channel on its own.
 
     >>> nearest(5, 3, 1)[:, 0, 0]
@@ -84,7 +83,7 @@ def nearest(
     return _per_channel(taps, channels, data_format, _floating(dtype))
 
 
-def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_last") -> NDArray[Any]:
+def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_last") -> AnyArray:
     """Spread a kernel over the phases of a stride, so that a layer without checkerboard starts from it.
 
     >>> icnr(np.float32([5, 7]).reshape(2, 1, 1), 3)[:, 0, 0]
@@ -244,15 +243,13 @@ def _box(k: int, s: int) -> NDArray[np.float64]:
     return taps
 
 
-def _per_channel(
-    taps: list[NDArray[np.float64]], channels: int, data_format: DataFormat, dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _per_channel(taps: list[NDArray[np.float64]], channels: int, data_format: DataFormat, dtype: AnyDtype) -> AnyArray:
     layout, (count,) = check_data_format(data_format), as_sizes("channels", channels, 1)
     kernel = np.multiply.outer(reduce(np.multiply.outer, taps), np.eye(count))
     return np.ascontiguousarray(kernel_unview(kernel, layout)).astype(dtype)
 
 
-def _floating(dtype: DTypeLike) -> np.dtype[Any]:
+def _floating(dtype: DTypeLike) -> AnyDtype:
     kind = np.dtype(dtype)
     if kind.kind not in "fc":
         message = f"`dtype` (={kind}) must be a floating dtype; the nearest legal value is 'float32'"

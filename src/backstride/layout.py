@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 AnyArray: TypeAlias = "NDArray[Any]"
-AnyDtype: TypeAlias = "np.dtype[np.generic]"
+AnyDtype: TypeAlias = "np.dtype[Any]"
 FORMATS: tuple[object, ...] = ("channels_last", "channels_first")
 
 

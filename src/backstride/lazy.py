@@ -9,7 +9,6 @@ import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 
 class _Package(ModuleType):
@@ -23,7 +22,7 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
-def attach(package: str, **modules: tuple[str, ...]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def attach(package: str, **modules: tuple[str, ...]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose public names stand in these modules below it.
 
     Afterwards a name is an attribute like any other.
@@ -32,7 +31,7 @@ def attach(package: str, **modules: tuple[str, ...]) -> tuple[Callable[[str], An
     module = sys.modules[package]
     module.__class__ = _Package
 
-    def load(name: str) -> Any:
+    def load(name: str) -> object:
         if name not in homes:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=module)

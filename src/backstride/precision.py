@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from backstride import arrays
-from backstride.implementation import Storage, storage_of
-from backstride.layout import AnyArray
+from backstride.arrays import ForeignArray
+from backstride.implementation import Packed, Storage, storage_of
+from backstride.layout import AnyArray, AnyDtype
 
 
-def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def widened(dtype: AnyDtype) -> AnyDtype:
     """The dtype that narrow numbers are computed in: half precision in float32, integers in int64."""
     if dtype.kind in "iu":
         return np.dtype(np.int64)
@@ -20,7 +19,7 @@ def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype
 
 
-def read(name: str, array: Any, kind: str) -> tuple[AnyArray, Storage | None]:
+def read(name: str, array: ForeignArray, kind: str) -> tuple[AnyArray, Storage | None]:
     """The numbers of an array of this dtype; half precision as bits where they share memory, with their storage."""
     storage = storage_of(kind)
     bits = None if storage is None else arrays.bits(name, array)
@@ -42,8 +41,8 @@ def largest(array: AnyArray) -> int:
 
 
 def exact_integers(
-    x: AnyArray, kernel: Any, bias: AnyArray | None, bound: int
-) -> tuple[AnyArray, Any, AnyArray | None]:
+    x: AnyArray, kernel: Packed, bias: AnyArray | None, bound: int
+) -> tuple[AnyArray, Packed, AnyArray | None]:
     """Widen `x`; where sums of integers could pass 64 bits, all arrays hold Python integers instead."""
     wide = widen(x)
     if x.dtype.kind not in "iu":
@@ -55,7 +54,7 @@ def exact_integers(
     return wide, kernel, bias
 
 
-def narrow(result: AnyArray, x: Any, dtype: np.dtype[Any]) -> Any:
+def narrow(result: AnyArray, x: ForeignArray, dtype: AnyDtype) -> ForeignArray:
     """Back to the dtype and library of `x`; an integer that does not fit is an error, never a wrapped one."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
