@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from backstride import recent
 from backstride.engine import VARIABLE
 from implementations import COMPILED
 
@@ -320,3 +321,10 @@ def test_threads_that_begin_without_memory_end_no_process() -> None:
     """Limits around that of a thread's stack and its own variables."""
     (line,) = run_python(THREADS.format(first=0, last=20000, step=128))
     assert set(map(int, line.split())) <= {0, 256}
+
+
+def test_a_cache_keeps_the_newest_within_its_bounds() -> None:
+    cache: recent.Cache[bytes] = recent.Cache(3, 10, len)
+    for size, kept in ((4, [4]), (5, [4, 5]), (3, [5, 3]), (1, [5, 3, 1]), (0, [3, 1, 0]), (3, [1, 0, 3]), (11, [])):
+        cache.keep((size,), bytes(size))
+        assert [len(value) for value in cache.values()] == kept

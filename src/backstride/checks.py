@@ -111,9 +111,9 @@ def check_data(name: str, shape: tuple[int, ...], rank: int, channels: int, layo
     if len(shape) != rank + 2:
         message = f"`{name}` has shape {shape}; for this kernel it must have {rank + 2} axes: {expected}"
         raise ValueError(message)
-    found = shape[-1] if layout == "channels_last" else shape[1]
-    if found != channels:
-        message = f"`{name}` has shape {shape}, {found} channels; for this kernel and `groups` it must be {expected}"
+    count = shape[-1] if layout == "channels_last" else shape[1]
+    if count != channels:
+        message = f"`{name}` has shape {shape}, {count} channels; for this kernel and `groups` it must be {expected}"
         raise ValueError(message)
     if 0 in spatial_of(shape, layout):
         message = f"`{name}` has shape {shape}; every spatial axis must have at least 1 cell"

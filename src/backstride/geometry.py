@@ -164,7 +164,7 @@ class Geometry:
         >>> geometry(10**12, 3, strides=2).coverage_counts()
         ({1: 1000000000002, 2: 999999999999},)
         """
-        found: list[dict[int, int]] = []
+        rows: list[dict[int, int]] = []
         for phases, size in zip(self.phases, self.input, strict=True):
             counts: dict[int, int] = {}
             for phase in phases:
@@ -175,8 +175,8 @@ class Geometry:
                 for first, last in pairwise(steps):
                     met = bisect_right(phase.shifts, first) - bisect_right(phase.shifts, first - size)
                     counts[met] = counts.get(met, 0) + last - first
-            found.append(dict(sorted(counts.items())))
-        return tuple(found)
+            rows.append(dict(sorted(counts.items())))
+        return tuple(rows)
 
     @property
     def is_even(self) -> bool:
@@ -263,9 +263,9 @@ class KernelSteps:
         """The integers of the strided convolution of such an input."""
         inputs = as_sizes("input", input, len(self.kernel))
         check_cells("input", math.prod(inputs))
-        found = [self._convolved(axis, inputs) for axis in range(len(inputs))]
-        check_cells("output", math.prod(size for size, _ in found))
-        padded = tuple(pad for _, pad in found)
+        axes = [self._convolved(axis, inputs) for axis in range(len(inputs))]
+        check_cells("output", math.prod(size for size, _ in axes))
+        padded = tuple(pad for _, pad in axes)
         lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
         check_cells("input", math.prod(lengths), what="cells with its padding")
         return Convolution(inputs, self.kernel, self.strides, self.dilation, padded)

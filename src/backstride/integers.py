@@ -46,7 +46,7 @@ def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[in
             what = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
             if entry > least:
                 raise ValueError(what)
-            raise illegal(what, f"value is {least}", **{name: tuple(max(least, found) for found in entries)})
+            raise illegal(what, f"value is {least}", **{name: tuple(max(least, size) for size in entries)})
     return entries
 
 
@@ -140,7 +140,7 @@ def as_output_padding(
                 f"value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in `padding` adds any number of "
                 "cells"
             )
-            legal = tuple(min(found, max(pair) - 1) for found, *pair in zip(extra, steps, dilations, strict=True))
+            legal = tuple(min(wanted, max(pair) - 1) for wanted, *pair in zip(extra, steps, dilations, strict=True))
             raise illegal(what, nearest, output_padding=legal)
     return extra
 

@@ -282,13 +282,13 @@ def _working_set(size: int, nearer: int) -> int:
 def _known_levels(processors: int) -> list[Level]:
     """What the operating system says of the caches, or the defaults; rates are those of the defaults."""
     defaults = _default_levels(processors)
-    found = {level.name: level for level in (*_sysfs_levels(), *_sysctl_levels())}
-    if not {"L1d", "L2"} <= found.keys():
+    levels = {level.name: level for level in (*_sysfs_levels(), *_sysctl_levels())}
+    if not {"L1d", "L2"} <= levels.keys():
         return defaults
     return [
-        replace(default, size=found[default.name].size, shared_by=found[default.name].shared_by)
+        replace(default, size=levels[default.name].size, shared_by=levels[default.name].shared_by)
         for default in defaults[:-1]
-        if default.name in found
+        if default.name in levels
     ] + defaults[-1:]
 
 

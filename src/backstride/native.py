@@ -220,11 +220,11 @@ class Compiled(Implementation):
     ) -> AnyArray:
         weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
         x = _like(y, call.geometry.input, weights.shape[-1], call)
-        given = y, weights, _contiguous(bias), CODES[activation], x
+        arguments = y, weights, _contiguous(bias), CODES[activation], x
         if storage is None:
-            _built().conv(*given, *self._settings(call))
+            _built().conv(*arguments, *self._settings(call))
         else:
-            _built().conv_half(*given, *self._settings(call), storage.value)
+            _built().conv_half(*arguments, *self._settings(call), storage.value)
         return x
 
     def _settings(self, call: Call) -> tuple[str, bool, Integers, Integers, Integers, int, bool]:
@@ -235,11 +235,11 @@ class Compiled(Implementation):
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
         sums = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
-        given = x, y, _kernel_axes(sums), *self._settings(call)
+        arguments = x, y, _kernel_axes(sums), *self._settings(call)
         if storage is None:
-            _built().conv_kernel_gradient(*given)
+            _built().conv_kernel_gradient(*arguments)
         else:
-            _built().conv_kernel_gradient_half(*given, storage.value)
+            _built().conv_kernel_gradient_half(*arguments, storage.value)
         result = _kernel_first(sums, self.name) if channel == 1 else sums
         if storage is None:
             return result

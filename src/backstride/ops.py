@@ -79,14 +79,14 @@ def conv_transpose(
     Raises `TypeError` for wrong kinds of argument and `ValueError` for illegal values and shapes.
     Dumoulin & Visin, arXiv 1603.07285, section 4.
     """
-    given = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
-    key = (bool(winograd), *given)
+    options = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
+    key = (bool(winograd), *options)
     plan = recent.find(kernel, bias, key) if type(x) is np.ndarray else None
     if plan is not None:
         return plan(x)
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kept = recent.keeps(kernel)
-    plan = Plan(kernel, bias, CallOptions(*given, bool(winograd)), once=not kept)
+    plan = Plan(kernel, bias, CallOptions(*options, bool(winograd)), once=not kept)
     if kept:
         recent.add(kernel, bias, key, plan)
     return plan(x)
@@ -122,8 +122,8 @@ def conv(
     key = None
     if bias is None and activation is None:
         key = recent.shapes_of_call(x, kernel, bool(winograd), "conv", strides, padding, dilation, groups, data_format)
-        if (known := recent.checked(key)) is not None:
-            return cast("Array", known[0].conv(cast("AnyArray", x), cast("AnyArray", kernel), None, None, known[1]))
+        if (earlier := recent.checked(key)) is not None:
+            return cast("Array", earlier[0].conv(cast("AnyArray", x), cast("AnyArray", kernel), None, None, earlier[1]))
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kind = arrays.dtype_name("kernel", kernel)
     same_kind(kind, "kernel", x=x, bias=bias)
@@ -177,10 +177,10 @@ def conv_kernel_gradient(
     the kernel array, channels included. `winograd=False` keeps to sums of the products themselves, as in
     `plan`. Everything else, and the errors, as in `conv`.
     """
-    given = kernel_shape, strides, padding, dilation, groups, data_format
-    key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *given)
-    if (known := recent.checked(key)) is not None:
-        return cast("Array", known[0].conv_kernel_gradient(cast("AnyArray", y), cast("AnyArray", x), known[1]))
+    asked = kernel_shape, strides, padding, dilation, groups, data_format
+    key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *asked)
+    if (earlier := recent.checked(key)) is not None:
+        return cast("Array", earlier[0].conv_kernel_gradient(cast("AnyArray", y), cast("AnyArray", x), earlier[1]))
     _ = arrays.same_library(x=x, y=y)
     kind = arrays.dtype_name("x", x)
     same_kind(kind, "x", y=y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from backstride.checks import (
 )
 from backstride.engine import select
 from backstride.geometry import Geometry
-from backstride.implementation import Call, Prediction, Repeated, storage_of
+from backstride.implementation import Call, Prediction, storage_of
 from backstride.integers import Padding, Size, as_sizes
 from backstride.layout import DataFormat
 from backstride.options import CallOptions
@@ -87,8 +87,8 @@ class Plan:
                 widen(weights), layer, algorithm=options.algorithm, winograd=options.winograd
             )
         self._largest = largest(weights)
-        self._known: dict[tuple[int, ...], Call] = {}
-        self._ready: dict[tuple[int, ...], Repeated] = {}
+        self._calls: dict[tuple[int, ...], Call] = {}
+        self._ready: dict[tuple[int, ...], Callable[[ForeignArray], ForeignArray]] = {}
         self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
 
     @property
@@ -135,12 +135,12 @@ class Plan:
         return self._call(as_sizes("input", input, self._fitted.rank)).geometry
 
     def _call(self, sizes: tuple[int, ...]) -> Call:
-        found = self._known.get(sizes)
-        if found is None:
+        call = self._calls.get(sizes)
+        if call is None:
             fitted = self._fitted
-            found = Call(fitted.steps.geometry(sizes), fitted.groups, fitted.data_format)
-            _remember(self._known, sizes, found)
-        return found
+            call = Call(fitted.steps.geometry(sizes), fitted.groups, fitted.data_format)
+            _remember(self._calls, sizes, call)
+        return call
 
     def __call__(self, x: Array, /) -> Array:
         """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
@@ -149,7 +149,7 @@ class Plan:
             return self._made_ready(x.shape)(x) if ready is None else ready(x)
         return self._checked(x)
 
-    def _made_ready(self, shape: tuple[int, ...]) -> Repeated:
+    def _made_ready(self, shape: tuple[int, ...]) -> Callable[[ForeignArray], ForeignArray]:
         """What computes plain arrays of a shape, which passes the checks here, once."""
         call, activation = self._fitting(shape), self._fitted.activation
         ready = self._implementation.repeat(shape, self._packed, self._bias, activation, call)
@@ -184,10 +184,10 @@ class Plan:
         return f"<plan {fitted.small} -> {fitted.big} channels, kernel {fitted.steps.kernel}, {settings}>"
 
 
-def _remember(known: dict[Key, Value], key: Key, value: Value) -> None:
-    if len(known) >= MOST_SIZES:
-        known.clear()
-    known[key] = value
+def _remember(values: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(values) >= MOST_SIZES:
+        values.clear()
+    values[key] = value
 
 
 @named

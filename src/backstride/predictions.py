@@ -40,12 +40,12 @@ def nominal_rates(target: str) -> Rates:
 
 def measured_rates(target: str) -> Rates:
     """Those of this processor, by `bs.machine()`, for predictions that are shown."""
-    nominal, known = nominal_rates(target), machine()
-    levels = {level.name: level for level in known.levels}
-    memory, clock = levels["memory"], known.gigahertz
+    nominal, processor = nominal_rates(target), machine()
+    levels = {level.name: level for level in processor.levels}
+    memory, clock = levels["memory"], processor.gigahertz
     second, third = levels.get("L2", memory), levels.get("L3", memory)
     return nominal._replace(
-        multiply_adds=min(nominal.multiply_adds, known.peak / (2 * known.lanes * clock)),
+        multiply_adds=min(nominal.multiply_adds, processor.peak / (2 * processor.lanes * clock)),
         second=second.read / clock,
         third=third.read / clock,
         memory=memory.read / clock,

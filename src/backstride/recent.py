@@ -119,15 +119,15 @@ def fit(
     """Options checked against a kernel, or its shape, and the larger side of a convolution; its adjoint. Remembered."""
     shape, dtype = (kernel, x.dtype) if isinstance(kernel, tuple) else (kernel.shape, kernel.dtype)
     sizes = options.strides, options.padding, options.output_padding, options.output_shape, options.dilation
-    given = *map(_frozen, sizes), options.groups, options.data_format, options.activation
-    key = (name, shape, dtype.char, x.shape, *given)
-    found = _fitted.get(key) if _plain(key) else None
-    if found is None:
+    asked = *map(_frozen, sizes), options.groups, options.data_format, options.activation
+    key = (name, shape, dtype.char, x.shape, *asked)
+    fit_and_adjoint = _fitted.get(key) if _plain(key) else None
+    if fit_and_adjoint is None:
         fitted = options.fit(name, shape, dtype, x_shape=x.shape)
-        found = fitted, fitted.steps.convolution(spatial_of(x.shape, fitted.data_format)).adjoint
+        fit_and_adjoint = fitted, fitted.steps.convolution(spatial_of(x.shape, fitted.data_format)).adjoint
         if _plain(key):
-            _fitted.keep(key, found)
-    return found
+            _fitted.keep(key, fit_and_adjoint)
+    return fit_and_adjoint
 
 
 def shapes_of_call(one: ForeignArray, other: ForeignArray, winograd: bool, *options: object) -> Key | None:

@@ -111,13 +111,13 @@ def sizes(
     rules: tuple[PaddingRule | int | None, ...] = (*RULES, None) if padding is None else (_one_padding(padding),)
     steps = _strides(inputs, outputs, strides)
     _refuse_too_many(inputs, outputs, kernel, steps, padding)
-    found: list[LegalCall] = []
+    calls: list[LegalCall] = []
     for stride in steps:
         kernels = range(1, _largest_kernel(stride) + 1) if kernel is None else as_sizes("kernel", kernel, 1)
         for width in kernels:
             for rule in rules:
-                found += _calls(inputs, outputs, _Stamp(width, stride, dilated), rule)
-    return tuple(sorted(found, key=_plainness))
+                calls += _calls(inputs, outputs, _Stamp(width, stride, dilated), rule)
+    return tuple(sorted(calls, key=_plainness))
 
 
 def _calls(
@@ -148,8 +148,8 @@ def _between(
     """The call with these options from `inputs` to `wanted`, if there is one."""
     ranges = [output_range(size, stamp.span, stamp.stride, _pad(pad)) for size in inputs]
     extra = tuple(size - low for size, (low, _, _) in zip(wanted, ranges, strict=True))
-    room = stamp.stride if isinstance(pad, str) else max(stamp.stride, stamp.dilation)
-    if min(wanted) < 1 or min(extra) < 0 or max(extra) >= room:
+    most = stamp.stride if isinstance(pad, str) else max(stamp.stride, stamp.dilation)
+    if min(wanted) < 1 or min(extra) < 0 or max(extra) >= most:
         return None
     call = LegalCall(inputs, wanted, stamp.kernel, stamp.stride, pad, stamp.dilation)
     if wanted == tuple(default for _, default, _ in ranges):
@@ -159,8 +159,8 @@ def _between(
 
 def _from_output(outputs: tuple[int, ...], stamp: _Stamp, pad: PaddingRule | int) -> Iterator[LegalCall]:
     """The one input that the convolution with these options maps `outputs` to, if the kernel fits."""
-    room = math.inf if pad in ("same", "same_lower") else min(outputs) + sum(_pair(pad))
-    if stamp.span > room:
+    padded = math.inf if pad in ("same", "same_lower") else min(outputs) + sum(_pair(pad))
+    if stamp.span > padded:
         return
     convolved = convolution(outputs, stamp.kernel, strides=stamp.stride, padding=pad, dilation=stamp.dilation)
     call = _between(convolved.output, outputs, stamp, pad)
