@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
@@ -113,10 +113,10 @@ class AxisConvolution(NamedTuple):
     """Outputs along the axis."""
     dilation: int
     taps: int
-    plane: tuple[int, int]
+    plane: Sequence[int]
     """Cells of the other two axes; (0, 0) where there are none."""
-    target_plane: tuple[int, int]
-    crop: tuple[int, int]
+    target_plane: Sequence[int]
+    crop: Sequence[int]
     """Of the plane's full output, before its first cell."""
     strip: int
     """Numbers of the transformed input that a thread takes at once."""
