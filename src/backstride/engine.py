@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from backstride import reference
+from backstride.direct import DIRECT
 from backstride.implementation import Call, Implementation, Layer, Storage, finish, require_algorithm
 from backstride.layout import AnyArray, AnyDtype
-from backstride.native import DIRECT, Compiled
+from backstride.native import Compiled
 from backstride.portable import Portable
 from backstride.precision import widened
 
@@ -103,7 +104,12 @@ def implementations() -> tuple[Status, ...]:
     >>> [row.name for row in implementations()]
     ['avx512', 'avx2', 'baseline', 'neon', 'numpy', 'direct', 'reference']
 
-    Raises `ValueError` or `RuntimeError` where BACKSTRIDE_IMPLEMENTATION names none of the usable ones.
+    Returns:
+        A `Status` for each.
+
+    Raises:
+        ValueError: BACKSTRIDE_IMPLEMENTATION names none.
+        RuntimeError: it names one that cannot run here.
     """
     chosen = select(np.dtype(np.float32))
     rows: list[Status] = []

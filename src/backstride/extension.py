@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NOT_BUILT = "this installation is pure Python; the compiled part was not built"
+
 
 def load():
     """The module, which `_native.pyi` describes; None in a pure Python installation."""
@@ -10,3 +12,17 @@ def load():
     except ImportError:
         return None
     return _native
+
+
+_module = load()
+
+
+def is_built() -> bool:
+    """Whether there is one."""
+    return _module is not None
+
+
+def built():
+    """The module, for what is called only where it is."""
+    assert _module is not None
+    return _module

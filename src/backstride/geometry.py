@@ -20,20 +20,18 @@ from itertools import pairwise
 from typing import Literal
 
 from backstride.integers import (
+    KernelSteps,
     Padding,
     PaddingRule,
     Pair,
     Size,
-    as_integers,
-    as_output_padding,
-    as_padding,
     as_pairs,
     as_sizes,
     check_cells,
     common_rank,
     illegal,
+    kernel_steps,
     nearest_crop,
-    pairs_of,
     refuse_crop,
     refuse_output_shape,
     shown,
@@ -223,76 +221,6 @@ class Convolution:
         return Geometry(self.output, self.kernel, self.strides, self.dilation, self.padding)
 
 
-@dataclass(frozen=True, slots=True)
-class KernelSteps:
-    """How a kernel steps over an input of any size: what was asked for, checked, an entry per axis."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilation: tuple[int, ...]
-    pads: tuple[PaddingRule | Pair, ...]
-    extra: tuple[int, ...]
-    """Cells that `output_padding` adds at the end."""
-    wanted: tuple[int, ...] | None
-    """The size that `output_shape` names."""
-    padding: Padding
-    """As it was given, for messages."""
-
-    def geometry(self, input: Size) -> Geometry:
-        """The integers of the transposed convolution of such an input."""
-        inputs = as_sizes("input", input, len(self.kernel))
-        check_cells("input", math.prod(inputs))
-        crops = tuple(self._crop(axis, size) for axis, size in enumerate(inputs))
-        return Geometry(inputs, self.kernel, self.strides, self.dilation, crops)
-
-    def _crop(self, axis: int, input: int) -> Pair:
-        pads, stride, wanted = self.pads, self.strides[axis], self.wanted
-        spanned = span(self.kernel[axis], self.dilation[axis])
-        low, default, length = output_range(input, spanned, stride, pads[axis])
-        size = default + self.extra[axis] if wanted is None else wanted[axis]
-        if size < 1 if wanted is None else low + stride <= 1:
-            leave = None if wanted is None else max(size, 1)
-            refuse_crop(axis, self.padding, pads, length + self.extra[axis], leave=leave)
-        if wanted is not None and not max(low, 1) <= size < low + stride:
-            maps = f"a convolution with stride {stride} and padding={shown(self.padding)} maps to {input}"
-            refuse_output_shape(axis, wanted, range(max(low, 1), low + stride), maps)
-        before = crop_before(length - size, pads[axis])
-        return before, length - size - before
-
-    def convolution(self, input: Size) -> Convolution:
-        """The integers of the strided convolution of such an input."""
-        inputs = as_sizes("input", input, len(self.kernel))
-        check_cells("input", math.prod(inputs))
-        axes = [self._convolved(axis, inputs) for axis in range(len(inputs))]
-        check_cells("output", math.prod(size for size, _ in axes))
-        padded = tuple(pad for _, pad in axes)
-        lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
-        check_cells("input", math.prod(lengths), what="cells with its padding")
-        return Convolution(inputs, self.kernel, self.strides, self.dilation, padded)
-
-    def _convolved(self, axis: int, inputs: tuple[int, ...]) -> tuple[int, Pair]:
-        """How many windows fit, and what is padded for them."""
-        size, stride, pad = inputs[axis], self.strides[axis], self.pads[axis]
-        spanned = span(self.kernel[axis], self.dilation[axis])
-        padded = size + (0 if isinstance(pad, str) else sum(pad))
-        if pad in ("same", "same_lower"):
-            count = -(-size // stride)
-        elif padded >= spanned:
-            count = output_size(padded, spanned, stride)
-        else:
-            before, after = (0, 0) if isinstance(pad, str) else pad
-            missing = spanned - padded
-            what = (
-                f"`kernel` (={self.kernel[axis]}) with dilation {self.dilation[axis]} spans {spanned} cells, more than "
-                f"the padded input of {padded} on axis {axis}"
-            )
-            nearest = f'padding pair is {(before, after + missing)}, or padding="same"'
-            raise illegal(what, nearest, input=(*inputs[:axis], size + missing, *inputs[axis + 1 :]))
-        total = full_size(count, spanned, stride) - size
-        before = crop_before(total, pad)
-        return count, (before, total - before)
-
-
 def geometry(
     input: Size,
     kernel: Size,
@@ -312,14 +240,24 @@ def geometry(
     >>> geometry((4, 4), 3, strides=3, output_shape=(14, 14)).crop
     ((0, -2), (0, -2))
 
-    `input`, `kernel`, `strides`, `dilation`: an integer, or one per axis (1 to 3 axes).
-    `padding`: the padding of the convolution that this transposes, so the crop of this one:
-    "same", "same_lower" (the larger half first) and "valid" by TensorFlow's rules, an integer, or
-    [(before, after), ...] per axis. `output_padding`: cells added at the end, with explicit padding
-    only. `output_shape`: the wanted spatial size, one of the `strides` sizes that the convolution
-    maps back to `input`.
+    Args:
+        input: the spatial size, an integer or one per axis (1 to 3 axes).
+        kernel: taps, an integer or one per axis.
+        strides: output cells from one input cell to the next, an integer or one per axis.
+        padding: that of the convolution that this transposes, so the crop of this one: "same",
+            "same_lower" (the larger half first) and "valid" by TensorFlow's rules, an integer, or
+            [(before, after), ...] per axis.
+        output_padding: cells added at the end, with explicit padding only.
+        output_shape: the wanted spatial size, one of the `strides` sizes that the convolution maps
+            back to `input`.
+        dilation: cells from one tap to the next, an integer or one per axis.
 
-    Raises `TypeError` for what is not an integer, and `ValueError` for what is not legal.
+    Returns:
+        A `Geometry`.
+
+    Raises:
+        TypeError: something is not an integer.
+        ValueError: something is not legal.
     """
     steps = kernel_steps(
         kernel,
@@ -330,7 +268,7 @@ def geometry(
         output_shape=output_shape,
         dilation=dilation,
     )
-    return steps.geometry(input)
+    return geometry_of(steps, input)
 
 
 def convolution(
@@ -344,39 +282,69 @@ def convolution(
     Parameters as in `geometry`. Raises `ValueError` where the kernel is larger than the padded input.
     """
     steps = kernel_steps(kernel, input=input, strides=strides, padding=padding, dilation=dilation)
-    return steps.convolution(input)
+    return convolution_of(steps, input)
 
 
-def kernel_steps(
-    kernel: Size,
-    *,
-    input: Size | None = None,
-    strides: Size = 1,
-    padding: Padding = "valid",
-    output_padding: Size | None = None,
-    output_shape: Size | None = None,
-    dilation: Size = 1,
-) -> KernelSteps:
-    """Check all that `geometry` is asked for but the input, which only has to have as many axes.
+def geometry_of(steps: KernelSteps, input: Size) -> Geometry:
+    """The transposed convolution of an input by a kernel that steps so.
 
-    >>> kernel_steps(3, strides=2, padding="same").geometry(7).output
+    >>> geometry_of(kernel_steps(3, strides=2, padding="same"), 7).output
     (14,)
     """
-    rank = common_rank(
-        input=input,
-        kernel=kernel,
-        strides=strides,
-        dilation=dilation,
-        output_padding=output_padding,
-        output_shape=output_shape,
-        padding=pairs_of(padding),
-    )
-    kernels = as_sizes("kernel", kernel, rank)
-    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
-    pads = as_padding(padding, rank)
-    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
-    wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
-    return KernelSteps(kernels, steps, dilations, pads, extra, wanted, padding)
+    inputs = as_sizes("input", input, len(steps.kernel))
+    check_cells("input", math.prod(inputs))
+    crops = tuple(_crop(steps, axis, size) for axis, size in enumerate(inputs))
+    return Geometry(inputs, steps.kernel, steps.strides, steps.dilation, crops)
+
+
+def _crop(steps: KernelSteps, axis: int, input: int) -> Pair:
+    pads, stride, wanted = steps.pads, steps.strides[axis], steps.wanted
+    spanned = span(steps.kernel[axis], steps.dilation[axis])
+    low, default, length = output_range(input, spanned, stride, pads[axis])
+    size = default + steps.extra[axis] if wanted is None else wanted[axis]
+    if size < 1 if wanted is None else low + stride <= 1:
+        leave = None if wanted is None else max(size, 1)
+        refuse_crop(axis, steps.padding, pads, length + steps.extra[axis], leave=leave)
+    if wanted is not None and not max(low, 1) <= size < low + stride:
+        maps = f"a convolution with stride {stride} and padding={shown(steps.padding)} maps to {input}"
+        refuse_output_shape(axis, wanted, range(max(low, 1), low + stride), maps)
+    before = crop_before(length - size, pads[axis])
+    return before, length - size - before
+
+
+def convolution_of(steps: KernelSteps, input: Size) -> Convolution:
+    """The strided convolution of an input by a kernel that steps so."""
+    inputs = as_sizes("input", input, len(steps.kernel))
+    check_cells("input", math.prod(inputs))
+    axes = [_convolved(steps, axis, inputs) for axis in range(len(inputs))]
+    check_cells("output", math.prod(size for size, _ in axes))
+    padded = tuple(pad for _, pad in axes)
+    lengths = (size + before + after for size, (before, after) in zip(inputs, padded, strict=True))
+    check_cells("input", math.prod(lengths), what="cells with its padding")
+    return Convolution(inputs, steps.kernel, steps.strides, steps.dilation, padded)
+
+
+def _convolved(steps: KernelSteps, axis: int, inputs: tuple[int, ...]) -> tuple[int, Pair]:
+    """How many windows fit, and what is padded for them."""
+    size, stride, pad = inputs[axis], steps.strides[axis], steps.pads[axis]
+    spanned = span(steps.kernel[axis], steps.dilation[axis])
+    padded = size + (0 if isinstance(pad, str) else sum(pad))
+    if pad in ("same", "same_lower"):
+        count = -(-size // stride)
+    elif padded >= spanned:
+        count = output_size(padded, spanned, stride)
+    else:
+        before, after = (0, 0) if isinstance(pad, str) else pad
+        missing = spanned - padded
+        what = (
+            f"`kernel` (={steps.kernel[axis]}) with dilation {steps.dilation[axis]} spans {spanned} cells, more than "
+            f"the padded input of {padded} on axis {axis}"
+        )
+        nearest = f'padding pair is {(before, after + missing)}, or padding="same"'
+        raise illegal(what, nearest, input=(*inputs[:axis], size + missing, *inputs[axis + 1 :]))
+    total = full_size(count, spanned, stride) - size
+    before = crop_before(total, pad)
+    return count, (before, total - before)
 
 
 def span(kernel: int, dilation: int = 1) -> int:

@@ -22,6 +22,17 @@ from backstride.layout import AnyArray, AnyDtype, DataFormat, kernel_view
 Packed: TypeAlias = Any
 """A kernel in the form of the implementation that packed it, which alone reads it."""
 Repeated: TypeAlias = Callable[[AnyArray], AnyArray]
+Three: TypeAlias = tuple[int, int, int]
+
+
+def three(values: tuple[int, ...], filler: int) -> Three:
+    """Integers of three axes, of which the first may be missing.
+
+    >>> three((4, 5), filler=1)
+    (1, 4, 5)
+    """
+    first, second, third = (filler,) * (3 - len(values)) + values
+    return first, second, third
 
 
 class Storage(Enum):
@@ -49,15 +60,13 @@ class Call:
     data_format: DataFormat
     winograd: bool = True
     """Whether `conv` and a kernel gradient may use Winograd tiles; of `conv_transpose`, packing the kernel decides."""
-    before: tuple[int, int, int] = field(init=False, repr=False)
+    before: Three = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
     output: tuple[int, ...] = field(init=False, repr=False)
     """The output of the geometry, which would count it anew at each call."""
 
     def __post_init__(self) -> None:
-        crop = [pair[0] for pair in self.geometry.crop]
-        first, second, third = [0] * (3 - len(crop)) + crop
-        object.__setattr__(self, "before", (first, second, third))
+        object.__setattr__(self, "before", three(tuple(pair[0] for pair in self.geometry.crop), 0))
         object.__setattr__(self, "output", self.geometry.output)
 
 

@@ -51,11 +51,21 @@ def bilinear(
     padding "same" samples at half-pixel positions, `(o + 1/2) / s - 1/2`. Shorter kernels keep ramps only
     in the phases that have two taps; `k = s` repeats cells.
 
-    `kernel`, `strides`: an integer, or one per axis (1 to 3 axes). `channels`: both C_big and C_small.
-    Returns (*k, channels, channels), zero between different channels, or (channels, channels, *k).
-
-    Raises `ValueError` where `kernel` is smaller than `strides`: cells without a tap cannot be interpolated.
     Long, Shelhamer & Darrell 2015 (arXiv 1411.4038), section 3.3; Caffe `filler.hpp`, BilinearFiller.
+
+    Args:
+        kernel: an integer, or one per axis (1 to 3 axes).
+        strides: an integer, or one per axis.
+        channels: both C_big and C_small.
+        data_format: "channels_last" or "channels_first".
+        dtype: a floating one.
+
+    Returns:
+        (*k, channels, channels), or (channels, channels, *k); zero between different channels.
+
+    Raises:
+        TypeError: something is not an integer, or the dtype is not a floating one.
+        ValueError: `kernel` is smaller than `strides`: cells without a tap cannot be interpolated.
     """
     taps = [_triangle(k, s) for k, s in _axes(kernel, strides)]
     return _per_channel(taps, channels, data_format, _floating(dtype))
@@ -77,7 +87,19 @@ def nearest(
     With padding "same" the result is exactly `numpy.repeat(x, s)` on every axis, for any `k >= s`:
     the `s` ones start at tap `(k - s) // 2`, which is how much that padding crops off the front.
 
-    Parameters, result and errors as in `bilinear`.
+    Args:
+        kernel: as in `bilinear`, like all that follow.
+        strides: an integer, or one per axis.
+        channels: both C_big and C_small.
+        data_format: "channels_last" or "channels_first".
+        dtype: a floating one.
+
+    Returns:
+        (*k, channels, channels), or (channels, channels, *k); zero between different channels.
+
+    Raises:
+        TypeError: something is not an integer, or the dtype is not a floating one.
+        ValueError: `kernel` is smaller than `strides`.
     """
     taps = [_box(k, s) for k, s in _axes(kernel, strides)]
     return _per_channel(taps, channels, data_format, _floating(dtype))
@@ -94,11 +116,18 @@ def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_l
     `k = s`, the sub-pixel convolution of the paper; one of `b` taps gives `k = b*s`, its generalisation.
     Other `k` have phases of unequal size, which no one base can fill.
 
-    `base`: (*b, C_big, C_small), or (C_small, C_big, *b), any dtype, usually a random kernel.
-    `strides`: an integer, or one per axis. Returns (*(b*s), C_big, C_small), or channels first.
-
-    Raises `ValueError` for a base that does not have 1 to 3 spatial axes and 2 for the channels.
     Aitken et al. 2017 (arXiv 1707.02937), equation 5.
+
+    Args:
+        base: (*b, C_big, C_small), or (C_small, C_big, *b), any dtype, usually a random kernel.
+        strides: an integer, or one per axis.
+        data_format: "channels_last" or "channels_first".
+
+    Returns:
+        (*(b*s), C_big, C_small), or (C_small, C_big, *(b*s)).
+
+    Raises:
+        ValueError: the base does not have 1 to 3 spatial axes and 2 for the channels.
     """
     layout = check_data_format(data_format)
     taps = kernel_view(np.asarray(base), layout)
@@ -120,10 +149,21 @@ def random_normal(
     >>> random_normal((1, 2), 0)
     array([[-0.3991576,  2.1044393]], dtype=float32)
 
-    `shape`: sizes, zero allowed. `seed`: the operation's seed. `graph_seed`: what `tf.set_random_seed` was
-    called with; None where it was not. Later runs of one operation go on in its stream: see `Philox`.
+    Later runs of one operation go on in its stream: see `Philox`.
 
-    Raises `TypeError` and `ValueError` for sizes and seeds that are no integers, or negative sizes.
+    Args:
+        shape: sizes, zero allowed.
+        seed: the operation's seed.
+        graph_seed: what `tf.set_random_seed` was called with; None where it was not.
+        mean: of the values.
+        stddev: their standard deviation.
+
+    Returns:
+        An array of this shape.
+
+    Raises:
+        TypeError: a size or a seed is no integer.
+        ValueError: a size is negative.
     """
     return Philox.seeded(seed, graph_seed).normal(shape, mean=mean, stddev=stddev)
 

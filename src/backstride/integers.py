@@ -6,6 +6,7 @@ Every refusal is one sentence: the argument and its value, the rule, the nearest
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Real
 from operator import index
 from typing import Literal, NoReturn, TypeAlias, TypeGuard, cast
@@ -17,6 +18,54 @@ Padding: TypeAlias = PaddingRule | int | Sequence[Pair]
 
 LARGEST = 2**63 - 1
 RULES = ("same", "same_lower", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSteps:
+    """How a kernel steps over an input of any size: what was asked for, checked, an entry per axis."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[PaddingRule | Pair, ...]
+    extra: tuple[int, ...]
+    """Cells that `output_padding` adds at the end."""
+    wanted: tuple[int, ...] | None
+    """The size that `output_shape` names."""
+    padding: Padding
+    """As it was given, for messages."""
+
+
+def kernel_steps(
+    kernel: Size,
+    *,
+    input: Size | None = None,
+    strides: Size = 1,
+    padding: Padding = "valid",
+    output_padding: Size | None = None,
+    output_shape: Size | None = None,
+    dilation: Size = 1,
+) -> KernelSteps:
+    """Check all that `geometry` is asked for but the input, which only has to have as many axes.
+
+    >>> kernel_steps((3, 5), strides=2, padding="same").strides
+    (2, 2)
+    """
+    rank = common_rank(
+        input=input,
+        kernel=kernel,
+        strides=strides,
+        dilation=dilation,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        padding=pairs_of(padding),
+    )
+    kernels = as_sizes("kernel", kernel, rank)
+    steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
+    pads = as_padding(padding, rank)
+    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
+    return KernelSteps(kernels, steps, dilations, pads, extra, wanted, padding)
 
 
 def common_rank(**values: object) -> int:

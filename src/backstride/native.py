@@ -1,21 +1,21 @@
 """The compiled implementations: C++ kernels from `native/`, where this installation has them.
 
 `Compiled` runs implicit matrix products over row pointers, phase by phase, in the registers of one
-instruction set; `Direct` is the definition as loops, which they fall back to where NaN or infinity meets
-a zero that only fills a tile.
+instruction set. Where NaN or infinity meets a zero that only fills a tile, it falls back to the loops of
+the definition, which are an implementation of their own in `direct`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from backstride import extension
 from backstride.activations import ACTIVATIONS
-from backstride.geometry import Geometry
+from backstride.direct import kernel_axes
+from backstride.extension import NOT_BUILT, built
 from backstride.implementation import (
     AxisConvolution,
     Call,
@@ -24,17 +24,15 @@ from backstride.implementation import (
     Prediction,
     Repeated,
     Storage,
-    finish,
+    Three,
     require_algorithm,
+    three,
 )
 from backstride.integers import as_sizes
 from backstride.layout import (
     AnyArray,
     AnyDtype,
     DataFormat,
-    data_unview,
-    data_view,
-    kernel_unview,
     kernel_view,
 )
 from backstride.predictions import measured_rates, predictions
@@ -46,9 +44,7 @@ _native = extension.load()
 Weights: TypeAlias = "Weights32 | Weights64"
 MOST_THREADS = 4096
 LEAST_KEPT = 1 << 20  # bytes of a result that comes from memory kept for that
-NOT_BUILT = "this installation is pure Python; the compiled part was not built"
 CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
-Integers = tuple[int, int, int]
 
 
 class Watch(Protocol):
@@ -57,62 +53,6 @@ class Watch(Protocol):
     def stayed(self) -> bool:
         """Whether nobody wrote to it since."""
         ...
-
-
-def _built():
-    """The extension module, for what is called only where it is."""
-    assert _native is not None
-    return _native
-
-
-class Direct(Implementation):
-    """Direct C++ loops over the meetings of cells and taps: the tested baseline of the fast kernels."""
-
-    name = "direct"
-
-    def obstacle(self) -> str | None:
-        return None if _native is not None else NOT_BUILT
-
-    def takes(self, dtype: AnyDtype) -> bool:
-        return dtype.name in ("float32", "float64")
-
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
-        require_algorithm(algorithm, self.name, (self.algorithm,))
-        return _kernel_axes(kernel_view(kernel, layer.data_format)).copy()
-
-    def conv_transpose(
-        self,
-        x: AnyArray,
-        packed: AnyArray,
-        bias: AnyArray | None,
-        activation: str | None,
-        call: Call,
-        *,
-        storage: Storage | None = None,
-    ) -> AnyArray:
-        y = np.empty((x.shape[0], *call.output, packed.shape[3] * call.groups), x.dtype)
-        source, integers = _data_axes(data_view(x, call.data_format)), _integers(call.geometry)
-        _built().direct_conv_transpose(source, packed.reshape(-1), _data_axes(y), *integers, call.groups)
-        return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
-
-    def conv(
-        self,
-        y: AnyArray,
-        kernel: AnyArray,
-        bias: AnyArray | None,
-        activation: str | None,
-        call: Call,
-        *,
-        storage: Storage | None = None,
-    ) -> AnyArray:
-        weights = _kernel_axes(kernel_view(kernel, call.data_format))
-        x = np.empty((y.shape[0], *call.geometry.input, weights.shape[-1]), y.dtype)
-        source, integers = _data_axes(data_view(y, call.data_format)), _integers(call.geometry)
-        _built().direct_conv(source, weights.reshape(-1), _data_axes(x), *integers, call.groups)
-        return np.ascontiguousarray(finish(data_unview(x, call.data_format), bias, activation, call.data_format))
-
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
-        return _gradient(_built().direct_conv_kernel_gradient, x, y, call)
 
 
 class Compiled(Implementation):
@@ -152,8 +92,8 @@ class Compiled(Implementation):
         return dtype.name in ("float32", "float64")
 
     def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Weights:
-        view, native = _kernel_axes(kernel_last(kernel, layer.data_format, self.name)), _built()
-        steps, small = (_three(layer.strides, 1), _three(layer.dilation, 1)), view.shape[4] // layer.groups
+        view, native = kernel_axes(kernel_last(kernel, layer.data_format, self.name)), built()
+        steps, small = (three(layer.strides, 1), three(layer.dilation, 1)), view.shape[4] // layer.groups
         sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
             require_algorithm(
@@ -163,9 +103,9 @@ class Compiled(Implementation):
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
     def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Weights:
-        view = _kernel_axes(kernel_last(kernel, layer.data_format, self.name))
-        steps = _three(layer.strides, 1), _three(layer.dilation, 1)
-        return _built().borrow(view, self.name, *steps, layer.groups, winograd)
+        view = kernel_axes(kernel_last(kernel, layer.data_format, self.name))
+        steps = three(layer.strides, 1), three(layer.dilation, 1)
+        return built().borrow(view, self.name, *steps, layer.groups, winograd)
 
     def algorithm_of(self, packed: Weights, *, storage: Storage | None = None) -> str:
         return packed.algorithm if storage is None else packed.algorithm_of(storage.value)
@@ -218,46 +158,43 @@ class Compiled(Implementation):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        weights = _kernel_axes(kernel_last(kernel, call.data_format, self.name))
+        weights = kernel_axes(kernel_last(kernel, call.data_format, self.name))
         x = _like(y, call.geometry.input, weights.shape[-1], call)
         arguments = y, weights, _contiguous(bias), CODES[activation], x
         if storage is None:
-            _built().conv(*arguments, *self._settings(call))
+            built().conv(*arguments, *self._settings(call))
         else:
-            _built().conv_half(*arguments, *self._settings(call), storage.value)
+            built().conv_half(*arguments, *self._settings(call), storage.value)
         return x
 
-    def _settings(self, call: Call) -> tuple[str, bool, Integers, Integers, Integers, int, bool]:
-        steps = _three(call.geometry.strides, 1), _three(call.geometry.dilation, 1), call.before
+    def _settings(self, call: Call) -> tuple[str, bool, Three, Three, Three, int, bool]:
+        steps = three(call.geometry.strides, 1), three(call.geometry.dilation, 1), call.before
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
         sums = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
-        arguments = x, y, _kernel_axes(sums), *self._settings(call)
+        arguments = x, y, kernel_axes(sums), *self._settings(call)
         if storage is None:
-            _built().conv_kernel_gradient(*arguments)
+            built().conv_kernel_gradient(*arguments)
         else:
-            _built().conv_kernel_gradient_half(*arguments, storage.value)
+            built().conv_kernel_gradient_half(*arguments, storage.value)
         result = _kernel_first(sums, self.name) if channel == 1 else sums
         if storage is None:
             return result
         bits = _bits(result.shape)
-        _built().narrow(result, bits, self.name, storage.value)
+        built().narrow(result, bits, self.name, storage.value)
         return bits
 
     def axis_convolution(self, packed: Weights32, call: AxisConvolution) -> bool:
-        return _built().axis_convolution(packed, *call, self.name)
+        return built().axis_convolution(packed, *call, self.name)
 
     def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
         return kernel_last(kernel, "channels_first", self.name)
 
     def transposed(self, matrix: AnyArray) -> AnyArray:
         return turned(matrix[None], self.name)[0]
-
-
-DIRECT = Direct()
 
 
 def set_num_threads(count: int) -> None:
@@ -270,8 +207,14 @@ def set_num_threads(count: int) -> None:
     1
     >>> set_num_threads(0)
 
-    Results have the same bits for any number. Raises `TypeError` for no integer, `ValueError` for a
-    negative or absurd one.
+    Results have the same bits for any number.
+
+    Args:
+        count: from 0 to 4096.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is negative or absurd.
     """
     number = as_sizes("count", count, 1, least=0)[0]
     if number > MOST_THREADS:
@@ -351,7 +294,7 @@ def _kept(shape: tuple[int, ...], dtype: AnyDtype) -> AnyArray:
     """An array of floats, not initialised: a large one in memory that earlier ones left behind."""
     if math.prod(shape) * dtype.itemsize < LEAST_KEPT:
         return np.empty(shape, dtype)
-    return _built().empty32(shape) if dtype.itemsize == 4 else _built().empty64(shape)
+    return built().empty32(shape) if dtype.itemsize == 4 else built().empty64(shape)
 
 
 def recycled(shape: tuple[int, ...], *, half: bool = False) -> AnyArray:
@@ -365,21 +308,11 @@ def _bits(shape: tuple[int, ...]) -> AnyArray:
     return _kept((-(-count // 2),), np.dtype(np.float32)).view(np.uint16)[:count].reshape(shape)
 
 
-def _gradient(kernel: Callable[..., None], x: AnyArray, y: AnyArray, call: Call) -> AnyArray:
-    small, big = data_view(x, call.data_format), data_view(y, call.data_format)
-    result = np.empty((*call.geometry.kernel, big.shape[-1] // call.groups, small.shape[-1]), x.dtype)
-    integers = _integers(call.geometry)[1:]
-    kernel(_data_axes(small), _data_axes(big), _kernel_axes(result), *integers, call.groups)
-    return (
-        result if call.data_format == "channels_last" else np.ascontiguousarray(kernel_unview(result, call.data_format))
-    )
-
-
 def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
     """(C_small, C_big/groups, *k), contiguous, from (*k, C_big/groups, C_small)."""
     *size, big, small = kernel.shape
     result = _kept((small, big, *size), kernel.dtype)
-    _built().turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
+    built().turn_taps(kernel.reshape(-1, big, small), result.reshape(small, big, -1), target, False)
     return result
 
 
@@ -389,41 +322,19 @@ def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyAr
         return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
     result = _kept((*size, big, small), kernel.dtype)
-    _built().turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
+    built().turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
     return result
 
 
 def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
     """(n, rows, columns) to (n, columns, rows), contiguous, by the compiled kernels, which read each line once."""
     result = np.empty((arrays.shape[0], arrays.shape[2], arrays.shape[1]), arrays.dtype)
-    _built().turn(arrays, result, target)
+    built().turn(arrays, result, target)
     return result
 
 
 def _contiguous(bias: AnyArray | None) -> AnyArray | None:
     return None if bias is None else np.ascontiguousarray(bias)
-
-
-def _data_axes(view: AnyArray) -> AnyArray:
-    """(N, *size, C) as a contiguous array with three spatial axes, the missing ones of size 1."""
-    return np.ascontiguousarray(view).reshape(view.shape[0], *(1,) * (5 - view.ndim), *view.shape[1:])
-
-
-def _kernel_axes(view: AnyArray) -> AnyArray:
-    """(*k, C_big/groups, C_small) as a contiguous array with three spatial axes."""
-    return np.ascontiguousarray(view).reshape(*(1,) * (5 - view.ndim), *view.shape)
-
-
-def _integers(geometry: Geometry) -> tuple[Integers, Integers, Integers, Integers]:
-    """Kernel, strides, dilation and leading crop for three axes; the other sizes stand in the arrays."""
-    before = tuple(pair[0] for pair in geometry.crop)
-    kernel, strides, dilation = geometry.kernel, geometry.strides, geometry.dilation
-    return _three(kernel, 1), _three(strides, 1), _three(dilation, 1), _three(before, 0)
-
-
-def _three(values: tuple[int, ...], filler: int) -> Integers:
-    first, second, third = (filler,) * (3 - len(values)) + values
-    return first, second, third
 
 
 def is_there() -> bool:
@@ -433,11 +344,11 @@ def is_there() -> bool:
 
 def to_columns(y: AnyArray, columns: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool) -> None:
     """Lay y (batch, *size, big), or the other way around, out as a row for each cell of x: `native/columns.h`."""
-    _built().to_columns(y, columns, sizes, last)
+    built().to_columns(y, columns, sizes, last)
 
 
 def from_columns(
     columns: AnyArray, bias: AnyArray | None, y: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool
 ) -> None:
     """Sum such rows into y, on top of a bias."""
-    _built().from_columns(columns, bias, y, sizes, last)
+    built().from_columns(columns, bias, y, sizes, last)

@@ -68,16 +68,29 @@ def conv_transpose(
     >>> conv_transpose(x, kernel, strides=2, padding="same", output_shape=(14, 14)).shape
     (64, 14, 14, 128)
 
-    `x`: (N, *input, C_small), 1 to 3 spatial axes. `kernel`: (*k, C_big // groups, C_small).
-    `bias`: (C_big,). With data_format="channels_first": (N, C_small, *input) and
-    (C_small, C_big // groups, *k). All of one library and dtype (float16 and bfloat16 accumulate in
-    float32; integers are exact). `strides`, `padding`, `output_padding`, `output_shape`, `dilation`:
-    as in `geometry`. `groups`: divides C_small. `activation`: None, "relu", "relu6", "leaky_relu",
-    "sigmoid", "tanh", "gelu" or "silu". `winograd=False` keeps to sums of the products themselves, as in
-    `plan`. Returns (N, *output, C_big), the same kind of array.
-
-    Raises `TypeError` for wrong kinds of argument and `ValueError` for illegal values and shapes.
     Dumoulin & Visin, arXiv 1603.07285, section 4.
+
+    Args:
+        x: (N, *input, C_small), 1 to 3 spatial axes; channels first: (N, C_small, *input).
+        kernel: (*k, C_big // groups, C_small); channels first: (C_small, C_big // groups, *k).
+        bias: (C_big,). All arrays are of one library and dtype: float16 and bfloat16 accumulate in
+            float32, integers are exact.
+        strides: as in `geometry`, like the next four.
+        padding: of the convolution that this transposes.
+        output_padding: cells added at the end.
+        output_shape: the wanted spatial size.
+        dilation: the distance of neighbouring taps.
+        groups: divides C_small.
+        data_format: "channels_last" or "channels_first".
+        activation: None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu" or "silu".
+        winograd: False keeps to sums of the products themselves, as in `plan`.
+
+    Returns:
+        (N, *output, C_big), or (N, C_big, *output); the same kind of array.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: a value or a shape is not legal.
     """
     options = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
     key = (bool(winograd), *options)
@@ -114,10 +127,26 @@ def conv(
     >>> conv(y, kernel, strides=2, padding="same")[0, :, 0]
     array([14., 11.])
 
-    It is also the derivative of `conv_transpose` by its input. `x`: (N, *size, C_big). `kernel`: the
-    array that `conv_transpose` takes. `bias`: (C_small,). `winograd=False` keeps to sums of the products
-    themselves, as in `plan`. Returns (N, *smaller, C_small). Everything else, and the errors, as in
-    `conv_transpose`.
+    It is also the derivative of `conv_transpose` by its input.
+
+    Args:
+        x: (N, *size, C_big), or (N, C_big, *size).
+        kernel: the array that `conv_transpose` takes.
+        bias: (C_small,).
+        strides: as in `conv_transpose`, like all that follow.
+        padding: cells read beyond the input.
+        dilation: the distance of neighbouring taps.
+        groups: divides C_small.
+        data_format: "channels_last" or "channels_first".
+        activation: by name.
+        winograd: False keeps to sums of the products themselves, as in `plan`.
+
+    Returns:
+        (N, *smaller, C_small), or (N, C_small, *smaller); the same kind of array.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: a value or a shape is not legal.
     """
     key = None
     if bias is None and activation is None:
@@ -173,9 +202,25 @@ def conv_kernel_gradient(
     array([20., 31.])
 
     It serves both directions: for `conv_transpose`, pass the gradient of its output as `x` and its
-    input as `y`. `x`: (N, *size, C_big). `y`: (N, *smaller, C_small). `kernel_shape`: the shape of
-    the kernel array, channels included. `winograd=False` keeps to sums of the products themselves, as in
-    `plan`. Everything else, and the errors, as in `conv`.
+    input as `y`.
+
+    Args:
+        x: (N, *size, C_big), or (N, C_big, *size).
+        y: (N, *smaller, C_small), or (N, C_small, *smaller).
+        kernel_shape: the shape of the kernel array, channels included.
+        strides: as in `conv`, like all that follow.
+        padding: cells read beyond the input.
+        dilation: the distance of neighbouring taps.
+        groups: divides C_small.
+        data_format: "channels_last" or "channels_first".
+        winograd: False keeps to sums of the products themselves, as in `plan`.
+
+    Returns:
+        An array of `kernel_shape`, the same kind as `x`.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: a value or a shape is not legal.
     """
     asked = kernel_shape, strides, padding, dilation, groups, data_format
     key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *asked)
@@ -225,8 +270,18 @@ def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: 
     >>> np.array_equal(dense(x, kernel), conv(x, dense_to_conv(kernel)))
     True
 
-    `x`: (..., C_in). `kernel`: (C_in, C_out). `bias`: (C_out,). Returns (..., C_out).
-    Raises `TypeError` and `ValueError` as `conv_transpose` does.
+    Args:
+        x: (..., C_in).
+        kernel: (C_in, C_out).
+        bias: (C_out,).
+        activation: as in `conv_transpose`.
+
+    Returns:
+        (..., C_out), the same kind of array.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: a value or a shape is not legal.
     """
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     same_kind(arrays.dtype_name("kernel", kernel), "kernel", x=x, bias=bias)
@@ -252,7 +307,14 @@ def relu(x: Array, /) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
 
-    `x`: any shape, any real dtype. Raises `TypeError` for complex numbers and for what is no array.
+    Args:
+        x: any shape, any real dtype.
+
+    Returns:
+        An array of this shape, the same kind.
+
+    Raises:
+        TypeError: `x` is no array, or its numbers are complex.
     """
     _ = arrays.dtype_name("x", x)
     data = arrays.to_numpy("x", x)
@@ -269,7 +331,14 @@ def flatten(x: Array, /) -> Array:
     >>> flatten(np.ones((2, 4, 4, 3))).shape
     (2, 48)
 
-    Raises `ValueError` for an array without axes.
+    Args:
+        x: (N, ...).
+
+    Returns:
+        (N, everything else), the same kind of array.
+
+    Raises:
+        ValueError: `x` has no axes.
     """
     _ = arrays.dtype_name("x", x)
     data = arrays.to_numpy("x", x)
@@ -292,10 +361,18 @@ def dense_to_conv(
     >>> np.allclose(over_map[:, 0, 0], dense(flatten(x), kernel))
     True
 
-    `kernel`: (C_in, C_out); PyTorch's Linear.weight is its transpose. `spatial`: the flattened map's
-    size, 1 to 3 axes; None for 1x1. Returns (*spatial, C, C_out), where C_in = C * product(spatial),
-    or (C_out, C, *spatial) for channels_first, whose flatten order puts the channels first.
-    Raises `ValueError` where C_in is not divisible by the map's cells.
+    Args:
+        kernel: (C_in, C_out); PyTorch's Linear.weight is its transpose.
+        spatial: the flattened map's size, 1 to 3 axes; None for 1x1.
+        data_format: "channels_last" or "channels_first".
+
+    Returns:
+        (*spatial, C, C_out), where C_in = C * product(spatial), or (C_out, C, *spatial) for
+        channels_first, whose flatten order puts the channels first; the same kind of array.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: C_in is not divisible by the map's cells.
     """
     layout = check_data_format(data_format)
     _ = arrays.dtype_name("kernel", kernel)

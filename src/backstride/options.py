@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from backstride.activations import check_activation
 from backstride.checks import check_data, kernel_channels, spatial_of
-from backstride.geometry import KernelSteps, kernel_steps
 from backstride.implementation import Layer
-from backstride.integers import Padding, Size
+from backstride.integers import KernelSteps, Padding, Size, kernel_steps
 from backstride.layout import AnyDtype, DataFormat, check_data_format
 
 

@@ -21,7 +21,7 @@ from backstride.checks import (
     spatial_of,
 )
 from backstride.engine import select
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, geometry_of
 from backstride.implementation import Call, Prediction, storage_of
 from backstride.integers import Padding, Size, as_sizes
 from backstride.layout import DataFormat
@@ -138,7 +138,7 @@ class Plan:
         call = self._calls.get(sizes)
         if call is None:
             fitted = self._fitted
-            call = Call(fitted.steps.geometry(sizes), fitted.groups, fitted.data_format)
+            call = Call(geometry_of(fitted.steps, sizes), fitted.groups, fitted.data_format)
             _remember(self._calls, sizes, call)
         return call
 
@@ -214,14 +214,34 @@ def plan(
     >>> up(np.ones((1, 3, 5, 1))).shape
     (1, 6, 10, 1)
 
-    The kernel is copied: later changes to it do not reach the plan. Parameters, errors and the
-    result are those of `conv_transpose`. `plan.algorithm` says how it is computed; `algorithm` forces one by name,
-    `winograd=False` keeps to sums of the products themselves, whose rounding errors are relative to what an output
-    reads; those of Winograd's tiles are relative to the largest numbers nearby (docs/engine.md has both bounds):
+    The kernel is copied: later changes to it do not reach the plan. `plan.algorithm` says how it is computed:
 
     >>> kernel = np.ones((4, 4, 64, 64), np.float32)
     >>> plan(kernel, strides=2, algorithm="phases").algorithm
     'phases'
+
+    Args:
+        kernel: as in `conv_transpose`, like everything else but the last two.
+        bias: (C_big,).
+        strides: as in `geometry`, like the next four.
+        padding: of the convolution that this transposes.
+        output_padding: cells added at the end.
+        output_shape: the wanted spatial size.
+        dilation: the distance of neighbouring taps.
+        groups: divides C_small.
+        data_format: "channels_last" or "channels_first".
+        activation: by name.
+        algorithm: forces one by name.
+        winograd: False keeps to sums of the products themselves, whose rounding errors are relative to
+            what an output reads; those of Winograd's tiles are relative to the largest numbers nearby
+            (docs/engine.md has both bounds).
+
+    Returns:
+        A `Plan`, to be called with `x`.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: a value or a shape is not legal, or there is no such algorithm for this kernel.
     """
     options = CallOptions(
         strides=strides,

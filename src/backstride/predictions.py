@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backstride import extension
-from backstride.implementation import Call, Packed, Prediction
+from backstride.extension import built
+from backstride.implementation import Call, Packed, Prediction, three
 from backstride.machine import machine
 
-_native = extension.load()
 CALL = 0.003  # milliseconds of a call that computes nothing
 
 
@@ -34,8 +33,7 @@ class Rates(NamedTuple):
 
 def nominal_rates(target: str) -> Rates:
     """What processors of an instruction set have in common: choices follow from these, and never from a measurement."""
-    assert _native is not None
-    return Rates(*_native.nominal_rates(target), hertz=3e9)
+    return Rates(*built().nominal_rates(target), hertz=3e9)
 
 
 def measured_rates(target: str) -> Rates:
@@ -60,10 +58,9 @@ def predictions(
     packed: Packed, shape: tuple[int, ...], call: Call, *, target: str, rates: Rates, threads: int
 ) -> Iterator[Prediction]:
     """Each algorithm that may run, in the order of `algorithms`."""
-    assert _native is not None
     where, groups, channel = call.geometry, call.groups, 1 if call.data_format == "channels_first" else -1
-    channels, outputs, sizes = shape[channel], packed.outputs, (_three(where.input), _three(call.output))
-    steps = _three(where.kernel), _three(where.strides), _three(where.dilation), call.before
+    channels, outputs, sizes = shape[channel], packed.outputs, (three(where.input, 1), three(call.output, 1))
+    steps = three(where.kernel, 1), three(where.strides, 1), three(where.dilation, 1), call.before
     problem = shape[0], groups, channels // groups, outputs // groups, *sizes, *steps
     number = 8 if packed.dtype == "float64" else 4
     data = number * shape[0] * (channels * math.prod(where.input) + outputs * math.prod(call.output))
@@ -75,7 +72,7 @@ def predictions(
         "tile transforms",
         f"input and result from {_level(data, rates)}",
     )
-    for algorithm, cycles in _native.predictions(*problem, target, number == 8, packed.forced, rates[:8]):
+    for algorithm, cycles in built().predictions(*problem, target, number == 8, packed.forced, rates[:8]):
         scale = 1e3 / rates.hertz / threads
         parts = {word: scale * value for word, value in zip(words, cycles, strict=True)}
         parts["fixed costs"] += CALL
@@ -85,7 +82,3 @@ def predictions(
 
 def _level(size: int, rates: Rates) -> str:
     return "L2" if size < rates.second_size / 2 else "L3" if size < rates.third_size else "memory"
-
-
-def _three(values: tuple[int, ...]) -> tuple[int, ...]:
-    return (1,) * (3 - len(values)) + values

@@ -18,7 +18,7 @@ import numpy as np
 from backstride.arrays import ForeignArray
 from backstride.checks import spatial_of
 from backstride.engine import VARIABLE, forced
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, convolution_of
 from backstride.implementation import Call, Implementation
 from backstride.layout import AnyArray
 from backstride.native import same_bytes
@@ -124,7 +124,7 @@ def fit(
     fit_and_adjoint = _fitted.get(key) if _plain(key) else None
     if fit_and_adjoint is None:
         fitted = options.fit(name, shape, dtype, x_shape=x.shape)
-        fit_and_adjoint = fitted, fitted.steps.convolution(spatial_of(x.shape, fitted.data_format)).adjoint
+        fit_and_adjoint = fitted, convolution_of(fitted.steps, spatial_of(x.shape, fitted.data_format)).adjoint
         if _plain(key):
             _fitted.keep(key, fit_and_adjoint)
     return fit_and_adjoint

@@ -93,13 +93,25 @@ def sizes(
     >>> print(sizes(46, 368, kernel=16, padding=4)[0])
     kernel=16, strides=8, padding=4
 
-    `input`, `output`: an integer or one per axis; one of the two may be None for "any". `kernel`,
-    `strides`, `padding` (a rule or an integer), `dilation`: the same on every axis; what is None is
-    searched: kernels up to twice the stride and at least 7, integer paddings up to half of the
-    effective kernel (all of it for stride 1), and every stride that can work (1 to 4 where one of the
-    sizes is open). Calls that need neither `output_padding` nor `output_shape` come first, then even
-    coverage, then kernels that leave no holes, then smaller ones. Raises `ValueError` where both
-    sizes are None, or where more than 200,000 calls would have to be tried.
+    What is None is searched. Calls that need neither `output_padding` nor `output_shape` come first,
+    then even coverage, then kernels that leave no holes, then smaller ones.
+
+    Args:
+        input: an integer or one per axis; None for "any", but not for both sizes.
+        output: the same.
+        kernel: the same on every axis; searched up to twice the stride, and at least up to 7.
+        strides: the same on every axis; searched: every stride that can work, or 1 to 4 where one of
+            the sizes is open.
+        padding: a rule or an integer; integers are searched up to half of the effective kernel, and
+            all of it for stride 1.
+        dilation: the same on every axis.
+
+    Returns:
+        A `LegalCall` for each.
+
+    Raises:
+        TypeError: something is not an integer.
+        ValueError: both sizes are None, or more than 200,000 calls would have to be tried.
     """
     if input is None and output is None:
         message = "`input` and `output` are both None; give at least one of them"
