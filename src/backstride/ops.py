@@ -93,7 +93,7 @@ def conv_transpose(
         ValueError: a value or a shape is not legal.
     """
     options = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
-    key = (bool(winograd), *options)
+    key = (int(bool(winograd)), *options)  # plain: not True, which could be an option in place of 1
     plan = recent.find(kernel, bias, key) if type(x) is np.ndarray else None
     if plan is not None:
         return plan(x)
