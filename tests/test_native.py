@@ -237,10 +237,11 @@ def stubbed(text: str) -> Members:
 def bound(module: Any) -> Members:
     """What the module has."""
     members: Members = {}
-    for name, value in vars(module).items():
+    for name in dir(module):
+        value = getattr(module, name)
         if isinstance(value, type):
-            own = [entry for entry in vars(value) if entry == "__init__" or entry[:2] != "__"]
-            members |= {f"{name}.{entry}": parameters(getattr(value, entry)) for entry in own}
+            own = {f"{name}.{entry}": parameters(getattr(value, entry)) for entry in vars(value)}
+            members |= {entry: found for entry, found in own.items() if found or "__" not in entry}
         elif name[:2] != "__":
             members[name] = parameters(value)
     return members

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from backstride.precision import widened
 
 VARIABLE = "BACKSTRIDE_IMPLEMENTATION"
 # What `os.environ` reads, by itself ten times as fast.
-_environment: Mapping[object, object] = getattr(os.environ, "_data", os.environ)
+_environment = cast("Mapping[object, object]", getattr(os.environ, "_data", os.environ))
 _key = VARIABLE if _environment is os.environ else os.environ.encodekey(VARIABLE)
 
 

@@ -8,7 +8,7 @@ NOT_BUILT = "this installation is pure Python; the compiled part was not built"
 def load():
     """The module, which `_native.pyi` describes; None in a pure Python installation."""
     try:
-        from backstride import _native  # noqa: PLC0415  it need not be there
+        from backstride import _native  # noqa: PLC0415  # pyright: ignore[reportMissingModuleSource]
     except ImportError:
         return None
     return _native

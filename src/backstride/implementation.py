@@ -98,7 +98,8 @@ class Prediction:
     parts: dict[str, float]
 
 
-class AxisConvolution(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisConvolution:
     """A convolution of stride 1 by tiles of four outputs along the first axis: `native/axis_tiles.h`.
 
     Arrays are (batch, cells, channels), or (batch, channels, cells) where channels stand `first`; cells are those
@@ -119,7 +120,7 @@ class AxisConvolution(NamedTuple):
     before: int
     """Zeros before the first cell of the axis."""
     count: int
-    """Outputs along the axis."""
+    """Cells of the result along the axis."""
     dilation: int
     taps: int
     plane: Sequence[int]

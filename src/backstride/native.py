@@ -38,7 +38,7 @@ from backstride.layout import (
 from backstride.predictions import measured_rates, predictions
 
 if TYPE_CHECKING:
-    from backstride._native import Weights32, Weights64
+    from backstride._native import Weights32, Weights64  # pyright: ignore[reportMissingModuleSource]  compiled
 
 _native = extension.load()
 Weights: TypeAlias = "Weights32 | Weights64"
@@ -188,7 +188,25 @@ class Compiled(Implementation):
         return bits
 
     def axis_convolution(self, packed: Weights32, call: AxisConvolution) -> bool:
-        return built().axis_convolution(packed, *call, self.name)
+        return built().axis_convolution(
+            packed,
+            source=call.source,
+            source_first=call.source_first,
+            target=call.target,
+            target_first=call.target_first,
+            offset=call.offset,
+            input=call.input,
+            output=call.output,
+            before=call.before,
+            count=call.count,
+            dilation=call.dilation,
+            taps=call.taps,
+            plane=call.plane,
+            target_plane=call.target_plane,
+            crop=call.crop,
+            strip=call.strip,
+            name=self.name,
+        )
 
     def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
         return kernel_last(kernel, "channels_first", self.name)

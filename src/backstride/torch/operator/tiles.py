@@ -179,7 +179,7 @@ def _offset(plan: Plan, weight: Tensor, bias: Tensor | None) -> AnyArray:
 
 
 def _empty(shape: tuple[int, int, int]) -> Tensor:
-    return from_numpy(native._empty(shape[0], shape[1:2], shape[2], np.dtype(np.float32), "channels_last"))
+    return from_numpy(native.recycled(shape))
 
 
 def _powers(points: Sequence[Fraction | int], size: int) -> list[list[Fraction]]:
