@@ -219,7 +219,7 @@ def test_a_lazy_module_becomes_an_accelerated_one() -> None:
     layer = bt.accelerate(nn.LazyConvTranspose2d(3, 3)).model
     assert layer(x()).shape == (2, 3, 7, 8)
     assert type(layer).__name__ == "ConvTranspose2d"
-    assert isinstance(layer, swapping.Layer)
+    assert isinstance(layer, swapping.TransposedLayer)
     assert type(bt.restore(layer)) is nn.ConvTranspose2d
 
 

@@ -1,4 +1,4 @@
-"""Faces as products with the weight as it lies: equal to PyTorch's own, in every format, and for NaN and infinity."""
+"""Operators as products with the weight as it lies: equal to PyTorch's, in every format, for NaN and infinity, too."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_is_not_finite_stays_where_it_belongs() -> None:
     weight = torch.ones(256, 64, 4, 4)
     weight[3, 5, 0, 0] = torch.inf
     y = torch.ones(1, 64, 8, 8)
-    assert columns.pays("x", y, weight, integers)
+    assert columns.is_preferred("x", y, weight, integers)
     assert columns.conv(y, weight, integers) is None
     assert torch.equal(kernels.conv(y, weight, integers), fallback.conv(y, weight, integers))
     x = torch.ones(1, 256, 4, 4)
@@ -78,8 +78,8 @@ def test_what_is_not_finite_stays_where_it_belongs() -> None:
 
 def test_sums_of_several_taps_are_not_rounded_one_by_one() -> None:
     x, weight = torch.ones(1, 256, 4, 4, dtype=torch.bfloat16), torch.ones(256, 64, 4, 4, dtype=torch.bfloat16)
-    assert not columns.takes("y", x, weight, Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
-    assert columns.takes("y", x.float(), weight.float(), Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
+    assert not columns.supports("y", x, weight, Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
+    assert columns.supports("y", x.float(), weight.float(), Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
 
 
 @pytest.mark.parametrize("fastest", ["engine", "stock", "columns"])
@@ -105,10 +105,10 @@ def test_each_face_goes_the_way_that_was_the_fastest(fastest: str, monkeypatch: 
 
     assert way() == "columns"
     assert not asked
-    with ways.Faces(measured=True):
+    with ways.MeasuredWays(measured=True):
         assert way() == "columns"
         assert not asked
-        with ways.Faces(measured=True, trying=True):
+        with ways.MeasuredWays(measured=True, trying=True):
             assert way() == fastest
             assert len(asked) == 3
         assert way() == fastest
@@ -118,7 +118,7 @@ def test_each_face_goes_the_way_that_was_the_fastest(fastest: str, monkeypatch: 
             assert way() == "columns"
         finally:
             torch.use_deterministic_algorithms(False)
-        with ways.Faces(measured=False):
+        with ways.MeasuredWays(measured=False):
             assert way() == "columns"
     assert way() == "columns"
 

@@ -135,7 +135,7 @@ def test_on_request_only_transposed_convolutions_are_swapped() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any, dtype: Any) -> None:
-    if not onednn.takes(dtype):
+    if not onednn.supports(dtype):
         pytest.skip("oneDNN has no bfloat16 on this processor")
     layer = nn.Conv2d(256, 128, 4, 2, 1).to(dtype)
     stock = copy.deepcopy(layer)
@@ -164,7 +164,7 @@ def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [torch.randn(256)[::2], torch.randn(1).expand(128), torch.randn(128, 3)[:, 1]])
 def test_a_bias_behind_a_large_weight_may_lie_in_memory_as_it_will(bias: Any, dtype: Any) -> None:
-    if not onednn.takes(dtype):
+    if not onednn.supports(dtype):
         pytest.skip("oneDNN has no bfloat16 on this processor")
     layer = nn.Conv2d(256, 128, 4, 2, 1).to(dtype)
     layer.bias = nn.Parameter(bias.to(dtype))

@@ -223,9 +223,9 @@ def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         expected = bt.conv_transpose2d(x, weight, bias.contiguous())
         torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)
-    data, turned = torch.randn(2, 6, 7, 8).to(dtype), torch.randn(4, 6, 3, 3).to(dtype)
-    found = torch.ops.backstride.conv(data, turned, [1, 1], [0] * 4, [1, 1], 1, bias[:4])
-    expected = torch.ops.backstride.conv(data, turned, [1, 1], [0] * 4, [1, 1], 1, bias[:4].contiguous())
+    data, kernel = torch.randn(2, 6, 7, 8).to(dtype), torch.randn(4, 6, 3, 3).to(dtype)
+    found = torch.ops.backstride.conv(data, kernel, [1, 1], [0] * 4, [1, 1], 1, bias[:4])
+    expected = torch.ops.backstride.conv(data, kernel, [1, 1], [0] * 4, [1, 1], 1, bias[:4].contiguous())
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 

@@ -39,7 +39,7 @@ def normed(layer: Any, size: tuple[int, ...], *after: Any) -> Callable[[], tuple
 MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "transposed": normed(nn.ConvTranspose2d(8, 6, 4, 2, 1), (1, 8, 5, 5), nn.ReLU()),
     "groups": normed(nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2, bias=False), (2, 8, 5, 5)),
-    "turned": normed(nn.Conv2d(24, 24, 3, padding=1), (1, 24, 9, 8), nn.SiLU()),
+    "flipped": normed(nn.Conv2d(24, 24, 3, padding=1), (1, 24, 9, 8), nn.SiLU()),
     "reflected": normed(nn.Conv2d(24, 24, 3, padding=1, padding_mode="reflect"), (1, 24, 9, 8)),
     "same": normed(nn.Conv2d(24, 32, (3, 3), padding="same", bias=False), (1, 24, 7, 7), nn.LeakyReLU(0.1)),
     "tiles": normed(nn.Conv1d(128, 128, 7, padding=3), (1, 128, 300), nn.ReLU()),
@@ -54,9 +54,9 @@ MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
 KINDS = {
     "transposed": "transposed",
     "groups": "transposed",
-    "turned": "turned",
-    "reflected": "turned",
-    "same": "turned",
+    "flipped": "flipped",
+    "reflected": "flipped",
+    "same": "flipped",
     "tiles": "tiles",
     "dilated tiles": "tiles",
     "tiles of three axes": "tiles",
@@ -114,7 +114,7 @@ def test_a_layer_and_what_follows_it(name: str, last: bool) -> None:
 
 @compiled_kernels
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "swap_tensors"])  # refused: guards refer to both
-@pytest.mark.parametrize("kind", ["transposed", "turned", "tiles", "ordered"])
+@pytest.mark.parametrize("kind", ["transposed", "flipped", "tiles", "ordered"])
 def test_every_change_of_a_weight_is_noticed(kind: str, name: str) -> None:
     model, x = MODELS[kind]()
     ours = compiled(model)
@@ -130,7 +130,7 @@ def test_every_change_of_a_weight_is_noticed(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
-@pytest.mark.parametrize("kind", ["transposed", "turned"])
+@pytest.mark.parametrize("kind", ["transposed", "flipped"])
 def test_every_change_of_a_norm_is_noticed(kind: str, name: str) -> None:
     model, x = MODELS[kind]()
     ours = compiled(model)
@@ -178,7 +178,7 @@ def test_layers_of_one_axis_pass_rows_of_channels() -> None:
 @compiled_kernels
 def test_a_dynamic_graph_is_compiled_once_for_all_sizes() -> None:
     kinds: list[str] = []
-    model = nn.Sequential(*(MODELS["turned"]()[0]), nn.Conv2d(24, 24, 3)).eval()
+    model = nn.Sequential(*(MODELS["flipped"]()[0]), nn.Conv2d(24, 24, 3)).eval()
     stock = copy.deepcopy(model)
     ours = compiled(model, kinds, dynamic=True)
     with torch.no_grad():
@@ -187,12 +187,12 @@ def test_a_dynamic_graph_is_compiled_once_for_all_sizes() -> None:
             close(ours(x), stock(x))
             seen = kinds.copy()
             kinds.clear()
-            assert set(seen) <= {"turned"}
+            assert set(seen) <= {"flipped"}
             assert bool(seen) == (size[0] == 2)
 
 
 def test_a_graph_with_gradients_has_none() -> None:
-    model, x = MODELS["turned"]()
+    model, x = MODELS["flipped"]()
     kinds: list[str] = []
     stock = copy.deepcopy(model)
     compiled(model, kinds)(x).sum().backward()
@@ -202,7 +202,7 @@ def test_a_graph_with_gradients_has_none() -> None:
 
 
 def test_a_norm_in_training_stays() -> None:
-    model, x = MODELS["turned"]()
+    model, x = MODELS["flipped"]()
     stock = copy.deepcopy(model.train())
     with torch.no_grad():
         close(compiled(model)(x), stock(x))
@@ -216,12 +216,12 @@ def arguments(kind: str) -> tuple[Any, ...]:
     return *tensors, 1e-5, kind, [1, 1], [1, 1, 1, 1], [1, 1], 1, "relu"
 
 
-@pytest.mark.parametrize("kind", ["transposed", "turned", "ordered", "stock"])
+@pytest.mark.parametrize("kind", ["transposed", "flipped", "ordered", "stock"])
 def test_opcheck(kind: str) -> None:
     _ = torch.library.opcheck(graphs.OPERATOR, arguments(kind), test_utils=TESTS)
 
 
-@pytest.mark.parametrize("kind", ["transposed", "turned"])
+@pytest.mark.parametrize("kind", ["transposed", "flipped"])
 def test_whoever_transforms_it_gets_what_it_stands_for(kind: str) -> None:
     x, *rest = arguments(kind)
     tangent = torch.randn_like(x)

@@ -200,12 +200,12 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
     for has_tiles, has_matrices in ((True, False), (True, True), (False, False)):
         monkeypatch.setattr(choice, "HAS_TILES", has_tiles)
         monkeypatch.setattr(choice, "HAS_MATRICES", has_matrices)
-        assert choice.bfloat16_pays(maps, *large, False) != (has_tiles and not has_matrices)
-        assert not choice.bfloat16_pays(maps, *single, True)
-        assert choice.bfloat16_pays(x, weight, integers, False) != has_tiles
-        assert choice.bfloat16_pays(*few, integers, False)
-        assert choice.bfloat16_pays(x, *depthwise, False)
-    assert not choice.bfloat16_pays(cl, weight, integers, True)
+        assert choice.packed_bfloat16_is_faster(maps, *large, False) != (has_tiles and not has_matrices)
+        assert not choice.packed_bfloat16_is_faster(maps, *single, True)
+        assert choice.packed_bfloat16_is_faster(x, weight, integers, False) != has_tiles
+        assert choice.packed_bfloat16_is_faster(*few, integers, False)
+        assert choice.packed_bfloat16_is_faster(x, *depthwise, False)
+    assert not choice.packed_bfloat16_is_faster(cl, weight, integers, True)
     with torch.no_grad():
         expected = functional.conv_transpose2d(cl, weight, None, 2)
         found = bt.conv_transpose2d(cl, weight, None, 2)
@@ -216,7 +216,7 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each weight that oneDNN puts in order, where the rule prefers it."""
-    if onednn.REORDER_TRANSPOSED is None or not onednn.takes(torch.bfloat16):
+    if onednn.REORDER_TRANSPOSED is None or not onednn.supports(torch.bfloat16):
         pytest.skip("oneDNN has no bfloat16 here")
     found: list[int] = []
     order: Any = onednn.REORDER_TRANSPOSED
@@ -231,7 +231,7 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         _ = arguments
         return False
 
-    monkeypatch.setattr(kernels, "bfloat16_pays", never)
+    monkeypatch.setattr(kernels, "packed_bfloat16_is_faster", never)
     return found
 
 

@@ -95,7 +95,7 @@ def test_another_kind_of_call_is_timed_for_itself(said: dict[str, Any]) -> None:
     _ = call(ours, 3)
     said["times"], other = CLEARLY, torch.randn(1, 8, 20, 20)
     found = call(ours, 2, other)
-    assert isinstance(ours.last, swapping.Layer)
+    assert isinstance(ours.last, swapping.TransposedLayer)
     for one in found:
         torch.testing.assert_close(one, plain(other), rtol=1e-4, atol=1e-5)
     _ = call(ours, 1)
@@ -112,7 +112,7 @@ def test_a_model_takes_turns(seconds: float, said: dict[str, Any], clock: list[f
     ours, plain = accelerated(Net())
 
     def tick(*_: Any) -> None:
-        engaged = isinstance(ours.last, swapping.Layer)
+        engaged = isinstance(ours.last, swapping.TransposedLayer)
         turns.append(engaged)
         clock[0] += 1e-3 * (seconds if engaged else 1.0)
 
@@ -131,7 +131,7 @@ def test_turns_end_when_it_is_clear(seconds: float, said: dict[str, Any], clock:
     ours, plain = accelerated(Net())
 
     def tick(*_: Any) -> None:
-        clock[0] += 1e-3 * (seconds if isinstance(ours.last, swapping.Layer) else 1.0)
+        clock[0] += 1e-3 * (seconds if isinstance(ours.last, swapping.TransposedLayer) else 1.0)
 
     ours.deep.register_forward_hook(tick)
     calls = whole.calls_of(ours)
@@ -141,7 +141,7 @@ def test_turns_end_when_it_is_clear(seconds: float, said: dict[str, Any], clock:
         needed += 1
     assert needed == 1 + (4 if seconds in (0.1, 0.75) else 8)
     _ = call(ours, 1)
-    assert isinstance(ours.last, swapping.Layer) == (seconds < 0.9)
+    assert isinstance(ours.last, swapping.TransposedLayer) == (seconds < 0.9)
     assert seconds < 0.9 or classes(ours) == classes(plain)
 
 

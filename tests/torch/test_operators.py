@@ -36,7 +36,7 @@ def biased_conv(y: Any, weight: Any, bias: Any) -> Any:
     return OPERATORS.conv(y, weight, *INTEGERS, bias)
 
 
-def faces(dtype: Any = torch.float64) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+def operators(dtype: Any = torch.float64) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """Each operator with tensors that meet: 4 channels of 3 cells and 2 of 9, kernel 2."""
     x, weight, bias, y = (tensor(*shape, dtype=dtype) for shape in ((2, 4, 3), (4, 1, 2), (2,), (2, 2, 9)))
     return {
@@ -56,7 +56,7 @@ def fresh_compiler() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["conv_transpose", "conv", "conv_kernel_gradient"])
 def test_opcheck(name: str) -> None:
-    _, tensors = faces()[name]
+    _, tensors = operators()[name]
     if name == "conv":
         biased = (*tensors, *INTEGERS, tensor(4))
         _ = torch.library.opcheck(OPERATORS.conv.default, biased, test_utils=TESTS)
@@ -71,7 +71,7 @@ def test_opcheck(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("name", ["conv_transpose", "conv", "biased conv", "conv_kernel_gradient"])
 def test_derivatives_of_every_order_and_direction(name: str, dtype: Any) -> None:
-    call, tensors = faces(dtype)[name]
+    call, tensors = operators(dtype)[name]
     words = {"check_batched_grad": not dtype.is_complex, "fast_mode": dtype.is_complex}
     assert torch.autograd.gradcheck(
         call, tensors, check_forward_ad=True, check_batched_forward_grad=not dtype.is_complex, **words

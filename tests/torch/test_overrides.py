@@ -87,7 +87,7 @@ class Calls(nn.Module):
 MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "transposed": (lambda: nn.ConvTranspose2d(8, 6, 3, 2), (1, 8, 5, 5)),
     "transposed, one axis": (lambda: nn.ConvTranspose1d(8, 6, 3, 2), (1, 8, 9)),
-    "turned": (lambda: nn.Conv2d(24, 24, 3), (1, 24, 9, 9)),
+    "flipped": (lambda: nn.Conv2d(24, 24, 3), (1, 24, 9, 9)),
     "tiles": (lambda: nn.Conv1d(128, 128, 7), (1, 128, 300)),
     "tiles of three axes": (lambda: nn.Conv3d(40, 40, 3), (1, 40, 8, 6, 6)),
     "ordered": (lambda: nn.Conv2d(128, 128, 4, 2, 1), (1, 128, 7, 8)),
@@ -119,7 +119,7 @@ def test_a_subclass_keeps_its_class_and_what_it_knows(name: str, grad: bool, dty
     torch.testing.assert_close(found.as_subclass(torch.Tensor), expected.as_subclass(torch.Tensor), **tolerance)
 
 
-@pytest.mark.parametrize("name", ["transposed", "turned", "tiles", "ordered", "stock"])
+@pytest.mark.parametrize("name", ["transposed", "flipped", "tiles", "ordered", "stock"])
 def test_a_subclass_that_knows_pytorchs_functions_alone_meets_them(name: str) -> None:
     ours, stock, x = pair(name)
     with torch.no_grad():
@@ -153,7 +153,7 @@ def test_functions_and_modules_of_ours_show_themselves() -> None:
     assert (type(found), found.meta) == (Meta, "here")
 
 
-@pytest.mark.parametrize("name", ["chain", "chain of convolutions", "turned"])
+@pytest.mark.parametrize("name", ["chain", "chain of convolutions", "flipped"])
 def test_a_default_device_hides_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.device` as a context is a mode, too, but has no say in layers."""
     ours, stock, x = pair(name)

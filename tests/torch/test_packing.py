@@ -143,7 +143,7 @@ def _swapping() -> Iterator[None]:
         (nn.Conv2d(512, 512, 3), nn.BatchNorm2d(512), (1, 512, 5, 5)),
         (nn.Conv1d(128, 128, 7), nn.BatchNorm1d(128), (1, 128, 99)),
     ],
-    ids=["transposed", "turned", "ordered", "tiles"],
+    ids=["transposed", "flipped", "ordered", "tiles"],
 )
 def test_parameters_may_be_swapped(layer: Any, norm: Any, size: tuple[int, ...], trust: bool) -> None:
     stock = nn.Sequential(copy.deepcopy(layer), copy.deepcopy(norm), nn.ReLU(), copy.deepcopy(layer)).eval()

@@ -24,7 +24,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "no bias": (lambda: nn.ConvTranspose2d(8, 4, 2, 2, bias=False), (1, 8, 9, 7)),
     "3-D": (lambda: nn.ConvTranspose3d(3, 2, 2, 2), (1, 3, 4, 5, 6)),
     "normed": (lambda: norm(nn.ConvTranspose1d(8, 8, 4, 2)), (1, 8, 20)),
-    "turned": (lambda: nn.Conv2d(32, 32, 3, padding=1), (1, 32, 12, 12)),
+    "flipped": (lambda: nn.Conv2d(32, 32, 3, padding=1), (1, 32, 12, 12)),
 }
 
 
@@ -166,7 +166,7 @@ def test_who_watches_sees_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_held() -> None:
     ours, plain, x = built("2-D")
-    assert kernels._asking.runs is None
+    assert kernels._recording.runs is None
     bt.forget()
     close(ours, plain, x)
     assert ready.READY not in vars(copy.deepcopy(ours))

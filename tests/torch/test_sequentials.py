@@ -23,7 +23,7 @@ def transposed() -> Any:
     return nn.ConvTranspose2d(24, 24, 3, 2, groups=2)
 
 
-def turned() -> Any:
+def flipped() -> Any:
     return nn.Conv2d(24, 24, 3, padding=1)
 
 
@@ -36,14 +36,14 @@ def chain(layer: Any, activation: Any = None) -> Any:
     return nn.Sequential(layer, norm, activation or nn.ReLU(inplace=True)).eval()
 
 
-LAYERS = {"transposed": transposed, "turned": turned}
+LAYERS = {"transposed": transposed, "flipped": flipped}
 
 
 @pytest.fixture(name="calls")
 def activations_of_layers(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The activation that each call of a layer took in."""
     found: list[str | None] = []
-    for kind in (modules.OnEngine, convolutions.Convolution):
+    for kind in (modules.OnEngine, convolutions.EngineConvolution):
 
         def spy(self: Any, input: Any, weight: Any, bias: Any, activation: Any, *rest: Any, **words: Any) -> Any:
             run: Any = words.pop("run")
@@ -329,10 +329,10 @@ def test_a_subclass_with_a_forward_of_its_own_keeps_it() -> None:
     [
         ("forward, 0", "transposed"),
         ("forward, 1", "transposed"),
-        ("forward, 2", "turned"),
-        ("__call__, 1", "turned"),
+        ("forward, 2", "flipped"),
+        ("__call__, 1", "flipped"),
         ("_output_padding", "transposed"),
-        ("_conv_forward", "turned"),
+        ("_conv_forward", "flipped"),
     ],
 )
 def test_a_compiled_model_sees_it_as_pytorchs_own_does(name: str, layer: str) -> None:

@@ -162,6 +162,6 @@ def test_layers_of_the_rule_take_tiles(layer: Any, size: tuple[int, ...], monkey
         expected = stock(x)
         close(layer(x), expected)
         assert torch.equal(layer(x[:, :, :1]), stock(x[:, :, :1]))  # too few cells
-        monkeypatch.setattr(tiles, "changes", always)
+        monkeypatch.setattr(tiles, "note_change", always)
         bt.forget()
         assert torch.equal(layer(x), expected)

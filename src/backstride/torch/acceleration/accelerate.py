@@ -13,31 +13,31 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
 
-from backstride.torch.acceleration.convolutions import in_tiles, pays, stays
+from backstride.torch.acceleration.convolutions import in_tiles, is_candidate, is_faster
 from backstride.torch.acceleration.discovery import calls_functions
 from backstride.torch.acceleration.prepacked import has_large_weight
 from backstride.torch.acceleration.report import Report, Row
-from backstride.torch.acceleration.settling import Evaluation, settle, settled_rows
+from backstride.torch.acceleration.settling import EvaluationMode, settle, settled_rows
 from backstride.torch.acceleration.swapping import (
     Chain,
     Large,
-    Layer,
     Learner,
     Ordinary,
     Routed,
     Stock,
     Swapped,
+    TransposedLayer,
     is_chain,
     is_transposed,
     own_forward,
     swap,
     unswap,
 )
-from backstride.torch.acceleration.training import Trained, trains
+from backstride.torch.acceleration.training import Trained, is_faster_in_training
 from backstride.torch.acceleration.whole import lead, unlead
 from backstride.torch.layers.measured import MEASURED
 from backstride.torch.layers.modules import TransposedModule
-from backstride.torch.operator.kernels import DTYPES, takes
+from backstride.torch.operator.kernels import DTYPES, engine_supports
 from backstride.torch.operator.operators import is_plain
 from backstride.torch.operator.packing import HALF, keep_private, make_public
 
@@ -174,14 +174,14 @@ def _set_words(model: nn.Module, *, winograd: bool, measure: bool) -> None:
 def _trust(model: nn.Module) -> None:
     """Say that nobody writes to the model's tensors behind PyTorch's back."""
     for tensor in _tensors(model):
-        if not nn.parameter.is_lazy(tensor) and takes(tensor) and is_plain(tensor):
+        if not nn.parameter.is_lazy(tensor) and engine_supports(tensor) and is_plain(tensor):
             _ = keep_private(tensor)
 
 
 def _keep_stock(model: nn.Module) -> None:
     """Mark the convolutions that stay PyTorch's; the report does not name them, as nothing changes in their calls."""
     for module in model.modules():
-        if stays(module):
+        if is_candidate(module):
             swap(module, Stock)
 
 
@@ -214,28 +214,28 @@ def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd
 def _mixin(module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> tuple[type[Swapped], str] | None:
     """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
-        return Layer, ""
+        return TransposedLayer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
     if convolutions and (found := _ordinary(module, inference=convolutions is True, winograd=winograd)):
         return found
-    taken = is_transposed if convolutions is not True else _is_taken
+    taken = is_transposed if convolutions is not True else _can_be_joined
     if is_chain(module) and any(taken(child) for child in module.children()):
         return Chain, "takes batch norm and activation into the layer before them, in inference"
     return None
 
 
-def _is_taken(module: nn.Module) -> bool:
-    return is_transposed(module) or pays(module)
+def _can_be_joined(module: nn.Module) -> bool:
+    return is_transposed(module) or is_faster(module)
 
 
 def _ordinary(module: nn.Module, *, inference: bool, winograd: bool) -> tuple[type[Swapped], str] | None:
     """The same for an ordinary convolution."""
-    learns = trains(module, winograd=winograd)
-    if inference and pays(module, winograd=winograd):
+    learns = is_faster_in_training(module, winograd=winograd)
+    if inference and is_faster(module, winograd=winograd):
         tiled = ", cut into tiles" if in_tiles(module) else ""
         where = "on the engine" if learns else "on the engine, in inference"
-        return Ordinary, f"{where}: stride 1, a transposed convolution turned around{tiled}"
+        return Ordinary, f"{where}: stride 1, as a transposed convolution with the kernel flipped{tiled}"
     if inference and has_large_weight(module):
         learnt = "; on the engine, in training" if learns else ""
         return Large, f"oneDNN's order of its large weight is remembered, in inference{learnt}"
@@ -292,13 +292,13 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
             is_transposed(module)
             or calls_functions(module)
             or is_chain(module)
-            or pays(module)
+            or is_faster(module)
             or has_large_weight(module)
-            or trains(module)
+            or is_faster_in_training(module)
         ):
             listen(name, module)
     try:
-        with Evaluation(model):
+        with EvaluationMode(model):
             _ = model(*arguments)
     finally:
         for handle in handles:
@@ -326,7 +326,7 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     if not calls:
         return dataclasses.replace(row, remark=f"{row.remark}; not met by the example")
     worst, allowed = 0.0, max(_tolerances([output for _, _, output in calls]))
-    with Evaluation(module):
+    with EvaluationMode(module):
         for args, kwargs, output in calls:
             worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
             if isinstance(module, Trained):

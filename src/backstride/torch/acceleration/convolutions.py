@@ -1,8 +1,8 @@
 """Ordinary convolutions that the engine computes faster, in inference: those of stride 1 are transposed ones, too.
 
 `y[o] = sum over j of x[o + j] * w[j]` is the scatter `y[m + j] += x[m] * w[k - 1 - j]` with k - 1 cells
-cropped off each side. So a convolution of stride 1 is a transposed convolution of stride 1 with the kernel turned
-around and the channels exchanged, and gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for
+cropped off each side. So a convolution of stride 1 is a transposed convolution of stride 1 with the kernel
+flipped and the channels exchanged, and gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for
 few output channels. Kernels of one axis and 3x3x3 ones are cut into tiles of four outputs (`tiles.py`). The other
 convolutions stay PyTorch's, which runs them as fast.
 
@@ -23,7 +23,7 @@ from backstride.torch.acceleration.training import Trained, class_of
 from backstride.torch.operator import graphs, kernels, tiles
 from backstride.torch.operator.fallback import activate
 from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
-from backstride.torch.operator.packing import is_new
+from backstride.torch.operator.packing import note_new
 from backstride.torch.operator.shapes import Integers
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -35,23 +35,25 @@ TILED_WORK = {1: 190, 3: 432}  # channels times taps, from which on the tiles' o
 TILED_CELLS = 64
 
 
-def pays(module: nn.Module, *, winograd: bool = True) -> bool:
+def is_faster(module: nn.Module, *, winograd: bool = True) -> bool:
     """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
-    >>> pays(nn.Conv2d(64, 64, 3, padding=1)), pays(nn.Conv2d(64, 3, 7)), pays(nn.Conv2d(64, 64, 3, stride=2))
-    (True, True, False)
-    >>> pays(nn.Conv1d(64, 64, 11, dilation=3)), pays(nn.Conv1d(8, 16, 11)), pays(nn.Conv3d(64, 64, 3))
-    (True, False, True)
-    >>> pays(nn.Conv2d(64, 64, 3), winograd=False), pays(nn.Conv2d(64, 3, 7), winograd=False)
+    >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7), nn.Conv2d(64, 64, 3, stride=2)
+    >>> [is_faster(layer) for layer in layers]
+    [True, True, False]
+    >>> layers = nn.Conv1d(64, 64, 11, dilation=3), nn.Conv1d(8, 16, 11), nn.Conv3d(64, 64, 3)
+    >>> [is_faster(layer) for layer in layers]
+    [True, False, True]
+    >>> is_faster(nn.Conv2d(64, 64, 3), winograd=False), is_faster(nn.Conv2d(64, 3, 7), winograd=False)
     (False, True)
     """
-    return stays(module) and (in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module))))
+    return is_candidate(module) and (in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module))))
 
 
-def stays(module: nn.Module) -> bool:
+def is_candidate(module: nn.Module) -> bool:
     """Whether it is a plain convolution of float32 that nobody has swapped.
 
-    >>> stays(nn.Conv2d(4, 4, 1)), stays(nn.Linear(4, 4))
+    >>> is_candidate(nn.Conv2d(4, 4, 1)), is_candidate(nn.Linear(4, 4))
     (True, False)
     """
     if class_of(module) not in KINDS or "forward" in vars(module):
@@ -82,7 +84,7 @@ def in_tiles(layer: Any) -> bool:
     return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= TILED_WORK[rank]
 
 
-class Convolution(Trained):
+class EngineConvolution(Trained):
     """A convolution on the engine while gradients are off and nothing watches; at other times as it is trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -118,12 +120,16 @@ class Convolution(Trained):
         pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
         axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
         few = tiled and data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS
-        if few or (tiled and tiles.wasted(*axes[0])) or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes):
+        if (
+            few
+            or (tiled and tiles.is_too_short(*axes[0]))
+            or any(i + sum(pair) <= d * (k - 1) for i, k, d, pair in axes)
+        ):
             return None
-        if not is_compiling() and is_new(weight):  # packing it for one call takes longer
+        if not is_compiling() and note_new(weight):  # packing it for one call takes longer
             return None
         if graphs.in_graph(input):
-            kind = ("tile rows" if rows else "tiles") if tiled else "turned"
+            kind = ("tile rows" if rows else "tiles") if tiled else "flipped"
             integers = Integers(self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1)
             # Behind tiles an activation is a pass of its own, which the compiler joins with what follows.
             result = graphs.call(kind, data, weight, bias, integers, None if tiled else activation, norm)
@@ -131,7 +137,7 @@ class Convolution(Trained):
         if tiled:
             result = tiles.convolution(data, weight, bias, pairs, self.dilation[0], rows=rows)
             return None if result is None else activate(result, activation or "")
-        # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
+        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in front.
         crop = tuple(k - 1 - cells for _, k, _, pair in axes for cells in pair)
         return kernels.convolution(data, weight, bias, crop, activation or "")
 

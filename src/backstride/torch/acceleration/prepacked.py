@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from backstride.torch.acceleration.convolutions import is_inference
 from backstride.torch.acceleration.training import Trained, class_of
 from backstride.torch.operator import graphs, onednn
-from backstride.torch.operator.kernels import formed, keeps_channels_last
+from backstride.torch.operator.kernels import in_format, keeps_channels_last
 from backstride.torch.operator.shapes import Integers
 
 LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
@@ -28,7 +28,7 @@ def has_large_weight(module: nn.Module) -> bool:
     if class_of(module) is not nn.Conv2d or "forward" in vars(module) or nn.parameter.is_lazy(layer.weight):
         return False
     plain = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    large: bool = onednn.takes(layer.weight.dtype) and layer.weight.numel() >= LARGE_WEIGHT
+    large: bool = onednn.supports(layer.weight.dtype) and layer.weight.numel() >= LARGE_WEIGHT
     return large and plain and onednn.is_there()
 
 
@@ -36,7 +36,7 @@ class Prepacked(Trained):
     """A convolution by oneDNN with a remembered weight, in inference on few cells; at other times as it is trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ordinary = is_inference(input, weight, bias, tuple(FEW_CELLS)) and onednn.takes(weight.dtype)
+        ordinary = is_inference(input, weight, bias, tuple(FEW_CELLS)) and onednn.supports(weight.dtype)
         result = _computed(self, input, weight, bias) if ordinary else None
         return super()._conv_forward(input, weight, bias) if result is None else result
 
@@ -55,4 +55,4 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
         crop = tuple(cells for i, k, p, d, s in axes for cells in (p, p - (i + 2 * p - d * (k - 1) - 1) % s))
         return graphs.call("ordered", input, weight, bias, Integers(layer.stride, crop, layer.dilation, 1))
     y = onednn.convolution(input, weight, bias, layer.padding, layer.stride, layer.dilation)
-    return None if y is None else formed(y, keeps_channels_last(input, weight))
+    return None if y is None else in_format(y, keeps_channels_last(input, weight))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from backstride.torch.acceleration.report import Row
-from backstride.torch.acceleration.swapping import Chain, Layer, Measured, Routed, Swapped, unswap
+from backstride.torch.acceleration.swapping import Chain, Measured, Routed, Swapped, TransposedLayer, unswap
 from backstride.torch.acceleration.whole import ROUNDS, Whole, calls_of
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine
@@ -17,7 +17,7 @@ from backstride.torch.layers.modules import OnEngine
 MOST_CALLS = measured.ALL_TURNS + 2 * (1 + ROUNDS) + 1
 
 
-class Evaluation:
+class EvaluationMode:
     """Evaluation mode without gradients; every module's own mode comes back."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -38,10 +38,14 @@ class Evaluation:
 
 def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     """Time every layer on what an example brings it, and the whole; in training, with the derivatives, too."""
-    layers = [module for module in model.modules() if isinstance(module, Layer | Measured)] if model.training else []
+    layers = (
+        [module for module in model.modules() if isinstance(module, TransposedLayer | Measured)]
+        if model.training
+        else []
+    )
     random = cast("Any", torch.random)
     with random.fork_rng(devices=[]):
-        with Evaluation(model):
+        with EvaluationMode(model):
             routed = isinstance(model, Routed) and not isinstance(model, Whole)
             for _ in range(measured.ALL_TURNS if routed else MOST_CALLS):
                 _ = model(*arguments)

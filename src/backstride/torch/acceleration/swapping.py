@@ -17,18 +17,18 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from backstride.torch.acceleration.convolutions import Convolution, in_tiles, is_inference
+from backstride.torch.acceleration.convolutions import EngineConvolution, in_tiles, is_inference
 from backstride.torch.acceleration.discovery import Route
 from backstride.torch.acceleration.prepacked import Prepacked
 from backstride.torch.acceleration.training import Trained
 from backstride.torch.layers import measured
 from backstride.torch.layers.measured import (
     MEASURED,
+    is_known_slower,
     parts_are_faster,
-    prefers_stock,
     stock_is_faster,
 )
-from backstride.torch.layers.modules import OnEngine, again, first
+from backstride.torch.layers.modules import OnEngine, first_call, repeated_call
 from backstride.torch.operator.fusion import (
     activation_of,
     can_fold,
@@ -41,9 +41,9 @@ from backstride.torch.operator.fusion import (
     stable_weight,
 )
 from backstride.torch.operator.graphs import in_graph
-from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.kernels import engine_supports
 from backstride.torch.operator.operators import is_in_onnx_export, is_overridden, is_plain, unwatched
-from backstride.torch.operator.ways import Faces
+from backstride.torch.operator.ways import MeasuredWays
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding
@@ -95,17 +95,17 @@ class Swapped:
         return module
 
 
-class Layer(Swapped, OnEngine):
+class TransposedLayer(Swapped, OnEngine):
     """A transposed convolution on the engine; PyTorch's own where that is faster, exported, or others have a say."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
         short = output_size is None and not is_compiling()
-        result = again(self, input) if short else None
+        result = repeated_call(self, input) if short else None
         return self._looked_up(input, output_size, short=short) if result is None else result
 
     def _looked_up(self: Any, input: Tensor, output_size: Sequence[int] | None, *, short: bool) -> Tensor:
-        if output_size is None and prefers_stock(self, input):
+        if output_size is None and is_known_slower(self, input):
             if self._parameters.get("weight") is not None:
                 return self.backstride_class.forward(self, input)
             return self.by_stock(input, stable_weight(self), self.bias)
@@ -116,13 +116,13 @@ class Layer(Swapped, OnEngine):
         if stock_is_faster(self, input, weight, bias, output_size):
             return self.by_stock(input, weight, bias, output_size)
         run = partial(self.by_engine, input, weight, bias, output_size)
-        return first(self, input, weight, bias, run) if short else run()
+        return first_call(self, input, weight, bias, run) if short else run()
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
         """The layer with another weight and bias."""
         if torch.compiler.is_compiling():
             return self.computed(input, weight, bias, None, output_size)
-        with Faces(measured=self.backstride_measured):
+        with MeasuredWays(measured=self.backstride_measured):
             return self.computed(input, weight, bias, None, output_size)
 
     def by_stock(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
@@ -144,21 +144,21 @@ class Measured(Swapped):
         return self._conv_forward(input, stable_weight(self) if weight is None else weight, self.bias)
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not is_compiling() and (result := again(self, input, weight)) is not None:
+        if not is_compiling() and (result := repeated_call(self, input, weight)) is not None:
             return result
         asked = self.in_inference or torch.is_grad_enabled()
         if asked and stock_is_faster(self, input, weight, bias):
             return self.backstride_class._conv_forward(self, input, weight, bias)
         if is_compiling():
             return self.by_engine(input, weight, bias)
-        return first(self, input, weight, bias, partial(self.by_engine, input, weight, bias))
+        return first_call(self, input, weight, bias, partial(self.by_engine, input, weight, bias))
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with another weight and bias."""
         parent: Any = super()
         if torch.compiler.is_compiling():
             return parent._conv_forward(input, weight, bias)
-        with Faces(measured=self.backstride_measured):
+        with MeasuredWays(measured=self.backstride_measured):
             return parent._conv_forward(input, weight, bias)
 
     def by_stock(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -167,7 +167,7 @@ class Measured(Swapped):
         return kind.backstride_class._conv_forward(self, input, weight, bias)
 
 
-class Ordinary(Measured, Convolution):
+class Ordinary(Measured, EngineConvolution):
     """A convolution on the engine, in inference."""
 
 
@@ -201,9 +201,9 @@ class Chain(Swapped):
         value, position = input, 0
         while position < len(modules):
             module: Any = modules[position]
-            if prefers_stock(module, value, position):
+            if is_known_slower(module, value, position):
                 value, position = module(value), position + 1
-            elif _takes_in(module, value) and not parts_are_faster(
+            elif _can_be_joined(module, value) and not parts_are_faster(
                 module, position, value, partial(_fused, modules), modules
             ):
                 value, position = _fused(modules, position, value)
@@ -303,12 +303,12 @@ def _is_pytorchs(layer: Any, input: Tensor) -> bool:
     return exported or not sizes or is_overridden(input, *layer._parameters.values())
 
 
-def _takes_in(layer: Any, input: Any) -> bool:
+def _can_be_joined(layer: Any, input: Any) -> bool:
     """Whether a module is a layer of ours whose call, with this input, may be joined with what follows it."""
     if torch.is_grad_enabled() or not isinstance(input, Tensor) or not (_runs_ordinary(layer) or _runs_ours(layer)):
         return False
     return (
-        takes(input)
+        engine_supports(input)
         and input.dim() == len(layer.kernel_size) + 2
         and (in_graph(input) or (unwatched() and is_plain(input) and not is_overridden(input)))
     )
@@ -319,7 +319,7 @@ def _runs_ours(layer: Any) -> bool:
     kind = cast("type[nn.Module]", type(layer))
     if not issubclass(kind, OnEngine) or not is_method(layer._output_padding, OUTPUT_PADDING):
         return False
-    return runs_only(layer, (Layer if issubclass(kind, Layer) else OnEngine).forward)
+    return runs_only(layer, (TransposedLayer if issubclass(kind, TransposedLayer) else OnEngine).forward)
 
 
 def _runs_ordinary(layer: Any) -> bool:
@@ -347,7 +347,7 @@ def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, in
     activation = activation_of(modules[rest]) if rest < len(modules) else None
     after = rest + (activation is not None)
     slope = slope_of(modules[after]) if after < len(modules) else None
-    if ordinary and _takes_rows(modules[after + (slope is not None) :]):
+    if ordinary and _reads_rows(modules[after + (slope is not None) :]):
         words["rows"] = True
     result = layer.computed(input, *given, activation, **words)
     if result is None:
@@ -357,7 +357,7 @@ def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, in
     return result, after
 
 
-def _takes_rows(modules: list[Any]) -> bool:
+def _reads_rows(modules: list[Any]) -> bool:
     """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
     layer: Any = modules[0] if modules else None
     tiled = is_ordinary(layer) and len(layer.kernel_size) == 1 and layer.padding_mode == "zeros" and in_tiles(layer)

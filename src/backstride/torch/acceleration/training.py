@@ -1,9 +1,9 @@
 """Ordinary convolutions in training and in compiled graphs: the operator `conv` takes them as they are.
 
 A convolution is the adjoint of the transposed one with the same weight, so its gradients by the input and by the
-weight are the form's two other faces, and the operator's derivatives of every order serve it unchanged. The engine
-computes those faces by Winograd's tiles: 1.2 to 2 times as fast as oneDNN on the layers that `trains` lets pass,
-packing counted; `policy.py` leaves single faces to PyTorch.
+weight are the two other operators, whose derivatives of every order serve it unchanged. The engine
+computes those by Winograd's tiles: 1.2 to 2 times as fast as oneDNN on the layers that `is_faster_in_training`
+lets pass, packing counted; `policy.py` leaves single ones to PyTorch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from backstride.torch.operator import graphs, kernels
-from backstride.torch.operator.operators import apply, face, is_eager, is_overridden, is_plain
+from backstride.torch.operator.operators import apply, dispatched, is_eager, is_overridden, is_plain
 from backstride.torch.operator.policy import TILED_CHANNELS
 from backstride.torch.operator.shapes import Integers
 
@@ -24,15 +24,17 @@ KINDS = (nn.Conv2d, nn.Conv3d)
 UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2
 
 
-def trains(module: nn.Module, *, winograd: bool = True) -> bool:
+def is_faster_in_training(module: nn.Module, *, winograd: bool = True) -> bool:
     """Whether the engine computes a convolution of two or three axes, or a gradient of it, faster in training.
 
-    >>> trains(nn.Conv2d(64, 64, 3, padding=1)), trains(nn.Conv2d(64, 128, 4, 2, 1)), trains(nn.Conv3d(32, 32, 3))
-    (True, True, True)
-    >>> trains(nn.Conv2d(64, 64, 5, groups=64)), trains(nn.Conv2d(64, 64, 3, groups=64))
-    (True, False)
-    >>> trains(nn.Conv2d(64, 64, 1)), trains(nn.Conv2d(16, 64, 3)), trains(nn.Conv2d(64, 64, 3, groups=2))
-    (False, False, False)
+    >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 128, 4, 2, 1), nn.Conv3d(32, 32, 3)
+    >>> [is_faster_in_training(layer) for layer in layers]
+    [True, True, True]
+    >>> [is_faster_in_training(nn.Conv2d(64, 64, taps, groups=64)) for taps in (5, 3)]
+    [True, False]
+    >>> layers = nn.Conv2d(64, 64, 1), nn.Conv2d(16, 64, 3), nn.Conv2d(64, 64, 3, groups=2)
+    >>> [is_faster_in_training(layer) for layer in layers]
+    [False, False, False]
     """
     if class_of(module) not in KINDS or "forward" in vars(module):
         return False
@@ -96,7 +98,7 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
         return None
     if compiling:
         stock = None if ours else graphs.call("stock", data, weight, bias, integers)
-        return face("x", data, weight, integers, bias) if stock is None else stock
+        return dispatched("x", data, weight, integers, bias) if stock is None else stock
     return apply("x", data, weight, bias, integers)
 
 
@@ -122,4 +124,4 @@ def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 def _fits_compiler(input: Tensor) -> bool:
     """Whether a compiler, whose graphs may hold the operator, sees a CPU tensor; what is exported stays PyTorch's."""
-    return kernels.takes(input) and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+    return kernels.engine_supports(input) and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")

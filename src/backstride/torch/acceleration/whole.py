@@ -52,7 +52,7 @@ class Turns:
         self.seconds: tuple[list[float], list[float]] = [], []
 
 
-class Calls:
+class ModelCalls:
     """The accelerated modules of a model, with the class that each has and the one that it had, and what is settled."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -194,11 +194,11 @@ def unlead(model: nn.Module) -> None:
                 del vars(module)[name]
 
 
-def calls_of(module: Any) -> Calls:
+def calls_of(module: Any) -> ModelCalls:
     """What an outermost module knows of its calls."""
     found = module.__dict__.get(STATE)
     if found is None:
-        found = module.__dict__[STATE] = Calls(module)
+        found = module.__dict__[STATE] = ModelCalls(module)
     return found
 
 

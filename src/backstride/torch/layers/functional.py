@@ -165,7 +165,7 @@ def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> T
 
 def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     """The operator where the engine computes; elsewhere PyTorch's own functions, which it sees through and exports."""
-    if kernels.takes(x) and not is_in_onnx_export():
+    if kernels.engine_supports(x) and not is_in_onnx_export():
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
     device = x.device.type

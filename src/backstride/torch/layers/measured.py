@@ -24,10 +24,10 @@ from torch.compiler import is_compiling
 from backstride.engine import forced
 from backstride.torch.operator import ways
 from backstride.torch.operator.fusion import has_kept_weight, stable_weight
-from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.kernels import engine_supports
 from backstride.torch.operator.operators import C, is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import is_kept
-from backstride.torch.operator.ways import Faces, Run, step_of
+from backstride.torch.operator.ways import MeasuredWays, Run, step_of
 
 ALL_TURNS = 5  # calls of a module's own code until it is settled
 MOST_KNOWN = 1024  # sizes of one module
@@ -54,7 +54,7 @@ class Times(NamedTuple):
 _times: dict[Hashable, Times] = {}
 
 
-def prefers_stock(layer: Any, input: Any, position: int | None = None) -> bool:
+def is_known_slower(layer: Any, input: Any, position: int | None = None) -> bool:
     """Whether it is known of such a call, without options of its own, that PyTorch is the faster one.
 
     With its position among modules, of the layer and what follows it: whether one by one is faster than joined.
@@ -62,7 +62,7 @@ def prefers_stock(layer: Any, input: Any, position: int | None = None) -> bool:
     known = getattr(layer, "__dict__", {}).get(KNOWN)
     if known is None or is_compiling() or input.__class__ is not Tensor:
         return False
-    return _is_stock(known.get(exact(input) if position is None else (JOINED, position, exact(input))))
+    return _is_stock(known.get(call_key(input) if position is None else (JOINED, position, call_key(input))))
 
 
 def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
@@ -72,7 +72,7 @@ def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None,
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
-    key, known = exact(input) if output_size is None else (exact(input), *output_size), layer.__dict__.get(KNOWN)
+    key, known = call_key(input) if output_size is None else (call_key(input), *output_size), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
         if not layer.backstride_measured or not may_measure(input, weight, bias):
@@ -93,7 +93,7 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
-    key, known = (JOINED, position, exact(input)), layer.__dict__.get(KNOWN)
+    key, known = (JOINED, position, call_key(input)), layer.__dict__.get(KNOWN)
     times = None if known is None else known.get(key)
     if times is None:
         if not getattr(layer, MEASURED, False) or not has_kept_weight(layer):
@@ -136,7 +136,7 @@ def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) 
     tensors = [one for one in arguments if isinstance(one, Tensor)]
     if is_grad_enabled() or is_compiling() or not (module.backstride_measured and tensors and may_measure(*tensors)):
         return run(True)
-    key = ("routed", *map(exact, tensors))
+    key = ("routed", *map(call_key, tensors))
     known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
     if key in known:
         return run(not _is_stock(known[key]))
@@ -154,7 +154,7 @@ def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) 
     return result
 
 
-def exact(input: Tensor) -> Hashable:
+def call_key(input: Tensor) -> Hashable:
     """What one module's answer is remembered by; quick, as each call asks for it."""
     return (
         input.shape,
@@ -224,7 +224,7 @@ def may_measure(*tensors: Tensor | None) -> bool:
     if C._autograd._top_saved_tensors_default_hooks(True) is not None:
         return False
     given = [tensor for tensor in tensors if tensor is not None]
-    ordinary: bool = all(takes(one) and is_plain(one) and one.numel() > 0 for one in given)
+    ordinary: bool = all(engine_supports(one) and is_plain(one) and one.numel() > 0 for one in given)
     return ordinary and not is_overridden(*given)
 
 
@@ -265,14 +265,14 @@ def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
     def run() -> None:
         y = _measuring(call, *alone)
         if wanted:
-            with Faces(measured=True, trying=True):
+            with MeasuredWays(measured=True, trying=True):
                 _ = torch.autograd.grad(y, wanted, y.detach())
 
     return run
 
 
 def _measuring(call: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
-    with Faces(measured=True, trying=True):
+    with MeasuredWays(measured=True, trying=True):
         return call(*tensors)
 
 

@@ -26,10 +26,10 @@ from backstride.torch.layers.functional import (
     conv_transpose3d,
     with_norm,
 )
-from backstride.torch.layers.measured import MOST_KNOWN, READY, exact
+from backstride.torch.layers.measured import MOST_KNOWN, READY, call_key
 from backstride.torch.layers.options import padding_rules
 from backstride.torch.operator.fusion import stable_weight
-from backstride.torch.operator.kernels import Launch, told
+from backstride.torch.operator.kernels import Launch, recorded
 from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import find
 
@@ -51,12 +51,12 @@ class Ready(NamedTuple):
     run: Launch
 
 
-def again(layer: Any, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
+def repeated_call(layer: Any, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
     """The result of a call like an earlier one; None where there was none, or anything is another."""
     known = layer.__dict__.get(READY)
     if known is None or input.__class__ is not Tensor or is_grad_enabled():
         return None
-    found = known.get(exact(input))
+    found = known.get(call_key(input))
     if found.__class__ is not Ready or forced() or not (unwatched() and is_plain(input)):
         return None
     weight = stable_weight(layer) if weight is None else weight
@@ -71,18 +71,18 @@ def again(layer: Any, input: Tensor, weight: Tensor | None = None) -> Tensor | N
     return None if packed is None else found.run.finish(input, packed, bias)
 
 
-def first(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]) -> Tensor:
+def first_call(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]) -> Tensor:
     """The result of a call, remembered for the next ones of the kind where it was one run of a kernel."""
     if input.__class__ is not Tensor or is_grad_enabled() or is_autocast_enabled("cpu") or forced():
         return call()
     known = layer.__dict__.setdefault(READY, {})
-    key = exact(input)
+    key = call_key(input)
     tries = known.get(key, 0)
     if tries.__class__ is int and tries >= TRIES:
         return call()
     if len(known) >= MOST_KNOWN:
         known.clear()
-    result, runs = told(call)
+    result, runs = recorded(call)
     known[key] = tries + 1 if tries.__class__ is int else 0
     if len(runs) == 1 and runs[0].is_all(input, weight, bias, result):
         words = tuple(layer.__dict__.get(name) for name in WORDS)

@@ -1,13 +1,13 @@
-"""The three faces as one matrix product with a weight as it lies: for large weights over few cells.
+"""The three operators as one matrix product with a weight as it lies: for large weights over few cells.
 
 A weight (C_small, C_big // groups, *k) is a matrix of C_small rows, one column for each channel of `y` and tap. With
 `columns` the same of `y`, a row for each of them and a column for each cell of `x`, the form is
 
     x = weight @ columns      weight = x @ columns.T      columns = weight.T @ x, summed into y
 
-Neither side needs the weight in another order, so it is read or written once. Everything else that computes a face puts
-the weight in order first, which takes several times as long where few cells share it: a step of training brings a new
-one, and the columns of few cells are the smaller part.
+Neither side needs the weight in another order, so it is read or written once. Everything else puts the weight in order
+first, which takes several times as long where few cells share it: a step of training brings a new one, and the columns
+of few cells are the smaller part.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ native: Any = importlib.import_module("backstride.native")
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def takes(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
-    """Whether a face can be computed so, and might be worth it.
+def supports(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
+    """Whether an operator can be computed so, and might be faster.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4, device="meta")
-    >>> takes("y", x, weight, up), takes("y", torch.empty(1, 512, 99, 99, device="meta"), weight, up)
+    >>> supports("y", x, weight, up), supports("y", torch.empty(1, 512, 99, 99, device="meta"), weight, up)
     (True, False)
     """
-    if integers.groups > 1 or not onednn.takes(a.dtype) or not native.is_there():
+    if integers.groups > 1 or not onednn.supports(a.dtype) or not native.is_there():
         return False
     cells, weight = _sizes(slot, a, b, integers)
     if (
@@ -51,15 +51,15 @@ def takes(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     return math.prod(weight) >= LEAST_WEIGHT and cells <= MOST_COLUMNS * weight[0]
 
 
-def pays(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
+def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     """Whether it is the fastest way where nothing is measured: columns are a small part of the weight's size.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4, device="meta")
-    >>> pays("y", x, weight, up), pays("y", torch.empty(1, 512, 32, 32, device="meta"), weight, up)
+    >>> is_preferred("y", x, weight, up), is_preferred("y", torch.empty(1, 512, 32, 32, device="meta"), weight, up)
     (True, False)
     """
-    if not takes(slot, a, b, integers):
+    if not supports(slot, a, b, integers):
         return False
     cells, weight = _sizes(slot, a, b, integers)
     return 2 * cells <= weight[0]

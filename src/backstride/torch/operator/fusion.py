@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from backstride.torch.operator.kernels import takes
+from backstride.torch.operator.kernels import engine_supports
 from backstride.torch.operator.operators import is_overridden, is_plain
 from backstride.torch.operator.packing import HALF, clear, derived, is_private, keep_private
 
@@ -148,7 +148,7 @@ def keep_norm(layer: Any, *, keep: bool) -> None:
 def _normed(layer: Any) -> Tensor | None:
     """The weight that weight norm makes, remembered; None where something else makes it."""
     normed = _weight_norm_of(layer)
-    if normed is None or not all(takes(tensor) and is_plain(tensor) for tensor in normed[:2]):
+    if normed is None or not all(engine_supports(tensor) and is_plain(tensor) for tensor in normed[:2]):
         return None
     v, g, dim = normed
     (weight,) = derived((v, g), dim, lambda: (keep_private(WEIGHT_NORM_OF(v, g, dim)),))
@@ -211,7 +211,7 @@ def can_fold(layer: Foldable, norm: nn.Module, weight: Tensor) -> bool:
     channels = weight.shape[1] * layer.groups if isinstance(layer, Transposed) else weight.shape[0]
     given = [tensor for tensor in (weight, *tensors) if tensor is not None]
     return (
-        takes(weight)
+        engine_supports(weight)
         and weight.dtype not in HALF  # a folded weight would be rounded once more
         and all(tensor.dtype == weight.dtype for tensor in given)
         and all(tensor.shape == (channels,) for tensor in given[1:])

@@ -24,7 +24,7 @@ from backstride.torch.operator.operators import (
     C,
     compute,
     direct,
-    face,
+    dispatched,
     flop_counter,
     flops,
     forward_ad,
@@ -33,7 +33,7 @@ from backstride.torch.operator.operators import (
 )
 from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes, checked_shape
 
-Kind: TypeAlias = Literal["transposed", "turned", "tiles", "tile rows", "ordered", "stock"]
+Kind: TypeAlias = Literal["transposed", "flipped", "tiles", "tile rows", "ordered", "stock"]
 _ = LIBRARY.define(
     "layer(Tensor input, Tensor weight, Tensor? bias, Tensor? mean, Tensor? variance, Tensor? scale, Tensor? shift, "
     f"float eps, str kind, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
@@ -47,7 +47,7 @@ def in_graph(input: Tensor) -> bool:
     return (
         torch.compiler.is_compiling()
         and not torch.is_grad_enabled()
-        and kernels.takes(input)
+        and kernels.engine_supports(input)
         and not torch.compiler.is_exporting()
         and not torch.is_autocast_enabled("cpu")
     )
@@ -69,7 +69,7 @@ def call(
     return OPERATOR(input, weight, bias, *fixed, eps, kind, *numbers, activation or "", winograd)
 
 
-class _Layer(NamedTuple):
+class _Arguments(NamedTuple):
     """The operator's arguments, in the order of the schema."""
 
     input: Tensor
@@ -99,8 +99,8 @@ class _Layer(NamedTuple):
 
 def plain(*arguments: Any) -> Tensor:
     """What the operator stands for, by operators that have derivatives and rules for transforms."""
-    layer = _Layer(*arguments)
-    result = face(layer.slot, layer.input, layer.weight, layer.integers, layer.bias)
+    layer = _Arguments(*arguments)
+    result = dispatched(layer.slot, layer.input, layer.weight, layer.integers, layer.bias)
     if layer.mean is not None:
         result = functional.batch_norm(
             result, layer.mean, layer.variance, layer.scale, layer.shift, False, 0.0, layer.eps
@@ -116,8 +116,8 @@ def _by_rows(result: Tensor) -> Tensor:
 
 def _run(*arguments: Any) -> Tensor:
     """The kernel of every backend."""
-    layer = _Layer(*arguments)
-    if not (kernels.takes(layer.input) and layer.input.numel() and layer.weight.numel()):
+    layer = _Arguments(*arguments)
+    if not (kernels.engine_supports(layer.input) and layer.input.numel() and layer.weight.numel()):
         return plain(*arguments)
     weight, bias = layer.weight, layer.bias
     if layer.mean is not None:
@@ -136,11 +136,11 @@ def _run(*arguments: Any) -> Tensor:
     return _formed(layer, result)
 
 
-def _formed(layer: _Layer, result: Tensor) -> Tensor:
-    return kernels.formed(result, keeps_channels_last(layer.input, layer.weight))
+def _formed(layer: _Arguments, result: Tensor) -> Tensor:
+    return kernels.in_format(result, keeps_channels_last(layer.input, layer.weight))
 
 
-def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+def _convolution(layer: _Arguments, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """An ordinary convolution with a remembered weight; None where it is PyTorch's to compute."""
     if layer.kind == "stock":
         return None
@@ -148,10 +148,10 @@ def _convolution(layer: _Layer, weight: Tensor, bias: Tensor | None) -> Tensor |
     if layer.kind == "ordered":
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
         return None if result is None else _formed(layer, fallback.activate(result, layer.activation))
-    if layer.kind == "turned":
-        # The kernel is turned around, but the sides are not: what is padded in front is not cropped in front.
-        turned = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
-        return kernels.convolution(x, weight, bias, tuple(turned), layer.activation)
+    if layer.kind == "flipped":
+        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in front.
+        flipped = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
+        return kernels.convolution(x, weight, bias, tuple(flipped), layer.activation)
     rows = layer.kind == "tile rows"
     result = tiles.convolution(x, weight, bias, _pairs(crop), dilation[0], rows=rows)
     return None if result is None else fallback.activate(result, layer.activation)
@@ -163,7 +163,7 @@ def _pairs(crop: Sequence[int]) -> list[tuple[int, int]]:
 
 def _fake(*arguments: Any) -> Tensor:
     """The shape, dtype and memory format of the result."""
-    layer = _Layer(*arguments)
+    layer = _Arguments(*arguments)
     x, weight, bias = layer.input, layer.weight, layer.bias
     check_dtypes(input=x, weight=weight, bias=bias)
     shape = checked_shape(layer.slot, x.shape, weight.shape, layer.integers)
@@ -171,7 +171,7 @@ def _fake(*arguments: Any) -> Tensor:
         check_bias(bias.shape, shape[1])
     if layer.kind == "tile rows":
         return x.new_empty((shape[0], shape[2], shape[1])).transpose(1, 2)
-    if not (kernels.takes(x) and keeps_channels_last(x, weight)):
+    if not (kernels.engine_supports(x) and keeps_channels_last(x, weight)):
         return x.new_empty(shape)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=FORMATS[x.dim()])
 
@@ -198,7 +198,7 @@ def _vmap(info: Any, dims: Any, *arguments: Any) -> tuple[Tensor, int]:
 
 
 def _flops(*arguments: Any, out_shape: Any) -> int:
-    layer = _Layer(*arguments)
+    layer = _Arguments(*arguments)
     return flops(arguments[0] if layer.slot == "y" else out_shape, arguments[1])
 
 

@@ -21,9 +21,9 @@ from backstride.engine import VARIABLE, forced, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch.operator import columns, fallback, onednn
-from backstride.torch.operator.packing import HALF, Options, array_of, changes, find, is_new, kernel_of, make
-from backstride.torch.operator.policy import bfloat16_pays
-from backstride.torch.operator.shapes import Integers, Meeting, Slot, meet
+from backstride.torch.operator.packing import HALF, Options, array_of, find, kernel_of, make, note_change, note_new
+from backstride.torch.operator.policy import packed_bfloat16_is_faster
+from backstride.torch.operator.shapes import Integers, ShapedCalls, Slot, shaped_calls
 from backstride.torch.operator.ways import Run, Way, way_of
 
 DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
@@ -41,7 +41,7 @@ class Launch(NamedTuple):
     finish: Callable[[Tensor, Any, Tensor | None], Tensor]
 
 
-class Told(NamedTuple):
+class KernelRun(NamedTuple):
     """A run of a kernel: how, on what, and what came of it."""
 
     run: Launch
@@ -56,10 +56,10 @@ class Told(NamedTuple):
         return all(one is other for one, other in pairs)
 
 
-_asking = threading.local()
+_recording = threading.local()
 
 
-def takes(tensor: Tensor) -> bool:
+def engine_supports(tensor: Tensor) -> bool:
     """Whether the engine computes on such a tensor; where not, PyTorch's kernels do."""
     return tensor.device.type == "cpu" and tensor.dtype in DTYPES and tensor.layout is torch.strided
 
@@ -71,34 +71,36 @@ def conv_transpose(
 
     Where `x` is in half precision, weight and bias may be wider, and are rounded to it.
     """
-    if not (takes(x) and x.numel() and weight.numel()):
+    if not (engine_supports(x) and x.numel() and weight.numel()):
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
     last = keeps_channels_last(x, weight)
-    call = _call(meet("y", x.shape, weight.shape, integers), last)
+    call = _call(shaped_calls("y", x.shape, weight.shape, integers), last)
     implementation, options = setting(x, call.data_format, integers)
     ready = find(weight, options)
     if ready is None:
         stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not forced()
-        stays = stays and not bfloat16_pays(x, weight, integers, last)
+        stays = stays and not packed_bfloat16_is_faster(x, weight, integers, last)
         ordered = onednn.conv_transpose(x, weight, bias, integers) if stays and remember else None
         if ordered is not None:
-            return formed(fallback.activate(ordered, activation), last)
-        passing = stays or not remember or changes(weight)
-        once = passing or is_new(weight)
+            return in_format(fallback.activate(ordered, activation), last)
+        passing = stays or not remember or note_change(weight)
+        once = passing or note_new(weight)
         pack = _packer(implementation, options, once=once)
         if passing:
             tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), integers, activation)
             fast = last and x.dtype == torch.float32
             stock = fallback.conv_input_gradient if fast else fallback.conv_transpose
             runs: dict[Way, Run] = {
-                "engine": lambda: _up(implementation, x, make(weight, options, pack, remember=False), *rest),
-                "stock": lambda: formed(stock(*tensors), last),
-                "columns": lambda: formed(columns.conv_transpose(*tensors), last),
+                "engine": lambda: _engine_conv_transpose(
+                    implementation, x, make(weight, options, pack, remember=False), *rest
+                ),
+                "stock": lambda: in_format(stock(*tensors), last),
+                "columns": lambda: in_format(columns.conv_transpose(*tensors), last),
             }
             rest = bias, activation, call
             return _computed("y", x, weight, integers, runs, last=last, rule="stock" if stays else None)
         ready = make(weight, options, pack, remember=not once)
-    return _tell(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
+    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
 
 
 def _computed(
@@ -111,10 +113,10 @@ def _computed(
     last: bool,
     rule: Way | None = None,
 ) -> Tensor:
-    """A face that packs its weight anew, by the engine where that is forced, or else by the fastest way."""
+    """An operator that packs its weight anew, by the engine where that is forced, or else by the fastest way."""
     if forced():
         return runs["engine"]()
-    if not columns.takes(slot, a, b, integers):
+    if not columns.supports(slot, a, b, integers):
         del runs["columns"]
     return runs[way_of(slot, a, b, integers, runs, last=last, rule=rule)]()
 
@@ -122,29 +124,29 @@ def _computed(
 def _finish(
     implementation: Implementation, activation: str, call: Call, x: Tensor, ready: Any, bias: Tensor | None
 ) -> Tensor:
-    return _up(implementation, x, ready, bias, activation, call)
+    return _engine_conv_transpose(implementation, x, ready, bias, activation, call)
 
 
-def _tell(x: Tensor, weight: Tensor, bias: Tensor | None, run: Launch, ready: Any) -> Tensor:
+def _run(x: Tensor, weight: Tensor, bias: Tensor | None, run: Launch, ready: Any) -> Tensor:
     """Run a kernel, and tell who asks in this thread."""
     result = run.finish(x, ready, bias)
-    asked: list[Told] | None = getattr(_asking, "runs", None)
+    asked: list[KernelRun] | None = getattr(_recording, "runs", None)
     if asked is not None:
-        asked.append(Told(run, x, weight, bias, result))
+        asked.append(KernelRun(run, x, weight, bias, result))
     return result
 
 
-def told(call: Callable[[], Tensor]) -> tuple[Tensor, list[Told]]:
+def recorded(call: Callable[[], Tensor]) -> tuple[Tensor, list[KernelRun]]:
     """The result of a call, and the runs of kernels with packed weights that it took."""
-    runs: list[Told] = []
-    _asking.runs = runs
+    runs: list[KernelRun] = []
+    _recording.runs = runs
     try:
         return call(), runs
     finally:
-        _asking.runs = None
+        _recording.runs = None
 
 
-def _up(
+def _engine_conv_transpose(
     implementation: Implementation, x: Tensor, ready: Any, bias: Tensor | None, activation: str, call: Call
 ) -> Tensor:
     last, name, storage = call.data_format == "channels_last", activation or None, HALF.get(x.dtype)
@@ -152,8 +154,8 @@ def _up(
         offset = None if bias is None else array_of(bias.contiguous())
         return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, name, call), last)
     if not implementation.takes_bits:
-        wide = _up(implementation, x.float(), ready, None if bias is None else bias.float(), activation, call)
-        return wide.to(x.dtype)
+        wide = None if bias is None else bias.float()
+        return _engine_conv_transpose(implementation, x.float(), ready, wide, activation, call).to(x.dtype)
     offset = None if bias is None else array_of(bias.to(x.dtype).float().contiguous())
     bits = implementation.conv_transpose(_array(x, last), ready, offset, name, call, storage=storage)
     return _tensor(bits, last).view(x.dtype)
@@ -164,22 +166,22 @@ def convolution(
 ) -> Tensor | None:
     """Map x (N, C_in, *input) and weight (C_out, C_in, *k) by a convolution of stride 1, with a packed weight.
 
-    It is a transposed convolution of stride 1 whose kernel is turned around, and which crops k - 1 cells where the
-    convolution pads none. None where the weight keeps changing, so that packing it would not pay.
+    It is a transposed convolution of stride 1 with the kernel flipped, which crops k - 1 cells where the
+    convolution pads none. None where the weight keeps changing, so that packing it would take longer.
     """
     unit = (1,) * (x.dim() - 2)
     integers = Integers(unit, crop, unit, 1)
     last = keeps_channels_last(x, weight)
     shape = (weight.shape[1], weight.shape[0], *weight.shape[2:])
-    call = _call(meet("y", x.shape, shape, integers), last)
+    call = _call(shaped_calls("y", x.shape, shape, integers), last)
     implementation, options = setting(x, call.data_format, integers)
-    options = options._replace(turned=True)
+    options = options._replace(flipped=True)
     ready = find(weight, options)
     if ready is None:
-        if changes(weight):
+        if note_change(weight):
             return None
         ready = make(weight, options, _packer(implementation, options), remember=True)
-    return _tell(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
+    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
 
 
 def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
@@ -196,9 +198,9 @@ def _packer(implementation: Implementation, options: Options, *, once: bool = Fa
     layer = Layer(options.groups, form, options.strides, options.dilation)
 
     def pack(weight: Tensor) -> Any:
-        turned = options.turned
+        flipped = options.flipped
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
-        kernel = kernel_of(array_of(weight), form, turned=True) if turned else _kernel(implementation, weight, form)
+        kernel = kernel_of(array_of(weight), form, flipped=True) if flipped else _kernel(implementation, weight, form)
         make = implementation.borrow if once else implementation.pack
         return make(kernel, layer, winograd=options.winograd)
 
@@ -207,25 +209,25 @@ def _packer(implementation: Implementation, options: Options, *, once: bool = Fa
 
 def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
     """Map y and weight to x: the adjoint of `conv_transpose`, its derivative by the input."""
-    if not (takes(y) and y.numel() and weight.numel()):
+    if not (engine_supports(y) and y.numel() and weight.numel()):
         return fallback.conv(y, weight, integers, bias).contiguous()
     last = keeps_channels_last(y, weight)
 
     def by_columns() -> Tensor:
         found = columns.conv(y, weight, integers, bias)
-        return _down(y, weight, integers, bias, last=last) if found is None else formed(found, last)
+        return _engine_conv(y, weight, integers, bias, last=last) if found is None else in_format(found, last)
 
     runs: dict[Way, Run] = {
-        "engine": lambda: _down(y, weight, integers, bias, last=last),
-        "stock": lambda: formed(fallback.conv(y, weight, integers, bias), last),
+        "engine": lambda: _engine_conv(y, weight, integers, bias, last=last),
+        "stock": lambda: in_format(fallback.conv(y, weight, integers, bias), last),
         "columns": by_columns,
     }
     return _computed("x", y, weight, integers, runs, last=last)
 
 
-def _down(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *, last: bool) -> Tensor:
+def _engine_conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *, last: bool) -> Tensor:
     """The same on the engine."""
-    call = _call(meet("x", y.shape, weight.shape, integers), last)
+    call = _call(shaped_calls("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
     offset = None if bias is None else array_of(_wide(bias).contiguous())
@@ -237,25 +239,25 @@ def _down(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *,
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     """Map x and y to weight: the derivative of sum(conv_transpose(x, weight) * y) by the weight."""
-    if not (takes(x) and x.numel() and y.numel()):
+    if not (engine_supports(x) and x.numel() and y.numel()):
         return fallback.conv_kernel_gradient(x, y, integers).contiguous()
     last = keeps_channels_last(x, y)
 
     def by_columns() -> Tensor:
         found = columns.conv_kernel_gradient(x, y, integers, last=last)
-        return _correlated(x, y, integers, last=last) if found is None else found
+        return _engine_kernel_gradient(x, y, integers, last=last) if found is None else found
 
     runs: dict[Way, Run] = {
-        "engine": lambda: _correlated(x, y, integers, last=last),
-        "stock": lambda: formed(fallback.conv_kernel_gradient(x, y, integers), last),
+        "engine": lambda: _engine_kernel_gradient(x, y, integers, last=last),
+        "stock": lambda: in_format(fallback.conv_kernel_gradient(x, y, integers), last),
         "columns": by_columns,
     }
     return _computed("weight", x, y, integers, runs, last=last)
 
 
-def _correlated(x: Tensor, y: Tensor, integers: Integers, *, last: bool) -> Tensor:
+def _engine_kernel_gradient(x: Tensor, y: Tensor, integers: Integers, *, last: bool) -> Tensor:
     """The same on the engine."""
-    call = _call(meet("weight", x.shape, y.shape, integers), last)
+    call = _call(shaped_calls("weight", x.shape, y.shape, integers), last)
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE))
     if x.dtype in HALF and implementation.takes_bits:
         run, storage = implementation.conv_kernel_gradient, HALF[x.dtype]
@@ -313,7 +315,7 @@ def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
     return other.is_contiguous(memory_format=form) and not other.is_contiguous()
 
 
-def _call(meeting: Meeting, last: bool) -> Call:
+def _call(meeting: ShapedCalls, last: bool) -> Call:
     return meeting.last if last else meeting.first
 
 
@@ -329,7 +331,7 @@ def _tensor(array: AnyArray, last: bool) -> Tensor:
     return tensor.permute(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else tensor
 
 
-def formed(tensor: Tensor, last: bool) -> Tensor:
+def in_format(tensor: Tensor, last: bool) -> Tensor:
     """A result of PyTorch's in the memory format that it is promised in."""
     return tensor.contiguous(memory_format=FORMATS[tensor.dim()] if last else torch.contiguous_format)
 

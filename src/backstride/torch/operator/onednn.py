@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backstride.torch.operator.packing import Options, changes, find, is_new, make
+from backstride.torch.operator.packing import Options, find, make, note_change, note_new
 from backstride.torch.operator.shapes import Integers
 
 ONEDNN: Any = torch.ops.mkldnn
@@ -29,7 +29,7 @@ def is_there() -> bool:
     return REORDER is not None and hasattr(ONEDNN, "_convolution_pointwise") and torch.backends.mkldnn.is_available()
 
 
-def takes(dtype: torch.dtype) -> bool:
+def supports(dtype: torch.dtype) -> bool:
     """Whether oneDNN has fast kernels for a dtype on this processor."""
     return dtype == torch.float32 or (dtype == torch.bfloat16 and HAS_BFLOAT16)
 
@@ -64,7 +64,7 @@ def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers:
     before, extra = crop[::2], tuple(front - back for front, back in zip(crop[::2], crop[1::2], strict=True))
     within = all(cells >= 0 and 0 <= more < step for cells, more, step in zip(before, extra, stride, strict=True))
     plain = len(stride) == 2 and {groups, *dilation} == {1} and within
-    if not plain or REORDER_TRANSPOSED is None or not (is_there() and takes(input.dtype)):
+    if not plain or REORDER_TRANSPOSED is None or not (is_there() and supports(input.dtype)):
         return None
     words = (before, extra, stride, dilation, 1)
     options = Options(f"oneDNN {crop} {tuple(input.shape)}", "channels_first", stride, dilation, 1, rounded=input.dtype)
@@ -83,6 +83,6 @@ def _ordered(weight: Tensor, options: Options, order: Callable[[Tensor], Tensor]
     if not torch.backends.mkldnn.enabled:
         return None
     ready = find(weight, options)
-    if ready is None and not (is_new(weight) or changes(weight)):
+    if ready is None and not (note_new(weight) or note_change(weight)):
         ready = make(weight, options, lambda weight: order(weight.detach()), remember=True)
     return ready

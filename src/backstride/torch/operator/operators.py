@@ -1,10 +1,10 @@
-"""The three faces of the form as PyTorch operators: `torch.ops.backstride.conv_transpose` and its two adjoints.
+"""The three operators in PyTorch's dispatcher: `torch.ops.backstride.conv_transpose` and its two adjoints.
 
 Registered for every dispatch key that matters: the engine on CPU, PyTorch's kernels elsewhere, shapes alone for
-fake tensors, autograd of any order in both directions, vmap, and autocast. Each derivative of one face is another
-face, so one rule covers all of them:
+fake tensors, autograd of any order in both directions, vmap, and autocast. Each derivative of one is another
+one, so one rule covers all of them:
 
-    result = face(a, b)      gradient by a = the face that gives a, of b and the gradient of the result
+    result = operator(a, b)      gradient by a = the operator that gives a, of b and the gradient of the result
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from torch.utils._device import DeviceContext
 
 from backstride.torch.operator import fallback, kernels, ways
 from backstride.torch.operator.kernels import FORMATS, keeps_channels_last
-from backstride.torch.operator.shapes import INPUTS, Integers, Slot, check_bias, check_dtypes, checked_shape, met_shape
+from backstride.torch.operator.shapes import (
+    INPUTS,
+    Integers,
+    Slot,
+    check_bias,
+    check_dtypes,
+    checked_shape,
+    engine_shape,
+)
 
 C: Any = importlib.import_module("torch._C")
 functions: Any = importlib.import_module("torch.autograd.function")
@@ -55,7 +63,7 @@ ARGUMENTS: dict[Slot, tuple[str, str, str]] = {
 }
 BIASES: dict[Slot, int | None] = {"y": 0, "x": 4, "weight": None}
 """Where the bias stands among the arguments after the two tensors."""
-FACES: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
+OPERATORS: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
 
 
 def tuples(
@@ -65,13 +73,13 @@ def tuples(
     return Integers(tuple(stride), tuple(crop), tuple(dilation), groups, winograd)
 
 
-def face(slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
-    """The face that gives `slot`, through the dispatcher."""
-    return FACES[slot](*_arguments(slot, a, b, bias, integers, ""))
+def dispatched(slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
+    """The operator that gives `slot`, through the dispatcher."""
+    return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, ""))
 
 
 class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
-    """A face of the form, with a bias that the faces of data have; `run` computes it below autograd."""
+    """One of the three operators, with a bias that those of data have; `run` computes it below autograd."""
 
     @staticmethod
     def forward(
@@ -95,7 +103,7 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
                 continue
             tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
             one, two = (tensors[name] for name in INPUTS[slot])
-            with ways.Faces(measured=ctx.measured):
+            with ways.MeasuredWays(measured=ctx.measured):
                 found.append(apply(slot, one, two, None, ctx.integers, remember=False))
         bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
         return None, None, *found, bias, None
@@ -106,9 +114,9 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
         a, b = ctx.saved_tensors
         parts: list[Tensor] = []
         if a_tangent is not None:
-            parts.append(face(ctx.slot, a_tangent, b, ctx.integers))
+            parts.append(dispatched(ctx.slot, a_tangent, b, ctx.integers))
         if b_tangent is not None:
-            parts.append(face(ctx.slot, a, b_tangent, ctx.integers))
+            parts.append(dispatched(ctx.slot, a, b_tangent, ctx.integers))
         total = sum(parts[1:], parts[0]) if parts else None
         if bias_tangent is None:
             return total
@@ -129,9 +137,9 @@ def apply(
     *,
     remember: bool = True,
 ) -> Tensor:
-    """A face by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
+    """An operator by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
     if not direct(a, b, bias):
-        return FACES[slot](*_arguments(slot, a, b, bias, integers, activation))
+        return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, activation))
     recorded = torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)
     if torch.is_autocast_enabled("cpu"):
         lowered = [_lowered(tensor, "cpu") for tensor in (a, b, bias)]
@@ -145,7 +153,7 @@ def apply(
 
 def _rounding(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
     """`conv_transpose` of half precision with a wider weight, which is remembered as it is, and rounded when packed."""
-    shape = met_shape("y", x.shape, weight.shape, integers)
+    shape = engine_shape("y", x.shape, weight.shape, integers)
     if bias is not None:
         check_bias(bias.shape, shape[1])
     return x.new_empty(shape) if 0 in shape[2:] else kernels.conv_transpose(x, weight, bias, integers, activation)
@@ -161,10 +169,10 @@ def compute(
     *,
     remember: bool = True,
 ) -> Tensor:
-    """A face below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
+    """An operator below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
     if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
-    shape = met_shape(slot, a.shape, b.shape, integers)
+    shape = engine_shape(slot, a.shape, b.shape, integers)
     if bias is not None:
         check_bias(bias.shape, shape[1])
     if 0 in {"y": shape, "x": a.shape, "weight": b.shape}[slot][2:]:
@@ -263,7 +271,7 @@ def _fake(slot: Slot) -> Callable[..., Tensor]:
         shape = checked_shape(slot, a.shape, b.shape, integers)
         if bias is not None:
             check_bias(bias.shape, shape[1])
-        if not (kernels.takes(a) and keeps_channels_last(a, b)):
+        if not (kernels.engine_supports(a) and keeps_channels_last(a, b)):
             return a.new_empty(shape)
         return torch.empty(shape, dtype=a.dtype, device=a.device, memory_format=FORMATS[a.dim()])
 
@@ -282,7 +290,7 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
             # A Function switches recording off, but transforms further out still want to record.
             modes = (torch.set_grad_enabled(recording), forward_ad._set_fwd_grad_enabled(True))
             with modes[0], modes[1], C._AutoDispatchBelowAutograd():
-                return FACES[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
+                return OPERATORS[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
 
         if (recording and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
             with transforms.enable_single_level_autograd_function():
@@ -305,7 +313,7 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
         count: int = next(tensor.shape[dim] for tensor, dim in mapped if dim is not None)
         if slot != "weight" and b_dim is None and bias_dim is None:
             folded = a.movedim(a_dim, 0).flatten(0, 1)
-            result = FACES[slot](*_arguments(slot, folded, b, bias, integers, activation))
+            result = OPERATORS[slot](*_arguments(slot, folded, b, bias, integers, activation))
             return _unfold(result, 0, count), 0
         a, b = _leading(a, a_dim, count), _leading(b, b_dim, count)
         # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count * C, ...).
@@ -313,7 +321,7 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
         b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
         bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
         grouped = integers._replace(groups=integers.groups * count)
-        result = FACES[slot](*_arguments(slot, a, b, bias, grouped, activation))
+        result = OPERATORS[slot](*_arguments(slot, a, b, bias, grouped, activation))
         dim = 0 if slot == "weight" else 1
         return _unfold(result, dim, count), dim
 
@@ -348,7 +356,7 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
         bias, integers, activation = _split(slot, rest)
         one, two, offset = (_lowered(tensor, device) for tensor in (a, b, bias))
         with C._ExcludeDispatchKeyGuard(excluded):
-            return FACES[slot](*_arguments(slot, one, two, offset, integers, activation))
+            return OPERATORS[slot](*_arguments(slot, one, two, offset, integers, activation))
 
     return autocast
 
@@ -361,7 +369,7 @@ def _lowered(tensor: Any, device: str) -> Any:
 
 
 def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
-    """Operations of a face, as `torch.utils.flop_counter` counts them: two for each cell of `x` and weight.
+    """Operations of an operator, as `torch.utils.flop_counter` counts them: two for each cell of `x` and weight.
 
     >>> flops((1, 8, 5, 5), (8, 4, 3, 3))
     14400
@@ -378,12 +386,12 @@ def _flops(slot: Slot) -> Callable[..., int]:
 
 
 for _slot, _name in NAMES.items():
-    _ = flop_counter.register_flop_formula(FACES[_slot].overloadpacket)(_flops(_slot))
+    _ = flop_counter.register_flop_formula(OPERATORS[_slot].overloadpacket)(_flops(_slot))
     LIBRARY.impl(_name, _kernel(_slot), "CompositeExplicitAutograd")
     LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
     library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
     library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
     if _slot != "weight":
-        _ = decompositions.register_decomposition(FACES[_slot])(_decomposed(_slot))
+        _ = decompositions.register_decomposition(OPERATORS[_slot])(_decomposed(_slot))
     for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA"), ("mps", "AutocastMPS")):
         LIBRARY.impl(_name, _autocast(_slot, _device, _key), _key)

@@ -9,8 +9,8 @@ every in-place operation). Writes that it does not track, through `.data` or Num
 Against those, Linux says whether anything was written to the pages of a large weight (`native.watched`). Small weights,
 shared memory, and all weights on other systems are compared with a copy at each call. Nothing is trusted.
 
-A weight whose contents changed since the last call is not packed at once: `changed` tells, so that a training loop
-that never meets the same weight twice can go another way.
+A weight whose contents changed since the last call is not packed at once: `note_change` says so, and a training loop
+that never has the same weight twice goes another way.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Options(NamedTuple):
     strides: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    turned: bool = False
-    """Whether the weight is that of a convolution: to be turned around, with its channels exchanged."""
+    flipped: bool = False
+    """Whether the weight is that of a convolution: to be flipped, with its channels exchanged."""
     rounded: torch.dtype | None = None
     """The half precision that the weight is rounded to, where the data has it."""
     winograd: bool = True
@@ -138,8 +138,8 @@ def find(weight: Tensor, options: Options) -> Any:
     return found.packed if unchanged(weight, found.snapshot) else None
 
 
-def changes(weight: Tensor) -> bool:
-    """Whether a weight that `find` did not find changed since it was last asked for; to be asked once a call."""
+def note_change(weight: Tensor) -> bool:
+    """Note a weight that `find` did not find, and say whether it changed since the last call; once a call."""
     found = _entries.get(id(weight))
     if found is None or not owns(found.owner, weight):
         return False
@@ -152,10 +152,10 @@ def changes(weight: Tensor) -> bool:
     return True
 
 
-def is_new(weight: Tensor) -> bool:
-    """Whether a weight that no module owns is met for the first time: most such weights are made for one call.
+def note_new(weight: Tensor) -> bool:
+    """Note a weight that no module owns, and say whether it is new: most such weights are made for one call.
 
-    The next time it is not new, and its packed form is remembered.
+    The next time it is not, and its packed form is remembered.
     """
     key, found = id(weight), _entries.get(id(weight))
     if is_kept(weight) or (found is not None and owns(found.owner, weight)):
@@ -223,9 +223,9 @@ def array_of(tensor: Tensor) -> AnyArray:
     return (tensor.view(torch.uint16) if tensor.dtype in HALF else tensor).numpy()
 
 
-def kernel_of(array: AnyArray, data_format: DataFormat, *, turned: bool = False) -> AnyArray:
+def kernel_of(array: AnyArray, data_format: DataFormat, *, flipped: bool = False) -> AnyArray:
     """(C_small, C_big // groups, *k) as a view in the engine's order for the format."""
-    if turned:
+    if flipped:
         array = np.flip(array.swapaxes(0, 1), tuple(range(2, array.ndim)))
     return array if data_format == "channels_first" else array.transpose(*range(2, array.ndim), 1, 0)
 

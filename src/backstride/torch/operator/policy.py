@@ -1,4 +1,4 @@
-"""Whether the engine or PyTorch's own kernel computes a face where weights change from call to call.
+"""Whether the engine or PyTorch's own kernel computes an operator where weights change from call to call.
 
 In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
 packing counts, and for plain float32 layers oneDNN is the faster one where
@@ -57,7 +57,7 @@ HAS_MATRICES = has_matrices()  # the engine
 
 
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
-    """Whether the engine is the faster one for a face of `a` and `b` that packs its weight anew.
+    """Whether the engine is the faster one for an operator on `a` and `b` that packs its weight anew.
 
     >>> plain = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4, device="meta")
@@ -104,14 +104,14 @@ def has_tiles(weight: Shape, stride: Shape) -> bool:
     return len(phases) > 1 and min(weight[:2]) >= TILED_CHANNELS and 2 <= min(phases) <= max(phases) <= 3
 
 
-def bfloat16_pays(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
+def packed_bfloat16_is_faster(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
     """Whether the engine is at least as fast as oneDNN with a packed weight: but for few channels and one tap a cell.
 
     >>> up = Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
     >>> x = torch.empty(1, 64, 99, 99, dtype=torch.bfloat16, device="meta")
-    >>> bfloat16_pays(x, x.new_empty(64, 64, 2, 2), up, True)
+    >>> packed_bfloat16_is_faster(x, x.new_empty(64, 64, 2, 2), up, True)
     False
-    >>> bfloat16_pays(x, x.new_empty(64, 1, 4, 4), up._replace(groups=64), True)
+    >>> packed_bfloat16_is_faster(x, x.new_empty(64, 1, 4, 4), up._replace(groups=64), True)
     True
     """
     stride, _, dilation, groups, _ = integers

@@ -1,6 +1,6 @@
 """The sizes of the three operators, and the refusals of tensors that do not fit.
 
-The operators are the three faces of one trilinear form, the sum over all cells and taps of
+The operators are the three derivatives of one trilinear form, the sum over all cells and taps of
 `x[m] * weight[j] * y[m*s + j*d - before]`: each maps two of `x`, `weight`, `y` to the third, so any two shapes
 give the third. `crop` is flat here, (before, after, before, after, ...), as the dispatcher carries it.
 
@@ -23,7 +23,7 @@ INPUTS: dict[Slot, tuple[Slot, Slot]] = {"y": ("x", "weight"), "x": ("y", "weigh
 
 
 class Integers(NamedTuple):
-    """What a face of the form depends on beside its tensors, and whether it may be computed by tiles."""
+    """What an operator depends on beside its tensors, and whether it may be computed by tiles."""
 
     stride: tuple[int, ...]
     crop: tuple[int, ...]
@@ -33,8 +33,8 @@ class Integers(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
-    """What one combination of shapes and integers comes to: the result's shape, and the engine's calls."""
+class ShapedCalls:
+    """The shape of a result for one combination of shapes and integers, and the engine's calls in both formats."""
 
     shape: tuple[int, ...]
     first: Call
@@ -42,7 +42,7 @@ class Meeting:
 
 
 def third_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
-    """The shape of a face's result from the shapes of its two inputs.
+    """The shape of an operator's result from the shapes of its two inputs.
 
     >>> integers = Integers((2, 2), (1, 0, 1, 0), (1, 1), 1)
     >>> third_shape("y", (1, 8, 5, 5), (8, 4, 3, 3), integers)
@@ -88,8 +88,8 @@ def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> t
 
 
 @lru_cache(maxsize=4096)
-def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
-    """Check and work out a face of the form, once for each combination of shapes."""
+def shaped_calls(result: Slot, one: Shape, two: Shape, integers: Integers) -> ShapedCalls:
+    """Check the shapes for an operator, and make the engine's calls of them, once for each combination."""
     shape = checked_shape(result, one, two, integers)
     shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
     stride, crop, dilation, groups, _ = integers
@@ -107,19 +107,19 @@ def meet(result: Slot, one: Shape, two: Shape, integers: Integers) -> Meeting:
         )
         raise RuntimeError(message)
     first, last = (Call(geometry, groups, form, integers.winograd) for form in ("channels_first", "channels_last"))
-    return Meeting(shape, first, last)
+    return ShapedCalls(shape, first, last)
 
 
 @lru_cache(maxsize=4096)
-def met_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
-    """The shape of a face's result, checked as the engine needs it; with `y` of no cells, there is nothing to compute.
+def engine_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
+    """The shape of a result, checked as the engine needs it; with `y` of no cells, there is nothing to compute.
 
-    >>> met_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), Integers((1, 1), (1, 1, 0, 0), (1, 1), 1))
+    >>> engine_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), Integers((1, 1), (1, 1, 0, 0), (1, 1), 1))
     (1, 2, 0, 6)
     """
     shape = checked_shape(result, one, two, integers)
     shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
-    return shape if 0 in shapes["y"][2:] else meet(result, one, two, integers).shape
+    return shape if 0 in shapes["y"][2:] else shaped_calls(result, one, two, integers).shape
 
 
 def check_groups(groups: int, channels: int) -> None:

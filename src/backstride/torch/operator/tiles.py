@@ -1,7 +1,7 @@
 """Convolutions of stride 1 by tiles of four outputs along one axis, for inference: fewer products, pointwise.
 
 Outputs 4t to 4t + 3 of a kernel of r taps are `A ((G w) * (B x))` over the r + 3 inputs that they see: the scheme of
-Toom and Cook, turned around (Winograd, Arithmetic Complexity of Computations, 1980; Lavin & Gray, arXiv 1509.09308,
+Toom and Cook, transposed (Winograd, Arithmetic Complexity of Computations, 1980; Lavin & Gray, arXiv 1509.09308,
 section 4).
 A longer kernel is blocks of four taps, four cells apart, so all blocks read the same tiles: on every point the
 layer is a convolution of as many taps as there are blocks, and all points together are one of as many groups,
@@ -29,7 +29,7 @@ from torch import Tensor
 from backstride.implementation import Layer
 from backstride.layout import AnyArray
 from backstride.torch.operator.kernels import from_numpy, keeps_channels_last, setting
-from backstride.torch.operator.packing import array_of, changes, find, make
+from backstride.torch.operator.packing import array_of, find, make, note_change
 from backstride.torch.operator.shapes import Integers
 
 OUTPUTS = 4
@@ -74,7 +74,7 @@ def transforms(taps: int) -> Transforms:
     return Transforms(_matrix(kernel, torch.float64), _matrix(data), _matrix(outputs))
 
 
-class Plan(NamedTuple):
+class TiledKernel(NamedTuple):
     """A kernel by its points, packed for the engine, and the taps of a block."""
 
     implementation: Any
@@ -82,11 +82,13 @@ class Plan(NamedTuple):
     taps: int
 
 
-def wasted(length: int, taps: int, dilation: int, padding: tuple[int, int]) -> bool:
+def is_too_short(length: int, taps: int, dilation: int, padding: tuple[int, int]) -> bool:
     """Whether an axis is so short that the last tiles' empty part takes what tiles save.
 
-    >>> wasted(400, 3, 1, (1, 1)), wasted(1, 3, 1, (1, 1)), wasted(130, 3, 30, (30, 30)), wasted(230, 3, 30, (30, 30))
-    (False, True, True, False)
+    >>> [is_too_short(length, 3, 1, (1, 1)) for length in (400, 1)]
+    [False, True]
+    >>> [is_too_short(length, 3, 30, (30, 30)) for length in (130, 230)]
+    [True, False]
     """
     count, block = length + sum(padding) - dilation * (taps - 1), _block(taps)
     products = -(-count // (OUTPUTS * dilation)) * dilation * (block + OUTPUTS - 1) * -(-taps // block)
@@ -107,7 +109,7 @@ def convolution(
     kernel = weight.shape[3:]
     planes = [size + sum(pair) - k + 1 for size, k, pair in zip(plane, kernel, padding[1:], strict=True)]
     count = length + sum(padding[0]) - dilation * (weight.shape[2] - 1)
-    plan = _plan(x, weight, dilation) if min(count, *planes, batch) > 0 else None
+    plan = _tiled_kernel(x, weight, dilation) if min(count, *planes, batch) > 0 else None
     if plan is None:
         return None
     first = not (rows or keeps_channels_last(x, weight))
@@ -143,7 +145,7 @@ def _block(taps: int) -> int:
     return 3 if taps == 3 else 4
 
 
-def _plan(x: Tensor, weight: Tensor, dilation: int) -> Plan | None:
+def _tiled_kernel(x: Tensor, weight: Tensor, dilation: int) -> TiledKernel | None:
     taps = _block(weight.shape[2])
     implementation, options = setting(x, "channels_last", Integers((1,), (), (1,), 1))
     if not isinstance(implementation, native.Compiled):
@@ -151,12 +153,12 @@ def _plan(x: Tensor, weight: Tensor, dilation: int) -> Plan | None:
     line = dilation == 1  # where the tiles of a line stand side by side
     options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
     ready = find(weight, options)
-    if ready is None and not changes(weight):
+    if ready is None and not note_change(weight):
         ready = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
     return ready
 
 
-def _packed(implementation: Any, weight: Tensor, taps: int, line: bool) -> Plan:
+def _packed(implementation: Any, weight: Tensor, taps: int, line: bool) -> TiledKernel:
     out, channels, length, *plane = weight.shape
     blocks = -(-length // taps)
     padded = weight.new_zeros((out, channels, blocks * taps, *plane), dtype=torch.float64)
@@ -164,14 +166,14 @@ def _packed(implementation: Any, weight: Tensor, taps: int, line: bool) -> Plan:
     split = padded.view(out, channels, blocks, taps, -1)
     points = torch.einsum("qt,ocbti->bioqc", transforms(taps).kernel, split)
     pointwise = tuple(plane) or ((1, blocks) if line else (blocks, 1))
-    # The kernel of the transposed convolution that this is: turned around, (*k, C_out, points * C_in).
+    # The kernel of the transposed convolution that this is: flipped, (*k, C_out, points * C_in).
     kernel = array_of(points.flip(0, 1).float().reshape(*pointwise, out, -1).contiguous())
     unit = (1,) * len(pointwise)
     packed = implementation.pack(kernel, Layer(points.shape[3], "channels_last", unit, unit))
-    return Plan(implementation, packed, taps)
+    return TiledKernel(implementation, packed, taps)
 
 
-def _offset(plan: Plan, weight: Tensor, bias: Tensor | None) -> AnyArray:
+def _offset(plan: TiledKernel, weight: Tensor, bias: Tensor | None) -> AnyArray:
     offset = np.zeros((len(POINTS[plan.taps]) + 1, weight.shape[0]), np.float32)
     if bias is not None:
         offset[ONE] = array_of(bias)

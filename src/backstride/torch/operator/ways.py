@@ -1,8 +1,9 @@
-"""Which of three ways computes a face whose weight changes from call to call: by the rules, or by what was measured.
+"""Which of three ways computes an operator whose weight changes from call to call: by rules, or as measured.
 
 The engine, PyTorch's own kernel, and a product with the weight as it lies (`columns.py`) each are the fastest one
-somewhere, and seldom for all three faces of a layer. Layers of an accelerated model time them, face by face, in the
-first step of training on a new kind of shape (`measured.py` opens and closes `Faces`); all others follow `policy.py`.
+somewhere, and seldom for all three operators of a layer. Layers of an accelerated model time them, one by one, in the
+first step of training on a new kind of shape (`measured.py` opens and closes `MeasuredWays`); all others follow
+`policy.py`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _found: dict[Hashable, Way] = {}
 _state = threading.local()
 
 
-class Faces:
-    """While it is open, faces go the way measured for their kind, or else not; with `trying`, it is measured."""
+class MeasuredWays:
+    """While it is open, operators go the way measured for their kind, or else not; with `trying`, it is measured."""
 
     def __init__(self, *, measured: bool, trying: bool = False) -> None:
         self.measured, self.trying = measured, trying
@@ -50,7 +51,7 @@ class Faces:
 
 
 def are_measured() -> bool:
-    """Whether faces go the measured way at present."""
+    """Whether operators go the measured way at present."""
     return _state_now()[0]
 
 
@@ -61,7 +62,7 @@ def _state_now() -> tuple[bool, bool]:
 def way_of(
     slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Run], *, last: bool, rule: Way | None = None
 ) -> Way:
-    """The way of a face, of those that `runs` has: as measured for all shapes of its kind, or by a rule."""
+    """The way of an operator, of those that `runs` has: as measured for all shapes of its kind, or by a rule."""
     measured, trying = _state_now()
     if measured and not torch.are_deterministic_algorithms_enabled():
         formats = a.is_contiguous(), b.is_contiguous(), last, a.dtype, get_num_threads()
@@ -77,7 +78,7 @@ def way_of(
             return found
     if rule is not None:
         return rule
-    if "columns" in runs and columns.pays(slot, a, b, integers):
+    if "columns" in runs and columns.is_preferred(slot, a, b, integers):
         return "columns"
     return "engine" if engine_is_faster(slot, a, b, integers, last=last) else "stock"
 
