@@ -98,7 +98,7 @@ def test_each_face_goes_the_way_that_was_the_fastest(fastest: str, monkeypatch: 
 
     runs_of: dict[str, Any] = {"now": dict.fromkeys(("engine", "stock", "columns"), lambda: None)}
     monkeypatch.setattr(ways, "race", race)
-    monkeypatch.setattr(ways, "_found", {})
+    monkeypatch.setattr(ways, "_ways", {})
 
     def way() -> str:
         return ways.way_of("y", x, weight, integers, runs_of["now"], last=False)

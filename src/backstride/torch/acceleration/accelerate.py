@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from backstride.torch.acceleration.convolutions import in_tiles, is_candidate, is_faster
 from backstride.torch.acceleration.discovery import calls_functions
@@ -37,33 +38,34 @@ from backstride.torch.acceleration.training import Trained, is_faster_in_trainin
 from backstride.torch.acceleration.whole import lead, unlead
 from backstride.torch.layers.measured import MEASURED
 from backstride.torch.layers.modules import TransposedModule
+from backstride.torch.operator.internals import Argument, Private, is_plain
 from backstride.torch.operator.kernels import DTYPES, engine_supports
-from backstride.torch.operator.operators import is_plain
 from backstride.torch.operator.packing import HALF, keep_private, make_public
 
 Model = TypeVar("Model", bound=nn.Module)
 TOLERANCE = 1e-5
 _switched: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # our own modules that an `accelerate` keeps from tiles
 Convolutions: TypeAlias = bool | Literal["training"]
+Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # arguments, words and result
 
 
-class Accelerated(NamedTuple):
+class Accelerated(NamedTuple, Generic[Model]):
     """A model and what was done to it."""
 
-    model: Any
+    model: Model
     report: Report
 
 
 def accelerate(
-    model: nn.Module,
-    example: Any = None,
+    model: Model,
+    example: object = None,
     *,
-    verify: Any = None,
+    verify: object = None,
     convolutions: Convolutions = True,
     trust: bool = False,
     winograd: bool = True,
     measure: bool = True,
-) -> Accelerated:
+) -> Accelerated[Model]:
     """Put every transposed convolution of a model on the engine, in place.
 
     >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
@@ -155,9 +157,9 @@ def restore(model: Model) -> Model:
     return model
 
 
-def _arguments(example: Any) -> tuple[Any, ...]:
+def _arguments(example: object) -> tuple[object, ...]:
     """An example's arguments: a tuple of them, or one alone."""
-    return cast("Any", example) if isinstance(example, tuple) else (example,)
+    return cast("tuple[object, ...]", example) if isinstance(example, tuple) else (example,)
 
 
 def _set_words(model: nn.Module, *, winograd: bool, measure: bool) -> None:
@@ -189,7 +191,7 @@ def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def _modules(model: Any) -> list[tuple[str, nn.Module]]:
+def _modules(model: Private) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())
 
 
@@ -203,10 +205,10 @@ def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd
     verdict = _kept(module)
     if verdict is not None:
         return row(*verdict)
-    found = _mixin(module, convolutions=convolutions, winograd=winograd)
-    if found is None:
+    choice = _mixin(module, convolutions=convolutions, winograd=winograd)
+    if choice is None:
         return None
-    mixin, remark = found
+    mixin, remark = choice
     swap(module, mixin)
     return row(True, remark or _where(module))
 
@@ -217,8 +219,8 @@ def _mixin(module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> 
         return TransposedLayer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
-    if convolutions and (found := _ordinary(module, inference=convolutions is True, winograd=winograd)):
-        return found
+    if convolutions and (ordinary := _ordinary(module, inference=convolutions is True, winograd=winograd)):
+        return ordinary
     taken = is_transposed if convolutions is not True else _can_be_joined
     if is_chain(module) and any(taken(child) for child in module.children()):
         return Chain, "takes batch norm and activation into the layer before them, in inference"
@@ -259,7 +261,7 @@ def _kept(module: nn.Module) -> tuple[bool, str] | None:
     return None
 
 
-def _where(module: Any) -> str:
+def _where(module: nn.Module) -> str:
     tensors = [tensor for tensor in module.parameters() if not nn.parameter.is_lazy(tensor)]
     for tensor in tensors:
         if tensor.dtype not in DTYPES or tensor.device.type != "cpu":
@@ -268,20 +270,20 @@ def _where(module: Any) -> str:
     return "on the engine"
 
 
-def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tuple[Any, Any, Any]]]:
+def _record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Recorded]]:
     """Arguments, words and result of every call of every module, in evaluation."""
     _check_numbers(model, arguments)
-    calls: dict[str, list[tuple[Any, Any, Any]]] = {}
-    handles: list[Any] = []
+    calls: dict[str, list[Recorded]] = {}
+    handles: list[RemovableHandle] = []
 
     def listen(name: str, module: nn.Module) -> None:
-        given: list[tuple[Any, Any]] = []
+        running: list[tuple[tuple[object, ...], dict[str, object]]] = []
 
-        def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-            given.append(_copied((args, kwargs)))
+        def before(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            running.append(_copied((args, kwargs)))
 
-        def after(_: nn.Module, _args: Any, output: Any) -> None:
-            calls.setdefault(name, []).append((*given.pop(), _copied(output)))
+        def after(_: nn.Module, _args: tuple[object, ...], output: object) -> None:
+            calls.setdefault(name, []).append((*running.pop(), _copied(output)))
 
         handles.extend(
             (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
@@ -306,7 +308,7 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, list[tupl
     return calls
 
 
-def _check_numbers(model: nn.Module, example: tuple[Any, ...]) -> None:
+def _check_numbers(model: nn.Module, example: tuple[object, ...]) -> None:
     """What is compared must have numbers, which tensors on meta and fake ones lack."""
     for name, tensors in (("verify", tree_leaves(example)), ("model", _tensors(model))):
         for tensor in tensors:
@@ -319,7 +321,7 @@ def _check_numbers(model: nn.Module, example: tuple[Any, ...]) -> None:
                 raise ValueError(message)
 
 
-def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | None) -> Row:
+def _verified(row: Row, module: nn.Module, calls: list[Recorded] | None) -> Row:
     """Run a module on what it was given before the swap, and give it its class back where it differs."""
     if not row.accelerated:
         return row
@@ -340,44 +342,44 @@ def _verified(row: Row, module: nn.Module, calls: list[tuple[Any, Any, Any]] | N
     )
 
 
-def _errors(found: Any, expected: Any) -> list[float]:
+def _errors(result: Argument, expected: Argument) -> list[float]:
     """The largest difference of each tensor, relative to the largest expected value."""
     if isinstance(expected, Tensor):
-        if not isinstance(found, Tensor) or found.shape != expected.shape:
+        if not isinstance(result, Tensor) or result.shape != expected.shape:
             return [math.inf]
-        if torch.equal(found, expected) or not expected.numel():
+        if torch.equal(result, expected) or not expected.numel():
             return [0.0]
-        found = found.detach()
+        result = result.detach()
         if expected.dtype in HALF:
-            found, expected = found.float(), expected.float()
-        error = float((found - expected).abs().max() / expected.abs().max())
+            result, expected = result.float(), expected.float()
+        error = float((result - expected).abs().max() / expected.abs().max())
         return [math.inf if math.isnan(error) else error]
-    pairs = [(found[key], expected[key]) for key in _keys(expected)]
+    pairs = [(result[key], expected[key]) for key in _keys(expected)]
     return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
 
 
-def _tolerances(value: Any) -> list[float]:
+def _tolerances(value: Argument) -> list[float]:
     """What each tensor may differ by: half precision by one rounding."""
     if isinstance(value, Tensor):
         return [torch.finfo(value.dtype).eps if value.dtype in HALF else TOLERANCE]
     return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [TOLERANCE]
 
 
-def _keys(value: Any) -> Iterable[Any]:
+def _keys(value: object) -> Iterable[object]:
     """What the entries of a dictionary, list or tuple are found by."""
     if isinstance(value, dict):
-        return cast("Any", value).keys()
-    return range(len(cast("Any", value))) if isinstance(value, list | tuple) else ()
+        return cast("dict[object, object]", value).keys()
+    return range(len(cast("Sequence[object]", value))) if isinstance(value, list | tuple) else ()
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Argument) -> Argument:
     """The same with every tensor in it copied."""
     if isinstance(value, Tensor):
         return value.detach().clone()
-    entries: Any = [_copied(value[key]) for key in _keys(value)]
-    kind = cast("Any", type(value))
+    entries = [_copied(value[key]) for key in _keys(value)]
     if isinstance(value, dict):
         return dict(zip(_keys(value), entries, strict=True))
+    kind: Callable[..., Argument] = type(value)
     if hasattr(kind, "_fields"):
         return kind(*entries)
     return kind(entries) if isinstance(value, list | tuple) else value

@@ -12,22 +12,23 @@ convolutions stay PyTorch's, which runs them as fast.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from backstride.torch.acceleration.training import Trained, class_of
+from backstride.torch.acceleration.training import Conv, Trained, class_of
 from backstride.torch.operator import graphs, kernels, tiles
 from backstride.torch.operator.fallback import activate
-from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
+from backstride.torch.operator.fusion import Norm
+from backstride.torch.operator.internals import is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import note_new
 from backstride.torch.operator.shapes import Integers
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-WINOGRAD_CHANNELS = {(3, 3): 24}
+WINOGRAD_CHANNELS: dict[tuple[int, ...], int] = {(3, 3): 24}
 FEW_CHANNELS = 8
 MANY_TAPS = 7
 LEAST_TAPS = 3
@@ -50,32 +51,31 @@ def is_faster(module: nn.Module, *, winograd: bool = True) -> bool:
     return is_candidate(module) and (in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module))))
 
 
-def is_candidate(module: nn.Module) -> bool:
+def is_candidate(module: nn.Module) -> TypeGuard[Conv]:
     """Whether it is a plain convolution of float32 that nobody has swapped.
 
     >>> is_candidate(nn.Conv2d(4, 4, 1)), is_candidate(nn.Linear(4, 4))
     (True, False)
     """
-    if class_of(module) not in KINDS or "forward" in vars(module):
+    if not isinstance(module, KINDS) or class_of(module) not in KINDS or "forward" in vars(module):
         return False
-    weight: Any = module.weight
-    return not nn.parameter.is_lazy(weight) and weight.dtype == torch.float32
+    return not nn.parameter.is_lazy(module.weight) and module.weight.dtype == torch.float32
 
 
-def on_engine(layer: Any) -> bool:
+def on_engine(layer: Conv) -> bool:
     """Whether the engine computes it as it is."""
     least = WINOGRAD_CHANNELS.get(layer.kernel_size)
     winograd = least is not None and min(layer.in_channels, layer.out_channels) >= least
     return in_lanes(layer) or (winograd and {layer.groups, *layer.stride, *layer.dilation} == {1})
 
 
-def in_lanes(layer: Any) -> bool:
+def in_lanes(layer: Conv) -> bool:
     """Whether it has few output channels, whose sums the engine computes with cells in the lanes."""
     plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= FEW_CHANNELS
     return plain and (math.prod(layer.kernel_size) >= MANY_TAPS or len(layer.kernel_size) == 3)
 
 
-def in_tiles(layer: Any) -> bool:
+def in_tiles(layer: Conv) -> bool:
     """Whether it is cut into tiles along its first axis, and the engine computes what is left."""
     if {layer.groups, *layer.stride} != {1} or on_engine(layer):
         return False
@@ -92,14 +92,14 @@ class EngineConvolution(Trained):
         return super()._conv_forward(input, weight, bias) if result is None else result
 
     def computed(
-        self: Any,
+        self,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         activation: str | None,
         *,
         rows: bool = False,
-        norm: Any = None,
+        norm: Norm | None = None,
     ) -> Tensor | None:
         """The layer with another weight and bias, ending in an activation; None where it is PyTorch's to compute.
 

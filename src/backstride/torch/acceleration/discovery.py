@@ -6,19 +6,18 @@ A trace would fix what depends on data, on `self.training` and on other state; r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import CodeType, FunctionType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from backstride.torch.layers.functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from backstride.torch.layers.measured import stock_function_is_faster
-from backstride.torch.operator.operators import Quiet
+from backstride.torch.operator.internals import Argument, Quiet
 
-ROUTES: dict[Any, Callable[..., Tensor]] = {
+ROUTES: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     torch.conv_transpose1d: conv_transpose1d,
     torch.conv_transpose2d: conv_transpose2d,
     torch.conv_transpose3d: conv_transpose3d,
@@ -37,7 +36,7 @@ def _methods(cls: type) -> Iterator[FunctionType]:
     for base in cls.__mro__:
         if not _is_foreign(base.__module__):
             for value in vars(base).values():
-                function: Any = getattr(value, "__func__", value)
+                function: object = getattr(value, "__func__", value)
                 if isinstance(function, FunctionType):
                     yield function
 
@@ -49,7 +48,7 @@ def _mentions(function: FunctionType, seen: set[CodeType]) -> bool:
     names = set(_names(function.__code__))
     if names & NAMES:
         return True
-    named: list[Any] = [function.__globals__.get(name) for name in names]
+    named: list[object] = [function.__globals__.get(name) for name in names]
     if any(_is_route(value) for value in named):
         return True
     followed = (value for value in named if isinstance(value, FunctionType) and not _is_foreign(value.__module__))
@@ -63,7 +62,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_route(value: Any) -> bool:
+def _is_route(value: object) -> bool:
     return any(value is function for function in ROUTES)
 
 
@@ -76,12 +75,18 @@ class Route(Quiet):
 
     def __init__(self, *, winograd: bool = True, measured: bool = True) -> None:
         super().__init__()
-        self.words: dict[str, Any] = {} if winograd else {"winograd": False}
+        self.words: dict[str, bool] = {} if winograd else {"winograd": False}
         self.measured = measured
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Argument],
+        types: Collection[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         _ = types
-        words: dict[str, Any] = kwargs or {}
+        words = kwargs or {}
         if func not in ROUTES:
             return func(*args, **words)
         engine = partial(ROUTES[func], **self.words)

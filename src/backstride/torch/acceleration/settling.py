@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from backstride.torch.acceleration.swapping import Chain, Measured, Routed, Swap
 from backstride.torch.acceleration.whole import ROUNDS, Whole, calls_of
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine
+from backstride.torch.operator.internals import fork_rng
 
 MOST_CALLS = measured.ALL_TURNS + 2 * (1 + ROUNDS) + 1
 
@@ -36,29 +37,26 @@ class EvaluationMode:
             module.training = training
 
 
-def settle(model: nn.Module, arguments: tuple[Any, ...]) -> None:
+def settle(model: nn.Module, arguments: tuple[object, ...]) -> None:
     """Time every layer on what an example brings it, and the whole; in training, with the derivatives, too."""
     layers = (
         [module for module in model.modules() if isinstance(module, TransposedLayer | Measured)]
         if model.training
         else []
     )
-    random = cast("Any", torch.random)
-    with random.fork_rng(devices=[]):
+    with fork_rng(devices=[]):
         with EvaluationMode(model):
             routed = isinstance(model, Routed) and not isinstance(model, Whole)
             for _ in range(measured.ALL_TURNS if routed else MOST_CALLS):
                 _ = model(*arguments)
                 if not (routed or (isinstance(model, Whole) and calls_of(model).turns)):
                     break
-            given = _inputs(model, layers, arguments) if layers else []
+            inputs = _inputs(model, layers, arguments) if layers else []
         if isinstance(model, Whole):
             calls_of(model).put(calls_of(model).engaged)
         with torch.enable_grad():
-            for layer, brought in given:
-                _ = layer.forward(
-                    brought.detach().requires_grad_()
-                )  # past the hooks, which belong to the model's calls
+            for layer, data in inputs:  # past the hooks, which belong to the model's calls
+                _ = layer.forward(data.detach().requires_grad_())
 
 
 def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
@@ -67,7 +65,7 @@ def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
     lost = None if calls is None or model.training else calls.lost()
     if calls is not None:
         calls.put(calls.engaged)
-    found: list[Row] = []
+    settled: list[Row] = []
     for row in reversed(rows):  # inner ones first
         module = model.get_submodule(row.name)
         one = settled_row(row, module)
@@ -75,10 +73,10 @@ def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
             with_it, without = (f"{1e3 * seconds:.3g} ms" for seconds in lost)
             remark = f"faster alone, but the whole model takes {with_it} with the engine, {without} without"
             one = dataclasses.replace(one, accelerated=False, remark=remark)
-        found.append(one)
+        settled.append(one)
     if calls is not None:
         calls.keep()
-    return found[::-1]
+    return settled[::-1]
 
 
 def settled_row(row: Row, module: nn.Module) -> Row:
@@ -100,12 +98,14 @@ def settled_row(row: Row, module: nn.Module) -> Row:
     return dataclasses.replace(row, remark=f"{row.remark}{part}; {engine}, PyTorch's own {stock}")
 
 
-def _inputs(model: nn.Module, layers: list[Any], arguments: tuple[Any, ...]) -> list[tuple[Any, Tensor]]:
+def _inputs(
+    model: nn.Module, layers: Sequence[nn.Module], arguments: tuple[object, ...]
+) -> list[tuple[nn.Module, Tensor]]:
     """Each layer with each of its inputs."""
-    found: list[tuple[Any, Tensor]] = []
+    inputs: list[tuple[nn.Module, Tensor]] = []
 
-    def note(module: nn.Module, given: tuple[Any, ...]) -> None:
-        found.extend((module, one.clone()) for one in given[:1] if isinstance(one, Tensor))
+    def note(module: nn.Module, given: tuple[object, ...]) -> None:
+        inputs.extend((module, one.clone()) for one in given[:1] if isinstance(one, Tensor))
 
     handles = [module.register_forward_pre_hook(note) for module in layers]
     try:
@@ -113,4 +113,4 @@ def _inputs(model: nn.Module, layers: list[Any], arguments: tuple[Any, ...]) -> 
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return inputs

@@ -7,9 +7,10 @@ optimizers, state dicts and whatever else refers to it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial, wraps
-from typing import Any, cast
+from types import FunctionType
+from typing import TYPE_CHECKING, SupportsIndex, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,23 +31,36 @@ from backstride.torch.layers.measured import (
 )
 from backstride.torch.layers.modules import OnEngine, first_call, repeated_call
 from backstride.torch.operator.fusion import (
+    Transposed,
     activation_of,
     can_fold,
     folded,
-    is_method,
     keep_norm,
-    runs_only,
     slope_of,
     sources_of,
     stable_weight,
 )
 from backstride.torch.operator.graphs import in_graph
+from backstride.torch.operator.internals import (
+    OUTPUT_PADDING,
+    SEQUENTIAL,
+    Argument,
+    Private,
+    is_in_onnx_export,
+    is_method,
+    is_overridden,
+    is_plain,
+    runs_only,
+    unwatched,
+)
 from backstride.torch.operator.kernels import engine_supports
-from backstride.torch.operator.operators import is_in_onnx_export, is_overridden, is_plain, unwatched
 from backstride.torch.operator.ways import MeasuredWays
 
+if TYPE_CHECKING:
+    AnyModule = nn.Module
+else:
+    AnyModule = object
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-OUTPUT_PADDING: Any = cast("Any", nn.ConvTranspose2d)._output_padding
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
@@ -54,20 +68,20 @@ FUNCTIONS: dict[int, Callable[..., Tensor]] = {
 }
 
 
-class Swapped:
+class Swapped(AnyModule):
     """Marks the classes made here, which have one name more for what the user's own classes may call as they like."""
 
-    backstride_class: type[nn.Module]  # that `restore` brings back
+    backstride_class: type[Argument]  # PyTorch's or the user's, that `restore` brings back
     backstride_mixins: tuple[type[Swapped], ...] = ()
     backstride_measured = True  # False stands among the module's own attributes
 
     @property
-    def qconfig(self) -> Any:
+    def qconfig(self) -> object:
         """How PyTorch is to quantize the module: not at all, since it knows modules by their very class."""
         return None
 
     @qconfig.setter
-    def qconfig(self, value: Any) -> None:
+    def qconfig(self, value: object) -> None:
         if value is not None:
             message = (
                 f"{type(self).__name__} is accelerated, and PyTorch's quantization would pass it over; "
@@ -79,19 +93,20 @@ class Swapped:
     def qconfig(self) -> None:
         """PyTorch takes it away where it set None."""
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Argument, ...]:
+        reduced = super().__reduce_ex__(protocol)
+        assert isinstance(reduced, tuple)
         state = {
             name: value
             for name, value in reduced[2].items()
-            if name not in (measured.KNOWN, measured.TURNS, measured.READY)
+            if name not in (measured.TIMES, measured.TURNS, measured.READY)
         }
         return (_rebuild, (type(self).backstride_class, *type(self).backstride_mixins), state, *reduced[3:])
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles: the same module with the class that it had."""
-        module: Any = copy.copy(self)
-        module.__class__ = type(self).backstride_class
+        module = copy.copy(self)
+        object.__setattr__(module, "__class__", type(self).backstride_class)
         return module
 
 
@@ -104,46 +119,51 @@ class TransposedLayer(Swapped, OnEngine):
         result = repeated_call(self, input) if short else None
         return self._looked_up(input, output_size, short=short) if result is None else result
 
-    def _looked_up(self: Any, input: Tensor, output_size: Sequence[int] | None, *, short: bool) -> Tensor:
+    def _looked_up(self, input: Tensor, output_size: Sequence[int] | None, *, short: bool) -> Tensor:
         if output_size is None and is_known_slower(self, input):
             if self._parameters.get("weight") is not None:
                 return self.backstride_class.forward(self, input)
             return self.by_stock(input, stable_weight(self), self.bias)
         if _is_pytorchs(self, input):
-            parent: Any = super(OnEngine, self)
-            return parent.forward(input, output_size)
+            forward: Callable[..., Tensor] = super(OnEngine, self).forward
+            return forward(input, output_size)
         weight, bias = stable_weight(self), self.bias
         if stock_is_faster(self, input, weight, bias, output_size):
             return self.by_stock(input, weight, bias, output_size)
         run = partial(self.by_engine, input, weight, bias, output_size)
         return first_call(self, input, weight, bias, run) if short else run()
 
-    def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
+    def by_engine(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None = None
+    ) -> Tensor:
         """The layer with another weight and bias."""
         if torch.compiler.is_compiling():
             return self.computed(input, weight, bias, None, output_size)
         with MeasuredWays(measured=self.backstride_measured):
             return self.computed(input, weight, bias, None, output_size)
 
-    def by_stock(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
+    def by_stock(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None = None
+    ) -> Tensor:
         """The same by PyTorch's function, with the sizes that its module finds."""
         rank = len(self.kernel_size)
         sizes = self.stride, self.padding, self.kernel_size
-        extra = self._output_padding(input, output_size, *sizes, rank, self.dilation)
+        output_padding: Callable[..., list[int]] = self._output_padding
+        extra = output_padding(input, output_size, *sizes, rank, self.dilation)
         return FUNCTIONS[rank](input, weight, bias, *sizes[:2], extra, self.groups, self.dilation)
 
 
-class Measured(Swapped):
+class Measured(Swapped, Trained):
     """An ordinary convolution on the engine where that is faster."""
 
     in_inference = True
 
-    def forward(self: Any, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """PyTorch's, but that weight norm is computed once in inference."""
         weight = self._parameters.get("weight")
         return self._conv_forward(input, stable_weight(self) if weight is None else weight, self.bias)
 
-    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not is_compiling() and (result := repeated_call(self, input, weight)) is not None:
             return result
         asked = self.in_inference or torch.is_grad_enabled()
@@ -155,16 +175,14 @@ class Measured(Swapped):
 
     def by_engine(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with another weight and bias."""
-        parent: Any = super()
         if torch.compiler.is_compiling():
-            return parent._conv_forward(input, weight, bias)
+            return super()._conv_forward(input, weight, bias)
         with MeasuredWays(measured=self.backstride_measured):
-            return parent._conv_forward(input, weight, bias)
+            return super()._conv_forward(input, weight, bias)
 
     def by_stock(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The same as PyTorch has it."""
-        kind: Any = type(self)
-        return kind.backstride_class._conv_forward(self, input, weight, bias)
+        return type(self).backstride_class._conv_forward(self, input, weight, bias)
 
 
 class Ordinary(Measured, EngineConvolution):
@@ -184,7 +202,7 @@ class Learner(Measured, Trained):
 class Stock(Swapped, Trained):
     """A convolution of PyTorch's, which compiled graphs leave in the order that its data has, in inference."""
 
-    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if torch.compiler.is_compiling():
             return super()._conv_forward(input, weight, bias)
         return self.backstride_class._conv_forward(self, input, weight, bias)
@@ -193,14 +211,17 @@ class Stock(Swapped, Trained):
 class Chain(Swapped):
     """A Sequential that takes batch norm and activation into the layer before them, in inference."""
 
-    def forward(self: Any, input: Any) -> Any:
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[nn.Module]: ...
+
+    def forward(self, input: Argument) -> Argument:
         if torch.is_grad_enabled():
-            parent: Any = super()
-            return parent.forward(input)
-        modules: list[Any] = list(self)
+            return super().forward(input)
+        modules = list(self)
         value, position = input, 0
         while position < len(modules):
-            module: Any = modules[position]
+            module = modules[position]
             if is_known_slower(module, value, position):
                 value, position = module(value), position + 1
             elif _can_be_joined(module, value) and not parts_are_faster(
@@ -212,21 +233,24 @@ class Chain(Swapped):
         return value
 
 
+Joinable = OnEngine | Ordinary  # with a batch norm and an activation behind it
+
+
 class Routed(Swapped):
     """A module whose own code calls the functions: within it, they are ours."""
 
     winograd = True  # False stands among the module's own attributes
 
-    def forward(self, *arguments: Any, **words: Any) -> Any:
-        parent: Any = super()
+    def forward(self, *arguments: object, **words: object) -> object:
+        forward = super().forward
 
-        def run(on_engine: bool) -> Any:
+        def run(on_engine: bool) -> object:
             if not on_engine:
-                return parent.forward(*arguments, **words)
+                return forward(*arguments, **words)
             with Route(winograd=self.winograd, measured=self.backstride_measured):
-                return parent.forward(*arguments, **words)
+                return forward(*arguments, **words)
 
-        return measured.routed(self, arguments, run)
+        return measured.routed(self, arguments, run, timed=self.backstride_measured)
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
@@ -240,7 +264,7 @@ def unswap(module: nn.Module) -> bool:
     if MEASURED not in vars(module) and not isinstance(module, Swapped):
         return False
     if isinstance(module, Swapped):
-        cast("Any", module).__class__ = class_with(module, lambda base: cast("Any", base).backstride_class)
+        object.__setattr__(module, "__class__", class_with(module, original_of))
     keep_norm(module, keep=False)
     for name in ("winograd", MEASURED):
         _ = vars(module).pop(name, None)
@@ -253,7 +277,7 @@ def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.
     """The class of `original` with the forward of the mixins, by the same name; itself without any."""
     if not mixins:
         return original
-    words: dict[str, Any] = {
+    words: dict[str, object] = {
         "backstride_class": original,
         "backstride_mixins": mixins,
         "__module__": original.__module__,
@@ -263,17 +287,17 @@ def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.
     become = getattr(original, "cls_to_become", None)
     if become is not None:
         words["cls_to_become"] = swapped_class(become, *mixins)
-    given: Any = mixins[0].__dict__.get("forward")
-    if given is not None and given.__code__.co_argcount == 1:  # it takes whatever the original takes
-        words["forward"] = _signed(given, cast("Any", original).forward)
+    forward: FunctionType | None = mixins[0].__dict__.get("forward")
+    if forward is not None and forward.__code__.co_argcount == 1:  # it takes whatever the original takes
+        words["forward"] = _signed(forward, original.forward)
     return cast("type[nn.Module]", type(original.__name__, (*mixins, original), words))
 
 
-def _signed(run: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+def _signed(run: Callable[..., object], original: Callable[..., object]) -> Callable[..., object]:
     """The same forward with the signature of the original, which exporters and trainers look at."""
 
     @wraps(original)
-    def forward(self: Any, *arguments: Any, **words: Any) -> Any:
+    def forward(self: nn.Module, *arguments: object, **words: object) -> object:
         return run(self, *arguments, **words)
 
     return forward
@@ -282,30 +306,26 @@ def _signed(run: Callable[..., Any], original: Callable[..., Any]) -> Callable[.
 def is_chain(module: nn.Module) -> bool:
     """Whether it is a Sequential with Sequential's forward."""
     plain = isinstance(module, nn.Sequential) and not isinstance(module, torch.jit.ScriptModule)
-    return (
-        plain
-        and cast("Any", type(module)).forward is cast("Any", nn.Sequential).forward
-        and "forward" not in vars(module)
-    )
+    return plain and type(module).forward is SEQUENTIAL and "forward" not in vars(module)
 
 
 def own_forward(module: nn.Module) -> bool:
     """Whether a transposed convolution's forward is not PyTorch's."""
-    kind = cast("Any", type(module))
-    known = any(kind.forward is cast("Any", cls).forward for cls in TRANSPOSED)
+    kind: type[Private] = type(module)
+    inherited = any(kind.forward is cls.forward for cls in TRANSPOSED)
     replaced = not {"forward", "_output_padding"}.isdisjoint(vars(module))
-    return replaced or not known or kind._output_padding is not OUTPUT_PADDING
+    return replaced or not inherited or kind._output_padding is not OUTPUT_PADDING
 
 
-def _is_pytorchs(layer: Any, input: Tensor) -> bool:
+def _is_pytorchs(layer: Private, input: Tensor) -> bool:
     exported = torch.compiler.is_exporting() or is_in_onnx_export()
     sizes = is_method(layer._output_padding, OUTPUT_PADDING)
     return exported or not sizes or is_overridden(input, *layer._parameters.values())
 
 
-def _can_be_joined(layer: Any, input: Any) -> bool:
+def _can_be_joined(layer: nn.Module, input: object) -> TypeGuard[Joinable]:
     """Whether a module is a layer of ours whose call, with this input, may be joined with what follows it."""
-    if torch.is_grad_enabled() or not isinstance(input, Tensor) or not (_runs_ordinary(layer) or _runs_ours(layer)):
+    if torch.is_grad_enabled() or not isinstance(input, Tensor) or not _is_joinable(layer):
         return False
     return (
         engine_supports(input)
@@ -314,57 +334,62 @@ def _can_be_joined(layer: Any, input: Any) -> bool:
     )
 
 
-def _runs_ours(layer: Any) -> bool:
+def _is_joinable(layer: nn.Module) -> TypeGuard[Joinable]:
+    return _runs_ordinary(layer) or _runs_ours(layer)
+
+
+def _runs_ours(layer: Private) -> bool:
     """Whether a call of it is that of a transposed convolution of ours, and nothing else."""
-    kind = cast("type[nn.Module]", type(layer))
+    kind: type[nn.Module] = type(layer)
     if not issubclass(kind, OnEngine) or not is_method(layer._output_padding, OUTPUT_PADDING):
         return False
     return runs_only(layer, (TransposedLayer if issubclass(kind, TransposedLayer) else OnEngine).forward)
 
 
-def _runs_ordinary(layer: Any) -> bool:
+def _runs_ordinary(layer: Private) -> bool:
     """The same for an ordinary convolution."""
     if not is_ordinary(layer):
         return False
     return is_method(layer._conv_forward, Measured.__dict__["_conv_forward"]) and runs_only(layer, Measured.forward)
 
 
-def _fused(modules: list[Any], position: int, input: Tensor) -> tuple[Tensor, int]:
+def _fused(modules: list[Argument], position: int, input: Tensor) -> tuple[Tensor, int]:
     """The result of a layer and of what follows it, in one call; and where the rest begins."""
-    layer, rest = modules[position], position + 1
+    layer: Joinable = modules[position]
+    rest = position + 1
     weight, bias = stable_weight(layer), layer.bias
     ordinary = is_ordinary(layer)
     if ordinary and not is_inference(input, weight, bias):
-        return layer.by_engine(input, weight, bias), rest
-    words: dict[str, Any] = {}
-    given = weight, bias
+        return modules[position].by_engine(input, weight, bias), rest
+    words: dict[str, Argument] = {}
+    parameters = weight, bias
     if rest < len(modules) and can_fold(layer, modules[rest], weight):
         norm, graph = modules[rest], in_graph(input)
         if graph and layer.padding_mode == "zeros":
             words["norm"], rest = norm, rest + 1
         elif not graph:
-            given, rest = folded(sources_of(layer, norm, weight, bias)), rest + 1
+            parameters, rest = folded(sources_of(layer, norm, weight, bias)), rest + 1
     activation = activation_of(modules[rest]) if rest < len(modules) else None
     after = rest + (activation is not None)
     slope = slope_of(modules[after]) if after < len(modules) else None
     if ordinary and _reads_rows(modules[after + (slope is not None) :]):
         words["rows"] = True
-    result = layer.computed(input, *given, activation, **words)
+    result = layer.computed(input, *parameters, activation, **words)
     if result is None:
-        return layer.by_engine(input, weight, bias), position + 1
+        return modules[position].by_engine(input, weight, bias), position + 1
     if slope is not None:  # nobody else has the result yet
         result, after = functional.leaky_relu_(result, slope), after + 1
     return result, after
 
 
-def _reads_rows(modules: list[Any]) -> bool:
+def _reads_rows(modules: list[Argument]) -> bool:
     """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
-    layer: Any = modules[0] if modules else None
+    layer: Argument = modules[0] if modules else None
     tiled = is_ordinary(layer) and len(layer.kernel_size) == 1 and layer.padding_mode == "zeros" and in_tiles(layer)
     return tiled and _runs_ordinary(layer)
 
 
-def is_ordinary(layer: Any) -> bool:
+def is_ordinary(layer: object) -> TypeGuard[Ordinary]:
     """Whether it is an ordinary convolution on the engine in inference."""
     return issubclass(type(layer), Ordinary)
 
@@ -375,7 +400,12 @@ def class_with(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Mo
     if not parametrize.is_parametrized(module):
         return change(cls)
     content = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    return cast("Any", type(cls.__name__, (change(cls.__bases__[0]),), content))
+    return cast("type[nn.Module]", type(cls.__name__, (change(cls.__bases__[0]),), content))
+
+
+def original_of(cls: type[nn.Module]) -> type[nn.Module]:
+    """The class that `restore` brings back: itself where nothing was put before it."""
+    return getattr(cls, "backstride_class", cls)
 
 
 def mixins_of(cls: type[nn.Module]) -> tuple[type[Swapped], ...]:
@@ -388,6 +418,6 @@ def _rebuild(original: type[nn.Module], *mixins: type[Swapped]) -> nn.Module:
     return cls.__new__(cls)
 
 
-def is_transposed(module: nn.Module) -> bool:
+def is_transposed(module: nn.Module) -> TypeGuard[Transposed]:
     """Whether it is one of PyTorch's transposed convolutions, lazy ones included."""
     return isinstance(module, TRANSPOSED)

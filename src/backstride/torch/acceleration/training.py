@@ -8,7 +8,7 @@ lets pass, packing counted; `policy.py` leaves single ones to PyTorch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,16 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from backstride.torch.operator import graphs, kernels
-from backstride.torch.operator.operators import apply, dispatched, is_eager, is_overridden, is_plain
+from backstride.torch.operator.internals import is_eager, is_overridden, is_plain
+from backstride.torch.operator.operators import apply, dispatched
 from backstride.torch.operator.policy import TILED_CHANNELS
 from backstride.torch.operator.shapes import Integers
 
+if TYPE_CHECKING:
+    PyTorchs = nn.Conv2d  # or one of the other two, which have the same attributes
+else:
+    PyTorchs = object
+Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 KINDS = (nn.Conv2d, nn.Conv3d)
 UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2
 
@@ -36,11 +42,10 @@ def is_faster_in_training(module: nn.Module, *, winograd: bool = True) -> bool:
     >>> [is_faster_in_training(layer) for layer in layers]
     [False, False, False]
     """
-    if class_of(module) not in KINDS or "forward" in vars(module):
+    if not isinstance(module, KINDS) or class_of(module) not in KINDS or "forward" in vars(module):
         return False
-    layer: Any = module
-    floats = not nn.parameter.is_lazy(layer.weight) and layer.weight.dtype == torch.float32
-    return floats and _on_engine(layer, winograd=winograd)
+    floats = not nn.parameter.is_lazy(module.weight) and module.weight.dtype == torch.float32
+    return floats and _on_engine(module, winograd=winograd)
 
 
 def class_of(module: nn.Module) -> type[nn.Module]:
@@ -48,7 +53,7 @@ def class_of(module: nn.Module) -> type[nn.Module]:
     return type(module).__bases__[0] if parametrize.is_parametrized(module) else type(module)
 
 
-def _on_engine(layer: Any, *, winograd: bool) -> bool:
+def _on_engine(layer: Conv, *, winograd: bool) -> bool:
     if set(layer.dilation) != {1} or not (winograd or layer.groups > 1):  # without tiles, oneDNN is the faster one
         return False
     if layer.groups > 1:  # PyTorch has no fast gradient by the weight for depthwise kernels but 3x3
@@ -61,7 +66,7 @@ def _on_engine(layer: Any, *, winograd: bool) -> bool:
     return enough and min(layer.in_channels, layer.out_channels) >= least
 
 
-class Trained:
+class Trained(PyTorchs):
     """A convolution by the operator while gradients are on, and in compiled graphs; PyTorch's own at other times.
 
     In graphs of inference PyTorch's own is called by an operator, too: inductor puts the data of the convolutions
@@ -71,14 +76,14 @@ class Trained:
     winograd = True
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        result = _computed(self, input, weight, bias)
+        result = _computed(self, input, weight, bias, self._reversed_padding_repeated_twice)
         if result is None:
-            parent: Any = super()
+            parent: Any = super()  # PyTorch's, which says not what it returns
             return parent._conv_forward(input, weight, bias)
         return result
 
 
-def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+def _computed(layer: Trained, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int]) -> Tensor | None:
     compiling = torch.compiler.is_compiling()
     if not (_fits_compiler(input) if compiling else torch.is_grad_enabled() and _fits(input, weight, bias)):
         return None
@@ -88,7 +93,7 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     meets = input.dim() == weight.dim() and input.shape[1] == weight.shape[1] * layer.groups
     if not meets or input.shape[0] == 0:
         return None
-    data, padding = input, layer._reversed_padding_repeated_twice
+    data = input
     if layer.padding_mode != "zeros":
         data, padding = functional.pad(input, padding, mode=layer.padding_mode), [0] * len(padding)
     elif not isinstance(layer.padding, str):
@@ -102,7 +107,7 @@ def _computed(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) ->
     return apply("x", data, weight, bias, integers)
 
 
-def _integers(layer: Any, data: Tensor, padding: list[int]) -> Integers | None:
+def _integers(layer: Conv, data: Tensor, padding: list[int]) -> Integers | None:
     """The form's integers: it crops what the convolution pads, and appends cells that the last step does not reach."""
     crop: list[int] = []
     pairs = zip(reversed(padding[::2]), reversed(padding[1::2]), strict=True)

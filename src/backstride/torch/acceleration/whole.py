@@ -10,10 +10,10 @@ kind, or with gradients, finds the classes that it needs: they are exchanged whe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import compress
 from threading import Lock
-from typing import Any, cast
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled, nn
@@ -28,19 +28,20 @@ from backstride.torch.acceleration.swapping import (
     Swapped,
     class_with,
     mixins_of,
+    original_of,
     swapped_class,
 )
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine
 from backstride.torch.operator import ways
+from backstride.torch.operator.internals import Argument, assume_constant_result, is_compiled
 
-ASSUMED: Any = cast("Any", torch.compiler).assume_constant_result
 STATE = "backstride_calls"  # where the outermost module keeps its state
 ROUNDS = 3  # turns of each way that are compared where the first ones are close to each other
 WINS = 0.97  # of the time without the engine, or it goes
 PLAIN = (int, bool, str, type(None))
 Choice = tuple[bool, ...]
-Run = Callable[[], Any]
+Run = Callable[[], object]
 
 
 class Turns:
@@ -75,7 +76,7 @@ class ModelCalls:
                 object.__setattr__(module, "__class__", engaged if chosen else bare)
         self.current = choice
 
-    def run(self, choice: Choice, forward: Run) -> Any:
+    def run(self, choice: Choice, forward: Run) -> object:
         """Run a call with a choice; while calls of other threads run, with theirs, which is right, too."""
         with self.lock:
             self.put(choice)
@@ -86,9 +87,9 @@ class ModelCalls:
             with self.lock:
                 self.running -= 1
 
-    def take_turn(self, key: Hashable, forward: Run) -> Any:
+    def take_turn(self, key: Hashable, forward: Run) -> object:
         """Run a call of a kind that is not settled."""
-        if len(self.turns) >= measured.MOST_KNOWN:
+        if len(self.turns) >= measured.MOST_KINDS:
             self.turns.clear()
         turns = self.turns.setdefault(key, Turns())
         if turns.best is None and not self._is_timed(turns):
@@ -107,7 +108,8 @@ class ModelCalls:
             turns.seconds[which].append(time.perf_counter() - before)
             quickest = _quickest(*turns.seconds)
             if quickest is not None:
-                self.seconds = None if not quickest else cast("Any", tuple(map(min, turns.seconds)))
+                engine, stock = map(min, turns.seconds)
+                self.seconds = (engine, stock) if quickest else None
                 self._settle(key, (turns.best, self.stock)[quickest])
         return result
 
@@ -118,17 +120,17 @@ class ModelCalls:
     def keep(self) -> None:
         """Go on with the modules that are accelerated still."""
         kept = [measured.MEASURED in vars(module) for module, _, _ in self.kinds]
-        self.kinds = [one for one, stays in zip(self.kinds, kept, strict=True) if stays]
+        self.kinds = list(compress(self.kinds, kept))
         self.settled = {key: tuple(compress(choice, kept)) for key, choice in self.settled.items()}
         self.engaged, self.stock = tuple(compress(self.engaged, kept)), tuple(compress(self.stock, kept))
         self.current = self.engaged
 
     def _settle(self, key: Hashable, choice: Choice) -> None:
-        if len(self.settled) >= measured.MOST_KNOWN:
+        if len(self.settled) >= measured.MOST_KINDS:
             self.settled.clear()
         self.settled[key] = choice
         _ = self.turns.pop(key, None)
-        self.fixed = self.fixed or any(map(_is_compiled, self.model.modules()))
+        self.fixed = self.fixed or any(map(is_compiled, self.model.modules()))
 
     def _is_timed(self, turns: Turns) -> bool:
         """Whether all layers know what is faster; before the first call, what they know of others is forgotten."""
@@ -147,19 +149,19 @@ class ModelCalls:
 class Whole(Swapped):
     """The outermost module of an accelerated model."""
 
-    def forward(self: Any, *arguments: Any, **words: Any) -> Any:
+    def forward(self, *arguments: object, **words: object) -> object:
         """That of the model, with the classes that are fastest for this kind of call."""
         if is_compiling():
             _ = is_exporting() or self.backstride_engage()
-            return cast("Any", super()).forward(*arguments, **words)
-        calls, forward = calls_of(self), lambda: cast("Any", super(Whole, self)).forward(*arguments, **words)
+            return super().forward(*arguments, **words)
+        calls, forward = calls_of(self), lambda: super(Whole, self).forward(*arguments, **words)
         if calls.fixed or is_grad_enabled() or not (self.backstride_measured and measured.may_measure()):
             return calls.run(calls.engaged, forward)
         key: Hashable = self.training, _kind(arguments), _kind(words), is_autocast_enabled("cpu"), get_num_threads()
         choice = calls.settled.get(key)
         return calls.take_turn(key, forward) if choice is None else calls.run(choice, forward)
 
-    @ASSUMED
+    @assume_constant_result
     def backstride_engage(self) -> bool:
         """Give all modules their swapped classes, for good: compiled graphs hold on to them."""
         calls = calls_of(self)
@@ -167,10 +169,10 @@ class Whole(Swapped):
         calls.fixed = True
         return True
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Argument, ...]:
         calls = calls_of(self)
         calls.put(calls.engaged)
-        reduced: Any = super().__reduce_ex__(protocol)
+        reduced = super().__reduce_ex__(protocol)
         state = {name: value for name, value in reduced[2].items() if name != STATE}
         return (*reduced[:2], state, *reduced[3:])
 
@@ -194,28 +196,26 @@ def unlead(model: nn.Module) -> None:
                 del vars(module)[name]
 
 
-def calls_of(module: Any) -> ModelCalls:
+def calls_of(module: nn.Module) -> ModelCalls:
     """What an outermost module knows of its calls."""
-    found = module.__dict__.get(STATE)
-    if found is None:
-        found = module.__dict__[STATE] = ModelCalls(module)
-    return found
+    calls: ModelCalls | None = module.__dict__.get(STATE)
+    if calls is None:
+        calls = module.__dict__[STATE] = ModelCalls(module)
+    return calls
 
 
 def _bare(base: type[nn.Module]) -> type[nn.Module]:
     """The class without acceleration; the outermost module goes on watching."""
     watching = (Whole,) if issubclass(base, Whole) else ()
-    return swapped_class(cast("Any", base).backstride_class, *watching)
+    return swapped_class(original_of(base), *watching)
 
 
 def _leading(base: type[nn.Module]) -> type[nn.Module]:
-    return swapped_class(getattr(base, "backstride_class", base), Whole, *mixins_of(base))
+    return swapped_class(original_of(base), Whole, *mixins_of(base))
 
 
 def _following(base: type[nn.Module]) -> type[nn.Module]:
-    return swapped_class(
-        cast("Any", base).backstride_class, *(mixin for mixin in mixins_of(base) if mixin is not Whole)
-    )
+    return swapped_class(original_of(base), *(mixin for mixin in mixins_of(base) if mixin is not Whole))
 
 
 def _quickest(engine: list[float], stock: list[float]) -> int | None:
@@ -248,17 +248,12 @@ def _joins(layer: nn.Module) -> bool:
     return not times or any(one.engine_is_faster for key, one in times.items() if measured.is_joined(key))
 
 
-def _is_compiled(module: Any) -> bool:
-    """Whether a compiler has a module in its hands, whose graphs hold on to classes."""
-    return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
-
-
-def _kind(value: Any) -> Hashable:
+def _kind(value: object) -> Hashable:
     """What calls have in common that take the same time."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype, value.__class__
     if isinstance(value, tuple | list):
-        return tuple(_kind(entry) for entry in cast("list[Any]", value))
+        return tuple(_kind(entry) for entry in cast("Sequence[object]", value))
     if isinstance(value, dict):
-        return tuple((name, _kind(entry)) for name, entry in cast("dict[Hashable, Any]", value).items())
+        return tuple((name, _kind(entry)) for name, entry in cast("dict[Hashable, object]", value).items())
     return value if value.__class__ in PLAIN else value.__class__

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from backstride.torch.layers.options import default_crop, hashable, resolve, target_crop
+from backstride.torch.layers.options import Ints, Padding, default_crop, hashable, resolve, target_crop
 from backstride.torch.operator import fallback, graphs, kernels
 from backstride.torch.operator.fallback import ACTIVATIONS
-from backstride.torch.operator.operators import C, apply, is_in_onnx_export
+from backstride.torch.operator.fusion import Norm, Transposed
+from backstride.torch.operator.internals import is_in_onnx_export, tracing_state
+from backstride.torch.operator.operators import apply
 from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes, checked_shape
 
-Ints = int | Sequence[int]
-Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
+Options = tuple[Ints, Padding, Ints, int, Ints, Sequence[int] | None, str, str | None, bool]
+"""What a function is called with beside its tensors, in the order of its parameters."""
 
 
 def conv_transpose1d(
@@ -114,7 +115,7 @@ def conv_transpose3d(
 
 
 def _call(
-    rank: int, public: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, options: Any
+    rank: int, public: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, options: Options
 ) -> Tensor:
     stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd = options
     if has_torch_function_variadic(input, weight, bias):
@@ -125,19 +126,18 @@ def _call(
         arguments = (*tensors, stride, padding, output_padding, groups, dilation)
         return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
     check_tensors(rank, input, weight)
-    given = (stride, padding, output_padding, dilation)
+    geometry = (stride, padding, output_padding, dilation)
     kernel = tuple(weight.shape[2:])
-    if (
-        not torch.compiler.is_compiling() and C._get_tracing_state()
-    ):  # there, sizes are tensors; those of a weight are fixed
+    # Where a tracer is at work, sizes are tensors; those of a weight are fixed.
+    if not torch.compiler.is_compiling() and tracing_state():
         kernel = tuple(int(taps) for taps in kernel)
     if torch.compiler.is_compiling():
-        resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
+        resolved = resolve.__wrapped__(rank, *(hashable(value) for value in geometry))
     else:
         try:
-            resolved = resolve(rank, *given)
+            resolved = resolve(rank, *geometry)
         except TypeError:  # a list, which no table can have as a key, or an error that is raised again
-            resolved = resolve(rank, *(hashable(value) for value in given))
+            resolved = resolve(rank, *(hashable(value) for value in geometry))
     if output_size is None:
         crop = default_crop(kernel, resolved)
     else:
@@ -152,14 +152,14 @@ def _call(
     return y if batched else y.squeeze(0)
 
 
-def with_norm(layer: Any, input: Tensor, norm: Any, activation: str | None) -> Tensor:
+def with_norm(layer: Transposed, input: Tensor, norm: Norm, activation: str | None, *, winograd: bool) -> Tensor:
     """A transposed layer and the batch norm behind it, of a batch, in a graph: one operator."""
     rank = len(layer.kernel_size)
     check_tensors(rank, input, layer.weight)
-    given = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
-    resolved = resolve.__wrapped__(rank, *(hashable(value) for value in given))
+    geometry = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+    resolved = resolve.__wrapped__(rank, *(hashable(value) for value in geometry))
     crop = default_crop(layer.kernel_size, resolved)
-    integers = Integers(resolved[0], crop, resolved[1], layer.groups, layer.winograd)
+    integers = Integers(resolved[0], crop, resolved[1], layer.groups, winograd)
     return graphs.call("transposed", input, layer.weight, layer.bias, integers, activation, norm)
 
 

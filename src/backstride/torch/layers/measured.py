@@ -13,9 +13,9 @@ Nothing is measured where results must not depend on time: under `torch.use_dete
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled, nn
@@ -23,21 +23,41 @@ from torch.compiler import is_compiling
 
 from backstride.engine import forced
 from backstride.torch.operator import ways
-from backstride.torch.operator.fusion import has_kept_weight, stable_weight
+from backstride.torch.operator.fusion import Foldable, has_kept_weight, stable_weight
+from backstride.torch.operator.internals import (
+    Argument,
+    is_overridden,
+    is_plain,
+    saved_tensors_hooks,
+    unwatched,
+)
 from backstride.torch.operator.kernels import engine_supports
-from backstride.torch.operator.operators import C, is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import is_kept
 from backstride.torch.operator.ways import MeasuredWays, Run, step_of
 
 ALL_TURNS = 5  # calls of a module's own code until it is settled
-MOST_KNOWN = 1024  # sizes of one module
+MOST_KINDS = 1024  # sizes of one module
 JOINED = "joined"
+OPTION_TYPES = (bool, int, float, str, tuple, type(None))  # of what a module's time depends on
 MEASURED = "backstride_measured"  # where a module keeps whether it is timed
-KNOWN = "backstride_times"  # and these
+TIMES = "backstride_times"  # and the times
 READY = "backstride_ready"  # what it goes to without looking up
 TURNS = "backstride_turns"  # and what is not settled yet
 Function = Callable[..., Tensor]
 Fused = Callable[[int, Tensor], tuple[Tensor, int]]
+
+
+class Timed(Protocol):
+    """A layer that either the engine or PyTorch computes."""
+
+    @property
+    def backstride_measured(self) -> bool: ...
+
+    @property
+    def by_engine(self) -> Function: ...
+
+    @property
+    def by_stock(self) -> Function: ...
 
 
 class Times(NamedTuple):
@@ -54,26 +74,33 @@ class Times(NamedTuple):
 _times: dict[Hashable, Times] = {}
 
 
-def is_known_slower(layer: Any, input: Any, position: int | None = None) -> bool:
-    """Whether it is known of such a call, without options of its own, that PyTorch is the faster one.
+def is_known_slower(layer: nn.Module, input: Tensor, position: int | None = None) -> bool:
+    """Whether such a call, without options of its own, was timed, and PyTorch is the faster one.
 
     With its position among modules, of the layer and what follows it: whether one by one is faster than joined.
     """
-    known = getattr(layer, "__dict__", {}).get(KNOWN)
-    if known is None or is_compiling() or input.__class__ is not Tensor:
+    times: dict[Hashable, Times] | None = getattr(layer, "__dict__", {}).get(TIMES)
+    if times is None or is_compiling() or input.__class__ is not Tensor:
         return False
-    return _is_stock(known.get(call_key(input) if position is None else (JOINED, position, call_key(input))))
+    return _is_stock(times.get(call_key(input) if position is None else (JOINED, position, call_key(input))))
 
 
-def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None, output_size: Any = None) -> bool:
+def stock_is_faster(
+    layer: Timed,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    output_size: Sequence[int] | None = None,
+) -> bool:
     """Whether PyTorch's own kernel is the faster one for a call of a layer; measured where that is not known.
 
     The layer has `by_engine` and `by_stock`, which take its input with any weight and bias.
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
-    key, known = call_key(input) if output_size is None else (call_key(input), *output_size), layer.__dict__.get(KNOWN)
-    times = None if known is None else known.get(key)
+    key = call_key(input) if output_size is None else (call_key(input), *output_size)
+    known = layer.__dict__.get(TIMES)
+    times: Times | None = None if known is None else known.get(key)
     if times is None:
         if not layer.backstride_measured or not may_measure(input, weight, bias):
             return False
@@ -85,7 +112,7 @@ def stock_is_faster(layer: Any, input: Any, weight: Tensor, bias: Tensor | None,
     return _is_stock(times)
 
 
-def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, modules: list[Any]) -> bool:
+def parts_are_faster(layer: Foldable, position: int, input: Tensor, fused: Fused, modules: list[nn.Module]) -> bool:
     """The same of a layer at a position among modules: whether it and what follows are faster one by one than `fused`.
 
     `fused` takes the position and the input, and returns a result and the position behind what that includes. A weight
@@ -93,8 +120,8 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
-    key, known = (JOINED, position, call_key(input)), layer.__dict__.get(KNOWN)
-    times = None if known is None else known.get(key)
+    key, known = (JOINED, position, call_key(input)), layer.__dict__.get(TIMES)
+    times: Times | None = None if known is None else known.get(key)
     if times is None:
         if not getattr(layer, MEASURED, False) or not has_kept_weight(layer):
             return False
@@ -108,38 +135,41 @@ def parts_are_faster(layer: Any, position: int, input: Tensor, fused: Fused, mod
     return _is_stock(times)
 
 
-def stock_function_is_faster(engine: Function, stock: Function, args: tuple[Any, ...], words: dict[str, Any]) -> bool:
+def stock_function_is_faster(
+    engine: Function, stock: Function, args: tuple[Argument, ...], words: dict[str, Argument]
+) -> bool:
     """The same of a call of a function that takes input, weight and bias before the rest.
 
     A weight that is no parameter is taken for one that is made anew for each call, so packing it counts.
     """
-    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | words
-    tensors = tuple(given.pop(name, None) for name in ("input", "weight", "bias"))
+    options = dict(zip(("input", "weight", "bias"), args, strict=False)) | words
+    tensors = tuple(options.pop(name, None) for name in ("input", "weight", "bias"))
     if not all(isinstance(one, Tensor) for one in tensors[:2]) or not may_measure(*tensors):
         return False
     kept = isinstance(tensors[1], nn.Parameter)
-    shared = (stock, kept, repr((args[3:], sorted(given.items()))), _kinds(*tensors))
+    shared = (stock, kept, repr((args[3:], sorted(options.items()))), _kinds(*tensors))
     times = _times.get(shared)
     if times is None:
-        calls = (partial(_positional, run, args[3:], given) for run in (engine, stock))
+        calls = (partial(_positional, run, args[3:], options) for run in (engine, stock))
         ours, theirs = (step(partial(_call, call, (), kept), *tensors) for call in calls)
-        times = shared_times(shared, ours, theirs, cast("Tensor", tensors[0]))
+        times = shared_times(shared, ours, theirs, tensors[0])
     return _is_stock(times)
 
 
-def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) -> Any:
+def routed(module: object, arguments: tuple[object, ...], run: Callable[[bool], object], *, timed: bool) -> object:
     """What a module's own code computes, the functions within it on the engine (True) or PyTorch's (False).
 
     That they are looked for costs every function that the code calls some microseconds. The code is not run twice: in
-    inference, calls of a kind take turns after the first one, two for each, and then the faster way is known.
+    inference, calls of a kind take turns after the first one, two for each, and then the faster way is known. It is
+    `timed` so, or else on the engine.
     """
     tensors = [one for one in arguments if isinstance(one, Tensor)]
-    if is_grad_enabled() or is_compiling() or not (module.backstride_measured and tensors and may_measure(*tensors)):
+    if is_grad_enabled() or is_compiling() or not (timed and tensors and may_measure(*tensors)):
         return run(True)
     key = ("routed", *map(call_key, tensors))
-    known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
-    if key in known:
-        return run(not _is_stock(known[key]))
+    times: dict[Hashable, Times] = module.__dict__.setdefault(TIMES, {})
+    if key in times:
+        return run(not _is_stock(times[key]))
     turns: dict[Hashable, list[float]] = module.__dict__.setdefault(TURNS, {})
     seconds = turns.setdefault(key, [])
     on_engine = len(seconds) % 2 == 0
@@ -148,9 +178,9 @@ def routed(module: Any, arguments: tuple[Any, ...], run: Callable[[bool], Any]) 
     seconds.append(time.perf_counter() - before)
     if len(seconds) == ALL_TURNS:
         del turns[key]
-        if len(known) >= MOST_KNOWN:
-            known.clear()
-        known[key] = Times(min(seconds[2::2]), min(seconds[1::2]))
+        if len(times) >= MOST_KINDS:
+            times.clear()
+        times[key] = Times(min(seconds[2::2]), min(seconds[1::2]))
     return result
 
 
@@ -192,12 +222,16 @@ def _kinds(*tensors: Tensor | None) -> Hashable:
 
 def is_joined(key: Hashable) -> bool:
     """Whether it is the key of a layer with what follows it."""
-    return isinstance(key, tuple) and cast("Any", key)[0] == JOINED
+    return _is_tuple(key) and key[0] == JOINED
+
+
+def _is_tuple(key: Hashable) -> TypeGuard[tuple[Hashable, ...]]:
+    return isinstance(key, tuple)
 
 
 def all_of(module: nn.Module) -> dict[Hashable, Times]:
     """All that was measured for a module."""
-    return dict(module.__dict__.get(KNOWN, {}))
+    return dict(module.__dict__.get(TIMES, {}))
 
 
 def decisive(module: nn.Module) -> list[Times]:
@@ -210,7 +244,7 @@ def decisive(module: nn.Module) -> list[Times]:
 
 def forget(module: nn.Module) -> None:
     """Measure a module anew."""
-    for name in (KNOWN, TURNS, READY):
+    for name in (TIMES, TURNS, READY):
         _ = module.__dict__.pop(name, None)
 
 
@@ -221,23 +255,23 @@ def may_measure(*tensors: Tensor | None) -> bool:
     """
     if torch.are_deterministic_algorithms_enabled() or forced() or not unwatched():
         return False
-    if C._autograd._top_saved_tensors_default_hooks(True) is not None:
+    if saved_tensors_hooks(True) is not None:
         return False
-    given = [tensor for tensor in tensors if tensor is not None]
-    ordinary: bool = all(engine_supports(one) and is_plain(one) and one.numel() > 0 for one in given)
-    return ordinary and not is_overridden(*given)
+    present = [tensor for tensor in tensors if tensor is not None]
+    ordinary = all(engine_supports(one) and is_plain(one) and one.numel() > 0 for one in present)
+    return ordinary and not is_overridden(*present)
 
 
-def measure(shared: Hashable, engine: Run, stock: Run, input: Tensor, module: nn.Module, key: Hashable) -> Times | None:
+def measure(shared: Hashable, engine: Run, stock: Run, input: Tensor, module: object, key: Hashable) -> Times | None:
     """The times of two ways to compute the same; remembered by what they share, and for one module by its key."""
-    found = shared_times(shared, engine, stock, input)
-    if found is None:
+    seconds = shared_times(shared, engine, stock, input)
+    if seconds is None:
         return None
-    known: dict[Hashable, Times] = module.__dict__.setdefault(KNOWN, {})
-    if len(known) >= MOST_KNOWN:
-        known.clear()
-    known[key] = found
-    return found
+    times: dict[Hashable, Times] = module.__dict__.setdefault(TIMES, {})
+    if len(times) >= MOST_KINDS:
+        times.clear()
+    times[key] = seconds
+    return seconds
 
 
 def shared_times(shared: Hashable, engine: Run, stock: Run, input: Tensor) -> Times | None:
@@ -276,7 +310,7 @@ def _measuring(call: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
         return call(*tensors)
 
 
-def _positional(run: Function, rest: tuple[Any, ...], words: dict[str, Any], *tensors: Tensor | None) -> Tensor:
+def _positional(run: Function, rest: tuple[object, ...], words: dict[str, object], *tensors: Tensor | None) -> Tensor:
     return run(*tensors, *rest, **words)
 
 
@@ -285,20 +319,26 @@ def _is_stock(times: Times | None) -> bool:
     return times is not None and not times.engine_is_faster and not forced()
 
 
-def _one_by_one(modules: list[Any], value: Any) -> Any:
+def _one_by_one(modules: list[nn.Module], value: Tensor) -> Tensor:
     for module in modules:
         value = module(value)
     return value
 
 
-def _call(run: Callable[..., Tensor], rest: tuple[Any, ...], kept: bool, x: Any, weight: Any, bias: Any) -> Tensor:
+def _call(
+    run: Function,
+    rest: tuple[object, ...],
+    kept: bool,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
     """A call whose weight, where the layer's own is another one each time, is another one, too."""
     return run(x, weight if kept else weight.clone(), bias, *rest)
 
 
-def _kind_of(module: Any) -> Hashable:
+def _kind_of(module: object) -> Hashable:
     """What modules have in common that take the same time: class and words."""
-    plain: Any = (bool, int, float, str, tuple, type(None))
     names = [name for name in module.__dict__ if name[:1] != "_" and name != "training"]
-    words = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], plain))
+    words = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], OPTION_TYPES))
     return getattr(module.__class__, "original", module.__class__), words

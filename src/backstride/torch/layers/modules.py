@@ -11,28 +11,30 @@ layer's input, weight and bias as they are and its result as it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, is_autocast_enabled, is_grad_enabled, nn
 
 from backstride.engine import forced
 from backstride.torch.layers.functional import (
-    Ints,
-    Padding,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
     with_norm,
 )
-from backstride.torch.layers.measured import MOST_KNOWN, READY, call_key
-from backstride.torch.layers.options import padding_rules
-from backstride.torch.operator.fusion import stable_weight
+from backstride.torch.layers.measured import MOST_KINDS, READY, call_key
+from backstride.torch.layers.options import Ints, Padding, padding_rules
+from backstride.torch.operator.fusion import Norm, Weighted, stable_weight
+from backstride.torch.operator.internals import is_overridden, is_plain, unwatched
 from backstride.torch.operator.kernels import Launch, recorded
-from backstride.torch.operator.operators import is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import find
 
+if TYPE_CHECKING:
+    PyTorchs = nn.ConvTranspose2d  # or one of the other two, which have the same attributes
+else:
+    PyTorchs = object
 KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
@@ -45,74 +47,74 @@ WORDS = ("stride", "padding", "output_padding", "dilation", "groups", "padding_m
 class Ready(NamedTuple):
     """A kernel's run, and what it is right for beside the kind of input."""
 
-    words: tuple[Any, ...]
+    words: tuple[object, ...]
     weight: torch.Size
     bias: torch.Size | None
     run: Launch
 
 
-def repeated_call(layer: Any, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
+def repeated_call(layer: Weighted, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
     """The result of a call like an earlier one; None where there was none, or anything is another."""
-    known = layer.__dict__.get(READY)
-    if known is None or input.__class__ is not Tensor or is_grad_enabled():
+    words = layer.__dict__
+    calls: dict[Hashable, Ready | int] | None = words.get(READY)
+    if calls is None or input.__class__ is not Tensor or is_grad_enabled():
         return None
-    found = known.get(call_key(input))
-    if found.__class__ is not Ready or forced() or not (unwatched() and is_plain(input)):
+    ready = calls.get(call_key(input))
+    if not isinstance(ready, Ready) or forced() or not (unwatched() and is_plain(input)):
         return None
     weight = stable_weight(layer) if weight is None else weight
-    bias, words = layer._parameters["bias"], layer.__dict__
+    bias: Tensor | None = words["_parameters"]["bias"]
     if is_overridden(input, weight, bias):
         return None
-    if weight.shape != found.weight or (None if bias is None else bias.shape) != found.bias:
+    if weight.shape != ready.weight or (None if bias is None else bias.shape) != ready.bias:
         return None
-    if any(words.get(name) != word for name, word in zip(WORDS, found.words, strict=True)):
+    if any(words.get(name) != word for name, word in zip(WORDS, ready.words, strict=True)):
         return None
-    packed = find(weight, found.run.options)
-    return None if packed is None else found.run.finish(input, packed, bias)
+    packed = find(weight, ready.run.options)
+    return None if packed is None else ready.run.finish(input, packed, bias)
 
 
-def first_call(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]) -> Tensor:
+def first_call(layer: object, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]) -> Tensor:
     """The result of a call, remembered for the next ones of the kind where it was one run of a kernel."""
     if input.__class__ is not Tensor or is_grad_enabled() or is_autocast_enabled("cpu") or forced():
         return call()
-    known = layer.__dict__.setdefault(READY, {})
+    calls: dict[Hashable, Ready | int] = layer.__dict__.setdefault(READY, {})
     key = call_key(input)
-    tries = known.get(key, 0)
-    if tries.__class__ is int and tries >= TRIES:
+    tries = calls.get(key, 0)
+    if isinstance(tries, int) and tries >= TRIES:
         return call()
-    if len(known) >= MOST_KNOWN:
-        known.clear()
+    if len(calls) >= MOST_KINDS:
+        calls.clear()
     result, runs = recorded(call)
-    known[key] = tries + 1 if tries.__class__ is int else 0
+    calls[key] = tries + 1 if isinstance(tries, int) else 0
     if len(runs) == 1 and runs[0].is_all(input, weight, bias, result):
         words = tuple(layer.__dict__.get(name) for name in WORDS)
-        known[key] = Ready(words, weight.shape, None if bias is None else bias.shape, runs[0].run)
+        calls[key] = Ready(words, weight.shape, None if bias is None else bias.shape, runs[0].run)
     return result
 
 
-class OnEngine:
+class OnEngine(PyTorchs):
     """The forward of a transposed convolution, before PyTorch's class."""
 
     winograd = True
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
-        layer: Any = self
-        return self.computed(input, stable_weight(layer), layer.bias, None, output_size)
+        return self.computed(input, stable_weight(self), self.bias, None, output_size)
 
     def computed(
-        self: Any,
+        self,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         activation: str | None,
         output_size: Sequence[int] | None = None,
         *,
-        norm: Any = None,
+        norm: Norm | None = None,
     ) -> Tensor:
         """The layer with another weight and bias, ending in an activation; in a graph, with a batch norm before it."""
         if norm is not None:
-            return with_norm(self, input, norm, activation)
+            return with_norm(self, input, norm, activation, winograd=self.winograd)
         return FUNCTIONS[len(self.kernel_size)](
             input,
             weight,
@@ -146,8 +148,8 @@ class TransposedModule(OnEngine):
         bias: bool = True,
         dilation: Ints = 1,
         padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         winograd: bool = True,
     ) -> None:
         if padding_mode not in ("zeros", "circular"):
@@ -159,15 +161,15 @@ class TransposedModule(OnEngine):
             rules = padding_rules(padding, self.rank)
         except ValueError as refusal:
             raise (refusal if isinstance(padding, str) else RuntimeError(str(refusal))) from None
-        plain = all(isinstance(rule, tuple) and rule[0] == rule[1] >= 0 for rule in rules)
-        ours: Any = tuple(rule[0] for rule in rules) if plain else 0
-        parent: Any = super()
+        sizes = [rule[0] for rule in rules if isinstance(rule, tuple) and rule[0] == rule[1] >= 0]
+        plain = len(sizes) == len(rules)
+        parent: Any = super()  # any of the three, which take as many sizes as they have axes
         parent.__init__(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            ours,
+            tuple(sizes) if plain else 0,
             output_padding,
             groups,
             bias,
@@ -176,11 +178,11 @@ class TransposedModule(OnEngine):
             dtype=dtype,
         )
         if not plain:
-            self.padding = padding if isinstance(padding, str) else rules
+            vars(self)["padding"] = padding if isinstance(padding, str) else rules
         self.padding_mode = padding_mode
         self.winograd = winograd
 
-    def __prepare_scriptable__(self: Any) -> nn.Module:
+    def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles: PyTorch's layer, where it can do the same."""
         plain = self.padding_mode == "zeros" and all(isinstance(size, int) for size in self.padding)
         reach = [max(pair) for pair in zip(self.stride, self.dilation, strict=True)]
@@ -190,8 +192,8 @@ class TransposedModule(OnEngine):
                 "the nearest legal calls are torch.jit.trace and torch.export"
             )
             raise RuntimeError(message)
-        module: Any = copy.copy(self)
-        module.__class__ = KINDS[self.rank]
+        module = copy.copy(self)
+        object.__setattr__(module, "__class__", KINDS[self.rank])
         return module
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import TypeGuard
 
 from torch.compiler import is_compiling
 
 from backstride.geometry import crop_before, output_range
 from backstride.integers import PaddingRule, Pair, as_padding, as_pairs, as_sizes
 
+Ints = int | Sequence[int]
+Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 Rules = tuple[PaddingRule | Pair, ...]
 Resolved = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Rules]  # stride, dilation, extra cells, rules
 
 
 @lru_cache(maxsize=1024, typed=True)
-def resolve(rank: int, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Resolved:
+def resolve(rank: int, stride: object, padding: object, output_padding: object, dilation: object) -> Resolved:
     """Check the options of a call and spread them over the axes; sequences must come as tuples.
 
     >>> resolve(2, 2, (1, 0), 0, 1)
@@ -42,19 +44,22 @@ def resolve(rank: int, stride: Any, padding: Any, output_padding: Any, dilation:
     return steps, dilations, extra, rules
 
 
-def padding_rules(padding: Any, rank: int) -> Rules:
+def padding_rules(padding: object, rank: int) -> Rules:
     """One rule for each axis from a name, an integer, an integer for each axis, or (before, after) pairs."""
     if isinstance(padding, str):
         return as_padding(padding, rank)
-    if isinstance(padding, Sequence) and any(isinstance(entry, Sequence) for entry in cast("Any", padding)):
-        return as_pairs("padding", cast("Any", padding), rank)
+    if _is_sequence(padding) and any(_is_sequence(entry) for entry in padding):
+        return as_pairs("padding", padding, rank)
     return tuple((size, size) for size in as_sizes("padding", spread(padding, rank), rank, least=0))
 
 
-def spread(value: Any, rank: int) -> Any:
+def spread(value: object, rank: int) -> object:
     """A sequence of one integer counts for every axis, as in PyTorch."""
-    given: Any = value
-    return tuple(given) * rank if isinstance(value, Sequence) and len(given) == 1 else given
+    return tuple(value) * rank if _is_sequence(value) and len(value) == 1 else value
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence)
 
 
 def default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...]:
@@ -111,7 +116,10 @@ def target_crop(
     return tuple(crop)
 
 
-def hashable(value: Any) -> Any:
+def hashable(value: object) -> Hashable:
     """Lists, at any depth, as tuples."""
-    given: Any = value
-    return tuple(hashable(entry) for entry in given) if isinstance(value, list | tuple) else given
+    return tuple(hashable(entry) for entry in value) if _is_list(value) else value
+
+
+def _is_list(value: object) -> TypeGuard[list[object] | tuple[object, ...]]:
+    return isinstance(value, list | tuple)

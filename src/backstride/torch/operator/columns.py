@@ -12,22 +12,22 @@ of few cells are the smaller part.
 
 from __future__ import annotations
 
-import importlib
 import math
 from functools import lru_cache
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from backstride import native
+from backstride.layout import AnyArray
 from backstride.torch.operator import onednn
 from backstride.torch.operator.fallback import activate
+from backstride.torch.operator.internals import from_numpy
 from backstride.torch.operator.packing import HALF, array_of
 from backstride.torch.operator.shapes import Integers, Shape, Slot, third_shape
 
 LEAST_WEIGHT = 1 << 14  # entries: less is in order at once
 MOST_COLUMNS = 4  # times as many entries as the weight has
-native: Any = importlib.import_module("backstride.native")
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -113,8 +113,9 @@ def _sizes(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> tuple[int, S
 
 def _format_of(tensor: Tensor) -> torch.memory_format:
     form = FORMATS.get(tensor.dim())
-    first = form is None or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=form)
-    return torch.contiguous_format if first else cast("Any", form)
+    if form is None or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=form):
+        return torch.contiguous_format
+    return form
 
 
 def _matrix(weight: Tensor) -> tuple[Tensor, bool]:
@@ -144,7 +145,7 @@ def _ordered(shape: Shape, last: bool) -> tuple[int, ...]:
     return (shape[0], *shape[2:], shape[1]) if last else tuple(shape)
 
 
-def _cube(tensor: Tensor, last: bool) -> Any:
+def _cube(tensor: Tensor, last: bool) -> AnyArray:
     """An array with three axes of cells, as the compiled code takes it."""
     missing, first = (1,) * (5 - tensor.dim()), 1 if last else 2
     return array_of(tensor).reshape(*tensor.shape[:first], *missing, *tensor.shape[first:])
@@ -154,13 +155,12 @@ def _cube(tensor: Tensor, last: bool) -> Any:
 def _sizes_of(x: Shape, weight: Shape, integers: Integers) -> tuple[tuple[int, ...], ...]:
     """Input, kernel, strides, dilation and what is cropped before, of three axes each."""
     missing = 5 - len(x)
-    given = x[2:], weight[2:], integers.stride, integers.dilation
-    return *((1,) * missing + tuple(one) for one in given), (0,) * missing + integers.crop[::2]
+    sizes = x[2:], weight[2:], integers.stride, integers.dilation
+    return *((1,) * missing + tuple(one) for one in sizes), (0,) * missing + integers.crop[::2]
 
 
 def _kept(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Memory for a result: what freed ones left, as the system takes long to give new pages."""
-    from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
     return from_numpy(native.recycled(shape, half=dtype in HALF)).view(dtype)
 
 

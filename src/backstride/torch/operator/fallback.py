@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from backstride.torch.operator.shapes import Integers, Shape, third_shape
 
-ACTIVATIONS: dict[str, Any] = {
+Form = Callable[..., Tensor]
+ACTIVATIONS: dict[str, Form] = {
     "relu": functional.relu,
     "relu6": functional.relu6,
     "leaky_relu": functional.leaky_relu,
@@ -19,12 +20,13 @@ ACTIVATIONS: dict[str, Any] = {
     "gelu": functional.gelu,
     "silu": functional.silu,
 }
-TRANSPOSED: dict[int, Any] = {
+TRANSPOSED: dict[int, Form] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-FORWARD: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+FORWARD: dict[int, Form] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+BACKWARD: Callable[..., tuple[Tensor, ...]] = torch.ops.aten.convolution_backward
 
 
 def activate(y: Tensor, activation: str) -> Tensor:
@@ -67,9 +69,8 @@ def conv_input_gradient(
     shape = third_shape("y", x.shape, weight.shape, integers)
     form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim(), torch.contiguous_format)
     data = torch.empty(shape, dtype=x.dtype, memory_format=form)  # only its shape and format are read
-    mask, gradient = (True, False, False), torch.ops.aten.convolution_backward
-    before = list(crop[::2])
-    y: Any = gradient(x, data, weight, None, stride, before, dilation, False, [0] * len(stride), groups, mask)[0]
+    mask, before = (True, False, False), list(crop[::2])
+    y = BACKWARD(x, data, weight, None, stride, before, dilation, False, [0] * len(stride), groups, mask)[0]
     return activate(y if bias is None else y.add_(bias.reshape(-1, *(1,) * len(stride))), activation)
 
 
@@ -89,10 +90,8 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     weight = x.new_empty(1).expand(shape)
     mask = (False, True, False)
     y, padding = _padded(y, shape, integers)
-    gradient: Any = torch.ops.aten.convolution_backward
-    return gradient(
-        x, y, weight, None, stride, padding, dilation, False, [0] * len(stride), groups, mask
-    )[1]  # fmt: skip
+    extra = [0] * len(stride)
+    return BACKWARD(x, y, weight, None, stride, padding, dilation, False, extra, groups, mask)[1]
 
 
 def _padded(y: Tensor, weight: Shape, integers: Integers) -> tuple[Tensor, list[int]]:

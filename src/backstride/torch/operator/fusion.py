@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import copy
 import importlib
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
+from backstride.torch.operator.internals import (
+    Argument,
+    has_hooks,
+    is_overridden,
+    is_plain,
+    runs_only,
+    weight_norm,
+)
 from backstride.torch.operator.kernels import engine_supports
-from backstride.torch.operator.operators import is_overridden, is_plain
 from backstride.torch.operator.packing import HALF, clear, derived, is_private, keep_private
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Foldable = Transposed | nn.Conv1d | nn.Conv2d | nn.Conv3d
-WEIGHT_NORM_OF: Any = getattr(torch, "_weight_norm")  # noqa: B009  what both forms call
-WEIGHT_NORM: Any = getattr(importlib.import_module("torch.nn.utils.parametrizations"), "_WeightNorm", None)
-WEIGHT_NORM_HOOK: Any = getattr(importlib.import_module("torch.nn.utils.weight_norm"), "WeightNorm", object)
-Layer = TypeVar("Layer", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_parametrizations = importlib.import_module("torch.nn.utils.parametrizations")
+_weight_norms = importlib.import_module("torch.nn.utils.weight_norm")
+WEIGHT_NORM: type | None = getattr(_parametrizations, "_WeightNorm", None)
+WEIGHT_NORM_HOOK: Argument = getattr(_weight_norms, "WeightNorm", object)
+AnyTransposed = TypeVar("AnyTransposed", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fuse_conv_bn_weights(
@@ -57,7 +66,7 @@ def fuse_conv_bn_weights(
     return (grouped * columns).reshape(weight.shape).to(weight.dtype), offset.to(weight.dtype)
 
 
-def fuse_conv_bn_eval(layer: Layer, norm: Norm) -> Layer:
+def fuse_conv_bn_eval(layer: AnyTransposed, norm: Norm) -> AnyTransposed:
     """A copy of a transposed convolution that includes the batch norm behind it; right for groups.
 
     >>> layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2).eval(), nn.BatchNorm2d(6).eval()
@@ -110,14 +119,21 @@ def folded(sources: Sources) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
-def stable_weight(layer: Any) -> Tensor:
+class Weighted(Protocol):
+    """A layer that has a weight, or has it made."""
+
+    @property
+    def weight(self) -> Tensor: ...
+
+
+def stable_weight(layer: Weighted) -> Tensor:
     """A layer's weight, in inference the same tensor again where weight norm would make it anew at each call.
 
     Salimans & Kingma, arXiv 1602.07868, section 2.
     """
     if torch.is_grad_enabled() or is_compiling():
         return layer.weight
-    made = layer.__dict__.get("weight")  # by a hook, a moment ago
+    made: Tensor | None = layer.__dict__.get("weight")  # by a hook, a moment ago
     if made is not None and is_private(made):
         return made
     weight = _normed(layer)
@@ -130,7 +146,7 @@ class KeptNorm(WEIGHT_NORM_HOOK):
     What the hook of an accelerated layer becomes; PyTorch finds and removes it as its own.
     """
 
-    def __call__(self: Any, module: Any, inputs: Any) -> None:
+    def __call__(self, module: nn.Module, inputs: object) -> None:
         weight = None if torch.is_grad_enabled() or is_compiling() else _normed(module)
         if weight is None:
             WEIGHT_NORM_HOOK.__call__(self, module, inputs)
@@ -138,40 +154,44 @@ class KeptNorm(WEIGHT_NORM_HOOK):
             module.weight = weight
 
 
-def keep_norm(layer: Any, *, keep: bool) -> None:
+def keep_norm(layer: nn.Module, *, keep: bool) -> None:
     """Have the hook of weight norm, where a layer has one, remember the weight in inference; or no longer."""
-    for hook in layer._forward_pre_hooks.values():
+    hooks: dict[int, object] = layer.__dict__["_forward_pre_hooks"]
+    for hook in hooks.values():
         if type(hook) in (WEIGHT_NORM_HOOK, KeptNorm):
             hook.__class__ = KeptNorm if keep else WEIGHT_NORM_HOOK
 
 
-def _normed(layer: Any) -> Tensor | None:
+def _normed(layer: object) -> Tensor | None:
     """The weight that weight norm makes, remembered; None where something else makes it."""
     normed = _weight_norm_of(layer)
     if normed is None or not all(engine_supports(tensor) and is_plain(tensor) for tensor in normed[:2]):
         return None
     v, g, dim = normed
-    (weight,) = derived((v, g), dim, lambda: (keep_private(WEIGHT_NORM_OF(v, g, dim)),))
+    (weight,) = derived((v, g), dim, lambda: (keep_private(weight_norm(v, g, dim)),))
     return weight
 
 
-def has_kept_weight(layer: Any) -> bool:
+def has_kept_weight(layer: nn.Module) -> bool:
     """Whether the next call in inference has the same weight, as far as the layer alone decides."""
-    return layer._parameters.get("weight") is not None or _weight_norm_of(layer) is not None
+    return layer.__dict__["_parameters"].get("weight") is not None or _weight_norm_of(layer) is not None
 
 
-def _weight_norm_of(layer: Any) -> tuple[Tensor, Tensor, int] | None:
+def _weight_norm_of(layer: object) -> tuple[Tensor, Tensor, int] | None:
     """The direction, the length and the axis of a weight's norm, where that alone makes the weight."""
-    parametrizations = layer._modules.get("parametrizations")
+    own = layer.__dict__
+    parametrizations: nn.Module | None = own["_modules"].get("parametrizations")
     if parametrizations is not None:
-        steps = parametrizations._modules.get("weight", ())
+        steps: Argument = parametrizations.__dict__["_modules"].get("weight", ())
         if len(steps) != 1 or type(steps[0]) is not WEIGHT_NORM or has_hooks(steps[0]):
             return None
         return steps.original1, steps.original0, steps[0].dim
-    for hook in layer._forward_pre_hooks.values():
-        alone = len(layer._forward_pre_hooks) == 1
+    hooks: dict[int, Argument] = own["_forward_pre_hooks"]
+    for hook in hooks.values():
+        alone = len(hooks) == 1
         if alone and type(hook) in (WEIGHT_NORM_HOOK, KeptNorm) and hook.name == "weight":
-            return layer.weight_v, layer.weight_g, hook.dim
+            v, g = (getattr(layer, f"{hook.name}_{end}") for end in "vg")
+            return v, g, hook.dim
     return None
 
 
@@ -205,17 +225,18 @@ def can_fold(layer: Foldable, norm: nn.Module, weight: Tensor) -> bool:
     """Whether this is a batch norm of fixed statistics, for the channels of a layer, that nobody listens to."""
     if type(norm) is not NORMS[weight.dim() - 3] or norm.training or not runs_only(norm, NORM_FORWARD):
         return False
-    tensors: list[Any] = [norm.running_mean, norm.running_var, norm.weight, norm.bias]
-    if tensors[0] is None or tensors[1] is None:
+    statistics: tuple[Tensor | None, Tensor | None] = norm.running_mean, norm.running_var
+    affine: tuple[Tensor | None, Tensor | None] = norm.weight, norm.bias
+    if statistics[0] is None or statistics[1] is None:
         return False
     channels = weight.shape[1] * layer.groups if isinstance(layer, Transposed) else weight.shape[0]
-    given = [tensor for tensor in (weight, *tensors) if tensor is not None]
+    tensors = [tensor for tensor in (weight, *statistics, *affine) if tensor is not None]
     return (
         engine_supports(weight)
         and weight.dtype not in HALF  # a folded weight would be rounded once more
-        and all(tensor.dtype == weight.dtype for tensor in given)
-        and all(tensor.shape == (channels,) for tensor in given[1:])
-        and (is_compiling() or (all(is_plain(tensor) for tensor in given) and not is_overridden(*given)))
+        and all(tensor.dtype == weight.dtype for tensor in tensors)
+        and all(tensor.shape == (channels,) for tensor in tensors[1:])
+        and (is_compiling() or (all(is_plain(tensor) for tensor in tensors) and not is_overridden(*tensors)))
     )
 
 
@@ -230,50 +251,13 @@ def activation_of(module: nn.Module) -> str | None:
 
 def slope_of(module: nn.Module) -> float | None:
     """The slope of a leaky ReLU that nobody listens to, or None."""
-    leaky = type(module) is nn.LeakyReLU and runs_only(module, ACTIVATIONS[nn.LeakyReLU][1])
-    return cast("Any", module).negative_slope if leaky else None
+    if type(module) is not nn.LeakyReLU or not runs_only(module, ACTIVATIONS[nn.LeakyReLU][1]):
+        return None
+    return module.negative_slope
 
 
-def runs_only(module: Any, forward: Any) -> bool:
-    """Whether a call of the module is this forward and nothing else: none stands in its place, and nobody listens."""
-    replaced = any(name in module.__dict__ for name in REPLACEABLE)
-    plain = is_method(module.forward, forward) and type(module).__call__ is CALL
-    return plain and not replaced and not has_hooks(module)
-
-
-def is_method(bound: Any, function: Any) -> bool:
-    """Whether a method of an instance is that function; asked so that a compiler sees it, and guards it."""
-    return getattr(bound, "__code__", None) is function.__code__
-
-
-def has_hooks(module: Any) -> bool:
-    """Whether a call of the module is seen by anybody but its forward."""
-    every: Any = nn.modules.module
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or every._global_forward_hooks
-        or every._global_forward_pre_hooks
-        or every._global_backward_hooks
-        or every._global_backward_pre_hooks
-    )
-
-
-CALL: Any = nn.Module.__call__
-REPLACEABLE = (
-    "_call_impl",
-    "_wrapped_call_impl",
-    "_compiled_call_impl",
-    "_slow_forward",
-    "_check_input_dim",
-    "_conv_forward",
-    "_output_padding",
-)
-"""What a call of a module goes through beside `forward`: on an instance, it stands in the place of the class's."""
-NORM_FORWARD: Any = nn.BatchNorm2d.forward
-ACTIVATIONS: dict[type[nn.Module], tuple[str, Any]] = {
+NORM_FORWARD: Callable[..., Tensor] = nn.BatchNorm2d.forward
+ACTIVATIONS: dict[type[nn.Module], tuple[str, Callable[..., Tensor]]] = {
     nn.ReLU: ("relu", nn.ReLU.forward),
     nn.ReLU6: ("relu6", nn.ReLU6.forward),
     nn.LeakyReLU: ("leaky_relu", nn.LeakyReLU.forward),

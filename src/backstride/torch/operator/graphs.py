@@ -9,26 +9,34 @@ gradients are off; whoever differentiates, maps or transforms it nevertheless ge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKeySet
 from torch.nn import functional
 
 from backstride.torch.operator import fallback, kernels, onednn, tiles
-from backstride.torch.operator.fusion import Sources, folded
+from backstride.torch.operator.fusion import Norm, Sources, folded
+from backstride.torch.operator.internals import (
+    Argument,
+    Mapped,
+    after_autograd,
+    below_autograd,
+    in_forward_ad,
+    register_fake,
+    register_flops,
+    register_vmap,
+)
 from backstride.torch.operator.kernels import FORMATS, keeps_channels_last
 from backstride.torch.operator.operators import (
     INTEGERS,
     LIBRARY,
-    C,
     compute,
     direct,
     dispatched,
-    flop_counter,
     flops,
-    forward_ad,
-    library,
+    operator,
     tuples,
 )
 from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes, checked_shape
@@ -39,7 +47,7 @@ _ = LIBRARY.define(
     f"float eps, str kind, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
-OPERATOR: Any = torch.ops.backstride.layer.default
+OPERATOR = operator("layer")
 
 
 def in_graph(input: Tensor) -> bool:
@@ -60,7 +68,7 @@ def call(
     bias: Tensor | None,
     integers: Integers,
     activation: str | None = None,
-    norm: Any = None,
+    norm: Norm | None = None,
 ) -> Tensor:
     """The operator in a graph; `integers` are those of the form: of `y` for "transposed", of `x` for all others."""
     fixed = (None,) * 4 if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
@@ -97,7 +105,7 @@ class _Arguments(NamedTuple):
         return "y" if self.kind == "transposed" else "x"
 
 
-def plain(*arguments: Any) -> Tensor:
+def plain(*arguments: Argument) -> Tensor:
     """What the operator stands for, by operators that have derivatives and rules for transforms."""
     layer = _Arguments(*arguments)
     result = dispatched(layer.slot, layer.input, layer.weight, layer.integers, layer.bias)
@@ -114,7 +122,7 @@ def _by_rows(result: Tensor) -> Tensor:
     return result.transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def _run(*arguments: Any) -> Tensor:
+def _run(*arguments: Argument) -> Tensor:
     """The kernel of every backend."""
     layer = _Arguments(*arguments)
     if not (kernels.engine_supports(layer.input) and layer.input.numel() and layer.weight.numel()):
@@ -133,10 +141,10 @@ def _run(*arguments: Any) -> Tensor:
     result = fallback.activate(fallback.conv(x, weight, layer.integers, bias), layer.activation)
     if layer.kind == "tile rows":
         return _by_rows(result)
-    return _formed(layer, result)
+    return _in_format(layer, result)
 
 
-def _formed(layer: _Arguments, result: Tensor) -> Tensor:
+def _in_format(layer: _Arguments, result: Tensor) -> Tensor:
     return kernels.in_format(result, keeps_channels_last(layer.input, layer.weight))
 
 
@@ -147,7 +155,7 @@ def _convolution(layer: _Arguments, weight: Tensor, bias: Tensor | None) -> Tens
     x, (stride, crop, dilation, _, _) = layer.input, layer.integers
     if layer.kind == "ordered":
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
-        return None if result is None else _formed(layer, fallback.activate(result, layer.activation))
+        return None if result is None else _in_format(layer, fallback.activate(result, layer.activation))
     if layer.kind == "flipped":
         # The kernel is flipped, but the sides are not: what is padded in front is not cropped in front.
         flipped = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
@@ -161,7 +169,7 @@ def _pairs(crop: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(crop[::2], crop[1::2], strict=True))
 
 
-def _fake(*arguments: Any) -> Tensor:
+def _fake(*arguments: Argument) -> Tensor:
     """The shape, dtype and memory format of the result."""
     layer = _Arguments(*arguments)
     x, weight, bias = layer.input, layer.weight, layer.bias
@@ -176,34 +184,34 @@ def _fake(*arguments: Any) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=FORMATS[x.dim()])
 
 
-def _autograd(keyset: Any, *arguments: Any) -> Tensor:
+def _autograd(keyset: DispatchKeySet, *arguments: Argument) -> Tensor:
     if not torch.is_grad_enabled() and direct(*arguments[:3]):
         return _run(*arguments)
     recording = torch.is_grad_enabled() and any(
         isinstance(value, Tensor) and value.requires_grad for value in arguments
     )
-    if recording or forward_ad._current_level >= 0:
+    if recording or in_forward_ad():
         return plain(*arguments)
-    with C._AutoDispatchBelowAutograd():
-        return OPERATOR.redispatch(keyset & C._after_autograd_keyset, *arguments)
+    with below_autograd():
+        return OPERATOR.redispatch(keyset & after_autograd, *arguments)
 
 
-def _vmap(info: Any, dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+def _vmap(info: Mapped, dims: Sequence[int | None], *arguments: Argument) -> tuple[Tensor, int]:
     pairs = list(zip(arguments, dims, strict=True))
 
-    def entry(at: int) -> list[Any]:
+    def entry(at: int) -> list[Argument]:
         return [value.select(dim, at) if isinstance(dim, int) else value for value, dim in pairs]
 
     return torch.stack([OPERATOR(*entry(at)) for at in range(info.batch_size)]), 0
 
 
-def _flops(*arguments: Any, out_shape: Any) -> int:
+def _flops(*arguments: Argument, out_shape: Sequence[int]) -> int:
     layer = _Arguments(*arguments)
     return flops(arguments[0] if layer.slot == "y" else out_shape, arguments[1])
 
 
-_ = flop_counter.register_flop_formula(OPERATOR.overloadpacket)(_flops)
+_ = register_flops(OPERATOR.overloadpacket)(_flops)
 LIBRARY.impl("layer", _run, "CompositeExplicitAutograd")
 LIBRARY.impl("layer", _autograd, "Autograd", with_keyset=True)
-library.register_fake("backstride::layer", _fake, lib=LIBRARY)
-library.register_vmap("backstride::layer", _vmap, lib=LIBRARY)
+_ = register_fake("backstride::layer", _fake, lib=LIBRARY)
+_ = register_vmap("backstride::layer", _vmap, lib=LIBRARY)

@@ -6,30 +6,39 @@ The memory format of the data is kept. Channels-last data goes to the engine as 
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from backstride import native
 from backstride.engine import VARIABLE, forced, select
 from backstride.implementation import Call, Implementation, Layer
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch.operator import columns, fallback, onednn
-from backstride.torch.operator.packing import HALF, Options, array_of, find, kernel_of, make, note_change, note_new
+from backstride.torch.operator.internals import from_numpy
+from backstride.torch.operator.packing import (
+    HALF,
+    Options,
+    Packed,
+    array_of,
+    find,
+    kernel_of,
+    make,
+    note_change,
+    note_new,
+)
 from backstride.torch.operator.policy import packed_bfloat16_is_faster
 from backstride.torch.operator.shapes import Integers, ShapedCalls, Slot, shaped_calls
-from backstride.torch.operator.ways import Run, Way, way_of
+from backstride.torch.operator.ways import Form, Way, way_of
 
 DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
 """What the engine computes on, and in what."""
-native: Any = importlib.import_module("backstride.native")
-from_numpy: Any = getattr(torch, "from_numpy")  # noqa: B009  its type is not known
 AFTER_ROUNDING = ("", "relu", "relu6")  # give the same before and after a result is rounded
 FORMATS = columns.FORMATS
 
@@ -38,7 +47,7 @@ class Launch(NamedTuple):
     """How a kernel runs: the options of its packed weight, and what computes from input, packed weight and bias."""
 
     options: Options
-    finish: Callable[[Tensor, Any, Tensor | None], Tensor]
+    finish: Callable[[Tensor, Packed, Tensor | None], Tensor]
 
 
 class KernelRun(NamedTuple):
@@ -76,21 +85,21 @@ def conv_transpose(
     last = keeps_channels_last(x, weight)
     call = _call(shaped_calls("y", x.shape, weight.shape, integers), last)
     implementation, options = setting(x, call.data_format, integers)
-    ready = find(weight, options)
-    if ready is None:
-        stays = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not forced()
-        stays = stays and not packed_bfloat16_is_faster(x, weight, integers, last)
-        ordered = onednn.conv_transpose(x, weight, bias, integers) if stays and remember else None
+    packed = find(weight, options)
+    if packed is None:
+        by_onednn = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not forced()
+        by_onednn = by_onednn and not packed_bfloat16_is_faster(x, weight, integers, last)
+        ordered = onednn.conv_transpose(x, weight, bias, integers) if by_onednn and remember else None
         if ordered is not None:
             return in_format(fallback.activate(ordered, activation), last)
-        passing = stays or not remember or note_change(weight)
-        once = passing or note_new(weight)
+        changing = by_onednn or not remember or note_change(weight)
+        once = changing or note_new(weight)
         pack = _packer(implementation, options, once=once)
-        if passing:
+        if changing:
             tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), integers, activation)
             fast = last and x.dtype == torch.float32
             stock = fallback.conv_input_gradient if fast else fallback.conv_transpose
-            runs: dict[Way, Run] = {
+            runs: dict[Way, Form] = {
                 "engine": lambda: _engine_conv_transpose(
                     implementation, x, make(weight, options, pack, remember=False), *rest
                 ),
@@ -98,9 +107,9 @@ def conv_transpose(
                 "columns": lambda: in_format(columns.conv_transpose(*tensors), last),
             }
             rest = bias, activation, call
-            return _computed("y", x, weight, integers, runs, last=last, rule="stock" if stays else None)
-        ready = make(weight, options, pack, remember=not once)
-    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
+            return _computed("y", x, weight, integers, runs, last=last, rule="stock" if by_onednn else None)
+        packed = make(weight, options, pack, remember=not once)
+    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed)
 
 
 def _computed(
@@ -108,7 +117,7 @@ def _computed(
     a: Tensor,
     b: Tensor,
     integers: Integers,
-    runs: dict[Way, Run],
+    runs: dict[Way, Form],
     *,
     last: bool,
     rule: Way | None = None,
@@ -122,17 +131,17 @@ def _computed(
 
 
 def _finish(
-    implementation: Implementation, activation: str, call: Call, x: Tensor, ready: Any, bias: Tensor | None
+    implementation: Implementation, activation: str, call: Call, x: Tensor, packed: Packed, bias: Tensor | None
 ) -> Tensor:
-    return _engine_conv_transpose(implementation, x, ready, bias, activation, call)
+    return _engine_conv_transpose(implementation, x, packed, bias, activation, call)
 
 
-def _run(x: Tensor, weight: Tensor, bias: Tensor | None, run: Launch, ready: Any) -> Tensor:
-    """Run a kernel, and tell who asks in this thread."""
-    result = run.finish(x, ready, bias)
-    asked: list[KernelRun] | None = getattr(_recording, "runs", None)
-    if asked is not None:
-        asked.append(KernelRun(run, x, weight, bias, result))
+def _run(x: Tensor, weight: Tensor, bias: Tensor | None, run: Launch, packed: Packed) -> Tensor:
+    """Run a kernel, and record it where this thread asks for that."""
+    result = run.finish(x, packed, bias)
+    record: list[KernelRun] | None = getattr(_recording, "runs", None)
+    if record is not None:
+        record.append(KernelRun(run, x, weight, bias, result))
     return result
 
 
@@ -147,17 +156,17 @@ def recorded(call: Callable[[], Tensor]) -> tuple[Tensor, list[KernelRun]]:
 
 
 def _engine_conv_transpose(
-    implementation: Implementation, x: Tensor, ready: Any, bias: Tensor | None, activation: str, call: Call
+    implementation: Implementation, x: Tensor, packed: Packed, bias: Tensor | None, activation: str, call: Call
 ) -> Tensor:
     last, name, storage = call.data_format == "channels_last", activation or None, HALF.get(x.dtype)
     if storage is None:
         offset = None if bias is None else array_of(bias.contiguous())
-        return _tensor(implementation.conv_transpose(_array(x, last), ready, offset, name, call), last)
+        return _tensor(implementation.conv_transpose(_array(x, last), packed, offset, name, call), last)
     if not implementation.takes_bits:
         wide = None if bias is None else bias.float()
-        return _engine_conv_transpose(implementation, x.float(), ready, wide, activation, call).to(x.dtype)
+        return _engine_conv_transpose(implementation, x.float(), packed, wide, activation, call).to(x.dtype)
     offset = None if bias is None else array_of(bias.to(x.dtype).float().contiguous())
-    bits = implementation.conv_transpose(_array(x, last), ready, offset, name, call, storage=storage)
+    bits = implementation.conv_transpose(_array(x, last), packed, offset, name, call, storage=storage)
     return _tensor(bits, last).view(x.dtype)
 
 
@@ -176,12 +185,12 @@ def convolution(
     call = _call(shaped_calls("y", x.shape, shape, integers), last)
     implementation, options = setting(x, call.data_format, integers)
     options = options._replace(flipped=True)
-    ready = find(weight, options)
-    if ready is None:
+    packed = find(weight, options)
+    if packed is None:
         if note_change(weight):
             return None
-        ready = make(weight, options, _packer(implementation, options), remember=True)
-    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), ready)
+        packed = make(weight, options, _packer(implementation, options), remember=True)
+    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed)
 
 
 def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
@@ -192,12 +201,12 @@ def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Imp
     return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options
 
 
-def _packer(implementation: Implementation, options: Options, *, once: bool = False) -> Callable[[Tensor], Any]:
+def _packer(implementation: Implementation, options: Options, *, once: bool = False) -> Callable[[Tensor], Packed]:
     """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
     form = options.data_format
     layer = Layer(options.groups, form, options.strides, options.dilation)
 
-    def pack(weight: Tensor) -> Any:
+    def pack(weight: Tensor) -> Packed:
         flipped = options.flipped
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
         kernel = kernel_of(array_of(weight), form, flipped=True) if flipped else _kernel(implementation, weight, form)
@@ -214,10 +223,10 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
     last = keeps_channels_last(y, weight)
 
     def by_columns() -> Tensor:
-        found = columns.conv(y, weight, integers, bias)
-        return _engine_conv(y, weight, integers, bias, last=last) if found is None else in_format(found, last)
+        x = columns.conv(y, weight, integers, bias)
+        return _engine_conv(y, weight, integers, bias, last=last) if x is None else in_format(x, last)
 
-    runs: dict[Way, Run] = {
+    runs: dict[Way, Form] = {
         "engine": lambda: _engine_conv(y, weight, integers, bias, last=last),
         "stock": lambda: in_format(fallback.conv(y, weight, integers, bias), last),
         "columns": by_columns,
@@ -244,10 +253,10 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
     last = keeps_channels_last(x, y)
 
     def by_columns() -> Tensor:
-        found = columns.conv_kernel_gradient(x, y, integers, last=last)
-        return _engine_kernel_gradient(x, y, integers, last=last) if found is None else found
+        weight = columns.conv_kernel_gradient(x, y, integers, last=last)
+        return _engine_kernel_gradient(x, y, integers, last=last) if weight is None else weight
 
-    runs: dict[Way, Run] = {
+    runs: dict[Way, Form] = {
         "engine": lambda: _engine_kernel_gradient(x, y, integers, last=last),
         "stock": lambda: in_format(fallback.conv_kernel_gradient(x, y, integers), last),
         "columns": by_columns,
@@ -315,8 +324,8 @@ def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
     return other.is_contiguous(memory_format=form) and not other.is_contiguous()
 
 
-def _call(meeting: ShapedCalls, last: bool) -> Call:
-    return meeting.last if last else meeting.first
+def _call(calls: ShapedCalls, last: bool) -> Call:
+    return calls.last if last else calls.first
 
 
 def _array(tensor: Tensor, last: bool) -> AnyArray:

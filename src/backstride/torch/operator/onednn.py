@@ -7,26 +7,26 @@ cells take a twelfth. The reordered weight is remembered as the engine's packed 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from backstride.torch.operator.internals import reorder_conv2d_weight
 from backstride.torch.operator.packing import Options, find, make, note_change, note_new
 from backstride.torch.operator.shapes import Integers
 
-ONEDNN: Any = torch.ops.mkldnn
-REORDER: Any = getattr(importlib.import_module("torch._C")._nn, "mkldnn_reorder_conv2d_weight", None)
-SUPPORTS_BFLOAT16: Any = getattr(ONEDNN, "_is_mkldnn_bf16_supported", None)
-HAS_BFLOAT16: bool = SUPPORTS_BFLOAT16 is not None and SUPPORTS_BFLOAT16()
-REORDER_TRANSPOSED: Any = getattr(ONEDNN, "_reorder_convolution_transpose_weight", None)
+Form = Callable[..., Tensor]
+CONVOLUTION: Form | None = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+CONV_TRANSPOSE: Form | None = getattr(torch.ops.mkldnn, "_convolution_transpose_pointwise", None)
+REORDER_TRANSPOSED: Form | None = getattr(torch.ops.mkldnn, "_reorder_convolution_transpose_weight", None)
+SUPPORTS_BFLOAT16: Callable[[], bool] | None = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+HAS_BFLOAT16 = SUPPORTS_BFLOAT16 is not None and SUPPORTS_BFLOAT16()
 
 
 def is_there() -> bool:
     """Whether this PyTorch has the operators."""
-    return REORDER is not None and hasattr(ONEDNN, "_convolution_pointwise") and torch.backends.mkldnn.is_available()
+    return reorder_conv2d_weight is not None and CONVOLUTION is not None and torch.backends.mkldnn.is_available()
 
 
 def supports(dtype: torch.dtype) -> bool:
@@ -49,10 +49,13 @@ def convolution(
     words = (tuple(padding), tuple(stride), tuple(dilation), 1)
     name = f"oneDNN {words[0]} {tuple(input.shape)}"
     options = Options(name, "channels_first", words[1], words[2], 1)
-    ready = _ordered(weight, options, lambda weight: REORDER(weight.to_mkldnn(), *words, input.shape))
-    if ready is None:
+    reorder, run = reorder_conv2d_weight, CONVOLUTION
+    if reorder is None or run is None:
         return None
-    return ONEDNN._convolution_pointwise(input, ready, _vector(bias, input.dtype), *words, "none", [], "")
+    packed = _ordered(weight, options, lambda weight: reorder(weight.to_mkldnn(), *words, input.shape))
+    if packed is None:
+        return None
+    return run(input, packed, _vector(bias, input.dtype), *words, "none", [], "")
 
 
 def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers) -> Tensor | None:
@@ -64,14 +67,15 @@ def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers:
     before, extra = crop[::2], tuple(front - back for front, back in zip(crop[::2], crop[1::2], strict=True))
     within = all(cells >= 0 and 0 <= more < step for cells, more, step in zip(before, extra, stride, strict=True))
     plain = len(stride) == 2 and {groups, *dilation} == {1} and within
-    if not plain or REORDER_TRANSPOSED is None or not (is_there() and supports(input.dtype)):
+    reorder, run = REORDER_TRANSPOSED, CONV_TRANSPOSE
+    if not plain or reorder is None or run is None or not (is_there() and supports(input.dtype)):
         return None
     words = (before, extra, stride, dilation, 1)
     options = Options(f"oneDNN {crop} {tuple(input.shape)}", "channels_first", stride, dilation, 1, rounded=input.dtype)
-    ready = _ordered(weight, options, lambda weight: REORDER_TRANSPOSED(weight.to(input.dtype), *words, input.shape))
-    if ready is None:
+    packed = _ordered(weight, options, lambda weight: reorder(weight.to(input.dtype), *words, input.shape))
+    if packed is None:
         return None
-    return ONEDNN._convolution_transpose_pointwise(input, ready, _vector(bias, input.dtype), *words, "none", [], "")
+    return run(input, packed, _vector(bias, input.dtype), *words, "none", [], "")
 
 
 def _vector(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -79,10 +83,10 @@ def _vector(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return None if bias is None else bias.to(dtype).contiguous()
 
 
-def _ordered(weight: Tensor, options: Options, order: Callable[[Tensor], Tensor]) -> Any:
+def _ordered(weight: Tensor, options: Options, order: Callable[[Tensor], Tensor]) -> Tensor | None:
     if not torch.backends.mkldnn.enabled:
         return None
-    ready = find(weight, options)
-    if ready is None and not (note_new(weight) or note_change(weight)):
-        ready = make(weight, options, lambda weight: order(weight.detach()), remember=True)
-    return ready
+    packed = find(weight, options)
+    if packed is None and not (note_new(weight) or note_change(weight)):
+        packed = make(weight, options, lambda weight: order(weight.detach()), remember=True)
+    return packed

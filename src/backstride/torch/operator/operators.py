@@ -9,17 +9,36 @@ one, so one rule covers all of them:
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode, has_torch_function_variadic
-from torch.utils._device import DeviceContext
+from torch._C import DispatchKeySet
 
 from backstride.torch.operator import fallback, kernels, ways
+from backstride.torch.operator.internals import (
+    Argument,
+    Mapped,
+    Operator,
+    SingleLevelFunction,
+    after_autograd,
+    any_requires_grad,
+    below_autograd,
+    in_forward_ad,
+    is_plain,
+    keys_of,
+    library,
+    register_decomposition,
+    register_fake,
+    register_flops,
+    register_vmap,
+    set_forward_ad,
+    single_level_function,
+    unwatched,
+    without_keys,
+)
 from backstride.torch.operator.kernels import FORMATS, keeps_channels_last
 from backstride.torch.operator.shapes import (
     INPUTS,
@@ -31,15 +50,7 @@ from backstride.torch.operator.shapes import (
     engine_shape,
 )
 
-C: Any = importlib.import_module("torch._C")
-functions: Any = importlib.import_module("torch.autograd.function")
-forward_ad: Any = importlib.import_module("torch.autograd.forward_ad")
-transforms: Any = importlib.import_module("torch._functorch.utils")
-decompositions: Any = importlib.import_module("torch._decomp")
-flop_counter: Any = importlib.import_module("torch.utils.flop_counter")
-library: Any = torch.library
-overrides: Any = torch.overrides
-LIBRARY: Any = library.Library("backstride", "DEF")
+LIBRARY = library("backstride", "DEF")
 NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
 SCHEMAS: dict[Slot, str] = {
@@ -47,11 +58,6 @@ SCHEMAS: dict[Slot, str] = {
     "x": f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None, bool winograd=True) -> Tensor",
     "weight": f"(Tensor input, Tensor grad, {INTEGERS}, bool winograd=True) -> Tensor",
 }
-_ordinary = C._dispatch_keys(torch.empty(0, device="cpu"))
-_tracked = C.DispatchKeySet(C.DispatchKey.AutogradCPU) | C.DispatchKeySet(C.DispatchKey.ADInplaceOrView)
-# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout of its own.
-# Inference tensors lack two of them.
-PLAIN = frozenset({_ordinary.raw_repr(), (_ordinary - _tracked).raw_repr()})
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
 
 for _slot, _name in NAMES.items():
@@ -63,7 +69,14 @@ ARGUMENTS: dict[Slot, tuple[str, str, str]] = {
 }
 BIASES: dict[Slot, int | None] = {"y": 0, "x": 4, "weight": None}
 """Where the bias stands among the arguments after the two tensors."""
-OPERATORS: dict[Slot, Any] = {slot: getattr(torch.ops.backstride, name).default for slot, name in NAMES.items()}
+
+
+def operator(name: str) -> Operator:
+    """An operator of ours that is defined."""
+    return getattr(torch.ops.backstride, name).default
+
+
+OPERATORS: dict[Slot, Operator] = {slot: operator(name) for slot, name in NAMES.items()}
 
 
 def tuples(
@@ -78,12 +91,26 @@ def dispatched(slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tenso
     return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, ""))
 
 
-class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
+class Context(Protocol):
+    """What `Bilinear` keeps between a call and its derivatives, and PyTorch's own part of it."""
+
+    slot: Slot
+    integers: Integers
+    measured: bool
+    saved_tensors: tuple[Tensor, Tensor]
+    needs_input_grad: Sequence[bool]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+    def save_for_forward(self, *tensors: Tensor) -> None: ...
+
+
+class Bilinear(SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
     """One of the three operators, with a bias that those of data have; `run` computes it below autograd."""
 
     @staticmethod
     def forward(
-        ctx: Any, run: Run | None, slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers
+        ctx: Context, run: Run | None, slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers
     ) -> Tensor:
         ctx.slot, ctx.integers, ctx.measured = slot, integers, ways.are_measured()
         ctx.save_for_backward(a, b)
@@ -91,25 +118,23 @@ class Bilinear(functions._SingleLevelFunction):  # one level: below the dispatch
         return compute(slot, a, b, bias, integers, remember=False) if run is None else run(a, b, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        (gradient,) = gradients
-        a, b = ctx.saved_tensors
-        inputs: tuple[Slot, Slot] = INPUTS[ctx.slot]
-        known: dict[Slot, Tensor] = dict(zip(inputs, (a, b), strict=True))
-        found: list[Tensor | None] = []
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = INPUTS[ctx.slot]
+        saved: dict[Slot, Tensor] = dict(zip(inputs, ctx.saved_tensors, strict=True))
+        gradients: list[Tensor | None] = []
         for slot, other, needed in zip(inputs, reversed(inputs), ctx.needs_input_grad[2:4], strict=True):
             if not needed:
-                found.append(None)
+                gradients.append(None)
                 continue
-            tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: known[other].conj()}
+            tensors: dict[Slot, Tensor] = {ctx.slot: gradient, other: saved[other].conj()}
             one, two = (tensors[name] for name in INPUTS[slot])
             with ways.MeasuredWays(measured=ctx.measured):
-                found.append(apply(slot, one, two, None, ctx.integers, remember=False))
+                gradients.append(apply(slot, one, two, None, ctx.integers, remember=False))
         bias = gradient.sum((0, *range(2, gradient.dim()))) if ctx.needs_input_grad[4] else None
-        return None, None, *found, bias, None
+        return None, None, *gradients, bias, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
+    def jvp(ctx: Context, *tangents: Tensor | None) -> Tensor | None:
         _, _, a_tangent, b_tangent, bias_tangent, _ = tangents
         a, b = ctx.saved_tensors
         parts: list[Tensor] = []
@@ -140,9 +165,9 @@ def apply(
     """An operator by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
     if not direct(a, b, bias):
         return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, activation))
-    recorded = torch.is_grad_enabled() and C._any_requires_grad(a, b, bias)
+    recorded = torch.is_grad_enabled() and any_requires_grad(a, b, bias)
     if torch.is_autocast_enabled("cpu"):
-        lowered = [_lowered(tensor, "cpu") for tensor in (a, b, bias)]
+        lowered = _lowered(a, "cpu"), _lowered(b, "cpu"), _lowered_bias(bias, "cpu")
         if slot == "y" and not recorded and all(tensor is None or tensor.dtype in kernels.HALF for tensor in lowered):
             return _rounding(lowered[0], b, bias, integers, activation)
         a, b, bias = lowered
@@ -192,51 +217,9 @@ def direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def unwatched() -> bool:
-    """Whether no compiler, mode, transform, tracer or profiler wants to see the calls."""
-    return is_eager() and not C._autograd._profiler_enabled()
-
-
-def is_eager() -> bool:
-    """Whether no compiler, mode, transform or tracer changes what calls do."""
-    return (
-        not torch.compiler.is_compiling()
-        and not C._len_torch_dispatch_stack()
-        and C._functorch.peek_interpreter_stack() is None
-        and forward_ad._current_level < 0
-        and not C._get_tracing_state()
-    )
-
-
-def is_in_onnx_export() -> bool:
-    """Whether `torch.onnx` exports: with a tracer or a mode, and its own answer takes long."""
-    return not is_eager() and torch.onnx.is_in_onnx_export()
-
-
-class Quiet(TorchFunctionMode):
-    """A mode that only says which implementation computes: what is fused beneath it need not be shown to it."""
-
-
-QUIET = (Quiet, DeviceContext)
-
-
-def is_overridden(*tensors: Tensor | None) -> bool:
-    """Whether a subclass of a tensor, or a mode, has a say in the functions that are called with these tensors."""
-    if not has_torch_function_variadic(*tensors):
-        return False
-    modes: list[Any] = overrides._get_current_function_mode_stack()
-    subclasses = any(type(tensor) is not Tensor for tensor in overrides._get_overloaded_args(tensors))
-    return subclasses or not all(isinstance(mode, QUIET) for mode in modes)
-
-
-def is_plain(tensor: Tensor) -> bool:
-    """Whether it is an ordinary CPU tensor, whose memory holds its values in order."""
-    return C._dispatch_keys(tensor).raw_repr() in PLAIN
-
-
-def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, str]:
+def _split(slot: Slot, rest: Sequence[Argument]) -> tuple[Tensor | None, Integers, str]:
     """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
-    defaults: dict[Slot, tuple[Any, ...]] = {"y": ("", True), "x": (None, True), "weight": (True,)}
+    defaults: dict[Slot, tuple[Argument, ...]] = {"y": ("", True), "x": (None, True), "weight": (True,)}
     numbers, given = (rest[1:5], rest[5:]) if slot == "y" else (rest[:4], rest[4:])
     stride, crop, dilation, groups = numbers
     *last, winograd = (*given, *defaults[slot][len(given) :])
@@ -244,7 +227,9 @@ def _split(slot: Slot, rest: Sequence[Any]) -> tuple[Tensor | None, Integers, st
     return (rest[0], integers, last[0]) if slot == "y" else (last[0] if last else None, integers, "")
 
 
-def _arguments(slot: Slot, a: Any, b: Any, bias: Any, integers: Integers, activation: str) -> tuple[Any, ...]:
+def _arguments(
+    slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers, activation: str
+) -> tuple[Argument, ...]:
     """What `_split` takes apart, in the order of the schema."""
     *numbers, winograd = integers
     if slot == "y":
@@ -255,7 +240,7 @@ def _arguments(slot: Slot, a: Any, b: Any, bias: Any, integers: Integers, activa
 def _kernel(slot: Slot) -> Callable[..., Tensor]:
     """The kernel of every backend."""
 
-    def kernel(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def kernel(a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, activation = _split(slot, rest)
         return compute(slot, a, b, bias, integers, activation)
 
@@ -265,7 +250,7 @@ def _kernel(slot: Slot) -> Callable[..., Tensor]:
 def _fake(slot: Slot) -> Callable[..., Tensor]:
     """The shape, dtype and memory format of the result."""
 
-    def fake(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def fake(a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, _ = _split(slot, rest)
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
         shape = checked_shape(slot, a.shape, b.shape, integers)
@@ -281,19 +266,19 @@ def _fake(slot: Slot) -> Callable[..., Tensor]:
 def _autograd(slot: Slot) -> Callable[..., Tensor]:
     """Record the derivative where one is wanted, and pass on to the backend."""
 
-    def autograd(keyset: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def autograd(keyset: DispatchKeySet, a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, activation = _split(slot, rest)
         recording = torch.is_grad_enabled()
 
         def run(a: Tensor, b: Tensor, bias: Tensor | None, activation: str = "") -> Tensor:
             arguments = _arguments(slot, a, b, bias, integers, activation)
             # A Function switches recording off, but transforms further out still want to record.
-            modes = (torch.set_grad_enabled(recording), forward_ad._set_fwd_grad_enabled(True))
-            with modes[0], modes[1], C._AutoDispatchBelowAutograd():
-                return OPERATORS[slot].redispatch(keyset & C._after_autograd_keyset, *arguments)
+            modes = (torch.set_grad_enabled(recording), set_forward_ad(True))
+            with modes[0], modes[1], below_autograd():
+                return OPERATORS[slot].redispatch(keyset & after_autograd, *arguments)
 
-        if (recording and C._any_requires_grad(a, b, bias)) or forward_ad._current_level >= 0:
-            with transforms.enable_single_level_autograd_function():
+        if (recording and any_requires_grad(a, b, bias)) or in_forward_ad():
+            with single_level_function():
                 result = Bilinear.apply(run, slot, a, b, bias, integers)
             return fallback.activate(result, activation)
         return run(a, b, bias, activation)
@@ -301,17 +286,18 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
     return autograd
 
 
-def _vmap(slot: Slot) -> Callable[..., Any]:
+def _vmap(slot: Slot) -> Callable[..., tuple[Tensor, int]]:
     """Fold the mapped axis into the batch where only data has it, or else into the groups."""
 
-    def vmap(_info: Any, dims: Any, a: Tensor, b: Tensor, *rest: Any) -> tuple[Tensor, int]:
+    def vmap(_info: Mapped, dims: Sequence[int | None], a: Tensor, b: Tensor, *rest: Argument) -> tuple[Tensor, int]:
         bias, integers, activation = _split(slot, rest)
         a_dim, b_dim, *others = dims
         place = BIASES[slot]
         bias_dim = others[place] if place is not None and len(others) > place else None
-        mapped: list[tuple[Any, Any]] = [(a, a_dim), (b, b_dim), (bias, bias_dim)]
-        count: int = next(tensor.shape[dim] for tensor, dim in mapped if dim is not None)
-        if slot != "weight" and b_dim is None and bias_dim is None:
+        mapped = (a, a_dim), (b, b_dim), (bias, bias_dim)
+        sizes = (one.shape[dim] for one, dim in mapped if one is not None and dim is not None)
+        count = next(sizes)
+        if slot != "weight" and a_dim is not None and b_dim is None and bias_dim is None:
             folded = a.movedim(a_dim, 0).flatten(0, 1)
             result = OPERATORS[slot](*_arguments(slot, folded, b, bias, integers, activation))
             return _unfold(result, 0, count), 0
@@ -331,7 +317,7 @@ def _vmap(slot: Slot) -> Callable[..., Any]:
 def _decomposed(slot: Slot) -> Callable[..., Tensor]:
     """PyTorch's own operators, for what knows these alone, such as the export of a program to ONNX."""
 
-    def decomposed(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def decomposed(a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, activation = _split(slot, rest)
         if slot == "y":
             return fallback.conv_transpose(a, b, bias, integers, activation)
@@ -340,8 +326,8 @@ def _decomposed(slot: Slot) -> Callable[..., Tensor]:
     return decomposed
 
 
-def _unfold(tensor: Any, dim: int, count: int) -> Tensor:
-    return tensor.unflatten(dim, (count, -1))
+def _unfold(tensor: Tensor, dim: int, count: int) -> Tensor:
+    return torch.unflatten(tensor, dim, (count, -1))
 
 
 def _leading(tensor: Tensor, dim: int | None, count: int) -> Tensor:
@@ -350,22 +336,26 @@ def _leading(tensor: Tensor, dim: int | None, count: int) -> Tensor:
 
 def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
     """Cast as PyTorch's own convolutions are."""
-    excluded = C.DispatchKeySet(getattr(C.DispatchKey, key))
+    excluded = keys_of(key)
 
-    def autocast(a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def autocast(a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, activation = _split(slot, rest)
-        one, two, offset = (_lowered(tensor, device) for tensor in (a, b, bias))
-        with C._ExcludeDispatchKeyGuard(excluded):
+        one, two, offset = _lowered(a, device), _lowered(b, device), _lowered_bias(bias, device)
+        with without_keys(excluded):
             return OPERATORS[slot](*_arguments(slot, one, two, offset, integers, activation))
 
     return autocast
 
 
-def _lowered(tensor: Any, device: str) -> Any:
+def _lowered(tensor: Tensor, device: str) -> Tensor:
     """What autocast makes of a tensor: those of floating-point numbers narrower than float64 get its dtype."""
-    if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+    if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor
     return tensor.to(torch.get_autocast_dtype(device)) if tensor.device.type == device else tensor
+
+
+def _lowered_bias(bias: Tensor | None, device: str) -> Tensor | None:
+    return None if bias is None else _lowered(bias, device)
 
 
 def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
@@ -378,20 +368,20 @@ def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
 
 
 def _flops(slot: Slot) -> Callable[..., int]:
-    def count(a: Sequence[int], b: Sequence[int], *_: Any, out_shape: Any, **__: Any) -> int:
-        shapes: dict[str, Sequence[int]] = {**dict(zip(INPUTS[slot], (a, b), strict=True)), slot: out_shape}
+    def count(a: Sequence[int], b: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
+        shapes: dict[Slot, Sequence[int]] = {**dict(zip(INPUTS[slot], (a, b), strict=True)), slot: out_shape}
         return flops(shapes["x"], shapes["weight"])
 
     return count
 
 
 for _slot, _name in NAMES.items():
-    _ = flop_counter.register_flop_formula(OPERATORS[_slot].overloadpacket)(_flops(_slot))
+    _ = register_flops(OPERATORS[_slot].overloadpacket)(_flops(_slot))
     LIBRARY.impl(_name, _kernel(_slot), "CompositeExplicitAutograd")
     LIBRARY.impl(_name, _autograd(_slot), "Autograd", with_keyset=True)
-    library.register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
-    library.register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
+    _ = register_fake(f"backstride::{_name}", _fake(_slot), lib=LIBRARY)
+    _ = register_vmap(f"backstride::{_name}", _vmap(_slot), lib=LIBRARY)
     if _slot != "weight":
-        _ = decompositions.register_decomposition(OPERATORS[_slot])(_decomposed(_slot))
+        _ = register_decomposition(OPERATORS[_slot])(_decomposed(_slot))
     for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA"), ("mps", "AutocastMPS")):
         LIBRARY.impl(_name, _autocast(_slot, _device, _key), _key)

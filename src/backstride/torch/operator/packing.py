@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from backstride.native import copied, same_bytes, watched
 LEAST_WATCHED = 1 << 17  # bytes from which on the system is asked: it takes a microsecond
 HALF = {torch.float16: Storage.float16, torch.bfloat16: Storage.bfloat16}
 Owner: TypeAlias = "weakref.ref[torch.UntypedStorage]"
+Packed: TypeAlias = Any
+"""A weight in the form that what computes with it made of it, and nobody else reads."""
+NOTHING: AnyArray = np.empty(0, np.uint8)
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
 
@@ -48,11 +51,19 @@ class Options(NamedTuple):
     winograd: bool = True
 
 
+class Watch(Protocol):
+    """Memory of a tensor since some moment."""
+
+    def stayed(self) -> bool:
+        """Whether nobody wrote to it."""
+        ...
+
+
 class Snapshot(NamedTuple):
     """A tensor at one moment: where it is, and what it holds."""
 
     place: Place
-    contents: Any = None
+    contents: Watch | AnyArray | Owner = NOTHING
     """What says whether the memory stayed, or a copy, or its owner where nobody else can write to it."""
 
 
@@ -60,12 +71,12 @@ class _Entry(NamedTuple):
     owner: Owner
     snapshot: Snapshot
     options: Options | None
-    packed: Any  # None while the weight changes from call to call
+    packed: Packed  # None while the weight changes from call to call
 
 
 class _Derived(NamedTuple):
     snapshots: tuple[Snapshot | None, ...]
-    settings: Any
+    settings: object
     tensors: tuple[Tensor, ...]
 
 
@@ -74,7 +85,7 @@ _derived: dict[int, tuple[Owner, _Derived]] = {}
 _private: dict[int, Owner] = {}
 
 
-def owner_of(tensor: Tensor, forget: Callable[[Any], Any] | None = None) -> Owner:
+def owner_of(tensor: Tensor, forget: Callable[[Owner], object] | None = None) -> Owner:
     """A reference to a tensor's memory that does not keep it; `forget` is called when the memory goes.
 
     Not one to the tensor itself: PyTorch refuses to swap tensors that have such (`torch.utils.swap_tensors`).
@@ -89,9 +100,9 @@ def owns(owner: Owner, tensor: Tensor) -> bool:
 
 def snapshot(tensor: Tensor) -> Snapshot:
     """What `unchanged` compares with: the tensor's place and a copy of its memory."""
-    found = _private.get(id(tensor))
-    if found is not None and owns(found, tensor) and not tensor.is_inference():  # such tensors count no changes
-        return Snapshot(_place(tensor), found)
+    owner = _private.get(id(tensor))
+    if owner is not None and owns(owner, tensor) and not tensor.is_inference():  # such tensors count no changes
+        return Snapshot(_place(tensor), owner)
     return Snapshot(_place(tensor), _remembered(tensor) or _memory(tensor).copy())
 
 
@@ -101,9 +112,9 @@ def unchanged(tensor: Tensor, then: Snapshot) -> bool:
         return False
     contents = then.contents
     if isinstance(contents, np.ndarray):
-        return same_bytes(_memory(tensor), cast("AnyArray", contents))
+        return same_bytes(_memory(tensor), contents)
     if isinstance(contents, weakref.ref):
-        return owns(cast("Owner", contents), tensor)
+        return owns(contents, tensor)
     return contents.stayed()
 
 
@@ -130,25 +141,25 @@ def make_public(tensor: Tensor) -> None:
     _ = _entries.pop(id(tensor), None)
 
 
-def find(weight: Tensor, options: Options) -> Any:
+def find(weight: Tensor, options: Options) -> Packed:
     """The packed form of a weight, where there is one that is right; else None."""
-    found = _entries.get(id(weight))
-    if found is None or found.packed is None or found.options != options or not owns(found.owner, weight):
+    entry = _entries.get(id(weight))
+    if entry is None or entry.packed is None or entry.options != options or not owns(entry.owner, weight):
         return None
-    return found.packed if unchanged(weight, found.snapshot) else None
+    return entry.packed if unchanged(weight, entry.snapshot) else None
 
 
 def note_change(weight: Tensor) -> bool:
     """Note a weight that `find` did not find, and say whether it changed since the last call; once a call."""
-    found = _entries.get(id(weight))
-    if found is None or not owns(found.owner, weight):
+    entry = _entries.get(id(weight))
+    if entry is None or not owns(entry.owner, weight):
         return False
     place = _place(weight)
-    if found.packed is None and found.snapshot.place == place:
+    if entry.packed is None and entry.snapshot.place == place:
         return False
-    if found.packed is not None and unchanged(weight, found.snapshot):
+    if entry.packed is not None and unchanged(weight, entry.snapshot):
         return False  # it is asked for with other options
-    _entries[id(weight)] = found._replace(snapshot=Snapshot(place), packed=None)
+    _entries[id(weight)] = entry._replace(snapshot=Snapshot(place), packed=None)
     return True
 
 
@@ -157,15 +168,15 @@ def note_new(weight: Tensor) -> bool:
 
     The next time it is not, and its packed form is remembered.
     """
-    key, found = id(weight), _entries.get(id(weight))
-    if is_kept(weight) or (found is not None and owns(found.owner, weight)):
+    key, entry = id(weight), _entries.get(id(weight))
+    if is_kept(weight) or (entry is not None and owns(entry.owner, weight)):
         return False
     owner = owner_of(weight, lambda _: _entries.pop(key, None))
     _entries[key] = _Entry(owner, Snapshot(_place(weight)), None, None)
     return True
 
 
-def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, remember: bool) -> Any:
+def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Packed], *, remember: bool) -> Packed:
     """Pack a weight, and remember the result for as long as the weight holds what it does."""
     then = snapshot(weight) if remember else None
     result = pack(weight)
@@ -176,7 +187,7 @@ def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Any], *, rem
 
 
 def derived(
-    sources: tuple[Tensor | None, ...], settings: Any, derive: Callable[[], tuple[Tensor, ...]]
+    sources: tuple[Tensor | None, ...], settings: object, derive: Callable[[], tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:
     """Tensors made from others, the first of which is a weight; remembered for as long as those hold what they do.
 
@@ -185,17 +196,17 @@ def derived(
     weight = sources[0]
     assert weight is not None
     key = id(weight)
-    owner, found = _derived.get(key, (None, None))
+    owner, entry = _derived.get(key, (None, None))
     if owner is None or not owns(owner, weight):
-        owner, found = owner_of(weight, lambda _: _derived.pop(key, None)), None
-    if found is not None and found.tensors and found.settings == settings and _same(sources, found.snapshots):
-        return found.tensors
+        owner, entry = owner_of(weight, lambda _: _derived.pop(key, None)), None
+    if entry is not None and entry.tensors and entry.settings == settings and _same(sources, entry.snapshots):
+        return entry.tensors
     places = tuple(None if source is None else _place(source) for source in sources)
-    stays = found is None or (not found.tensors and found.settings == (settings, places))
-    snapshots = tuple(None if source is None else snapshot(source) for source in sources) if stays else ()
+    same = entry is None or (not entry.tensors and entry.settings == (settings, places))
+    snapshots = tuple(None if source is None else snapshot(source) for source in sources) if same else ()
     with torch.inference_mode(mode=False), torch.no_grad():
         tensors = derive()
-    _derived[key] = owner, _Derived(snapshots, settings, tensors) if stays else _Derived((), (settings, places), ())
+    _derived[key] = owner, _Derived(snapshots, settings, tensors) if same else _Derived((), (settings, places), ())
     return tensors
 
 
@@ -235,7 +246,7 @@ def _place(tensor: Tensor) -> Place:
     return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
 
 
-def _remembered(tensor: Tensor) -> Any:
+def _remembered(tensor: Tensor) -> Watch | None:
     """What says whether the memory of a tensor stayed; None where it does not cover its storage.
 
     Others may write beside a part of a storage, which leaves marks on its pages.

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias
+
+from torch import Tensor
 
 from backstride.geometry import Geometry
 from backstride.implementation import Call
@@ -94,10 +96,9 @@ def shaped_calls(result: Slot, one: Shape, two: Shape, integers: Integers) -> Sh
     shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
     stride, crop, dilation, groups, _ = integers
     pairs = tuple(zip(crop[::2], crop[1::2], strict=True))
+    sizes = tuple(shapes["x"][2:]), tuple(shapes["weight"][2:])
     try:
-        geometry = Geometry(
-            tuple(shapes["x"][2:]), tuple(shapes["weight"][2:]), tuple(stride), tuple(dilation), cast("Any", pairs)
-        )
+        geometry = Geometry(*sizes, tuple(stride), tuple(dilation), pairs)
     except ValueError as refusal:
         raise RuntimeError(str(refusal)) from None
     if geometry.output != tuple(shapes["y"][2:]):
@@ -141,7 +142,7 @@ def check_bias(shape: Shape, channels: int) -> None:
         raise RuntimeError(message)
 
 
-def check_dtypes(**tensors: Any) -> None:
+def check_dtypes(**tensors: Tensor | None) -> None:
     """Refuse tensors of different dtype or device."""
     (owner, first), *others = ((name, tensor) for name, tensor in tensors.items() if tensor is not None)
     for name, tensor in others:

@@ -25,8 +25,8 @@ NUMBER = "_ZN2at15get_num_threadsEv"
 
 def share() -> bool:
     """Have the engine run on PyTorch's threads; whether it does."""
-    found = _entry_points()
-    return found is not None and native.share_threads(*found)
+    addresses = _entry_points()
+    return addresses is not None and native.share_threads(*addresses)
 
 
 def _entry_points() -> tuple[int, int] | None:

@@ -15,21 +15,22 @@ change the distance of the cells that a tile reads. A strip of tiles goes throug
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backstride.implementation import Layer
+from backstride import native
+from backstride.implementation import Implementation, Layer
 from backstride.layout import AnyArray
-from backstride.torch.operator.kernels import from_numpy, keeps_channels_last, setting
-from backstride.torch.operator.packing import array_of, find, make, note_change
+from backstride.torch.operator.internals import from_numpy
+from backstride.torch.operator.kernels import keeps_channels_last, setting
+from backstride.torch.operator.packing import Packed, array_of, find, make, note_change
 from backstride.torch.operator.shapes import Integers
 
 OUTPUTS = 4
@@ -40,7 +41,6 @@ POINTS: dict[int, tuple[Fraction | int, ...]] = {  # and infinity
 ONE = 1  # where the point 1 stands: every output takes it once, so the bias is added there
 STRIP = 1 << 17  # entries of a strip of the transformed input, which one thread computes: 512 KiB
 NO_PLANE = (0, 0)
-native: Any = importlib.import_module("backstride.native")
 Pairs = Sequence[tuple[int, int]]
 
 
@@ -77,8 +77,8 @@ def transforms(taps: int) -> Transforms:
 class TiledKernel(NamedTuple):
     """A kernel by its points, packed for the engine, and the taps of a block."""
 
-    implementation: Any
-    packed: Any
+    implementation: Implementation
+    packed: Packed
     taps: int
 
 
@@ -152,13 +152,13 @@ def _tiled_kernel(x: Tensor, weight: Tensor, dilation: int) -> TiledKernel | Non
         return None
     line = dilation == 1  # where the tiles of a line stand side by side
     options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
-    ready = find(weight, options)
-    if ready is None and not note_change(weight):
-        ready = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
-    return ready
+    tiled = find(weight, options)
+    if tiled is None and not note_change(weight):
+        tiled = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
+    return tiled
 
 
-def _packed(implementation: Any, weight: Tensor, taps: int, line: bool) -> TiledKernel:
+def _packed(implementation: Implementation, weight: Tensor, taps: int, line: bool) -> TiledKernel:
     out, channels, length, *plane = weight.shape
     blocks = -(-length // taps)
     padded = weight.new_zeros((out, channels, blocks * taps, *plane), dtype=torch.float64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, get_num_threads
@@ -22,16 +22,17 @@ from backstride.torch.operator.policy import engine_is_faster
 from backstride.torch.operator.shapes import Integers, Slot
 
 Way: TypeAlias = Literal["engine", "stock", "columns"]
-Run: TypeAlias = Callable[[], Any]
+Run: TypeAlias = Callable[[], object]
+Form: TypeAlias = Callable[[], Tensor]
 LEAST_ROUNDS, FEW_ROUNDS, MOST_ROUNDS = 2, 3, 7
 CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
 HOPELESS = 4  # times as long as the best in its first run, and
 PREPARING = 0.01  # seconds more than that takes: a way that is not tried again where runs have no weights to keep
-MOST_FOUND = 4096  # kinds of calls that are remembered
+MOST_WAYS = 4096  # kinds of calls that are remembered
 STEPS = 4  # kinds of sizes between a number and its double
 
-_found: dict[Hashable, Way] = {}
+_ways: dict[Hashable, Way] = {}
 _state = threading.local()
 
 
@@ -60,22 +61,22 @@ def _state_now() -> tuple[bool, bool]:
 
 
 def way_of(
-    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Run], *, last: bool, rule: Way | None = None
+    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Form], *, last: bool, rule: Way | None = None
 ) -> Way:
     """The way of an operator, of those that `runs` has: as measured for all shapes of its kind, or by a rule."""
     measured, trying = _state_now()
     if measured and not torch.are_deterministic_algorithms_enabled():
         formats = a.is_contiguous(), b.is_contiguous(), last, a.dtype, get_num_threads()
         key = (slot, *map(step_of, a.shape), *map(step_of, b.shape), integers, formats)
-        found = _found.get(key)
-        if found is None and trying:
+        way = _ways.get(key)
+        if way is None and trying:
             names = list(runs)
             seconds = race(list(runs.values()), a, keeps=False)
-            if len(_found) >= MOST_FOUND:
-                _found.clear()
-            found = _found[key] = names[seconds.index(min(seconds))]
-        if found is not None:
-            return found
+            if len(_ways) >= MOST_WAYS:
+                _ways.clear()
+            way = _ways[key] = names[seconds.index(min(seconds))]
+        if way is not None:
+            return way
     if rule is not None:
         return rule
     if "columns" in runs and columns.is_preferred(slot, a, b, integers):
@@ -95,11 +96,11 @@ def race(runs: Sequence[Run], input: Tensor, *, keeps: bool = True) -> list[floa
         return first
     best = [float("inf") if tried else one for tried, one in zip(near, first, strict=True)]
     other = torch.ones(2 * caches()["L2"] * get_num_threads(), dtype=torch.uint8)
-    given = input.detach()
+    data = input.detach()
     begun = time.perf_counter()
     for number in range(1, (MOST_ROUNDS if keeps else FEW_ROUNDS) + 1):
         for which in (which for which, tried in enumerate(near) if tried):
-            _ = other.max(), given.sum()
+            _ = other.max(), data.sum()
             best[which] = min(best[which], _timed(runs[which]))
         if number >= LEAST_ROUNDS:
             near = [one <= CLEAR * min(best) for one in best]
