@@ -16,16 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backstride import native
 from backstride.engine import VARIABLE, forced, select
-from backstride.implementation import Call, Implementation, Layer
+from backstride.implementation import Call, Implementation, Layer, Packed
 from backstride.layout import AnyArray, DataFormat
 from backstride.torch.operator import columns, fallback, onednn
 from backstride.torch.operator.internals import from_numpy
 from backstride.torch.operator.packing import (
     HALF,
     Options,
-    Packed,
     array_of,
     find,
     kernel_of,
@@ -280,7 +278,7 @@ def _engine_kernel_gradient(x: Tensor, y: Tensor, integers: Integers, *, last: b
     if not last:
         return _contiguous(kernel).to(x.dtype)
     *taps, big, small = kernel.shape
-    result = _tensor(_transposed(implementation, kernel.reshape(-1, small)).reshape(small, *taps, big), last)
+    result = _tensor(implementation.transposed(kernel.reshape(-1, small)).reshape(small, *taps, big), last)
     return result.to(x.dtype)
 
 
@@ -295,19 +293,12 @@ def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFor
     if data_format == "channels_first":
         return array
     small, big, *taps = array.shape
-    if weight.is_contiguous() and isinstance(implementation, native.Compiled):
-        return native.kernel_last(array, "channels_first", implementation.name)
+    if weight.is_contiguous():
+        return implementation.channels_last_kernel(array)
     moved = array.transpose(0, *range(2, array.ndim), 1)
     if not moved.flags.c_contiguous:
         return kernel_of(array, data_format)
-    return _transposed(implementation, moved.reshape(small, -1)).reshape(*taps, big, small)
-
-
-def _transposed(implementation: Implementation, matrix: AnyArray) -> AnyArray:
-    """The transposed of a contiguous matrix, contiguous."""
-    if isinstance(implementation, native.Compiled):
-        return native.turned(matrix[None], implementation.name)[0]
-    return np.ascontiguousarray(matrix.T)
+    return implementation.transposed(moved.reshape(small, -1)).reshape(*taps, big, small)
 
 
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:

@@ -17,21 +17,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backstride.implementation import Storage
+from backstride.implementation import Packed, Storage
 from backstride.layout import AnyArray, DataFormat
-from backstride.native import copied, same_bytes, watched
+from backstride.native import Watch, copied, same_bytes, watched
 
 LEAST_WATCHED = 1 << 17  # bytes from which on the system is asked: it takes a microsecond
 HALF = {torch.float16: Storage.float16, torch.bfloat16: Storage.bfloat16}
 Owner: TypeAlias = "weakref.ref[torch.UntypedStorage]"
-Packed: TypeAlias = Any
-"""A weight in the form that what computes with it made of it, and nobody else reads."""
 NOTHING: AnyArray = np.empty(0, np.uint8)
 Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]  # address, version, shape, strides
 
@@ -49,14 +47,6 @@ class Options(NamedTuple):
     rounded: torch.dtype | None = None
     """The half precision that the weight is rounded to, where the data has it."""
     winograd: bool = True
-
-
-class Watch(Protocol):
-    """Memory of a tensor since some moment."""
-
-    def stayed(self) -> bool:
-        """Whether nobody wrote to it."""
-        ...
 
 
 class Snapshot(NamedTuple):

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 from backstride import native
-from backstride.implementation import Implementation, Layer
+from backstride.implementation import AxisConvolution, Implementation, Layer, Packed
 from backstride.layout import AnyArray
 from backstride.torch.operator.internals import from_numpy
 from backstride.torch.operator.kernels import keeps_channels_last, setting
-from backstride.torch.operator.packing import Packed, array_of, find, make, note_change
+from backstride.torch.operator.packing import array_of, find, make, note_change
 from backstride.torch.operator.shapes import Integers
 
 OUTPUTS = 4
@@ -109,36 +109,45 @@ def convolution(
     kernel = weight.shape[3:]
     planes = [size + sum(pair) - k + 1 for size, k, pair in zip(plane, kernel, padding[1:], strict=True)]
     count = length + sum(padding[0]) - dilation * (weight.shape[2] - 1)
-    plan = _tiled_kernel(x, weight, dilation) if min(count, *planes, batch) > 0 else None
-    if plan is None:
+    tiled = _tiled_kernel(x, weight, dilation) if min(count, *planes, batch) > 0 else None
+    if tiled is None:
         return None
     first = not (rows or keeps_channels_last(x, weight))
     lines = x if x.is_contiguous() else x.movedim(1, -1)
     sizes = (batch, weight.shape[0], count * math.prod(planes)), (batch, count * math.prod(planes), weight.shape[0])
     result = _empty(sizes[0] if first else sizes[1])
-    matrices = transforms(plan.taps)
+    matrices = transforms(tiled.taps)
     crop = [k - 1 - before for k, (before, _) in zip(kernel, padding[1:], strict=True)]
-    fits = native._native.axis_convolution(
-        plan.packed,
-        array_of(lines.contiguous()).reshape(batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))),
-        lines is x,
-        array_of(result),
-        first,
-        _offset(plan, weight, bias),
-        *(array_of(matrix).reshape(-1) for matrix in (matrices.input, matrices.output)),
-        padding[0][0],
-        count,
-        dilation,
-        weight.shape[2],
-        *((plane, planes, crop) if plane else (NO_PLANE,) * 3),
-        STRIP,
-        plan.implementation.name,
+    call = AxisConvolution(
+        source=array_of(lines.contiguous()).reshape(batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))),
+        source_first=lines is x,
+        target=array_of(result),
+        target_first=first,
+        offset=_offset(tiled, weight, bias),
+        input=array_of(matrices.input).reshape(-1),
+        output=array_of(matrices.output).reshape(-1),
+        before=padding[0][0],
+        count=count,
+        dilation=dilation,
+        taps=weight.shape[2],
+        plane=_plane(plane),
+        target_plane=_plane(planes),
+        crop=_plane(crop),
+        strip=STRIP,
     )
-    if not fits:
+    if not tiled.implementation.axis_convolution(tiled.packed, call):
         return None
     if first:
         return result.view(batch, weight.shape[0], count, *planes)
     return result.view(batch, count, *planes, weight.shape[0]).movedim(-1, 1)
+
+
+def _plane(values: Sequence[int]) -> tuple[int, int]:
+    """What is said of the second and third axis; of one axis alone, nothing."""
+    if not values:
+        return NO_PLANE
+    second, third = values
+    return second, third
 
 
 def _block(taps: int) -> int:
@@ -148,7 +157,7 @@ def _block(taps: int) -> int:
 def _tiled_kernel(x: Tensor, weight: Tensor, dilation: int) -> TiledKernel | None:
     taps = _block(weight.shape[2])
     implementation, options = setting(x, "channels_last", Integers((1,), (), (1,), 1))
-    if not isinstance(implementation, native.Compiled):
+    if not implementation.tiles_axes:
         return None
     line = dilation == 1  # where the tiles of a line stand side by side
     options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
@@ -173,8 +182,8 @@ def _packed(implementation: Implementation, weight: Tensor, taps: int, line: boo
     return TiledKernel(implementation, packed, taps)
 
 
-def _offset(plan: TiledKernel, weight: Tensor, bias: Tensor | None) -> AnyArray:
-    offset = np.zeros((len(POINTS[plan.taps]) + 1, weight.shape[0]), np.float32)
+def _offset(tiled: TiledKernel, weight: Tensor, bias: Tensor | None) -> AnyArray:
+    offset = np.zeros((len(POINTS[tiled.taps]) + 1, weight.shape[0]), np.float32)
     if bias is not None:
         offset[ONE] = array_of(bias)
     return offset.reshape(-1)
