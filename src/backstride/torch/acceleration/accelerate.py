@@ -50,7 +50,16 @@ Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # ar
 
 
 class Accelerated(NamedTuple, Generic[Model]):
-    """A model and what was done to it."""
+    """A model and what was done to it: what `accelerate` returns.
+
+    Example:
+        >>> accelerate(nn.ConvTranspose2d(8, 4, 4)).report.accelerated[0].remark
+        'on the engine'
+
+    Args:
+        model: the very module that was given.
+        report: a row for each module that has to do with transposed convolutions.
+    """
 
     model: Model
     report: Report
@@ -68,12 +77,13 @@ def accelerate(
 ) -> Accelerated[Model]:
     """Put every transposed convolution of a model on the engine, in place.
 
-    >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
-    >>> model, report = accelerate(model)
-    >>> print(report)
-    (model)  Sequential       accelerated: takes batch norm and activation into the layer before them, in inference
-    0        ConvTranspose2d  accelerated: on the engine
-    2 of 2 accelerated
+    Example:
+        >>> model = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
+        >>> model, report = accelerate(model)
+        >>> print(report)
+        (model)  Sequential       accelerated: takes batch norm and activation into the layer before them, in inference
+        0        ConvTranspose2d  accelerated: on the engine
+        2 of 2 accelerated
 
     Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
     `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
@@ -91,25 +101,33 @@ def accelerate(
     Which is faster depends on the processor and on the sizes. So the first call of a layer on a new kind of sizes,
     dtype, memory format and number of threads times both ways, the engine's and PyTorch's, and the layer keeps the
     faster one; that call takes as long as some ten. In inference, the outermost module then compares
-    whole calls with the engine and without, which take turns. `example`, an input or a tuple of arguments,
-    has this done at once: the model is run on it in evaluation, layers of a model in training are timed with their
-    derivatives, too, and what the engine does not make faster gets its class back. The report says both times.
-    `measure=False`, and `torch.use_deterministic_algorithms(True)`, leave the choice to
-    rules, so that the same call gives the same bits in every run.
+    whole calls with the engine and without, which take turns. Under `torch.use_deterministic_algorithms(True)` rules
+    choose, as with `measure=False`. `restore(model)` undoes everything.
 
-    `trust`: nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy, another process). Then
-    neither their bytes nor their pages are looked at, which matters where large weights serve few cells and the system
-    does not watch memory; all that PyTorch counts is noticed as before.
-    `winograd`: False keeps to sums of the products themselves, in inference and in training: no Winograd's tiles, whose
-    rounding errors are relative to the largest numbers nearby (docs/engine.md), and none along an axis. Ordinary
-    convolutions that only these make faster stay PyTorch's.
-    `verify`: an example input, or a tuple of arguments. The model is run on it in evaluation before and after,
-    and a module whose result differs by more than 1e-5 of its largest value, in half precision by more than one
-    rounding, gets its class back.
-    Returns the same model and a `Report`. `restore(model)` undoes everything.
+    Args:
+        model: any module, in evaluation or in training, with parameters of any dtype on any device; what is not of
+            floating-point numbers on a CPU is computed by PyTorch's kernels.
+        example: an input, or a tuple of arguments, on which all is timed at once: the model is run on it in evaluation,
+            layers of a model in training are timed with their derivatives, too, and what the engine does not make
+            faster gets its class back. The report says both times.
+        verify: an input, or a tuple of arguments. The model is run on it in evaluation before and after, and a module
+            whose result differs by more than 1e-5 of its largest value, in half precision by more than one rounding,
+            gets its class back.
+        convolutions: True for ordinary convolutions as well, "training" for those in training alone, False for none.
+        trust: True says that nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy,
+            another process). Then neither their bytes nor their pages are looked at, which matters where large weights
+            serve few cells and the system does not watch memory; all that PyTorch counts is noticed as before.
+        winograd: False keeps to sums of the products themselves, in inference and in training: no Winograd's tiles,
+            whose rounding errors are relative to the largest numbers nearby (docs/engine.md), and none along an axis.
+            Ordinary convolutions that only these make faster stay PyTorch's.
+        measure: False leaves the choice to rules, so that the same call gives the same bits in every run.
 
-    Raises `TypeError` for what is no module, and `ValueError` for other words, and where `verify` or the model has
-    tensors without numbers.
+    Returns:
+        The same model, and a `Report`.
+
+    Raises:
+        TypeError: for what is no module.
+        ValueError: for other `convolutions`, and where `verify` or the model has tensors without numbers.
     """
     if convolutions not in (True, False, "training"):
         message = (
@@ -144,9 +162,16 @@ def accelerate(
 def restore(model: Model) -> Model:
     """Undo `accelerate`: every module gets the class back that it had.
 
-    >>> model = accelerate(nn.ConvTranspose2d(8, 4, 4))[0]
-    >>> type(restore(model)) is nn.ConvTranspose2d
-    True
+    Example:
+        >>> model = accelerate(nn.ConvTranspose2d(8, 4, 4))[0]
+        >>> type(restore(model)) is nn.ConvTranspose2d
+        True
+
+    Args:
+        model: any module; what was not accelerated stays as it is.
+
+    Returns:
+        The same model.
     """
     unlead(model)
     _set_words(model, winograd=True, measure=True)

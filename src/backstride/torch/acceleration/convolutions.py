@@ -36,7 +36,7 @@ TILED_WORK = {1: 190, 3: 432}  # channels times taps, from which on the tiles' o
 TILED_CELLS = 64
 
 
-def is_faster(module: nn.Module, *, winograd: bool = True) -> bool:
+def is_faster(module: nn.Module, *, winograd: bool = True) -> TypeGuard[Conv]:
     """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
     >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7), nn.Conv2d(64, 64, 3, stride=2)

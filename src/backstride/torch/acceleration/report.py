@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One module: its name in the model, its class, whether it was accelerated, and how or why not."""
+    """What was done to one module.
+
+    Example:
+        >>> Row("up", "ConvTranspose2d", True, "on the engine").accelerated
+        True
+
+    Args:
+        name: its name in the model, as in `named_modules`; empty for the model itself.
+        kind: the name of its class.
+        accelerated: whether the engine has a part in its calls.
+        remark: how, or why not; the times that were measured, in milliseconds.
+    """
 
     name: str
     kind: str
@@ -17,11 +28,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows of a model, in the order of its modules.
+    """What was done to a model; `print` shows it as a table.
 
-    >>> print(Report((Row("up", "ConvTranspose2d", True, "on the engine"),)))
-    up  ConvTranspose2d  accelerated: on the engine
-    1 of 1 accelerated
+    Example:
+        >>> print(Report((Row("up", "ConvTranspose2d", True, "on the engine"),)))
+        up  ConvTranspose2d  accelerated: on the engine
+        1 of 1 accelerated
+
+    Args:
+        rows: one for each module that has to do with transposed convolutions, in the order of the modules.
     """
 
     rows: tuple[Row, ...]

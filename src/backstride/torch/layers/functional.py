@@ -36,11 +36,34 @@ def conv_transpose1d(
     activation: str | None = None,
     winograd: bool = True,
 ) -> Tensor:
-    """`torch.nn.functional.conv_transpose1d` and more; see `conv_transpose2d`.
+    """`torch.nn.functional.conv_transpose1d`, and what it lacks; `conv_transpose2d` says more.
 
-    >>> x, weight = torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0]]])
-    >>> conv_transpose1d(x, weight, stride=2, padding="same")
-    tensor([[[ 1.,  2., 13., 20.]]])
+    Example:
+        >>> x, weight = torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0]]])
+        >>> conv_transpose1d(x, weight, stride=2, padding="same")
+        tensor([[[ 1.,  2., 13., 20.]]])
+
+    Args:
+        input: (N, C_in, L) or (C_in, L), in any dtype and on any device that PyTorch computes on.
+        weight: (C_in, C_out // groups, kL), of the same dtype and device.
+        bias: (C_out,), of the same dtype and device, or None.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
+        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or the name of a rule.
+        output_padding: cells that are appended to each axis, with explicit padding only; at least 0.
+        groups: parts that the channels are computed in; it divides C_in.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
+        output_size: the wanted size in cells, (L), in place of `output_padding`.
+        padding_mode: "zeros", or "circular".
+        activation: None or a name that `backstride.conv_transpose` takes.
+        winograd: whether Winograd's tiles may compute it.
+
+    Returns:
+        (N, C_out, L) or (C_out, L), of the input's dtype, device and memory format.
+
+    Raises:
+        RuntimeError: as `conv_transpose2d`.
+        TypeError: as `conv_transpose2d`.
+        ValueError: as `conv_transpose2d`.
     """
     options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(1, conv_transpose1d, input, weight, bias, options)
@@ -63,28 +86,43 @@ def conv_transpose2d(
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose2d`, and what it lacks.
 
-    >>> x, weight = torch.ones(1, 8, 5, 5), torch.ones(8, 4, 3, 3)
-    >>> conv_transpose2d(x, weight, None, 2, 1, 1).shape
-    torch.Size([1, 4, 10, 10])
-    >>> conv_transpose2d(x, weight, stride=2, padding="same", output_size=(9, 10)).shape
-    torch.Size([1, 4, 9, 10])
-    >>> conv_transpose2d(x, weight, stride=2, padding=[(0, 1), (1, 0)]).shape
-    torch.Size([1, 4, 10, 10])
-
-    `input`: (N, C_in, H, W) or (C_in, H, W). `weight`: (C_in, C_out // groups, kH, kW). `bias`: (C_out,). All of
-    one dtype and device. `stride`, `output_padding`, `groups`, `dilation`: as in PyTorch, but that
-    `output_padding` may be any number of cells: beyond the reach of the kernel they are zeros plus
-    bias. `padding`: an integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid" by TensorFlow's
-    rules; or a (before, after) pair for each axis, negative ones append zeros. `output_size`: the
-    wanted spatial size, in place of `output_padding`. `padding_mode`: "zeros", or "circular" for the
-    exact adjoint of the circular convolution. `activation`: None or a name that `backstride.conv_transpose` takes.
-    `winograd`: False keeps to sums of the products themselves, here and in the derivatives, as in `backstride.plan`.
-
     CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory, half precision in
-    float32, rounded once; everything else by PyTorch's kernels, with the same result. Channels-last memory format is
-    kept.
+    float32, rounded once; everything else by PyTorch's kernels, with the same result.
 
-    Raises `RuntimeError` and `TypeError` where PyTorch does, and `ValueError` for `output_size`.
+    Example:
+        >>> x, weight = torch.ones(1, 8, 5, 5), torch.ones(8, 4, 3, 3)
+        >>> conv_transpose2d(x, weight, None, 2, 1, 1).shape
+        torch.Size([1, 4, 10, 10])
+        >>> conv_transpose2d(x, weight, stride=2, padding="same", output_size=(9, 10)).shape
+        torch.Size([1, 4, 9, 10])
+        >>> conv_transpose2d(x, weight, stride=2, padding=[(0, 1), (1, 0)]).shape
+        torch.Size([1, 4, 10, 10])
+
+    Args:
+        input: (N, C_in, H, W) or (C_in, H, W), in any dtype and on any device that PyTorch computes on.
+        weight: (C_in, C_out // groups, kH, kW), of the same dtype and device.
+        bias: (C_out,), of the same dtype and device, or None.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
+        padding: cells that are cropped. An integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid"
+            by TensorFlow's rules; or a (before, after) pair for each axis, where negative ones append zeros.
+        output_padding: cells that are appended to each axis, with explicit padding only. Any number from 0 on: beyond
+            the reach of the kernel they are zeros plus bias.
+        groups: parts that the channels are computed in; it divides C_in.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
+        output_size: the wanted size in cells, (H, W), in place of `output_padding`. Any that the convolution with this
+            padding maps back to the input's.
+        padding_mode: "zeros", or "circular" for the exact adjoint of the circular convolution.
+        activation: None or a name that `backstride.conv_transpose` takes; it is applied to the result.
+        winograd: whether Winograd's tiles may compute it and its derivatives. False keeps to sums of the products
+            themselves, as in `backstride.plan`.
+
+    Returns:
+        (N, C_out, H, W) or (C_out, H, W), of the input's dtype, device and memory format.
+
+    Raises:
+        RuntimeError: where PyTorch raises it: tensors that do not fit each other, or options out of range.
+        TypeError: where PyTorch raises it: options that are no integers.
+        ValueError: for an `output_size`, a `padding_mode` or an `activation` that is not legal.
     """
     options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(2, conv_transpose2d, input, weight, bias, options)
@@ -105,10 +143,34 @@ def conv_transpose3d(
     activation: str | None = None,
     winograd: bool = True,
 ) -> Tensor:
-    """`torch.nn.functional.conv_transpose3d` and more; see `conv_transpose2d`.
+    """`torch.nn.functional.conv_transpose3d`, and what it lacks; `conv_transpose2d` says more.
 
-    >>> conv_transpose3d(torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 3, 3, 3), stride=2, padding="same").shape
-    torch.Size([1, 1, 4, 4, 4])
+    Example:
+        >>> x, weight = torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 3, 3, 3)
+        >>> conv_transpose3d(x, weight, stride=2, padding="same").shape
+        torch.Size([1, 1, 4, 4, 4])
+
+    Args:
+        input: (N, C_in, D, H, W) or (C_in, D, H, W), in any dtype and on any device that PyTorch computes on.
+        weight: (C_in, C_out // groups, kD, kH, kW), of the same dtype and device.
+        bias: (C_out,), of the same dtype and device, or None.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
+        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or the name of a rule.
+        output_padding: cells that are appended to each axis, with explicit padding only; at least 0.
+        groups: parts that the channels are computed in; it divides C_in.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
+        output_size: the wanted size in cells, (D, H, W), in place of `output_padding`.
+        padding_mode: "zeros", or "circular".
+        activation: None or a name that `backstride.conv_transpose` takes.
+        winograd: whether Winograd's tiles may compute it.
+
+    Returns:
+        (N, C_out, D, H, W) or (C_out, D, H, W), of the input's dtype, device and memory format.
+
+    Raises:
+        RuntimeError: as `conv_transpose2d`.
+        TypeError: as `conv_transpose2d`.
+        ValueError: as `conv_transpose2d`.
     """
     options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
     return _call(3, conv_transpose3d, input, weight, bias, options)

@@ -4,8 +4,8 @@ They are subclasses of PyTorch's own: the same parameters, initial values, state
 weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance` work as before.
 
 Between kernels that fill the caches, Python takes some microseconds for each function that is called. So what the
-first call of a kind looked up is there for the next ones (`first`, `again`), where it was one run of a kernel, with the
-layer's input, weight and bias as they are and its result as it is.
+first call of a kind looked up is there for the next ones (`first_call`, `repeated_call`), where it was one run of a
+kernel, with the layer's input, weight and bias as they are and its result as it is.
 """
 
 from __future__ import annotations
@@ -198,11 +198,33 @@ class TransposedModule(OnEngine):
 
 
 class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
-    """`torch.nn.ConvTranspose1d` and more; see `ConvTranspose2d`.
+    """`torch.nn.ConvTranspose1d`, and what it lacks; `ConvTranspose2d` says more.
 
-    >>> import torch
-    >>> ConvTranspose1d(4, 2, 3, stride=2, padding="same")(torch.ones(1, 4, 5)).shape
-    torch.Size([1, 2, 10])
+    It maps (N, C_in, L) or (C_in, L) to (N, C_out, L) or (C_out, L), in the dtype of its parameters.
+
+    Example:
+        >>> import torch
+        >>> ConvTranspose1d(4, 2, 3, stride=2, padding="same")(torch.ones(1, 4, 5)).shape
+        torch.Size([1, 2, 10])
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        padding: cells that are cropped, in any of the forms that `conv_transpose1d` takes.
+        output_padding: cells that are appended to each axis, with explicit padding only.
+        groups: parts that the channels are computed in; it divides both numbers of channels.
+        bias: whether the layer has a bias (C_out,).
+        dilation: cells of the output from one tap to the next, an integer or one for each axis.
+        padding_mode: "zeros", or "circular".
+        device: where the parameters are.
+        dtype: theirs.
+        winograd: whether Winograd's tiles may compute it.
+
+    Raises:
+        RuntimeError: for options out of range.
+        ValueError: for a `padding_mode`, a name of a `padding`, or groups that are not legal.
     """
 
     rank = 1
@@ -211,27 +233,71 @@ class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
 class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d`, and what it lacks.
 
-    >>> import torch
-    >>> ConvTranspose2d(8, 4, 3, 2, 1, 1)
-    ConvTranspose2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
-    >>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
-    >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9, 10)).shape
-    (torch.Size([1, 4, 10, 10]), torch.Size([1, 4, 9, 10]))
+    It maps (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H, W) or (C_out, H, W), in the dtype of its parameters, which
+    are PyTorch's: `weight` (C_in, C_out // groups, kH, kW) and `bias` (C_out,). Initial values, state dict and errors
+    are PyTorch's, too. A call takes an `output_size`, (H, W) or the whole shape, in place of `output_padding`: any size
+    that the convolution with this padding maps back to the input's.
 
-    Parameters, initial values, state dict and errors are PyTorch's. More is legal for `padding`,
-    `output_padding` and `padding_mode`: see `conv_transpose2d`. `output_size` at call time is a
-    target: any size that the convolution with this padding maps back to the input's. `winograd`: as there.
+    Example:
+        >>> import torch
+        >>> ConvTranspose2d(8, 4, 3, 2, 1, 1)
+        ConvTranspose2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
+        >>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
+        >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9, 10)).shape
+        (torch.Size([1, 4, 10, 10]), torch.Size([1, 4, 9, 10]))
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        padding: cells that are cropped, in any of the forms that `conv_transpose2d` takes.
+        output_padding: cells that are appended to each axis, with explicit padding only.
+        groups: parts that the channels are computed in; it divides both numbers of channels.
+        bias: whether the layer has a bias (C_out,).
+        dilation: cells of the output from one tap to the next, an integer or one for each axis.
+        padding_mode: "zeros", or "circular".
+        device: where the parameters are.
+        dtype: theirs.
+        winograd: whether Winograd's tiles may compute it.
+
+    Raises:
+        RuntimeError: for options out of range.
+        ValueError: for a `padding_mode`, a name of a `padding`, or groups that are not legal.
     """
 
     rank = 2
 
 
 class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
-    """`torch.nn.ConvTranspose3d` and more; see `ConvTranspose2d`.
+    """`torch.nn.ConvTranspose3d`, and what it lacks; `ConvTranspose2d` says more.
 
-    >>> import torch
-    >>> ConvTranspose3d(2, 2, 3, stride=2, padding="same")(torch.ones(1, 2, 2, 3, 4)).shape
-    torch.Size([1, 2, 4, 6, 8])
+    It maps (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D, H, W) or (C_out, D, H, W), in the dtype of its
+    parameters.
+
+    Example:
+        >>> import torch
+        >>> ConvTranspose3d(2, 2, 3, stride=2, padding="same")(torch.ones(1, 2, 2, 3, 4)).shape
+        torch.Size([1, 2, 4, 6, 8])
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        padding: cells that are cropped, in any of the forms that `conv_transpose3d` takes.
+        output_padding: cells that are appended to each axis, with explicit padding only.
+        groups: parts that the channels are computed in; it divides both numbers of channels.
+        bias: whether the layer has a bias (C_out,).
+        dilation: cells of the output from one tap to the next, an integer or one for each axis.
+        padding_mode: "zeros", or "circular".
+        device: where the parameters are.
+        dtype: theirs.
+        winograd: whether Winograd's tiles may compute it.
+
+    Raises:
+        RuntimeError: for options out of range.
+        ValueError: for a `padding_mode`, a name of a `padding`, or groups that are not legal.
     """
 
     rank = 3

@@ -45,13 +45,27 @@ def fuse_conv_bn_weights(
 ) -> tuple[Tensor, Tensor]:
     """The weight and bias of a transposed convolution followed by batch norm in evaluation.
 
-    >>> weight, variance = torch.ones(4, 1, 1), torch.tensor([1.0, 4.0])
-    >>> fuse_conv_bn_weights(weight, None, torch.zeros(2), variance, 0.0, None, None, groups=2)[0].flatten()
-    tensor([1.0000, 1.0000, 0.5000, 0.5000])
+    `torch.nn.utils.fusion.fuse_conv_bn_weights(transpose=True)` takes one group only. Ioffe & Szegedy, arXiv
+    1502.03167, section 3.1.
 
-    `weight`: (C_in, C_out // groups, *k), whose output channel `g * C_out // groups + j` is column `j` of the
-    rows of group `g`; `torch.nn.utils.fusion.fuse_conv_bn_weights(transpose=True)` takes one group only.
-    `mean`, `variance`, `scale`, `shift`: (C_out,). Ioffe & Szegedy, arXiv 1502.03167, section 3.1.
+    Example:
+        >>> weight, variance = torch.ones(4, 1, 1), torch.tensor([1.0, 4.0])
+        >>> fuse_conv_bn_weights(weight, None, torch.zeros(2), variance, 0.0, None, None, groups=2)[0].flatten()
+        tensor([1.0000, 1.0000, 0.5000, 0.5000])
+
+    Args:
+        weight: (C_in, C_out // groups, *k) of floating-point numbers. Its output channel `g * C_out // groups + j` is
+            column `j` of the rows of group `g`.
+        bias: (C_out,) of the layer, or None.
+        mean: (C_out,), the running mean of the norm.
+        variance: (C_out,), its running variance.
+        eps: what the norm adds to the variance.
+        scale: (C_out,), the norm's weight, or None.
+        shift: (C_out,), the norm's bias, or None.
+        groups: of the layer.
+
+    Returns:
+        The weight, as `weight` is, and the bias (C_out,), both in the dtype of `weight`.
     """
     factor = torch.rsqrt(variance + eps)
     if scale is not None:
@@ -69,12 +83,21 @@ def fuse_conv_bn_weights(
 def fuse_conv_bn_eval(layer: AnyTransposed, norm: Norm) -> AnyTransposed:
     """A copy of a transposed convolution that includes the batch norm behind it; right for groups.
 
-    >>> layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2).eval(), nn.BatchNorm2d(6).eval()
-    >>> x = torch.ones(1, 4, 5, 5)
-    >>> torch.allclose(fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)), atol=1e-6)
-    True
+    Example:
+        >>> layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2).eval(), nn.BatchNorm2d(6).eval()
+        >>> x = torch.ones(1, 4, 5, 5)
+        >>> torch.allclose(fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)), atol=1e-6)
+        True
 
-    Raises `ValueError` where either is in training, or the norm has no running statistics.
+    Args:
+        layer: a transposed convolution of one to three axes, PyTorch's or Backstride's, in evaluation.
+        norm: the batch norm of its C_out channels, in evaluation, with running statistics.
+
+    Returns:
+        A layer of the same class, whose weight has the same shape and dtype, with a bias (C_out,).
+
+    Raises:
+        ValueError: where either is in training, or the norm has no running statistics.
     """
     if layer.training or norm.training:
         message = "`layer` and `norm` must be in evaluation: call .eval() on both first"
@@ -199,6 +222,9 @@ def forget() -> None:
     """Drop all packed and folded weights, to give their memory back; the next call of each layer makes them anew.
 
     Never needed for right results: a packed weight is used only while the weight is the same to the byte.
+
+    Example:
+        >>> forget()
     """
     clear()
 
