@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import weakref
-from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
+from backstride.torch.acceleration.classes import Swapped, swap, unswap
 from backstride.torch.acceleration.convolutions import in_tiles, is_candidate, is_faster
 from backstride.torch.acceleration.discovery import calls_functions
 from backstride.torch.acceleration.prepacked import has_large_weight
 from backstride.torch.acceleration.report import Report, Row
-from backstride.torch.acceleration.settling import EvaluationMode, settle, settled_rows
+from backstride.torch.acceleration.settling import settle, settled_rows
 from backstride.torch.acceleration.swapping import (
     Chain,
     Large,
@@ -26,27 +21,23 @@ from backstride.torch.acceleration.swapping import (
     Ordinary,
     Routed,
     Stock,
-    Swapped,
     TransposedLayer,
     is_chain,
     is_transposed,
     own_forward,
-    swap,
-    unswap,
 )
-from backstride.torch.acceleration.training import Trained, is_faster_in_training
+from backstride.torch.acceleration.training import is_faster_in_training
+from backstride.torch.acceleration.verifying import record, verified
 from backstride.torch.acceleration.whole import lead, unlead
 from backstride.torch.layers.measured import MEASURED
 from backstride.torch.layers.modules import TransposedModule
-from backstride.torch.operator.internals import Argument, Private, is_plain
+from backstride.torch.operator.internals import is_plain, named_modules
 from backstride.torch.operator.kernels import DTYPES, engine_supports
-from backstride.torch.operator.packing import HALF, keep_private, make_public
+from backstride.torch.operator.packing import keep_private, make_public
 
 Model = TypeVar("Model", bound=nn.Module)
-TOLERANCE = 1e-5
 _switched: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # our own modules that an `accelerate` keeps from tiles
 Convolutions: TypeAlias = bool | Literal["training"]
-Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # arguments, words and result
 
 
 class Accelerated(NamedTuple, Generic[Model]):
@@ -138,8 +129,8 @@ def accelerate(
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
     unlead(model)
-    recorded = {} if verify is None else _record(model, _arguments(verify))
-    treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in _modules(model))
+    recorded = {} if verify is None else record(model, _arguments(verify))
+    treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in named_modules(model))
     rows = [row for row in treated if row is not None]
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
@@ -147,8 +138,8 @@ def accelerate(
     if trust:
         _trust(model)
     if verify is not None:
-        modules = dict(_modules(model))
-        rows = [_verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
+        modules = dict(named_modules(model))
+        rows = [verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
     if measure:
         lead(model)
     if example is not None and measure:
@@ -214,10 +205,6 @@ def _keep_stock(model: nn.Module) -> None:
 
 def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
-
-
-def _modules(model: Private) -> list[tuple[str, nn.Module]]:
-    return list(model.named_modules())
 
 
 def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd: bool) -> Row | None:
@@ -293,118 +280,3 @@ def _where(module: nn.Module) -> str:
             kind = str(tensor.dtype).removeprefix("torch.")
             return f"by PyTorch's kernels, while its parameters are {kind} on {tensor.device.type}"
     return "on the engine"
-
-
-def _record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Recorded]]:
-    """Arguments, words and result of every call of every module, in evaluation."""
-    _check_numbers(model, arguments)
-    calls: dict[str, list[Recorded]] = {}
-    handles: list[RemovableHandle] = []
-
-    def listen(name: str, module: nn.Module) -> None:
-        running: list[tuple[tuple[object, ...], dict[str, object]]] = []
-
-        def before(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            running.append(_copied((args, kwargs)))
-
-        def after(_: nn.Module, _args: tuple[object, ...], output: object) -> None:
-            calls.setdefault(name, []).append((*running.pop(), _copied(output)))
-
-        handles.extend(
-            (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
-        )
-
-    for name, module in _modules(model):
-        if (
-            is_transposed(module)
-            or calls_functions(module)
-            or is_chain(module)
-            or is_faster(module)
-            or has_large_weight(module)
-            or is_faster_in_training(module)
-        ):
-            listen(name, module)
-    try:
-        with EvaluationMode(model):
-            _ = model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _check_numbers(model: nn.Module, example: tuple[object, ...]) -> None:
-    """What is compared must have numbers, which tensors on meta and fake ones lack."""
-    for name, tensors in (("verify", tree_leaves(example)), ("model", _tensors(model))):
-        for tensor in tensors:
-            if isinstance(tensor, Tensor) and (tensor.device.type == "meta" or isinstance(tensor, FakeTensor)):
-                kind = f"{type(tensor).__name__} on {tensor.device.type}"
-                message = (
-                    f"`{name}` (={kind}) has no numbers to compare; the nearest legal call has an example and "
-                    "parameters on cpu, or no `verify`"
-                )
-                raise ValueError(message)
-
-
-def _verified(row: Row, module: nn.Module, calls: list[Recorded] | None) -> Row:
-    """Run a module on what it was given before the swap, and give it its class back where it differs."""
-    if not row.accelerated:
-        return row
-    if not calls:
-        return dataclasses.replace(row, remark=f"{row.remark}; not met by the example")
-    worst, allowed = 0.0, max(_tolerances([output for _, _, output in calls]))
-    with EvaluationMode(module):
-        for args, kwargs, output in calls:
-            worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
-            if isinstance(module, Trained):
-                with torch.enable_grad():
-                    worst = max(worst, *_errors(module(*_copied(args), **_copied(kwargs)), output))
-    if worst <= allowed:
-        return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
-    _ = unswap(module)
-    return dataclasses.replace(
-        row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {allowed:.0e}"
-    )
-
-
-def _errors(result: Argument, expected: Argument) -> list[float]:
-    """The largest difference of each tensor, relative to the largest expected value."""
-    if isinstance(expected, Tensor):
-        if not isinstance(result, Tensor) or result.shape != expected.shape:
-            return [math.inf]
-        if torch.equal(result, expected) or not expected.numel():
-            return [0.0]
-        result = result.detach()
-        if expected.dtype in HALF:
-            result, expected = result.float(), expected.float()
-        error = float((result - expected).abs().max() / expected.abs().max())
-        return [math.inf if math.isnan(error) else error]
-    pairs = [(result[key], expected[key]) for key in _keys(expected)]
-    return [error for one, two in pairs for error in _errors(one, two)] or [0.0]
-
-
-def _tolerances(value: Argument) -> list[float]:
-    """What each tensor may differ by: half precision by one rounding."""
-    if isinstance(value, Tensor):
-        return [torch.finfo(value.dtype).eps if value.dtype in HALF else TOLERANCE]
-    return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [TOLERANCE]
-
-
-def _keys(value: object) -> Iterable[object]:
-    """What the entries of a dictionary, list or tuple are found by."""
-    if isinstance(value, dict):
-        return cast("dict[object, object]", value).keys()
-    return range(len(cast("Sequence[object]", value))) if isinstance(value, list | tuple) else ()
-
-
-def _copied(value: Argument) -> Argument:
-    """The same with every tensor in it copied."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    entries = [_copied(value[key]) for key in _keys(value)]
-    if isinstance(value, dict):
-        return dict(zip(_keys(value), entries, strict=True))
-    kind: Callable[..., Argument] = type(value)
-    if hasattr(kind, "_fields"):
-        return kind(*entries)
-    return kind(entries) if isinstance(value, list | tuple) else value

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from backstride.torch.acceleration.classes import Swapped, unswap
 from backstride.torch.acceleration.report import Row
-from backstride.torch.acceleration.swapping import Chain, Measured, Routed, Swapped, TransposedLayer, unswap
+from backstride.torch.acceleration.swapping import Chain, Measured, Routed, TransposedLayer
 from backstride.torch.acceleration.whole import ROUNDS, Whole, calls_of
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine

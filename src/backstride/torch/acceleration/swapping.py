@@ -1,30 +1,23 @@
-"""The classes that accelerated modules get: PyTorch's, or the user's, with another `forward` before it.
-
-Only the class of a module changes, so its parameters, buffers, hooks, name and identity stay, and with them
-optimizers, state dicts and whatever else refers to it.
-"""
+"""What accelerated modules run in place of their own `forward`; `classes.py` puts it before their class."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial, wraps
-from types import FunctionType
-from typing import TYPE_CHECKING, SupportsIndex, TypeGuard, cast
+from functools import partial
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
+from backstride.torch.acceleration.classes import Swapped
 from backstride.torch.acceleration.convolutions import EngineConvolution, in_tiles, is_inference
 from backstride.torch.acceleration.discovery import Route
 from backstride.torch.acceleration.prepacked import Prepacked
 from backstride.torch.acceleration.training import Trained
 from backstride.torch.layers import measured
 from backstride.torch.layers.measured import (
-    MEASURED,
     is_known_slower,
     parts_are_faster,
     stock_is_faster,
@@ -35,7 +28,6 @@ from backstride.torch.operator.fusion import (
     activation_of,
     can_fold,
     folded,
-    keep_norm,
     slope_of,
     sources_of,
     stable_weight,
@@ -56,58 +48,12 @@ from backstride.torch.operator.internals import (
 from backstride.torch.operator.kernels import engine_supports
 from backstride.torch.operator.ways import MeasuredWays
 
-if TYPE_CHECKING:
-    AnyModule = nn.Module
-else:
-    AnyModule = object
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FUNCTIONS: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-
-
-class Swapped(AnyModule):
-    """Marks the classes made here, which have one name more for what the user's own classes may call as they like."""
-
-    backstride_class: type[Argument]  # PyTorch's or the user's, that `restore` brings back
-    backstride_mixins: tuple[type[Swapped], ...] = ()
-    backstride_measured = True  # False stands among the module's own attributes
-
-    @property
-    def qconfig(self) -> object:
-        """How PyTorch is to quantize the module: not at all, since it knows modules by their very class."""
-        return None
-
-    @qconfig.setter
-    def qconfig(self, value: object) -> None:
-        if value is not None:
-            message = (
-                f"{type(self).__name__} is accelerated, and PyTorch's quantization would pass it over; "
-                "the nearest legal call is backstride.torch.restore(model) before it"
-            )
-            raise RuntimeError(message)
-
-    @qconfig.deleter
-    def qconfig(self) -> None:
-        """PyTorch takes it away where it set None."""
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Argument, ...]:
-        reduced = super().__reduce_ex__(protocol)
-        assert isinstance(reduced, tuple)
-        state = {
-            name: value
-            for name, value in reduced[2].items()
-            if name not in (measured.TIMES, measured.TURNS, measured.READY)
-        }
-        return (_rebuild, (type(self).backstride_class, *type(self).backstride_mixins), state, *reduced[3:])
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        """What `torch.jit.script` compiles: the same module with the class that it had."""
-        module = copy.copy(self)
-        object.__setattr__(module, "__class__", type(self).backstride_class)
-        return module
 
 
 class TransposedLayer(Swapped, OnEngine):
@@ -253,56 +199,6 @@ class Routed(Swapped):
         return measured.routed(self, arguments, run, timed=self.backstride_measured)
 
 
-def swap(module: nn.Module, mixin: type[Swapped]) -> None:
-    """Give a module the class with another forward; a parametrised one keeps its parametrisations."""
-    module.__class__ = class_with(module, lambda base: swapped_class(base, mixin))
-    keep_norm(module, keep=True)
-
-
-def unswap(module: nn.Module) -> bool:
-    """Give a module its class back; whether there was one to give."""
-    if MEASURED not in vars(module) and not isinstance(module, Swapped):
-        return False
-    if isinstance(module, Swapped):
-        object.__setattr__(module, "__class__", class_with(module, original_of))
-    keep_norm(module, keep=False)
-    for name in ("winograd", MEASURED):
-        _ = vars(module).pop(name, None)
-    measured.forget(module)
-    return True
-
-
-@cache
-def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.Module]:
-    """The class of `original` with the forward of the mixins, by the same name; itself without any."""
-    if not mixins:
-        return original
-    words: dict[str, object] = {
-        "backstride_class": original,
-        "backstride_mixins": mixins,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__doc__": original.__doc__,
-    }
-    become = getattr(original, "cls_to_become", None)
-    if become is not None:
-        words["cls_to_become"] = swapped_class(become, *mixins)
-    forward: FunctionType | None = mixins[0].__dict__.get("forward")
-    if forward is not None and forward.__code__.co_argcount == 1:  # it takes whatever the original takes
-        words["forward"] = _signed(forward, original.forward)
-    return cast("type[nn.Module]", type(original.__name__, (*mixins, original), words))
-
-
-def _signed(run: Callable[..., object], original: Callable[..., object]) -> Callable[..., object]:
-    """The same forward with the signature of the original, which exporters and trainers look at."""
-
-    @wraps(original)
-    def forward(self: nn.Module, *arguments: object, **words: object) -> object:
-        return run(self, *arguments, **words)
-
-    return forward
-
-
 def is_chain(module: nn.Module) -> bool:
     """Whether it is a Sequential with Sequential's forward."""
     plain = isinstance(module, nn.Sequential) and not isinstance(module, torch.jit.ScriptModule)
@@ -392,30 +288,6 @@ def _reads_rows(modules: list[Argument]) -> bool:
 def is_ordinary(layer: object) -> TypeGuard[Ordinary]:
     """Whether it is an ordinary convolution on the engine in inference."""
     return issubclass(type(layer), Ordinary)
-
-
-def class_with(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> type[nn.Module]:
-    """The class of a module after a change of it, or below its parametrisations."""
-    cls = type(module)
-    if not parametrize.is_parametrized(module):
-        return change(cls)
-    content = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    return cast("type[nn.Module]", type(cls.__name__, (change(cls.__bases__[0]),), content))
-
-
-def original_of(cls: type[nn.Module]) -> type[nn.Module]:
-    """The class that `restore` brings back: itself where nothing was put before it."""
-    return getattr(cls, "backstride_class", cls)
-
-
-def mixins_of(cls: type[nn.Module]) -> tuple[type[Swapped], ...]:
-    """What was put before a class."""
-    return cls.backstride_mixins if issubclass(cls, Swapped) else ()
-
-
-def _rebuild(original: type[nn.Module], *mixins: type[Swapped]) -> nn.Module:
-    cls = swapped_class(original, *mixins)
-    return cls.__new__(cls)
 
 
 def is_transposed(module: nn.Module) -> TypeGuard[Transposed]:

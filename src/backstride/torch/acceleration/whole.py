@@ -20,17 +20,8 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling, is_exporting
 from torch.nn.utils import parametrize
 
-from backstride.torch.acceleration.swapping import (
-    Chain,
-    Learner,
-    Ordinary,
-    Stock,
-    Swapped,
-    class_with,
-    mixins_of,
-    original_of,
-    swapped_class,
-)
+from backstride.torch.acceleration.classes import Swapped, class_with, mixins_of, original_of, swapped_class
+from backstride.torch.acceleration.swapping import Chain, Learner, Ordinary, Stock
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine
 from backstride.torch.operator import ways

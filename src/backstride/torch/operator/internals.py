@@ -172,6 +172,11 @@ def runs_only(module: nn.Module, forward: Callable[..., object]) -> bool:
     return plain and not replaced and not has_hooks(module)
 
 
+def named_modules(model: Private) -> list[tuple[str, nn.Module]]:
+    """A model's modules by their names, itself under the empty one."""
+    return list(model.named_modules())
+
+
 def is_compiled(module: Private) -> bool:
     """Whether a compiler has a module in its hands, whose graphs hold on to classes."""
     return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
