@@ -71,7 +71,7 @@ class TransposedLayer(Swapped, OnEngine):
                 return self.backstride_class.forward(self, input)
             return self.by_stock(input, stable_weight(self), self.bias)
         if _is_pytorchs(self, input):
-            forward: Callable[..., Tensor] = super(OnEngine, self).forward
+            forward: Callable[..., Tensor] = super(OnEngine, self).forward  # which takes any sequence
             return forward(input, output_size)
         weight, bias = stable_weight(self), self.bias
         if stock_is_faster(self, input, weight, bias, output_size):
@@ -188,13 +188,13 @@ class Routed(Swapped):
     winograd = True  # False stands among the module's own attributes
 
     def forward(self, *arguments: object, **words: object) -> object:
-        forward = super().forward
+        parent = super()
 
         def run(on_engine: bool) -> object:
             if not on_engine:
-                return forward(*arguments, **words)
+                return parent.forward(*arguments, **words)
             with Route(winograd=self.winograd, measured=self.backstride_measured):
-                return forward(*arguments, **words)
+                return parent.forward(*arguments, **words)
 
         return measured.routed(self, arguments, run, timed=self.backstride_measured)
 

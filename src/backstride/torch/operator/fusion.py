@@ -13,6 +13,7 @@ from torch.compiler import is_compiling
 
 from backstride.torch.operator.internals import (
     Argument,
+    Private,
     has_hooks,
     is_overridden,
     is_plain,
@@ -200,7 +201,7 @@ def has_kept_weight(layer: nn.Module) -> bool:
     return layer.__dict__["_parameters"].get("weight") is not None or _weight_norm_of(layer) is not None
 
 
-def _weight_norm_of(layer: object) -> tuple[Tensor, Tensor, int] | None:
+def _weight_norm_of(layer: Private) -> tuple[Tensor, Tensor, int] | None:
     """The direction, the length and the axis of a weight's norm, where that alone makes the weight."""
     own = layer.__dict__
     parametrizations: nn.Module | None = own["_modules"].get("parametrizations")
@@ -213,8 +214,7 @@ def _weight_norm_of(layer: object) -> tuple[Tensor, Tensor, int] | None:
     for hook in hooks.values():
         alone = len(hooks) == 1
         if alone and type(hook) in (WEIGHT_NORM_HOOK, KeptNorm) and hook.name == "weight":
-            v, g = (getattr(layer, f"{hook.name}_{end}") for end in "vg")
-            return v, g, hook.dim
+            return layer.weight_v, layer.weight_g, hook.dim
     return None
 
 
