@@ -134,7 +134,7 @@ def accelerate(
     rows = [row for row in treated if row is not None]
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
-    _set_words(model, winograd=winograd, measure=measure)
+    _set_options(model, winograd=winograd, measure=measure)
     if trust:
         _trust(model)
     if verify is not None:
@@ -165,7 +165,7 @@ def restore(model: Model) -> Model:
         The same model.
     """
     unlead(model)
-    _set_words(model, winograd=True, measure=True)
+    _set_options(model, winograd=True, measure=True)
     for module in model.modules():
         _ = unswap(module)
     for tensor in _tensors(model):
@@ -178,7 +178,7 @@ def _arguments(example: object) -> tuple[object, ...]:
     return cast("tuple[object, ...]", example) if isinstance(example, tuple) else (example,)
 
 
-def _set_words(model: nn.Module, *, winograd: bool, measure: bool) -> None:
+def _set_options(model: nn.Module, *, winograd: bool, measure: bool) -> None:
     """Whether the layers on the engine may use tiles, and are timed; our own modules remember what they had."""
     for module in model.modules():
         if isinstance(module, TransposedModule) and not winograd and module.winograd:

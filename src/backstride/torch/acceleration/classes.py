@@ -92,7 +92,7 @@ def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.
     """The class of `original` with the forward of the mixins, by the same name; itself without any."""
     if not mixins:
         return original
-    words: dict[str, object] = {
+    namespace: dict[str, object] = {
         "backstride_class": original,
         "backstride_mixins": mixins,
         "__module__": original.__module__,
@@ -101,19 +101,19 @@ def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.
     }
     become = getattr(original, "cls_to_become", None)
     if become is not None:
-        words["cls_to_become"] = swapped_class(become, *mixins)
+        namespace["cls_to_become"] = swapped_class(become, *mixins)
     forward: FunctionType | None = mixins[0].__dict__.get("forward")
     if forward is not None and forward.__code__.co_argcount == 1:  # it takes whatever the original takes
-        words["forward"] = _signed(forward, original.forward)
-    return cast("type[nn.Module]", type(original.__name__, (*mixins, original), words))
+        namespace["forward"] = _signed(forward, original.forward)
+    return cast("type[nn.Module]", type(original.__name__, (*mixins, original), namespace))
 
 
 def _signed(run: Callable[..., object], original: Callable[..., object]) -> Callable[..., object]:
     """The same forward with the signature of the original, which exporters and trainers look at."""
 
     @wraps(original)
-    def forward(self: nn.Module, *arguments: object, **words: object) -> object:
-        return run(self, *arguments, **words)
+    def forward(self: nn.Module, *arguments: object, **keywords: object) -> object:
+        return run(self, *arguments, **keywords)
 
     return forward
 

@@ -75,7 +75,7 @@ class Route(Quiet):
 
     def __init__(self, *, winograd: bool = True, measured: bool = True) -> None:
         super().__init__()
-        self.words: dict[str, bool] = {} if winograd else {"winograd": False}
+        self.options: dict[str, bool] = {} if winograd else {"winograd": False}
         self.measured = measured
 
     def __torch_function__(
@@ -86,11 +86,13 @@ class Route(Quiet):
         kwargs: dict[str, object] | None = None,
     ) -> object:
         _ = types
-        words = kwargs or {}
+        keywords = kwargs or {}
         if func not in ROUTES:
-            return func(*args, **words)
-        engine = partial(ROUTES[func], **self.words)
+            return func(*args, **keywords)
+        engine = partial(ROUTES[func], **self.options)
         slow = (
-            self.measured and not torch.compiler.is_compiling() and stock_function_is_faster(engine, func, args, words)
+            self.measured
+            and not torch.compiler.is_compiling()
+            and stock_function_is_faster(engine, func, args, keywords)
         )
-        return func(*args, **words) if slow else engine(*args, **words)
+        return func(*args, **keywords) if slow else engine(*args, **keywords)

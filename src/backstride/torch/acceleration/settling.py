@@ -105,8 +105,8 @@ def _inputs(
     """Each layer with each of its inputs."""
     inputs: list[tuple[nn.Module, Tensor]] = []
 
-    def note(module: nn.Module, given: tuple[object, ...]) -> None:
-        inputs.extend((module, one.clone()) for one in given[:1] if isinstance(one, Tensor))
+    def note(module: nn.Module, arguments: tuple[object, ...]) -> None:
+        inputs.extend((module, one.clone()) for one in arguments[:1] if isinstance(one, Tensor))
 
     handles = [module.register_forward_pre_hook(note) for module in layers]
     try:

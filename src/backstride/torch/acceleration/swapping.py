@@ -187,14 +187,14 @@ class Routed(Swapped):
 
     winograd = True  # False stands among the module's own attributes
 
-    def forward(self, *arguments: object, **words: object) -> object:
+    def forward(self, *arguments: object, **keywords: object) -> object:
         parent = super()
 
         def run(on_engine: bool) -> object:
             if not on_engine:
-                return parent.forward(*arguments, **words)
+                return parent.forward(*arguments, **keywords)
             with Route(winograd=self.winograd, measured=self.backstride_measured):
-                return parent.forward(*arguments, **words)
+                return parent.forward(*arguments, **keywords)
 
         return measured.routed(self, arguments, run, timed=self.backstride_measured)
 
@@ -257,20 +257,20 @@ def _fused(modules: list[Argument], position: int, input: Tensor) -> tuple[Tenso
     ordinary = is_ordinary(layer)
     if ordinary and not is_inference(input, weight, bias):
         return modules[position].by_engine(input, weight, bias), rest
-    words: dict[str, Argument] = {}
+    options: dict[str, Argument] = {}
     parameters = weight, bias
     if rest < len(modules) and can_fold(layer, modules[rest], weight):
         norm, graph = modules[rest], in_graph(input)
         if graph and layer.padding_mode == "zeros":
-            words["norm"], rest = norm, rest + 1
+            options["norm"], rest = norm, rest + 1
         elif not graph:
             parameters, rest = folded(sources_of(layer, norm, weight, bias)), rest + 1
     activation = activation_of(modules[rest]) if rest < len(modules) else None
     after = rest + (activation is not None)
     slope = slope_of(modules[after]) if after < len(modules) else None
     if ordinary and _reads_rows(modules[after + (slope is not None) :]):
-        words["rows"] = True
-    result = layer.computed(input, *parameters, activation, **words)
+        options["rows"] = True
+    result = layer.computed(input, *parameters, activation, **options)
     if result is None:
         return modules[position].by_engine(input, weight, bias), position + 1
     if slope is not None:  # nobody else has the result yet

@@ -25,11 +25,11 @@ from backstride.torch.operator.internals import Argument, named_modules
 from backstride.torch.operator.packing import HALF
 
 TOLERANCE = 1e-5
-Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # arguments, words and result
+Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # arguments, keywords and result
 
 
 def record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Recorded]]:
-    """Arguments, words and result of every call of every module, in evaluation."""
+    """Arguments, keywords and result of every call of every module, in evaluation."""
     _check_numbers(model, arguments)
     calls: dict[str, list[Recorded]] = {}
     handles: list[RemovableHandle] = []

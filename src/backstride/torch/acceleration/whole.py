@@ -140,15 +140,15 @@ class ModelCalls:
 class Whole(Swapped):
     """The outermost module of an accelerated model."""
 
-    def forward(self, *arguments: object, **words: object) -> object:
+    def forward(self, *arguments: object, **keywords: object) -> object:
         """That of the model, with the classes that are fastest for this kind of call."""
         if is_compiling():
             _ = is_exporting() or self.backstride_engage()
-            return super().forward(*arguments, **words)
-        calls, forward = calls_of(self), lambda: super(Whole, self).forward(*arguments, **words)
+            return super().forward(*arguments, **keywords)
+        calls, forward = calls_of(self), lambda: super(Whole, self).forward(*arguments, **keywords)
         if calls.fixed or is_grad_enabled() or not (self.backstride_measured and measured.may_measure()):
             return calls.run(calls.engaged, forward)
-        key: Hashable = self.training, _kind(arguments), _kind(words), is_autocast_enabled("cpu"), get_num_threads()
+        key: Hashable = self.training, _kind(arguments), _kind(keywords), is_autocast_enabled("cpu"), get_num_threads()
         choice = calls.settled.get(key)
         return calls.take_turn(key, forward) if choice is None else calls.run(choice, forward)
 

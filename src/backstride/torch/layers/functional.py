@@ -1,4 +1,4 @@
-"""`conv_transpose1d/2d/3d`: PyTorch's functions, argument for argument, and the words that are ours."""
+"""`conv_transpose1d/2d/3d`: PyTorch's functions, argument for argument, and the options that are ours."""
 
 from __future__ import annotations
 
@@ -182,11 +182,11 @@ def _call(
     stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd = options
     if has_torch_function_variadic(input, weight, bias):
         named = {"output_size": output_size, "padding_mode": padding_mode, "activation": activation}
-        words = {name: value for name, value in named.items() if value not in (None, "zeros")}
-        words |= {} if winograd else {"winograd": False}
+        keywords = {name: value for name, value in named.items() if value not in (None, "zeros")}
+        keywords |= {} if winograd else {"winograd": False}
         tensors = (input, weight, bias)
         arguments = (*tensors, stride, padding, output_padding, groups, dilation)
-        return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **words)
+        return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **keywords)
     check_tensors(rank, input, weight)
     geometry = (stride, padding, output_padding, dilation)
     kernel = tuple(weight.shape[2:])

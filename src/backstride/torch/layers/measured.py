@@ -136,13 +136,13 @@ def parts_are_faster(layer: Foldable, position: int, input: Tensor, fused: Fused
 
 
 def stock_function_is_faster(
-    engine: Function, stock: Function, args: tuple[Argument, ...], words: dict[str, Argument]
+    engine: Function, stock: Function, args: tuple[Argument, ...], keywords: dict[str, Argument]
 ) -> bool:
     """The same of a call of a function that takes input, weight and bias before the rest.
 
     A weight that is no parameter is taken for one that is made anew for each call, so packing it counts.
     """
-    options = dict(zip(("input", "weight", "bias"), args, strict=False)) | words
+    options = dict(zip(("input", "weight", "bias"), args, strict=False)) | keywords
     tensors = tuple(options.pop(name, None) for name in ("input", "weight", "bias"))
     if not all(isinstance(one, Tensor) for one in tensors[:2]) or not may_measure(*tensors):
         return False
@@ -310,8 +310,10 @@ def _measuring(call: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
         return call(*tensors)
 
 
-def _positional(run: Function, rest: tuple[object, ...], words: dict[str, object], *tensors: Tensor | None) -> Tensor:
-    return run(*tensors, *rest, **words)
+def _positional(
+    run: Function, rest: tuple[object, ...], keywords: dict[str, object], *tensors: Tensor | None
+) -> Tensor:
+    return run(*tensors, *rest, **keywords)
 
 
 def _is_stock(times: Times | None) -> bool:
@@ -338,7 +340,7 @@ def _call(
 
 
 def _kind_of(module: object) -> Hashable:
-    """What modules have in common that take the same time: class and words."""
+    """What modules have in common that take the same time: class and options."""
     names = [name for name in module.__dict__ if name[:1] != "_" and name != "training"]
-    words = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], OPTION_TYPES))
-    return getattr(module.__class__, "original", module.__class__), words
+    options = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], OPTION_TYPES))
+    return getattr(module.__class__, "original", module.__class__), options

@@ -1,4 +1,4 @@
-"""`ConvTranspose1d/2d/3d`: PyTorch's modules, argument for argument, and the words that are ours.
+"""`ConvTranspose1d/2d/3d`: PyTorch's modules, argument for argument, and the options that are ours.
 
 They are subclasses of PyTorch's own: the same parameters, initial values, state dicts and representation, so
 weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance` work as before.
@@ -40,14 +40,14 @@ FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_tran
 
 
 TRIES = 4  # calls of a kind until nothing is expected any more
-WORDS = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "winograd", "_output_padding")
+OPTIONS = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "winograd", "_output_padding")
 """What a layer may have that its calls depend on, the last in the place of the class's method."""
 
 
 class Ready(NamedTuple):
     """A kernel's run, and what it is right for beside the kind of input."""
 
-    words: tuple[object, ...]
+    options: tuple[object, ...]
     weight: torch.Size
     bias: torch.Size | None
     run: Launch
@@ -55,20 +55,20 @@ class Ready(NamedTuple):
 
 def repeated_call(layer: Weighted, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
     """The result of a call like an earlier one; None where there was none, or anything is another."""
-    words = layer.__dict__
-    calls: dict[Hashable, Ready | int] | None = words.get(READY)
+    own = layer.__dict__
+    calls: dict[Hashable, Ready | int] | None = own.get(READY)
     if calls is None or input.__class__ is not Tensor or is_grad_enabled():
         return None
     ready = calls.get(call_key(input))
     if not isinstance(ready, Ready) or forced() or not (unwatched() and is_plain(input)):
         return None
     weight = stable_weight(layer) if weight is None else weight
-    bias: Tensor | None = words["_parameters"]["bias"]
+    bias: Tensor | None = own["_parameters"]["bias"]
     if is_overridden(input, weight, bias):
         return None
     if weight.shape != ready.weight or (None if bias is None else bias.shape) != ready.bias:
         return None
-    if any(words.get(name) != word for name, word in zip(WORDS, ready.words, strict=True)):
+    if any(own.get(name) != option for name, option in zip(OPTIONS, ready.options, strict=True)):
         return None
     packed = find(weight, ready.run.options)
     return None if packed is None else ready.run.finish(input, packed, bias)
@@ -88,8 +88,8 @@ def first_call(layer: object, input: Tensor, weight: Tensor, bias: Tensor | None
     result, runs = recorded(call)
     calls[key] = tries + 1 if isinstance(tries, int) else 0
     if len(runs) == 1 and runs[0].is_all(input, weight, bias, result):
-        words = tuple(layer.__dict__.get(name) for name in WORDS)
-        calls[key] = Ready(words, weight.shape, None if bias is None else bias.shape, runs[0].run)
+        options = tuple(layer.__dict__.get(name) for name in OPTIONS)
+        calls[key] = Ready(options, weight.shape, None if bias is None else bias.shape, runs[0].run)
     return result
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's arguments, and the words that are ours, to one flat crop."""
+"""PyTorch's arguments, and the options that are ours, to one flat crop."""
 
 from __future__ import annotations
 

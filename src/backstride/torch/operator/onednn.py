@@ -46,16 +46,16 @@ def convolution(
 
     None where oneDNN is switched off, or the weight keeps changing.
     """
-    words = (tuple(padding), tuple(stride), tuple(dilation), 1)
-    name = f"oneDNN {words[0]} {tuple(input.shape)}"
-    options = Options(name, "channels_first", words[1], words[2], 1)
+    sizes = (tuple(padding), tuple(stride), tuple(dilation), 1)
+    name = f"oneDNN {sizes[0]} {tuple(input.shape)}"
+    options = Options(name, "channels_first", sizes[1], sizes[2], 1)
     reorder, run = reorder_conv2d_weight, CONVOLUTION
     if reorder is None or run is None:
         return None
-    packed = _ordered(weight, options, lambda weight: reorder(weight.to_mkldnn(), *words, input.shape))
+    packed = _ordered(weight, options, lambda weight: reorder(weight.to_mkldnn(), *sizes, input.shape))
     if packed is None:
         return None
-    return run(input, packed, _vector(bias, input.dtype), *words, "none", [], "")
+    return run(input, packed, _vector(bias, input.dtype), *sizes, "none", [], "")
 
 
 def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers) -> Tensor | None:
@@ -70,12 +70,12 @@ def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers:
     reorder, run = REORDER_TRANSPOSED, CONV_TRANSPOSE
     if not plain or reorder is None or run is None or not (is_there() and supports(input.dtype)):
         return None
-    words = (before, extra, stride, dilation, 1)
+    sizes = (before, extra, stride, dilation, 1)
     options = Options(f"oneDNN {crop} {tuple(input.shape)}", "channels_first", stride, dilation, 1, rounded=input.dtype)
-    packed = _ordered(weight, options, lambda weight: reorder(weight.to(input.dtype), *words, input.shape))
+    packed = _ordered(weight, options, lambda weight: reorder(weight.to(input.dtype), *sizes, input.shape))
     if packed is None:
         return None
-    return run(input, packed, _vector(bias, input.dtype), *words, "none", [], "")
+    return run(input, packed, _vector(bias, input.dtype), *sizes, "none", [], "")
 
 
 def _vector(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:

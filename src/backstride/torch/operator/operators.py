@@ -220,9 +220,9 @@ def direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
 def _split(slot: Slot, rest: Sequence[Argument]) -> tuple[Tensor | None, Integers, str]:
     """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
     defaults: dict[Slot, tuple[Argument, ...]] = {"y": ("", True), "x": (None, True), "weight": (True,)}
-    numbers, given = (rest[1:5], rest[5:]) if slot == "y" else (rest[:4], rest[4:])
+    numbers, others = (rest[1:5], rest[5:]) if slot == "y" else (rest[:4], rest[4:])
     stride, crop, dilation, groups = numbers
-    *last, winograd = (*given, *defaults[slot][len(given) :])
+    *last, winograd = (*others, *defaults[slot][len(others) :])
     integers = tuples(stride, crop, dilation, groups, winograd)
     return (rest[0], integers, last[0]) if slot == "y" else (last[0] if last else None, integers, "")
 
