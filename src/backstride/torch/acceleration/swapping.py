@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -202,7 +202,8 @@ class Routed(Swapped):
 def is_chain(module: nn.Module) -> bool:
     """Whether it is a Sequential with Sequential's forward."""
     plain = isinstance(module, nn.Sequential) and not isinstance(module, torch.jit.ScriptModule)
-    return plain and type(module).forward is SEQUENTIAL and "forward" not in vars(module)
+    kind = cast("type[Private]", type(module))
+    return plain and kind.forward is SEQUENTIAL and "forward" not in vars(module)
 
 
 def own_forward(module: nn.Module) -> bool:
@@ -236,7 +237,7 @@ def _is_joinable(layer: nn.Module) -> TypeGuard[Joinable]:
 
 def _runs_ours(layer: Private) -> bool:
     """Whether a call of it is that of a transposed convolution of ours, and nothing else."""
-    kind: type[nn.Module] = type(layer)
+    kind = cast("type[nn.Module]", type(layer))
     if not issubclass(kind, OnEngine) or not is_method(layer._output_padding, OUTPUT_PADDING):
         return False
     return runs_only(layer, (TransposedLayer if issubclass(kind, TransposedLayer) else OnEngine).forward)
@@ -285,7 +286,7 @@ def _reads_rows(modules: list[Argument]) -> bool:
     return tiled and _runs_ordinary(layer)
 
 
-def is_ordinary(layer: object) -> TypeGuard[Ordinary]:
+def is_ordinary(layer: object) -> bool:
     """Whether it is an ordinary convolution on the engine in inference."""
     return issubclass(type(layer), Ordinary)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias, cast
 
 import torch
@@ -134,10 +134,10 @@ def _copied(value: Argument) -> Argument:
     """The same with every tensor in it copied."""
     if isinstance(value, Tensor):
         return value.detach().clone()
-    entries = [_copied(value[key]) for key in _keys(value)]
+    keys, kind = list(_keys(value)), value.__class__
+    entries = [_copied(value[key]) for key in keys]
     if isinstance(value, dict):
-        return dict(zip(_keys(value), entries, strict=True))
-    kind: Callable[..., Argument] = type(value)
+        return dict(zip(keys, entries, strict=True))
     if hasattr(kind, "_fields"):
         return kind(*entries)
     return kind(entries) if isinstance(value, list | tuple) else value

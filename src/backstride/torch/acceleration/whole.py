@@ -99,8 +99,7 @@ class ModelCalls:
             turns.seconds[which].append(time.perf_counter() - before)
             quickest = _quickest(*turns.seconds)
             if quickest is not None:
-                engine, stock = map(min, turns.seconds)
-                self.seconds = (engine, stock) if quickest else None
+                self.seconds = (min(turns.seconds[0]), min(turns.seconds[1])) if quickest else None
                 self._settle(key, (turns.best, self.stock)[quickest])
         return result
 
