@@ -22,7 +22,7 @@ ASSIGNED: Mapping[Any, Any] = {  # what an augmented assignment gives
 def versions(nodes: Sequence[fx.Node], results: Mapping[fx.Node, Any]) -> list[int]:
     """How often each tensor has been written to."""
     tensors = [results[node] for node in nodes if isinstance(results[node], torch.Tensor)]
-    return [tensor._version for tensor in tensors]  # noqa: SLF001  torch has no other name for it
+    return [tensor._version for tensor in tensors]  # torch has no other name for it
 
 
 def settle(
