@@ -46,9 +46,9 @@ def segment(
 ) -> None:
     r"""Label every pixel of a picture of any size, and write it with the labels' colours and a legend.
 
-    With --out, of pictures, videos and folders of them: outputs keep the names and the folders of
-    the inputs. What is finished in the output folder is left as it is: the same command goes on
-    after any stop. Exit code 1: some inputs could not be read; they are listed.
+    With --out, of pictures, videos and folders: outputs keep the names and folders of the inputs.
+    What is finished in the output folder is left as it is: the same command goes on after any stop.
+    Exit code 1: some inputs could not be read; they are listed.
 
     Needs: pip install "backstride\[segment]"; --ray also "backstride\[ray]".
     Example: backstride segment fcn.onnx photo.jpg --output overlay.png

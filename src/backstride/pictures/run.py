@@ -46,10 +46,11 @@ def process(job: Job, found: Sequence[Item], workers: int | None = None, progres
     with held(job.out):
         manifest = read_manifest(job.out, job.settings(), job.words.command)
         waiting = [item for item in found if not manifest.is_finished(item, list(job.places(item).values()))]
+        done = _run(job, waiting, workers, progress)  # loads the network, without which all stays
         for item in waiting:  # stale ones would pass for finished
             for path in job.places(item).values():
                 path.unlink(missing_ok=True)
-        outcomes = _noted(manifest, _run(job, waiting, workers, progress))
+        outcomes = _noted(manifest, done)
     return Processed(outcomes, len(found) - len(waiting))
 
 

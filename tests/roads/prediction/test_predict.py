@@ -138,6 +138,24 @@ def test_other_settings_make_all_anew(tmp_path: Path, run: Run, change: str) -> 
     assert run(**options).resumed == 5
 
 
+def test_a_network_that_does_not_load_leaves_what_another_made(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path, 2)
+    _ = run()
+    before = files_below(tmp_path / "out")
+    _ = (tmp_path / "net.safetensors").write_bytes(b"no weights")
+
+    def load(self: Loader) -> Reds:
+        message = f"{self.checkpoint} is none"
+        raise ValueError(message)
+
+    monkeypatch.setattr(Loader, "load", load)
+    with pytest.raises(ValueError, match=r"is none$"):
+        _ = run()
+    assert files_below(tmp_path / "out") == before
+
+
 def test_an_interrupted_run_goes_on(tmp_path: Path, run: Run, reds: Reds) -> None:
     photos(tmp_path, 9)
     reds.stop_after = 6
