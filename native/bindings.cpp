@@ -31,6 +31,7 @@
 #include "probe.h"
 #include "results.h"
 #include "threads.h"
+#include "tuning.h"
 #include "weights.h"
 
 namespace nb = nanobind;
@@ -255,8 +256,8 @@ void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, co
 
 // Whether two arrays hold the same bytes; large ones, which come from memory, are read by all threads.
 bool same_bytes(const char* a, const char* b, std::size_t bytes) {
-    constexpr std::size_t piece = std::size_t(256) << 10;
-    if (bytes < 4 * piece) return std::memcmp(a, b, bytes) == 0;
+    using tuning::memory::least_shared, tuning::memory::piece;
+    if (bytes < least_shared) return std::memcmp(a, b, bytes) == 0;
     std::atomic<bool> same{true};
     unlocked([&] {
         parallel(static_cast<Index>((bytes + piece - 1) / piece), [&](Index task) {

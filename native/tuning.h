@@ -322,6 +322,8 @@ namespace memory {
 
 constexpr std::size_t least_kept = std::size_t(1) << 20;   // bytes: of a result; fresh memory costs a fault a page
 constexpr std::size_t most_kept = std::size_t(256) << 20;  // bytes: of all memory that is kept
+constexpr std::size_t piece = std::size_t(256) << 10;      // bytes: of arrays that a thread compares at once
+constexpr std::size_t least_shared = 4 * piece;            // bytes: of arrays that all threads compare
 
 }  // namespace memory
 
