@@ -18,6 +18,7 @@ Padding: TypeAlias = PaddingRule | int | Sequence[Pair]
 
 LARGEST = 2**63 - 1
 RULES = ("same", "same_lower", "valid")
+PLAIN = frozenset((int, str, type(None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,10 @@ def legal_call(problem: ValueError) -> tuple[str, dict[str, object]]:
 
 def is_sequence(value: object) -> TypeGuard[Sequence[object]]:
     """Whether there is one entry per axis, or should be: no text counts as that."""
-    return type(value) is tuple or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
+    kind = type(value)
+    if kind is tuple or kind in PLAIN:  # most are, and the question below is slow
+        return kind is tuple
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def _are_integers(value: object) -> TypeGuard[tuple[int, ...]]:

@@ -20,6 +20,7 @@ from backstride.checks import spatial_of
 from backstride.engine import VARIABLE, forced
 from backstride.geometry import Geometry, convolution_of
 from backstride.implementation import Call, Implementation
+from backstride.integers import PLAIN
 from backstride.layout import AnyArray
 from backstride.native import same_bytes
 from backstride.options import CallOptions, FittedOptions
@@ -28,7 +29,6 @@ from backstride.plans import Plan
 MOST_PLANS = 16
 MOST_BYTES = 64 << 20
 MOST_GEOMETRIES = 256
-PLAIN = frozenset((int, str, type(None)))
 Key: TypeAlias = tuple[object, ...]
 Value = TypeVar("Value")
 
