@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from backstride.layout import AnyArray
+
+Arguments: TypeAlias = dict[str, Any]  # in the framework's own terms, legal or not: its rule says what they may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Call:
 
     input: tuple[int, ...]
     kernel: tuple[int, ...]
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    arguments: Arguments = field(default_factory=Arguments)
     groups: int = 1
     small: int = 1
     big: int = 1

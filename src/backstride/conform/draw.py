@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TypeVar
 
-from backstride.conform.calls import Call
+from backstride.conform.calls import Arguments, Call
 from backstride.conventions.frame import Frame
 
+Choice = TypeVar("Choice")
 LARGEST_INPUT = (6, 5, 3)
 LARGEST_KERNEL = (5, 4, 3)
 
@@ -58,11 +60,11 @@ class Draw:
         """True with this chance."""
         return self.random.random() < chance
 
-    def pick(self, *options: Any) -> Any:
+    def pick(self, *options: Choice) -> Choice:
         """One of the options."""
         return self.random.choice(options)
 
-    def within(self, lows: Any, highs: Any, beyond: int = 1) -> tuple[int, ...]:
+    def within(self, lows: int | Sequence[int], highs: Sequence[int], beyond: int = 1) -> tuple[int, ...]:
         """One integer per axis, ends legal; an illegal call may go `beyond` either end."""
         lows = (lows,) * self.rank if isinstance(lows, int) else lows
         far = 0 if self.legal else beyond
@@ -81,11 +83,11 @@ class Draw:
             pairs.append((before, after))
         return tuple(pairs)
 
-    def spell(self, values: tuple[int, ...]) -> Any:
+    def spell(self, values: tuple[int, ...]) -> int | tuple[int, ...]:
         """Equal values as one integer, as users write them, where frameworks take that."""
         return values[0] if len(set(values)) == 1 else values
 
-    def call(self, arguments: dict[str, Any], *, grouped: bool = False, transpose_kernel: bool = False) -> Call:
+    def call(self, arguments: Arguments, *, grouped: bool = False, transpose_kernel: bool = False) -> Call:
         """The call with these arguments, and channels drawn."""
         groups = self.random.choice((1, 1, 2, 3)) if grouped else 1
         per_group = (1, 2) if groups < 3 else (1,)

@@ -60,7 +60,7 @@ def _row(name: str, progress: Progress, limit: int | None, shift: int) -> Result
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                message: dict[str, Any] = json.loads(line)
+                message = json.loads(line)
                 result = _result(message["result"]) if "result" in message else result
                 progress(name, message.get("done", total), total)
         if result is not None:

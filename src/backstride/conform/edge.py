@@ -6,8 +6,10 @@ As in `runtimes`: our x and kernel in, our layout out, nothing between but layou
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypedDict, cast
 
 import numpy as np
 
@@ -35,9 +37,62 @@ NUMBERS = {
 NAMES = {1: "1D", 2: "", 3: "3D"}
 
 
+class NcnnOptions(Protocol):
+    """`ncnn.Option`; the others are set by name."""
+
+    num_threads: int
+
+
+class NcnnExtractor(Protocol):
+    """`ncnn.Extractor`."""
+
+    input: Callable[[str, object], int]
+    extract: Callable[[str], tuple[int, object]]
+
+
+class NcnnNet(Protocol):
+    """`ncnn.Net`."""
+
+    opt: NcnnOptions
+    load_param_mem: Callable[[str], int]
+    load_model_mem: Callable[[bytes], int]
+    create_extractor: Callable[[], NcnnExtractor]
+
+
+class Ncnn(Protocol):
+    """`ncnn`."""
+
+    __version__: str
+    Net: Callable[[], NcnnNet]
+    Mat: Callable[[AnyArray], object]
+
+
+class LiteRtTensor(TypedDict):
+    """What the interpreter tells of a tensor, and more."""
+
+    index: int
+
+
+class LiteRtInterpreter(Protocol):
+    """`ai_edge_litert.interpreter.Interpreter`."""
+
+    allocate_tensors: Callable[[], None]
+    invoke: Callable[[], None]
+    set_tensor: Callable[[int, AnyArray], None]
+    get_tensor: Callable[[int], AnyArray]
+    get_input_details: Callable[[], Sequence[LiteRtTensor]]
+    get_output_details: Callable[[], Sequence[LiteRtTensor]]
+
+
+class LiteRt(Protocol):
+    """`ai_edge_litert.interpreter`."""
+
+    Interpreter: Callable[..., LiteRtInterpreter]
+
+
 def ncnn() -> Runtime:
     """Deconvolution of ncnn in 1-D to 3-D and its grouped form, in float32."""
-    lib: Any = importlib.import_module("ncnn")
+    lib = cast("Ncnn", importlib.import_module("ncnn"))
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         text = _ncnn_text(call, kernel.size)
@@ -53,11 +108,11 @@ def ncnn() -> Runtime:
             if net.load_param_mem(text) != 0:
                 message = "the parameters were not loaded"
                 raise ValueError(message)
-            net.load_model_mem(weights)
+            _ = net.load_model_mem(weights)
             found: list[AnyArray] = []
             for sample in samples:
                 extractor = net.create_extractor()
-                extractor.input("x", lib.Mat(sample))
+                _ = extractor.input("x", lib.Mat(sample))
                 status, y = extractor.extract("y")
                 if status != 0:
                     message = f"the layer ended with {status}"
@@ -86,16 +141,13 @@ def _ncnn_text(call: Call, size: int) -> str:
 
 def litert() -> Runtime:
     """LiteRT's TRANSPOSE_CONV, the operation of `tf.nn.conv2d_transpose`."""
-    lib: Any = importlib.import_module("ai_edge_litert.interpreter")
-    package: Any = importlib.import_module("importlib.metadata")
-    schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
-    buffers: Any = importlib.import_module("flatbuffers")
+    lib = cast("LiteRt", importlib.import_module("ai_edge_litert.interpreter"))
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         # The kernel's axes here are C_big, kH, kW, C_small.
         weights = np.ascontiguousarray(np.moveaxis(kernel, 2, 0))
         size = np.array([call.batch, *call.arguments["output_shape"], call.big], np.int32)
-        model = _litert_model(schema, buffers, call, (size, weights, np.ascontiguousarray(x)))
+        model = _litert_model(call, (size, weights, np.ascontiguousarray(x)))
 
         def run() -> AnyArray:
             interpreter = lib.Interpreter(model_content=model, num_threads=1)
@@ -106,15 +158,15 @@ def litert() -> Runtime:
 
         return run
 
-    return f"ai-edge-litert {package.version('ai-edge-litert')}", prepare
+    return f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}", prepare
 
 
-def _litert_model(schema: Any, buffers: Any, call: Call, arrays: tuple[AnyArray, AnyArray, AnyArray]) -> bytes:
+def _litert_model(call: Call, arrays: tuple[AnyArray, AnyArray, AnyArray]) -> bytes:
     """A model of one operation: tensors 0 to 3 are the size, the weights, x and y."""
+    schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")  # records of a flat file, generated
     model = schema.ModelT()
     model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [schema.SubGraphT()]
-    graph: Any = model.subgraphs[0]
-    tensors: list[Any] = []
+    graph, tensors = model.subgraphs[0], list[object]()
     graph.inputs, graph.outputs = [2], [3]
     shapes = [(4,), arrays[1].shape, arrays[2].shape, tuple(arrays[0])]
     for place, shape in enumerate(shapes):
@@ -138,6 +190,6 @@ def _litert_model(schema: Any, buffers: Any, call: Call, arrays: tuple[AnyArray,
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1, 2], [3]
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.TransposeConvOptions, options
     graph.tensors, graph.operators = tensors, [operator]
-    builder = buffers.Builder(1024)
+    builder = importlib.import_module("flatbuffers").Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

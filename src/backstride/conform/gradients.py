@@ -7,13 +7,15 @@ framework's own layout, for the upstream gradient `upstream`. `expected` is the 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from backstride import reference
+from backstride.conform import libraries
 from backstride.conform.calls import Call, integers
+from backstride.conform.libraries import Jax, Operation, Tensor, TensorFlow, Versioned
 from backstride.conform.runtimes import (
     Run,
     Runtime,
@@ -27,6 +29,9 @@ from backstride.conform.runtimes import (
 from backstride.conventions import CONVENTIONS, convert_kernel
 from backstride.geometry import Geometry
 from backstride.layout import AnyArray, DataFormat, data_unview
+
+if TYPE_CHECKING:
+    import torch as pytorch
 
 
 def upstream(shape: tuple[int, ...], data_format: DataFormat) -> AnyArray:
@@ -48,7 +53,8 @@ def expected(call: Call, geometry: Geometry, name: str) -> AnyArray:
 
 def torch() -> Runtime:
     """`torch.autograd` through the function, and through the module where `output_size` is given."""
-    lib: Any = importlib.import_module("torch")
+    import torch as lib  # noqa: PLC0415  each row loads its framework
+
     lib.set_num_threads(1)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
@@ -57,7 +63,7 @@ def torch() -> Runtime:
         size = options.pop("output_size", None)
 
         def run() -> AnyArray:
-            source, taps = lib.from_numpy(data).requires_grad_(), lib.from_numpy(weight).requires_grad_()
+            source, taps = lib.as_tensor(data).requires_grad_(), lib.as_tensor(weight).requires_grad_()
             if size is None:
                 function = getattr(lib.nn.functional, f"conv_transpose{call.rank}d")
                 y = function(source, taps, groups=call.groups, **options)
@@ -65,7 +71,7 @@ def torch() -> Runtime:
                 make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
                 layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
                 y = lib.func.functional_call(layer, {"weight": taps}, (source, list(size)))
-            return _autograd(lib, y, source, taps, "channels_first")
+            return _autograd(y, source, taps, "channels_first")
 
         return run
 
@@ -74,7 +80,7 @@ def torch() -> Runtime:
 
 def tensorflow() -> Runtime:
     """`tf.GradientTape` on the CPU's own kernels."""
-    lib: Any = importlib.import_module("tensorflow")
+    lib = libraries.tensorflow()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("tensorflow", call, x, kernel)
@@ -90,31 +96,28 @@ def tensorflow() -> Runtime:
 
 def jax() -> Runtime:
     """`jax.vjp` of `jax.lax.conv_transpose`."""
-    lib: Any = importlib.import_module("jax")
+    lib = libraries.jax()
     return f"jax {lib.__version__}", _prepared(lib, "jax", lambda call: jax_function(lib, call))
 
 
 def flax() -> Runtime:
     """`jax.vjp` of `flax.nnx.ConvTranspose`."""
-    lib: Any = importlib.import_module("flax")
-    nnx: Any = importlib.import_module("flax.nnx")
-    base: Any = importlib.import_module("jax")
+    (lib, nnx), base = libraries.flax(), libraries.jax()
     prepare = _prepared(base, "flax", lambda call: flax_function(nnx, call))
     return f"flax {lib.__version__}, jax {base.__version__}", prepare
 
 
 def equinox() -> Runtime:
     """`jax.vjp` of `equinox.nn.ConvTranspose` under `jax.vmap`."""
-    lib: Any = importlib.import_module("equinox")
-    base: Any = importlib.import_module("jax")
+    lib, base = libraries.equinox(), libraries.jax()
     prepare = _prepared(base, "equinox", lambda call: equinox_function(lib, base, call), "channels_first")
     return f"equinox {lib.__version__}, jax {base.__version__}", prepare
 
 
 def keras(backend: str) -> Runtime:
     """The backend's own differentiation of `keras.layers.Conv*DTranspose`."""
-    lib: Any = importlib.import_module("keras")
-    base: Any = importlib.import_module(backend)
+    lib = libraries.keras()
+    base = cast("Versioned", importlib.import_module(backend))
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("keras", call, x, kernel)
@@ -122,31 +125,33 @@ def keras(backend: str) -> Runtime:
         def run() -> AnyArray:
             layer = keras_layer(lib, call, data.shape, weight)
             if backend == "jax":
-                return _vjp(
-                    base,
-                    lambda source, taps: layer.stateless_call([taps], [], source)[0],
-                    data,
-                    weight,
-                    "channels_last",
-                )
+
+                def function(source: Tensor, taps: Tensor) -> Tensor:
+                    return layer.stateless_call([taps], [], source)[0]
+
+                return _vjp(libraries.jax(), function, data, weight, "channels_last")
             source, taps = lib.ops.convert_to_tensor(data), layer.kernel.value
             if backend == "tensorflow":
-                return _tape(base, lambda source, _: layer(source), source, taps)
-            y = layer(source.requires_grad_())
-            return _autograd(base, y, source, taps, "channels_last")
+                return _tape(libraries.tensorflow(), lambda source, _: layer(source), source, taps)
+            given, weights = cast("pytorch.Tensor", source), cast("pytorch.Tensor", taps)
+            y = cast("pytorch.Tensor", layer(given.requires_grad_()))
+            return _autograd(y, given, weights, "channels_last")
 
         return run
 
     return f"keras {lib.__version__}, {backend} {base.__version__}", prepare
 
 
-def _autograd(lib: Any, y: Any, source: Any, taps: Any, data_format: DataFormat) -> AnyArray:
+def _autograd(y: pytorch.Tensor, source: pytorch.Tensor, taps: pytorch.Tensor, data_format: DataFormat) -> AnyArray:
+    import torch as lib  # noqa: PLC0415  loaded by the row
+
     if 0 in y.shape:
         return np.empty(0, np.float32)
-    return _flat(lib.autograd.grad(y, (source, taps), lib.from_numpy(upstream(y.shape, data_format))))
+    given = lib.as_tensor(upstream(y.shape, data_format))
+    return _flat(lib.autograd.grad(y, (source, taps), given))
 
 
-def _tape(lib: Any, function: Callable[[Any, Any], Any], source: Any, taps: Any) -> AnyArray:
+def _tape(lib: TensorFlow, function: Operation, source: Tensor, taps: Tensor) -> AnyArray:
     with lib.GradientTape() as tape:
         tape.watch([source, taps])
         y = function(source, taps)
@@ -157,9 +162,9 @@ def _tape(lib: Any, function: Callable[[Any, Any], Any], source: Any, taps: Any)
 
 
 def _prepared(
-    lib: Any,
+    lib: Jax,
     name: str,
-    function_of: Callable[[Call], Callable[[Any, Any], Any]],
+    function_of: Callable[[Call], Operation],
     data_format: DataFormat = "channels_last",
 ) -> Callable[[Call, AnyArray, AnyArray], Run]:
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
@@ -169,19 +174,17 @@ def _prepared(
     return prepare
 
 
-def _vjp(
-    lib: Any, function: Callable[[Any, Any], Any], data: AnyArray, weight: AnyArray, data_format: DataFormat
-) -> AnyArray:
+def _vjp(lib: Jax, function: Operation, data: AnyArray, weight: AnyArray, data_format: DataFormat) -> AnyArray:
     shape = lib.eval_shape(function, data, weight).shape
     if 0 in shape:
         return np.empty(0, np.float32)
 
     # One compilation for both gradients.
-    def both(source: Any, taps: Any, given: Any) -> Any:
+    def both(source: Tensor, taps: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         return lib.vjp(function, source, taps)[1](given)
 
     return _flat(lib.jit(both)(data, weight, upstream(shape, data_format)))
 
 
-def _flat(parts: Any) -> AnyArray:
+def _flat(parts: Iterable[object]) -> AnyArray:
     return np.concatenate([np.asarray(part).ravel() for part in parts])

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from backstride.conform.calls import Call
+from backstride.conform.calls import Arguments, Call
 from backstride.conform.draw import Draw
 
 SIZE = 2200
@@ -34,7 +33,7 @@ def grid(convention: str, size: int = SIZE) -> tuple[Call, ...]:
 def _torch(random: Random) -> Call:
     draw = Draw.sizes(random)
     pads = draw.within(0, [min(span, (length - 1) // 2) for span, length in zip(draw.spans, draw.lengths, strict=True)])
-    arguments: dict[str, Any] = {"stride": draw.spell(draw.strides), "padding": draw.spell(pads)}
+    arguments: Arguments = {"stride": draw.spell(draw.strides), "padding": draw.spell(pads)}
     arguments["dilation"] = draw.spell(draw.dilation)
     if draw.often(0.3):
         smallest = [length - 2 * pad for length, pad in zip(draw.lengths, pads, strict=True)]
@@ -48,13 +47,13 @@ def _torch(random: Random) -> Call:
 
 def _tensorflow(random: Random) -> Call:
     draw = Draw.sizes(random, most_dilation=2)
-    arguments: dict[str, Any] = {"strides": draw.spell(draw.strides), "dilations": draw.spell(draw.dilation)}
+    arguments: Arguments = {"strides": draw.spell(draw.strides), "dilations": draw.spell(draw.dilation)}
     pairs = draw.often(0.5 if draw.rank == 2 else 0.05)
-    padding: Any = draw.crops(least=0 if draw.legal else -1) if pairs else draw.pick("SAME", "VALID")
+    padding = draw.crops(least=0 if draw.legal else -1) if pairs else draw.pick("SAME", "VALID")
     arguments["padding"] = padding
     smallest: list[int] = []
     for axis, (length, span) in enumerate(zip(draw.lengths, draw.spans, strict=True)):
-        crop = span - 1 if padding == "SAME" else 0 if padding == "VALID" else sum(padding[axis])
+        crop = span - 1 if padding == "SAME" else 0 if isinstance(padding, str) else sum(padding[axis])
         smallest.append(max(length - crop, 1))
     largest = [
         size + s - 1 if size > 1 or padding == "SAME" else size for size, s in zip(smallest, draw.strides, strict=True)
@@ -75,7 +74,7 @@ def _keras(random: Random) -> Call:
         ones if dilated else draw.strides,
         draw.dilation if dilated else ones,
     )
-    arguments: dict[str, Any] = {"strides": draw.spell(draw.strides), "dilation_rate": draw.spell(draw.dilation)}
+    arguments: Arguments = {"strides": draw.spell(draw.strides), "dilation_rate": draw.spell(draw.dilation)}
     if not draw.legal and draw.often(0.3):
         arguments["dilation_rate"] = 2
     arguments["padding"] = draw.pick("same", "valid", "same", "valid", "SAME")
@@ -92,7 +91,7 @@ def _input_pads(draw: Draw) -> tuple[tuple[int, int], ...]:
 
 def _jax(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: dict[str, Any] = {"strides": draw.strides}
+    arguments: Arguments = {"strides": draw.strides}
     if draw.often(0.7):
         arguments["rhs_dilation"] = draw.dilation
     else:
@@ -109,7 +108,7 @@ def _jax(random: Random) -> Call:
 
 def _flax(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: dict[str, Any] = {"strides": draw.spell(draw.strides), "kernel_dilation": draw.spell(draw.dilation)}
+    arguments: Arguments = {"strides": draw.spell(draw.strides), "kernel_dilation": draw.spell(draw.dilation)}
     if draw.often(0.55):
         names = ("SAME", "SAME", "SAME", "VALID", "VALID", "CIRCULAR", "CIRCULAR", "CAUSAL", "same", "SAME_LOWER")
         arguments["padding"] = draw.pick(*names)
@@ -122,7 +121,7 @@ def _flax(random: Random) -> Call:
 
 def _equinox(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: dict[str, Any] = {"stride": draw.spell(draw.strides), "dilation": draw.spell(draw.dilation)}
+    arguments: Arguments = {"stride": draw.spell(draw.strides), "dilation": draw.spell(draw.dilation)}
     if draw.often(0.5):
         arguments["padding"] = draw.pick("SAME", "SAME_LOWER", "SAME", "SAME_LOWER", "VALID", "same")
         if draw.often(0.2):
@@ -138,7 +137,7 @@ def _equinox(random: Random) -> Call:
 
 def _onnx(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: dict[str, Any] = {"strides": draw.strides, "dilations": draw.dilation}
+    arguments: Arguments = {"strides": draw.strides, "dilations": draw.dilation}
     name = draw.pick(None, None, "NOTSET", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID")
     arguments["auto_pad"] = name
     extra = (0,) * draw.rank
@@ -161,7 +160,7 @@ def _onnx(random: Random) -> Call:
 
 def _openvino(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: dict[str, Any] = {"strides": draw.strides, "dilations": draw.dilation}
+    arguments: Arguments = {"strides": draw.strides, "dilations": draw.dilation}
     arguments["auto_pad"] = draw.pick(None, "EXPLICIT", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID")
     if draw.often(0.6):
         crops = draw.crops(least=0 if draw.legal else -1)
@@ -220,13 +219,13 @@ def _spoiled(random: Random, call: Call) -> Call:
     name = random.choice(names)
     value = call.arguments[name]
     if isinstance(value, str):
-        spoiled: Any = random.choice(("FULL", "REFLECT", ""))
+        spoiled: object = random.choice(("FULL", "REFLECT", ""))
     elif name in ("stride", "strides", "dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"):
         spoiled = random.choice(((0,) * call.rank, (-1,) * call.rank, (2,) * (call.rank + 1)))
     else:
         spoiled = (value,) * 2 if isinstance(value, int) else (*value, value[0])
         spoiled = (*spoiled, spoiled[0]) if len(spoiled) == call.rank else spoiled
-    changed = {**call.arguments, name: spoiled}
+    changed: Arguments = {**call.arguments, name: spoiled}
     return Call(
         call.input,
         call.kernel,

@@ -7,16 +7,31 @@ raises is the framework's refusal; what laying out raises is a fault of ours.
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from backstride.conform.calls import Call
+from backstride.conform import libraries
+from backstride.conform.calls import Arguments, Call
+from backstride.conform.libraries import (
+    Equinox,
+    Evaluated,
+    FlaxNnx,
+    Jax,
+    Keras,
+    KerasLayer,
+    Operation,
+    Tensor,
+    TensorFlow,
+    Weighted,
+)
 from backstride.conventions import CONVENTIONS, convert_kernel
 from backstride.layout import AnyArray, data_unview, data_view
+
+if TYPE_CHECKING:
+    import onnx
 
 Run: TypeAlias = Callable[[], AnyArray]
 Prepare: TypeAlias = Callable[[Call, AnyArray, AnyArray], Run]
@@ -25,12 +40,13 @@ Runtime: TypeAlias = tuple[str, Prepare]
 
 def torch() -> Runtime:
     """`torch.nn.functional.conv_transpose*d`, and the module where `output_size` is given."""
-    lib: Any = importlib.import_module("torch")
+    import torch as lib  # noqa: PLC0415  each row loads its framework
+
     lib.set_num_threads(1)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("torch", call, x, kernel)
-        source, taps = lib.from_numpy(data), lib.from_numpy(weight)
+        source, taps = lib.as_tensor(data), lib.as_tensor(weight)
         options = dict(call.arguments)
         size = options.pop("output_size", None)
 
@@ -49,7 +65,7 @@ def torch() -> Runtime:
     return f"torch {lib.__version__}", prepare
 
 
-def tensorflow_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
+def tensorflow_function(lib: TensorFlow, call: Call) -> Callable[[Tensor, Tensor], Evaluated]:
     """`tf.nn.conv*d_transpose` of x and the kernel, in TensorFlow's words."""
     options = dict(call.arguments)
     shape = [call.batch, *options.pop("output_shape"), call.big]
@@ -61,36 +77,34 @@ def tensorflow_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
 
 def tensorflow(*, compiled: bool = False) -> Runtime:
     """`tf.nn.conv*d_transpose` on the CPU: its own kernels, or `compiled` by XLA."""
-    lib: Any = importlib.import_module("tensorflow")
+    lib = libraries.tensorflow()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("tensorflow", call, x, kernel)
         function = tensorflow_function(lib, call)
 
         def run() -> AnyArray:
-            if not compiled:
-                return function(data, weight).numpy()
-
-            return lib.function(function, jit_compile=True)(data, weight).numpy()
+            ran = lib.function(function, jit_compile=True) if compiled else function
+            return ran(data, weight).numpy()
 
         return run
 
     return f"tensorflow {lib.__version__}", prepare
 
 
-def keras_layer(lib: Any, call: Call, shape: tuple[int, ...], weight: AnyArray) -> Any:
+def keras_layer(lib: Keras, call: Call, shape: tuple[int, ...], weight: AnyArray) -> KerasLayer:
     """`keras.layers.Conv*DTranspose` with this kernel, built for x of `shape`."""
     make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
     options = {"use_bias": False, "data_format": "channels_last", "kernel_initializer": "zeros", **call.arguments}
-    layer = make(call.big, call.kernel, **options)
+    layer: KerasLayer = make(call.big, call.kernel, **options)
     layer.build(shape)
-    layer.kernel.assign(weight)
+    _ = layer.kernel.assign(weight)
     return layer
 
 
 def keras() -> Runtime:
     """`keras.layers.Conv*DTranspose` on the backend that KERAS_BACKEND names."""
-    lib: Any = importlib.import_module("keras")
+    lib = libraries.keras()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("keras", call, x, kernel)
@@ -104,7 +118,7 @@ def keras() -> Runtime:
     return f"keras {lib.__version__}", prepare
 
 
-def jax_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
+def jax_function(lib: Jax, call: Call) -> Operation:
     """`jax.lax.conv_transpose` of x and the kernel."""
     # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
     axes = "DHW"[-call.rank :]
@@ -115,7 +129,7 @@ def jax_function(lib: Any, call: Call) -> Callable[[Any, Any], Any]:
 
 def jax() -> Runtime:
     """`jax.lax.conv_transpose`."""
-    lib: Any = importlib.import_module("jax")
+    lib = libraries.jax()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("jax", call, x, kernel)
@@ -125,11 +139,11 @@ def jax() -> Runtime:
     return f"jax {lib.__version__}", prepare
 
 
-def flax_function(nnx: Any, call: Call) -> Callable[[Any, Any], Any]:
+def flax_function(nnx: FlaxNnx, call: Call) -> Operation:
     """`flax.nnx.ConvTranspose` of x and the kernel, made where it is called."""
 
-    def function(source: Any, taps: Any) -> Any:
-        def kernel_init(*_: Any) -> Any:
+    def function(source: Tensor, taps: Tensor) -> Tensor:
+        def kernel_init(*_: object) -> Tensor:
             return taps
 
         options = {"use_bias": False, "kernel_init": kernel_init, "rngs": nnx.Rngs(0), **call.arguments}
@@ -141,9 +155,7 @@ def flax_function(nnx: Any, call: Call) -> Callable[[Any, Any], Any]:
 
 def flax() -> Runtime:
     """`flax.nnx.ConvTranspose`."""
-    lib: Any = importlib.import_module("flax")
-    nnx: Any = importlib.import_module("flax.nnx")
-    base: Any = importlib.import_module("jax")
+    (lib, nnx), base = libraries.flax(), libraries.jax()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("flax", call, x, kernel)
@@ -153,14 +165,14 @@ def flax() -> Runtime:
     return f"flax {lib.__version__}, jax {base.__version__}", prepare
 
 
-def equinox_function(lib: Any, base: Any, call: Call) -> Callable[[Any, Any], Any]:
+def equinox_function(lib: Equinox, base: Jax, call: Call) -> Operation:
     """`equinox.nn.ConvTranspose` of x and the kernel: it takes one sample, and users batch it with `jax.vmap`."""
     key = base.random.PRNGKey(0)
 
-    def weight_of(layer: Any) -> Any:
+    def weight_of(layer: Weighted) -> Tensor:
         return layer.weight
 
-    def function(source: Any, taps: Any) -> Any:
+    def function(source: Tensor, taps: Tensor) -> Tensor:
         options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
         # Shapes only: drawing weights to throw away would cost a compilation per call.
         layer = lib.filter_eval_shape(lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options)
@@ -171,8 +183,7 @@ def equinox_function(lib: Any, base: Any, call: Call) -> Callable[[Any, Any], An
 
 def equinox() -> Runtime:
     """`equinox.nn.ConvTranspose`."""
-    lib: Any = importlib.import_module("equinox")
-    base: Any = importlib.import_module("jax")
+    lib, base = libraries.equinox(), libraries.jax()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("equinox", call, x, kernel)
@@ -185,13 +196,12 @@ def equinox() -> Runtime:
 
 def onnxruntime() -> Runtime:
     """ONNX Runtime's CPU provider on a model of one ConvTranspose, opset 22."""
-    lib: Any = importlib.import_module("onnxruntime")
-    build = _onnx_model()
+    lib = libraries.onnxruntime()
     lib.set_default_logger_severity(4)
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("onnxruntime", call, x, kernel)
-        model = build(call, data, weight)
+        model = _onnx_model(call, data, weight)
 
         def run() -> AnyArray:
             options = lib.SessionOptions()
@@ -206,19 +216,17 @@ def onnxruntime() -> Runtime:
 
 def onnx_reference() -> Runtime:
     """ONNX's own `ReferenceEvaluator` on the same model."""
-    lib: Any = importlib.import_module("onnx")
-    evaluator: Any = importlib.import_module("onnx.reference")
-    build = _onnx_model()
+    lib = libraries.onnx()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("onnx", call, x, kernel)
-        model = build(call, data, weight)
+        model = _onnx_model(call, data, weight)
 
         def run() -> AnyArray:
             lib.checker.check_model(model, full_check=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _channels_last(evaluator.ReferenceEvaluator(model).run(None, {"x": data, "w": weight})[0])
+                return _channels_last(lib.reference.ReferenceEvaluator(model).run(None, {"x": data, "w": weight})[0])
 
         return run
 
@@ -227,14 +235,13 @@ def onnx_reference() -> Runtime:
 
 def openvino() -> Runtime:
     """OpenVINO's CPU plugin on a model of one ConvolutionBackpropData or its grouped form."""
-    lib: Any = importlib.import_module("openvino")
-    ops: Any = importlib.import_module("openvino.opset13")
+    lib, ops = libraries.openvino()
     core = lib.Core()
 
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("openvino", call, x, kernel)
         # The Python API requires both pads; without them they are 0, as the specification says.
-        options: dict[str, Any] = {"pads_begin": (0,) * call.rank, "pads_end": (0,) * call.rank, **call.arguments}
+        options: Arguments = {"pads_begin": (0,) * call.rank, "pads_end": (0,) * call.rank, **call.arguments}
         for argument in ("strides", "dilations", "pads_begin", "pads_end", "output_padding"):
             if argument in options:
                 options[argument] = list(options[argument])
@@ -255,19 +262,14 @@ def openvino() -> Runtime:
     return f"openvino {lib.__version__.partition('-')[0]}", prepare
 
 
-def _onnx_model() -> Callable[[Call, AnyArray, AnyArray], Any]:
-    helper: Any = importlib.import_module("onnx.helper")
-    kind: Any = importlib.import_module("onnx").TensorProto.FLOAT
+def _onnx_model(call: Call, data: AnyArray, weight: AnyArray) -> onnx.ModelProto:
+    from onnx import TensorProto, helper  # noqa: PLC0415  loaded by the row
 
-    def build(call: Call, data: AnyArray, weight: AnyArray) -> Any:
-        node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=call.groups, **call.arguments)
-        inputs = [helper.make_tensor_value_info(name, kind, a.shape) for name, a in (("x", data), ("w", weight))]
-        graph = helper.make_graph(
-            [node], "call", inputs, [helper.make_tensor_value_info("y", kind, [None] * data.ndim)]
-        )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
-
-    return build
+    kind = TensorProto.FLOAT
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=call.groups, **call.arguments)
+    inputs = [helper.make_tensor_value_info(name, kind, a.shape) for name, a in (("x", data), ("w", weight))]
+    graph = helper.make_graph([node], "call", inputs, [helper.make_tensor_value_info("y", kind, [None] * data.ndim)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
 
 
 def laid_out(name: str, call: Call, x: AnyArray, kernel: AnyArray) -> tuple[AnyArray, AnyArray]:

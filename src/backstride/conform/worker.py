@@ -12,16 +12,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TextIO
 
 from backstride.conform.calls import Call
 from backstride.conform.grid import grid
 from backstride.conform.rows import ROWS
 from backstride.conform.table import Result, compare
 from backstride.conventions import CONVENTIONS
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, Size
 
 
 def work(name: str, limit: int, shift: int, channel: TextIO) -> None:
@@ -36,7 +36,7 @@ def work(name: str, limit: int, shift: int, channel: TextIO) -> None:
     constructor = CONVENTIONS[row.convention].constructor
     last = time.monotonic()
 
-    def rule(*sizes: Any, **arguments: Any) -> Geometry:
+    def rule(*sizes: Size, **arguments: object) -> Geometry:
         return shifted(constructor(*sizes, **arguments), shift)
 
     def progress(done: int) -> None:
@@ -65,7 +65,7 @@ def shifted(geometry: Geometry, cells: int) -> Geometry:
     return Geometry(geometry.input, geometry.kernel, geometry.strides, geometry.dilation, crop)
 
 
-def _write(channel: TextIO, message: dict[str, Any]) -> None:
+def _write(channel: TextIO, message: Mapping[str, object]) -> None:
     print(json.dumps(message), file=channel, flush=True)
 
 
