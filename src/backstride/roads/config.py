@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 Section = TypeVar("Section")
+Value = TypeVar("Value")
 ENCODERS = ("vgg16", "resnet34", "mobilenetv3", "mobilenetv3-minimal")
 LIBRARIES = ("pytorchcv", "timm")  # encoders that they have by name
 NAME = re.compile(r"\w+(\.\w+)?")  # no address: timm would follow "hf-hub:..." and "local-dir:..."
@@ -37,14 +38,24 @@ class Setting:
     option: str = ""
 
 
-def settings_of(section: object) -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
+def settings_of(section: object) -> Iterator[tuple[dataclasses.Field[object], Setting]]:
     """The fields of a section, or of its class, each with what is known of it."""
-    for entry in dataclasses.fields(cast("Any", section)):
+    assert dataclasses.is_dataclass(section)
+    for entry in dataclasses.fields(section):
         yield entry, cast("Setting", entry.metadata["setting"])
 
 
-def _setting(default: Any, text: str, metavar: str = "", panel: str = "", **known: Any) -> Any:
-    return field(default=default, metadata={"setting": Setting(text, metavar, panel, **known)})
+def _setting(
+    default: Value,
+    text: str,
+    metavar: str = "",
+    panel: str = "",
+    *,
+    least: int | None = None,
+    choices: tuple[str, ...] = (),
+    option: str = "",
+) -> Value:
+    return field(default=default, metadata={"setting": Setting(text, metavar, panel, least, choices, option)})
 
 
 def _documented(kind: type[Section]) -> type[Section]:
@@ -311,5 +322,5 @@ def changed(config: RunConfig, **values: object) -> RunConfig:
         section, _, key = name.partition("__")
         if value is not None:
             sections.setdefault(section, {})[key] = value
-    made = {name: dataclasses.replace(getattr(config, name), **cast("Any", new)) for name, new in sections.items()}
-    return dataclasses.replace(config, **cast("Any", made))
+    made = {name: dataclasses.replace(getattr(config, name), **new) for name, new in sections.items()}
+    return dataclasses.replace(config, **made)

@@ -23,7 +23,7 @@ class Lines:
         self._say, self._pause = say, pause
         self._label, self._first, self._told = "", (0.0, 0), 0.0
 
-    def __call__(self, label: str, done: int, total: int | None, note: str = "") -> None:
+    def __call__(self, label: str, done: int, total: float | None, note: str = "") -> None:
         """Count on."""
         now = time.monotonic()
         if label != self._label:

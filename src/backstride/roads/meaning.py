@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 KEY = "backstride.roads.meaning"
 MOST_CLASSES = 250
@@ -43,7 +43,7 @@ def unsaid(classes: int) -> Meaning:
 def from_json(text: str, source: str) -> Meaning:
     """What `to_json` wrote; raises `ValueError` naming the file `source` for anything else."""
     try:
-        read: Any = json.loads(text)
+        read = json.loads(text)
         classes, threshold = tuple(read["classes"]), read["threshold"]
     except (ValueError, KeyError, TypeError, RecursionError):
         classes, threshold = (), 0.5

@@ -7,7 +7,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TypeVar, cast, get_args, get_origin, get_type_hints
 
 from backstride.roads.config import RunConfig
 
@@ -84,7 +84,7 @@ def _value(value: object) -> str:
     return toml_text(value) if isinstance(value, str) else str(value)
 
 
-def _section(kind: type[Section], entries: dict[str, Any], source: str, prefix: str = "") -> Section:
+def _section(kind: type[Section], entries: dict[str, object], source: str, prefix: str = "") -> Section:
     hints = get_type_hints(kind)
     for key in entries:
         if key not in hints:
@@ -94,16 +94,17 @@ def _section(kind: type[Section], entries: dict[str, Any], source: str, prefix: 
     return kind(**{key: _typed(source, prefix + key, hints[key], value) for key, value in entries.items()})
 
 
-def _typed(source: str, name: str, kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _section(cast("type[Any]", kind), cast("dict[str, Any]", value), source, f"{name}.")
+def _typed(source: str, name: str, kind: object, value: object) -> object:
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _section(kind, cast("dict[str, object]", value), source, f"{name}.")
     if get_origin(kind) is tuple and isinstance(value, list):
         entry = get_args(kind)[0]
-        return tuple(_typed(source, name, entry, item) for item in cast("list[Any]", value))
+        return tuple(_typed(source, name, entry, item) for item in cast("list[object]", value))
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is kind:
         return value
-    wanted = "a table" if dataclasses.is_dataclass(kind) else "a list" if get_origin(kind) is tuple else kind.__name__
+    named = getattr(kind, "__name__", str(kind))
+    wanted = "a table" if dataclasses.is_dataclass(kind) else "a list" if get_origin(kind) is tuple else named
     message = f"`{name}` (={value!r}) in {source} must be {wanted}"
     raise ValueError(message)

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -59,13 +59,13 @@ class _Option:
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
-    def value(self, given: Any) -> object:
+    def value(self, given: object) -> object:
         """The field's value of what was given, None for what was not."""
         if not given and isinstance(given, list | None):
             return None
         if isinstance(given, list):
             return tuple(cast("list[str]", given))
-        return READERS[self.path](given) if self.path in READERS else given
+        return READERS[self.path](str(given)) if self.path in READERS else given
 
 
 def _with_default(text: str, default: object) -> str:

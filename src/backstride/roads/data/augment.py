@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backstride.roads.data.pasted import paste_bonnet, paste_wall
 from backstride.roads.sample import IGNORE
+from backstride.roads.seeding import kept_stream
 from backstride.roads.synthetic.dice import Dice
 
 if TYPE_CHECKING:
@@ -72,16 +74,15 @@ class Augment:
 
         All follows from `seed`, and from the place in the batch; torch's own random state stays as it was.
         """
-        torch: Any = importlib.import_module("torch")
+        import torch  # noqa: PLC0415  those who read labels need none
 
         chain = self._chain()
         if self.bonnet or self.wall:
             images, masks = self._pasted(images, masks, seed)
         # 0 is what kornia fills with: labels are moved up by one, so that it means IGNORE
         moved = (masks + 1).unsqueeze(1).to(images.dtype)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
+        with kept_stream(seed), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _ = torch.manual_seed(seed)
             changed, labels = chain(images, moved)
         labels = labels.squeeze(1).round().long() - 1
         return changed.clamp(0, 1), torch.where(labels < 0, IGNORE, labels)
@@ -90,17 +91,17 @@ class Augment:
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One image (rows, columns, 3) and its mask (rows, columns), as data sets give them."""
-        torch: Any = importlib.import_module("torch")
+        import torch  # noqa: PLC0415  the same
 
-        picture = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).float()[None] / 255
-        changed, labels = self(picture, torch.from_numpy(np.array(mask)).long()[None], seed)
+        picture = torch.as_tensor(np.array(image.transpose(2, 0, 1), order="C")).float()[None] / 255
+        changed, labels = self(picture, torch.as_tensor(np.array(mask)).long()[None], seed)
         pixels = (changed[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
         return pixels, labels[0].to(torch.uint8).numpy()
 
     def _pasted(self, images: Tensor, masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """With a wall or a bonnet over some of the images."""
         images, masks = images.clone(), masks.clone()
-        views: tuple[Any, Any] = images.numpy(), masks.numpy()  # what is painted into them stays
+        views = images.numpy(), masks.numpy()  # what is painted into them stays
         for place in range(len(images)):
             image, mask = views[0][place], views[1][place]
             dice = Dice(np.random.default_rng([seed, 6, place]))
@@ -111,9 +112,9 @@ class Augment:
                 paste_bonnet(image, mask, own)
         return images, masks
 
-    def _chain(self) -> Any:
+    def _chain(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Kornia's augmentations in order: geometry, then light, then what the camera adds."""
-        kornia: Any = importlib.import_module("kornia.augmentation")
+        kornia = importlib.import_module("kornia.augmentation")
         wanted = (
             (self.flip, lambda: kornia.RandomHorizontalFlip(p=self.flip)),
             (

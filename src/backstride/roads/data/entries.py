@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from backstride.roads.data.polygons import FARTHEST
 
 
-def read_yaml(content: bytes) -> Any:
+def read_yaml(content: bytes) -> object:
     """What a YAML file holds; None for what cannot be read, or has aliases, which unfold without bounds."""
-    yaml: Any = importlib.import_module("yaml")
+    yaml = importlib.import_module("yaml")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)):
             return None
@@ -30,7 +30,7 @@ def content_of(path: Path, most: int) -> bytes:
     return content
 
 
-def read_json(path: Path, most: int) -> Any:
+def read_json(path: Path, most: int) -> object:
     """What a JSON file holds."""
     try:
         return json.loads(content_of(path, most).decode())
@@ -40,12 +40,12 @@ def read_json(path: Path, most: int) -> Any:
         wrong(f"{path.name} is no JSON: {str(error)[:80]}")
 
 
-def entries(top: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def entries(top: dict[str, object], key: str) -> list[dict[str, object]]:
     """The objects of a list in an object."""
     return [mapping(entry, f"an entry of `{key}`") for entry in list_of(top.get(key), f"`{key}`")]
 
 
-def points_of(value: Any) -> list[tuple[float, float]]:
+def points_of(value: object) -> list[tuple[float, float]]:
     """A list of [x, y]."""
     pairs = [list_of(point, "a point") for point in list_of(value, "`points`")]
     if not all(len(pair) == 2 for pair in pairs):
@@ -53,40 +53,40 @@ def points_of(value: Any) -> list[tuple[float, float]]:
     return [(number(x), number(y)) for x, y in pairs]
 
 
-def mapping(value: Any, what: str) -> dict[str, Any]:
+def mapping(value: object, what: str) -> dict[str, object]:
     """An object."""
     if not isinstance(value, dict):
         wrong(f"{what} must be an object")
-    return cast("dict[str, Any]", value)
+    return cast("dict[str, object]", value)
 
 
-def list_of(value: Any, what: str) -> list[Any]:
+def list_of(value: object, what: str) -> list[object]:
     """A list."""
     if not isinstance(value, list):
         wrong(f"{what} must be a list")
-    return cast("list[Any]", value)
+    return cast("list[object]", value)
 
 
-def number(value: Any) -> float:
+def number(value: object) -> float:
     """A coordinate."""
-    if type(value) not in (int, float) or not abs(value) <= FARTHEST:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= FARTHEST:
         wrong(f"a coordinate is {str(value)[:40]!r}; it must be a number from -{FARTHEST} to {FARTHEST}")
     return float(value)
 
 
-def whole(value: Any) -> int:
+def whole(value: object) -> int:
     """A whole number."""
-    if type(value) is not int:
+    if not isinstance(value, int) or isinstance(value, bool):
         wrong(f"an id or a count is {str(value)[:40]!r}; it must be a whole number")
     return value
 
 
-def identity(value: Any) -> int | str:
+def identity(value: object) -> int | str:
     """What tells entries apart: a number, as COCO has it, or a text, as others do."""
     return value if isinstance(value, str) else whole(value)
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A name."""
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         wrong(f"a name is {str(value)[:40]!r}; it must be a text of 1 to 200 characters")

@@ -6,7 +6,6 @@ All of it follows from (seed, epoch, place in the data set): no process, no work
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +20,11 @@ from backstride.roads.stopping import deaf
 
 CACHE = 2**30
 Augmentation = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Item = tuple[Tensor, Tensor, int]  # a picture, its labels, its place in the data set
 Batch = tuple[Tensor, Tensor, list[int]]
 
 
-class Feed(Dataset[tuple[Tensor, Tensor, int]]):
+class Feed(Dataset[Item]):
     """Pictures of a data set as tensors: (3, H, W) from 0 to 1, labels (H, W), and the place in the data set.
 
     Scaled pictures are kept in memory as long as all of them need no more than `CACHE` bytes.
@@ -47,14 +47,14 @@ class Feed(Dataset[tuple[Tensor, Tensor, int]]):
         self.seed = seed
         self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For processes that read: without what is kept."""
         return {**vars(self), "_kept": {}}
 
     def __len__(self) -> int:
         return len(self.pictures.samples)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, key: int | tuple[int, int]) -> Item:
         """A picture by its place, or by (epoch, place); place -1 - i is picture i, all of it to be ignored."""
         epoch, place = key if isinstance(key, tuple) else (0, key)
         index = place if place >= 0 else -1 - place
@@ -120,7 +120,9 @@ class Order(Sampler[tuple[int, int]]):
         return iter([(self.epoch, int(place)) for place in (own[taken:] if self.epoch == begun else own)])
 
 
-def loader(feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int, *, pin: bool = False) -> Any:
+def loader(
+    feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int, *, pin: bool = False
+) -> DataLoader[Item]:
     """Batches of a feed in an order."""
     return _Loader(
         feed,
@@ -136,15 +138,15 @@ def loader(feed: Feed, order: Sampler[tuple[int, int]], batch: int, workers: int
     )
 
 
-class _Loader(DataLoader[Any]):
+class _Loader(DataLoader[Item]):
     """One whose processes leave it to this one to hear that the run is to stop."""
 
-    def __iter__(self) -> Any:
+    def __iter__(self):  # torch has no public name for what it gives
         with deaf():
             return super().__iter__()
 
 
-def collated(items: Sequence[tuple[Tensor, Tensor, int]]) -> Batch:
+def collated(items: Sequence[Item]) -> Batch:
     """A batch; smaller pictures are filled up at the bottom and right, with zeros and IGNORE."""
     images, labels, places = zip(*items, strict=True)
     return _stacked(images, 0), _stacked(labels, IGNORE), list(places)
@@ -160,8 +162,7 @@ def scaled(image: NDArray[np.uint8], size: Sequence[int]) -> Tensor:
 
 def as_tensor(array: NDArray[np.uint8]) -> Tensor:
     """A copy, whatever the array's strides and flags."""
-    loose: Any = torch  # partly untyped
-    return loose.from_numpy(np.array(array, order="C"))
+    return torch.as_tensor(np.array(array, order="C"))
 
 
 def scaled_labels(labels: Tensor, size: Sequence[int]) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from backstride.pictures.picture import read_picture
 from backstride.roads.camera import Ground, read_calibration
 from backstride.roads.data.labels import PLAIN, Labels, Table, decode_kitti, read_table
+from backstride.roads.data.polygons import open_polygons
 from backstride.roads.sample import IGNORE, Dataset, Sample
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -67,8 +67,7 @@ def open_data(folder: Path, *, classes: Path | None = None, group: Grouping = "n
     or a folder. Raises `ValueError` where nothing is found. No photograph is opened: `check` does.
     """
     if folder.suffix == ".json" or (folder / "polygons.json").is_file():
-        polygons: Any = importlib.import_module("backstride.roads.data.polygons")
-        return cast("Dataset", polygons.open_polygons(folder))
+        return open_polygons(folder)
     require_there(folder)
     if not folder.is_dir():
         message = f"`data` (={str(folder)!r}) is a file; name the folder of the pictures, or a .json file of polygons"

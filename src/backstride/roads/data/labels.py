@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import tomllib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +73,15 @@ def decode_kitti(path: Path) -> Labels:
     return np.where(values[..., 0] > 0, np.where(values[..., 2] > 0, ROAD, BACKGROUND), IGNORE).astype(np.uint8)
 
 
-def read_values(path: Path, *, colours: bool) -> NDArray[np.integer[Any]]:
+def read_values(path: Path, *, colours: bool) -> NDArray[np.integer]:
     """The values of a PNG as they stand: (rows, columns) of ids or of places in its palette, or (..., 3) of colours."""
-    image: Any = importlib.import_module("PIL.Image")
+    from PIL import Image  # noqa: PLC0415  polygons are read without it
+
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the size is checked here, before anything is decoded
         try:
-            opened = image.open(file, formats=("PNG",))
-            size: tuple[int, int] = opened.size
+            opened = Image.open(file, formats=("PNG",))
+            size = opened.size
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
             message = f"`mask` (={str(path)!r}) is no PNG that can be read; masks are PNG files"
             raise ValueError(message) from None
@@ -91,10 +91,9 @@ def read_values(path: Path, *, colours: bool) -> NDArray[np.integer[Any]]:
         try:
             if colours:
                 return np.asarray(opened.convert("RGB"))
-            mode = str(opened.mode)
-            if mode == "LA":  # grey with transparency: the grey says the class
-                opened, mode = opened.getchannel(0), "L"
-            values = np.asarray(opened)
+            mode = opened.mode
+            # of grey with transparency, the grey says the class
+            values = np.asarray(opened.getchannel(0) if mode == "LA" else opened)
         except Exception:  # noqa: BLE001  the same
             message = f"`mask` (={str(path)!r}) is a damaged or truncated PNG"
             raise ValueError(message) from None
@@ -174,7 +173,7 @@ def _table(content: bytes) -> Table:
     )
 
 
-def _add(entry: dict[str, Any], label: int, ids: dict[int, int], colours: dict[tuple[int, int, int], int]) -> None:
+def _add(entry: dict[str, object], label: int, ids: dict[int, int], colours: dict[tuple[int, int, int], int]) -> None:
     """Add the values of one class; no value may belong to two."""
     for value in _list(entry.get("ids", []), "ids"):
         if type(value) is not int or not 0 <= value < 2**16 or value in ids:
@@ -189,18 +188,18 @@ def _add(entry: dict[str, Any], label: int, ids: dict[int, int], colours: dict[t
         colours[cast("tuple[int, int, int]", parts)] = label
 
 
-def _tables(value: object) -> list[dict[str, Any]]:
+def _tables(value: object) -> list[dict[str, object]]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in cast("list[object]", value)):
         message = "`class` must be written [[class]], `ignore` and `layout` as tables"
         raise TypeError(message)
-    return cast("list[dict[str, Any]]", value)
+    return cast("list[dict[str, object]]", value)
 
 
-def _list(value: object, name: str) -> list[Any]:
+def _list(value: object, name: str) -> list[object]:
     if not isinstance(value, list):
         message = f"`{name}` (={value!r}) must be a list"
         raise TypeError(message)
-    return cast("list[Any]", value)
+    return cast("list[object]", value)
 
 
 def _text(value: object, name: str) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def read_polygons(path: Path) -> tuple[Frame, ...]:
         raise ValueError(message) from None
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     """What a JSON file holds."""
     try:
         large = path.stat().st_size > LARGEST_FILE
@@ -214,7 +214,7 @@ def _refuse(word: str) -> NoReturn:
     raise ValueError(message)
 
 
-def _frames(read: Any, folder: Path | None) -> tuple[Frame, ...]:
+def _frames(read: object, folder: Path | None) -> tuple[Frame, ...]:
     """The frames of a file in `folder`; None: of an included one, which includes no further ones."""
     top = _mapping(read, "the file")
     if top.get("format") != FORMAT:
@@ -232,7 +232,7 @@ def _frames(read: Any, folder: Path | None) -> tuple[Frame, ...]:
     return frames
 
 
-def _included(names: list[Any], folder: Path | None) -> list[Frame]:
+def _included(names: list[object], folder: Path | None) -> list[Frame]:
     """The frames of files of these names in `folder`."""
     found: list[Frame] = []
     for name in names:
@@ -244,7 +244,7 @@ def _included(names: list[Any], folder: Path | None) -> list[Frame]:
     return found
 
 
-def _frame(read: Any, number: int) -> Frame:
+def _frame(read: object, number: int) -> Frame:
     entry = _mapping(read, f"frame number {number}")
     name = entry.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -269,14 +269,14 @@ def _frame(read: Any, number: int) -> Frame:
     return Frame(name, (columns, rows), group, digest, road, holes, ignore)
 
 
-def _polygon(read: Any, where: str, columns: int, rows: int) -> Polygon:
+def _polygon(read: object, where: str, columns: int, rows: int) -> Polygon:
     points = _list(read, where, MOST_POINTS)
     if len(points) < 3:
         _wrong(f"{where} has a polygon of {len(points)} points; it must have at least 3")
     return tuple(_point(point, where, columns, rows) for point in points)
 
 
-def _point(read: Any, where: str, columns: int, rows: int) -> tuple[float, float]:
+def _point(read: object, where: str, columns: int, rows: int) -> tuple[float, float]:
     point = _list(read, where, 2)
     if len(point) != 2 or not all(type(value) in (int, float) for value in point):
         _wrong(f"{where} has a point that is not [x, y]")
@@ -286,16 +286,16 @@ def _point(read: Any, where: str, columns: int, rows: int) -> tuple[float, float
     return float(x), float(y)
 
 
-def _mapping(read: Any, where: str) -> dict[str, Any]:
+def _mapping(read: object, where: str) -> dict[str, object]:
     if not isinstance(read, dict):
         _wrong(f"{where} must be an object")
-    return cast("dict[str, Any]", read)
+    return cast("dict[str, object]", read)
 
 
-def _list(read: Any, where: str, most: int) -> list[Any]:
+def _list(read: object, where: str, most: int) -> list[object]:
     if not isinstance(read, list):
         _wrong(f"{where} must be a list")
-    values = cast("list[Any]", read)
+    values = cast("list[object]", read)
     if len(values) > most:
         _wrong(f"{where} has {len(values)} entries; at most {most} are read")
     return values

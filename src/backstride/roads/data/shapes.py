@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import glob
-import importlib
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +110,7 @@ def read_labelme(source: Path) -> Iterator[Labelled]:
         yield _labelled(source, beside.relative_to(source).as_posix(), shapes)
 
 
-def _labelme(entry: dict[str, Any]) -> Paint | None:
+def _labelme(entry: dict[str, object]) -> Paint | None:
     """What paints a shape of labelme; None for points and lines, which have no area."""
     kind, points = entry.get("shape_type", "polygon"), points_of(entry.get("points"))
     if kind in ("point", "points", "line", "linestrip"):
@@ -130,18 +129,22 @@ def _labelme(entry: dict[str, Any]) -> Paint | None:
     return _stencil(entry.get("mask"), math.floor(min(x0, x1)), math.floor(min(y0, y1)))
 
 
-def _stencil(text: Any, left: int, top: int) -> Paint:
+def _stencil(text: object, left: int, top: int) -> Paint:
     """A mask of labelme: a PNG in base64, whose pixels that are not 0 are the shape's, at a place in the photograph."""
+    unreadable = "the `mask` of a shape is no PNG in base64"
+    if not isinstance(text, str):
+        wrong(unreadable)
     try:
         content = base64.b64decode(text, validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        wrong("the `mask` of a shape is no PNG in base64")
-    image: Any = importlib.import_module("PIL.Image")
+    except (binascii.Error, ValueError):
+        wrong(unreadable)
+    from PIL import Image  # noqa: PLC0415  polygons are read without it
+
     rows, columns = _size(io.BytesIO(content), "the `mask` of a shape", ("PNG",))
 
     def paint(mask: NDArray[np.uint8], label: int) -> None:
         try:
-            with image.open(io.BytesIO(content), formats=("PNG",)) as opened:
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
                 on = np.asarray(opened.convert("L")) > 0
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
             wrong("the `mask` of a shape is a damaged PNG")
@@ -211,9 +214,9 @@ READERS: dict[str, Callable[[Path], Iterator[Labelled]]] = {
 }
 
 
-def _coco(segmentation: Any) -> Iterator[Paint]:
+def _coco(segmentation: object) -> Iterator[Paint]:
     if isinstance(segmentation, dict):
-        read = cast("dict[str, Any]", segmentation)
+        read = cast("dict[str, object]", segmentation)
         yield _runs(read.get("counts"), read.get("size"))
         return
     if segmentation is None:
@@ -225,7 +228,7 @@ def _coco(segmentation: Any) -> Iterator[Paint]:
         yield _painter(list(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
-def _runs(counts: Any, size: Any) -> Paint:
+def _runs(counts: object, size: object) -> Paint:
     """COCO's runs, columns first: how many pixels are not, are, are not ... the shape; as a list, or as its text."""
     lengths = _unpacked(counts) if isinstance(counts, str) else [whole(count) for count in list_of(counts, "`counts`")]
 
@@ -297,15 +300,15 @@ def _yolo_names(source: Path) -> list[str]:
         return [line.strip() for line in content_of(text, LARGEST_TEXT).decode("utf-8", "replace").splitlines() if line]
     for file in sorted([*source.glob("*.yaml"), *source.glob("*.yml")]):
         read = read_yaml(content_of(file, 2**20))
-        names: Any = cast("dict[str, Any]", read).get("names") if isinstance(read, dict) else None
+        names = cast("dict[str, object]", read).get("names") if isinstance(read, dict) else None
         if isinstance(names, dict):
-            numbered = {str(key): name for key, name in cast("dict[Any, Any]", names).items()}
+            numbered = {str(key): name for key, name in cast("dict[object, object]", names).items()}
             missing = [at for at in range(len(numbered)) if str(at) not in numbered]
             if missing:
                 wrong(f"the `names` in {file.name} lack the number {missing[0]}; they go from 0 to {len(numbered) - 1}")
             names = [numbered[str(at)] for at in range(len(numbered))]
         if isinstance(names, list):
-            return [text_of(name) for name in cast("list[Any]", names)]
+            return [text_of(name) for name in cast("list[object]", names)]
     return wrong("the names of the classes are missing: classes.txt, or `names` in data.yaml")
 
 
@@ -327,9 +330,10 @@ def _only(folder: Path) -> Path:
 
 def _size(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None = None) -> tuple[int, int]:
     """Rows and columns, from the header; those of a photograph that its camera turned, too."""
-    image: Any = importlib.import_module("PIL.Image")
+    from PIL import Image  # noqa: PLC0415  the same
+
     try:
-        with image.open(file, formats=formats) as opened:
+        with Image.open(file, formats=formats) as opened:
             columns, rows = opened.size
             turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Chosen:
     def ground(self, index: int) -> Ground | None:
         """The plane of the road, where it is known."""
         source, place = self.places[index]
-        found: Any = getattr(self.sources[source], "ground", None)
+        found: Callable[[int], Ground | None] | None = getattr(self.sources[source], "ground", None)
         return None if found is None else found(place)
 
 
@@ -177,6 +177,4 @@ def _rule(data: DataConfig, samples: Sequence[Sample]) -> splits.Split:
 
 
 def _scenes(data: DataConfig, count: int, seed: int) -> Dataset:
-    # its cached `samples` is what the protocol's property gives
-    made: Any = SyntheticDataset(count, scene_size(data), seed, data.clear)
-    return made
+    return SyntheticDataset(count, scene_size(data), seed, data.clear)

@@ -64,9 +64,9 @@ def of_precision(counts: Mapping[str, Counts]) -> bytes:
     return _png(figure)
 
 
-def _figure(count: int) -> tuple[Any, Any]:
-    """A figure of its own, which no global state of matplotlib holds."""
-    made: Any = importlib.import_module("matplotlib.figure").Figure(figsize=(5 * count, 3.6), dpi=110)
+def _figure(count: int) -> tuple[Any, Any]:  # matplotlib leaves keywords untyped
+    """A figure of its own, which no global state of matplotlib holds, and its axes."""
+    made = importlib.import_module("matplotlib.figure").Figure(figsize=(5 * count, 3.6), dpi=110)
     axes = made.subplots(1, count, squeeze=False)[0]
     for one in axes:
         one.grid(visible=True, color="#e3e5e8", linewidth=0.8)

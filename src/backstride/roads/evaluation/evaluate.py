@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class Evaluation:
     threshold: float
     best_threshold: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain data."""
         return dataclasses.asdict(self)
 
@@ -186,7 +186,7 @@ def _ground(pictures: Dataset, index: int) -> Ground | None:
     calibration = pictures.samples[index].calibration
     if calibration is not None:
         return read_calibration(calibration)
-    drawn: Any = getattr(pictures, "ground", None)
+    drawn: Callable[[int], Ground] | None = getattr(pictures, "ground", None)
     return None if drawn is None else drawn(index)
 
 
@@ -216,8 +216,8 @@ def _curves(pooled: dict[str, dict[str, Counts]]) -> dict[str, Counts]:
     }
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """NaN, which JSON has no word for, as null."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _finite(entry) for key, entry in cast("dict[str, object]", value).items()}
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  NaN alone differs from itself

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from backstride.files import write_beside
@@ -19,6 +16,7 @@ from backstride.roads.meaning import KEY as MEANING
 from backstride.roads.meaning import Meaning, from_json, share, unsaid
 from backstride.roads.network.model import build
 from backstride.roads.network.weights import read_metadata, read_tensors
+from backstride.roads.seeding import kept_stream
 from backstride.roads.toml import from_toml, to_toml
 
 KEY = "backstride.roads"
@@ -48,7 +46,8 @@ def save(
 
 def packed(state: dict[str, Tensor], text: str, meaning: Meaning) -> bytes:
     """A state dict, the text of its config and what its scores mean as the bytes of a safetensors file."""
-    write: Any = importlib.import_module("safetensors.torch").save
+    from safetensors.torch import save as write  # noqa: PLC0415  for those who only read
+
     metadata = {KEY: text, MEANING: meaning.to_json()}
     return _ordered(write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata))
 
@@ -76,8 +75,7 @@ def load(path: Path, encoder: str | None = None) -> tuple[nn.Module, RunConfig]:
     config = _config(metadata, file)
     require_named(config.model.encoder, encoder, f"`checkpoint` (={str(file)!r})")
     _check_claims(config, tensors, file)
-    stream: Any = torch.random  # partly untyped
-    with stream.fork_rng(devices=[]):
+    with kept_stream():
         module = build(changed(config, model__weights="").model)
     fill(module, tensors, file)
     return module.eval(), config

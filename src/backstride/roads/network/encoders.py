@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ def encoder(config: ModelConfig) -> Encoder:
 
 
 def _pytorchcv(name: str, model: str) -> nn.Module:
-    package = Path(_required(name, "pytorchcv").__file__).parent
+    package = Path(str(_required(name, "pytorchcv").__file__)).parent
     # its own table of models imports all of them, also those that need torchvision
     lines = ast.parse((package / "model_provider.py").read_text(encoding="utf-8")).body
     imports = [line for line in lines if isinstance(line, ast.ImportFrom)]
@@ -130,7 +130,7 @@ def _factory(name: str, source: str, function: str) -> nn.Module:
     return made
 
 
-def _required(name: str, module: str) -> Any:
+def _required(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:

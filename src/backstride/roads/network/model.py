@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,27 +57,40 @@ def build(config: ModelConfig) -> nn.Module:
     if config.weights:
         load_encoder(made.classifier, Path(config.weights))
     network, report = _transposed(made, config)
-    road: Any = Network(network, report, made)
-    _ = road.to(memory_format=torch.channels_last)
+    road = Network(network, report, made)
+    to: Callable[..., nn.Module] = road.to  # whose types know no formats
+    _ = to(memory_format=torch.channels_last)
     # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the steps before.
     return accelerate(road, convolutions="training", measure=False).model if config.engine else road
 
 
-def _transposed(made: Encoder, config: ModelConfig) -> tuple[Any, Report]:
+def _transposed(made: Encoder, config: ModelConfig) -> tuple[nn.Module, Report]:
     """By the first native size that has the taps."""
-    options: Any = {name: getattr(config, name) for name in ("classes", "skips", "decoder", "init", "se")}
+
+    def at(native: tuple[int, int, int]) -> tuple[nn.Module, Report]:
+        return transpose(
+            made.classifier.train(),
+            native,
+            classes=config.classes,
+            skips=config.skips,
+            decoder=config.decoder,
+            init=config.init,
+            se=config.se,
+        )
+
     for native in made.natives[:-1]:
         try:
-            return transpose(made.classifier.train(), native, **options)
+            return at(native)
         except ValueError:
             continue
-    return transpose(made.classifier.train(), made.natives[-1], **options)
+    return at(made.natives[-1])
 
 
 def encoder_parameters(network: nn.Module) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
     """The named parameters of the encoder, and those of the score layer and the decoder."""
-    loose: Any = network
-    score = loose.report.decoder.score.replace("_", ".")
+    report: Report = vars(network)["report"]
+    assert report.decoder is not None
+    score = report.decoder.score.replace("_", ".")
     encoder_part: list[tuple[str, nn.Parameter]] = []
     decoder_part: list[tuple[str, nn.Parameter]] = []
     for name, parameter in network.named_parameters():

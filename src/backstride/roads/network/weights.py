@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from backstride.roads.network.vgg import torchvision_names
+
+
+class TensorFile(Protocol):
+    """A safetensors file that is open."""
+
+    keys: Callable[[], list[str]]
+    get_tensor: Callable[[str], Tensor]
+    metadata: Callable[[], Mapping[str, str] | None]
 
 
 def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -27,11 +35,11 @@ def read_metadata(path: Path, name: str = "weights") -> dict[str, str]:
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Generator[Any]:
+def _opened(path: Path, name: str) -> Generator[TensorFile]:
     if not path.is_file():
         message = f"`{name}` (={str(path)!r}) does not exist"
         raise ValueError(message)
-    safetensors: Any = importlib.import_module("safetensors")
+    safetensors = importlib.import_module("safetensors")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             yield file

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +126,8 @@ def write(
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """A PNG file."""
-    image: Any = importlib.import_module("PIL.Image")
+    from PIL import Image  # noqa: PLC0415  scenes are rendered without it
+
     file = io.BytesIO()
-    image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

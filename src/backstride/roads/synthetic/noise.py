@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from backstride.layout import AnyArray
 
 SIDE = 256
 AHEAD = 1 << 15  # added before truncation, so that it rounds the same way on both sides of 0
 EIGHT, LOW = np.uint16(8), np.uint16(SIDE - 1)
 KINDS = {"smooth": (3.2, 1 / 16), "cloud": (2.0, 1.0), "rough": (1.1, 1.0), "grain": (0.0, 1.0)}
 
-Floats = NDArray[Any]  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
+Floats = AnyArray  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
 
 
 @lru_cache(maxsize=len(KINDS))

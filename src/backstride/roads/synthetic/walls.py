@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backstride.roads.synthetic.canvas import Canvas, rgb
 from backstride.roads.synthetic.noise import Floats, line, sample
@@ -90,7 +88,7 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
         canvas.put(above, strip.left, share if holes is None else share * holes, seen)
 
 
-Painted = tuple[NDArray[Any], NDArray[Any] | None]
+Painted = tuple[Floats, Floats | None]
 
 
 def _speckle(strip: Strip, high: Floats, kind: str, cells: float, amplitude: float) -> Floats:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TypedDict
 
 from rich.console import Console
 
@@ -44,6 +44,14 @@ class Fold:
     best_threshold: float
 
 
+class PlainFolds(TypedDict):
+    """All drives as JSON has them: their measures, and the mean and the worst of each."""
+
+    folds: list[dict[str, object]]
+    mean: dict[str, float]
+    worst: dict[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class CrossValidation:
     """All drives, each once held out."""
@@ -58,13 +66,14 @@ class CrossValidation:
         """Of one measure, over the drives."""
         return min(getattr(fold, name) for fold in self.folds)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PlainFolds:
         """Plain data."""
-        summary = {
-            what: {name: one(name) for name in ("maxf", "f", "iou", "ap")}
-            for what, one in (("mean", self.mean), ("worst", self.worst))
+        names = ("maxf", "f", "iou", "ap")
+        return {
+            "folds": [dataclasses.asdict(fold) for fold in self.folds],
+            "mean": {name: self.mean(name) for name in names},
+            "worst": {name: self.worst(name) for name in names},
         }
-        return {"folds": [dataclasses.asdict(fold) for fold in self.folds], **summary}
 
 
 def crossvalidate(

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import subprocess
-from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from backstride.roads.stopping import Stop
 
-callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
 
-
-class Halt(callbacks.Callback):
+class Halt(Callback):
     """Keeps the signals from Lightning, which only notes them, and ends the other processes of this machine."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning has just taken the signals."""
         _ = trainer, pl_module
         self.stop.listen()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
+    ) -> None:
         """Nothing is lost for longer than a batch."""
         _ = trainer, pl_module, outputs, batch, batch_idx
         self.stop.check()
 
     def on_validation_batch_end(  # noqa: PLR0917  Lightning calls it so
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """The same."""
         _ = trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
         self.stop.check()
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """End the others, which may wait for this one for ever; one that was started by another one, itself."""
         _ = pl_module, exception
         if not self.stop.number:

@@ -9,7 +9,6 @@ follow from (seed, epoch, place), so it writes the same files again.
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import math
 import time
@@ -18,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch.serialization import MAP_LOCATION
 
 from backstride.files import write_beside
 from backstride.roads.config import TrainConfig
@@ -25,9 +29,7 @@ from backstride.roads.data.feed import Order
 from backstride.roads.evaluation.metrics import Scores, threshold_of
 from backstride.roads.meaning import Meaning
 from backstride.roads.network.checkpoint import BEST, LAST, packed
-
-callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
-plugins: Any = importlib.import_module("lightning.pytorch.plugins.io")
+from backstride.roads.training.lightning import Training
 
 STATE, TABLE, CURVES = "resume.ckpt", "epochs.csv", "curves.png"
 FILES = (BEST, LAST, TABLE, CURVES, STATE)
@@ -35,25 +37,28 @@ PAUSE = 20.0  # seconds between drawings of the curves, which take as long as a 
 COLUMNS = ("epoch", "loss", "val_loss", "val_maxf", "val_ap", "val_iou", "val_miou", "rate")
 CLASS = "iou of "  # begins the columns of several classes
 Row = dict[str, float]
+State = dict[str, Any]  # what Lightning keeps, of all its parts
 
 
-class WholeFiles(plugins.TorchCheckpointIO):
+class WholeFiles(TorchCheckpointIO):
     """Lightning's states: written whole, read without unpickling code."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         """Write beside its place, then rename."""
         _ = storage_options
         data = io.BytesIO()
         torch.save(checkpoint, data)
         write_beside(Path(path), data.getvalue())
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
+    def load_checkpoint(
+        self, path: str | Path, map_location: MAP_LOCATION = "cpu", weights_only: bool | None = None
+    ) -> State:
         """Tensors, numbers and texts only."""
         _ = weights_only
         return read_state(Path(path), map_location)
 
 
-def read_state(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def read_state(path: Path, map_location: MAP_LOCATION = "cpu") -> State:
     """The state in a file; raises `ValueError` naming a file that holds anything but tensors, numbers and texts."""
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
@@ -64,7 +69,7 @@ def read_state(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise ValueError(message) from None
 
 
-class Keeper(callbacks.Checkpoint):
+class Keeper(Checkpoint):
     """Writes a run's files; Lightning calls it after all other callbacks.
 
     `text`: the config's TOML. `classes`: their names, kept with the networks, and with each its best held-out
@@ -93,29 +98,31 @@ class Keeper(callbacks.Checkpoint):
         self.drawn = -PAUSE
         self.saved = time.monotonic()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Kept in the state to resume from."""
         kept = ("rows", "best", "best_epoch", "taken", "stopped")
         return {name: getattr(self, name) for name in kept}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Go on from there."""
         self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
         self.best_epoch = state_dict["best_epoch"]
         self.stopped = state_dict.get("stopped", False)
         self.order.start_at(len(self.rows), state_dict.get("taken", 0))
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that stopped early has nothing left to do."""
         _ = pl_module
         trainer.should_stop = trainer.should_stop or self.stopped
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Time counts from here."""
         _ = trainer, pl_module
         self.saved = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
+    ) -> None:
         """Write the state where the last one is old and the weights have just changed; an epoch's end is its own."""
         _ = pl_module, outputs, batch
         done, minutes = batch_idx + 1, self.settings.save_minutes
@@ -126,13 +133,15 @@ class Keeper(callbacks.Checkpoint):
             self.taken = done * self.settings.batch
             self._save(trainer)
 
-    def _save(self, trainer: Any) -> None:
+    def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.out / STATE)
         self.saved = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the epoch gave."""
-        row = self._row(trainer, pl_module)
+        assert isinstance(pl_module, Training)
+        assert pl_module.scores is not None  # validation ends before the epoch does
+        row = self._row(trainer, pl_module, pl_module.scores)
         score = pl_module.scores.of(pl_module.measure)
         better = score > self.best or not self.rows  # the first even where nothing can be measured
         if better:
@@ -147,7 +156,7 @@ class Keeper(callbacks.Checkpoint):
                 write_beside(self.out / BEST, content)
             write_beside(self.out / LAST, content)
             write_beside(self.out / TABLE, table(self.rows))
-            last = trainer.should_stop or trainer.current_epoch + 1 >= trainer.max_epochs
+            last = trainer.should_stop or trainer.current_epoch + 1 >= self.settings.epochs
             if last or time.monotonic() - self.drawn > PAUSE:
                 write_beside(self.out / CURVES, self.draw(self.rows))
                 self.drawn = time.monotonic()
@@ -155,9 +164,8 @@ class Keeper(callbacks.Checkpoint):
         if trainer.is_global_zero:
             self.tell(row, better)
 
-    def _row(self, trainer: Any, module: Any) -> Row:
+    def _row(self, trainer: Trainer, module: Training, scores: Scores) -> Row:
         found = trainer.callback_metrics
-        scores: Scores = module.scores
         measures = scores.road
         several = scores.classes if len(scores.classes) > 2 else dict[str, float]()
         return {
@@ -168,7 +176,7 @@ class Keeper(callbacks.Checkpoint):
             "val_ap": measures.ap,
             "val_iou": measures.iou,
             "val_miou": scores.miou,
-            "rate": float(module.lr_schedulers().get_last_lr()[-1]),
+            "rate": module.rate,
             **{f"{CLASS}{name}": value for name, value in several.items()},
         }
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from backstride.demo.metrics import intersection_over_union
 from backstride.roads.config import TrainConfig
 from backstride.roads.data.feed import Batch
 from backstride.roads.evaluation.metrics import LEVELS, Counts, Scores, measure_named
 from backstride.roads.sample import IGNORE, ROAD
+from backstride.roads.seeding import seed_torch
 from backstride.roads.training.optimise import frozen, loss_of, optimiser_of, rate_at
 
-lightning: Any = importlib.import_module("lightning")
 
-
-class Training(lightning.LightningModule):
+class Training(LightningModule):
     """A road network with its loss, its optimiser and its measure.
 
     What is drawn at random in a step, dropout, follows from (seed, epoch, batch, process), so a step that is done
     again after an interruption is the same step.
+
+    `running`: the sum of the losses of this epoch's pictures, and their number; of this process. `table`: levels by
+    truth, added up over the validation; a tensor so that processes can add theirs. `matrix`: pixels by true class (row)
+    and found class.
     """
+
+    running: Tensor
+    weight: Tensor | None
+    table: Tensor
+    matrix: Tensor
 
     def __init__(
         self,
@@ -35,8 +44,7 @@ class Training(lightning.LightningModule):
         steps: int,
         classes: Sequence[str] = ("background", "road"),
     ) -> None:
-        parent: Any = super()
-        parent.__init__()
+        super().__init__()
         self.network = network
         self.config = config
         self.steps = steps
@@ -45,19 +53,15 @@ class Training(lightning.LightningModule):
         self.measure = measure_named(config.measure, classes)
         self.scores: Scores | None = None
         self.loss = 0.0  # the mean over the pictures of the last epoch
-        self.running: Any  # sum of the losses of this epoch's pictures, and their number; of this process
         self.register_buffer("running", torch.zeros(2, dtype=torch.float64), persistent=False)
         self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
-        # levels by truth, added up over the validation; a tensor so that processes can add theirs
-        self.table: Any
         self.register_buffer("table", torch.zeros(2, LEVELS, dtype=torch.int64), persistent=False)
-        self.matrix: Any  # pixels by true class (row) and found class
         self.register_buffer("matrix", torch.zeros(len(classes), len(classes), dtype=torch.int64), persistent=False)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """An optimiser with its rate changed after each step."""
         optimiser = optimiser_of(self.network, self.config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_at(self.config, self.steps))
+        schedule = LambdaLR(optimiser, rate_at(self.config, self.steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -74,8 +78,14 @@ class Training(lightning.LightningModule):
         """Seed what this step draws."""
         _ = batch
         entropy = [self.config.seed, 3, self.current_epoch, batch_idx, self.global_rank]
-        stream: Any = torch.random  # partly untyped
-        _ = stream.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        seed_torch(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the decoder, now."""
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LRScheduler)
+        return float(schedule.get_last_lr()[-1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -85,7 +95,7 @@ class Training(lightning.LightningModule):
         count = images.shape[0]
         self.running += torch.stack((loss.detach().double() * count, loss.new_tensor(count).double()))
         self.log("loss_step", loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
-        self.log("rate", self.lr_schedulers().get_last_lr()[-1], on_step=True, on_epoch=False)
+        self.log("rate", self.rate, on_step=True, on_epoch=False)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -96,14 +106,15 @@ class Training(lightning.LightningModule):
         self.loss = float(found[0] / found[1])
         self.log("loss_epoch", self.loss, rank_zero_only=True, sync_dist=False)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Keep the running sums, one row for each process."""
         checkpoint["running"] = self.trainer.strategy.all_gather(self.running).reshape(-1, 2).cpu()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Go on with this process's."""
-        if "running" in checkpoint:
-            _ = self.running.copy_(checkpoint["running"][self.global_rank])
+        running = checkpoint.get("running")
+        if isinstance(running, Tensor):
+            _ = self.running.copy_(running[self.global_rank])
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""
@@ -122,7 +133,7 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """The measures over all processes."""
-        counted: list[Any] = [self.table, self.matrix]
+        counted = [self.table, self.matrix]
         if self.trainer.world_size > 1:
             counted = [self.trainer.strategy.reduce(each.clone(), reduce_op="sum") for each in counted]
         table, matrix = (each.cpu().numpy() for each in counted)

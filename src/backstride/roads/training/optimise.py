@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from backstride.roads.network.model import encoder_parameters
 from backstride.roads.sample import IGNORE, Dataset
 
 POLY = 0.9  # the exponent of Chen et al., "DeepLab" (arXiv 1606.00915), section 4.1
+
+
+class Group(TypedDict):
+    """Parameters that an optimiser changes alike."""
+
+    name: str
+    params: list[nn.Parameter]
+    lr: float
+    weight_decay: float
 
 
 def loss_of(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
@@ -30,13 +39,13 @@ def loss_of(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
     return total / share.clamp_min(1e-6)
 
 
-def groups_of(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def groups_of(network: nn.Module, config: TrainConfig) -> list[Group]:
     """Parameters by learning rate and by decay: kernels shrink, biases and norms do not.
 
     A kernel is a parameter of two or more axes. The decay stands in the optimiser, so it acts on every kernel
     that it is given, whatever the loss is made of.
     """
-    groups: list[dict[str, Any]] = []
+    groups: list[Group] = []
     rates = (config.rate * config.encoder_rate, config.rate)
     for part, rate, named in zip(("encoder", "decoder"), rates, encoder_parameters(network), strict=True):
         trained = [parameter for _, parameter in named if parameter.requires_grad]
@@ -49,7 +58,7 @@ def groups_of(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
 
 def optimiser_of(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW (decoupled decay, arXiv 1711.05101) or SGD with momentum (decay added to the gradient: L2 as such)."""
-    groups = groups_of(network, config)
+    groups: list[dict[str, object]] = [dict(group) for group in groups_of(network, config)]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
     return torch.optim.AdamW(groups)
@@ -105,8 +114,7 @@ def frozen(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     A name holds all layers that it begins: `block1` those of VGG16's first block. Raises `ValueError` for one that
     begins none.
     """
-    loose: Any = network
-    layers: dict[str, nn.Module] = dict(loose.segmenter.backbone.named_modules())
+    layers: dict[str, nn.Module] = dict(network.get_submodule("segmenter.backbone").named_modules())
     held: list[nn.Module] = []
     for start in names:
         begun = (f"{start}.", f"{start}_")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import logging
 import os
 import sys
 import time
 import types
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias, cast
 
 import torch
+from lightning import Trainer
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -32,6 +35,7 @@ from backstride.roads.evaluation import curves
 from backstride.roads.evaluation.metrics import measure_named
 from backstride.roads.network import checkpoint
 from backstride.roads.network.model import build
+from backstride.roads.seeding import kept_stream
 from backstride.roads.stopping import Stop, stoppable
 from backstride.roads.synthetic import SyntheticDataset
 from backstride.roads.toml import read_config, to_toml
@@ -43,6 +47,7 @@ from backstride.roads.training.lightning import Training
 from backstride.roads.training.optimise import class_weights
 from backstride.roads.training.record import file_hash, hash_of, require_same, versions
 
+Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed"]
 RUN_FILES = (checkpoint.CONFIG, *FILES)
 
 
@@ -150,7 +155,7 @@ def _fit(
     config: RunConfig, split: Split, out: Path, text: str, stop: Stop, *, resume: bool, console: Console
 ) -> tuple[Keeper, int]:
     settings = config.train
-    with _quiet(), _seeded(settings.seed), _threads(settings.threads):
+    with _quiet(), kept_stream(settings.seed), _threads(settings.threads):
         network = build(config.model)
         state = out / STATE
         goes_on = resume and state.is_file()
@@ -199,24 +204,22 @@ def _feeds(config: RunConfig, split: Split) -> tuple[Feed, Feed]:
     )
 
 
-def _trainer(settings: TrainConfig, out: Path, callbacks: list[Any]) -> Any:
+def _trainer(settings: TrainConfig, out: Path, callbacks: list[Callback]) -> Trainer:
     # TensorBoard loads all of TensorFlow where that is installed, unless it finds a module of this name
     _ = sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
-    lightning: Any = importlib.import_module("lightning")
-    loggers: Any = importlib.import_module("lightning.pytorch.loggers")
     many = settings.devices * settings.nodes > 1
     cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
-    return lightning.Trainer(
+    return Trainer(
         accelerator=settings.accelerator if settings.accelerator != "auto" else "cuda" if cuda else "cpu",
         strategy="ddp" if many else "auto",
         devices=settings.devices,
         num_nodes=settings.nodes,
-        precision=settings.precision,
+        precision=cast("Precision", settings.precision),  # checked with all settings
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip or None,
         deterministic="warn" if cuda else True,
-        logger=loggers.TensorBoardLogger(out, name="logs", version=""),
+        logger=TensorBoardLogger(out, name="logs", version=""),
         callbacks=callbacks,
         plugins=[WholeFiles()],
         default_root_dir=out,
@@ -228,14 +231,13 @@ def _trainer(settings: TrainConfig, out: Path, callbacks: list[Any]) -> Any:
     )
 
 
-def _stopping(settings: TrainConfig) -> list[Any]:
+def _stopping(settings: TrainConfig) -> list[Callback]:
     if not settings.patience:
         return []
-    callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
-    return [callbacks.EarlyStopping("val_score", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
+    return [EarlyStopping("val_score", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
 
 
-def _teller(console: Console, epochs: int) -> Any:
+def _teller(console: Console, epochs: int) -> Callable[[Row, bool], None]:
     def tell(row: Row, better: bool) -> None:
         mark = "  [bold]best[/bold]" if better else ""
         console.print(
@@ -344,27 +346,17 @@ def _first_process() -> bool:
 
 
 @contextmanager
-def _seeded(seed: int) -> Generator[None]:
-    """Torch's global stream from a seed, afterwards as before."""
-    stream: Any = torch.random  # partly untyped
-    with stream.fork_rng(devices=[]):
-        _ = stream.manual_seed(seed)
-        yield
-
-
-@contextmanager
 def _threads(count: int) -> Generator[None]:
     """So many threads for PyTorch's layers and for the engine's; 0 leaves them as they are."""
-    loose: Any = torch  # partly untyped
-    were = loose.get_num_threads(), get_num_threads()
+    were = torch.get_num_threads(), get_num_threads()
     if count:
-        loose.set_num_threads(count)
+        torch.set_num_threads(count)
         set_num_threads(count)
     try:
         yield
     finally:
         if count:
-            loose.set_num_threads(were[0])
+            torch.set_num_threads(were[0])
             set_num_threads(were[1])
 
 
@@ -373,14 +365,13 @@ def _quiet() -> Generator[None]:
     """Without Lightning's hints, which are about other uses of it."""
     logger = logging.getLogger("lightning.pytorch")
     levels = [(one, one.level) for one in (logger, logging.getLogger("lightning.fabric"))]
-    hints: Any = importlib.import_module("lightning.fabric.utilities.warnings").PossibleUserWarning
     for one, _ in levels:
         one.setLevel(logging.ERROR)
     deterministic = torch.are_deterministic_algorithms_enabled()
     lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", hints)
+            warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")
             yield
     finally:
