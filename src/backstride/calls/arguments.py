@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeGuard
+from typing import NoReturn, TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Opaque:
 class Argument:
     """A value, its place in the text, and how it is written there."""
 
-    value: Any
+    value: object
     place: str
     text: str = ""
 
@@ -43,7 +43,7 @@ class Arguments:
         """Every argument as it is written."""
         return {name: argument.text for name, argument in self.values.items()}
 
-    def literal(self, name: str, default: Any = None) -> Any:
+    def literal(self, name: str, default: object = None) -> object:
         """A number, string, tuple, or None; a name in its place is refused."""
         argument = self.values.get(name)
         if argument is None:
@@ -54,14 +54,14 @@ class Arguments:
             self.refuse_name(name)
         return argument.value
 
-    def required(self, name: str, example: str) -> Any:
+    def required(self, name: str, example: str) -> object:
         """A literal that the framework has no default for."""
         if name not in self.values:
             message = f"`{name}` is missing from {self.function}; for example {name}={example}"
             raise ValueError(message)
         return self.literal(name)
 
-    def raw(self, name: str) -> Any:
+    def raw(self, name: str) -> object:
         """A value that may be a name."""
         argument = self.values.get(name)
         return None if argument is None else argument.value
@@ -149,7 +149,7 @@ class Written:
         return Arguments(function, values)
 
 
-def is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+def is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
     """Whether a value is a tuple, lists of the text having become tuples."""
     return isinstance(value, tuple)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
-from backstride.calls.jax_calls import EQUINOX, HAIKU
+from backstride.calls.jax_calls import EQUINOX, HAIKU, spatial_dims
 from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.calls.tensorflow_calls import FORMATS, KERAS, LAYERS, nearest_format, pads, per_axis
@@ -53,7 +51,7 @@ def mlx(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
 
 def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`equinox.nn.Conv` and its 1d, 2d and 3d."""
-    rank = rank or _rank(arguments)
+    rank = rank or spatial_dims(arguments)
     return _layer(
         arguments, hints, rank, "equinox", ("kernel_size", "stride", "dilation", "use_bias"), "channels_first"
     )
@@ -82,7 +80,7 @@ def linen(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
 
 def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`haiku.ConvND` and its 1D, 2D and 3D."""
-    rank = rank or _rank(arguments)
+    rank = rank or spatial_dims(arguments)
     layout = str(arguments.literal("data_format") or "channels_last")
     words = ("kernel_shape", "stride", "rate", "with_bias")
     channels = ("", "output_channels")
@@ -117,7 +115,7 @@ def nn(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     layout = arguments.literal("data_format") or list(FORMATS)[rank - 1]
     if layout not in FORMATS:
         nearest_format(arguments, rank)
-    data_format = FORMATS[layout]
+    data_format = FORMATS[str(layout)]
     channel = 1 if data_format == "channels_first" else rank + 1
     strides = "stride" if rank == 1 else "strides"
     steps, dilation = (
@@ -195,7 +193,7 @@ def _layer(  # noqa: PLR0917  what frameworks differ in, by position
     rank: int,
     framework: str,
     words: tuple[str, str, str, str],
-    data_format: str,
+    data_format: object,
     channels: tuple[str, str] = ("in_channels", "out_channels"),
     groups: str = "groups",
     default: str | int | None = None,
@@ -231,14 +229,14 @@ def _layer(  # noqa: PLR0917  what frameworks differ in, by position
 
 def _options(
     arguments: Arguments, rank: int, words: tuple[str, str], default: str | int, size: tuple[int, ...] = ()
-) -> dict[str, Any]:
+) -> dict[str, object]:
     stride, dilation = words
     steps = as_sizes(stride, arguments.literal(stride) or 1, rank)
     spread_by = as_sizes(dilation, arguments.literal(dilation) or 1, rank)
     value = arguments.literal("padding")
     value = default if value is None else value
     if isinstance(value, str) and value.lower() == "causal" and size:
-        padding: Any = [(span(k, d) - 1, 0) for d, k in zip(spread_by, size, strict=True)]
+        padding: object = [(span(k, d) - 1, 0) for d, k in zip(spread_by, size, strict=True)]
     elif isinstance(value, str) and value == "same" and stride == "stride" and max(steps) > 1:
         arguments.refuse("padding", "numbers where the stride is above 1", "1")
     else:
@@ -246,7 +244,7 @@ def _options(
     return {"strides": steps, "dilation": spread_by, "padding": padding}
 
 
-def _padding(arguments: Arguments, value: Any, rank: int) -> Any:
+def _padding(arguments: Arguments, value: object, rank: int) -> object:
     """A framework's padding in our words."""
     if isinstance(value, str):
         name = value.lower().removesuffix("_upper")
@@ -254,10 +252,3 @@ def _padding(arguments: Arguments, value: Any, rank: int) -> Any:
             arguments.refuse("padding", '"same" or "valid", an integer or pairs', '"same"')
         return name
     return list(spread("padding", value, rank))
-
-
-def _rank(arguments: Arguments) -> int:
-    rank = arguments.required("num_spatial_dims", "2")
-    if rank not in {1, 2, 3}:
-        arguments.refuse("num_spatial_dims", "1, 2 or 3", "2")
-    return rank

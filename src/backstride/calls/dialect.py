@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
 from backstride.conventions import Convention
 from backstride.layout import DataFormat
@@ -43,7 +43,7 @@ def own_name(function: str, name: str) -> str:
     return next((words.get(name, name) for start, words in NAMES.items() if function.startswith(start)), name)
 
 
-def written(call: Written, function: str, name: str, value: Any) -> str:
+def written(call: Written, function: str, name: str, value: object) -> str:
     """The value of an argument of the rule, as the function takes it.
 
     >>> from backstride.calls import parse
@@ -53,34 +53,40 @@ def written(call: Written, function: str, name: str, value: Any) -> str:
     """
     if value is None or isinstance(value, str):
         return "None" if value is None else f'"{value}"'
+    one = isinstance(value, int)
+    # What a rule takes is an integer, or integers or pairs.
+    sizes = [value] * (call.rank or 1) if one else list(cast("Sequence[object]", value))
     if function.startswith(LISTS):
-        sizes = [value] * (call.rank or 1) if isinstance(value, int) else list(value)
         half = len(sizes) // 2
         paired = name == "pads" and function.startswith("coremltools.")
         return str([sizes[axis + end] for axis in range(half) for end in (0, half)] if paired else sizes)
-    if call.convention.name == "tensorflow" and not isinstance(value, int):
-        return _tensorflow(call, name, value)
-    if name == "padding" and not isinstance(value, int) and not isinstance(value[0], int):
-        return str([tuple(pair) for pair in value])
+    if call.convention.name == "tensorflow" and not one:
+        return _tensorflow(call, name, sizes)
+    if name == "padding" and not isinstance(sizes[0], int):
+        return str([tuple(pair) for pair in _pairs(sizes)])
     # JAX and Flax take one entry for each axis.
     every = call.convention.name.startswith(("jax", "flax")) and not function.startswith("haiku.")
-    if isinstance(value, int):
-        return str((value,) * (call.rank or 1)) if every and name != "padding" else str(value)
-    return str(tuple(value)) if every or len(set(value)) > 1 else str(value[0])
+    if one:
+        return str(tuple(sizes)) if every and name != "padding" else str(value)
+    return str(tuple(sizes)) if every or len(set(sizes)) > 1 else str(sizes[0])
 
 
-def _tensorflow(call: Written, name: str, value: Any) -> str:
+def _pairs(values: Sequence[object]) -> list[list[int]]:
+    return [list(pair) for pair in cast("Sequence[Sequence[int]]", values)]
+
+
+def _tensorflow(call: Written, name: str, values: list[object]) -> str:
     """With the entries of batch and channels, where the call has them."""
-    channels = 0 if call.data_format == "channels_first" else len(value)
+    channels = 0 if call.data_format == "channels_first" else len(values)
     if name == "padding":
-        pairs = [list(pair) for pair in value]
+        pairs = _pairs(values)
         return str([[0, 0], *pairs[:channels], [0, 0], *pairs[channels:]])
     if name != "output_shape":
-        return str(value[0]) if len(set(value)) == 1 else str(list(value))
+        return str(values[0]) if len(set(values)) == 1 else str(values)
     text = call.arguments.get("output_shape", "")
     entries = [part.strip() for part in text.strip("[]()").split(",")]
-    if len(entries) == len(value):
-        return str(list(value))
+    if len(entries) == len(values):
+        return str(values)
     at = 1 if call.data_format == "channels_first" else len(entries) - 1
-    sizes = iter(value)
+    sizes = iter(values)
     return "[" + ", ".join(entry if axis in {0, at} else str(next(sizes)) for axis, entry in enumerate(entries)) + "]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from backstride.calls.arguments import Arguments
 from backstride.calls.kernels import Hints, Kernel
@@ -16,7 +15,7 @@ def function_call(
     arguments: Arguments,
     hints: Hints,
     convention: Convention,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     kernel: Kernel,
     *,
     source: str,

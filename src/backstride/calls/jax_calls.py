@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, open_rank, same_kernel
@@ -55,8 +52,7 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     data_format: DataFormat = "channels_last"
     convention = convention_of(name)
     if numbers is not None:
-        data_format, convention = _dimensions(arguments, numbers, convention, transposed=transposed)
-        rank = len(numbers[0]) - 2
+        rank, data_format, convention = _dimensions(arguments, numbers, convention, transposed=transposed)
     kernel = from_array(arguments, "rhs", hints, convention, rank=rank)
     rank = rank or kernel.rank
     padding = arguments.required("padding", '"SAME"')
@@ -72,12 +68,13 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
 
 
 def _dimensions(
-    arguments: Arguments, numbers: Any, convention: Convention, *, transposed: bool
-) -> tuple[DataFormat, Convention]:
-    """Data format and kernel layout of `dimension_numbers` in words: ("NHWC", "HWIO", "NHWC")."""
+    arguments: Arguments, numbers: object, convention: Convention, *, transposed: bool
+) -> tuple[int, DataFormat, Convention]:
+    """Rank, data format and kernel layout of `dimension_numbers` in words: ("NHWC", "HWIO", "NHWC")."""
     nearest = '("NHWC", "HWIO", "NHWC")'
-    words: Sequence[str] = numbers if is_tuple(numbers) else ()
-    if len(words) != 3 or not all(isinstance(word, str) and 3 <= len(word) <= 5 for word in words):
+    entries = numbers if is_tuple(numbers) else ()
+    words = [word for word in entries if isinstance(word, str) and 3 <= len(word) <= 5]
+    if not len(words) == len(entries) == 3:
         arguments.refuse("dimension_numbers", "three words of 3 to 5 letters", nearest)
     lhs, rhs, out = words
     axes = lhs[2:] if lhs.startswith("NC") else lhs[1:-1]
@@ -91,7 +88,7 @@ def _dimensions(
     names = {axes: "*k", small: "C_small", big: "C_big"}
     order = sorted(names, key=rhs.index)
     changed = convention_of(convention.name, weight_layout=tuple(names[word] for word in order))
-    return data_format, changed
+    return len(axes), data_format, changed
 
 
 def linen(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
@@ -132,7 +129,7 @@ def _flax(arguments: Arguments, hints: Hints, small: int | None, big: int | None
     )
 
 
-def _kernel_size(value: Any) -> tuple[int, ...]:
+def _kernel_size(value: object) -> tuple[int, ...]:
     """Flax takes an integer for one axis only."""
     sizes = value if is_tuple(value) else (value,)
     return as_sizes("kernel_size", sizes, len(sizes))
@@ -140,7 +137,7 @@ def _kernel_size(value: Any) -> tuple[int, ...]:
 
 def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`haiku.ConvNDTranspose` and its 1D, 2D and 3D: `jax.lax.conv_transpose` on a kernel (*k, C_big, C_small)."""
-    rank = rank or _rank(arguments)
+    rank = rank or spatial_dims(arguments)
     size = as_sizes("kernel_shape", arguments.required("kernel_shape", "3"), rank)
     if "mask" in arguments:
         arguments.refuse("mask", "None: multiply the kernel by it instead", "None")
@@ -163,24 +160,24 @@ def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         None,
         arguments.count("output_channels"),
         1,
-        check_data_format(FORMATS.get(layout, layout)),
+        check_data_format(FORMATS.get(str(layout), layout)),
         arguments.flag("with_bias", default=True),
         words=("the input's channels", "output_channels"),
         arguments=arguments.texts,
     )
 
 
-def _rank(arguments: Arguments) -> int:
+def spatial_dims(arguments: Arguments) -> int:
     """Equinox's and Haiku's number of axes, as both name it."""
     rank = arguments.required("num_spatial_dims", "2")
-    if rank not in {1, 2, 3}:
+    if not isinstance(rank, int) or rank not in {1, 2, 3}:
         arguments.refuse("num_spatial_dims", "1, 2 or 3", "2")
     return rank
 
 
 def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`equinox.nn.ConvTranspose` and its 1d, 2d and 3d."""
-    rank = rank or _rank(arguments)
+    rank = rank or spatial_dims(arguments)
     size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
     names = ("stride", "padding", "output_padding", "dilation", "padding_mode")
     return SourceCall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backstride.calls.arguments import Arguments, Written, is_tuple
@@ -14,7 +15,7 @@ class Hints:
     """What comes with the call's arguments: the whole text, the kernel's size or shape, and `Layer(...)(these)`."""
 
     text: str
-    kernel: Size | None = None
+    kernel: int | Sequence[object] | None = None
     applied: Written | None = None
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from backstride.calls.kernels import Kernel, from_shape
 from backstride.calls.record import SourceCall, convention_of
 from backstride.integers import Size, as_sizes
 
 if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
     from backstride.layout import AnyArray
 
 LARGEST_FILE = 512 * 2**20
@@ -28,6 +29,7 @@ CARRIERS = ("Identity", "DequantizeLinear")
 FIRST_OPSET = 11
 SIZES = ("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides")
 _TEXT = re.compile(r"(?P<path>[^\n(]*\.onnx)(?::(?P<node>[^\n]*))?")
+Attributes: TypeAlias = dict[str, Any]  # by name, as `onnx.helper` reads them
 ATTRIBUTES = ("auto_pad", "dilations", "output_padding", "output_shape", "pads", "strides")
 
 
@@ -50,7 +52,7 @@ def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
     graph = _load(path).graph
     node = _find(graph, name, str(path))
     names = zip(("kernel", "bias"), node.input[1:], strict=False)
-    return {role: _array(graph, tensor) for role, tensor in names if tensor}
+    return {role: _array(graph.initializer, graph.node, tensor) for role, tensor in names if tensor}
 
 
 def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> SourceCall:
@@ -100,7 +102,7 @@ def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> Sou
     )
 
 
-def _kernel(node: Any, values: dict[str, Any], shapes: Shapes, groups: int, given: Size | None) -> Kernel:
+def _kernel(node: NodeProto, values: Attributes, shapes: Shapes, groups: int, given: Size | None) -> Kernel:
     """The kernel by the graph's tensor, its attribute, or what is said beside the call, which must agree."""
     size, shape = values.get("kernel_shape"), shapes.of(node, 1)
     kernel = Kernel(size)
@@ -137,16 +139,17 @@ def _refuse(words: str) -> NoReturn:
     raise ValueError(message)
 
 
-def _attributes(node: Any) -> dict[str, Any]:
+def _attributes(node: NodeProto) -> Attributes:
     """Attributes by name, lists as tuples and bytes as text."""
-    helper: Any = importlib.import_module("onnx.helper")
+    from onnx import helper  # noqa: PLC0415  calls are read without it
+
     values = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     texts = {name: value.decode(errors="replace") for name, value in values.items() if isinstance(value, bytes)}
     sizes = {name: tuple(values[name]) for name in SIZES if name in values}
     return {**values, **texts, **sizes}
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> ModelProto:
     if not path.is_file():
         message = f"`call` names the file {str(path)!r}, which is not there; expected model.onnx:node"
         raise ValueError(message)
@@ -156,9 +159,10 @@ def _load(path: Path) -> Any:
             f"`call` names a file of {size} bytes; at most {LARGEST_FILE} are read: save its tensors as external data"
         )
         raise ValueError(message)
-    library: Any = importlib.import_module("onnx")
+    import onnx  # noqa: PLC0415  the same
+
     try:
-        model = library.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # noqa: BLE001  protobuf has exceptions of its own, and they differ by version
         message = f"`call` names {str(path)!r}, which is no ONNX model: {type(error).__name__}"
         raise ValueError(message) from None
@@ -168,7 +172,7 @@ def _load(path: Path) -> Any:
     return model
 
 
-def _find(graph: Any, name: str | None, path: str) -> Any:
+def _find(graph: GraphProto, name: str | None, path: str) -> NodeProto:
     nodes = [node for node in graph.node if node.op_type == "ConvTranspose" and node.domain in {"", "ai.onnx"}]
     names = [node.name or node.output[0] for node in nodes]
     if not nodes:
@@ -196,11 +200,11 @@ def _find(graph: Any, name: str | None, path: str) -> Any:
 class Shapes:
     """The shapes that a graph states or implies; unknown sizes are 0."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ModelProto) -> None:
         self.model = model
         self.inferred = False
 
-    def of(self, node: Any, place: int) -> tuple[int, ...] | None:
+    def of(self, node: NodeProto, place: int) -> tuple[int, ...] | None:
         """That of an input of a node; None where there is none, or nothing is known of it."""
         name = node.input[place] if len(node.input) > place else ""
         if not name:
@@ -208,15 +212,16 @@ class Shapes:
         found = self._stated(name)
         if found is None and not self.inferred and self.model.ByteSize() <= LARGEST_INFERRED:
             self.inferred = True
-            library: Any = importlib.import_module("onnx")
+            import onnx  # noqa: PLC0415  the same
+
             with suppress(Exception):  # what a graph that contradicts itself raises differs by version
-                self.model = library.shape_inference.infer_shapes(self.model)
+                self.model = onnx.shape_inference.infer_shapes(self.model)
             found = self._stated(name)
         return found
 
     def _stated(self, name: str) -> tuple[int, ...] | None:
         graph = self.model.graph
-        stored = _stored(graph, name)
+        stored = _stored(graph.initializer, graph.node, name)
         if stored is not None:
             return tuple(stored.dims)
         for value in (*graph.input, *graph.value_info):
@@ -226,27 +231,28 @@ class Shapes:
         return None
 
 
-def _array(graph: Any, name: str) -> AnyArray:
+def _array(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str) -> AnyArray:
     """The numbers of a stored tensor, also behind nodes that only carry it or give its numbers back."""
-    stored = _stored(graph, name)
+    stored = _stored(tensors, nodes, name)
     if stored is None:
-        return _computed(graph, name)
-    library: Any = importlib.import_module("onnx")
-    if library.external_data_helper.uses_external_data(stored):
+        return _computed(tensors, nodes, name)
+    import onnx  # noqa: PLC0415  the same
+
+    if onnx.external_data_helper.uses_external_data(stored):
         message = (
             f"`weights` has the numbers of {name!r} outside the file, and other files are not opened; write one file "
             "with onnx.save_model(model, path, save_as_external_data=False)"
         )
         raise ValueError(message)
     try:
-        return library.numpy_helper.to_array(stored).astype("float32")
+        return onnx.numpy_helper.to_array(stored).astype("float32")
     except Exception as error:  # noqa: BLE001  what a tensor that lies about its size raises differs by version
         message = f"`weights` has a tensor {name!r} that cannot be read: {error}"
         raise ValueError(message) from None
 
 
-def _computed(graph: Any, name: str) -> AnyArray:
-    node = next((node for node in graph.node if name in node.output), None)
+def _computed(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str) -> AnyArray:
+    node = next((node for node in nodes if name in node.output), None)
     kind = None if node is None else node.op_type
     if node is None or kind not in CARRIERS:
         what = "an input of the graph" if node is None else f"computed in it, by a {kind}"
@@ -256,9 +262,8 @@ def _computed(graph: Any, name: str) -> AnyArray:
         )
         raise ValueError(message)
     # Each step goes to an earlier node, or the file is no graph.
-    before = [entry for entry in graph.node if entry is not node]
-    rest = SimpleNamespace(initializer=graph.initializer, node=before)
-    first, *others = (_array(rest, entry) if entry else None for entry in node.input)
+    before = [entry for entry in nodes if entry is not node]
+    first, *others = (_array(tensors, before, entry) if entry else None for entry in node.input)
     assert first is not None
     if kind != "DequantizeLinear":
         return first
@@ -274,12 +279,12 @@ def _computed(graph: Any, name: str) -> AnyArray:
     return (first - (0 if zero is None else zero.reshape(along))) * scale.reshape(along)
 
 
-def _stored(graph: Any, name: str) -> Any:
+def _stored(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str) -> TensorProto | None:
     """An initializer, or the value of a Constant node; None without either."""
-    for tensor in graph.initializer:
+    for tensor in tensors:
         if tensor.name == name:
             return tensor
-    for node in graph.node:
+    for node in nodes:
         if node.op_type == "Constant" and name in node.output:
             return next((entry.t for entry in node.attribute if entry.name == "value"), None)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
@@ -112,7 +111,7 @@ def coreml(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     if pads is not None and (not is_tuple(pads) or len(pads) not in {2, 4, 6}):
         zeros = [0, 0] * open_rank(arguments, "weight", hints, "strides", "dilations")
         arguments.refuse("pad", "a list with two entries for each of 1 to 3 axes", str(zeros))
-    options: dict[str, Any] = {name: arguments.literal(name) for name in ("strides", "dilations")}
+    options: dict[str, object] = {name: arguments.literal(name) for name in ("strides", "dilations")}
     options["pads"] = None if pads is None else (*pads[::2], *pads[1::2])
     lengths = (len(value) for value in (options["strides"], options["dilations"]) if is_tuple(value))
     return _onnx(arguments, hints, options, ("x", "weight"), next(lengths, None if pads is None else len(pads) // 2))
@@ -138,7 +137,7 @@ def make_node(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
 def _onnx(
     arguments: Arguments,
     hints: Hints,
-    options: dict[str, Any],
+    options: dict[str, object],
     arrays: tuple[str, str],
     rank: int | None,
     *,

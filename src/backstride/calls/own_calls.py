@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 from backstride.calls.arguments import Argument, Arguments, Opaque, is_tuple, nearest
 from backstride.calls.functions import function_call
@@ -39,8 +39,9 @@ PLAIN_EXAMPLE = "k=4 s=2 p=1"
 def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     """`backstride.conv_transpose`; the kernel may be written as its size."""
     written = arguments.raw("kernel")
-    if isinstance(written, int | tuple):
-        hints = Hints(hints.text, arguments.literal("kernel") if hints.kernel is None else hints.kernel)
+    if hints.kernel is None and (isinstance(written, int) or is_tuple(written)):
+        _ = arguments.literal("kernel")  # refuses names in it
+        hints = Hints(hints.text, written)
     layout = arguments.literal("data_format")
     data_format = "channels_last" if layout is None else check_data_format(layout)
     groups = arguments.groups()
@@ -105,7 +106,7 @@ def plain(hints: Hints) -> SourceCall:
     return _sized(arguments, hints, arguments.literal("input"), kernel)
 
 
-def _sized(arguments: Arguments, hints: Hints, input_size: Size | None, size: Any) -> SourceCall:
+def _sized(arguments: Arguments, hints: Hints, input_size: object, size: object) -> SourceCall:
     """A call whose kernel is a size, of an input that may be one."""
     rank = _rank(arguments) or next((len(value) for value in (size, input_size) if is_tuple(value)), None)
     kernel = Kernel(as_sizes("kernel", size, rank)) if rank else Kernel(as_sizes("kernel", size, 1)[0])
@@ -128,7 +129,7 @@ def _sized(arguments: Arguments, hints: Hints, input_size: Size | None, size: An
         words=("in_channels", "out_channels"),
         arguments=arguments.texts,
     )
-    return call if input_size is None else call.at(input_size)
+    return call if input_size is None else call.at(cast("Size", input_size))  # which checks it
 
 
 def _rank(arguments: Arguments) -> int | None:
@@ -144,7 +145,7 @@ def _channels_first() -> dict[str, tuple[str, ...]]:
     }
 
 
-def _plain_value(text: str) -> Any:
+def _plain_value(text: str) -> object:
     """3, 3x4, (3, 4), [(0, 1)], or a word."""
     if re.fullmatch(r"\d+(x\d+)+", text, re.ASCII):
         return tuple(map(int, text.split("x")))

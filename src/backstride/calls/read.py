@@ -6,7 +6,6 @@ import difflib
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 from backstride.calls.arguments import Written
 from backstride.calls.kernels import Hints
@@ -25,7 +24,7 @@ _KEEPS = re.compile(
 )
 
 
-def parse(text: str, *, kernel: Size | None = None, names: Mapping[str, Any] | None = None) -> SourceCall:
+def parse(text: str, *, kernel: Size | None = None, names: Mapping[str, object] | None = None) -> SourceCall:
     """Read a transposed convolution as people write it: a framework's call, our options, a node of an ONNX file.
 
     >>> parse("torch.nn.ConvTranspose2d(256, 128, 4, 2, 1)").geometry((7, 7)).output
@@ -64,7 +63,7 @@ keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DT
 
 
 def parse_layers(
-    text: str, *, kernel: Size | None = None, names: Mapping[str, Any] | None = None
+    text: str, *, kernel: Size | None = None, names: Mapping[str, object] | None = None
 ) -> tuple[SourceCall, ...]:
     """Read the convolutions, transposed and not, of a text that may hold several, as a Sequential does.
 

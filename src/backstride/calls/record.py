@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self, cast
 
 from backstride.calls.dialect import own_name, written
 from backstride.conventions import CONVENTIONS, Convention
-from backstride.geometry import Geometry, convolution, geometry
+from backstride.geometry import Convolution, Geometry, convolution, geometry
 from backstride.integers import Size, as_sizes, common_rank, legal_call
 from backstride.layout import DataFormat
 
@@ -24,6 +24,7 @@ OWN = Convention(
     data_format="channels_last",
     source="backstride.geometry",
 )
+CONVOLUTION: Callable[..., Convolution] = convolution  # its options come from the text, and it checks them
 STRIDES = ("strides", "stride")
 DILATION = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")
 OUTPUT = ("output_shape", "output_size")
@@ -51,7 +52,7 @@ class SourceCall:
     framework: str
     function: str
     convention: Convention
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     rank: int | None = None
     kernel: Size | None = None
     small: int | None = None
@@ -124,7 +125,7 @@ class SourceCall:
             size = as_sizes("input", size, rank)
         try:
             if self.forward:
-                return convolution(size, self.kernel, **self.options).adjoint
+                return CONVOLUTION(size, self.kernel, **self.options).adjoint
             return self.convention.constructor(size, self.kernel, **self.options)
         except ValueError as refusal:
             said = self._larger(refusal, self.kernel) if self.forward else self._corrected(refusal, size)
@@ -136,7 +137,7 @@ class SourceCall:
         while changes and self.framework != "backstride":
             size = cast("tuple[int, ...]", changes["input"])
             try:
-                _ = convolution(size, kernel, **self.options)
+                _ = CONVOLUTION(size, kernel, **self.options)
                 return f"{what}; the nearest legal `input` is {'x'.join(map(str, size))}"
             except ValueError as other:
                 changes = legal_call(other)[1]
@@ -210,11 +211,11 @@ class SourceCall:
         """The rank of a call that does not say it, on this input."""
         return common_rank(input=input_size, kernel=self.kernel, strides=self.strides, dilation=self.dilation)
 
-    def _first(self, names: Sequence[str], default: Any) -> Any:
+    def _first(self, names: Sequence[str], default: object) -> Any:  # the rule says what it may be
         return next((self.options[name] for name in names if name in self.options), default)
 
 
-def convention_of(framework: str, **changes: Any) -> Convention:
+def convention_of(framework: str, **changes: object) -> Convention:
     """The record of a framework, with the kernel's layout of one call where that differs."""
     record = OWN if framework == "backstride" else CONVENTIONS[framework]
     return replace(record, **changes) if changes else record

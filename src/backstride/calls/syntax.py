@@ -7,9 +7,10 @@ a layer, the layers of a Sequential, `3 // 2`.
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeGuard
 
 from backstride.calls.arguments import Argument, Opaque, Written, is_tuple
 
@@ -22,17 +23,17 @@ AROUND = ("add", "append", "remove_weight_norm", "spectral_norm", "weight_norm")
 METHODS = ("apply", "cpu", "cuda", "double", "eval", "float", "half", "requires_grad_", "to", "train")
 ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "tanh")
 LISTS = ("ModuleList", "OrderedDict", "Sequential", "sequential")
-OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: lambda left, right: left + right,
-    ast.Sub: lambda left, right: left - right,
-    ast.Mult: lambda left, right: left * right,
-    ast.Div: lambda left, right: left / right,
-    ast.FloorDiv: lambda left, right: left // right,
-    ast.Mod: lambda left, right: left % right,
-    ast.Pow: lambda left, right: left**right,
+OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
 }
 Found: TypeAlias = tuple[Written, Written | None]
-FUNCTIONS: dict[str, Callable[..., Any]] = {"int": int, "max": max, "min": min}
+FUNCTIONS: dict[str, Callable[..., float]] = {"int": int, "max": max, "min": min}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Source:
     """A text, and the values of the names in it that its user gives."""
 
     text: str
-    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    names: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def calls(self) -> list[Found]:
         """The calls in the text in their order, each with the one on its result: `Layer(...)(x)`."""
@@ -68,7 +69,7 @@ class Source:
             self._refuse_other(None)
         return found
 
-    def value(self) -> Any:
+    def value(self) -> object:
         """One value alone: a literal, or an `Opaque`."""
         try:
             return self._value(ast.parse(self.text, mode="eval").body)
@@ -133,7 +134,7 @@ class Source:
             raise ValueError(message)
         return name
 
-    def _value(self, node: ast.expr) -> Any:
+    def _value(self, node: ast.expr) -> object:
         """A literal, what is computed from literals, or an `Opaque`; as deep as the parser goes, which bounds it."""
         match node:
             case ast.Constant(value=int() | str() | float() | bool() | None as value):
@@ -151,22 +152,24 @@ class Source:
                 name = ast.get_source_segment(self.text, node) or ""
                 return self.names[name] if name in self.names else self._opaque(node)
 
-    def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
+    def _computed(self, node: ast.expr, function: Callable[..., float], *operands: object) -> object:
         """Arithmetic on numbers, and (3,) * 2, where it stays small."""
-        row = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and is_tuple(operands[0])
-        legal = (
-            operands[1] in {1, 2, 3} if row else all(_is_number(entry) and abs(entry) < LARGEST for entry in operands)
-        )
-        if legal and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-            base, exponent = operands
+        sign = node.op if isinstance(node, ast.BinOp) else None
+        if isinstance(sign, ast.Mult) and is_tuple(operands[0]):
+            row, times = operands[0], operands[1]
+            return row * times if isinstance(times, int) and times in {1, 2, 3} else self._opaque(node)
+        numbers = [entry for entry in operands if _is_number(entry) and abs(entry) < LARGEST]
+        legal = len(numbers) == len(operands)
+        if legal and isinstance(sign, ast.Pow):
+            base, exponent = numbers
             legal = -1024 <= base <= 1024 and 0 <= exponent <= 16
         if not legal:
             return self._opaque(node)
         try:
-            found = function(*operands)
+            found = function(*numbers)
         except (ArithmeticError, TypeError, ValueError):
             return self._opaque(node)
-        return found if row or abs(found) < LARGEST else self._opaque(node)
+        return found if abs(found) < LARGEST else self._opaque(node)
 
     def _opaque(self, node: ast.expr) -> Opaque:
         shape = self._made_shape(node) if isinstance(node, ast.Call) else None
@@ -180,9 +183,9 @@ class Source:
         values = [self._value(entry) for entry in node.args]
         for choice in (values, *([value] for value in values)):
             entries = choice[0] if len(choice) == 1 and is_tuple(choice[0]) else choice
-            counts = all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries)
-            if counts and len(entries) > (name == "normal"):  # normal(4) has a mean of 4
-                return tuple(entries)
+            counts = [entry for entry in entries if isinstance(entry, int) and not isinstance(entry, bool)]
+            if len(counts) == len(entries) > (name == "normal"):  # normal(4) has a mean of 4
+                return tuple(counts)
         return None
 
     def _refuse_other(self, node: ast.AST | None) -> NoReturn:
@@ -214,7 +217,7 @@ def _name(node: ast.expr) -> str | None:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

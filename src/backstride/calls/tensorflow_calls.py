@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from backstride.calls.arguments import Arguments, Opaque, is_tuple
 from backstride.calls.functions import function_call
@@ -94,7 +94,7 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     layout = arguments.literal("data_format") or "channels_last"
     if layout not in {*FORMATS, "channels_last"}:
         nearest_format(arguments, rank)
-    data_format: DataFormat = FORMATS.get(layout, "channels_last")
+    data_format: DataFormat = FORMATS.get(str(layout), "channels_last")
     channel = 1 if data_format == "channels_first" else rank + 1
     sizes = shape if sizes_alone else tuple(size for axis, size in enumerate(shape) if axis not in {0, channel})
     if not all(isinstance(size, int) for size in sizes):
@@ -129,7 +129,7 @@ def nearest_format(arguments: Arguments, rank: int) -> NoReturn:
     arguments.refuse("data_format", f"one of {', '.join(FORMATS)}", f'"{list(FORMATS)[rank - 1]}"')
 
 
-def _output_shape(arguments: Arguments, rank: int | None) -> tuple[Any, ...]:
+def _output_shape(arguments: Arguments, rank: int | None) -> tuple[object, ...]:
     """Batch, sizes and channels, of which batch and channels may be names."""
     if "output_shape" not in arguments or isinstance(arguments.raw("output_shape"), Opaque):
         _ = arguments.required("output_shape", "[64, 14, 14, 128]")
@@ -140,7 +140,7 @@ def _output_shape(arguments: Arguments, rank: int | None) -> tuple[Any, ...]:
     return shape
 
 
-def per_axis(arguments: Arguments, name: str, value: Any, rank: int, channel: int) -> Any:
+def per_axis(arguments: Arguments, name: str, value: object, rank: int, channel: int) -> object:
     """Strides with or without the entries of batch and channels, which must be 1."""
     if not is_tuple(value):
         return value
@@ -154,15 +154,17 @@ def per_axis(arguments: Arguments, name: str, value: Any, rank: int, channel: in
     return tuple(entry for axis, entry in enumerate(value) if axis not in {0, channel})
 
 
-def pads(arguments: Arguments, value: Any, rank: int, channel: int) -> Any:
+def pads(arguments: Arguments, value: object, rank: int, channel: int) -> object:
     """A rule's name, or the pairs of the spatial axes."""
     if value is None or isinstance(value, str):
         return value
-    whole = is_tuple(value) and len(value) == rank + 2
-    if not whole or not value[0] == value[channel] == (0, 0):
+    entries = value if is_tuple(value) else ()
+    whole = len(entries) == rank + 2
+    if not whole or not entries[0] == entries[channel] == (0, 0):
         edges = {0, channel}
         nearest = '"SAME"'
-        if whole and all(is_tuple(pair) for pair in value):
-            nearest = str([[0, 0] if axis in edges else list(pair) for axis, pair in enumerate(value)])
+        pairs = [pair for pair in entries if is_tuple(pair)]
+        if whole and len(pairs) == len(entries):
+            nearest = str([[0, 0] if axis in edges else list(pair) for axis, pair in enumerate(pairs)])
         arguments.refuse("padding", '"SAME", "VALID" or a pair for every axis of the output', nearest)
-    return tuple(pair for axis, pair in enumerate(value) if axis not in {0, channel})
+    return tuple(pair for axis, pair in enumerate(entries) if axis not in {0, channel})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from backstride.calls.arguments import Arguments, is_tuple
 from backstride.calls.functions import function_call
 from backstride.calls.kernels import Hints, from_array, same_kernel
@@ -64,7 +62,7 @@ def function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     )
 
 
-def _options(arguments: Arguments) -> dict[str, Any]:
+def _options(arguments: Arguments) -> dict[str, object]:
     """The rule's arguments; PyTorch spreads a tuple of one entry over all axes."""
     values = {name: arguments.literal(name) for name in OPTIONS}
     return {name: value[0] if is_tuple(value) and len(value) == 1 else value for name, value in values.items()}
