@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -68,7 +68,7 @@ def explain(
     wanted = {kind: path for kind, path in files.items() if path is not None}
     explanations = answer(request, wanted).explanations
     if as_json:
-        data: list[dict[str, Any]] = [found.as_data() for found in explanations]
+        data = [found.as_data() for found in explanations]
         if matrix:
             for entry, found in zip(data, explanations, strict=True):
                 entry["matrix"] = matrix_data(found.geometry)

@@ -6,18 +6,21 @@ No layer pads, so every cell of the network made from it must equal the classifi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backstride.demo.digits import SIDE, Digits, Images, required
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SHIFT = 2  # cells that an image is moved by, at most, in each direction
 BATCH = 50
 RATE = 4e-3
 
 
-def build() -> Any:
+def build() -> nn.Sequential:
     """An untrained classifier: (N, 1, 28, 28) to scores (N, 10). Draws its weights from torch's global stream."""
     torch = required("torch")
     nn = torch.nn
@@ -35,7 +38,9 @@ def build() -> Any:
     ).to(memory_format=torch.channels_last)
 
 
-def train(model: Any, digits: Digits, epochs: int, random: np.random.Generator, on_epoch: Callable[[], None]) -> None:
+def train(
+    model: nn.Module, digits: Digits, epochs: int, random: np.random.Generator, on_epoch: Callable[[], None]
+) -> None:
     """Train in place: AdamW, one cycle of the learning rate, small random shifts."""
     torch = required("torch")
     steps = -(-len(digits) // BATCH)
@@ -64,7 +69,7 @@ def shifted(images: Images, random: np.random.Generator) -> Images:
     return np.ascontiguousarray(windows[np.arange(len(images)), rows, columns])
 
 
-def accuracy(model: Any, digits: Digits) -> float:
+def accuracy(model: nn.Module, digits: Digits) -> float:
     """The share of digits that the model names right."""
     torch = required("torch")
     with torch.no_grad():

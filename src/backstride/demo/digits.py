@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def _mnist() -> tuple[Images, Labels]:
     return images, np.asarray(classes, np.int64)
 
 
-def required(module: str) -> Any:
+def required(module: str) -> ModuleType:
     """Import a module of the demo's extra, or say in one sentence how to get it."""
     try:
         return importlib.import_module(module)

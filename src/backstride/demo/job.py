@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from backstride.demo.scenes import CLASSES, Scenes, compose
 from backstride.demo.waiting import load_torch
 from backstride.integers import as_integer
 from backstride.surgery import Proof, convolutionalize, prove, transpose
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def _article(notes: Journal) -> ArticleCheck:
     return check
 
 
-def _classifier(notes: Journal, effort: Effort, kept: Digits, held: Digits) -> tuple[Any, float]:
+def _classifier(notes: Journal, effort: Effort, kept: Digits, held: Digits) -> tuple[nn.Sequential, float]:
     model = classifier.build()
     classifier.train(model, kept, effort.epochs, notes.random(1), notes.bar("classifier, epochs", effort.epochs))
     accuracy = classifier.accuracy(model, held)
@@ -130,7 +133,7 @@ def _classifier(notes: Journal, effort: Effort, kept: Digits, held: Digits) -> t
     return model, accuracy
 
 
-def _proof(notes: Journal, model: Any, tests: Scenes) -> tuple[NDArray[np.floating], Proof, ProofFigures]:
+def _proof(notes: Journal, model: nn.Module, tests: Scenes) -> tuple[NDArray[np.floating], Proof, ProofFigures]:
     """The classifier's coarse scores on the first scenes, and the comparison, cell by cell, on the first."""
     torch = required("torch")
     step = notes.bar("proof, steps", 3)
@@ -158,7 +161,7 @@ def _proof(notes: Journal, model: Any, tests: Scenes) -> tuple[NDArray[np.floati
     return coarse, proof, figures
 
 
-def _tuned(notes: Journal, effort: Effort, network: Any, score: str, scenes: tuple[Scenes, Scenes]) -> Tuned:
+def _tuned(notes: Journal, effort: Effort, network: nn.Module, score: str, scenes: tuple[Scenes, Scenes]) -> Tuned:
     """Tune the network in place on the first scenes, and measure it on the second."""
     practice, tests = scenes
     parts = training.parts(network, score)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -37,7 +36,7 @@ class Journal:
 @contextmanager
 def journal(seed: int, console: Console) -> Generator[Journal]:
     """A journal in whose span torch draws from this seed and computes deterministically; afterwards as before."""
-    torch: Any = required("torch")
+    torch = required("torch")
     strict, lenient = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -9,13 +9,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backstride.demo.digits import Images, required
 from backstride.demo.scenes import LabelMaps
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 # Found by maximising the least OKLab distance between any two, and to the background, as seen by normal, protanopic,
 # deuteranopic and tritanopic eyes (Machado, Oliveira & Fernandes 2009, severity 1); a test holds the distance.
@@ -107,7 +111,7 @@ def sheet(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Pixels:
     return np.asarray(canvas)
 
 
-def _legend(pen: Any, font: Any, size: tuple[int, int]) -> None:
+def _legend(pen: ImageDraw, font: FreeTypeFont | ImageFont, size: tuple[int, int]) -> None:
     """Swatches 0 to 9 and background, along the middle of the last 64 rows."""
     middle, swatch, step = size[1] - 24, 26, 84
     left = (size[0] - 11 * step - 70) // 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from backstride.demo.article import ArticleCheck
 
@@ -53,7 +52,7 @@ class DemoResult:
     cpu_seconds: float
     files: tuple[Path, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         proof = self.proof
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from backstride.demo.digits import Images, required
 from backstride.demo.metrics import Matrix, confusion
 from backstride.demo.scenes import BACKGROUND, CLASSES, LabelMaps, Scenes
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BATCH = 4
 LABELLED = 16  # scenes labelled at once
@@ -24,14 +27,14 @@ BACKGROUND_WEIGHT = 0.5  # 94 of 100 pixels are background; a digit's pixel coun
 class Parts:
     """The network's parameters: those of the classifier's layers below the score, and all others."""
 
-    encoder: tuple[Any, ...]
-    decoder: tuple[Any, ...]
+    encoder: tuple[nn.Parameter, ...]
+    decoder: tuple[nn.Parameter, ...]
 
 
-def parts(network: Any, score: str) -> Parts:
+def parts(network: nn.Module, score: str) -> Parts:
     """Split the parameters. `score`: the name of the layer that gives the coarse scores, in the backbone."""
-    encoder: list[Any] = []
-    decoder: list[Any] = []
+    encoder: list[nn.Parameter] = []
+    decoder: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         below = name.startswith("backbone.") and not name.startswith(f"backbone.{score}.")
         (encoder if below else decoder).append(parameter)
@@ -39,7 +42,7 @@ def parts(network: Any, score: str) -> Parts:
 
 
 def tune(
-    network: Any,
+    network: nn.Module,
     parts: Parts,
     scenes: Scenes,
     *,
@@ -51,7 +54,7 @@ def tune(
     """Train for `steps` batches the decoder, and the encoder where `whole`. Returns the loss of every batch."""
     torch = required("torch")
     for parameter in parts.encoder:
-        parameter.requires_grad_(whole)
+        _ = parameter.requires_grad_(whole)
     groups = [{"params": parts.decoder}, *([{"params": parts.encoder}] if whole else [])]
     rates = [RATE, ENCODER_RATE][: len(groups)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -60,7 +63,8 @@ def tune(
     weights[BACKGROUND] = BACKGROUND_WEIGHT
     images, labels = torch.from_numpy(scenes.images[:, None]), torch.from_numpy(scenes.labels)
     losses: list[float] = []
-    _ = network.to(memory_format=torch.channels_last).train()
+    to: Callable[..., nn.Module] = network.to  # whose types know no formats
+    _ = to(memory_format=torch.channels_last).train()
     for chosen in batches(len(scenes), steps, random):
         rows = torch.from_numpy(chosen)
         loss = torch.nn.functional.cross_entropy(network(images[rows]), labels[rows].long(), weights)
@@ -81,7 +85,7 @@ def batches(count: int, steps: int, random: np.random.Generator) -> list[NDArray
     return np.split(np.concatenate(orders)[: steps * BATCH], steps)
 
 
-def labelled(network: Any, images: Images) -> LabelMaps:
+def labelled(network: nn.Module, images: Images) -> LabelMaps:
     """The class that the network gives each pixel, (N, H, W)."""
     torch = required("torch")
     with torch.no_grad():
@@ -90,6 +94,6 @@ def labelled(network: Any, images: Images) -> LabelMaps:
     return np.concatenate(found).astype(np.uint8)
 
 
-def tested(network: Any, scenes: Scenes) -> Matrix:
+def tested(network: nn.Module, scenes: Scenes) -> Matrix:
     """The confusion matrix over all pixels of these scenes."""
     return confusion(scenes.labels, labelled(network, scenes.images), CLASSES)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from types import ModuleType
 
 from backstride.demo.digits import required
 
 VARIABLE = "OMP_WAIT_POLICY"
 
 
-def load_torch() -> Any:
+def load_torch() -> ModuleType:
     """PyTorch. The environment is as before afterwards; nothing is changed if it was loaded, or the policy set."""
     if "torch" in sys.modules or VARIABLE in os.environ:
         return required("torch")

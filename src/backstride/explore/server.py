@@ -6,7 +6,7 @@ import importlib
 import json
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backstride.calls import SourceCall
 from backstride.explain.explanation import Explanation, explain
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from uvicorn import Config
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 PATIENCE = 10.0  # seconds for a connection to say what it wants
@@ -85,17 +86,17 @@ def listen(port: int) -> socket.socket:
 def serve(listening: socket.socket, *, log: bool = False) -> None:
     """Serve the page on a socket of `listen` until interrupted; needs Starlette and uvicorn."""
     _need("uvicorn")
-    uvicorn: Any = importlib.import_module("uvicorn")
+    uvicorn = importlib.import_module("uvicorn")
     uvicorn.Server(configuration(log=log)).run(sockets=[listening])
 
 
-def configuration(*, log: bool = False) -> Any:
+def configuration(*, log: bool = False) -> Config:
     """How uvicorn serves the page: one request a connection, which must come soon, and not too many at once."""
-    uvicorn: Any = importlib.import_module("uvicorn")
-    protocol: Any = importlib.import_module("uvicorn.protocols.http.h11_impl").H11Protocol
+    uvicorn = importlib.import_module("uvicorn")
+    protocol = importlib.import_module("uvicorn.protocols.http.h11_impl").H11Protocol
 
     class Impatient(protocol):
-        def connection_made(self, transport: Any) -> None:
+        def connection_made(self, transport: object) -> None:
             protocol.connection_made(self, transport)
             _ = self.loop.call_later(PATIENCE, self.give_up)
 

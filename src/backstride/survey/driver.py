@@ -9,11 +9,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from backstride.files import write_beside
 from backstride.survey.roster import ROSTERS, entries_of
-from backstride.survey.row import Entry, Row, first_line, numbers_of
+from backstride.survey.row import Entry, Numbers, Row, first_line, numbers_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"}
@@ -46,7 +46,7 @@ def run(
     return rows
 
 
-def _measured(framework: str, number: int) -> dict[str, Any]:
+def _measured(framework: str, number: int) -> Numbers:
     """A row's numbers, from a process that measures it."""
     command = [sys.executable, "-m", "backstride.survey.worker", framework, str(number)]
     path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -66,7 +66,7 @@ def _measured(framework: str, number: int) -> dict[str, Any]:
     return {"failed": first_line(f"its process ended with {done.returncode}: {last}")}
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _read(path: Path) -> dict[str, Numbers]:
     """What an earlier run kept; nothing where there is no such file."""
     if not path.exists():
         return {}
@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         raise ValueError(message) from None
 
 
-def _row(entry: Entry, numbers: dict[str, Any]) -> Row | None:
+def _row(entry: Entry, numbers: Numbers) -> Row | None:
     try:
         return Row(entry, **numbers)
     except TypeError:  # kept by another version of this program

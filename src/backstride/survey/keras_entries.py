@@ -12,7 +12,7 @@ from backstride.surgery import convolutionalize
 from backstride.surgery.keras.runner import runner
 from backstride.survey.row import Converted, Entry
 
-keras: Any = importlib.import_module("keras")  # untyped
+keras = importlib.import_module("keras")  # untyped
 
 ZOO: tuple[tuple[str, int, str | None], ...] = (  # keras.applications' name, native size, se
     ("VGG16", 224, None),
@@ -45,7 +45,7 @@ def entries() -> list[Entry]:
 def convert(name: str, size: int, se: str | None) -> Converted:
     """Build one with random weights and make it fully convolutional."""
     keras.utils.set_random_seed(0)
-    build: Any = getattr(keras.applications, name)
+    build = getattr(keras.applications, name)
     model = settled(build(weights=None, input_shape=(size, size, 3), classifier_activation=None), size)
     network, report = convolutionalize(model, (3, size, size), se=se)
     return runner(model), runner(network), report

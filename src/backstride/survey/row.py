@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.values import RefusedError
 from backstride.surgery.proving.proof import Run, compare
 from backstride.surgery.proving.report import Report
@@ -18,6 +18,7 @@ from backstride.surgery.proving.speed import measure_speed
 LEAST = 0.1  # seconds below which one call says nothing, and the best of five is taken
 STRIDES = 3  # the image is so many strides larger than the native size, on each axis
 
+Numbers: TypeAlias = dict[str, Any]  # a row without its entry, as JSON keeps it
 Converted = tuple[Run, Run, Report]
 
 
@@ -99,7 +100,7 @@ def measure(entry: Entry) -> Row:
     )
 
 
-def numbers_of(row: Row) -> dict[str, Any]:
+def numbers_of(row: Row) -> Numbers:
     """The row without its entry."""
     return {field.name: getattr(row, field.name) for field in fields(row) if field.name != "entry"}
 
@@ -114,10 +115,10 @@ class _Timed:
 
     def __init__(self, call: Run) -> None:
         self.seconds: list[float] = []
-        self.first: NDArray[Any] = np.empty(0)
+        self.first: AnyArray = np.empty(0)
         self._call = call
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, images: AnyArray) -> AnyArray:
         start = time.process_time()
         found = self._call(images)
         self.seconds.append(time.process_time() - start)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -67,7 +66,7 @@ CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module
     ("ShuffleNetV2b x0.5", "shufflenetv2b.shufflenetv2b_wd2", 224, None),
     ("HRNet-W18 small", "hrnet.hrnet_w18_small_v1", 224, None),
 )
-HUB: tuple[tuple[str, dict[str, Any], str | None], ...] = (  # transformers' class, configuration, se
+HUB: tuple[tuple[str, dict[str, object], str | None], ...] = (  # transformers' class, configuration, se
     ("ResNet", {}, None),
     ("ConvNext", {}, None),
     ("ConvNextV2", {}, "local"),
@@ -145,17 +144,21 @@ def _cv(path: str) -> nn.Module:
     return getattr(importlib.import_module(f"pytorchcv.models.{module}"), function)()
 
 
-def _hub(name: str, options: dict[str, Any]) -> nn.Module:
-    library: Any = importlib.import_module("transformers")
+def _hub(name: str, options: dict[str, object]) -> nn.Module:
+    library = importlib.import_module("transformers")
     return getattr(library, f"{name}ForImageClassification")(getattr(library, f"{name}Config")(**options))
+
+
+def seed() -> None:
+    """The same weights in every run."""
+    _ = importlib.import_module("torch.random").manual_seed(0)  # untyped
 
 
 def _entry(
     name: str, library: str, build: Callable[[], nn.Module], shape: tuple[int, int, int], se: str | None
 ) -> Entry:
     def convert() -> Converted:
-        loose: Any = torch  # torch leaves the seed untyped
-        loose.manual_seed(0)
+        seed()
         model = settled(build(), shape).eval()
         network, report = convolutionalize(model, shape, se=se)
         return runner(model), runner(network), report

@@ -10,13 +10,12 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from backstride.surgery import convolutionalize, prove
-from backstride.survey.torch_entries import vgg16
+from backstride.survey.torch_entries import seed, vgg16
 
 SHAPE, SIDE = (3, 224, 224), 512
 
@@ -26,8 +25,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    loose: Any = torch  # torch leaves the seed untyped
-    loose.manual_seed(0)
+    seed()
     model = vgg16().eval()
     weights = sum(value.numel() * value.element_size() for value in model.parameters())
     before = _reset_peak()
