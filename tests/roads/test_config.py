@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_the_page_of_options_has_each_key_with_its_default() -> None:
     for name, rows in found.items():
         assert tomllib.loads("\n".join(f"{key} = {value}" for key, value in rows)) == defaults[name]
         assert [key for key, _ in rows] == list(defaults[name])
+
+
+def test_the_page_of_options_is_written_from_the_fields() -> None:
+    spec = importlib.util.spec_from_file_location("roads_options", Path(__file__).parents[2] / "docs/roads_options.py")
+    assert spec is not None
+    assert spec.loader is not None
+    options = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(options)
+    text = options.PAGE.read_text(encoding="utf-8")
+    assert options.page(text) == text, "run: python docs/roads_options.py"
+    assert options.page(text.replace("Passes over the data.", "Passes.")) == text
 
 
 @pytest.mark.parametrize("section", [ModelConfig, DataConfig, TrainConfig])

@@ -80,15 +80,28 @@ class ModelConfig:
         "NAME",
         NETWORK,
     )
-    weights: str = _setting("", "Trained weights of the encoder: a safetensors file.", "FILE", NETWORK)
-    classes: int = _setting(2, "Classes; in training, those of the data.")
-    skips: tuple[int, ...] = _setting((16, 8), "Strides whose maps are added; 16,8 is FCN-8s.", "S,S", NETWORK)
-    decoder: str = _setting("fcn", "The decoder, as `backstride.transpose` takes it.")
-    init: str = _setting("bilinear", "What transposed kernels begin with, as `backstride.transpose` takes it.")
-    head: int = _setting(512, "Channels of vgg16's layers 6 and 7.", "N", NETWORK, least=1)
-    head_kernel: int = _setting(7, "Kernel of vgg16's layer 6, odd.", least=1)
-    dropout: float = _setting(0.2, "Dropout of vgg16's layers 6 and 7, and of mobilenetv3.")
-    se: str = _setting("global", 'What squeeze and excitation pools: "global" or "local".')
+    weights: str = _setting(
+        "", "Trained weights of the encoder: a safetensors file; without it, they are random.", "FILE", NETWORK
+    )
+    classes: int = _setting(2, "Number of classes; in training, that of the data.")
+    skips: tuple[int, ...] = _setting(
+        (16, 8), "Strides, in pixels, whose last maps are scored, too; 16,8 is FCN-8s.", "S,S", NETWORK
+    )
+    decoder: str = _setting(
+        "fcn", "What climbs to the size of the picture, as `backstride.transpose` takes it: fcn, unet or linknet."
+    )
+    init: str = _setting(
+        "bilinear",
+        "What transposed kernels begin with, as `backstride.transpose` takes it: bilinear, nearest or icnr.",
+    )
+    head: int = _setting(512, "Channels of vgg16's layers 6 and 7; 4096 in the paper.", "N", NETWORK, least=1)
+    head_kernel: int = _setting(7, "Kernel of vgg16's layer 6, in cells, odd.", least=1)
+    dropout: float = _setting(
+        0.2, "Share of cells that dropout clears, in vgg16's layers 6 and 7 and in mobilenetv3's head."
+    )
+    se: str = _setting(
+        "global", "What squeeze and excitation pools: global, the whole picture, or local, a window of the native size."
+    )
     engine: bool = _setting(
         True,
         "Transposed layers on Backstride's engine instead of PyTorch's kernels.",
@@ -117,13 +130,13 @@ class DataConfig:
         DATA,
     )
     size: tuple[int, ...] = _setting(
-        (), "Scale pictures to rows x columns, 192x352; by default as they are.", "RxC", DATA
+        (), "Scale pictures to rows x columns, in pixels, 192x352; by default as they are.", "RxC", DATA
     )
     group: str = _setting("name", "What stays together in a split: name, clip or folder.", "NAME", DATA)
-    held_out: tuple[str, ...] = _setting((), "A group to hold out. Repeatable.", "NAME", DATA)
+    held_out: tuple[str, ...] = _setting((), "A group to hold out, by its name; repeatable.", "NAME", DATA)
     folds: int = _setting(0, "Split the data in so many folds; 0 for none.", "N", DATA, least=2)
     fold: int = _setting(0, "The fold that is held out, from 0.", "N", DATA, least=0)
-    share: float = _setting(0.2, "Hold out this share of the groups.", "X", DATA)
+    share: float = _setting(0.2, "Hold out this share of the groups, where nothing else says which.", "X", DATA)
     tune: int = _setting(
         0,
         "Every N-th picture to train on chooses epoch and threshold, not those held out; 0 for none.",
@@ -137,7 +150,12 @@ class DataConfig:
     clear: bool = _setting(
         False, "Easy scenes: by day, no rain, shade or streets.", "on", DATA, option="--clear/--any-weather"
     )
-    augment: str = _setting("full", "Change pictures at random: full, flip or none.", "NAME", DATA)
+    augment: str = _setting(
+        "full",
+        "Change pictures at random: full, also with a bonnet or a wall painted in, flip, mirrored only, or none.",
+        "NAME",
+        DATA,
+    )
 
 
 @_documented
@@ -149,7 +167,9 @@ class TrainConfig:
     batch: int = _setting(4, "Pictures in a batch, on each process.", "N", TRAINING, least=1)
     accumulate: int = _setting(1, "Batches before the weights change.", "N", TRAINING, least=1)
     rate: float = _setting(1e-3, "Learning rate of the decoder.", "X", TRAINING, least=0)
-    encoder_rate: float = _setting(1.0, "The encoder's, as a share of it.", "X", TRAINING, least=0)
+    encoder_rate: float = _setting(
+        1.0, "Learning rate of the encoder, as a share of the decoder's.", "X", TRAINING, least=0
+    )
     schedule: str = _setting(
         "poly",
         "How rates fall: poly, which is (1 - t)^0.9, cosine or constant.",
@@ -157,19 +177,33 @@ class TrainConfig:
         TRAINING,
         choices=("poly", "cosine", "constant"),
     )
-    warmup: float = _setting(0.05, "Share of all steps in which rates rise first.", least=0)
-    optimizer: str = _setting("adamw", "adamw, or sgd with momentum 0.9.", "NAME", TRAINING, choices=("adamw", "sgd"))
+    warmup: float = _setting(0.05, "Share of all steps in which rates rise from zero first.", least=0)
+    optimizer: str = _setting(
+        "adamw",
+        "What changes the weights: adamw, or sgd with momentum 0.9.",
+        "NAME",
+        TRAINING,
+        choices=("adamw", "sgd"),
+    )
     decay: float = _setting(
         1e-3, "L2 on all kernels, and on nothing else; decoupled with adamw.", "X", TRAINING, least=0
     )
     clip: float = _setting(1.0, "Largest norm of the gradient; 0 for any.", least=0)
-    balance: str = _setting("none", "Weights of the classes: none, median (median frequency), or 1,2.5.", "X", TRAINING)
+    balance: str = _setting(
+        "none",
+        "Weights of the classes in the loss: none, median (median frequency), or one each, 1,2.5.",
+        "X",
+        TRAINING,
+    )
     freeze: tuple[str, ...] = _setting(
-        (), "Layers of the encoder to hold, and their batch norms: block1. Repeatable.", "NAME", TRAINING
+        (),
+        "Layers of the encoder to hold, and their batch norms, by what their names begin with, block1; repeatable.",
+        "NAME",
+        TRAINING,
     )
     precision: str = _setting(
         "32-true",
-        "32-true, bf16-mixed, or 16-mixed on a GPU.",
+        "Numbers that layers compute in: 32-true, bf16-mixed, or 16-mixed on a GPU.",
         "NAME",
         TRAINING,
         choices=("32-true", "bf16-mixed", "16-mixed"),
@@ -181,16 +215,20 @@ class TrainConfig:
         TRAINING,
     )
     patience: int = _setting(0, "Stop after so many epochs without a better one; 0 for never.", "N", TRAINING, least=0)
-    seed: int = _setting(0, "The same seed trains the same network.", "N", TRAINING, least=0)
-    devices: int = _setting(1, "Processes or GPUs on this machine.", "N", MACHINE, least=1)
-    nodes: int = _setting(1, "Machines; docs/roads.md says how.", "N", MACHINE, least=1)
-    accelerator: str = _setting("auto", "auto, cpu or cuda.", "NAME", MACHINE, choices=("auto", "cpu", "cuda"))
+    seed: int = _setting(
+        0, "Seed of weights, order, changes and dropout: the same one trains the same network.", "N", TRAINING, least=0
+    )
+    devices: int = _setting(1, "Processes or GPUs on each machine.", "N", MACHINE, least=1)
+    nodes: int = _setting(1, "Number of machines; docs/roads.md says how.", "N", MACHINE, least=1)
+    accelerator: str = _setting(
+        "auto", "What computes: auto, cpu or cuda.", "NAME", MACHINE, choices=("auto", "cpu", "cuda")
+    )
     workers: int = _setting(
         0, "Processes that read pictures, on each device; 0 for the one that trains.", "N", MACHINE, least=0
     )
     threads: int = _setting(
         0,
-        "Of each process that trains; 0 for one a processor. Leave out those that workers keep busy.",
+        "Threads of each process that trains, less those that workers keep busy; 0 for one a processor.",
         "N",
         MACHINE,
         least=0,

@@ -94,8 +94,8 @@ def with_settings(texts: Mapping[str, str] | None = None) -> Callable[[Callable[
     """Give a command an option for each setting of a run; its argument `options` then has those that were given.
 
     Args:
-        texts: the settings that the command has, such as `train__epochs`, each with its own help text; all with
-            those of the fields where this is left out.
+        texts: the settings that the command has, such as `train__epochs`, each with a help text of its own or "" for
+            that of the field; all with those of the fields where this is left out.
     """
     chosen = [option for option in _options() if texts is None or option.path in texts]
 

@@ -22,7 +22,7 @@ SETTINGS = {
     "data__group": "What is held out together: clip or folder; polygons say it.",
     "data__tune": "Every N-th picture of the other drives chooses epoch and threshold (default 5).",
     "model__weights": "Trained weights of the encoder: safetensors.",
-    "train__epochs": "Passes over the data (default 20).",
+    "train__epochs": "",
     "train__start": "A run or checkpoint that each drive's training begins from.",
 }
 
