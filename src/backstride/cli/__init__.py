@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,7 +35,7 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     _ = app.callback()(_backstride)  # one command alone would not be asked for by its name
     for name in names:
-        command = getattr(importlib.import_module(f"backstride.cli.{name}"), name)
+        command: typer.Typer | Callable[..., None] = getattr(importlib.import_module(f"backstride.cli.{name}"), name)
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
@@ -45,7 +45,9 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"backstride {importlib.import_module('backstride.version').__version__}")
+        from backstride.version import __version__  # noqa: PLC0415  asks the system for it
+
+        typer.echo(f"backstride {__version__}")
         raise typer.Exit
 
 

@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypedDict, cast
+from typing import Protocol, TypedDict, cast
 
 import numpy as np
 
@@ -163,7 +163,7 @@ def litert() -> Runtime:
 
 def _litert_model(call: Call, arrays: tuple[AnyArray, AnyArray, AnyArray]) -> bytes:
     """A model of one operation: tensors 0 to 3 are the size, the weights, x and y."""
-    schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")  # records of a flat file, generated
+    schema = importlib.import_module("ai_edge_litert.schema_py_generated")  # records of a flat file, untyped
     model = schema.ModelT()
     model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [schema.SubGraphT()]
     graph, tensors = model.subgraphs[0], list[object]()

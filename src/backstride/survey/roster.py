@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 from backstride.survey.row import Entry
 
@@ -15,4 +16,5 @@ ROSTERS = {  # framework: the module whose `entries()` lists its rows
 
 def entries_of(framework: str) -> list[Entry]:
     """The rows of a framework, which this loads."""
-    return importlib.import_module(ROSTERS[framework]).entries()
+    entries: Callable[[], list[Entry]] = importlib.import_module(ROSTERS[framework]).entries
+    return entries()
