@@ -95,7 +95,7 @@ def _section(kind: type[Section], entries: dict[str, object], source: str, prefi
 
 
 def _typed(source: str, name: str, kind: object, value: object) -> object:
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _section(kind, cast("dict[str, object]", value), source, f"{name}.")
     if get_origin(kind) is tuple and isinstance(value, list):
         entry = get_args(kind)[0]
