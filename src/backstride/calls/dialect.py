@@ -55,7 +55,7 @@ def written(call: Written, function: str, name: str, value: object) -> str:
         return "None" if value is None else f'"{value}"'
     one = isinstance(value, int)
     # What a rule takes is an integer, or integers or pairs.
-    sizes = [value] * (call.rank or 1) if one else list(cast("Sequence[object]", value))
+    sizes: list[object] = [value] * (call.rank or 1) if one else list(cast("Sequence[object]", value))
     if function.startswith(LISTS):
         half = len(sizes) // 2
         paired = name == "pads" and function.startswith("coremltools.")

@@ -236,16 +236,16 @@ def _array(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str
     stored = _stored(tensors, nodes, name)
     if stored is None:
         return _computed(tensors, nodes, name)
-    import onnx  # noqa: PLC0415  the same
+    from onnx import external_data_helper, numpy_helper  # noqa: PLC0415  the same
 
-    if onnx.external_data_helper.uses_external_data(stored):
+    if external_data_helper.uses_external_data(stored):
         message = (
             f"`weights` has the numbers of {name!r} outside the file, and other files are not opened; write one file "
             "with onnx.save_model(model, path, save_as_external_data=False)"
         )
         raise ValueError(message)
     try:
-        return onnx.numpy_helper.to_array(stored).astype("float32")
+        return numpy_helper.to_array(stored).astype("float32")
     except Exception as error:  # noqa: BLE001  what a tensor that lies about its size raises differs by version
         message = f"`weights` has a tensor {name!r} that cannot be read: {error}"
         raise ValueError(message) from None

@@ -38,10 +38,9 @@ PLAIN_EXAMPLE = "k=4 s=2 p=1"
 
 def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     """`backstride.conv_transpose`; the kernel may be written as its size."""
-    written = arguments.raw("kernel")
-    if hints.kernel is None and (isinstance(written, int) or is_tuple(written)):
-        _ = arguments.literal("kernel")  # refuses names in it
-        hints = Hints(hints.text, written)
+    if hints.kernel is None and isinstance(arguments.raw("kernel"), int | tuple):
+        size = arguments.literal("kernel")  # refuses names in it
+        hints = Hints(hints.text, size if isinstance(size, int) or is_tuple(size) else None)
     layout = arguments.literal("data_format")
     data_format = "channels_last" if layout is None else check_data_format(layout)
     groups = arguments.groups()

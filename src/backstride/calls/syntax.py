@@ -7,7 +7,6 @@ a layer, the layers of a Sequential, `3 // 2`.
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias, TypeGuard
@@ -24,13 +23,13 @@ METHODS = ("apply", "cpu", "cuda", "double", "eval", "float", "half", "requires_
 ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "tanh")
 LISTS = ("ModuleList", "OrderedDict", "Sequential", "sequential")
 OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Add: lambda left, right: left + right,
+    ast.Sub: lambda left, right: left - right,
+    ast.Mult: lambda left, right: left * right,
+    ast.Div: lambda left, right: left / right,
+    ast.FloorDiv: lambda left, right: left // right,
+    ast.Mod: lambda left, right: left % right,
+    ast.Pow: lambda left, right: left**right,
 }
 Found: TypeAlias = tuple[Written, Written | None]
 FUNCTIONS: dict[str, Callable[..., float]] = {"int": int, "max": max, "min": min}

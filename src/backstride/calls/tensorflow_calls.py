@@ -158,7 +158,7 @@ def pads(arguments: Arguments, value: object, rank: int, channel: int) -> object
     """A rule's name, or the pairs of the spatial axes."""
     if value is None or isinstance(value, str):
         return value
-    entries = value if is_tuple(value) else ()
+    entries: list[object] = list(value) if is_tuple(value) else []
     whole = len(entries) == rank + 2
     if not whole or not entries[0] == entries[channel] == (0, 0):
         edges = {0, channel}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def tune(
     weights[BACKGROUND] = BACKGROUND_WEIGHT
     images, labels = torch.from_numpy(scenes.images[:, None]), torch.from_numpy(scenes.labels)
     losses: list[float] = []
-    to: Callable[..., nn.Module] = network.to  # whose types know no formats
+    to = cast("Callable[..., nn.Module]", network.to)  # its types know no formats
     _ = to(memory_format=torch.channels_last).train()
     for chosen in batches(len(scenes), steps, random):
         rows = torch.from_numpy(chosen)

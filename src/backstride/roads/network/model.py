@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,7 @@ def build(config: ModelConfig) -> nn.Module:
         load_encoder(made.classifier, Path(config.weights))
     network, report = _transposed(made, config)
     road = Network(network, report, made)
-    to: Callable[..., nn.Module] = road.to  # whose types know no formats
-    _ = to(memory_format=torch.channels_last)
+    _ = cast("Callable[..., nn.Module]", road.to)(memory_format=torch.channels_last)  # its types know no formats
     # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the steps before.
     return accelerate(road, convolutions="training", measure=False).model if config.engine else road
 

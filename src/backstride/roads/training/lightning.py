@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -18,6 +19,12 @@ from backstride.roads.evaluation.metrics import LEVELS, Counts, Scores, measure_
 from backstride.roads.sample import IGNORE, ROAD
 from backstride.roads.seeding import seed_torch
 from backstride.roads.training.optimise import frozen, loss_of, optimiser_of, rate_at
+
+
+class Processes(Protocol):
+    """What Lightning's strategy, partly untyped, does for all processes."""
+
+    reduce: Callable[..., Tensor]
 
 
 class Training(LightningModule):
@@ -102,7 +109,7 @@ class Training(LightningModule):
         """The mean loss over all processes."""
         found = self.running.clone()
         if self.trainer.world_size > 1:
-            found = self.trainer.strategy.reduce(found, reduce_op="sum")
+            found = cast("Processes", self.trainer.strategy).reduce(found, reduce_op="sum")
         self.loss = float(found[0] / found[1])
         self.log("loss_epoch", self.loss, rank_zero_only=True, sync_dist=False)
 
@@ -135,7 +142,8 @@ class Training(LightningModule):
         """The measures over all processes."""
         counted = [self.table, self.matrix]
         if self.trainer.world_size > 1:
-            counted = [self.trainer.strategy.reduce(each.clone(), reduce_op="sum") for each in counted]
+            processes = cast("Processes", self.trainer.strategy)
+            counted = [processes.reduce(each.clone(), reduce_op="sum") for each in counted]
         table, matrix = (each.cpu().numpy() for each in counted)
         found = intersection_over_union(matrix).tolist()
         self.scores = scores = Scores(Counts(table).measures(), dict(zip(self.classes, found, strict=True)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -114,7 +114,8 @@ def frozen(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     A name holds all layers that it begins: `block1` those of VGG16's first block. Raises `ValueError` for one that
     begins none.
     """
-    layers: dict[str, nn.Module] = dict(network.get_submodule("segmenter.backbone").named_modules())
+    named = network.get_submodule("segmenter.backbone").named_modules()
+    layers = dict(cast("Iterable[tuple[str, nn.Module]]", named))
     held: list[nn.Module] = []
     for start in names:
         begun = (f"{start}.", f"{start}_")
