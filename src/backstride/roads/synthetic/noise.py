@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,7 @@ AHEAD = 1 << 15  # added before truncation, so that it rounds the same way on bo
 EIGHT, LOW = np.uint16(8), np.uint16(SIDE - 1)
 KINDS = {"smooth": (3.2, 1 / 16), "cloud": (2.0, 1.0), "rough": (1.1, 1.0), "grain": (0.0, 1.0)}
 
-Floats = AnyArray  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
+Floats: TypeAlias = AnyArray  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
 
 
 @lru_cache(maxsize=len(KINDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def paint_wall(canvas: Canvas, world: World, path: Path, wall: Wall) -> None:
         canvas.put(above, strip.left, share if holes is None else share * holes, seen)
 
 
-Painted = tuple[Floats, Floats | None]
+Painted: TypeAlias = "tuple[Floats, Floats | None]"
 
 
 def _speckle(strip: Strip, high: Floats, kind: str, cells: float, amplitude: float) -> Floats:

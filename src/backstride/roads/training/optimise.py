@@ -114,8 +114,8 @@ def frozen(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     A name holds all layers that it begins: `block1` those of VGG16's first block. Raises `ValueError` for one that
     begins none.
     """
-    named = network.get_submodule("segmenter.backbone").named_modules()
-    layers = dict(cast("Iterable[tuple[str, nn.Module]]", named))
+    backbone = network.get_submodule("segmenter.backbone")
+    layers = dict(cast("Iterable[tuple[str, nn.Module]]", backbone.named_modules()))
     held: list[nn.Module] = []
     for start in names:
         begun = (f"{start}.", f"{start}_")
