@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.keras.decoder import segmenter
 from backstride.surgery.keras.file import load
+from backstride.surgery.keras.library import Model
 from backstride.surgery.keras.reader import KerasReading, read
 from backstride.surgery.keras.runner import runner
 from backstride.surgery.keras.writer import Writer
 from backstride.surgery.model.heads import Choice
-from backstride.surgery.model.names import suffix_of
 from backstride.surgery.model.values import Rewriting
 from backstride.surgery.proving.proof import Run
 from backstride.surgery.rewriting.dense import Densified
@@ -23,24 +23,27 @@ class KerasApplier:
 
     framework: ClassVar[str] = "Keras"
 
-    def read(self, model: Any, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
+    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
         """Go through the calls of the model."""
         return read(_loaded(model), input_shape, choice)
 
-    def write(self, reading: KerasReading, rewriting: Rewriting, dense: Densified | None = None) -> Any:
+    def write(self, reading: KerasReading, rewriting: Rewriting, dense: Densified | None = None) -> Model:
         """The fully convolutional model."""
         return Writer(reading, rewriting, dense=dense).write()
 
     def segment(
         self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-    ) -> Any:
+    ) -> Model:
         """The fully convolutional model with a decoder."""
         return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
-    def runner(self, model: Any, output: int) -> Run:
+    def runner(self, model: object, output: int) -> Run:
         """Run a model on NumPy arrays."""
         return runner(_loaded(model), output)
 
 
-def _loaded(model: Any) -> Any:
-    return load(Path(model)) if suffix_of(model) else model
+def _loaded(model: object) -> Model:
+    if isinstance(model, str | Path):
+        return load(Path(model))
+    assert isinstance(model, Model)
+    return model

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backstride.surgery.keras.library import (
+    Function,
+    Model,
+    Node,
+    Operation,
+    Shape,
+    Structure,
+    Symbol,
+    functional_of,
+    keras,
+    maker,
+    nodes_by_depth,
+    packed_outputs,
+)
 from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.names import free_name
 from backstride.surgery.model.values import Refusal, RefusedError
 
-keras: Any = importlib.import_module("keras")  # untyped
-
-Shape = tuple[int | None, ...]
 AUGMENTING = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")  # and all that are called Random
 
 
@@ -33,21 +43,25 @@ class Call:
     """
 
     name: str
-    operation: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    operation: Operation
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
     result: Ref
     spatial: int
 
     @property
     def sources(self) -> tuple[Ref, ...]:
         """The tensors that go in."""
-        return tuple(entry for entry in keras.tree.flatten((self.args, self.kwargs)) if isinstance(entry, Ref))
+        return _refs((self.args, self.kwargs))
 
     @property
     def kind(self) -> str:
         """The class of the layer or operation."""
         return type(self.operation).__name__
+
+    def option(self, name: str, default: object = None) -> Any:
+        """What the layer or operation keeps under a name; Keras states no type of it, so its reader does."""
+        return getattr(self.operation, name, default)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +73,7 @@ class Calls:
 
     image: Ref
     calls: tuple[Call, ...]
-    packed: Any
+    packed: object
     heads: tuple[Head, ...]
     head: Head | None
     notes: tuple[Refusal, ...] = ()
@@ -67,16 +81,16 @@ class Calls:
     @property
     def results(self) -> tuple[Ref, ...]:
         """The results in order."""
-        return tuple(keras.tree.flatten(self.packed))
+        return _refs(self.packed)
 
 
-def calls_of(model: Any, shape: tuple[int, ...], choice: Choice) -> Calls:
+def calls_of(model: Model, shape: tuple[int, ...], choice: Choice) -> Calls:
     """Go through a built model for images of `shape`, such as (H, W, C), all of it or a chosen head.
 
     Raises `RefusedError` for subclassed models and several inputs, `ValueError` where a layer does
     not take an image of this shape.
     """
-    functional = _functional(model)
+    functional = functional_of(model)
     if functional is None:
         reason = "is neither functional nor sequential, or not built, so its calls are not known"
         raise RefusedError(model.name, (Refusal(type(model).__name__, reason),))
@@ -88,24 +102,23 @@ def calls_of(model: Any, shape: tuple[int, ...], choice: Choice) -> Calls:
     walk = _Walk(model.name, shape)
     image = Ref("image", (None, *shape))
     results = walk.through(functional, [image], [entry.place for entry in heads] if head is None else [head.place])
-    packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
-    packed = keras.tree.pack_sequence_as(packed, results) if head is None else results[0]
+    packed = keras.tree.pack_sequence_as(packed_outputs(functional), results) if head is None else results[0]
     return Calls(image, tuple(walk.calls), packed, heads, head, tuple(walk.notes))
 
 
-def heads_of(model: Any) -> tuple[Head, ...]:
+def heads_of(model: object) -> tuple[Head, ...]:
     """The outputs of a model whose calls are known.
 
     They have the keys of what packs them in a dict, else the names that Keras gives them, where these are unlike.
     """
-    functional = _functional(model)
+    functional = functional_of(model)
     if functional is None:
         return ()
-    packed: Any = functional._outputs_struct  # noqa: SLF001  Keras has no public name for it
     layers = _layers(functional, deep=True)
     called = [[layer.name for layer in known] for known in (_layers(functional, deep=False), layers)]
+    paths = keras.tree.flatten_with_path(packed_outputs(functional))
     heads: list[Head] = []
-    for place, ((path, _), layer) in enumerate(zip(keras.tree.flatten_with_path(packed), layers, strict=True)):
+    for place, ((path, _), layer) in enumerate(zip(paths, layers, strict=True)):
         own = [names[place] for names in called if names.count(names[place]) == 1]
         keyed = any(isinstance(key, str) for key in path)
         name = ".".join(map(str, path)) if keyed else (*own, str(place))[0]
@@ -113,34 +126,32 @@ def heads_of(model: Any) -> tuple[Head, ...]:
     return tuple(heads)
 
 
-def _layers(functional: Any, *, deep: bool) -> list[Any]:
+def _layers(functional: Function, *, deep: bool) -> list[Operation]:
     """What gives each output: a nested model, or with `deep` the layer in it."""
-    found: list[Any] = []
+    found: list[Operation] = []
     for entry in functional.outputs:
-        operation, _, place = entry._keras_history  # noqa: SLF001  the same
-        inner = _functional(operation) if deep else None
+        operation, place = maker(entry)
+        inner = functional_of(operation) if deep else None
         found.append(operation if inner is None else _layers(inner, deep=True)[place])
     return found
 
 
-def is_own(layer: Any) -> bool:
+def is_own(layer: object) -> bool:
     """Whether a layer or operation is Keras's, computes as its class does, and is no class of the user's."""
     return type(layer).__module__.partition(".")[0] == "keras" and "call" not in vars(layer)
 
 
-def restored(value: Any, find: Callable[[Ref], Any]) -> Any:
+def restored(value: Structure, find: Callable[[Ref], object]) -> Structure:
     """Arguments with tensors in place of their names."""
 
-    def found(entry: Any) -> Any:
+    def found(entry: object) -> object:
         return find(entry) if isinstance(entry, Ref) else entry
 
     return keras.tree.map_structure(found, value)
 
 
-def _functional(model: Any) -> Any:
-    if isinstance(model, keras.Sequential):
-        return getattr(model, "_functional", None)
-    return model if hasattr(model, "_nodes_by_depth") else None
+def _refs(structure: object) -> tuple[Ref, ...]:
+    return tuple(entry for entry in keras.tree.flatten(structure) if isinstance(entry, Ref))
 
 
 class _Walk:
@@ -151,22 +162,21 @@ class _Walk:
         self._shape = shape
         self._names: set[str] = {"image"}
 
-    def through(self, functional: Any, given: list[Ref], places: Sequence[int]) -> list[Ref]:
+    def through(self, functional: Function, given: Sequence[Ref], places: Sequence[int]) -> list[Ref]:
         """Walk a functional model on these inputs; gives its results at these places."""
         known: dict[int, Ref] = {id(entry): ref for entry, ref in zip(functional.inputs, given, strict=True)}
         outputs = [functional.outputs[place] for place in places]
         needed = {id(entry) for entry in outputs}
         for node in _needed(functional, needed):
             args, kwargs = node.arguments.fill_in(known)
-            inner = _functional(node.operation)
+            inner = functional_of(node.operation)
             if _augments(node.operation):
-                results = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
+                results = _refs(args)
                 label = f"{node.operation.name} ({type(node.operation).__name__})"
                 self.notes.append(Refusal(label, "changes images in training alone, and no labels with them"))
             elif inner is not None:
-                refs = [entry for entry in keras.tree.flatten(args) if isinstance(entry, Ref)]
                 read = [place for place, entry in enumerate(node.outputs) if id(entry) in needed]
-                results = self.through(inner, refs, read)
+                results = self.through(inner, _refs(args), read)
                 known.update({id(node.outputs[place]): ref for place, ref in zip(read, results, strict=True)})
                 continue
             else:
@@ -174,44 +184,42 @@ class _Walk:
             known.update({id(entry): ref for entry, ref in zip(node.outputs, results, strict=False)})
         return [known[id(entry)] for entry in outputs]
 
-    def _call(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Ref:
+    def _call(self, operation: Operation, args: tuple[object, ...], kwargs: dict[str, object], outputs: int) -> Ref:
         while is_own(operation) and isinstance(operation, keras.layers.SpectralNormalization):
-            operation = (
-                operation.layer
-            )  # whose kernel has been normalised in training; nothing else is done at inference
+            operation = operation.layer  # its kernel was normalised in training; no more is done at inference
         name = free_name(operation.name, self._names)
 
-        def symbolic(ref: Ref) -> Any:
+        def symbolic(ref: Ref) -> Symbol:
             return keras.KerasTensor(ref.shape, dtype=getattr(operation, "compute_dtype", None) or "float32")
 
         try:
             spec = operation.compute_output_spec(*restored(args, symbolic), **restored(kwargs, symbolic))
         except Exception as error:  # the layer's own code runs here
-            sources = [entry for entry in keras.tree.flatten((args, kwargs)) if isinstance(entry, Ref)]
-            met = " and ".join(str(ref.shape[1:]) for ref in sources)
+            met = " and ".join(str(ref.shape[1:]) for ref in _refs((args, kwargs)))
             *cells, channels = self._shape
             message = (
                 f"`input_shape` (={(channels, *cells)}) does not fit `model` (={self._model}): {name} "
                 f"({type(operation).__name__}) does not take {met}"
             )
             raise ValueError(message) from error
-        if outputs != 1 or not hasattr(spec, "shape"):
+        shape: Shape | None = getattr(spec, "shape", None)
+        if outputs != 1 or shape is None:
             reason = f"gives {outputs} tensors; no rule knows this operation"
             raise RefusedError(self._model, (Refusal(f"{name} ({type(operation).__name__})", reason),))
-        result = Ref(name, tuple(spec.shape))
+        result = Ref(name, tuple(shape))
         self.calls.append(Call(name, operation, args, kwargs, result, len(self._shape) - 1))
         return result
 
 
-def _augments(operation: Any) -> bool:
+def _augments(operation: Operation) -> bool:
     name = type(operation).__name__
     return is_own(operation) and (name in AUGMENTING or (name.startswith("Random") and name != "RandomCrop"))
 
 
-def _needed(functional: Any, needed: set[int]) -> list[Any]:
+def _needed(functional: Function, needed: set[int]) -> list[Node]:
     """The nodes that the tensors of these ids need, whose ids join them, in an order in which they can run."""
-    depths: dict[int, list[Any]] = functional._nodes_by_depth  # noqa: SLF001  Keras has no public name for it
-    found: list[Any] = []
+    depths = nodes_by_depth(functional)
+    found: list[Node] = []
     for depth in sorted(depths):
         for node in reversed(depths[depth]):
             if not node.is_input and any(id(entry) in needed for entry in node.outputs):

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 from backstride.surgery.keras import layers as keras_layers
-
-h5py: Any = importlib.import_module("h5py")  # untyped
-keras: Any = importlib.import_module("keras")  # untyped
-states: Any = importlib.import_module("keras.src.backend.common.global_state")  # where variables wait for their numbers
+from backstride.surgery.keras.library import Dataset, Hdf5File, Model, keras, states
 
 PARTS = ("config.json", "metadata.json", "model.weights.h5")
 SHRINKS = 16  # how many times smaller than its numbers a file of weights may be
 SMALL = 2**20  # bytes, or numbers, that need no such proof
 LARGEST_NUMBER = 2**31  # of filters, units or cells
+Result = TypeVar("Result")
 
 
-def load(path: Path) -> Any:
+def load(path: Path) -> Model:
     """Read a .keras file in safe mode. Raises `ValueError` in one sentence for what is none, or is too large."""
     if path.is_dir():
         message = f"`model` (={str(path)!r}) is a folder; name a file in it"
@@ -36,7 +33,7 @@ def load(path: Path) -> Any:
         message = f"`model` (={str(path)!r}) is no .keras file, or a truncated one"
         raise ValueError(message) from None
     assert keras_layers.Padding is not None  # registered, so that networks with a decoder load
-    claims: Mapping[str, int] = _safely(path, lambda: _claims(config))
+    claims = _safely(path, lambda: _claims(config))
     if sum(claims.values()) > stored + SMALL:
         name = max(claims, key=lambda entry: claims[entry])
         message = f"`model` (={str(path)!r}): {name} claims {claims[name]} weights; the file holds {stored} in all"
@@ -44,7 +41,7 @@ def load(path: Path) -> Any:
     return _safely(path, lambda: keras.saving.load_model(path, compile=False, safe_mode=True))
 
 
-def _safely(path: Path, call: Callable[[], Any]) -> Any:
+def _safely(path: Path, call: Callable[[], Result]) -> Result:
     try:
         return call()
     except Exception as error:  # noqa: BLE001  Keras raises every kind
@@ -53,7 +50,7 @@ def _safely(path: Path, call: Callable[[], Any]) -> Any:
         raise ValueError(message) from None
 
 
-def _check(path: Path) -> tuple[Any, int]:
+def _check(path: Path) -> tuple[object, int]:
     """The config, and how many numbers the weights are, of a file that holds what it claims."""
     with zipfile.ZipFile(path) as file:
         sizes = {entry.filename: entry.file_size for entry in file.infolist()}
@@ -77,14 +74,14 @@ def _check(path: Path) -> tuple[Any, int]:
     return config, _stored(path, stored)
 
 
-def _numbers(value: Any) -> Iterator[int]:
+def _numbers(value: object) -> Iterator[int]:
     """Every integer of a config but the ids of shared objects."""
     if isinstance(value, dict):
-        for name, entry in cast("dict[str, Any]", value).items():
+        for name, entry in cast("dict[str, object]", value).items():
             if name != "shared_object_id":
                 yield from _numbers(entry)
     elif isinstance(value, list):
-        for entry in cast("list[Any]", value):
+        for entry in cast("list[object]", value):
             yield from _numbers(entry)
     elif isinstance(value, int):
         yield abs(value)
@@ -92,10 +89,10 @@ def _numbers(value: Any) -> Iterator[int]:
 
 def _stored(path: Path, content: bytes) -> int:
     """How many numbers an HDF5 file holds; its own claims of shapes are compared with its bytes, too."""
-    found: list[Any] = []
+    found: list[Dataset] = []
 
-    def visit(name: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset):
+    def visit(name: str, entry: object) -> None:
+        if isinstance(entry, Dataset):
             found.append(entry)
             claimed = sum(other.nbytes for other in found)
             if entry.external or entry.is_virtual or claimed > SHRINKS * len(content) + SMALL:
@@ -103,7 +100,7 @@ def _stored(path: Path, content: bytes) -> int:
                 raise ValueError(message)
 
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:
+        with Hdf5File(io.BytesIO(content), "r") as file:
             file.visititems(visit)  # follows no link, inside or outside
             return sum(entry.size for entry in found)
     except OSError:
@@ -111,7 +108,7 @@ def _stored(path: Path, content: bytes) -> int:
         raise ValueError(message) from None
 
 
-def _claims(config: Any) -> Mapping[str, int]:
+def _claims(config: object) -> Mapping[str, int]:
     """How many numbers each variable of a model has, which is made without any, as shapes alone."""
     with keras.StatelessScope(initialize_variables=False):
         before = states.get_global_attribute("uninitialized_variables")

@@ -6,14 +6,15 @@ Maps are (N, h, w, C) in Keras and (C, h, w) in a `Graph`: axes are renamed here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from backstride.surgery.keras.calls import Call, is_own
-from backstride.surgery.keras.sliding import OTHER, SLIDING, Meaning, slid
+from backstride.surgery.keras.sliding import OTHER, SLIDING, slid
 from backstride.surgery.model.graph import Kind, Node
+from backstride.surgery.model.meaning import Meaning
+from backstride.surgery.model.slicing import full_index, taken
 from backstride.surgery.rewriting.rule import unit_window
 
 CELLWISE = (
@@ -42,25 +43,24 @@ COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
 
 def meaning(call: Call) -> Meaning:
     """The kind of node and its details; "other" where the dictionary lacks it."""
-    layer, name = call.operation, call.kind
-    if getattr(layer, "data_format", "channels_last") == "channels_first" or not is_own(layer):
+    name = call.kind
+    if call.option("data_format") == "channels_first" or not is_own(call.operation):
         return OTHER
-    if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
+    if call.option("lora_enabled") or call.option("quantization_mode"):
         return OTHER
-    if _is_operation(layer):
+    if _is_operation(call):
         return _operation(call)
     if name in CELLWISE:
-        return "activation", {}
+        return Meaning("activation")
     if name in COMBINING:
-        return "combine", {}
+        return Meaning("combine")
     build = LAYERS.get(name)
     return OTHER if build is None else build(call)
 
 
 def softmax_name(call: Call) -> str:
     """The activation of a layer where it is a softmax over the last axis, else ""."""
-    function = getattr(call.operation, "activation", None)
-    name = str(getattr(function, "__name__", ""))
+    name = str(getattr(call.option("activation"), "__name__", ""))
     return name if name in ("softmax", "log_softmax") else ""
 
 
@@ -75,16 +75,16 @@ def plain_shape(shape: tuple[int | None, ...], spatial: int) -> tuple[int, ...]:
     return (sizes[-1], *sizes[:-1]) if len(sizes) == spatial + 1 else sizes
 
 
-def _is_operation(layer: Any) -> bool:
-    return type(layer).__module__.startswith("keras.src.ops.")
+def _is_operation(call: Call) -> bool:
+    return type(call.operation).__module__.startswith("keras.src.ops.")
 
 
 def _rank(call: Call) -> int:
     return len(call.sources[0].shape)
 
 
-def _listed(axes: Any) -> tuple[int, ...]:
-    return tuple(int(axis) for axis in axes) if hasattr(axes, "__iter__") else (int(axes),)
+def _listed(axes: int | Sequence[int]) -> tuple[int, ...]:
+    return tuple(map(int, np.ravel(axes)))
 
 
 def _is_map(call: Call) -> bool:
@@ -101,124 +101,115 @@ def _axis(call: Call, axis: int) -> int:
 def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each family
     name = call.kind
     if name in CELLWISE_OPERATIONS:
-        return "activation", {}
+        return Meaning("activation")
     if name in COMBINING_OPERATIONS:
         arguments = [entry for entry in (*call.args, *call.kwargs.values()) if entry is not None]
         plain = all(isinstance(entry, int | float) or entry in call.sources for entry in arguments)
-        return ("combine", {}) if plain else OTHER
-    axis = getattr(call.operation, "axis", None)
+        return Meaning("combine") if plain else OTHER
+    axis: int | Sequence[int] | None = call.option("axis")
     if name in (*REDUCING, "Norm") and axis is not None:
         axes = tuple(sorted(entry % _rank(call) for entry in _listed(axis)))
-        return (REDUCING[name], {"axes": axes}) if name in REDUCING else _norm(call.operation.ord, axes)
+        return Meaning(REDUCING[name], axes=axes) if name in REDUCING else _norm(call.option("ord"), axes)
     if name == "Normalize" and isinstance(axis, int):
-        return "channelwise", {"axes": (_axis(call, axis),)}
+        return Meaning("channelwise", axes=(_axis(call, axis),))
     if name == "Transpose":
-        axes = call.operation.axes or range(_rank(call) - 1, -1, -1)
-        return "permute", {"axes": tuple(entry % _rank(call) for entry in axes)}
+        order: Sequence[int] = call.option("axes") or range(_rank(call) - 1, -1, -1)
+        return Meaning("permute", axes=tuple(entry % _rank(call) for entry in order))
     if name in SLIDING:
         return slid(call)
     if name == "GetItem":
         return _slice(call)
     if name in ("Softmax", "LogSoftmax") and isinstance(axis, int):
-        return "softmax", {"axes": (_axis(call, axis),)}
+        return Meaning("softmax", axes=(_axis(call, axis),))
     if name == "Concatenate":
-        return "concat", {"axes": (_axis(call, int(axis or 0)),)}
-    return ("reshape", {}) if name in ("Reshape", "Squeeze", "ExpandDims") else OTHER
+        return Meaning("concat", axes=(_axis(call, int(call.option("axis") or 0)),))
+    return Meaning("reshape") if name in ("Reshape", "Squeeze", "ExpandDims") else OTHER
 
 
-def _norm(order: Any, axes: tuple[int, ...]) -> Meaning:
+def _norm(order: float | str | None, axes: tuple[int, ...]) -> Meaning:
     """Of two axes, the orders 1 and 2 are norms of matrices; the root of all squares has none, or "fro"."""
-    kinds: Mapping[Any, Kind] = {1: "norm1", 2: "norm2", None: "norm2", "fro": "norm2"}
+    kinds: Mapping[float | str | None, Kind] = {1: "norm1", 2: "norm2", None: "norm2", "fro": "norm2"}
     if len(axes) == 2 and order in (1, 2):
-        return "other", {"why": f"is a norm of matrices (ord={order}), which no pooling gives"}
-    return (kinds[order], {"axes": axes}) if order in kinds else OTHER
+        return Meaning("other", why=f"is a norm of matrices (ord={order}), which no pooling gives")
+    return Meaning(kinds[order], axes=axes) if order in kinds else OTHER
 
 
 def _slice(call: Call) -> Meaning:
     """What an index with constant slices and numbers takes; files hold a list in place of the tuple."""
-    key: Any = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
+    key = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
     shape = [size or 0 for size in call.sources[0].shape]
-    entries: list[Any] = [*key] if type(key) in (tuple, list) else [key]
-    if any(not isinstance(entry, slice | int) and entry is not ... for entry in entries):
+    entries = full_index(key, len(shape), (tuple, list))
+    if entries is None:
         return OTHER
-    if ... in entries:
-        at = entries.index(...)
-        entries[at : at + 1] = [slice(None)] * (len(shape) + 1 - len(entries))
-    entries += [slice(None)] * (len(shape) - len(entries))
-    places = [
-        range(cells)[entry] if isinstance(entry, slice) else range(entry % cells, entry % cells + 1)
-        for entry, cells in zip(entries[1:], shape[1:], strict=True)
-    ]
-    if entries[0] != slice(None) or any(not taken or taken.step < 1 for taken in places):
+    places = [taken(entry, cells) for entry, cells in zip(entries[1:], shape[1:], strict=True)]
+    if entries[0] != slice(None) or any(not place or place.step < 1 for place in places):
         return OTHER
     dropped = tuple(axis for axis, entry in enumerate(entries) if not isinstance(entry, slice))
-    return "slice", {"axes": dropped, "cuts": tuple((taken.start, len(taken), taken.step) for taken in places)}
+    cuts = tuple((place.start, len(place), place.step) for place in places)
+    return Meaning("slice", axes=dropped, cuts=cuts)
 
 
 def _rescaling(call: Call) -> Meaning:
     """One factor, or one for each channel."""
-    numbers = (call.operation.scale, call.operation.offset)
-    shapes = [np.shape(entry) for entry in numbers]
+    shapes = [np.shape(call.option(name)) for name in ("scale", "offset")]
     most = 1 if _is_map(call) else 0  # axes that may have several numbers
-    return ("activation", {}) if all(math.prod(shape[: len(shape) - most]) == 1 for shape in shapes) else OTHER
+    plain = all(math.prod(shape[: len(shape) - most]) == 1 for shape in shapes)
+    return Meaning("activation") if plain else OTHER
 
 
 def _dense(call: Call) -> Meaning:
-    if _is_map(call):
-        return "conv", {"window": unit_window((1,) * call.spatial)}
-    return "dense", {}
+    return Meaning("conv", unit_window((1,) * call.spatial)) if _is_map(call) else Meaning("dense")
 
 
 def _batch_norm(call: Call) -> Meaning:
     last = _rank(call) - 1
-    return ("batch_norm", {"axes": (1 if _is_map(call) else last,)}) if call.operation.axis in (-1, last) else OTHER
+    plain = call.option("axis") in (-1, last)
+    return Meaning("batch_norm", axes=(1 if _is_map(call) else last,)) if plain else OTHER
 
 
 def _layer_norm(call: Call) -> Meaning:
-    axes = call.operation.axis
-    if _listed(axes) not in ((-1,), (_rank(call) - 1,)):
-        return "layer_norm", {}
+    if _listed(call.option("axis")) not in ((-1,), (_rank(call) - 1,)):
+        return Meaning("layer_norm")
     if _is_map(call):
-        return "activation", {}
-    return "layer_norm", {"features": call.sources[0].shape[-1]}
+        return Meaning("activation")
+    return Meaning("layer_norm", features=call.sources[0].shape[-1])
 
 
 def _group_norm(call: Call) -> Meaning:
-    layer = call.operation
-    if layer.axis not in (-1, _rank(call) - 1):
+    if call.option("axis") not in (-1, _rank(call) - 1):
         return OTHER
-    return "whole_norm", {"factors": (max(int(layer.groups), 0),)}
+    return Meaning("whole_norm", factors=(max(int(call.option("groups")), 0),))
 
 
 def _per_channel(call: Call) -> Meaning:
     """Weights on the last axis of a map."""
-    return ("activation", {}) if _is_map(call) else OTHER
+    return Meaning("activation") if _is_map(call) else OTHER
 
 
 def _normalization(call: Call) -> Meaning:
-    axis = getattr(call.operation, "axis", None)
+    axis = call.option("axis")
     channels = not axis or tuple(axis) in ((-1,), (_rank(call) - 1,))
-    return ("activation", {}) if _is_map(call) and channels else OTHER
+    return Meaning("activation") if _is_map(call) and channels else OTHER
 
 
 def _prelu(call: Call) -> Meaning:
-    shared = tuple(call.operation.shared_axes or ())
+    shared = tuple(call.option("shared_axes") or ())
     if _is_map(call):
-        return ("activation", {}) if shared == tuple(range(1, call.spatial + 1)) else OTHER
-    return "activation", {"features": call.sources[0].shape[-1]}
+        return Meaning("activation") if shared == tuple(range(1, call.spatial + 1)) else OTHER
+    return Meaning("activation", features=call.sources[0].shape[-1])
 
 
 def _activation(call: Call) -> Meaning:
-    return ("softmax", {"axes": (_axis(call, -1),)}) if softmax_name(call) else ("activation", {})
+    return Meaning("softmax", axes=(_axis(call, -1),)) if softmax_name(call) else Meaning("activation")
 
 
 def _softmax(call: Call) -> Meaning:
-    axis = call.operation.axis
-    return ("softmax", {"axes": (_axis(call, axis),)}) if isinstance(axis, int) else OTHER
+    axis = call.option("axis")
+    return Meaning("softmax", axes=(_axis(call, axis),)) if isinstance(axis, int) else OTHER
 
 
 def _concat(call: Call) -> Meaning:
-    return "concat", {"axes": (_axis(call, call.operation.axis),)}
+    return Meaning("concat", axes=(_axis(call, call.option("axis")),))
 
 
 def _whole(kind: Kind) -> Callable[[Call], Meaning]:
@@ -226,23 +217,23 @@ def _whole(kind: Kind) -> Callable[[Call], Meaning]:
 
     def build(call: Call) -> Meaning:
         if _is_map(call):
-            return kind, {"axes": tuple(range(2, call.spatial + 2))}
-        return (kind, {"axes": (1,)}) if _rank(call) == 3 else OTHER
+            return Meaning(kind, axes=tuple(range(2, call.spatial + 2)))
+        return Meaning(kind, axes=(1,)) if _rank(call) == 3 else OTHER
 
     return build
 
 
 def _permute(call: Call) -> Meaning:
-    return "permute", {"axes": (0, *call.operation.dims)}
+    return Meaning("permute", axes=(0, *call.option("dims")))
 
 
 def _unit(call: Call) -> Meaning:
-    axes = _listed(call.operation.axis)
-    return ("channelwise", {"axes": (_axis(call, axes[0]),)}) if len(axes) == 1 else OTHER
+    axes = _listed(call.option("axis"))
+    return Meaning("channelwise", axes=(_axis(call, axes[0]),)) if len(axes) == 1 else OTHER
 
 
 def _plain(kind: Kind) -> Callable[[Call], Meaning]:
-    return lambda _: (kind, {})
+    return lambda _: Meaning(kind)
 
 
 LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
@@ -278,20 +269,20 @@ def nodes_of(call: Call) -> tuple[Node, ...]:
     What counts axes as Keras does takes a map that is turned to channels last first, and a map that it gives is turned
     back; a softmax inside a layer stands behind it.
     """
-    kind, details = meaning(call)
+    found = meaning(call)
     shape, label, whole = plain_shape(call.result.shape, call.spatial), labelled(call), call.spatial + 1
     sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
     first = tuple(size or 0 for size in call.sources[0].shape[1:]) if call.sources else ()
-    if kind in TURNED and not ("axes" in details and call.kind.startswith("Global") and len(first) == whole):
-        return _turned(call, kind, details, first)
-    if kind in ("conv", "dense") and softmax_name(call):
-        inner = _with(Node(f"{call.name}/scores", kind, sources, shape, label), **details)
+    if found.kind in TURNED and not (call.kind.startswith("Global") and len(first) == whole):
+        return _turned(call, found, first)
+    if found.kind in ("conv", "dense") and softmax_name(call):
+        inner = found.node(f"{call.name}/scores", sources, shape, label)
         axes = (1,) if len(shape) in (1, whole) else (len(shape),)
         return inner, Node(call.name, "softmax", (inner.name,), shape, label, axes=axes)
-    return (_with(Node(call.name, kind, sources, shape, label), **details),)
+    return (found.node(call.name, sources, shape, label),)
 
 
-def _turned(call: Call, kind: Kind, details: dict[str, Any], first: tuple[int, ...]) -> tuple[Node, ...]:
+def _turned(call: Call, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
     """A node whose axes are Keras's own, between permutations where maps go in or come out."""
     sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
     shape = tuple(size or 0 for size in call.result.shape[1:])
@@ -299,16 +290,11 @@ def _turned(call: Call, kind: Kind, details: dict[str, Any], first: tuple[int, .
     whole = call.spatial + 1
     if len(first) == whole:
         last = (0, *range(2, whole + 1), 1)
-        nodes.append(_with(Node(f"{call.name}/last", "permute", sources, first, label), axes=last))
+        nodes.append(Node(f"{call.name}/last", "permute", sources, first, label, axes=last))
         sources = (nodes[-1].name,)
     name = f"{call.name}/itself" if len(shape) == whole else call.name
-    nodes.append(_with(Node(name, kind, sources, shape, label), **details))
+    nodes.append(found.node(name, sources, shape, label))
     if len(shape) == whole:
-        turned = Node(call.name, "permute", (name,), plain_shape(call.result.shape, call.spatial), label)
-        nodes.append(_with(turned, axes=(0, whole, *range(1, whole))))
+        first_again = plain_shape(call.result.shape, call.spatial)
+        nodes.append(Node(call.name, "permute", (name,), first_again, label, axes=(0, whole, *range(1, whole))))
     return tuple(nodes)
-
-
-def _with(node: Node, **details: Any) -> Node:
-    fields = {name: getattr(node, name) for name in ("name", "kind", "inputs", "shape", "label")}
-    return Node(**{**fields, **details})

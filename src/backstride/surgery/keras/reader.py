@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from backstride.surgery.keras.calls import Calls, calls_of
+from backstride.surgery.keras.library import Model
 from backstride.surgery.keras.operations import nodes_of
 from backstride.surgery.model.graph import Graph, Node
 from backstride.surgery.model.heads import Choice, Head
@@ -16,7 +16,7 @@ from backstride.surgery.model.values import Refusal
 class KerasReading:
     """A model that was read: the given `model`, its calls, and the plain graph."""
 
-    model: Any
+    model: Model
     calls: Calls
     graph: Graph
     notes: tuple[Refusal, ...] = ()
@@ -34,10 +34,10 @@ class KerasReading:
     @property
     def name(self) -> str:
         """The model's name."""
-        return str(self.model.name)
+        return self.model.name
 
 
-def read(model: Any, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
+def read(model: Model, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
     """Read a model for images of `input_shape`, such as (C, H, W), with its channels last; all of it or a chosen head.
 
     Raises `RefusedError` for models whose calls are not known, and `ValueError` where a layer does

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.influence import Influence, from_json
 from backstride.surgery.keras.calls import heads_of
 from backstride.surgery.keras.decoder import COARSE, RESULT
 from backstride.surgery.keras.file import load
 from backstride.surgery.keras.layers import Coarse
+from backstride.surgery.keras.library import Model, keras
 from backstride.surgery.model.heads import Choice
 
-keras: Any = importlib.import_module("keras")  # untyped
-
-Images = NDArray[Any]
+Images: TypeAlias = AnyArray
 
 
-def runner(model: Any, output: int = 0, *, coarse: bool = True) -> Callable[[Images], Images]:
+def runner(model: Model, output: int = 0, *, coarse: bool = True) -> Callable[[Images], Images]:
     """A function from a batch of images to result number `output`; of a transposed network, its coarse scores."""
     names = {layer.name for layer in model.layers}
-    last: Any = None
+    last: Callable[[object], object] | None = None
     if coarse and COARSE in names:
-        last = model.get_layer(RESULT).activation if RESULT in names else None
+        last = getattr(model.get_layer(RESULT), "activation", None) if RESULT in names else None
         model = keras.Model(model.input, model.get_layer(COARSE).output)
 
     def run(images: Images) -> Images:
         data = keras.ops.convert_to_tensor(np.ascontiguousarray(images.transpose(0, 2, 3, 1), np.float32))
-        result: Any = keras.tree.flatten(model(data, training=False))[output]
+        result = keras.tree.flatten(model(data, training=False))[output]
         if last is not None:
             result = last(result)
         found = np.asarray(keras.ops.convert_to_numpy(result))
@@ -50,7 +48,8 @@ def pixel_network(
     """
     model = load(path)
     shape = model.inputs[0].shape
-    if len(model.inputs) != 1 or len(shape) != 4 or shape[3] is None or any(shape[1:3]):
+    channels = shape[3] if len(shape) == 4 else None
+    if len(model.inputs) != 1 or channels is None or any(shape[1:3]):
         message = (
             f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
         )
@@ -58,4 +57,4 @@ def pixel_network(
     found = next((layer for layer in model.layers if isinstance(layer, Coarse)), None)
     known = from_json(found.influence) if found is not None and found.influence else None
     chosen = Choice(head, needed=True).among(path.name, heads_of(model))
-    return runner(model, 0 if chosen is None else chosen.place, coarse=False), int(shape[3]), known
+    return runner(model, 0 if chosen is None else chosen.place, coarse=False), channels, known

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from backstride.conventions import keras as keras_rule
 from backstride.geometry import same_padding, span
 from backstride.integers import Pair
 from backstride.surgery.keras.calls import Call
+from backstride.surgery.keras.library import keras
 from backstride.surgery.model.graph import BORDERS, Kind, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
-
-keras: Any = importlib.import_module("keras")  # untyped
+from backstride.surgery.model.meaning import Meaning
 
 REACHES = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}  # of interpolations, in cells
-Meaning: TypeAlias = tuple[Kind, dict[str, Any]]
-OTHER: Meaning = ("other", {})
+OTHER = Meaning("other")
 
 
 def _cells(call: Call) -> tuple[int, ...]:
@@ -25,15 +24,16 @@ def _cells(call: Call) -> tuple[int, ...]:
     return tuple(size or 0 for size in call.sources[0].shape[1:-1])
 
 
-def _each(value: Any, call: Call) -> tuple[Any, ...]:
-    """An entry for each axis; Keras has a bare one where there is one axis."""
-    return (value,) if call.spatial == 1 and (isinstance(value, int) or isinstance(value[0], int)) else tuple(value)
+def _pairs(amounts: Sequence[int] | Sequence[Sequence[int]]) -> list[Pair]:
+    """The cells before and after, for each axis; Keras has a bare pair where there is one axis."""
+    return [(int(before), int(after)) for before, after in np.reshape(amounts, (-1, 2))]
 
 
-def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any = None) -> Window:
+def _window(call: Call, kernel: Sequence[int], dilation: Sequence[int] = ()) -> Window:
     """The window of a layer at native size, padded by TensorFlow's rules."""
     ones = (1,) * call.spatial
-    kernel, strides, dilation = tuple(kernel), tuple(strides), tuple(dilation or ones)
+    kernel, strides, dilation = tuple(kernel), tuple(call.option("strides")), tuple(dilation or ones)
+    padding: str = call.option("padding")
     pads: tuple[Pair, ...] = ((0, 0),) * call.spatial
     spans = tuple(map(span, kernel, dilation))
     if padding == "causal":
@@ -46,76 +46,66 @@ def _window(call: Call, kernel: Any, strides: Any, padding: str, dilation: Any =
 
 def conv(call: Call) -> Meaning:
     """Any kind of convolution."""
-    layer = call.operation
-    options = (layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
-    return "conv", {"window": _window(call, *options)}
+    return Meaning("conv", _window(call, call.option("kernel_size"), call.option("dilation_rate")))
 
 
 def conv_transpose(call: Call) -> Meaning:
     """Any kind of transposed convolution."""
-    layer = call.operation
     sizes = tuple(size or 1 for size in _cells(call))
-    more = {"output_padding": layer.output_padding, "dilation_rate": layer.dilation_rate}
-    found = keras_rule(sizes, layer.kernel_size, strides=layer.strides, padding=layer.padding, **more)
-    return "conv_transpose", {"window": Window(found.kernel, found.strides, found.crop, found.dilation)}
+    options = {name: call.option(name) for name in ("strides", "padding", "output_padding", "dilation_rate")}
+    found = keras_rule(sizes, call.option("kernel_size"), **options)
+    return Meaning("conv_transpose", Window(found.kernel, found.strides, found.crop, found.dilation))
 
 
 def pool(kind: Kind) -> Callable[[Call], Meaning]:
     """Pooling of windows."""
-
-    def build(call: Call) -> Meaning:
-        layer = call.operation
-        return kind, {"window": _window(call, layer.pool_size, layer.strides, layer.padding)}
-
-    return build
+    return lambda call: Meaning(kind, _window(call, call.option("pool_size")))
 
 
 def padding(call: Call) -> Meaning:
     """Padding and cropping layers: a window of one cell."""
-    amounts = getattr(call.operation, "padding", None)
-    if amounts is None:
-        amounts = [(-before, -after) for before, after in _each(call.operation.cropping, call)]
-    return _padded([(int(before), int(after)) for before, after in _each(amounts, call)], "constant")
+    amounts = call.option("padding")
+    pairs = _pairs(call.option("cropping") if amounts is None else amounts)
+    return _padded([(-before, -after) for before, after in pairs] if amounts is None else pairs, "constant")
 
 
 def pad(call: Call) -> Meaning:
     """`keras.ops.pad` of a map's positions."""
-    operation = call.operation
-    pairs = [(int(before), int(after)) for before, after in operation.pad_width]
+    pairs = _pairs(call.option("pad_width"))
+    mode: str = call.option("mode")
     if len(pairs) != call.spatial + 2 or pairs[0] != (0, 0) or pairs[-1] != (0, 0):
         return OTHER
     # Keras's PyTorch repeats the border where symmetric padding is asked for
-    repeats = operation.mode == "symmetric" and keras.backend.backend() == "torch"
-    return _padded(pairs[1:-1], "edge" if repeats else operation.mode)
+    repeats = mode == "symmetric" and keras.backend.backend() == "torch"
+    return _padded(pairs[1:-1], "edge" if repeats else mode)
 
 
 def _padded(pairs: list[Pair], mode: str) -> Meaning:
     ones = (1,) * len(pairs)
     border = BORDERS.get(mode)
-    return OTHER if border is None else ("pad", {"window": Window(ones, ones, tuple(pairs), ones, border=border)})
+    return OTHER if border is None else Meaning("pad", Window(ones, ones, tuple(pairs), ones, border=border))
 
 
 def upsampling(call: Call) -> Meaning:
     """Interpolation by whole factors."""
-    return _interpolation(call, tuple(map(float, _each(call.operation.size, call))))
+    return _interpolation(call, tuple(map(float, np.ravel(call.option("size")))))
 
 
 def resizing(call: Call) -> Meaning:
     """Interpolation to a size, whose factor at native size holds for all."""
-    layer = call.operation
-    plain = not (layer.antialias or layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio)
-    return _interpolation(call, ()) if plain else OTHER
+    special = any(map(call.option, ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")))
+    return OTHER if special else _interpolation(call, ())
 
 
 def _interpolation(call: Call, scales: tuple[float, ...]) -> Meaning:
-    reach = REACHES.get(getattr(call.operation, "interpolation", "nearest"))
+    reach = REACHES.get(call.option("interpolation", "nearest"))
     if reach is None:
         return OTHER
     found = tuple(size or 0 for size in call.result.shape[1:-1])
     rounding: Rounding = "floor" if keras.backend.backend() == "torch" else "round_prefer_ceil"
     place: Place = "starts" if (reach, rounding) == (0, "floor") else "middles"
     kind, window, ratios = interpolated(_cells(call), found, place=place, reach=reach, rounding=rounding, scales=scales)
-    return kind, {"window": window, "ratios": ratios}
+    return Meaning(kind, window, ratios=ratios)
 
 
 def center_crop(call: Call) -> Meaning:
@@ -124,7 +114,7 @@ def center_crop(call: Call) -> Meaning:
     cuts = [((cells - wanted) // 2, wanted, 1) for cells, wanted in pairs if wanted is not None and cells >= wanted]
     if len(cuts) != call.spatial:
         return OTHER
-    return "slice", {"axes": (), "cuts": (*cuts, (0, call.result.shape[-1], 1))}
+    return Meaning("slice", cuts=(*cuts, (0, call.result.shape[-1] or 0, 1)))
 
 
 def _of_each_rank(name: str, build: Callable[[Call], Meaning]) -> dict[str, Callable[[Call], Meaning]]:

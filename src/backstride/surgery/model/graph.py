@@ -71,6 +71,7 @@ Kind: TypeAlias = Literal[
     "unbatched",
     "other",
 ]
+UNKNOWN = "no rule knows this operation"
 BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
@@ -173,7 +174,7 @@ class Node:
     fits: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
     ratios: tuple[Ratio, ...] = ()
-    why: str = "no rule knows this operation"
+    why: str = UNKNOWN
 
     @property
     def pads(self) -> bool:
