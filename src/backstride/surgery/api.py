@@ -27,7 +27,7 @@ Name = TypeVar("Name")
 
 
 def convolutionalize(
-    model: Any,
+    model: object,
     input_shape: Sequence[int],
     *,
     head: int | str | None = None,
@@ -80,7 +80,7 @@ def convolutionalize(
 
 
 def transpose(
-    model: Any,
+    model: object,
     input_shape: Sequence[int],
     *,
     head: int | str | None = None,
@@ -158,7 +158,7 @@ def transpose(
 
 
 def receptive_field(
-    model: Any, input_shape: Sequence[int], *, head: int | str | None = None, se: str | None = None
+    model: object, input_shape: Sequence[int], *, head: int | str | None = None, se: str | None = None
 ) -> tuple[Output, ...]:
     """Which pixels each cell of a model's results sees: size, stride and offset, exactly.
 
@@ -206,10 +206,10 @@ def receptive_field(
 
 
 def prove(
-    classifier: Any,
-    network: Any,
+    classifier: object,
+    network: object,
     report: Report,
-    image: Any,
+    image: object,
     *,
     head: int | str | None = None,
     timed: bool = False,
@@ -275,7 +275,7 @@ def _gate(se: str | None) -> Gate | None:
 
 
 def _rewritten(
-    applier: Applier, model: Any, shape: tuple[int, ...], choice: Choice, se: Gate | None
+    applier: Applier, model: object, shape: tuple[int, ...], choice: Choice, se: Gate | None
 ) -> tuple[Reading, Rewriting]:
     reading = applier.read(model, shape, choice)
     rewriting = rewrite(reading.graph, se=se)

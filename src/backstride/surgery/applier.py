@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, ClassVar, Protocol
 
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.model.graph import Graph
 from backstride.surgery.model.heads import Choice, Head
-from backstride.surgery.model.names import suffix_of
+from backstride.surgery.model.names import is_of, suffix_of
 from backstride.surgery.model.values import Refusal, Rewriting
 from backstride.surgery.proving.proof import Run
 from backstride.surgery.rewriting.dense import Densified
@@ -52,7 +51,7 @@ class Applier(Protocol):
 
     framework: ClassVar[str]
 
-    def read(self, model: Any, input_shape: tuple[int, ...], choice: Choice) -> Reading:
+    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> Reading:
         """The model as a graph, with all that `write` needs; what a chosen head does not need is left out."""
         ...
 
@@ -66,7 +65,7 @@ class Applier(Protocol):
         """The network with a decoder; `classes` replaces the number of scores, `freeze` holds the classifier."""
         ...
 
-    def runner(self, model: Any, output: int) -> Run:
+    def runner(self, model: object, output: int) -> Run:
         """A function from a batch of images to the model's result number `output`, as NumPy arrays."""
         ...
 
@@ -74,18 +73,15 @@ class Applier(Protocol):
 def applier_for(name: str, model: object) -> Applier:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
     suffix = suffix_of(model)
-    onnx: Any = sys.modules.get("onnx")
-    if suffix == ".onnx" or (onnx is not None and isinstance(model, onnx.ModelProto)):
+    if suffix == ".onnx" or is_of(model, "onnx", "ModelProto"):
         from backstride.surgery.onnx.applier import OnnxApplier  # noqa: PLC0415  loads ONNX
 
         return OnnxApplier()
-    keras: Any = sys.modules.get("keras")
-    if suffix == ".keras" or (keras is not None and isinstance(model, keras.Model)):
+    if suffix == ".keras" or is_of(model, "keras", "Model"):
         from backstride.surgery.keras.applier import KerasApplier  # noqa: PLC0415  loads Keras
 
         return KerasApplier()
-    torch: Any = sys.modules.get("torch")  # after Keras, whose models are torch's, too, on that backend
-    if torch is not None and isinstance(model, torch.nn.Module):
+    if is_of(model, "torch.nn", "Module"):  # after Keras, whose models are torch's, too, on that backend
         from backstride.surgery.torch.applier import TorchApplier  # noqa: PLC0415  loads torch
 
         return TorchApplier()

@@ -66,11 +66,13 @@ def convert_file(
             message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
             raise ImportError(message)
     classifier = _loaded(model, suffix)
-    options: dict[str, Any] = {"head": head, "se": se, "dense": dense}
-    if not coarse:
+    if coarse:
+        network, report = convolutionalize(classifier, shape, head=head, se=se, dense=dense)
+    else:
         _refuse_dense(dense)
-        options = {"head": head, "se": se, "classes": classes, "skips": skips, "decoder": decoder, "init": init}
-    network, report = (convolutionalize if coarse else transpose)(classifier, shape, **options)
+        network, report = transpose(
+            classifier, shape, head=head, se=se, classes=classes, skips=skips, decoder=decoder, init=init
+        )
     if report_path is None:
         _save(network, output)
         return report, ()
@@ -103,7 +105,7 @@ def _suffix(model: str) -> str:
     raise ValueError(message)
 
 
-def _loaded(model: str, suffix: str) -> Any:
+def _loaded(model: str, suffix: str) -> object:
     if suffix == ".onnx":
         return model
     if suffix == ".keras":
@@ -133,7 +135,7 @@ def _loaded(model: str, suffix: str) -> Any:
     return made.eval()
 
 
-def _proved(classifier: Any, network: Any, report: Report, head: Head) -> Proof:
+def _proved(classifier: object, network: object, report: Report, head: Head) -> Proof:
     """The proof on a random image two strides larger than the native one."""
     more = 2 * int(max(max(output.stride) for output in report.outputs))
     channels, rows, columns = report.input_shape

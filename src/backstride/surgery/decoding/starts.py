@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backstride.initializers import bilinear, icnr, nearest
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.decoder import Init, Step
 
-Normal: TypeAlias = Callable[[tuple[int, ...]], NDArray[Any]]
+Normal: TypeAlias = Callable[[tuple[int, ...]], AnyArray]
 SPREAD = 0.1  # of ICNR's random part beside the identity
 
 
-def among(step: Step, channels: int, init: Init, normal: Normal) -> NDArray[Any]:
+def among(step: Step, channels: int, init: Init, normal: Normal) -> AnyArray:
     """The kernel of a layer whose channels may reach each other: (channels, channels, *k).
 
     `normal`: draws standard normal numbers of a shape, for ICNR: near the identity, repeated over the phases.
@@ -25,7 +25,7 @@ def among(step: Step, channels: int, init: Init, normal: Normal) -> NDArray[Any]
     return _interpolation(step, channels, init)
 
 
-def apart(step: Step, channels: int, init: Init, normal: Normal) -> NDArray[Any]:
+def apart(step: Step, channels: int, init: Init, normal: Normal) -> AnyArray:
     """The kernel of a layer with a group for each channel: (channels, 1, *k)."""
     if init == "icnr":
         return _spread(np.ones((channels, 1)) + normal((channels, 1)) * SPREAD / channels, step)
@@ -33,10 +33,10 @@ def apart(step: Step, channels: int, init: Init, normal: Normal) -> NDArray[Any]
     return np.broadcast_to(kernel, (channels, *kernel.shape[1:]))
 
 
-def _interpolation(step: Step, channels: int, init: Init) -> NDArray[Any]:
+def _interpolation(step: Step, channels: int, init: Init) -> AnyArray:
     make = bilinear if init == "bilinear" else nearest
     return make(step.kernel, step.factor, channels, data_format="channels_first", dtype="float64")
 
 
-def _spread(base: NDArray[Any], step: Step) -> NDArray[Any]:
+def _spread(base: AnyArray, step: Step) -> AnyArray:
     return icnr(base[:, :, None, None], step.factor, data_format="channels_first")

@@ -1,7 +1,8 @@
-"""Names that nothing has yet, and the ends of files' names."""
+"""Names that nothing has yet, the ends of files' names, and classes by name."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 
@@ -23,3 +24,14 @@ def free_name(name: str, taken: set[str]) -> str:
 def suffix_of(model: object) -> str:
     """How a path ends; "" for what is no path."""
     return Path(str(model)).suffix if isinstance(model, str | Path) else ""
+
+
+def is_of(value: object, module: str, kind: str) -> bool:
+    """Whether a value is of this class, named by its module; a module that is not loaded stays so.
+
+    >>> from fractions import Fraction
+    >>> is_of(Fraction(1, 2), "fractions", "Fraction"), is_of(0.5, "fractions", "Fraction"), is_of(0.5, "no", "No")
+    (True, False, False)
+    """
+    found: type | None = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(value, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,15 +19,13 @@ from backstride.surgery.onnx.writer import Writer
 from backstride.surgery.proving.proof import Run
 from backstride.surgery.rewriting.dense import Densified
 
-Model = onnx.ModelProto | str | PathLike[str]
-
 
 class OnnxApplier:
     """What `surgery.applier.Applier` asks for, for onnx.ModelProto and files of one."""
 
     framework: ClassVar[str] = "ONNX"
 
-    def read(self, model: Model, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
+    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
         """Work out the shapes of the graph."""
         return read(_loaded(model), _name(model), input_shape, choice)
 
@@ -45,14 +42,20 @@ class OnnxApplier:
             raise ValueError(message)
         return segmenter(reading, rewriting, decoder, classes)
 
-    def runner(self, model: Model, output: int) -> Run:
+    def runner(self, model: object, output: int) -> Run:
         """Run a model on NumPy arrays."""
         return runner(_loaded(model), output)
 
 
-def _loaded(model: Model) -> onnx.ModelProto:
-    return unquantised(checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(Path(model)))
+def _loaded(model: object) -> onnx.ModelProto:
+    found = checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(_path(model))
+    return unquantised(found)
 
 
-def _name(model: Model) -> str:
-    return (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else Path(model).name
+def _name(model: object) -> str:
+    return (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else _path(model).name
+
+
+def _path(model: object) -> Path:
+    assert isinstance(model, str | Path)
+    return Path(model)

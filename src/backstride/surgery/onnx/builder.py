@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from onnx import helper, numpy_helper
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.names import free_name
 
 LEAST_IR_VERSION = 4  # from here on, initializers need not be inputs
@@ -51,7 +52,7 @@ class Builder:
                 names.extend(kept)
         return fresh
 
-    def store(self, name: str, tensor: onnx.TensorProto | NDArray[Any]) -> str:
+    def store(self, name: str, tensor: onnx.TensorProto | AnyArray) -> str:
         """Keep a tensor under its own name, once."""
         if name not in self._stored:
             if isinstance(tensor, onnx.TensorProto):
@@ -63,7 +64,7 @@ class Builder:
             self._stored[name] = kept
         return name
 
-    def numbers(self, name: str, values: Any, dtype: Any = np.int64) -> str:
+    def numbers(self, name: str, values: ArrayLike, dtype: DTypeLike = np.int64) -> str:
         """Keep new numbers under a fresh name."""
         return self.store(self.fresh(name), np.asarray(values, dtype))
 

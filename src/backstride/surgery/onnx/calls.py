@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import onnx
 
-from backstride.surgery.model.graph import Cut, Kind, Ratio, Window
+from backstride.surgery.model.meaning import Meaning
 from backstride.surgery.onnx.shapes import Tensor
 
 
@@ -20,7 +21,7 @@ class Call:
     result: Tensor
     opset: int
 
-    def option(self, name: str, default: Any = None) -> Any:
+    def option(self, name: str, default: object = None) -> Any:
         """An attribute, or an input of the same meaning in newer operator sets."""
         for entry in self.node.attribute:
             if entry.name == name:
@@ -50,19 +51,5 @@ class Call:
         return tuple(sorted(int(axis) % self.rank for axis in given))
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """What a node is in a `Graph`; `data` counts the leading inputs that are data, all of them if None."""
-
-    kind: Kind
-    window: Window | None = None
-    axes: tuple[int, ...] = ()
-    features: int | None = None
-    data: int | None = field(default=1)
-    cuts: tuple[Cut, ...] = ()
-    factors: tuple[int, ...] = ()
-    ratios: tuple[Ratio, ...] = ()
-    why: str = "no rule knows this operation"
-
-
-OTHER = Meaning("other", data=None)
+of_first = partial(Meaning, data=1)  # what an operator is whose other inputs are weights and options
+OTHER = Meaning("other")

@@ -6,13 +6,12 @@ has at run time (Shape, Slice). New weights that are random are always the same 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from onnx import helper
 
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.decoder import Decoder, Step, Tap
 from backstride.surgery.decoding.features import Lift, lifts
 from backstride.surgery.decoding.influence import KEY, influence
@@ -54,7 +53,7 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
 class _Climb:
     """Adds the nodes of the decoder's steps."""
 
-    def __init__(self, writer: Writer, decoder: Decoder, classes: int, dtype: Any) -> None:
+    def __init__(self, writer: Writer, decoder: Decoder, classes: int, dtype: DTypeLike) -> None:
         self._writer = writer
         self._builder = writer.builder
         self._decoder = decoder
@@ -93,15 +92,15 @@ class _Climb:
                 features = builder.add("Relu", [features])
         return self._zero_score(features, ways[-1].width, "features_scores")
 
-    def _lifted(self, maps: str, step: Step, tap: Tap | None, kernel: NDArray[Any], name: str) -> str:
+    def _lifted(self, maps: str, step: Step, tap: Tap | None, kernel: AnyArray, name: str) -> str:
         """Maps at the cells of the tap, or the pixels of the image."""
         builder = self._builder
         (top, bottom), (left, right) = step.extend
         pads = builder.numbers(f"{name}_extend", [0, 0, top, left, 0, 0, bottom, right])
         extended = builder.add("Pad", [maps, pads], mode="edge")
         groups = 1 if kernel.shape[1] == len(kernel) else len(kernel)
-        options: dict[str, Any] = {"kernel_shape": step.kernel, "strides": step.factor, "group": groups}
-        full = builder.add("ConvTranspose", [extended, builder.numbers(name, kernel, self._dtype)], **options)
+        inputs = [extended, builder.numbers(name, kernel, self._dtype)]
+        full = builder.add("ConvTranspose", inputs, kernel_shape=step.kernel, strides=step.factor, group=groups)
         start = builder.numbers(f"{name}_crop", step.crop)
         end = builder.add("Add", [start, self._size(step, tap)])
         return builder.add("Slice", [full, start, end, builder.numbers("axes", [2, 3])])
@@ -125,7 +124,7 @@ class _Climb:
     def _zero_score(self, maps: str, channels: int, name: str) -> str:
         return self._conv(maps, np.zeros((self._classes, channels, 1, 1)), np.zeros(self._classes), name)
 
-    def _conv(self, maps: str, weights: NDArray[Any], bias: NDArray[Any], name: str) -> str:
+    def _conv(self, maps: str, weights: AnyArray, bias: AnyArray, name: str) -> str:
         builder, size = self._builder, weights.shape[2:]
         stored = (
             builder.numbers(f"{name}_weight", weights, self._dtype),

@@ -7,7 +7,7 @@ as many as its dimensions need.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper, inliner
 from onnx.onnx_cpp2py_export.checker import ValidationError
 
-loose: Any = onnx  # some of it is untyped
+loose: Any = onnx.checker  # untyped
 LEAST_OPSET = 11
 LARGEST_FILE = 2**31 - 1  # protobuf's own limit
 FOUR_BITS = ("INT4", "UINT4", "FLOAT4E2M1")
@@ -77,7 +77,7 @@ def checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         )
         raise ValueError(message)
     try:
-        loose.checker.check_model(_without_weights(model))
+        loose.check_model(_without_weights(model))
         return inliner.inline_local_functions(model) if model.functions else model
     except (ValidationError, RuntimeError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
@@ -104,7 +104,7 @@ def _in_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from _in_nodes(graph.node)
 
 
-def _in_nodes(nodes: Any) -> Iterator[onnx.TensorProto]:
+def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):

@@ -10,7 +10,8 @@ from backstride.conventions import onnx as onnx_rule
 from backstride.conventions import onnxruntime as onnxruntime_rule
 from backstride.geometry import same_padding, span
 from backstride.surgery.model.graph import BORDERS, WINDOWED, Kind, Window
-from backstride.surgery.onnx.calls import OTHER, Call, Meaning
+from backstride.surgery.model.meaning import Meaning
+from backstride.surgery.onnx.calls import OTHER, Call, of_first
 from backstride.surgery.onnx.resizing import resize
 from backstride.surgery.onnx.shapes import Tensor
 
@@ -42,10 +43,10 @@ def meaning(call: Call) -> Meaning:
     if call.node.domain not in ("", "ai.onnx") or call.option("training_mode", 0):
         return OTHER
     if name in CELLWISE:
-        return Meaning("activation")
+        return of_first("activation")
     if name in RESHAPING:
         kept = math.prod(call.result.shape) == math.prod(call.first.shape)
-        return Meaning("reshape") if kept else OTHER
+        return of_first("reshape") if kept else OTHER
     if name in BINARY:
         return _binary(call)
     build = OPERATORS.get(name)
@@ -95,15 +96,15 @@ def _fits(found: Meaning, call: Call) -> bool:
 def _binary(call: Call) -> Meaning:
     weights = per_feature(call)
     if weights is not None:
-        return Meaning("activation", features=call.result.shape[1], data=None)
-    return Meaning("combine", data=None)
+        return Meaning("activation", features=call.result.shape[1])
+    return Meaning("combine")
 
 
 def _conv(call: Call) -> Meaning:
     weight = call.sources[1]
     if weight is None or weight.origin != "constant":
         return OTHER
-    return Meaning("conv", window_of(call, weight.shape[2:]))
+    return of_first("conv", window_of(call, weight.shape[2:]))
 
 
 def _conv_transpose(call: Call) -> Meaning:
@@ -116,7 +117,7 @@ def _conv_transpose(call: Call) -> Meaning:
     window = window_of(call, kernel)
     extra = call.option("output_padding", [0] * len(window.kernel))
     crop = tuple((before, after - more) for (before, after), more in zip(window.padding, extra, strict=True))
-    return Meaning("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
+    return of_first("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
 
 
 def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
@@ -136,13 +137,13 @@ def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
         return replace(OTHER, why=why)
     geometry = found[0]
     window = Window(geometry.kernel, geometry.strides, geometry.crop, geometry.dilation, same=True)
-    return Meaning("conv_transpose", window)
+    return of_first("conv_transpose", window)
 
 
 def _pool(kind: Kind) -> Callable[[Call], Meaning]:
     def build(call: Call) -> Meaning:
         single = len([name for name in call.node.output if name]) == 1
-        return Meaning(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
+        return of_first(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
 
     return build
 
@@ -164,7 +165,7 @@ def _pad(call: Call) -> Meaning:
     if border is None:
         return OTHER
     ones, pads = (1,) * (call.rank - 2), tuple(pairs.get(axis, (0, 0)) for axis in range(2, call.rank))
-    return Meaning("pad", Window(ones, ones, pads, ones, border=border))
+    return of_first("pad", Window(ones, ones, pads, ones, border=border))
 
 
 def _slice(call: Call) -> Meaning:
@@ -204,14 +205,14 @@ def _taken(call: Call, places: Sequence[range], dropped: tuple[int, ...] = ()) -
     if not whole[0] or any(entry.step < 1 for entry in places):
         return OTHER
     if not dropped and all(whole[:1] + whole[2:]) and cuts[1][2] == 1 and call.rank == 4:
-        return Meaning("part", axes=(1,))
-    return Meaning("slice", axes=dropped, cuts=tuple(cuts[1:]))
+        return of_first("part", axes=(1,))
+    return of_first("slice", axes=dropped, cuts=tuple(cuts[1:]))
 
 
 def _reduce(kind: Kind) -> Callable[[Call], Meaning]:
     def build(call: Call) -> Meaning:
         axes = call.axes()
-        return OTHER if axes is None else Meaning(kind, axes=axes)
+        return OTHER if axes is None else of_first(kind, axes=axes)
 
     return build
 
@@ -221,7 +222,7 @@ def _blocks(kind: Kind) -> Callable[[Call], Meaning]:
 
     def build(call: Call) -> Meaning:
         size = int(call.option("blocksize"))
-        return Meaning(kind, Window((size, size), (size, size), ((0, 0), (0, 0))))
+        return of_first(kind, Window((size, size), (size, size), ((0, 0), (0, 0))))
 
     return build
 
@@ -229,15 +230,15 @@ def _blocks(kind: Kind) -> Callable[[Call], Meaning]:
 def _global_norm(call: Call) -> Meaning:
     kinds: Mapping[int, Kind] = {1: "norm1", 2: "norm2"}
     order = int(call.option("p", 2))
-    return Meaning(kinds[order], axes=tuple(range(2, call.rank))) if order in kinds else OTHER
+    return of_first(kinds[order], axes=tuple(range(2, call.rank))) if order in kinds else OTHER
 
 
 def _unit(call: Call) -> Meaning:
-    return Meaning("channelwise", axes=(int(call.option("axis", -1)) % call.rank,))
+    return of_first("channelwise", axes=(int(call.option("axis", -1)) % call.rank,))
 
 
-def _plain(kind: Kind, data: int | None = 1) -> Callable[[Call], Meaning]:
-    return lambda _: Meaning(kind, data=data)
+def _plain(kind: Kind) -> Callable[[Call], Meaning]:
+    return lambda _: of_first(kind)
 
 
 def _dense(call: Call) -> Meaning:
@@ -246,29 +247,29 @@ def _dense(call: Call) -> Meaning:
     transposed = bool(call.option("transA", 0))
     bias = call.sources[2] if len(call.sources) > 2 else None
     plain = bias is None or (bias.origin == "constant" and math.prod(bias.shape) in (1, call.result.shape[-1]))
-    return Meaning("dense") if stored and plain and not transposed else OTHER
+    return of_first("dense") if stored and plain and not transposed else OTHER
 
 
 def _permute(call: Call) -> Meaning:
     axes = call.option("perm", range(call.rank - 1, -1, -1))
-    return Meaning("permute", axes=tuple(axes))
+    return of_first("permute", axes=tuple(axes))
 
 
 def _softmax(call: Call) -> Meaning:
     """Before operator set 13 a softmax runs over `axis` and all axes behind it."""
     axis = int(call.option("axis", 1 if call.opset < 13 else -1)) % call.rank
     if call.opset >= 13 or math.prod(call.first.shape[axis + 1 :]) == 1:
-        return Meaning("softmax", axes=(axis,))
-    return Meaning("softmax", axes=tuple(range(axis, call.rank)))
+        return of_first("softmax", axes=(axis,))
+    return of_first("softmax", axes=tuple(range(axis, call.rank)))
 
 
 def _layer_norm(call: Call) -> Meaning:
     axis = int(call.option("axis", -1)) % call.rank
-    return Meaning("layer_norm", features=math.prod(call.first.shape[axis:]))
+    return of_first("layer_norm", features=math.prod(call.first.shape[axis:]))
 
 
 def _concat(call: Call) -> Meaning:
-    return Meaning("concat", axes=(int(call.option("axis")) % call.rank,), data=None)
+    return Meaning("concat", axes=(int(call.option("axis")) % call.rank,))
 
 
 def _prelu(call: Call) -> Meaning:
@@ -278,11 +279,11 @@ def _prelu(call: Call) -> Meaning:
     cells = call.rank - 2
     if cells and math.prod(slope.shape) > 1 and (len(slope.shape) <= cells or math.prod(slope.shape[-cells:]) > 1):
         return OTHER
-    return Meaning("activation", features=math.prod(slope.shape))
+    return of_first("activation", features=math.prod(slope.shape))
 
 
 def _lrn(call: Call) -> Meaning:
-    return Meaning("activation") if call.rank > 2 else OTHER
+    return of_first("activation") if call.rank > 2 else OTHER
 
 
 OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
@@ -297,8 +298,8 @@ OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
     "Gemm": _dense,
     "GlobalAveragePool": _plain("adaptive_avg_pool"),
     "GlobalMaxPool": _plain("adaptive_max_pool"),
-    "GroupNormalization": lambda call: Meaning("whole_norm", factors=(int(call.option("num_groups")),)),
-    "InstanceNormalization": lambda _: Meaning("whole_norm", factors=(0,)),
+    "GroupNormalization": lambda call: of_first("whole_norm", factors=(int(call.option("num_groups")),)),
+    "InstanceNormalization": lambda _: of_first("whole_norm", factors=(0,)),
     "LRN": _lrn,
     "LayerNormalization": _layer_norm,
     "LogSoftmax": _softmax,

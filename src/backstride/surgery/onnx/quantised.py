@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.values import Refusal, RefusedError
 from backstride.surgery.onnx.shapes import Tensor, evaluated
 
@@ -74,7 +74,9 @@ def unquantised(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Fold:
     """Goes through the nodes in order; `nodes` and stored `numbers` are what it makes of them."""
 
-    def __init__(self, stored: Mapping[str, TensorProto], image: onnx.ValueInfoProto, opsets: Sequence[Any]) -> None:
+    def __init__(
+        self, stored: Mapping[str, TensorProto], image: onnx.ValueInfoProto, opsets: Sequence[onnx.OperatorSetIdProto]
+    ) -> None:
         self._stored = stored
         self._opsets = opsets
         self._image = image.name
@@ -157,7 +159,7 @@ class _Fold:
         known = [Tensor(name, tuple(entry.dims), entry.data_type, "constant", entry) for name, entry in stored]
         return numpy_helper.from_array(evaluated(node, known, self._opsets)[0], node.output[0])
 
-    def _single(self, inputs: list[str]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def _single(self, inputs: list[str]) -> tuple[AnyArray, AnyArray] | None:
         """The scale and the zero point, where they are stored and single."""
         if any(name and name not in self._stored for name in inputs[1:]):
             return None
@@ -167,7 +169,7 @@ class _Fold:
         scale, zero = (entry.reshape(()) for entry in (*values, np.array(0, np.uint8))[:2])
         return scale, zero
 
-    def _store(self, name: str, value: Any) -> str:
+    def _store(self, name: str, value: ArrayLike) -> str:
         name = f"{name}/number{len(self.numbers)}"
         self.numbers.append(numpy_helper.from_array(np.asarray(value), name))
         return name

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import onnx
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
-from backstride.surgery.model.graph import BATCH, Graph, Node
+from backstride.surgery.model.graph import BATCH, UNKNOWN, Graph, Node
 from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.values import Refusal, RefusedError
 from backstride.surgery.onnx.calls import Call
@@ -173,7 +172,7 @@ def _shapes(
         shapes.run(nodes)
     except onnx.defs.SchemaError:
         assert shapes.current is not None
-        raise RefusedError(name, (Refusal(label(shapes.current), "no rule knows this operation"),)) from None
+        raise RefusedError(name, (Refusal(label(shapes.current), UNKNOWN),)) from None
     except UnshapedError:
         assert shapes.current is not None
         raise RefusedError(name, (Refusal(label(shapes.current), "gives what has no fixed shape"),)) from None
@@ -304,6 +303,4 @@ def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], 
     data = inputs[: found.data]
     if found.kind == "activation":
         data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
-    fields = ("window", "axes", "features", "cuts", "factors", "ratios", "why")
-    details: dict[str, Any] = {field: getattr(found, field) for field in fields}
-    return Node(name, found.kind, data, shape[1:], label(call.node), **details)
+    return found.node(name, data, shape[1:], label(call.node))

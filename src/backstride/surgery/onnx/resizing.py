@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
+from backstride.surgery.model.meaning import Meaning
 from backstride.surgery.onnx.builder import Builder
-from backstride.surgery.onnx.calls import OTHER, Call, Meaning
+from backstride.surgery.onnx.calls import OTHER, Call, of_first
 
 PLACES: Mapping[bytes, Place] = {  # where Resize lays the new cells
     b"align_corners": "corners",
@@ -47,13 +47,13 @@ def resize(call: Call) -> Meaning:
     kind, window, ratios = interpolated(cells, found, place=place, reach=reach, rounding=rounding, scales=scales)
     if kind == "resize" and way == b"half_pixel_symmetric":
         return OTHER
-    return Meaning(kind, window, ratios=ratios)
+    return of_first(kind, window, ratios=ratios)
 
 
 def _scales(call: Call) -> tuple[float, ...]:
     """The factors of rows and columns where they are stated, and not the size."""
     stated = call.sources[2] if len(call.sources) > 2 else None
-    given: list[Any] = [] if stated is None or stated.value is None else stated.value.tolist()
+    given: list[float] = [] if stated is None or stated.value is None else stated.value.tolist()
     axes = call.option("axes") or range(call.rank)
     known = {int(axis) % call.rank: float(scale) for axis, scale in zip(axes, given, strict=False)}
     return tuple(known.get(axis, 1.0) for axis in range(2, call.rank)) if known else ()

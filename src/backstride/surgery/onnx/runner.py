@@ -1,18 +1,18 @@
-"""Run an ONNX model on NumPy arrays (N, C, H, W) with ONNX Runtime."""
+"""Runs an ONNX model on NumPy arrays (N, C, H, W) with ONNX Runtime."""
 
 from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.influence import KEY, Influence, from_json
 from backstride.surgery.model.heads import Choice
 from backstride.surgery.onnx.file import load
@@ -20,7 +20,8 @@ from backstride.surgery.onnx.reader import heads_of, image_of, is_channels_last
 from backstride.surgery.onnx.save import is_large, save
 
 COARSE, RESULT = "backstride.coarse", "backstride.result"
-Images = NDArray[Any]
+Images: TypeAlias = AnyArray
+Runs: TypeAlias = Callable[[Sequence[str], Mapping[str, AnyArray]], Sequence[AnyArray]]  # names of results and inputs
 
 
 def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images]:
@@ -69,18 +70,18 @@ class Session:
         self._dtype = onnx.helper.tensor_dtype_to_np_dtype(self._image.type.tensor_type.elem_type)
         dims = self._image.type.tensor_type.shape.dim
         self._batch = max(dims[0].dim_value, 0) if dims else 0
-        runtime: Any = importlib.import_module("onnxruntime")
-        options: Any = runtime.SessionOptions()
+        runtime: Any = importlib.import_module("onnxruntime")  # untyped
+        options = runtime.SessionOptions()
         options.log_severity_level = 4
         try:
             with _with_output(model, result) as given:
-                self._session: Any = runtime.InferenceSession(given, options, ["CPUExecutionProvider"])
+                self._session: Runs = runtime.InferenceSession(given, options, ["CPUExecutionProvider"]).run
         except Exception as error:  # noqa: BLE001  ONNX Runtime raises every kind
             message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
             raise ValueError(message) from None
 
     def __call__(self, images: Images) -> Images:
-        """Run them."""
+        """Runs them."""
         last = is_channels_last(self._model, self._image, images.shape[1:])
         data = np.ascontiguousarray(images.transpose(0, 2, 3, 1) if last else images, self._dtype)
         if not self._batch or self._batch == len(data):
@@ -94,7 +95,7 @@ class Session:
 
     def _run(self, data: Images) -> Images:
         try:
-            return self._session.run([self._result], {self._image.name: data})[0]
+            return self._session([self._result], {self._image.name: data})[0]
         except Exception as error:  # noqa: BLE001  the same
             message = f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
             raise ValueError(message) from None

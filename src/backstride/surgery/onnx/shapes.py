@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
+
+from backstride.layout import AnyArray
 
 SMALL = 4096
 GROWS = 4  # so many numbers for each byte of the file may be computed from constants
@@ -61,10 +62,10 @@ class Tensor:
     dtype: int
     origin: Origin
     stored: onnx.TensorProto | None = None
-    computed: NDArray[Any] | None = None
+    computed: AnyArray | None = None
 
     @cached_property
-    def value(self) -> NDArray[Any] | None:
+    def value(self) -> AnyArray | None:
         """The numbers: of a weight as it is stored, of a computed tensor where they are few."""
         return self.computed if self.stored is None else numpy_helper.to_array(self.stored)
 
@@ -119,7 +120,7 @@ class Shapes:
         node: onnx.NodeProto,
         given: Sequence[tuple[tuple[int, ...], int]],
         origin: Origin,
-        computed: Sequence[NDArray[Any]] | None = None,
+        computed: Sequence[AnyArray] | None = None,
         stored: onnx.TensorProto | None = None,
     ) -> None:
         names = [name for name in node.output if name]
@@ -153,7 +154,7 @@ class Shapes:
 
     def _computed(
         self, node: onnx.NodeProto, sources: Sequence[Tensor], given: Sequence[tuple[tuple[int, ...], int]]
-    ) -> list[NDArray[Any]] | None:
+    ) -> list[AnyArray] | None:
         """The numbers of a node that is computed from constants and sizes alone, where they are few."""
         if node.op_type == "Shape":
             place = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -165,7 +166,9 @@ class Shapes:
         return evaluated(node, sources, self._opsets)
 
 
-def evaluated(node: onnx.NodeProto, sources: Sequence[Tensor], opsets: Sequence[Any]) -> list[NDArray[Any]]:
+def evaluated(
+    node: onnx.NodeProto, sources: Sequence[Tensor], opsets: Sequence[onnx.OperatorSetIdProto]
+) -> list[AnyArray]:
     """Run one node on known numbers."""
     names = {source.name: source for source in sources}
     inputs = [helper.make_tensor_value_info(name, entry.dtype, entry.shape) for name, entry in names.items()]

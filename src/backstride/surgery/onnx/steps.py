@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from backstride.geometry import span
 from backstride.surgery.model.graph import Node, Window
@@ -43,12 +43,12 @@ def filled(builder: Builder, step: Node, source: str) -> str:
 
 
 def dilated_mean(  # noqa: PLR0917  what a pooling is made of
-    builder: Builder, window: Window, channels: int, source: str, output: str, dtype: Any
+    builder: Builder, window: Window, channels: int, source: str, output: str, dtype: DTypeLike
 ) -> str:
     """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
     mean = builder.numbers("mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype)
-    options: dict[str, Any] = {"kernel_shape": window.kernel, "dilations": window.dilation, "group": channels}
-    return builder.add("Conv", [source, mean], output, **options)
+    inputs = [source, mean]
+    return builder.add("Conv", inputs, output, kernel_shape=window.kernel, dilations=window.dilation, group=channels)
 
 
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:
@@ -83,7 +83,7 @@ def windows(builder: Builder, window: Window, source: str) -> str:
     return builder.add("Pad", [source, pads], mode="edge") if any((*before, *after)) else source
 
 
-def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: Any) -> str:
+def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: DTypeLike) -> str:
     """A map less the mean of the window around each cell, over its deviation; see `torch.norms.local_norm`."""
     assert step.window is not None
     window, channels = step.window, step.shape[0]

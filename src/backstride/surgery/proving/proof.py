@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.graph import Graph
 from backstride.surgery.proving.exactness import exactness
 from backstride.surgery.proving.report import listed
@@ -111,9 +112,7 @@ class Proof:
         return f'<section class="backstride-proof">{sentences}<table class="cells">{table}</table></section>'
 
 
-def compare(
-    classifier: Run, network: Run, graph: Graph, image: NDArray[Any], *, output: int = 0, batch: int = 64
-) -> Proof:
+def compare(classifier: Run, network: Run, graph: Graph, image: AnyArray, *, output: int = 0, batch: int = 64) -> Proof:
     """Run both and compare. `image`: (C, H, W); the runs take batches of them and give (N, classes[, h, w]).
 
     `graph`: the network's, from its report. `output`: which result, where there are several.
@@ -144,7 +143,7 @@ def compare(
         for column, left in enumerate(found.starts[1])
         if top is not None and left is not None
     ]
-    found_crops: list[NDArray[Any]] = []
+    found_crops: list[AnyArray] = []
     for part in _parts(corners, batch):
         crops = np.stack([image[:, top : top + rows, left : left + columns] for _, _, top, left in part])
         found_crops.extend(_vectors(classifier(crops), len(crops)))
@@ -158,7 +157,7 @@ def compare(
     return Proof(difference, difference <= TOLERANCE * scale, deviation, expected, exact, found.padded)
 
 
-def _check_finite(name: str, *results: NDArray[Any]) -> None:
+def _check_finite(name: str, *results: AnyArray) -> None:
     """Scores that are no numbers equal nothing."""
     for result in results:
         if not np.all(np.isfinite(result)):
@@ -175,7 +174,7 @@ def _parts(corners: list[Corner], batch: int) -> Iterator[list[Corner]]:
         yield corners[start : start + batch]
 
 
-def _vectors(result: NDArray[Any], count: int) -> NDArray[Any]:
+def _vectors(result: AnyArray, count: int) -> AnyArray:
     return result.reshape(count, -1)  # one cell, wherever its channels stand
 
 

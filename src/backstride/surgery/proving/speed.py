@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.graph import Graph
 from backstride.surgery.proving.exactness import exactness
 
-Run: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+Run: TypeAlias = Callable[[AnyArray], AnyArray]
 Clock: TypeAlias = Callable[[], float]
 
 
@@ -44,7 +44,7 @@ def measure_speed(
     classifier: Run,
     network: Run,
     graph: Graph,
-    image: NDArray[Any],
+    image: AnyArray,
     *,
     batch: int = 32,
     output: int = 0,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from backstride.layout import AnyArray
 
 
-def kernel_of(rows: NDArray[Any], size: Sequence[int], order: str) -> NDArray[Any]:
+def kernel_of(rows: AnyArray, size: Sequence[int], order: str) -> AnyArray:
     """The rows (C_out, C_in) of a dense layer as kernels (C_out, C, *size), of a map flattened in this order.
 
     `order`: the letters of the axes, as in `Value.axes`; those that it leaves out have length 1.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -22,9 +22,9 @@ class TorchApplier:
 
     framework: ClassVar[str] = "PyTorch"
 
-    def read(self, model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> TorchReading:
+    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> TorchReading:
         """Trace the module."""
-        return read(model, input_shape, choice)
+        return read(_module(model), input_shape, choice)
 
     def write(self, reading: TorchReading, rewriting: Rewriting, dense: Densified | None = None) -> nn.Module:
         """The fully convolutional module."""
@@ -38,6 +38,11 @@ class TorchApplier:
         refuse_hooks(reading, rewriting)
         return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
 
-    def runner(self, model: Any, output: int) -> Run:
+    def runner(self, model: object, output: int) -> Run:
         """Run a module on NumPy arrays."""
-        return runner(model, output)
+        return runner(_module(model), output)
+
+
+def _module(model: object) -> nn.Module:
+    assert isinstance(model, nn.Module)
+    return model

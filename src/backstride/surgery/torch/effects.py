@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.node import Target
 
-untyped: Any = operator
-ASSIGNED: Mapping[Any, Any] = {  # what an augmented assignment gives
-    untyped.iadd: untyped.add,
-    untyped.isub: untyped.sub,
-    untyped.imul: untyped.mul,
-    untyped.itruediv: untyped.truediv,
-    untyped.ipow: untyped.pow,
+from backstride.surgery.torch.arguments import Results
+
+ASSIGNED: Mapping[Target, Target] = {  # what an augmented assignment gives
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    operator.ipow: operator.pow,
 }
 
 
-def versions(nodes: Sequence[fx.Node], results: Mapping[fx.Node, Any]) -> list[int]:
+def versions(nodes: Sequence[fx.Node], results: Results) -> list[int]:
     """How often each tensor has been written to."""
-    tensors = [results[node] for node in nodes if isinstance(results[node], torch.Tensor)]
+    tensors = [found for node in nodes if isinstance(found := results[node], torch.Tensor)]
     return [tensor._version for tensor in tensors]  # torch has no other name for it
 
 
-def settle(
-    graph: fx.Graph, results: Mapping[fx.Node, Any], writers: Sequence[fx.Node]
-) -> tuple[fx.Node, fx.Node] | None:
+def settle(graph: fx.Graph, results: Results, writers: Sequence[fx.Node]) -> tuple[fx.Node, fx.Node] | None:
     """Give later readers of what `writers` change in place the writers' results.
 
     Returns the first writer whose change is read in another view, and that view, where there is one: values of their
@@ -50,12 +49,12 @@ def settle(
     return None
 
 
-def _share(first: Any, second: Any) -> bool:
+def _share(first: object, second: object) -> bool:
     """Whether two results have a number in common."""
     if not isinstance(first, torch.Tensor) or not isinstance(second, torch.Tensor):
         return False
-    storages: Any = (first.untyped_storage(), second.untyped_storage())
-    if storages[0]._cdata != storages[1]._cdata:  # noqa: SLF001  the same
+    one, other = (getattr(entry.untyped_storage(), "_cdata", None) for entry in (first, second))
+    if one != other:
         return False
     if first.stride() != second.stride():
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
@@ -40,18 +40,18 @@ class Fusion(nn.Module):
 
 def fusion(ways: tuple[Lift, ...], init: Init, classes: int, like: torch.Tensor) -> Fusion:
     """The layers of these steps."""
-    options: Any = {"device": like.device, "dtype": like.dtype}
+    convolution = partial(nn.Conv2d, device=like.device, dtype=like.dtype)
     beside = len(ways[0].blocks) > 1
     layers: dict[str, dict[str, nn.Module]] = {"narrow": {}, "ups": {}, "taps": {}, "blocks": {}, "head": {}}
     for lift in ways:
         key, width = lift.step.key, lift.width
-        layers["narrow"][key] = nn.Conv2d(lift.channels, width, 1, **options)
+        layers["narrow"][key] = convolution(lift.channels, width, 1)
         layers["ups"][key] = up_features(lift.step, width, init, like)
         if lift.tap is not None:
-            layers["taps"][key] = nn.Identity() if beside else nn.Conv2d(lift.tap, width, 1, **options)
+            layers["taps"][key] = nn.Identity() if beside else convolution(lift.tap, width, 1)
         block: list[nn.Module] = []
         for inner in lift.blocks:
-            block += [nn.Conv2d(inner, width, 3, padding=1, **options), nn.ReLU()]
+            block += [convolution(inner, width, 3, padding=1), nn.ReLU()]
         layers["blocks"][key] = nn.Sequential(*block)
     layers["head"]["image"] = zero_score(ways[-1].width, classes, like)
     return Fusion(tuple(lift.step for lift in ways), beside, layers)

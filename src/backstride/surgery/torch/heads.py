@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import fx
 
 from backstride.surgery.model.heads import Head
+from backstride.surgery.torch.arguments import Results
 from backstride.surgery.torch.functions import is_stored
 
 
-def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:
     """What a forward returns, entry by entry, with the keys that lead there; a graph's output gives its nodes.
 
     >>> list(leaves((1, {"a": 2, "b": [3]})))
@@ -27,9 +29,9 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any
         yield from leaves(entry, (*path, str(key)))
 
 
-def _entries(value: Any) -> Iterable[tuple[object, object]] | None:
+def _entries(value: object) -> Iterable[tuple[object, object]] | None:
     """The keys and values of what packs others."""
-    if packs(value):
+    if isinstance(value, fx.Node) and packs(value):
         return [*zip(_fields(value.target), value.args, strict=False), *value.kwargs.items()]
     if isinstance(value, Mapping):
         return cast("Mapping[object, object]", value).items()
@@ -40,19 +42,18 @@ def _entries(value: Any) -> Iterable[tuple[object, object]] | None:
 
 def packs(value: object) -> bool:
     """Whether a node makes a named tuple or a dataclass of others."""
-    made: Any = value.target if isinstance(value, fx.Node) else None
-    named: Any = getattr(made, "_fields", None)
-    return isinstance(made, type) and (dataclasses.is_dataclass(cast("Any", made)) or named is not None)
+    made = value.target if isinstance(value, fx.Node) else None
+    return inspect.isclass(made) and (dataclasses.is_dataclass(made) or hasattr(made, "_fields"))
 
 
-def _fields(packing: Any) -> tuple[str, ...]:
-    named = getattr(packing, "_fields", None)
-    return tuple(field.name for field in dataclasses.fields(packing)) if named is None else named
+def _fields(packing: object) -> tuple[str, ...]:
+    named: tuple[str, ...] | None = getattr(packing, "_fields", None)
+    if named is None and dataclasses.is_dataclass(packing):
+        return tuple(field.name for field in dataclasses.fields(packing))
+    return named or ()
 
 
-def heads_of(
-    graph: fx.Graph, results: Mapping[fx.Node, Any], label: Callable[[fx.Node], str]
-) -> Mapping[Head, fx.Node]:
+def heads_of(graph: fx.Graph, results: Results, label: Callable[[fx.Node], str]) -> Mapping[Head, fx.Node]:
     """The heads of a traced graph, and the nodes that give them: tensors that are not stored ones."""
     return {
         Head(place, name, label(leaf)): leaf

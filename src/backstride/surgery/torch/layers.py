@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
@@ -16,9 +16,10 @@ from torch.nn.utils import prune as torch_prune
 from backstride.geometry import span
 from backstride.surgery.model.graph import Node
 
-prune: Any = torch_prune
-loose: Any = torch  # some of it is untyped
-LEAST: Any = loose.sym_min  # min() would fix the sizes of an export
+prune: Any = torch_prune  # untyped
+loose: Any = torch  # the same, in part
+LEAST: Callable[[int, int], int] = loose.sym_min  # min() would fix the sizes of an export
+Copied = TypeVar("Copied")
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -27,7 +28,7 @@ def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     return dict(loose.named_modules())
 
 
-def copied(value: Any, memo: dict[int, Any]) -> Any:
+def copied(value: Copied, memo: dict[int, object]) -> Copied:
     """A deep copy; computed tensors are cut off their history, and what cannot be copied (locks, files) is shared.
 
     `memo`: what stands for objects by id, as `copy.deepcopy` has it.
@@ -38,16 +39,18 @@ def copied(value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def _keep_uncopied(held: object, memo: dict[int, Any]) -> None:
+def _keep_uncopied(held: object, memo: dict[int, object]) -> None:
     """Put into `memo` what `copy.deepcopy` refuses."""
     if id(held) in memo or isinstance(held, nn.Module):
         return
     if isinstance(held, torch.Tensor):
         if not held.is_leaf:
             memo[id(held)] = held.detach().clone()
-    elif isinstance(held, dict | list | tuple | set):
-        given = cast("Any", held)
-        for entry in given.values() if isinstance(held, dict) else given:
+    elif isinstance(held, dict):
+        for entry in cast("dict[object, object]", held).values():
+            _keep_uncopied(entry, memo)
+    elif isinstance(held, list | tuple | set):
+        for entry in cast("Iterable[object]", held):
             _keep_uncopied(entry, memo)
     elif not isinstance(held, str | int | float | None):
         try:
@@ -87,9 +90,8 @@ def kernel_of(rows: torch.Tensor, size: Sequence[int], order: str) -> torch.Tens
             [1., 3., 5.]])
     """
     letters = "c" + "dhw"[-len(size) :]
-    loose: Any = rows  # torch leaves unflatten untyped
     lengths = [dict(zip(letters, (-1, *size), strict=True))[letter] for letter in order]
-    turned: torch.Tensor = loose.unflatten(1, lengths) if order else loose
+    turned = rows.reshape(len(rows), *lengths) if order else rows
     axes = [1 + order.index(letter) for letter in letters if letter in order]
     return turned.permute(0, *axes).reshape(len(rows), -1, *size) if order else turned.reshape(len(rows), -1, *size)
 
@@ -155,11 +157,11 @@ def with_weight_norm(layer: nn.Conv2d, lengths: torch.Tensor, rows: torch.Tensor
 
     The norm of a row is that of its kernel, which has the same numbers in another order.
     """
-    normed: Any = nn.utils.parametrizations.weight_norm(layer)
-    pieces = normed.parametrizations.weight
+    _ = nn.utils.parametrizations.weight_norm(layer)
+    pieces = layer.get_submodule("parametrizations.weight")
     pieces.original0 = nn.Parameter(lengths.detach().clone()[:, :, None, None], lengths.requires_grad)
     pieces.original1 = nn.Parameter(convolution(rows, None, step).weight.detach(), rows.requires_grad)
-    return normed
+    return layer
 
 
 def with_masks(layer: nn.Conv2d, pruned: nn.Module, step: Node) -> nn.Conv2d:
@@ -207,8 +209,8 @@ def dilated_mean(maps: torch.Tensor, kernel: tuple[int, int], dilation: tuple[in
 def norm_over_map(layer: nn.Module) -> nn.Module:
     """Batch or layer normalisation of vectors, as one of the channels of maps, with the same numbers."""
     if isinstance(layer, nn.LayerNorm):
-        options: Any = (layer.normalized_shape, layer.eps, layer.elementwise_affine)
-        return _filled(ChannelLayerNorm(*options, device="meta"), layer)
+        made = ChannelLayerNorm([*layer.normalized_shape], layer.eps, layer.elementwise_affine, device="meta")
+        return _filled(made, layer)
     if isinstance(layer, nn.BatchNorm1d):
         options = (layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
         return _filled(nn.BatchNorm2d(*options, device="meta"), layer)
@@ -218,10 +220,10 @@ def norm_over_map(layer: nn.Module) -> nn.Module:
 def _filled(made: nn.Module, layer: nn.Module) -> nn.Module:
     """`made` with the weights and statistics of `layer`."""
     for name in ("weight", "bias"):
-        old = getattr(layer, name)
+        old: nn.Parameter | None = getattr(layer, name)
         setattr(made, name, None if old is None else nn.Parameter(old.detach().clone(), old.requires_grad))
-    for name, old in layer.named_buffers():
-        made.register_buffer(name, old.detach().clone())
+    for name, buffer in layer.named_buffers():
+        made.register_buffer(name, buffer.detach().clone())
     made.training = layer.training
     return made
 

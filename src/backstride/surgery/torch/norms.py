@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
@@ -56,10 +55,10 @@ class LocalNorm(nn.Module):
         self.kernel = tuple(kernel)
         self.groups = layer.num_groups if isinstance(layer, nn.GroupNorm) else 0
         self.eps = layer.eps
-        self.weight: Any
-        self.bias: Any
+        self.weight: nn.Parameter | None
+        self.bias: nn.Parameter | None
         for name in ("weight", "bias"):
-            old = getattr(layer, name)
+            old: nn.Parameter | None = getattr(layer, name)
             new = None if old is None else nn.Parameter(old.detach().clone(), old.requires_grad)
             self.register_parameter(name, new)
 

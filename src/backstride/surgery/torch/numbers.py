@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 import torch
 from torch import fx
+from torch.fx.node import Argument
 
 from backstride.surgery.model.graph import BATCH, Graph, Kind, Node
+from backstride.surgery.torch.arguments import Results
 from backstride.surgery.torch.functions import called
 
-Results: TypeAlias = Mapping[fx.Node, Any]
 SIZES: Mapping[str, int] = {  # how many arguments of these are sizes, or what gets them
     **dict.fromkeys(("empty", "expand", "ones", "rand", "randn", "repeat", "reshape", "view", "zeros"), 9),
     **dict.fromkeys(("new_empty", "new_ones", "new_zeros"), 9),
@@ -49,8 +50,8 @@ def _any_counts(sources: Sequence[fx.Node], results: Results, known: Mapping[str
     return any(known[source.name].kind == "scalar" for source in numbers)
 
 
-def _entries(found: Any) -> Sequence[Any]:
-    return cast("Sequence[Any]", found) if isinstance(found, tuple | list) else (found,)
+def _entries(found: object) -> Sequence[object]:
+    return cast("Sequence[object]", found) if isinstance(found, tuple | list) else (found,)
 
 
 class Read(Protocol):
@@ -67,10 +68,12 @@ class Read(Protocol):
         ...
 
 
-def with_native_numbers(reading: Read, find: Callable[[fx.Node], Any], graph: fx.Graph) -> Callable[[fx.Node], Any]:
+def with_native_numbers(
+    reading: Read, find: Callable[[fx.Node], fx.Node], graph: fx.Graph
+) -> Callable[[fx.Node], Argument]:
     """`find` for the inputs of a node, with native numbers in the place of those that are computed from sizes."""
 
-    def find_or_native(source: fx.Node) -> Any:
+    def find_or_native(source: fx.Node) -> Argument:
         found = reading.results[source]
         if isinstance(found, torch.Tensor):
             return find(source)

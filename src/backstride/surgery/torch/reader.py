@@ -12,7 +12,6 @@ import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx, nn
@@ -22,14 +21,15 @@ from torch.utils import _pytree
 
 from backstride.surgery.model.graph import BATCH, Graph, Node
 from backstride.surgery.model.heads import Choice, Head
+from backstride.surgery.model.meaning import Meaning
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
+from backstride.surgery.torch.arguments import Given, Results, bound, named
 from backstride.surgery.torch.effects import settle, versions
-from backstride.surgery.torch.functions import DROPOUTS, FILLED, bound, called, fed, function_operation, parts_axis
+from backstride.surgery.torch.functions import DROPOUTS, FILLED, called, fed, function_operation, parts_axis
 from backstride.surgery.torch.heads import heads_of, keep_alone, leaves, packs
 from backstride.surgery.torch.layers import copied, layers_of
 from backstride.surgery.torch.modules import (
     TRANSPOSED,
-    Operation,
     hooks_of,
     makes_weights,
     module_operation,
@@ -61,7 +61,7 @@ class TorchReading:
     model: nn.Module
     traced: fx.Graph
     stored: Mapping[str, torch.Tensor]
-    results: Mapping[fx.Node, Any]
+    results: Results
     graph: Graph
     switched: frozenset[str]
     notes: tuple[Refusal, ...]
@@ -79,11 +79,11 @@ class _Shapes(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)
-        self.results: dict[fx.Node, Any] = {}
+        self.results: dict[fx.Node, object] = {}
         self.current: fx.Node | None = None
         self.writers: list[fx.Node] = []
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         self.current = n
         before = versions(n.all_input_nodes, self.results)
         self.results[n] = super().run_node(n)
@@ -155,7 +155,7 @@ def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> Torc
 
 def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
     """A copy of the model without weights."""
-    memo: dict[int, Any] = {}
+    memo: dict[int, object] = {}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if nn.parameter.is_lazy(tensor):
             reason = "has no size before its first run; run the model once, then try again"
@@ -244,7 +244,7 @@ def _unfit(
     root: nn.Module,
     shape: tuple[int, ...],
     error: Exception,
-    unmet: tuple[fx.Node, Mapping[fx.Node, Any]],
+    unmet: tuple[fx.Node, Results],
 ) -> ValueError:
     """What to raise where a node does not take its inputs."""
     failed, known = unmet
@@ -299,7 +299,7 @@ def _compare(trained: fx.Graph, evaluated: fx.Graph) -> tuple[frozenset[str], bo
 
 def _dropout_options(node: fx.Node) -> tuple[float, bool]:
     """(p, training) of a functional dropout."""
-    given: dict[str, Any] = {**dict(zip(("input", "p", "training"), node.args, strict=False)), **node.kwargs}
+    given: Given = named(node, "input p training")
     return given.get("p", 0.5), given.get("training", given.get("train", True))
 
 
@@ -330,7 +330,7 @@ def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> _Shapes:
     return shapes
 
 
-def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any], known: Mapping[str, Node]) -> Node:
+def _describe(node: fx.Node, traced: fx.GraphModule, results: Results, known: Mapping[str, Node]) -> Node:
     """The plain node for an fx node; what the dictionaries lack is of kind "other"."""
     result, label = results[node], _label(node, traced)
     inputs = tuple(source.name for source in node.all_input_nodes)
@@ -352,20 +352,19 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, A
     if node.op == "placeholder":
         return Node(node.name, "input", (), tuple(result.shape[1:]), label)
     given = any(isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes)
-    found = _operation(node, traced, results) if given else Operation("other")
-    fields = ("window", "axes", "features", "cuts", "ratios", "factors")
-    details: dict[str, Any] = {field: getattr(found, field) for field in fields}
-    return Node(node.name, found.kind, inputs[: found.data], tuple(result.shape[1:]), label, **details)
+    found = _operation(node, traced, results) if given else Meaning("other")
+    return found.node(node.name, inputs[: found.data], tuple(result.shape[1:]), label)
 
 
-def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any], known: Mapping[str, Node]) -> Node:
+def _describe_several(node: fx.Node, label: str, results: Results, known: Mapping[str, Node]) -> Node:
     """The plain node for a tuple of tensors, or for a number."""
     inputs = tuple(source.name for source in node.all_input_nodes)
     axis = parts_axis(node, results)
     if axis is not None:
         return Node(node.name, "parts", inputs[:1], tuple(fed(node, results).shape[1:]), label, axes=axis)
     if called(node) in ("max", "min"):  # along an axis they give the places, too
-        found, values = function_operation(node, results), results[node][0]
+        found = function_operation(node, results)
+        values: torch.Tensor = results[node][0]
         return Node(node.name, found.kind, inputs[:1], tuple(values.shape[1:]), label, axes=found.axes)
     holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(results[node]))
     if holds:
@@ -373,9 +372,9 @@ def _describe_several(node: fx.Node, label: str, results: Mapping[fx.Node, Any],
     return Node(node.name, kind_of_number(node, results, known), (), (), label)
 
 
-def _operation(node: fx.Node, traced: fx.GraphModule, results: Mapping[fx.Node, Any]) -> Operation:
+def _operation(node: fx.Node, traced: fx.GraphModule, results: Results) -> Meaning:
     if node.op == "call_module":
-        layer: Any = traced.get_submodule(str(node.target))
+        layer = traced.get_submodule(str(node.target))
         if isinstance(layer, nn.Upsample):
             return resized(vars(layer), fed(node, results).shape[2:], results[node].shape[2:])
         if isinstance(layer, TRANSPOSED) and bound(node, results, "input output_size").get("output_size") is not None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from backstride.layout import AnyArray
 from backstride.surgery.torch.decoder import Segmenter
 from backstride.surgery.torch.heads import leaves
 
 
-def runner(model: nn.Module, output: int = 0) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def runner(model: nn.Module, output: int = 0) -> Callable[[AnyArray], AnyArray]:
     """A function from a batch of images to result number `output`; of a `Segmenter`, its coarse scores."""
     like = next(model.parameters(), torch.empty(0))
 
-    def run(images: NDArray[Any]) -> NDArray[Any]:
+    def run(images: AnyArray) -> AnyArray:
         flags = [(module, module.training) for module in model.modules()]
         data = torch.as_tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
         try:
@@ -29,6 +28,7 @@ def runner(model: nn.Module, output: int = 0) -> Callable[[NDArray[Any]], NDArra
             for module, training in flags:
                 module.training = training
         _, chosen = list(leaves(results))[output]
+        assert isinstance(chosen, torch.Tensor)
         return chosen.double().cpu().numpy()
 
     return run

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch.fx.node import Argument
 
 from backstride.surgery.model.graph import Node
 from backstride.surgery.torch.layers import reordered, some_channels, subsampled, unshuffled
 
-WeightlessCall: TypeAlias = tuple[Any, tuple[Any, ...], dict[str, Any]]
-POOLS: Mapping[str, Any] = {
+WeightlessCall: TypeAlias = tuple[Callable[..., object] | str, tuple[Argument, ...], dict[str, Argument]]
+POOLS: Mapping[str, Callable[..., object]] = {
     "avg_pool": F.avg_pool2d,
     "max_pool": F.max_pool2d,
     "global_avg_pool": F.adaptive_avg_pool2d,
     "global_max_pool": F.adaptive_max_pool2d,
 }
-CELLWISE: Mapping[str, Any] = {
+CELLWISE: Mapping[str, Callable[..., object]] = {
     "square": torch.square,
     "sqrt": torch.sqrt,
     "absolute": torch.abs,

@@ -11,20 +11,23 @@ import functools
 import inspect
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.node import Argument, Target
 from torch.fx.proxy import Attribute, TraceError
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.graph import BATCH
+from backstride.surgery.torch.arguments import Results
 
 
 class UntracedError(Exception):
@@ -39,7 +42,7 @@ class ShapeTracer(fx.Tracer):
         self.proxy_buffer_attributes = True
         self._mode = mode
         self._image = image
-        self._known: dict[fx.Node, Any] = {}
+        self._known: dict[fx.Node, object] = {}
         self._looking = False
         self._autocast = _autocast()
         self._grad = torch.is_grad_enabled()
@@ -48,30 +51,40 @@ class ShapeTracer(fx.Tracer):
         self._failed: tuple[Exception, nn.Module] | None = None
         self._unmet: tuple[Exception, fx.Node] | None = None
 
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+    def create_node(  # noqa: PLR0917  what torch.fx takes
+        self,
+        kind: str,
+        target: Target,
+        args: tuple[Argument, ...],
+        kwargs: dict[str, Argument],
+        name: str | None = None,
+        type_expr: object = None,
+    ) -> fx.Node:
         """A call becomes a node; what a `with` around it changes is not part of the graph."""
         if _autocast() != self._autocast:
             message = "it computes under torch.autocast, which a graph of its calls loses; take it out"
             raise TraceError(message)
         self.without_gradient |= torch.is_grad_enabled() != self._grad
-        return super().create_node(*args, **kwargs)
+        return super().create_node(kind, target, args, kwargs, name, type_expr)
 
-    def create_arg(self, a: Any) -> Any:
+    def create_arg(self, a: object) -> Argument:
         """A number of NumPy is one of Python, whose text a graph's code holds; a dict that is a dataclass stays one."""
-        if isinstance(a, dict) and is_dataclass(cast("Any", a)):  # as the outputs of transformers
-            entries = cast("dict[str, Any]", a)
+        if is_dataclass(a) and isinstance(a, dict):  # as the outputs of transformers
+            entries = cast("dict[str, object]", a)
             held = {key: self.create_arg(value) for key, value in entries.items()}
             return self.create_node("call_function", type(entries), (), held)
         return super().create_arg(a.item() if isinstance(a, np.generic) else a)
 
-    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+    def trace(
+        self, root: nn.Module | Callable[..., object], concrete_args: dict[str, object] | None = None
+    ) -> fx.Graph:
         """The graph of a module's calls."""
         with _Sizes(self), _PATCHED:
             return super().trace(root, concrete_args)
 
     def create_args_for_root(
-        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
-    ) -> tuple[Callable[..., Any], list[Any]]:
+        self, root_fn: Callable[..., object], is_module: bool, concrete_args: object = None
+    ) -> tuple[Callable[..., object], list[object]]:
         """The image is the only argument; all others stay at their defaults."""
         _ = is_module, concrete_args
         image = next(iter(list(inspect.signature(root_fn).parameters)[1:]), "image")
@@ -85,18 +98,20 @@ class ShapeTracer(fx.Tracer):
         """Which way a branch goes at native size."""
         return bool(self.look_up(obj.node))
 
-    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+    def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
         """The entries of a shape, or of a tuple of tensors."""
         found = self.look_up(obj.node, tensors=True)
         if isinstance(found, torch.Tensor):
             message = "it loops over a tensor"
             raise TraceError(message)
-        entries: Any = obj
-        return iter([entries[place] for place in range(len(found))])
+        entries = [
+            self.create_proxy("call_function", operator.getitem, (obj, place), {}) for place in range(len(found))
+        ]
+        return iter(entries)
 
     def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        self, m: nn.Module, forward: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
         """A leaf becomes a node, other modules are traced through."""
         if original(m) is not m:
             return original(m)(*args, **kwargs)
@@ -122,7 +137,7 @@ class ShapeTracer(fx.Tracer):
         module = self._failed[1]
         return f"{(self.submodule_paths or {}).get(module, 'a layer made in forward')} ({type(module).__name__})"
 
-    def unmet(self, error: Exception) -> tuple[fx.Node, Mapping[fx.Node, Any]] | None:
+    def unmet(self, error: Exception) -> tuple[fx.Node, Results] | None:
         """The node that does not take its inputs, and what is known of all, where a look-up raised this."""
         return None if self._unmet is None or self._unmet[0] is not error else (self._unmet[1], self._known)
 
@@ -135,7 +150,7 @@ class ShapeTracer(fx.Tracer):
             return (type(other), str(other)) == (type(error), str(error))
         return False
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+    def getattr(self, attr: str, attr_val: object, parameter_proxy_cache: dict[str, fx.Proxy]) -> object:
         """A weight becomes a node."""
         return attr_val if self._looking else super().getattr(attr, attr_val, parameter_proxy_cache)
 
@@ -164,8 +179,8 @@ class ShapeTracer(fx.Tracer):
                 self._looking = False
         return self._known[node]
 
-    def _run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        target: Any = node.target
+    def _run(self, node: fx.Node, args: tuple[Argument, ...], kwargs: dict[str, Argument]) -> object:
+        target = node.target
         match node.op:
             case "placeholder":
                 return self._image
@@ -175,15 +190,16 @@ class ShapeTracer(fx.Tracer):
             case "call_module":
                 return self.root.get_submodule(str(target)).forward(*args, **kwargs)
             case "call_method":
-                return getattr(args[0], target)(*args[1:], **kwargs)
+                return getattr(args[0], str(target))(*args[1:], **kwargs)
             case _:
+                assert not isinstance(target, str)
                 return target(*args, **kwargs)
 
 
 def original(module: nn.Module) -> nn.Module:
     """The module that `torch.compile` made another of."""
-    held: Any = module  # torch exports no name of this class
-    return original(held._orig_mod) if type(module).__name__ == "OptimizedModule" else module  # noqa: SLF001
+    compiled = type(module).__name__ == "OptimizedModule"  # torch exports no name of this class
+    return original(module.get_submodule("_orig_mod")) if compiled else module
 
 
 def _autocast() -> list[bool]:
@@ -197,28 +213,33 @@ class _Sizes(TorchFunctionMode):
         super().__init__()
         self._tracer = tracer
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         if func in (torch.tensor, torch.as_tensor, torch.scalar_tensor):
             args, kwargs = _pytree.tree_map(self._native, (args, kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _native(self, value: Any) -> Any:
+    def _native(self, value: object) -> object:
         if not isinstance(value, fx.Proxy):
             return value
-        found = self._tracer.look_up(value.node)
-        if isinstance(found, tuple) and BATCH in found:
+        found: object = self._tracer.look_up(value.node)
+        counts = isinstance(found, tuple) and BATCH in cast("tuple[object, ...]", found)
+        if counts:
             message = "the number of images becomes a tensor; leave the first axis out, as in `x.shape[1:]`"
             raise TraceError(message)
-        return cast("Any", found)
+        return found
 
 
 class _Patched:
     """While a model is traced in any thread, functions of torch that take no proxies take them."""
 
-    def __init__(self, *places: tuple[Any, str, Callable[[Any], Any]]) -> None:
-        self._places: list[tuple[Any, str, Any, Any]] = [
-            (*place[:2], vars(place[0])[place[1]], place[2]) for place in places
-        ]
+    def __init__(self, *places: tuple[object, str, Callable[..., object]]) -> None:
+        self._places = [(owner, name, vars(owner)[name], make) for owner, name, make in places]
         self._lock = threading.Lock()
         self._users = 0
 
@@ -235,11 +256,11 @@ class _Patched:
                 setattr(owner, name, make(plain) if self._users else plain)
 
 
-def _joined(plain: Any) -> Any:
+def _joined(plain: Callable[..., object]) -> Callable[..., object]:
     """Sizes given one by one, `torch.zeros(n, 1, h, w)`, as one tuple."""
 
     @functools.wraps(plain)
-    def made(*sizes: Any, **options: Any) -> Any:
+    def made(*sizes: object, **options: object) -> object:
         joins = len(sizes) > 1 and any(isinstance(size, fx.Proxy) for size in sizes)
         return plain(sizes, **options) if joins else plain(*sizes, **options)
 
@@ -257,11 +278,11 @@ class _Context:
     mark_dirty = mark_non_differentiable = save_for_forward = set_materialize_grads = save_for_backward
 
 
-def _opened(plain: Any) -> Any:
+def _opened(plain: classmethod[torch.autograd.Function, ..., object]) -> object:
     """What an `autograd.Function` computes, traced; its own gradient is lost, which is noted."""
 
     @functools.wraps(plain.__func__)
-    def apply(cls: Any, *args: Any, **options: Any) -> Any:
+    def apply(cls: type[torch.autograd.Function], *args: object, **options: object) -> object:
         proxies = [arg for arg in args if isinstance(arg, _Shaped)]
         if not proxies:
             return plain.__get__(None, cls)(*args, **options)
@@ -278,23 +299,23 @@ _PATCHED = _Patched(
 )
 
 
-def _assigned(name: str) -> Callable[[Any, Any], Any]:
+def _assigned(name: str) -> Callable[[_Shaped, object], fx.Proxy]:
     """An augmented assignment, which changes a tensor for all that hold it."""
-    operation: Any = getattr(operator, name)
+    operation: Callable[..., object] = getattr(operator, name)
     return lambda own, other: own.tracer.create_proxy("call_function", operation, (own, other), {})
 
 
 class _Shaped(fx.Proxy):
     """A value whose sizes and counts Python may use."""
 
-    tracer: Any
+    tracer: ShapeTracer
 
-    def __getattr__(self, k: str) -> Any:
+    def __getattr__(self, k: str) -> _ShapedAttribute:
         if k.startswith("__array"):
             raise AttributeError(k)
         return _ShapedAttribute(self, k)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: object = None) -> AnyArray:
         _ = copy
         return np.asarray(self.tracer.look_up(self.node), dtype)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
-from numpy.typing import NDArray
 from torch import nn
 
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.decoder import Init, Step
 from backstride.surgery.decoding.starts import among, apart
 
@@ -37,14 +36,15 @@ def up_features(step: Step, channels: int, init: Init, like: torch.Tensor) -> nn
     return _layer(step, apart(step, channels, init, _normal), channels, like)
 
 
-def _layer(step: Step, weights: NDArray[Any], groups: int, like: torch.Tensor) -> nn.ConvTranspose2d:
+def _layer(step: Step, weights: AnyArray, groups: int, like: torch.Tensor) -> nn.ConvTranspose2d:
     kernel, factor = (step.kernel[0], step.kernel[1]), (step.factor[0], step.factor[1])
-    options: Any = {"device": like.device, "dtype": like.dtype}
-    layer = nn.ConvTranspose2d(len(weights), len(weights), kernel, factor, groups=groups, bias=False, **options)
+    layer = nn.ConvTranspose2d(
+        len(weights), len(weights), kernel, factor, groups=groups, bias=False, device=like.device, dtype=like.dtype
+    )
     with torch.no_grad():
         _ = layer.weight.copy_(torch.as_tensor(weights.copy()))
     return layer
 
 
-def _normal(shape: tuple[int, ...]) -> NDArray[Any]:
+def _normal(shape: tuple[int, ...]) -> AnyArray:
     return torch.randn(shape).numpy()

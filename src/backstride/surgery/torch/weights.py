@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from backstride.files import check_file, write_beside
+from backstride.surgery.model.names import is_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 HEADER = 16 << 20  # bytes that names and shapes may take
+MISSING = "safetensors is not installed; run: pip install 'backstride[torch]'"
 
 
-def save_weights(network: Any, path: str | Path) -> None:
+def save_weights(network: nn.Module, path: str | Path) -> None:
     """Write a PyTorch network's weights and statistics to a safetensors file, whole or not at all.
 
     >>> import pytest; _ = pytest.importorskip("safetensors", reason="safetensors is not installed")
@@ -26,11 +30,11 @@ def save_weights(network: Any, path: str | Path) -> None:
     _check_module("network", network)
     target = Path(path)
     check_file("path", target)
-    state = {name: value.detach().clone().contiguous().cpu() for name, value in network.state_dict().items()}
-    write_beside(target, _library().save(state))
+    state = {name: value.detach().clone().contiguous().cpu() for name, value in _weights(network).items()}
+    write_beside(target, _serialised(state))
 
 
-def load_weights(network: Any, path: str | Path) -> None:
+def load_weights(network: nn.Module, path: str | Path) -> None:
     """Read a safetensors file into a network that has the same layers; nothing in it is executed.
 
     See `save_weights` for an example. Raises `ValueError` where the file is missing, is no safetensors
@@ -38,7 +42,7 @@ def load_weights(network: Any, path: str | Path) -> None:
     """
     _check_module("network", network)
     source = Path(path)
-    expected = network.state_dict()
+    expected = _weights(network)
     found = _read(source, sum(value.numel() * value.element_size() for value in expected.values()))
     for name in sorted({*expected, *found}):
         have, want = found.get(name), expected.get(name)
@@ -52,30 +56,37 @@ def load_weights(network: Any, path: str | Path) -> None:
 
 def _check_module(name: str, model: object) -> None:
     """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
+    if not is_of(model, "torch.nn", "Module"):
         message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
 
 
-def _read(path: Path, size: int) -> dict[str, Any]:
+def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    return network.state_dict()
+
+
+def _read(path: Path, size: int) -> dict[str, torch.Tensor]:
     if not path.is_file():
         message = f"`path` (={str(path)!r}) is no file"
         raise ValueError(message)
     if path.stat().st_size > 8 * size + HEADER:  # a wider dtype is at most 8 times as large
         message = f"`path` (={str(path)!r}) has {path.stat().st_size} bytes; the network has {size}"
         raise ValueError(message)
-    library = _library()
     try:
-        return library.load(path.read_bytes())
-    except (importlib.import_module("safetensors").SafetensorError, ValueError, KeyError) as error:
+        from safetensors import SafetensorError  # noqa: PLC0415  not always installed
+        from safetensors.torch import load  # noqa: PLC0415  the same
+    except ImportError:
+        raise ImportError(MISSING) from None
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
         message = f"`path` (={str(path)!r}) is no safetensors file: {error}"
         raise ValueError(message) from None
 
 
-def _library() -> Any:
+def _serialised(weights: dict[str, torch.Tensor]) -> bytes:
     try:
-        return importlib.import_module("safetensors.torch")
+        from safetensors.torch import save  # noqa: PLC0415  not always installed
     except ImportError:
-        message = "safetensors is not installed; run: pip install 'backstride[torch]'"
-        raise ImportError(message) from None
+        raise ImportError(MISSING) from None
+    return save(weights)

@@ -37,7 +37,7 @@ from backstride.surgery.torch.layers import (
     with_masks,
     with_weight_norm,
 )
-from backstride.surgery.torch.modules import TRANSPOSED, old_weight_norm, stored_pieces, weight_norm_of
+from backstride.surgery.torch.modules import TRANSPOSED, normed_rows, stored_pieces
 from backstride.surgery.torch.norms import LocalNorm, local_norm
 from backstride.surgery.torch.numbers import with_native_numbers
 from backstride.surgery.torch.reader import TorchReading, dropout_module
@@ -361,12 +361,9 @@ class Writer:
         if isinstance(layer, nn.Linear):
             made = convolution(*stored_pieces(layer), step)
             made = with_masks(made, layer, step)
-            if old_weight_norm(layer):
-                loose: Any = layer
-                made = with_weight_norm(made, loose.weight_g, loose.weight_v, step)
-            pieces = weight_norm_of(layer)
-            if pieces is not None:
-                made = with_weight_norm(made, pieces.original0, pieces.original1, step)
+            rows = normed_rows(layer)
+            if rows is not None:
+                made = with_weight_norm(made, *rows, step)
         else:
             made = convolution(*self._stored(node), step)
         if node.name in self._classes:
