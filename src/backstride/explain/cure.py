@@ -16,7 +16,7 @@ MOST_KERNELS = 4
 TARGETS = {"tensorflow": "tf", "jax, transpose_kernel=True": "jax", "flax, transpose_kernel=True": "flax"}
 SIZES = ("kernel_size", "kernel_shape")
 PLAIN = "backstride."
-DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: Mapping[str, int] = {
     **dict.fromkeys(("stride", "dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"), 1),
     **dict.fromkeys(("output_padding", "pads_begin", "pads_end"), 0),
 }
@@ -63,9 +63,9 @@ def own(where: Geometry) -> str:
     """
     sizes = f"kernel={_short(where.kernel)}, strides={_short(where.strides)}"
     for rule in RULES:
-        options: dict[str, Any] = {"strides": where.strides, "padding": rule, "dilation": where.dilation}
         try:
-            if geometry(where.input, where.kernel, **options) == where:
+            found = geometry(where.input, where.kernel, strides=where.strides, padding=rule, dilation=where.dilation)
+            if found == where:
                 return f'{sizes}, padding="{rule}"'
         except ValueError:
             continue

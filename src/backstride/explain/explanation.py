@@ -83,7 +83,7 @@ class Explanation(Record):
     def as_data(self) -> dict[str, Any]:
         """For JSON: the record, and the trace where it is small enough."""
         geometry = self.geometry
-        data = cast("dict[str, Any]", _plain(self))
+        data = cast("dict[str, object]", _plain(self))
         data["geometry"] = {
             name: getattr(geometry, name)
             for name in ("input", "kernel", "strides", "dilation", "crop", "full", "output", "is_even")
@@ -102,7 +102,7 @@ def explain(
     *,
     input: Size | None = None,
     kernel: Size | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Mapping[str, object] | None = None,
 ) -> Explanation:
     """Explain a transposed convolution, as it stands in somebody's code, or a convolution by its transpose.
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING
 
 from backstride.explain.drawing import Drawing, Item, Line, Rect, Shape, Text
 from backstride.explain.palette import NONE, STYLES, Style, Theme
 from backstride.explain.svg import SECONDS_PER_FRAME
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 DASH = 3
 ANCHORS = {"start": "lm", "middle": "mm", "end": "rm"}
@@ -42,7 +47,8 @@ def to_mp4(
     drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 1.5
 ) -> bytes:
     """Write a drawing as H.264 video, which every browser and messenger plays; needs PyAV."""
-    av = _library("av", "mp4")
+    with _needs("av", "mp4"):
+        import av  # noqa: PLC0415  an extra
     file = io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000, round(1000 * seconds)))
@@ -68,12 +74,13 @@ def to_png(drawing: Drawing, *, theme: Theme = "light", scale: float = 2, frame:
 
 def images(
     drawing: Drawing, *, theme: Theme = "light", scale: float = 1, even: bool = False, only: int | None = None
-) -> Iterator[Any]:
+) -> Iterator[Image]:
     """The frames as Pillow images. `even`: sides of an even number of pixels, which video wants."""
-    pillow = _library("PIL.Image", "gif")
+    with _needs("pillow", "gif"):
+        from PIL import Image as pillow  # noqa: N813, PLC0415  an extra
     painter = _Painter(theme, scale)
-    size = tuple(round(side * scale) for side in (drawing.width, drawing.height))
-    size = tuple(side + side % 2 for side in size) if even else size
+    width, height = (round(side * scale) for side in (drawing.width, drawing.height))
+    size = (width + width % 2, height + height % 2) if even else (width, height)
     ground = pillow.new("RGB", size, STYLES[theme]["paper"].fill)
     # What never changes at the bottom of the pile is painted once.
     pile = drawing.items
@@ -92,18 +99,19 @@ class _Painter:
     """Paints shapes of one theme and scale."""
 
     def __init__(self, theme: Theme, scale: float) -> None:
+        with _needs("pillow", "gif"):
+            from PIL import ImageDraw, ImageFont  # noqa: PLC0415  an extra
         self._styles, self._scale = STYLES[theme], scale
-        self._draw: Any = _library("PIL.ImageDraw", "gif").Draw
-        self._font: Any = _library("PIL.ImageFont", "gif").load_default
-        self._fonts: dict[float, Any] = {}
+        self._draw, self._font = ImageDraw.Draw, ImageFont.load_default
+        self._fonts: dict[float, FreeTypeFont | ImageFont] = {}
 
-    def paint(self, image: Any, shape: Shape) -> None:
+    def paint(self, image: Image, shape: Shape) -> None:
         """Paint one shape onto an image."""
         draw, style, scale = self._draw(image), self._styles[shape.style], self._scale
         match shape:
             case Rect(x, y, width, height):
-                box = tuple(round(value * scale) for value in (x, y, x + width, y + height))
-                self._rectangle(draw, box, style)
+                left, top, right, bottom = (round(value * scale) for value in (x, y, x + width, y + height))
+                self._rectangle(draw, (left, top, right, bottom), style)
             case Text(x, y, text, _, size, anchor):
                 bold = 0.4 * scale if style.width > 1 else 0
                 font = self._fonts.get(size) or self._fonts.setdefault(size, self._font(size * scale))
@@ -114,7 +122,7 @@ class _Painter:
                 ends = tuple(value * scale for value in (x1, y1, x2, y2))
                 draw.line(ends, fill=style.stroke, width=max(1, round(style.width * scale)))
 
-    def _rectangle(self, draw: Any, box: tuple[int, ...], style: Style) -> None:
+    def _rectangle(self, draw: ImageDraw, box: tuple[int, int, int, int], style: Style) -> None:
         left, top, right, bottom = box
         if style.fill != NONE:
             draw.rectangle(box, fill=style.fill)
@@ -133,14 +141,17 @@ class _Painter:
             draw.rectangle((left - half, top - half, right + half, bottom + half), outline=style.stroke, width=width)
 
 
-def _palette(frames: list[Any]) -> Any:
+def _palette(frames: Sequence[Image]) -> Image:
     """The most used colours of some frames, spread over the film, as a palette."""
-    counts: Counter[tuple[int, int, int]] = Counter()
+    from PIL import Image as pillow  # noqa: N813, PLC0415  an extra
+
+    counts: Counter[tuple[int, ...]] = Counter()
     for frame in frames[:: max(1, len(frames) // 8)]:
-        for count, colour in frame.getcolors(frame.width * frame.height):
+        for count, colour in frame.getcolors(frame.width * frame.height) or ():
+            assert isinstance(colour, tuple)
             counts[colour] += count
     colours = [colour for colour, _ in counts.most_common(COLOURS)]
-    palette = _library("PIL.Image", "gif").new("P", (1, 1))
+    palette = pillow.new("P", (1, 1))
     palette.putpalette([channel for colour in colours for channel in colour])
     return palette
 
@@ -149,10 +160,11 @@ def _always(item: Item, drawing: Drawing) -> bool:
     return item.first == 0 and item.last == drawing.frames
 
 
-def _library(name: str, option: str) -> Any:
+@contextmanager
+def _needs(package: str, option: str) -> Generator[None]:
+    """Say what to install where an import fails."""
     try:
-        return importlib.import_module(name)
+        yield
     except ModuleNotFoundError as problem:
-        package = {"PIL": "pillow"}.get(name.partition(".")[0], name)
         message = f'`{option}` needs {package}: pip install "backstride[pictures]"'
         raise ImportError(message) from problem

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from backstride.calls import SourceCall, parse_layers
 from backstride.explain.explanation import Explanation, explain
@@ -29,7 +29,7 @@ class Request:
 
     call: str
     input: Size | None = None
-    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    names: Mapping[str, object] = field(default_factory=dict[str, object])
     kernel: Size | None = None
     convolution: bool = False
     view: str | None = None

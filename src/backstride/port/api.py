@@ -84,7 +84,7 @@ def port(
     input: Size | None = None,
     kernel: Size | None = None,
     weights: Path | str | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Mapping[str, object] | None = None,
 ) -> Port:
     """Write a transposed convolution in another framework's words.
 

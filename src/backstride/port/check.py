@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Job:
     kernel: Size | None = None
     integers: bool = False
     source: bool = True
-    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    names: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def differences(jobs: Iterable[Job]) -> Iterator[Difference]:
 def run(job: Job) -> Difference:
     """Run one pair here."""
     # JSON has lists for tuples.
-    names = {name: tuple(cast("list[Any]", it)) if isinstance(it, list) else it for name, it in job.names.items()}
+    names = {name: tuple(cast("list[object]", it)) if isinstance(it, list) else it for name, it in job.names.items()}
     result = port(job.call, to=job.to, input=job.input, kernel=job.kernel, names=names)
     missing = result.target.missing()
     if missing is not None:
@@ -118,7 +118,7 @@ def run(job: Job) -> Difference:
 def run_program(result: Port, x: AnyArray, kernel: AnyArray, bias: AnyArray | None) -> AnyArray:
     """The program's y, channels last, on our x (N, *input, C_small) and kernel (*k, C_big/groups, C_small)."""
     convention = result.convention
-    space: dict[str, Any] = {
+    space: dict[str, AnyArray | None] = {
         "x": np.ascontiguousarray(data_unview(x, convention.data_format)),
         "kernel": convert_kernel(kernel, convention, groups=result.problem.groups),
         "bias": bias,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,16 +66,17 @@ def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None =
     if path.stat().st_size > LARGEST_FILE:
         message = f"`weights` (={str(path)!r}) has {path.stat().st_size} bytes; at most {LARGEST_FILE} are read"
         raise ValueError(message)
-    library: Any = importlib.import_module("safetensors")
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  an extra
+
     try:
-        with library.safe_open(str(path), framework="numpy") as file:
+        with safe_open(str(path), framework="numpy") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
             name = _pick(shapes, shape, tensor, path)
             found = {"kernel": file.get_tensor(name)}
             bias = f"{name.rpartition('.')[0]}.bias".removeprefix(".")
             if shapes.get(bias) == (big,):
                 found["bias"] = file.get_tensor(bias)
-    except library.SafetensorError as error:
+    except SafetensorError as error:
         message = f"`weights` (={str(path)!r}) is no safetensors file: {error}"
         raise ValueError(message) from None
     return {name: np.asarray(array, np.float32) for name, array in found.items()}
@@ -85,8 +84,9 @@ def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None =
 
 def write_file(path: Path, found: dict[str, AnyArray]) -> None:
     """Write arrays as safetensors, whole or not at all."""
-    library: Any = importlib.import_module("safetensors.numpy")
-    write_beside(path, library.save({name: np.ascontiguousarray(array) for name, array in found.items()}))
+    from safetensors.numpy import save  # noqa: PLC0415  an extra
+
+    write_beside(path, save({name: np.ascontiguousarray(array) for name, array in found.items()}))
 
 
 def _pick(shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...], tensor: str | None, path: Path) -> str:

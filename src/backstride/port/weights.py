@@ -18,7 +18,7 @@ from backstride.layout import AnyArray
 from backstride.port.targets import ALIASES, TARGETS, target_of
 
 
-def port_weights(kernel: Any, source: str, to: str, /, *, groups: int = 1) -> Any:
+def port_weights(kernel: object, source: str, to: str, /, *, groups: int = 1) -> Any:
     """Lay a kernel out as another framework takes it, flipped where one of the two flips.
 
     >>> kernel = np.arange(24.0).reshape(2, 3, 2, 2)  # PyTorch: (C_small, C_big, *k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from backstride.integers import as_sizes
 from backstride.tf1 import arithmetic
@@ -12,11 +12,11 @@ from backstride.tf1.graph import Compute, Shape, Tensor, Variable, default_graph
 from backstride.tf1.shapes import after_conv, after_conv_transpose, check_data_format, images, padding_rule, pair
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
-InitialValue: TypeAlias = Callable[..., Any]
+InitialValue: TypeAlias = Callable[..., object]
 
 
 def dense(  # noqa: PLR0917  TensorFlow's order
-    inputs: Any,
+    inputs: object,
     units: int,
     activation: Activation | None = None,
     use_bias: bool = True,
@@ -43,7 +43,7 @@ def dense(  # noqa: PLR0917  TensorFlow's order
 
 
 def conv2d(  # noqa: PLR0917  TensorFlow's order
-    inputs: Any,
+    inputs: object,
     filters: int,
     kernel_size: Sequence[int] | int,
     strides: Sequence[int] | int = (1, 1),
@@ -79,7 +79,7 @@ def conv2d(  # noqa: PLR0917  TensorFlow's order
 
 
 def conv2d_transpose(  # noqa: PLR0917  TensorFlow's order
-    inputs: Any,
+    inputs: object,
     filters: int,
     kernel_size: Sequence[int] | int,
     strides: Sequence[int] | int = (1, 1),

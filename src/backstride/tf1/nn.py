@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from backstride import ops
 from backstride.integers import as_sizes
@@ -21,15 +20,15 @@ from backstride.tf1.shapes import (
 )
 
 
-def relu(features: Any, name: str | None = None) -> Tensor:
+def relu(features: object, name: str | None = None) -> Tensor:
     """max(features, 0)."""
     source = to_tensor("features", features)
     return default_graph().add(name or "Relu", source.shape, (source,), lambda _, values: ops.relu(values[0]))
 
 
 def conv2d(
-    input: Any,
-    filter: Any,
+    input: object,
+    filter: object,
     strides: Sequence[int] | int,
     padding: str,
     *,
@@ -63,8 +62,8 @@ def conv2d(
 
 
 def conv2d_transpose(  # noqa: PLR0917  TensorFlow's order
-    value: Any,
-    filter: Any,
+    value: object,
+    filter: object,
     output_shape: Sequence[int],
     strides: Sequence[int] | int,
     padding: str = "SAME",

@@ -41,7 +41,7 @@ class Session:
         """Forget the variables' values; nothing can be run afterwards."""
         self._state, self._closed = State(), True
 
-    def run(self, fetches: Any, feed_dict: Mapping[Tensor, Any] | None = None) -> Any:
+    def run(self, fetches: object, feed_dict: Mapping[Tensor, object] | None = None) -> Any:
         """Compute tensors, each once, from the values of `feed_dict`.
 
         `fetches`: a tensor, or an initializer, or a list, tuple or dictionary of them. `feed_dict`: values for
@@ -66,7 +66,7 @@ class Session:
         self._evaluate([leaf for leaf in leaves if isinstance(leaf, Tensor)], values)
         return _rebuild(fetches, values)
 
-    def _feeds(self, feed_dict: Mapping[Tensor, Any]) -> Iterator[tuple[Tensor, Floats]]:
+    def _feeds(self, feed_dict: Mapping[Tensor, object]) -> Iterator[tuple[Tensor, Floats]]:
         for tensor, value in feed_dict.items():
             self._check_own("feed_dict", tensor)
             array = as_floats(f"feed_dict[{tensor.name}]", value)
@@ -104,24 +104,25 @@ class Session:
             values[tensor] = tensor.compute(self._state, [values[source] for source in tensor.inputs])
 
 
-def _leaves(fetches: Any) -> Iterator[object]:
-    if isinstance(fetches, list | tuple | dict):
-        entries = cast("Iterable[Any]", fetches.values() if isinstance(fetches, dict) else fetches)
-        for entry in entries:
+def _leaves(fetches: object) -> Iterator[object]:
+    if isinstance(fetches, dict):
+        fetches = list(cast("dict[object, object]", fetches).values())
+    if isinstance(fetches, list | tuple):
+        for entry in cast("Iterable[object]", fetches):
             yield from _leaves(entry)
     else:
         yield fetches
 
 
-def _rebuild(fetches: Any, values: dict[Tensor, Floats]) -> Any:
+def _rebuild(fetches: object, values: dict[Tensor, Floats]) -> object:
     match fetches:
         case Tensor():
             return values[fetches].copy()  # the caller's own: a variable stays as it is, whatever happens to it
         case list():
-            return [_rebuild(entry, values) for entry in cast("list[Any]", fetches)]
+            return [_rebuild(entry, values) for entry in cast("list[object]", fetches)]
         case tuple():
-            return tuple(_rebuild(entry, values) for entry in cast("tuple[Any, ...]", fetches))
+            return tuple(_rebuild(entry, values) for entry in cast("tuple[object, ...]", fetches))
         case dict():
-            return {key: _rebuild(entry, values) for key, entry in cast("dict[Any, Any]", fetches).items()}
+            return {key: _rebuild(entry, values) for key, entry in cast("dict[object, object]", fetches).items()}
         case _:
             return None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from backstride import ops
 from backstride.tf1.graph import Tensor, default_graph, show_shape, to_tensor
 
 
-def flatten(inputs: Any) -> Tensor:
+def flatten(inputs: object) -> Tensor:
     """(N, ...) to (N, everything else).
 
     >>> from backstride.tf1 import ones
