@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from backstride.geometry import output_size, same_padding, span
-from backstride.surgery.keras.library import Config, Layer, Shape, Size, Tensor, keras
+from backstride.surgery.keras.library import Config, Layer, Shape, Shapes, Size, Tensor, keras
 
 register = keras.saving.register_keras_serializable(package="backstride")
 
@@ -111,11 +111,12 @@ class LocalNorm(Layer):
         sides = [same_padding(cells, cells, 1) for cells in self.kernel]
         self.edges = Padding(sides) if any(map(any, sides)) else None
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shapes) -> None:
         """Make the weights of a GroupNormalization, in its order."""
-        make, channels = self.add_weight, (input_shape[-1],)
-        self.gamma = make(shape=channels, initializer="ones", name="gamma") if self.scale else None
-        self.beta = make(shape=channels, initializer="zeros", name="beta") if self.center else None
+        make, channels = self.add_weight, input_shape[-1]
+        assert isinstance(channels, int)
+        self.gamma = make(shape=(channels,), initializer="ones", name="gamma") if self.scale else None
+        self.beta = make(shape=(channels,), initializer="zeros", name="beta") if self.center else None
 
     def call(self, inputs: Tensor) -> Tensor:
         """Normalise."""

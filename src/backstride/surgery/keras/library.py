@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeAlias, TypeVar, cast
 
 from backstride.layout import AnyArray
 
 Shape: TypeAlias = tuple[int | None, ...]
+Shapes: TypeAlias = Shape | Sequence[Shape]  # of one tensor or several
 Size: TypeAlias = "int | Tensor"  # a tensor where the graph leaves it open
 Operand: TypeAlias = "Tensor | float"
 Config: TypeAlias = dict[str, object]
@@ -85,9 +87,12 @@ if TYPE_CHECKING:
         output: Symbol
 
         def __init__(self, *args: object, **options: object) -> None: ...
+        def build(self, input_shape: Shapes) -> None: ...
         def add_weight(self, *, shape: Shape, initializer: str, name: str) -> Tensor: ...
         def get_weights(self) -> list[AnyArray]: ...
         def set_weights(self, weights: Sequence[AnyArray]) -> None: ...
+        def save_own_variables(self, store: dict[str, object]) -> None: ...
+        def load_own_variables(self, store: dict[str, object]) -> None: ...
 
     class Wrapper(Layer):
         """keras.layers.Wrapper."""
@@ -254,7 +259,6 @@ class Keras(Protocol):
     random: Random
     saving: Saving
     tree: Trees
-    Model: type[Model]
     KerasTensor: Callable[..., Symbol]
     Input: Callable[..., Symbol]
     StatelessScope: Callable[..., AbstractContextManager[object]]
@@ -299,3 +303,8 @@ def maker(tensor: Symbol) -> tuple[Operation, int]:
     """The operation that gives a tensor, and which of its outputs it is: the same."""
     operation, _, place = vars(tensor)["_keras_history"]
     return operation, place
+
+
+def parts(layer: Layer) -> Sequence[Layer]:
+    """The layer itself and all that are in it: the same."""
+    return [*methodcaller("_flatten_layers")(layer)]

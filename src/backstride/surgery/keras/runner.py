@@ -26,7 +26,7 @@ def runner(model: Model, output: int = 0, *, coarse: bool = True) -> Callable[[I
     last: Callable[[object], object] | None = None
     if coarse and COARSE in names:
         last = getattr(model.get_layer(RESULT), "activation", None) if RESULT in names else None
-        model = keras.Model(model.input, model.get_layer(COARSE).output)
+        model = Model(model.input, model.get_layer(COARSE).output)
 
     def run(images: Images) -> Images:
         data = keras.ops.convert_to_tensor(np.ascontiguousarray(images.transpose(0, 2, 3, 1), np.float32))
