@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from collections.abc import Sequence
 
-from numpy.typing import NDArray
-
+from backstride.layout import AnyArray
 from backstride.surgery.decoding.decoder import Decoder, Init, Step
 from backstride.surgery.decoding.features import Lift, lifts
 from backstride.surgery.decoding.influence import influence
 from backstride.surgery.decoding.starts import among
 from backstride.surgery.keras.layers import Coarse, CropLike, Padding
+from backstride.surgery.keras.library import Model, Tensor, keras
 from backstride.surgery.keras.operations import softmax_name
 from backstride.surgery.keras.reader import KerasReading
 from backstride.surgery.keras.writer import Writer
 from backstride.surgery.model.values import Rewriting
-
-keras: Any = importlib.import_module("keras")  # untyped
 
 COARSE, RESULT = "backstride_coarse", "backstride_result"
 
 
 def segmenter(
     reading: KerasReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-) -> Any:
+) -> Model:
     """Write the classifier and the decoder behind it: (N, H, W, C) to (N, H, W, classes)."""
     rescored = {} if classes is None else {decoder.score: classes}
     softmax = next((call for call in reading.calls.calls if call.name == decoder.softmax), None)
@@ -37,7 +34,7 @@ def segmenter(
     ways = lifts(decoder, rewriting.graph, count)
     known = influence(rewriting.graph, decoder.top, count, ways).to_json()
     fine = [writer.find(tap.node) for tap in decoder.taps]
-    scores: Any = Coarse(known, name=COARSE)(writer.find(decoder.top))
+    scores = Coarse(known, name=COARSE)(writer.find(decoder.top))
     for step, target in zip(decoder.steps, (*fine, writer.image), strict=True):
         scores = _climb(scores, step, count, target, init=decoder.init, name=step.key)
         if target is not writer.image and not ways:
@@ -46,12 +43,12 @@ def segmenter(
         features = _features(writer.find(decoder.features), [*fine, writer.image], ways, decoder.init)
         scores = keras.layers.Add(name="sum_features")([scores, _zero_score(features, count, "features_scores")])
     if softmax is not None:
-        log = softmax_name(softmax) == "log_softmax" or type(softmax.operation).__name__ == "LogSoftmax"
+        log = softmax_name(softmax) == "log_softmax" or softmax.kind == "LogSoftmax"
         scores = keras.layers.Activation("log_softmax" if log else "softmax", name=RESULT)(scores)
-    return keras.Model(writer.image, scores, name=reading.model.name)
+    return Model(writer.image, scores, name=reading.model.name)
 
 
-def _features(features: Any, fine: list[Any], ways: tuple[Lift, ...], init: Init) -> Any:
+def _features(features: Tensor, fine: Sequence[Tensor], ways: tuple[Lift, ...], init: Init) -> Tensor:
     """The features behind the scores, lifted to the image and joined with the taps on the way."""
     for lift, target in zip(ways, fine, strict=True):
         name = f"features_{lift.step.key}"
@@ -68,21 +65,20 @@ def _features(features: Any, fine: list[Any], ways: tuple[Lift, ...], init: Init
     return features
 
 
-def _climb(maps: Any, step: Step, channels: int, fine: Any, *, init: Init, name: str) -> Any:
+def _climb(maps: Tensor, step: Step, channels: int, fine: Tensor, *, init: Init, name: str) -> Tensor:
     """Lift maps to the cells of `fine`: repeat the border, transpose-convolve, crop."""
     extended = Padding(step.extend, name=f"extend_{name}")(maps)
-    up: Any = keras.layers.Conv2DTranspose(
+    up = keras.layers.Conv2DTranspose(
         channels, step.kernel, step.factor, padding="valid", use_bias=False, name=f"up_{name}"
     )
-    full: Any = up(extended)
+    full = up(extended)
     up.set_weights([among(step, channels, init, _normal).transpose(2, 3, 1, 0)])
     return CropLike(step.crop, name=f"crop_{name}")([full, fine])
 
 
-def _zero_score(maps: Any, classes: int, name: str) -> Any:
-    layer: Any = keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)
-    return layer(maps)
+def _zero_score(maps: Tensor, classes: int, name: str) -> Tensor:
+    return keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(maps)
 
 
-def _normal(shape: tuple[int, ...]) -> NDArray[Any]:
+def _normal(shape: tuple[int, ...]) -> AnyArray:
     return keras.ops.convert_to_numpy(keras.random.normal(shape))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backstride.geometry import span
+from backstride.layout import AnyArray
 from backstride.surgery.keras.calls import Call, Ref, restored
 from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
+from backstride.surgery.keras.library import Config, Layer, Model, Operation, Reduction, Shapes, Tensor, keras, parts
 from backstride.surgery.keras.operations import labelled, nodes_of, softmax_name
 from backstride.surgery.keras.reader import KerasReading
 from backstride.surgery.model.graph import Node, Window
@@ -20,15 +19,13 @@ from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.rewriting.dense import NOTHING, Densified
 from backstride.surgery.rewriting.kernels import kernel_of
 
-keras: Any = importlib.import_module("keras")  # untyped
-
-FUNCTIONS: Mapping[str, Any] = {
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "absolute": keras.ops.absolute,
     "negative": keras.ops.negative,
     "sqrt": keras.ops.sqrt,
     "square": keras.ops.square,
 }
-REDUCTIONS: Mapping[str, Any] = {
+REDUCTIONS: Mapping[str, Reduction] = {
     "amax": keras.ops.max,
     "amin": keras.ops.min,
     "mean": keras.ops.mean,
@@ -38,7 +35,7 @@ REDUCTIONS: Mapping[str, Any] = {
     "norm1": functools.partial(keras.ops.norm, ord=1),
     "norm2": functools.partial(keras.ops.norm, ord=2),
 }
-POOLS: Mapping[str, Any] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
+POOLS: Mapping[str, type[Layer]] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
 
 
 class Writer:
@@ -61,32 +58,33 @@ class Writer:
         self._rewriting = rewriting
         self._classes = dict(classes or {})
         self._bare = bare
-        self._copies: dict[tuple[Any, ...], Any] = {}
-        self._tensors: dict[str, Any] = {}
+        self._copies: dict[tuple[object, ...], Operation] = {}
+        self._convolutions: dict[int, tuple[Layer, tuple[Window, str]]] = {}  # that dense layers are
+        self._tensors: dict[str, Tensor] = {}
         channels = reading.graph.input.shape[0]
         given = reading.model.inputs[0]
-        self.image: Any = keras.Input((None, None, channels), dtype=given.dtype, name=given.name)
+        self.image = keras.Input((None, None, channels), dtype=given.dtype, name=given.name)
 
-    def write(self) -> Any:
+    def write(self) -> Model:
         """The fully convolutional model."""
         self.write_calls()
         crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.graph.outputs, strict=True))
 
-        def result(ref: Ref) -> Any:
+        def result(ref: Ref) -> Tensor:
             cells = self._dense.crops.get(crops[ref.name].name, ())
             return cropped(self._tensors[ref.name], cells, f"{ref.name}_valid")
 
         results = restored(self.reading.calls.packed, result)
-        return keras.Model(self.image, results, name=self.reading.model.name)
+        return Model(self.image, results, name=self.reading.model.name)
 
-    def find(self, name: str) -> Any:
+    def find(self, name: str) -> Tensor:
         """The network's tensor for a node."""
         return self._tensors[name]
 
     def freeze(self, score: str) -> None:
         """Hold the weights of every layer but the score's."""
         kept = score.removesuffix("/scores")
-        for layer in keras.Model(self.image, list(self._tensors.values())[-1]).layers:
+        for layer in Model(self.image, list(self._tensors.values())[-1]).layers:
             layer.trainable = layer.name == kept
 
     def write_calls(self) -> None:
@@ -112,13 +110,13 @@ class Writer:
         for node in nodes:
             self._tensors[node.name] = result
 
-    def _called(self, call: Call, layer: Any, cut: Mapping[str, Any]) -> Any:
-        def find(ref: Ref) -> Any:
+    def _called(self, call: Call, layer: Operation, cut: Mapping[str, Tensor]) -> Tensor:
+        def find(ref: Ref) -> Tensor:
             return cut.get(ref.name, self._tensors[ref.name])
 
         return layer(*restored(call.args, find), **restored(call.kwargs, find))
 
-    def _cut(self, call: Call, node: Node) -> dict[str, Any]:
+    def _cut(self, call: Call, node: Node) -> dict[str, Tensor]:
         """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
         if self._dense.trims:
             given = self._rewriting.written(node).items()
@@ -130,16 +128,16 @@ class Writer:
         fits = self._rewriting.fitted(node)
         if not fits:
             return {}
-        layer: Any = CutToSmallest(name=f"{call.name}_cut")
-        return dict(zip(fits, layer([self._tensors[name] for name in fits]), strict=True))
+        cut = CutToSmallest(name=f"{call.name}_cut")([self._tensors[name] for name in fits])
+        return {name: cut[place] for place, name in enumerate(fits)}
 
-    def _kept(self, call: Call, node: Node) -> Any:
-        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+    def _kept(self, call: Call, node: Node) -> Operation:
+        changes: Config = {"activation": None} if self._bare == call.name else {}
         if node.name in self._classes:
             return self._rescored(call, changes)
         return self._copy(call, changes)
 
-    def _copy(self, call: Call, changes: Mapping[str, Any] | None = None) -> Any:
+    def _copy(self, call: Call, changes: Mapping[str, object] | None = None) -> Operation:
         """A layer like the call's, with its weights; one that is called twice stays one."""
         operation = call.operation
         if call.kind == "PReLU" and len(call.sources[0].shape) == 2:
@@ -149,16 +147,16 @@ class Writer:
             config = {**operation.get_config(), **(changes or {})}
             if hasattr(operation, "get_weights"):
                 config["name"] = call.name
-            layer: Any = _from_config(operation, config)
-            if isinstance(operation, keras.layers.Layer):
-                layer.build(_build_shape(call))
-                _take_state(layer, operation)
-            self._copies[key] = layer
+            copy = operation.from_config(config)
+            if isinstance(operation, Layer) and isinstance(copy, Layer):
+                copy.build(_build_shape(call))
+                _take_state(copy, operation)
+            self._copies[key] = copy
         return self._copies[key]
 
     def _step(  # noqa: C901, PLR0911, PLR0912  one return for each kind
-        self, call: Call, node: Node, step: Node, source: Any
-    ) -> Any:
+        self, call: Call, node: Node, step: Node, source: Tensor
+    ) -> Tensor:
         if step.kind in FUNCTIONS:
             return FUNCTIONS[step.kind](source)
         if step.kind in REDUCTIONS:
@@ -184,8 +182,8 @@ class Writer:
                 return self._slid(call, step, source)
             case "conv_transpose" if call.kind in ("Resize", "Resizing"):
                 assert step.window is not None
-                options = {"interpolation": call.operation.interpolation, "name": call.name}
-                return keras.layers.UpSampling2D(step.window.strides, **options)(source)
+                way: str = call.option("interpolation")
+                return keras.layers.UpSampling2D(step.window.strides, interpolation=way, name=call.name)(source)
             case "avg_bins" | "max_bins":
                 window = self._window(step)
                 return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
@@ -199,8 +197,7 @@ class Writer:
                 assert step.window is not None
                 return Padding(step.window.padding, name=f"{call.name}_edges")(source)
             case "softmax":
-                operation = call.operation
-                log = softmax_name(call) == "log_softmax" or type(operation).__name__ == "LogSoftmax"
+                log = softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax"
                 name = "log_softmax" if log else "softmax"
                 return keras.layers.Activation(name, name=call.name)(source)
             case "concat":
@@ -212,39 +209,33 @@ class Writer:
             case _:
                 return self._copy(call)(source)
 
-    def _norm(self, call: Call) -> Any:
+    def _norm(self, call: Call) -> Operation:
         """Normalisation of vectors as one of the channels of maps, with the same numbers."""
         key = (id(call.operation), "map")
         if key not in self._copies:
-            operation = call.operation
-            layer: Any = _from_config(operation, {**operation.get_config(), "axis": -1, "name": call.name})
-            layer.build((None, None, None, call.sources[0].shape[-1]))
-            _take_state(layer, operation)
+            layer = _like(call, {"axis": -1}, (None, None, None, call.sources[0].shape[-1]))
+            _take_state(layer, _layer(call))
             self._copies[key] = layer
         return self._copies[key]
 
-    def _local_norm(self, call: Call, step: Node) -> Any:
+    def _local_norm(self, call: Call, step: Node) -> Operation:
         """Group normalisation by the window around each cell, with the same weights."""
         assert step.window is not None
         key = (id(call.operation), "local", step.window)
         if key not in self._copies:
-            old = call.operation
-            options = {"epsilon": old.epsilon, "center": old.center, "scale": old.scale, "name": call.name}
-            layer = LocalNorm(step.window.kernel, step.factors[0], **options)
+            options = {name: call.option(name) for name in ("epsilon", "center", "scale")}
+            layer = LocalNorm(step.window.kernel, step.factors[0], **options, name=call.name)
             layer.build((None, None, None, call.sources[0].shape[-1]))
-            layer.set_weights(old.get_weights())
+            layer.set_weights(_layer(call).get_weights())
             self._copies[key] = layer
         return self._copies[key]
 
-    def _prelu(self, call: Call) -> Any:
+    def _prelu(self, call: Call) -> Operation:
         """PReLU of vectors as one of the channels of maps."""
         key = (id(call.operation), "map")
         if key not in self._copies:
-            operation = call.operation
-            config = {**operation.get_config(), "shared_axes": [1, 2], "name": call.name}
-            layer: Any = _from_config(operation, config)
-            layer.build((None, None, None, call.sources[0].shape[-1]))
-            layer.set_weights([slope.reshape(1, 1, -1) for slope in operation.get_weights()])
+            layer = _like(call, {"shared_axes": [1, 2]}, (None, None, None, call.sources[0].shape[-1]))
+            layer.set_weights([slope.reshape(1, 1, -1) for slope in _layer(call).get_weights()])
             self._copies[key] = layer
         return self._copies[key]
 
@@ -254,7 +245,7 @@ class Writer:
         assert window is not None
         return window
 
-    def _slid(self, call: Call, step: Node, source: Any) -> Any:
+    def _slid(self, call: Call, step: Node, source: Tensor) -> Tensor:
         """A convolution or pooling with its window in numbers."""
         window = self._window(step)
         pads = window.padding
@@ -270,12 +261,11 @@ class Writer:
             source = layer(source)
         if step.kind in POOLS:
             return pooling(step.kind, window, call.name)(source)
-        layer: Any = self._convolution(call, step, window)
-        return layer(source)
+        return self._convolution(call, step, window)(source)
 
-    def _convolution(self, call: Call, step: Node, window: Window) -> Any:
+    def _convolution(self, call: Call, step: Node, window: Window) -> Operation:
         """The call's layer with these strides and dilation, and no padding of its own."""
-        changes: dict[str, Any] = {"activation": None} if self._bare == call.name else {}
+        changes: Config = {"activation": None} if self._bare == call.name else {}
         if call.kind != "Dense":  # which, on a map, is a convolution of one tap
             dilation = tuple(d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True))
             changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
@@ -284,82 +274,87 @@ class Writer:
                 raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
         return self._rescored(call, changes) if step.name in self._classes else self._copy(call, changes)
 
-    def _turned(self, call: Call, node: Node, step: Node) -> Any:
+    def _turned(self, call: Call, node: Node, step: Node) -> Layer:
         """The convolution that a dense layer is."""
         assert step.window is not None
-        key = (id(call.operation), "turned")
-        if key in self._copies:
-            layer, window = self._copies[key]
+        key = id(call.operation)
+        if key in self._convolutions:
+            layer, window = self._convolutions[key]
             if window != (step.window, step.order):
                 reason = "is called on maps of different sizes, which makes different convolutions of its weights"
                 raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
             return layer
-        dense = call.operation
-        weights: list[NDArray[Any]] = dense.get_weights()
+        dense = _layer(call)
+        weights = dense.get_weights()
         kernel = kernel_of(weights[0].T, step.window.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
-        units = int(self._classes.get(node.name, 0) or dense.units)
+        units = int(self._classes.get(node.name, 0) or call.option("units"))
         layer = keras.layers.Conv2D(
             units,
             step.window.kernel,
             dilation_rate=self._window(step).dilation,
-            use_bias=dense.use_bias,
-            activation=None if self._bare == call.name else dense.activation,
+            use_bias=call.option("use_bias"),
+            activation=None if self._bare == call.name else call.option("activation"),
             name=call.name,
-            dtype=dense.dtype_policy,
+            dtype=call.option("dtype_policy"),
             trainable=dense.trainable,
         )
         layer.build((None, None, None, kernel.shape[2]))
         layer.set_weights([_resized(entry, units) for entry in (kernel, *weights[1:])])
-        self._copies[key] = (layer, (step.window, step.order))
+        self._convolutions[key] = (layer, (step.window, step.order))
         return layer
 
-    def _rescored(self, call: Call, changes: Mapping[str, Any]) -> Any:
+    def _rescored(self, call: Call, changes: Mapping[str, object]) -> Operation:
         """The score layer with other filters: the first as they were, new ones zero."""
-        operation = call.operation
-        if call.kind not in ("Conv2D", "Dense") or getattr(operation, "groups", 1) != 1:
+        if call.kind not in ("Conv2D", "Dense") or call.option("groups", 1) != 1:
             reason = "gives the scores, and `classes` needs an ungrouped layer there"
             raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
         wanted = next(iter(self._classes.values()))
         size = "filters" if call.kind == "Conv2D" else "units"
-        config = {**operation.get_config(), **changes, size: wanted, "name": call.name}
-        layer: Any = _from_config(operation, config)
-        layer.build(_build_shape(call))
-        layer.set_weights([_resized(entry, wanted) for entry in operation.get_weights()])
+        layer = _like(call, {**changes, size: wanted}, _build_shape(call))
+        layer.set_weights([_resized(entry, wanted) for entry in _layer(call).get_weights()])
         return layer
 
 
-def pooling(kind: str, window: Window, name: str) -> Any:
+def pooling(kind: str, window: Window, name: str) -> Layer:
     """The layer that pools a window, wherever its cells lie."""
     if set(window.dilation) == {1}:
         return POOLS[kind](window.kernel, window.strides, name=name)
     return AtrousPooling(window.kernel, window.dilation, kind, name=name)
 
 
-def cropped(maps: Any, cells: Sequence[tuple[int, int]], name: str) -> Any:
+def cropped(maps: Tensor, cells: Sequence[tuple[int, int]], name: str) -> Tensor:
     """Maps (N, h, w, C) with so many cells taken off, before and after, on each axis."""
     return keras.layers.Cropping2D(cells, name=name)(maps) if any(map(any, cells)) else maps
 
 
-def _less(maps: Any, window: Window, name: str) -> Any:
+def _less(maps: Tensor, window: Window, name: str) -> Tensor:
     """Maps without the cells that negative padding leaves out."""
     return cropped(maps, [(-before, -after) for before, after in window.padding], f"{name}_crop")
 
 
-def _from_config(operation: Any, config: dict[str, Any]) -> Any:
-    kind: Any = operation.__class__
-    return kind.from_config(config)
+def _layer(call: Call) -> Layer:
+    """The layer of a call that has weights."""
+    assert isinstance(call.operation, Layer)
+    return call.operation
 
 
-def _take_state(layer: Any, other: Any) -> None:
+def _like(call: Call, changes: Mapping[str, object], shapes: Shapes) -> Layer:
+    """A layer like the call's but for these options, built for these shapes."""
+    layer = call.operation.from_config({**call.operation.get_config(), **changes, "name": call.name})
+    assert isinstance(layer, Layer)
+    layer.build(shapes)
+    return layer
+
+
+def _take_state(layer: Layer, other: Layer) -> None:
     """Give a layer what another of its kind has learned, as Keras's own files do: some layers compute with more."""
-    parts, others = ([*entry._flatten_layers()] for entry in (layer, other))  # noqa: SLF001  no public name for it
-    for part, source in zip(parts, others, strict=True):
-        store: dict[str, Any] = {}
+    for part, source in zip(parts(layer), parts(other), strict=True):
+        store: dict[str, object] = {}
         source.save_own_variables(store)
         part.load_own_variables(store)
 
 
-def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:
+def _resized(weights: AnyArray, classes: int) -> AnyArray:
     """Weights with other last entries: the first as they were, new ones zero."""
     if weights.shape[-1] == classes:
         return weights
@@ -369,7 +364,7 @@ def _resized(weights: NDArray[Any], classes: int) -> NDArray[Any]:
     return fresh
 
 
-def _build_shape(call: Call) -> Any:
+def _build_shape(call: Call) -> Shapes:
     """What the layer is built for: any rows and columns where it takes one map."""
     shapes = [(None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape for ref in call.sources]
     return shapes[0] if len(shapes) == 1 else shapes
