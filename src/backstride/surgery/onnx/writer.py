@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from onnx import helper
 
+from backstride.layout import AnyArray
 from backstride.surgery.model.graph import Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.onnx.builder import Builder
@@ -25,7 +26,6 @@ from backstride.surgery.rewriting.dense import NOTHING, Densified
 from backstride.surgery.rewriting.kernels import kernel_of
 from backstride.surgery.rewriting.rules_pooling import REDUCTIONS
 
-OPERATORS: Mapping[str, str] = {"avg_pool": "AveragePool", "max_pool": "MaxPool"}
 CELLWISE: Mapping[str, str] = {"sqrt": "Sqrt", "absolute": "Abs", "negative": "Neg"}
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode", "output_shape", "output_padding")
@@ -109,7 +109,7 @@ class Writer:
             _ = self.builder.store(tensor.name, self.numbers(tensor) if tensor.stored is None else tensor.stored)
         return tensor.name
 
-    def numbers(self, tensor: Tensor) -> NDArray[Any]:
+    def numbers(self, tensor: Tensor) -> AnyArray:
         """The numbers of a stored tensor, or of one that is computed from such."""
         if tensor.value is not None:
             return tensor.value
@@ -279,8 +279,8 @@ class Writer:
             case "layer_norm":
                 turned = builder.add("Transpose", sources, perm=TO_LAST)
                 weights = [self._source(source) for source in call.sources[1:]]
-                scales: dict[str, Any] = {"epsilon": float(call.option("epsilon", 1e-5)), "axis": -1}
-                normed = builder.add("LayerNormalization", [turned, *weights], **scales)
+                epsilon = float(call.option("epsilon", 1e-5))
+                normed = builder.add("LayerNormalization", [turned, *weights], epsilon=epsilon, axis=-1)
                 return builder.add("Transpose", [normed], output, perm=TO_FIRST)
             case _:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
@@ -302,7 +302,7 @@ class Writer:
         return self.builder.numbers("number", value, self._dtype)
 
     @property
-    def _dtype(self) -> Any:
+    def _dtype(self) -> DTypeLike:
         return helper.tensor_dtype_to_np_dtype(self.reading.tensors[self.reading.image.name].dtype)
 
     def _over_cells(self, source: Tensor | None) -> str:
@@ -349,9 +349,10 @@ class Writer:
         window = self._window(step)
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             return dilated_mean(self.builder, window, step.shape[0], source, output, self._dtype)
-        options: dict[str, Any] = {"kernel_shape": window.kernel, "strides": window.strides}
-        dilation = {} if step.kind == "avg_pool" else {"dilations": window.dilation}
-        return self.builder.add(OPERATORS[step.kind], [source], output, **options, **dilation)
+        add = partial(self.builder.add, kernel_shape=window.kernel, strides=window.strides)
+        if step.kind == "avg_pool":
+            return add("AveragePool", [source], output)
+        return add("MaxPool", [source], output, dilations=window.dilation)
 
     def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""
@@ -366,7 +367,7 @@ class Writer:
         window = self._window(step)
         return self.builder.add("Conv", inputs, output, kernel_shape=window.kernel, dilations=window.dilation)
 
-    def _dense(self, node: Node) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def _dense(self, node: Node) -> tuple[AnyArray, AnyArray | None]:
         """The matrix (C_in, C_out) and the bias (C_out,) of a dense layer, its scales multiplied in."""
         call, added = self.reading.biases.get(node.name, (self.reading.calls[node.name], None))
         assert call.sources[1] is not None
@@ -379,13 +380,13 @@ class Writer:
         terms = [] if third is None else [self.numbers(third) * matrix.dtype.type(call.option("beta", 1.0))]
         terms += [] if added is None else [self.numbers(added)]
         if terms:
-            total: Any = np.zeros(matrix.shape[1], matrix.dtype)
+            total = np.zeros(matrix.shape[1], matrix.dtype)
             for term in terms:
                 total += term.reshape(-1)
             return matrix, total
         return matrix, None
 
-    def _rescored(self, node: Node, weights: NDArray[Any]) -> NDArray[Any]:
+    def _rescored(self, node: Node, weights: AnyArray) -> AnyArray:
         """The weights of the score layer with other rows: the first as they were, new ones zero."""
         if node.name not in self._classes:
             return weights

@@ -10,16 +10,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
+from torch.fx.node import Argument
 
 from backstride.surgery.model.graph import Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.rewriting.dense import NOTHING, Densified
 from backstride.surgery.rewriting.rules_pooling import REDUCTIONS
+from backstride.surgery.torch.arguments import named
 from backstride.surgery.torch.functions import CHANNELWISE, REDUCING, RESIZING, called
 from backstride.surgery.torch.heads import packs
 from backstride.surgery.torch.layers import (
@@ -58,8 +59,10 @@ class Writer:
         self._rewriting = rewriting
         self._dense = dense or NOTHING
         self._classes = dict(classes or {})
-        self._memo: dict[int, Any] = {}
-        self._root: dict[str, Any] = {}  # what the network holds, by the names that it has in the classifier
+        self._memo: dict[int, object] = {}
+        self._root: dict[
+            str, nn.Module | torch.Tensor
+        ] = {}  # what the network holds, by the names that it has in the classifier
         self._turned: dict[str, tuple[object, str]] = {}
         self._atrous: dict[str, tuple[int, ...]] = {}
         self._graph = fx.Graph()
@@ -69,7 +72,7 @@ class Writer:
         """The network; with `outputs`, one that gives a tuple of these nodes' values."""
         for node in self._reading.traced.nodes:
             if node.op == "output":
-                chosen: Any = tuple(self._written[name] for name in outputs or ())
+                chosen = tuple(self._written[name] for name in outputs or ())
                 _ = self._graph.output(self._results(node) if outputs is None else chosen)
             elif node.name in self._rewriting.replaced:
                 self._written[node.name] = self._replace(node)
@@ -92,7 +95,7 @@ class Writer:
         layer = self._module(node)
         return called(node) == "log_softmax" if layer is None else isinstance(layer, nn.LogSoftmax)
 
-    def _results(self, node: fx.Node) -> Any:
+    def _results(self, node: fx.Node) -> Argument:
         """What the classifier returns, with the cells that `dense` leaves out cropped off."""
         results = zip(self._reading.graph[node.name].inputs, self._rewriting.graph.outputs, strict=True)
         crops = {name: self._dense.crops.get(output.name) for name, output in results}
@@ -137,7 +140,7 @@ class Writer:
         return self._written[node.name]
 
     def _keep(self, node: fx.Node, plain: Node) -> None:
-        find: Any = self._trimmed(node)
+        find = trimmed = self._trimmed(node)
         if node.name in self._dense.windows:
             self._written[node.name] = self._dilated(node, plain)
             return
@@ -156,7 +159,7 @@ class Writer:
                 return
             case _:
                 if plain.kind not in ("expand", "reshape") and isinstance(self._reading.results[node], torch.Tensor):
-                    find = with_native_numbers(self._reading, find, self._graph)
+                    find = with_native_numbers(self._reading, trimmed, self._graph)
                 if called(node) in ("max", "min") and isinstance(self._reading.results[node], tuple):
                     both = self._graph.node_copy(node, find)  # the largest and its place
                     self._written[node.name] = self._graph.call_function(operator.getitem, (both, 0))
@@ -174,8 +177,7 @@ class Writer:
             self._hold(node)
             self._dilate(str(node.target), window, plain)
             return self._graph.call_module(str(node.target), (fed,))
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        given = named(node, "input weight bias stride padding dilation groups")
         kept = {name: fx.map_arg(given[name], self._find) for name in ("weight", "bias", "groups") if name in given}
         return self._graph.call_function(F.conv2d, (fed,), {**kept, "dilation": window.dilation})
 
@@ -183,11 +185,12 @@ class Writer:
         """A pooling by its window."""
         if kind == "avg_pool" and set(window.dilation) != {1}:
             return self._graph.call_function(dilated_mean, (fed, window.kernel, window.dilation))
-        options: Any = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+        options: dict[str, Argument] = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
         return self._graph.call_function(POOLS[kind], (fed, window.kernel, window.strides), options)
 
     def _dilate(self, target: str, window: Window, plain: Node) -> None:
         layer = self._root[target]
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         if self._atrous.setdefault(target, window.dilation) != window.dilation:
             reason = "is called at two strides, which makes different dilations of its kernel"
             raise RefusedError(self._reading.name, (Refusal(plain.label, reason),))
@@ -210,7 +213,7 @@ class Writer:
             reason = "gives the scores, and `classes` needs an ungrouped layer there that is called once"
             raise RefusedError(self._reading.name, (Refusal(self._reading.graph[node.name].label, reason),))
 
-    def _found_or_native(self, node: fx.Node) -> Any:
+    def _found_or_native(self, node: fx.Node) -> Argument:
         """Window sizes that were computed from the image's size stay those of the native size."""
         value = self._reading.results[node]
         return self._find(node) if isinstance(value, torch.Tensor) else value
@@ -230,8 +233,8 @@ class Writer:
         if step.kind == "local_norm":
             return self._local_norm(node, step, sources[0])
         if step.kind == "combine":
-            find = with_native_numbers(self._reading, find, self._graph)
-            return self._graph.node_copy(node, lambda source: self._over_cells(source, find))
+            native = with_native_numbers(self._reading, find, self._graph)
+            return self._graph.node_copy(node, lambda source: self._over_cells(source, native))
         if step.kind in (*REDUCTIONS, "channelwise"):
             return self._over_channels(node, step, sources[0])
         if step.kind in ("avg_pool", "max_pool"):
@@ -240,7 +243,7 @@ class Writer:
         if step.kind == "conv_transpose" and isinstance(self._module(node), TRANSPOSED):
             return self._grown(node, step, sources[0])
         call, args, options = self._call(node, step)
-        data: Any = list(sources) if step.kind == "concat" else sources[0]
+        data: Argument = list(sources) if step.kind == "concat" else sources[0]
         if isinstance(call, str):
             return self._graph.call_method(call, (data, *args), options)
         return self._graph.call_function(call, (data, *args), options)
@@ -267,22 +270,24 @@ class Writer:
             reason = "is called with sizes that mean different `output_padding`; give each call a layer of its own"
             raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
         self._hold(node)
-        self._root[str(node.target)].output_padding = tuple(before - after for before, after in step.window.padding)
+        layer = self._root[str(node.target)]
+        assert isinstance(layer, TRANSPOSED)
+        layer.output_padding = tuple(before - after for before, after in step.window.padding)
         return self._graph.call_module(str(node.target), (fed,))
 
-    def _resized(self, node: fx.Node, step: Node) -> dict[str, Any]:
+    def _resized(self, node: fx.Node, step: Node) -> dict[str, Argument]:
         """How a map grows by a factor that the classifier states as a size."""
         assert step.window is not None
-        layer: Any = self._module(node)
-        given: dict[str, Any] = {**dict(zip(RESIZING.split(), node.args, strict=False)), **node.kwargs}
-        mode: str = given.get("mode") or "nearest" if layer is None else layer.mode
+        layer = self._module(node)
+        mode = layer.mode if isinstance(layer, nn.Upsample) else named(node, RESIZING).get("mode") or "nearest"
         return {"scale_factor": tuple(map(float, step.window.strides)), "mode": mode}
 
     def _local_norm(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """Instance and group normalisation by the window around each cell."""
         assert step.window is not None
-        layer: Any = self._module(node)
+        layer = self._module(node)
         if layer is not None:
+            assert isinstance(layer, nn.GroupNorm | nn.InstanceNorm2d)
             target = str(node.target)
             held = self._turned.setdefault(target, ((step.kind, step.window), target))
             if held[0] != (step.kind, step.window):
@@ -293,12 +298,12 @@ class Writer:
         names = "input groups weight bias eps"
         if called(node) == "instance_norm":
             names = "input mean variance weight bias use_input_stats momentum eps"
-        given: dict[str, Any] = {**dict(zip(names.split(), node.args, strict=False)), **node.kwargs}
+        given = named(node, names)
         weights = fx.map_arg((given.get("weight"), given.get("bias")), self._find)
         options = (step.window.kernel, *step.factors, *weights, given.get("eps", 1e-5))
         return self._graph.call_function(local_norm, (fed, *options))
 
-    def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], fx.Node]) -> fx.Node:
+    def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], Argument]) -> Argument:
         """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
         weights = self._reading.results[source]
         if source.name in self._rewriting.values or not isinstance(weights, torch.Tensor) or weights.numel() < 2:
@@ -311,11 +316,9 @@ class Writer:
             return self._graph.call_function(F.glu, (fed, 1))
         reduces, name = step.kind != "channelwise", called(node)
         names = REDUCING[name] if reduces else CHANNELWISE[name][0]
-        given: dict[str, Any] = {**dict(zip(names.split(), node.args, strict=False)), **node.kwargs}
-        kept = {key: value for key, value in given.items() if key not in ("input", "axis")}
+        kept = {key: value for key, value in named(node, names).items() if key not in ("input", "axis")}
         options = fx.map_arg({**kept, "dim": 1, **({"keepdim": True} if reduces else {})}, self._found_or_native)
-        make: Any = self._graph.call_method if node.op == "call_method" else self._graph.call_function
-        made: fx.Node = make(node.target, (fed,), options)
+        made = self._graph.create_node(node.op, node.target, (fed,), options)
         return self._graph.call_function(operator.getitem, (made, 0)) if name in ("max", "min") else made
 
     def _layer(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
@@ -373,9 +376,10 @@ class Writer:
 
     def _stored(self, node: fx.Node) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias of a functional dense layer."""
-        given: dict[str, Any] = {**dict(zip(("input", "weight", "bias"), node.args, strict=False)), **node.kwargs}
-        weight, bias, stored = given["weight"], given.get("bias"), self._reading.stored
-        return stored[str(weight.target)], None if bias is None else stored[str(bias.target)]
+        given, stored = named(node, "input weight bias"), self._reading.stored
+        weight, bias = given["weight"], given.get("bias")
+        assert isinstance(weight, fx.Node)
+        return stored[str(weight.target)], stored[str(bias.target)] if isinstance(bias, fx.Node) else None
 
     def _is_plain(self, node: fx.Node) -> bool:
         """Whether a functional dense layer takes stored weights as they are."""
@@ -388,8 +392,7 @@ class Writer:
             reason = "gives the scores with computed weights; `classes` needs a layer there"
             raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
         product = called(node) != "linear"
-        names = ("input", "weight") if product else ("input", "weight", "bias")
-        given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        given = named(node, "input weight" if product else "input weight bias")
         weight = next(given[name] for name in ("weight", "other", "mat2") if name in given)
         rows, bias = fx.map_arg((weight, given.get("bias")), self._find)
         if product:
