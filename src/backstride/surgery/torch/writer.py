@@ -60,9 +60,8 @@ class Writer:
         self._dense = dense or NOTHING
         self._classes = dict(classes or {})
         self._memo: dict[int, object] = {}
-        self._root: dict[
-            str, nn.Module | torch.Tensor
-        ] = {}  # what the network holds, by the names that it has in the classifier
+        # what the network holds, by the names that it has in the classifier
+        self._root: dict[str, nn.Module | torch.Tensor] = {}
         self._turned: dict[str, tuple[object, str]] = {}
         self._atrous: dict[str, tuple[int, ...]] = {}
         self._graph = fx.Graph()
