@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backstride.explain.drawing import Drawing, Item, Line, Rect, Shape, Text
 from backstride.explain.palette import NONE, STYLES, Style, Theme
@@ -27,8 +28,10 @@ HOLD = 3  # how many times longer the last frame stays
 def to_gif(drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 1) -> bytes:
     """Write a drawing as an animated GIF of the colours it uses; needs Pillow."""
     frames = list(images(drawing, theme=theme, scale=scale))
+    from PIL import Image as pillow  # noqa: N813, PLC0415  an extra
+
     palette = _palette(frames)
-    indexed = [frame.quantize(palette=palette, dither=0) for frame in frames]
+    indexed = [frame.quantize(palette=palette, dither=pillow.Dither.NONE) for frame in frames]
     last = len(frames) - 1
     file = io.BytesIO()
     indexed[0].save(
@@ -48,7 +51,7 @@ def to_mp4(
 ) -> bytes:
     """Write a drawing as H.264 video, which every browser and messenger plays; needs PyAV."""
     with _needs("av", "mp4"):
-        import av  # noqa: PLC0415  an extra
+        av: Any = importlib.import_module("av")  # untyped in part
     file = io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000, round(1000 * seconds)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def read_file(path: Path, shape: tuple[int, ...], big: int, tensor: str | None =
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415  an extra
 
     try:
-        with safe_open(str(path), framework="numpy") as file:
+        opened: Any = safe_open(str(path), framework="numpy")  # untyped
+        with opened as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
             name = _pick(shapes, shape, tensor, path)
             found = {"kernel": file.get_tensor(name)}

@@ -88,7 +88,8 @@ def _padded(pairs: list[Pair], mode: str) -> Meaning:
 
 def upsampling(call: Call) -> Meaning:
     """Interpolation by whole factors."""
-    return _interpolation(call, tuple(map(float, np.ravel(call.option("size")))))
+    size: int | Sequence[int] = call.option("size")
+    return _interpolation(call, tuple(map(float, np.ravel(size))))
 
 
 def resizing(call: Call) -> Meaning:

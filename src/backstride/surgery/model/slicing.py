@@ -20,7 +20,7 @@ def full_index(key: object, rank: int, packed: Collection[type] = (tuple,)) -> l
         if entry is ...:
             found += [slice(None)] * (rank + 1 - len(entries))
         elif isinstance(entry, slice | int):
-            found.append(entry)
+            found.append(cast("slice | int", entry))
         else:
             return None
     return found + [slice(None)] * (rank - len(found))

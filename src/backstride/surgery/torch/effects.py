@@ -12,11 +12,7 @@ from torch.fx.node import Target
 from backstride.surgery.torch.arguments import Results
 
 ASSIGNED: Mapping[Target, Target] = {  # what an augmented assignment gives
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    operator.ipow: operator.pow,
+    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow")
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -15,7 +15,7 @@ from backstride.surgery.torch.arguments import Results
 from backstride.surgery.torch.functions import is_stored
 
 
-def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:
+def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """What a forward returns, entry by entry, with the keys that lead there; a graph's output gives its nodes.
 
     >>> list(leaves((1, {"a": 2, "b": [3]})))

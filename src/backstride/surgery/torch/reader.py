@@ -12,6 +12,7 @@ import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import fx, nn
@@ -299,7 +300,7 @@ def _compare(trained: fx.Graph, evaluated: fx.Graph) -> tuple[frozenset[str], bo
 
 def _dropout_options(node: fx.Node) -> tuple[float, bool]:
     """(p, training) of a functional dropout."""
-    given: Given = named(node, "input p training")
+    given = cast("Given", named(node, "input p training"))
     return given.get("p", 0.5), given.get("training", given.get("train", True))
 
 

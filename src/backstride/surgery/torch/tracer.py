@@ -228,11 +228,14 @@ class _Sizes(TorchFunctionMode):
         if not isinstance(value, fx.Proxy):
             return value
         found: object = self._tracer.look_up(value.node)
-        counts = isinstance(found, tuple) and BATCH in cast("tuple[object, ...]", found)
-        if counts:
+        if _counts_images(found):
             message = "the number of images becomes a tensor; leave the first axis out, as in `x.shape[1:]`"
             raise TraceError(message)
         return found
+
+
+def _counts_images(found: object) -> bool:
+    return isinstance(found, tuple) and BATCH in cast("tuple[object, ...]", found)
 
 
 class _Patched:

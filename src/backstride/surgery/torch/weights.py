@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from backstride.files import check_file, write_beside
 from backstride.surgery.model.names import is_of
@@ -16,7 +16,7 @@ HEADER = 16 << 20  # bytes that names and shapes may take
 MISSING = "safetensors is not installed; run: pip install 'backstride[torch]'"
 
 
-def save_weights(network: nn.Module, path: str | Path) -> None:
+def save_weights(network: object, path: str | Path) -> None:
     """Write a PyTorch network's weights and statistics to a safetensors file, whole or not at all.
 
     >>> import pytest; _ = pytest.importorskip("safetensors", reason="safetensors is not installed")
@@ -27,22 +27,22 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
 
     Raises `TypeError` for what is no torch.nn.Module, `ValueError` where `path` is a folder.
     """
-    _check_module("network", network)
+    module = _module("network", network)
     target = Path(path)
     check_file("path", target)
-    state = {name: value.detach().clone().contiguous().cpu() for name, value in _weights(network).items()}
+    state = {name: value.detach().clone().contiguous().cpu() for name, value in _weights(module).items()}
     write_beside(target, _serialised(state))
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
+def load_weights(network: object, path: str | Path) -> None:
     """Read a safetensors file into a network that has the same layers; nothing in it is executed.
 
     See `save_weights` for an example. Raises `ValueError` where the file is missing, is no safetensors
     file, is larger than the network, or names other weights or shapes; the network is then unchanged.
     """
-    _check_module("network", network)
+    module = _module("network", network)
     source = Path(path)
-    expected = _weights(network)
+    expected = _weights(module)
     found = _read(source, sum(value.numel() * value.element_size() for value in expected.values()))
     for name in sorted({*expected, *found}):
         have, want = found.get(name), expected.get(name)
@@ -51,14 +51,15 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
             asked = "none" if want is None else str(tuple(want.shape))
             message = f"`path` (={str(source)!r}) has {given} at {name!r}, where the network has {asked}"
             raise ValueError(message)
-    _ = network.load_state_dict(found)
+    _ = module.load_state_dict(found)
 
 
-def _check_module(name: str, model: object) -> None:
-    """Refuse what is no PyTorch module; PyTorch is not loaded for it."""
+def _module(name: str, model: object) -> nn.Module:
+    """The model, where it is a PyTorch module; PyTorch is not loaded to find out."""
     if not is_of(model, "torch.nn", "Module"):
         message = f"`{name}` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
+    return cast("nn.Module", model)
 
 
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:

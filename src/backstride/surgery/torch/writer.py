@@ -292,7 +292,7 @@ class Writer:
             if held[0] != (step.kind, step.window):
                 reason = "is called on maps of different sizes, of which each has its own window"
                 raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
-            self._root.setdefault(target, LocalNorm(layer, step.window.kernel))
+            _ = self._root.setdefault(target, LocalNorm(layer, step.window.kernel))
             return self._graph.call_module(target, (fed,))
         names = "input groups weight bias eps"
         if called(node) == "instance_norm":
