@@ -76,49 +76,57 @@ def accelerate(
         0        ConvTranspose2d  accelerated: on the engine
         2 of 2 accelerated
 
-    Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that keep
-    `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have those
-    calls routed; and a Sequential takes batch norm in evaluation and activation into the layer
-    before them while gradients are off, where each keeps PyTorch's own `forward` and nobody listens. No code of the
-    model is run for it: what a `forward` written by hand calls after a layer stays as it is. With `convolutions`, the
-    ordinary convolutions that the engine
-    computes faster (stride 1, and kernels of 3x3, of 3x3x3 or long ones of one axis, or few output channels) are on
-    the engine in inference, too, and those with large weights remember oneDNN's order of them; in training, those of
-    two and three axes with at least 24 channels and more than one tap in the phases of the stride are;
-    `convolutions="training"` takes these alone. Only classes change, so training, state dicts, hooks, optimizers and
-    parametrisations go on as before. Packed weights are remembered for inference, and made anew when a weight changes
-    in whatever way: the system watches its pages, or all its bytes are compared at each call (docs/torch.md).
+    Swapped are `torch.nn.ConvTranspose1d/2d/3d`, lazy and parametrised ones and subclasses that
+    keep `forward`; modules whose own code calls `torch.nn.functional.conv_transpose1d/2d/3d` have
+    those calls routed; and a Sequential takes batch norm in evaluation and activation into the
+    layer before them while gradients are off, where each keeps PyTorch's own `forward` and nobody
+    listens. No code of the model is run for it: what a `forward` written by hand calls after a
+    layer stays as it is. With `convolutions`, the ordinary convolutions that the engine computes
+    faster (stride 1, and kernels of 3x3, of 3x3x3 or long ones of one axis, or few output channels)
+    are on the engine in inference, too, and those with large weights remember oneDNN's order of
+    them; in training, those of two and three axes with at least 24 channels and more than one tap
+    in the phases of the stride are; `convolutions="training"` takes these alone. Only classes
+    change, so training, state dicts, hooks, optimizers and parametrisations go on as before. Packed
+    weights are remembered for inference, and made anew when a weight changes in whatever way: the
+    system watches its pages, or all its bytes are compared at each call (docs/torch.md).
 
-    Which is faster depends on the processor and on the sizes. So the first call of a layer on a new kind of sizes,
-    dtype, memory format and number of threads times both ways, the engine's and PyTorch's, and the layer keeps the
-    faster one; that call takes as long as some ten. In inference, the outermost module then compares
-    whole calls with the engine and without, which take turns. Under `torch.use_deterministic_algorithms(True)` rules
-    choose, as with `measure=False`. `restore(model)` undoes everything.
+    Which is faster depends on the processor and on the sizes. So the first call of a layer on a new
+    kind of sizes, dtype, memory format and number of threads times both ways, the engine's and
+    PyTorch's, and the layer keeps the faster one; that call takes as long as some ten. In
+    inference, the outermost module then compares whole calls with the engine and without, which
+    take turns. Under `torch.use_deterministic_algorithms(True)` rules choose, as with
+    `measure=False`. `restore(model)` undoes everything.
 
     Args:
-        model: any module, in evaluation or in training, with parameters of any dtype on any device; what is not of
-            floating-point numbers on a CPU is computed by PyTorch's kernels.
-        example: an input, or a tuple of arguments, on which all is timed at once: the model is run on it in evaluation,
-            layers of a model in training are timed with their derivatives, too, and what the engine does not make
-            faster gets its class back. The report says both times.
-        verify: an input, or a tuple of arguments. The model is run on it in evaluation before and after, and a module
-            whose result differs by more than 1e-5 of its largest value, in half precision by more than one rounding,
-            gets its class back.
-        convolutions: True for ordinary convolutions as well, "training" for those in training alone, False for none.
-        trust: True says that nobody writes to the model's tensors behind PyTorch's back (through `.data`, NumPy,
-            another process). Then neither their bytes nor their pages are looked at, which matters where large weights
-            serve few cells and the system does not watch memory; all that PyTorch counts is noticed as before.
-        winograd: False keeps to sums of the products themselves, in inference and in training: no Winograd's tiles,
-            whose rounding errors are relative to the largest numbers nearby (docs/engine.md), and none along an axis.
-            Ordinary convolutions that only these make faster stay PyTorch's.
-        measure: False leaves the choice to rules, so that the same call gives the same bits in every run.
+        model: any module, in evaluation or in training, with parameters of any dtype on any device;
+            what is not of floating-point numbers on a CPU is computed by PyTorch's kernels.
+        example: an input, or a tuple of arguments, on which all is timed at once: the model is run
+            on it in evaluation, layers of a model in training are timed with their derivatives,
+            too, and what the engine does not make faster gets its class back. The report says both
+            times.
+        verify: an input, or a tuple of arguments. The model is run on it in evaluation before and
+            after, and a module whose result differs by more than 1e-5 of its largest value, in half
+            precision by more than one rounding, gets its class back.
+        convolutions: True for ordinary convolutions as well, "training" for those in training
+            alone, False for none.
+        trust: True says that nobody writes to the model's tensors behind PyTorch's back (through
+            `.data`, NumPy, another process). Then neither their bytes nor their pages are looked
+            at, which matters where large weights serve few cells and the system does not watch
+            memory; all that PyTorch counts is noticed as before.
+        winograd: False keeps to sums of the products themselves, in inference and in training: no
+            Winograd's tiles, whose rounding errors are relative to the largest numbers nearby
+            (docs/engine.md), and none along an axis. Ordinary convolutions that only these make
+            faster stay PyTorch's.
+        measure: False leaves the choice to rules, so that the same call gives the same bits in
+            every run.
 
     Returns:
         The same model, and a `Report`.
 
     Raises:
         TypeError: for what is no module.
-        ValueError: for other `convolutions`, and where `verify` or the model has tensors without numbers.
+        ValueError: for other `convolutions`, and where `verify` or the model has tensors without
+            numbers.
     """
     if convolutions not in (True, False, "training"):
         message = (

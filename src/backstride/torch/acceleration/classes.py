@@ -1,7 +1,7 @@
 """Classes of modules that come and go: PyTorch's, or the user's, with others before it.
 
-Only the class of a module changes, so its parameters, buffers, hooks, name and identity stay, and with them
-optimizers, state dicts and whatever else refers to it.
+Only the class of a module changes, so its parameters, buffers, hooks, name and identity stay, and
+with them optimizers, state dicts and whatever else refers to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ else:
 
 
 class Swapped(AnyModule):
-    """Marks the classes made here, which have one name more for what the user's own classes may call as they like."""
+    """Marks the classes made here; its names begin with `backstride`, as no user's do."""
 
     backstride_class: type[Argument]  # PyTorch's or the user's, that `restore` brings back
     backstride_mixins: tuple[type[Swapped], ...] = ()
@@ -35,7 +35,7 @@ class Swapped(AnyModule):
 
     @property
     def qconfig(self) -> object:
-        """How PyTorch is to quantize the module: not at all, since it knows modules by their very class."""
+        """How PyTorch is to quantize the module: not at all, as it knows modules by their class."""
         return None
 
     @qconfig.setter
@@ -69,7 +69,7 @@ class Swapped(AnyModule):
 
 
 def swap(module: nn.Module, mixin: type[Swapped]) -> None:
-    """Give a module the class with another forward; a parametrised one keeps its parametrisations."""
+    """Give a module the class with another forward, and leave its parametrisations."""
     module.__class__ = class_with(module, lambda base: swapped_class(base, mixin))
     keep_norm(module, keep=True)
 
@@ -89,7 +89,7 @@ def unswap(module: nn.Module) -> bool:
 
 @cache
 def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.Module]:
-    """The class of `original` with the forward of the mixins, by the same name; itself without any."""
+    """The class of `original` with the forward of mixins, by the same name; itself without any."""
     if not mixins:
         return original
     namespace: dict[str, object] = {

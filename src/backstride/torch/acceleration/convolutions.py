@@ -1,12 +1,14 @@
-"""Ordinary convolutions that the engine computes faster, in inference: those of stride 1 are transposed ones, too.
+"""Ordinary convolutions that the engine computes faster, in inference.
 
-`y[o] = sum over j of x[o + j] * w[j]` is the scatter `y[m + j] += x[m] * w[k - 1 - j]` with k - 1 cells
-cropped off each side. So a convolution of stride 1 is a transposed convolution of stride 1 with the kernel
-flipped and the channels exchanged, and gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for
-few output channels. Kernels of one axis and 3x3x3 ones are cut into tiles of four outputs (`tiles.py`). The other
+Those of stride 1 are transposed ones, too. `y[o] = sum over j of x[o + j] * w[j]` is the scatter
+`y[m + j] += x[m] * w[k - 1 - j]` with k - 1 cells cropped off each side. So a convolution of stride
+1 is a transposed convolution of stride 1 with the kernel flipped and the channels exchanged, and
+gets the engine's algorithms: Winograd's for 3x3 kernels, overlapped sums for few output channels.
+Kernels of one axis and 3x3x3 ones are cut into tiles of four outputs (`tiles.py`). The other
 convolutions stay PyTorch's, which runs them as fast.
 
-`in_tiles` and `on_engine` are the whole rule; both were measured layer by layer, on one thread (docs/torch.md).
+`in_tiles` and `on_engine` are the whole rule; both were measured layer by layer, on one thread
+(docs/torch.md).
 """
 
 from __future__ import annotations
@@ -137,7 +139,8 @@ class EngineConvolution(Trained):
         if tiled:
             result = tiles.convolution(data, weight, bias, pairs, self.dilation[0], rows=rows)
             return None if result is None else activate(result, activation or "")
-        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in front.
+        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in
+        # front.
         crop = tuple(k - 1 - cells for _, k, _, pair in axes for cells in pair)
         return kernels.convolution(data, weight, bias, crop, activation or "")
 

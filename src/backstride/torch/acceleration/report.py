@@ -36,7 +36,8 @@ class Report:
         1 of 1 accelerated
 
     Args:
-        rows: one for each module that has to do with transposed convolutions, in the order of the modules.
+        rows: one for each module that has to do with transposed convolutions, in the order of the
+            modules.
     """
 
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""What accelerated modules run in place of their own `forward`; `classes.py` puts it before their class."""
+"""What accelerated modules run in place of their own `forward` (`classes.py` puts it there)."""
 
 from __future__ import annotations
 

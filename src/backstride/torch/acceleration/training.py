@@ -1,9 +1,10 @@
-"""Ordinary convolutions in training and in compiled graphs: the operator `conv` takes them as they are.
+"""Ordinary convolutions in training and in compiled graphs.
 
-A convolution is the adjoint of the transposed one with the same weight, so its gradients by the input and by the
-weight are the two other operators, whose derivatives of every order serve it unchanged. The engine
-computes those by Winograd's tiles: 1.2 to 2 times as fast as oneDNN on the layers that `is_faster_in_training`
-lets pass, packing counted; `policy.py` leaves single ones to PyTorch.
+The operator `conv` takes them as they are. A convolution is the adjoint of the transposed one with
+the same weight, so its gradients by the input and by the weight are the two other operators, whose
+derivatives of every order serve it unchanged. The engine computes those by Winograd's tiles: 1.2 to
+2 times as fast as oneDNN on the layers that `is_faster_in_training` lets pass, packing counted;
+`policy.py` leaves single ones to PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What modules computed before they were accelerated, and whether they still do: `accelerate(verify=...)`."""
+"""What modules computed before they were accelerated, and whether they still do: `verify`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _check_numbers(model: nn.Module, example: tuple[object, ...]) -> None:
 
 
 def verified(row: Row, module: nn.Module, calls: list[Recorded] | None) -> Row:
-    """Run a module on what it was given before the swap, and give it its class back where it differs."""
+    """Run a module on its arguments of before the swap, and undo that where the result differs."""
     if not row.accelerated:
         return row
     if not calls:

@@ -1,4 +1,4 @@
-"""`conv_transpose1d/2d/3d`: PyTorch's functions, argument for argument, and the options that are ours."""
+"""`conv_transpose1d/2d/3d`: PyTorch's functions, argument for argument, and options of ours."""
 
 from __future__ import annotations
 
@@ -47,11 +47,15 @@ def conv_transpose1d(
         input: (N, C_in, L) or (C_in, L), in any dtype and on any device that PyTorch computes on.
         weight: (C_in, C_out // groups, kL), of the same dtype and device.
         bias: (C_out,), of the same dtype and device, or None.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
-        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or the name of a rule.
-        output_padding: cells that are appended to each axis, with explicit padding only; at least 0.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis; at least 1.
+        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or
+            the name of a rule.
+        output_padding: cells that are appended to each axis, with explicit padding only; at least
+            0.
         groups: parts that the channels are computed in; it divides C_in.
-        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at
+            least 1.
         output_size: the wanted size in cells, (L), in place of `output_padding`.
         padding_mode: "zeros", or "circular".
         activation: None or a name that `backstride.conv_transpose` takes.
@@ -86,8 +90,9 @@ def conv_transpose2d(
 ) -> Tensor:
     """`torch.nn.functional.conv_transpose2d`, and what it lacks.
 
-    CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory, half precision in
-    float32, rounded once; everything else by PyTorch's kernels, with the same result.
+    CPU tensors of floating-point numbers are computed by Backstride's engine in their own memory,
+    half precision in float32, rounded once; everything else by PyTorch's kernels, with the same
+    result.
 
     Example:
         >>> x, weight = torch.ones(1, 8, 5, 5), torch.ones(8, 4, 3, 3)
@@ -99,28 +104,34 @@ def conv_transpose2d(
         torch.Size([1, 4, 10, 10])
 
     Args:
-        input: (N, C_in, H, W) or (C_in, H, W), in any dtype and on any device that PyTorch computes on.
+        input: (N, C_in, H, W) or (C_in, H, W), in any dtype and on any device that PyTorch computes
+            on.
         weight: (C_in, C_out // groups, kH, kW), of the same dtype and device.
         bias: (C_out,), of the same dtype and device, or None.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
-        padding: cells that are cropped. An integer or one for each axis, as in PyTorch; "same", "same_lower" or "valid"
-            by TensorFlow's rules; or a (before, after) pair for each axis, where negative ones append zeros.
-        output_padding: cells that are appended to each axis, with explicit padding only. Any number from 0 on: beyond
-            the reach of the kernel they are zeros plus bias.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis; at least 1.
+        padding: cells that are cropped. An integer or one for each axis, as in PyTorch; "same",
+            "same_lower" or "valid" by TensorFlow's rules; or a (before, after) pair for each axis,
+            where negative ones append zeros.
+        output_padding: cells that are appended to each axis, with explicit padding only. Any number
+            from 0 on: beyond the reach of the kernel they are zeros plus bias.
         groups: parts that the channels are computed in; it divides C_in.
-        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
-        output_size: the wanted size in cells, (H, W), in place of `output_padding`. Any that the convolution with this
-            padding maps back to the input's.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at
+            least 1.
+        output_size: the wanted size in cells, (H, W), in place of `output_padding`. Any that the
+            convolution with this padding maps back to the input's.
         padding_mode: "zeros", or "circular" for the exact adjoint of the circular convolution.
-        activation: None or a name that `backstride.conv_transpose` takes; it is applied to the result.
-        winograd: whether Winograd's tiles may compute it and its derivatives. False keeps to sums of the products
-            themselves, as in `backstride.plan`.
+        activation: None or a name that `backstride.conv_transpose` takes; it is applied to the
+            result.
+        winograd: whether Winograd's tiles may compute it and its derivatives. False keeps to sums
+            of the products themselves, as in `backstride.plan`.
 
     Returns:
         (N, C_out, H, W) or (C_out, H, W), of the input's dtype, device and memory format.
 
     Raises:
-        RuntimeError: where PyTorch raises it: tensors that do not fit each other, or options out of range.
+        RuntimeError: where PyTorch raises it: tensors that do not fit each other, or options out of
+            range.
         TypeError: where PyTorch raises it: options that are no integers.
         ValueError: for an `output_size`, a `padding_mode` or an `activation` that is not legal.
     """
@@ -151,14 +162,19 @@ def conv_transpose3d(
         torch.Size([1, 1, 4, 4, 4])
 
     Args:
-        input: (N, C_in, D, H, W) or (C_in, D, H, W), in any dtype and on any device that PyTorch computes on.
+        input: (N, C_in, D, H, W) or (C_in, D, H, W), in any dtype and on any device that PyTorch
+            computes on.
         weight: (C_in, C_out // groups, kD, kH, kW), of the same dtype and device.
         bias: (C_out,), of the same dtype and device, or None.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis; at least 1.
-        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or the name of a rule.
-        output_padding: cells that are appended to each axis, with explicit padding only; at least 0.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis; at least 1.
+        padding: cells that are cropped: an integer, one for each axis, (before, after) pairs, or
+            the name of a rule.
+        output_padding: cells that are appended to each axis, with explicit padding only; at least
+            0.
         groups: parts that the channels are computed in; it divides C_in.
-        dilation: cells of the output from one tap to the next, an integer or one for each axis; at least 1.
+        dilation: cells of the output from one tap to the next, an integer or one for each axis; at
+            least 1.
         output_size: the wanted size in cells, (D, H, W), in place of `output_padding`.
         padding_mode: "zeros", or "circular".
         activation: None or a name that `backstride.conv_transpose` takes.

@@ -157,11 +157,11 @@ def stock_function_is_faster(
 
 
 def routed(module: object, arguments: tuple[object, ...], run: Callable[[bool], object], *, timed: bool) -> object:
-    """What a module's own code computes, the functions within it on the engine (True) or PyTorch's (False).
+    """What a module's code computes, its functions on the engine (True) or PyTorch's (False).
 
-    That they are looked for costs every function that the code calls some microseconds. The code is not run twice: in
-    inference, calls of a kind take turns after the first one, two for each, and then the faster way is known. It is
-    `timed` so, or else on the engine.
+    That they are looked for costs every function that the code calls some microseconds. The code is
+    not run twice: in inference, calls of a kind take turns after the first one, two for each, and
+    then the faster way is known. It is `timed` so, or else on the engine.
     """
     tensors = [one for one in arguments if isinstance(one, Tensor)]
     if is_grad_enabled() or is_compiling() or not (timed and tensors and may_measure(*tensors)):

@@ -1,11 +1,13 @@
 """`ConvTranspose1d/2d/3d`: PyTorch's modules, argument for argument, and the options that are ours.
 
-They are subclasses of PyTorch's own: the same parameters, initial values, state dicts and representation, so
-weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance` work as before.
+They are subclasses of PyTorch's own: the same parameters, initial values, state dicts and
+representation, so weight norm, spectral norm, deepcopy, pickling and code that asks `isinstance`
+work as before.
 
-Between kernels that fill the caches, Python takes some microseconds for each function that is called. So what the
-first call of a kind looked up is there for the next ones (`first_call`, `repeated_call`), where it was one run of a
-kernel, with the layer's input, weight and bias as they are and its result as it is.
+Between kernels that fill the caches, Python takes some microseconds for each function that is
+called. So what the first call of a kind looked up is there for the next ones (`first_call`,
+`repeated_call`), where it was one run of a kernel, with the layer's input, weight and bias as they
+are and its result as it is.
 """
 
 from __future__ import annotations
@@ -200,7 +202,8 @@ class TransposedModule(OnEngine):
 class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d`, and what it lacks; `ConvTranspose2d` says more.
 
-    It maps (N, C_in, L) or (C_in, L) to (N, C_out, L) or (C_out, L), in the dtype of its parameters.
+    It maps (N, C_in, L) or (C_in, L) to (N, C_out, L) or (C_out, L), in the dtype of its
+    parameters.
 
     Example:
         >>> import torch
@@ -211,7 +214,8 @@ class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: taps, an integer or one for each axis.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis.
         padding: cells that are cropped, in any of the forms that `conv_transpose1d` takes.
         output_padding: cells that are appended to each axis, with explicit padding only.
         groups: parts that the channels are computed in; it divides both numbers of channels.
@@ -233,10 +237,11 @@ class ConvTranspose1d(TransposedModule, nn.ConvTranspose1d):
 class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d`, and what it lacks.
 
-    It maps (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H, W) or (C_out, H, W), in the dtype of its parameters, which
-    are PyTorch's: `weight` (C_in, C_out // groups, kH, kW) and `bias` (C_out,). Initial values, state dict and errors
-    are PyTorch's, too. A call takes an `output_size`, (H, W) or the whole shape, in place of `output_padding`: any size
-    that the convolution with this padding maps back to the input's.
+    It maps (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H, W) or (C_out, H, W), in the dtype of
+    its parameters, which are PyTorch's: `weight` (C_in, C_out // groups, kH, kW) and `bias`
+    (C_out,). Initial values, state dict and errors are PyTorch's, too. A call takes an
+    `output_size`, (H, W) or the whole shape, in place of `output_padding`: any size that the
+    convolution with this padding maps back to the input's.
 
     Example:
         >>> import torch
@@ -250,7 +255,8 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: taps, an integer or one for each axis.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis.
         padding: cells that are cropped, in any of the forms that `conv_transpose2d` takes.
         output_padding: cells that are appended to each axis, with explicit padding only.
         groups: parts that the channels are computed in; it divides both numbers of channels.
@@ -272,8 +278,8 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
 class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
     """`torch.nn.ConvTranspose3d`, and what it lacks; `ConvTranspose2d` says more.
 
-    It maps (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D, H, W) or (C_out, D, H, W), in the dtype of its
-    parameters.
+    It maps (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D, H, W) or (C_out, D, H, W), in the
+    dtype of its parameters.
 
     Example:
         >>> import torch
@@ -284,7 +290,8 @@ class ConvTranspose3d(TransposedModule, nn.ConvTranspose3d):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: taps, an integer or one for each axis.
-        stride: cells of the output from one input cell to the next, an integer or one for each axis.
+        stride: cells of the output from one input cell to the next, an integer or one for each
+            axis.
         padding: cells that are cropped, in any of the forms that `conv_transpose3d` takes.
         output_padding: cells that are appended to each axis, with explicit padding only.
         groups: parts that the channels are computed in; it divides both numbers of channels.

@@ -1,13 +1,14 @@
-"""The three operators as one matrix product with a weight as it lies: for large weights over few cells.
+"""The three operators as one matrix product with a weight as it lies.
 
-A weight (C_small, C_big // groups, *k) is a matrix of C_small rows, one column for each channel of `y` and tap. With
-`columns` the same of `y`, a row for each of them and a column for each cell of `x`, the form is
+It is for large weights over few cells. A weight (C_small, C_big // groups, *k) is a matrix of
+C_small rows, one column for each channel of `y` and tap. With `columns` the same of `y`, a row for
+each of them and a column for each cell of `x`, the form is
 
     x = weight @ columns      weight = x @ columns.T      columns = weight.T @ x, summed into y
 
-Neither side needs the weight in another order, so it is read or written once. Everything else puts the weight in order
-first, which takes several times as long where few cells share it: a step of training brings a new one, and the columns
-of few cells are the smaller part.
+Neither side needs the weight in another order, so it is read or written once. Everything else puts
+the weight in order first, which takes several times as long where few cells share it: a step of
+training brings a new one, and the columns of few cells are the smaller part.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def supports(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
 
 
 def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
-    """Whether it is the fastest way where nothing is measured: columns are a small part of the weight's size.
+    """Whether it is the fastest way where nothing is measured.
+
+    Columns are a small part of the weight's size.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4, device="meta")

@@ -46,8 +46,8 @@ def fuse_conv_bn_weights(
 ) -> tuple[Tensor, Tensor]:
     """The weight and bias of a transposed convolution followed by batch norm in evaluation.
 
-    `torch.nn.utils.fusion.fuse_conv_bn_weights(transpose=True)` takes one group only. Ioffe & Szegedy, arXiv
-    1502.03167, section 3.1.
+    `torch.nn.utils.fusion.fuse_conv_bn_weights(transpose=True)` takes one group only. Ioffe &
+    Szegedy, arXiv 1502.03167, section 3.1.
 
     Example:
         >>> weight, variance = torch.ones(4, 1, 1), torch.tensor([1.0, 4.0])
@@ -55,8 +55,8 @@ def fuse_conv_bn_weights(
         tensor([1.0000, 1.0000, 0.5000, 0.5000])
 
     Args:
-        weight: (C_in, C_out // groups, *k) of floating-point numbers. Its output channel `g * C_out // groups + j` is
-            column `j` of the rows of group `g`.
+        weight: (C_in, C_out // groups, *k) of floating-point numbers. Its output channel `g * C_out
+            // groups + j` is column `j` of the rows of group `g`.
         bias: (C_out,) of the layer, or None.
         mean: (C_out,), the running mean of the norm.
         variance: (C_out,), its running variance.
@@ -91,7 +91,8 @@ def fuse_conv_bn_eval(layer: AnyTransposed, norm: Norm) -> AnyTransposed:
         True
 
     Args:
-        layer: a transposed convolution of one to three axes, PyTorch's or Backstride's, in evaluation.
+        layer: a transposed convolution of one to three axes, PyTorch's or Backstride's, in
+            evaluation.
         norm: the batch norm of its C_out channels, in evaluation, with running statistics.
 
     Returns:

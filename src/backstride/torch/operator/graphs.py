@@ -157,7 +157,8 @@ def _convolution(layer: _Arguments, weight: Tensor, bias: Tensor | None) -> Tens
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
         return None if result is None else _in_format(layer, fallback.activate(result, layer.activation))
     if layer.kind == "flipped":
-        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in front.
+        # The kernel is flipped, but the sides are not: what is padded in front is not cropped in
+        # front.
         flipped = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
         return kernels.convolution(x, weight, bias, tuple(flipped), layer.activation)
     rows = layer.kind == "tile rows"

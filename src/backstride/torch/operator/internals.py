@@ -1,7 +1,7 @@
-"""What PyTorch has no public name or no type for, under names and types of ours: no other file knows it.
+"""What PyTorch has no public name or no type for, under names and types of ours.
 
-Who watches a call (compilers, modes, transforms, tracers, profilers, hooks) stands in PyTorch's own state, and is asked
-here.
+No other file knows it. Who watches a call (compilers, modes, transforms, tracers, profilers, hooks)
+stands in PyTorch's own state, and is asked here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch.utils._device import DeviceContext
 from backstride.layout import AnyArray
 
 Argument: TypeAlias = Any
-"""What the dispatcher, a hook or a user's code hands over: its types stand in a schema, or in that code."""
+"""What the dispatcher, a hook or a user's code hands over, whose types stand there."""
 Private: TypeAlias = Any
-"""A module of PyTorch's where its types are not enough: private attributes are read, or methods without types."""
+"""A module of PyTorch's, of which private attributes are read, or methods without types."""
 Manager: TypeAlias = AbstractContextManager[object]
 
 _C = importlib.import_module("torch._C")
@@ -95,8 +95,8 @@ reorder_conv2d_weight = getattr(_C._nn, "mkldnn_reorder_conv2d_weight", None)
 _dispatch_keys: Callable[[Tensor], DispatchKeySet] = _C._dispatch_keys
 _ordinary = _dispatch_keys(torch.empty(0, device="cpu"))
 _tracked = DispatchKeySet(DispatchKey.AutogradCPU) | DispatchKeySet(DispatchKey.ADInplaceOrView)
-# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout of its own.
-# Inference tensors lack two of them.
+# The dispatch keys of ordinary CPU tensors: no wrapper of a transform, no lazy negation, no layout
+# of its own. Inference tensors lack two of them.
 PLAIN = frozenset({_ordinary.raw_repr(), (_ordinary - _tracked).raw_repr()})
 CALL: Callable[..., object] = nn.Module.__call__
 OUTPUT_PADDING: Callable[..., list[int]] = _convolutions.ConvTranspose2d._output_padding
@@ -110,7 +110,7 @@ REPLACEABLE = (
     "_conv_forward",
     "_output_padding",
 )
-"""What a call of a module goes through beside `forward`: on an instance, it stands in the place of the class's."""
+"""What a call of a module goes through beside `forward`, and an instance may replace."""
 
 
 def keys_of(name: str) -> DispatchKeySet:
@@ -150,14 +150,14 @@ def is_in_onnx_export() -> bool:
 
 
 class Quiet(TorchFunctionMode):
-    """A mode that only says which implementation computes: what is fused beneath it need not be shown to it."""
+    """A mode that only says which implementation computes, and need not see what is fused."""
 
 
 QUIET = (Quiet, DeviceContext)
 
 
 def is_overridden(*tensors: Tensor | None) -> bool:
-    """Whether a subclass of a tensor, or a mode, has a say in the functions that are called with these tensors."""
+    """Whether a subclass or a mode has a say in functions that are called with these tensors."""
     if not has_torch_function_variadic(*tensors):
         return False
     modes: list[object] = _overrides._get_current_function_mode_stack()
@@ -166,7 +166,7 @@ def is_overridden(*tensors: Tensor | None) -> bool:
 
 
 def runs_only(module: nn.Module, forward: Callable[..., object]) -> bool:
-    """Whether a call of the module is this forward and nothing else: none stands in its place, and nobody listens."""
+    """Whether a call of the module is this forward alone: not replaced, and without listeners."""
     replaced = any(name in module.__dict__ for name in REPLACEABLE)
     plain = is_method(module.forward, forward) and type(module).__call__ is CALL
     return plain and not replaced and not has_hooks(module)
@@ -183,7 +183,7 @@ def is_compiled(module: Private) -> bool:
 
 
 def is_method(bound: Callable[..., object], function: Callable[..., object]) -> bool:
-    """Whether a method of an instance is that function; asked so that a compiler sees it, and guards it."""
+    """Whether a method of an instance is that function; a compiler sees it, and guards it."""
     return getattr(bound, "__code__", None) is function.__code__
 
 

@@ -120,7 +120,7 @@ def _computed(
     last: bool,
     rule: Way | None = None,
 ) -> Tensor:
-    """An operator that packs its weight anew, by the engine where that is forced, or else by the fastest way."""
+    """An operator that packs its weight anew, by the engine if forced, or by the fastest way."""
     if forced():
         return runs["engine"]()
     if not columns.supports(slot, a, b, integers):
@@ -171,10 +171,11 @@ def _engine_conv_transpose(
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, crop: tuple[int, ...], activation: str = ""
 ) -> Tensor | None:
-    """Map x (N, C_in, *input) and weight (C_out, C_in, *k) by a convolution of stride 1, with a packed weight.
+    """Map x (N, C_in, *input) and a packed weight (C_out, C_in, *k) by a convolution of stride 1.
 
-    It is a transposed convolution of stride 1 with the kernel flipped, which crops k - 1 cells where the
-    convolution pads none. None where the weight keeps changing, so that packing it would take longer.
+    It is a transposed convolution of stride 1 with the kernel flipped, which crops k - 1 cells
+    where the convolution pads none. None where the weight keeps changing, so that packing it would
+    take longer.
     """
     unit = (1,) * (x.dim() - 2)
     integers = Integers(unit, crop, unit, 1)

@@ -1,10 +1,11 @@
-"""The three operators in PyTorch's dispatcher: `torch.ops.backstride.conv_transpose` and its two adjoints.
+"""The three operators in PyTorch's dispatcher.
 
-Registered for every dispatch key that matters: the engine on CPU, PyTorch's kernels elsewhere, shapes alone for
-fake tensors, autograd of any order in both directions, vmap, and autocast. Each derivative of one is another
-one, so one rule covers all of them:
+They are `torch.ops.backstride.conv_transpose` and its two adjoints, registered for every dispatch
+key that matters: the engine on CPU, PyTorch's kernels elsewhere, shapes alone for fake tensors,
+autograd of any order in both directions, vmap, and autocast. Each derivative of one is another one,
+so one rule covers all of them:
 
-    result = operator(a, b)      gradient by a = the operator that gives a, of b and the gradient of the result
+    result = operator(a, b)      gradient by a = the operator that gives a, of (b, gradient)
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Context(Protocol):
 
 
 class Bilinear(SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
-    """One of the three operators, with a bias that those of data have; `run` computes it below autograd."""
+    """One of the three operators; those of data have a bias. `run` computes it below autograd."""
 
     @staticmethod
     def forward(
@@ -162,7 +163,7 @@ def apply(
     *,
     remember: bool = True,
 ) -> Tensor:
-    """An operator by the shortest way: straight to the engine where nothing watches, or else through the dispatcher."""
+    """An operator straight by the engine where nothing watches, or through the dispatcher."""
     if not direct(a, b, bias):
         return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, activation))
     recorded = torch.is_grad_enabled() and any_requires_grad(a, b, bias)
@@ -194,7 +195,10 @@ def compute(
     *,
     remember: bool = True,
 ) -> Tensor:
-    """An operator below autograd, its arguments checked. `remember`: keep the packed weight for the next call."""
+    """An operator below autograd, its arguments checked.
+
+    `remember`: keep the packed weight for the next call.
+    """
     if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
     shape = engine_shape(slot, a.shape, b.shape, integers)
@@ -359,7 +363,9 @@ def _lowered_bias(bias: Tensor | None, device: str) -> Tensor | None:
 
 
 def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
-    """Operations of an operator, as `torch.utils.flop_counter` counts them: two for each cell of `x` and weight.
+    """Operations of an operator, as `torch.utils.flop_counter` counts them.
+
+    Two for each cell of `x` and weight.
 
     >>> flops((1, 8, 5, 5), (8, 4, 3, 3))
     14400

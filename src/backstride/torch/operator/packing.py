@@ -1,16 +1,18 @@
 """Packed weights, remembered for as long as they are right.
 
-The engine reads a kernel in an order of its own. Packing costs about as much as reading the weights several times,
-so the packed form of a weight is kept beside it, in one table for modules, functions and compiled graphs alike.
+The engine reads a kernel in an order of its own. Packing costs about as much as reading the weights
+several times, so the packed form of a weight is kept beside it, in one table for modules, functions
+and compiled graphs alike.
 
-An entry is used only for the very memory that it was made from, at the same address, with the same version counter
-and the same contents. The counter tells of everything that PyTorch tracks (optimizer steps, load_state_dict, `copy_`,
-every in-place operation). Writes that it does not track, through `.data` or NumPy views, leave the counter as it is.
-Against those, Linux says whether anything was written to the pages of a large weight (`native.watched`). Small weights,
-shared memory, and all weights on other systems are compared with a copy at each call. Nothing is trusted.
+An entry is used only for the very memory that it was made from, at the same address, with the same
+version counter and the same contents. The counter tells of everything that PyTorch tracks
+(optimizer steps, load_state_dict, `copy_`, every in-place operation). Writes that it does not
+track, through `.data` or NumPy views, leave the counter as it is. Against those, Linux says whether
+anything was written to the pages of a large weight (`native.watched`). Small weights, shared
+memory, and all weights on other systems are compared with a copy at each call. Nothing is trusted.
 
-A weight whose contents changed since the last call is not packed at once: `note_change` says so, and a training loop
-that never has the same weight twice goes another way.
+A weight whose contents changed since the last call is not packed at once: `note_change` says so,
+and a training loop that never has the same weight twice goes another way.
 """
 
 from __future__ import annotations
@@ -140,7 +142,10 @@ def find(weight: Tensor, options: Options) -> Packed:
 
 
 def note_change(weight: Tensor) -> bool:
-    """Note a weight that `find` did not find, and say whether it changed since the last call; once a call."""
+    """Note a weight that `find` did not find, and say whether it changed since the last call.
+
+    To be asked once a call.
+    """
     entry = _entries.get(id(weight))
     if entry is None or not owns(entry.owner, weight):
         return False
@@ -154,9 +159,10 @@ def note_change(weight: Tensor) -> bool:
 
 
 def note_new(weight: Tensor) -> bool:
-    """Note a weight that no module owns, and say whether it is new: most such weights are made for one call.
+    """Note a weight that no module owns, and say whether it is new.
 
-    The next time it is not, and its packed form is remembered.
+    Most such weights are made for one call. The next time it is not, and its packed form is
+    remembered.
     """
     key, entry = id(weight), _entries.get(id(weight))
     if is_kept(weight) or (entry is not None and owns(entry.owner, weight)):

@@ -36,7 +36,7 @@ class Integers(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShapedCalls:
-    """The shape of a result for one combination of shapes and integers, and the engine's calls in both formats."""
+    """The shape of a result for one combination of shapes and integers, and the engine's calls."""
 
     shape: tuple[int, ...]
     first: Call
@@ -91,7 +91,7 @@ def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> t
 
 @lru_cache(maxsize=4096)
 def shaped_calls(result: Slot, one: Shape, two: Shape, integers: Integers) -> ShapedCalls:
-    """Check the shapes for an operator, and make the engine's calls of them, once for each combination."""
+    """Check shapes for an operator, and make the engine's calls, once for each combination."""
     shape = checked_shape(result, one, two, integers)
     shapes: dict[Slot, Shape] = {**dict(zip(INPUTS[result], (one, two), strict=True)), result: shape}
     stride, crop, dilation, groups, _ = integers
@@ -113,7 +113,9 @@ def shaped_calls(result: Slot, one: Shape, two: Shape, integers: Integers) -> Sh
 
 @lru_cache(maxsize=4096)
 def engine_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
-    """The shape of a result, checked as the engine needs it; with `y` of no cells, there is nothing to compute.
+    """The shape of a result, checked as the engine needs it.
+
+    With `y` of no cells, there is nothing to compute.
 
     >>> engine_shape("y", (1, 8, 1, 4), (8, 2, 2, 3), Integers((1, 1), (1, 1, 0, 0), (1, 1), 1))
     (1, 2, 0, 6)

@@ -1,16 +1,16 @@
-"""Convolutions of stride 1 by tiles of four outputs along one axis, for inference: fewer products, pointwise.
+"""Convolutions of stride 1 by tiles of four outputs along one axis, for inference.
 
-Outputs 4t to 4t + 3 of a kernel of r taps are `A ((G w) * (B x))` over the r + 3 inputs that they see: the scheme of
-Toom and Cook, transposed (Winograd, Arithmetic Complexity of Computations, 1980; Lavin & Gray, arXiv 1509.09308,
-section 4).
-A longer kernel is blocks of four taps, four cells apart, so all blocks read the same tiles: on every point the
-layer is a convolution of as many taps as there are blocks, and all points together are one of as many groups,
-which the engine computes. 11 taps take 21 products for four outputs in place of 44, and fewer where the engine uses
-Winograd's tiles for the blocks once more.
+They take fewer products, pointwise. Outputs 4t to 4t + 3 of a kernel of r taps are `A ((G w) * (B
+x))` over the r + 3 inputs that they see: the scheme of Toom and Cook, transposed (Winograd,
+Arithmetic Complexity of Computations, 1980; Lavin & Gray, arXiv 1509.09308, section 4). A longer
+kernel is blocks of four taps, four cells apart, so all blocks read the same tiles: on every point
+the layer is a convolution of as many taps as there are blocks, and all points together are one of
+as many groups, which the engine computes. 11 taps take 21 products for four outputs in place of 44,
+and fewer where the engine uses Winograd's tiles for the blocks once more.
 
-A dilation d cuts an axis into d lines, and the first of three axes into as many as a plane has cells: both only
-change the distance of the cells that a tile reads. A strip of tiles goes through all steps in one thread
-(`native/axis_tiles.cpp`), so what lies between stays in its cache.
+A dilation d cuts an axis into d lines, and the first of three axes into as many as a plane has
+cells: both only change the distance of the cells that a tile reads. A strip of tiles goes through
+all steps in one thread (`native/axis_tiles.cpp`), so what lies between stays in its cache.
 """
 
 from __future__ import annotations

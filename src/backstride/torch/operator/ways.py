@@ -1,8 +1,9 @@
-"""Which of three ways computes an operator whose weight changes from call to call: by rules, or as measured.
+"""Which of three ways computes an operator whose weight changes from call to call.
 
-The engine, PyTorch's own kernel, and a product with the weight as it lies (`columns.py`) each are the fastest one
-somewhere, and seldom for all three operators of a layer. Layers of an accelerated model time them, one by one, in the
-first step of training on a new kind of shape (`measured.py` opens and closes `MeasuredWays`); all others follow
+It is chosen by rules, or as it was measured. The engine, PyTorch's own kernel, and a product with
+the weight as it lies (`columns.py`) each are the fastest one somewhere, and seldom for all three
+operators of a layer. Layers of an accelerated model time them, one by one, in the first step of
+training on a new kind of shape (`measured.py` opens and closes `MeasuredWays`); all others follow
 `policy.py`.
 """
 
@@ -37,7 +38,10 @@ _state = threading.local()
 
 
 class MeasuredWays:
-    """While it is open, operators go the way measured for their kind, or else not; with `trying`, it is measured."""
+    """While it is open, operators go the way measured for their kind, or else not.
+
+    With `trying`, the way is measured where it is not known.
+    """
 
     def __init__(self, *, measured: bool, trying: bool = False) -> None:
         self.measured, self.trying = measured, trying
@@ -63,7 +67,7 @@ def _state_now() -> tuple[bool, bool]:
 def way_of(
     slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Form], *, last: bool, rule: Way | None = None
 ) -> Way:
-    """The way of an operator, of those that `runs` has: as measured for all shapes of its kind, or by a rule."""
+    """The way of an operator, of those that `runs` has, as measured for its kind, or by a rule."""
     measured, trying = _state_now()
     if measured and not torch.are_deterministic_algorithms_enabled():
         formats = a.is_contiguous(), b.is_contiguous(), last, a.dtype, get_num_threads()
