@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from torch.compiler import is_compiling
 
-from backstride.geometry import crop_before, output_range
+from backstride.geometry import crop_before, output_range, span
 from backstride.integers import PaddingRule, Pair, as_padding, as_pairs, as_sizes
 
 Ints = int | Sequence[int]
@@ -78,7 +78,7 @@ def _default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...
         if isinstance(rule, tuple):
             crop += [rule[0], rule[1] - cells]
             continue
-        _, size, length = output_range(1, d * (k - 1) + 1, s, rule)
+        _, size, length = output_range(1, span(k, d), s, rule)
         before = crop_before(length - size, rule)
         crop += [before, length - size - before]
     return tuple(crop)
@@ -100,8 +100,8 @@ def target_crop(
     crop: list[int] = []
     stride, dilation, _, rules = resolved
     for axis, size in enumerate(sizes):
-        span = dilation[axis] * (kernel[axis] - 1) + 1
-        low, _, length = output_range(input[axis], span, stride[axis], rules[axis])
+        cells = span(kernel[axis], dilation[axis])
+        low, _, length = output_range(input[axis], cells, stride[axis], rules[axis])
         least, most = max(low, 1), low + stride[axis] - 1
         if size < least or size > most:
             legal = f"{least} to {most}" if most > least else f"{most}"

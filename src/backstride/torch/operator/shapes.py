@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from backstride.geometry import Geometry
+from backstride.geometry import Geometry, full_size, output_size, span
 from backstride.implementation import Call
 
 Shape: TypeAlias = Sequence[int]
@@ -57,10 +57,12 @@ def third_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tup
     stride, crop, dilation, groups, _ = integers
     axes = list(zip(one[2:], two[2:], stride, dilation, crop[::2], crop[1::2], strict=True))
     if result == "y":
-        return (one[0], two[1] * groups, *((i - 1) * s + d * (k - 1) + 1 - b - a for i, k, s, d, b, a in axes))
+        sizes = (full_size(i, span(k, d), s) - b - a for i, k, s, d, b, a in axes)
+        return (one[0], two[1] * groups, *sizes)
     if result == "x":
-        return (one[0], two[0], *((o + b + a - d * (k - 1) - 1) // s + 1 for o, k, s, d, b, a in axes))
-    return (one[1], two[1] // groups, *((o + b + a - (i - 1) * s - 1) // d + 1 for i, o, s, d, b, a in axes))
+        return (one[0], two[0], *(output_size(o, span(k, d), s, (b, a)) for o, k, s, d, b, a in axes))
+    taps = (output_size(o, span(i, s), d, (b, a)) for i, o, s, d, b, a in axes)
+    return (one[1], two[1] // groups, *taps)
 
 
 def checked_shape(result: Slot, one: Shape, two: Shape, integers: Integers) -> tuple[int, ...]:
