@@ -61,8 +61,9 @@ def run_on_cluster(
 
 def _mapped(ray: ModuleType, job: Job, items: list[Item], workers: int) -> Iterator[Outcome]:
     rows = [{"source": str(item.source), "name": item.name} for item in items]
+    workers = min(workers, len(rows))  # Ray warns of more
     groups = max(workers, -(-len(rows) // AT_ONCE))
-    made = ray.data.from_items(rows, override_num_blocks=min(groups, len(rows))).map_batches(
+    made = ray.data.from_items(rows, override_num_blocks=groups).map_batches(
         Work,
         batch_size=AT_ONCE,
         fn_constructor_args=(job,),
