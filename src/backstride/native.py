@@ -92,7 +92,7 @@ class Compiled(Implementation):
         return dtype.name in ("float32", "float64")
 
     def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Weights:
-        view, native = kernel_axes(kernel_last(kernel, layer.data_format, self.name)), built()
+        view, native = kernel_axes(_kernel_last(kernel, layer.data_format, self.name)), built()
         steps, small = (three(layer.strides, 1), three(layer.dilation, 1)), view.shape[4] // layer.groups
         sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
@@ -103,7 +103,7 @@ class Compiled(Implementation):
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
 
     def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Weights:
-        view = kernel_axes(kernel_last(kernel, layer.data_format, self.name))
+        view = kernel_axes(_kernel_last(kernel, layer.data_format, self.name))
         steps = three(layer.strides, 1), three(layer.dilation, 1)
         return built().borrow(view, self.name, *steps, layer.groups, winograd)
 
@@ -158,7 +158,7 @@ class Compiled(Implementation):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        weights = kernel_axes(kernel_last(kernel, call.data_format, self.name))
+        weights = kernel_axes(_kernel_last(kernel, call.data_format, self.name))
         x = _like(y, call.geometry.input, weights.shape[-1], call)
         arguments = y, weights, _contiguous(bias), CODES[activation], x
         if storage is None:
@@ -209,10 +209,12 @@ class Compiled(Implementation):
         )
 
     def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
-        return kernel_last(kernel, "channels_first", self.name)
+        return _kernel_last(kernel, "channels_first", self.name)
 
     def transposed(self, matrix: AnyArray) -> AnyArray:
-        return turned(matrix[None], self.name)[0]
+        result = np.empty(matrix.shape[::-1], matrix.dtype)
+        built().turn(matrix[None], result[None], self.name)
+        return result
 
 
 def set_num_threads(count: int) -> None:
@@ -334,20 +336,13 @@ def _kernel_first(kernel: AnyArray, target: str) -> AnyArray:
     return result
 
 
-def kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
+def _kernel_last(kernel: AnyArray, data_format: DataFormat, target: str) -> AnyArray:
     """(*k, C_big/groups, C_small), contiguous, from a kernel of the format."""
     if data_format == "channels_last" or not kernel.flags.c_contiguous:
         return np.ascontiguousarray(kernel_view(kernel, data_format))
     small, big, *size = kernel.shape
     result = _kept((*size, big, small), kernel.dtype)
     built().turn_taps(kernel.reshape(small, big, -1), result.reshape(-1, big, small), target, True)
-    return result
-
-
-def turned(arrays: AnyArray, target: str = "baseline") -> AnyArray:
-    """(n, rows, columns) to (n, columns, rows), contiguous, by the compiled kernels, which read each line once."""
-    result = np.empty((arrays.shape[0], arrays.shape[2], arrays.shape[1]), arrays.dtype)
-    built().turn(arrays, result, target)
     return result
 
 
