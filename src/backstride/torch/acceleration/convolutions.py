@@ -27,15 +27,17 @@ from backstride.torch.operator.fallback import activate
 from backstride.torch.operator.fusion import Norm
 from backstride.torch.operator.internals import is_overridden, is_plain, unwatched
 from backstride.torch.operator.packing import note_new
+from backstride.torch.operator.policy import (
+    LANE_CHANNELS,
+    LANE_TAPS,
+    LEAST_AXIS_CELLS,
+    LEAST_AXIS_TAPS,
+    LEAST_AXIS_WORK,
+    TILED_CHANNELS,
+)
 from backstride.torch.operator.shapes import Integers
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-WINOGRAD_CHANNELS: dict[tuple[int, ...], int] = {(3, 3): 24}
-FEW_CHANNELS = 8
-MANY_TAPS = 7
-LEAST_TAPS = 3
-TILED_WORK = {1: 190, 3: 432}  # channels times taps, from which on the tiles' own work is the smaller part
-TILED_CELLS = 64
 
 
 def is_faster(module: nn.Module, *, winograd: bool = True) -> TypeGuard[Conv]:
@@ -66,15 +68,15 @@ def is_candidate(module: nn.Module) -> TypeGuard[Conv]:
 
 def on_engine(layer: Conv) -> bool:
     """Whether the engine computes it as it is."""
-    least = WINOGRAD_CHANNELS.get(layer.kernel_size)
-    winograd = least is not None and min(layer.in_channels, layer.out_channels) >= least
+    enough = min(layer.in_channels, layer.out_channels) >= TILED_CHANNELS
+    winograd = enough and layer.kernel_size == (3, 3)
     return in_lanes(layer) or (winograd and {layer.groups, *layer.stride, *layer.dilation} == {1})
 
 
 def in_lanes(layer: Conv) -> bool:
     """Whether it has few output channels, whose sums the engine computes with cells in the lanes."""
-    plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= FEW_CHANNELS
-    return plain and (math.prod(layer.kernel_size) >= MANY_TAPS or len(layer.kernel_size) == 3)
+    plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= LANE_CHANNELS
+    return plain and (math.prod(layer.kernel_size) >= LANE_TAPS or len(layer.kernel_size) == 3)
 
 
 def in_tiles(layer: Conv) -> bool:
@@ -82,8 +84,8 @@ def in_tiles(layer: Conv) -> bool:
     if {layer.groups, *layer.stride} != {1} or on_engine(layer):
         return False
     taps, rank = layer.kernel_size, len(layer.kernel_size)
-    fits = taps[0] >= LEAST_TAPS if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
-    return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= TILED_WORK[rank]
+    fits = taps[0] >= LEAST_AXIS_TAPS if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
+    return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= LEAST_AXIS_WORK[rank]
 
 
 class EngineConvolution(Trained):
@@ -121,7 +123,7 @@ class EngineConvolution(Trained):
             padding = [cells for size in reversed(self.padding) for cells in (size, size)]
         pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
         axes = list(zip(data.shape[2:], weight.shape[2:], self.dilation, pairs, strict=True))
-        few = tiled and data.shape[0] * math.prod(data.shape[2:]) < TILED_CELLS
+        few = tiled and data.shape[0] * math.prod(data.shape[2:]) < LEAST_AXIS_CELLS
         if (
             few
             or (tiled and tiles.is_too_short(*axes[0]))

@@ -11,10 +11,8 @@ from backstride.torch.acceleration.convolutions import is_inference
 from backstride.torch.acceleration.training import Trained, class_of
 from backstride.torch.operator import graphs, onednn
 from backstride.torch.operator.kernels import in_format, keeps_channels_last
+from backstride.torch.operator.policy import ORDERED_CELLS, ORDERED_WEIGHT
 from backstride.torch.operator.shapes import Integers
-
-LARGE_WEIGHT = 1 << 18  # entries: 1 MiB
-FEW_CELLS = {torch.float32: 512, torch.bfloat16: 4096}
 
 
 def has_large_weight(module: nn.Module) -> bool:
@@ -28,7 +26,7 @@ def has_large_weight(module: nn.Module) -> bool:
     if nn.parameter.is_lazy(module.weight):
         return False
     plain = module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    large = onednn.supports(module.weight.dtype) and module.weight.numel() >= LARGE_WEIGHT
+    large = onednn.supports(module.weight.dtype) and module.weight.numel() >= ORDERED_WEIGHT
     return large and plain and onednn.is_there()
 
 
@@ -36,7 +34,7 @@ class Prepacked(Trained):
     """A convolution by oneDNN with a remembered weight, in inference on few cells; at other times as it is trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ordinary = is_inference(input, weight, bias, tuple(FEW_CELLS)) and onednn.supports(weight.dtype)
+        ordinary = is_inference(input, weight, bias, tuple(ORDERED_CELLS)) and onednn.supports(weight.dtype)
         result = _computed(self, input, weight, bias) if ordinary else None
         return super()._conv_forward(input, weight, bias) if result is None else result
 
@@ -48,7 +46,7 @@ def _computed(layer: Prepacked, input: Tensor, weight: Tensor, bias: Tensor | No
     cells = input.shape[0] * math.prod(input.shape[2:]) // math.prod(layer.stride)
     axes = list(zip(input.shape[2:], weight.shape[2:], padding, layer.dilation, layer.stride, strict=True))
     fits = all(i + 2 * p > d * (k - 1) for i, k, p, d, _ in axes)
-    if cells >= FEW_CELLS[input.dtype] or not (fits and layer.groups == 1):
+    if cells >= ORDERED_CELLS[input.dtype] or not (fits and layer.groups == 1):
         return None
     if graphs.in_graph(input):
         if input.dtype != torch.float32:

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from backstride.torch.operator import graphs, kernels
 from backstride.torch.operator.internals import is_eager, is_overridden, is_plain
 from backstride.torch.operator.operators import apply, dispatched
-from backstride.torch.operator.policy import TILED_CHANNELS
+from backstride.torch.operator.policy import TILED_CHANNELS, UNEVEN_CHANNELS
 from backstride.torch.operator.shapes import Integers
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ else:
     PyTorchs = object
 Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 KINDS = (nn.Conv2d, nn.Conv3d)
-UNEVEN_CHANNELS = 64  # where the phases of a stride have different numbers of taps, as 3x3 kernels at stride 2
 
 
 def is_faster_in_training(module: nn.Module, *, winograd: bool = True) -> bool:

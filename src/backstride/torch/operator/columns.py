@@ -25,10 +25,9 @@ from backstride.torch.operator import onednn
 from backstride.torch.operator.fallback import activate
 from backstride.torch.operator.internals import from_numpy
 from backstride.torch.operator.packing import HALF, array_of
+from backstride.torch.operator.policy import FEW_COLUMNS, MOST_COLUMNS, SMALL_WEIGHT
 from backstride.torch.operator.shapes import Integers, Shape, Slot, third_shape
 
-LEAST_WEIGHT = 1 << 14  # entries: less is in order at once
-MOST_COLUMNS = 4  # times as many entries as the weight has
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -49,7 +48,7 @@ def supports(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
         and any(k > s for k, s in zip(weight[2:], integers.stride, strict=True))
     ):
         return False  # sums of rounded terms
-    return math.prod(weight) >= LEAST_WEIGHT and cells <= MOST_COLUMNS * weight[0]
+    return math.prod(weight) >= SMALL_WEIGHT and cells <= MOST_COLUMNS * weight[0]
 
 
 def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
@@ -65,7 +64,7 @@ def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     if not supports(slot, a, b, integers):
         return False
     cells, weight = _sizes(slot, a, b, integers)
-    return 2 * cells <= weight[0]
+    return FEW_COLUMNS * cells <= weight[0]
 
 
 def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:

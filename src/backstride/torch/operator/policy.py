@@ -1,28 +1,32 @@
-"""Whether the engine or PyTorch's own kernel computes an operator where weights change from call to call.
+"""Whether the engine or PyTorch computes an operator where weights change between calls.
 
-In inference a weight is packed once, and the engine computes every call. In training each step has new weights, so
-packing counts, and for plain float32 layers oneDNN is the faster one where
+In inference a weight is packed once, and the engine computes every call. In training each step has
+new weights, so packing counts, and for plain float32 layers oneDNN is the faster one where
 
-- (the transposed convolution, and the gradient of a convolution by its input) few cells share a weight of more than 64
-  KiB: reading the weight is most of the work. Few are fewer than 512; at stride 1, 256; where phases have several taps
-  and the engine may have Winograd's tiles, 160. Not where the weight has 32 MiB or more, which oneDNN takes longer to
-  put in order, and not in three axes with data channels last;
-- (the convolution, and the gradient of a transposed one by its input) the same with 16 cells, or where the engine has
-  Winograd's tiles with 128 (data channels first) and 64 (channels last), unless the weight has 32 MiB or more; or
-  fewer than 8 channels are read: they fill no vector;
-- (the gradient by the weight) the data is channels first, the kernel has fewer than 64 taps, and either fewer than 8
-  channels are read, or at most 256 cells of fewer than 256 channels; or the data is channels last and has fewer than
-  64 channels (24 where there are tiles), and the kernel fewer than 64 taps.
+- (the transposed convolution, and the gradient of a convolution by its input) few cells share a
+  weight of more than `SMALL_WEIGHT`: reading the weight is most of the work. Few are fewer than
+  `FEW_CELLS`; at stride 1, `FEW_AT_STRIDE_1`; where phases have several taps and the engine may
+  have Winograd's tiles, `FEW_OF_SEVERAL_TAPS`. Not where the weight has `LARGE_WEIGHT` or more,
+  and not in three axes with data channels last;
+- (the convolution, and the gradient of a transposed one by its input) the same with other
+  `FEW_CELLS`, or `FEW_TILES` where the engine has tiles, unless the weight has `LARGE_WEIGHT` or
+  more; or fewer than `FEW_CHANNELS` are read;
+- (the gradient by the weight) the kernel has fewer than `MANY_TAPS`, and the data is channels
+  first, with fewer than `FEW_CHANNELS` read, or few cells (`MANY_GRADIENT_CELLS`) of few channels
+  (`MANY_GRADIENT_CHANNELS`); or channels last, with fewer than `UNTILED_CHANNELS`, or
+  `TILED_CHANNELS` where there are tiles.
 
-Everything that PyTorch has no fast kernel for stays on the engine: groups (but for data of depthwise layers at stride
-1, channels last), dilation, float64, float16, crops of its own. For bfloat16, `bfloat16_pays` is the rule of the
-forward pass, packed before or not, and `_bfloat16_is_faster` that of a weight packed anew; they hold where the
-processor multiplies bfloat16 in its vectors. Where it does so in matrix registers (AMX), the engine's products are the
-faster ones with a packed weight, but for one tap a cell in channels last, where writing the result is most of the work;
-groups, dilation, fewer than 8 channels or 64 products in a result; weights of fewer than 2^14 entries, 2^18 in channels
-last; and fewer than 2^25 products in all, which take no longer than the call itself. With a weight packed anew,
-oneDNN's are, but for depthwise layers and large weights over few cells. Which ordinary convolutions are asked about at
-all, `training.py` says. The numbers come from `benchmarks/torch_models.py`, layer by layer.
+Everything that PyTorch has no fast kernel for stays on the engine: groups (but for data of
+depthwise layers at stride 1, channels last), dilation, float64, float16, crops of its own. For
+bfloat16, `packed_bfloat16_is_faster` is the rule of the forward pass, packed before or not, and
+`_bfloat16_is_faster` that of a weight packed anew; they hold where the processor multiplies
+bfloat16 in its vectors. Where it does so in matrix registers (AMX), the engine's products are the
+faster ones with a packed weight, but for one tap a cell in channels last, where writing the result
+is most of the work; groups, dilation, fewer than `FEW_CHANNELS`; and less than `LEAST_MATRIX_SUM`,
+`LEAST_MATRIX_WEIGHT` and `LEAST_MATRIX_CALL`. With a weight packed anew, oneDNN's are, but for
+depthwise layers and large weights over few cells. `columns.py`, `training.py`, `convolutions.py`
+and `prepacked.py` ask by the last numbers below. All come from `benchmarks/torch_models.py`, layer
+by layer.
 """
 
 from __future__ import annotations
@@ -36,21 +40,48 @@ from backstride.machine import features
 from backstride.native import has_matrices
 from backstride.torch.operator.shapes import Integers, Shape, Slot, third_shape
 
-FEW_CELLS = {"y": 512, "x": 16}
-FEW_AT_STRIDE_1 = 256
-FEW_OF_SEVERAL_TAPS = 160
-FEW_TILES = {False: 128, True: 64}  # by whether the data is channels last
-SMALL_WEIGHT = 1 << 14  # entries: 64 KiB
-FEW_CHANNELS = 8
-LARGE_WEIGHT = 1 << 23  # entries: 32 MiB
-MANY_CHANNELS = 64
-TILED_CHANNELS = 24
-MANY_FOR_FEW = (256, 256)  # cells and channels, one of which is enough
-MANY_TAPS = 64
-WEIGHTS_A_CELL = 256
-MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # of y, in bfloat16
-MATRIX_PRODUCTS = (64, 1 << 25)  # of a result and of a call, below which oneDNN's are at least as fast
-MATRIX_WEIGHT = {False: SMALL_WEIGHT, True: 1 << 18}  # entries of a weight, by whether the data is channels last
+# A weight that is packed anew for y (a transposed convolution) or x (a convolution), in float32.
+FEW_CELLS = {"y": 512, "x": 16}  # cells: with fewer, reading the weight is most of the work
+FEW_AT_STRIDE_1 = 256  # cells: the same for y at stride 1
+FEW_OF_SEVERAL_TAPS = 160  # cells: the same for y by tiles, where phases have several taps
+FEW_TILES = {False: 128, True: 64}  # cells: the same for x by tiles, channels first and last
+SMALL_WEIGHT = 1 << 14  # entries: 64 KiB, which are read, or put in another order, at once
+LARGE_WEIGHT = 1 << 23  # entries: 32 MiB, which oneDNN takes longer to put in order
+FEW_CHANNELS = 8  # channels: fewer fill no vector of the engine
+TILED_CHANNELS = 24  # channels: on both sides, from which on the engine has tiles
+
+# The gradient by the weight, in float32: the engine is the faster one
+MANY_TAPS = 64  # taps: with so many or more,
+MANY_GRADIENT_CELLS = 256  # cells: of data channels first, with more,
+MANY_GRADIENT_CHANNELS = 256  # channels: or with so many or more,
+UNTILED_CHANNELS = 64  # channels: of data channels last, with so many or more, without tiles
+
+# bfloat16 in vectors: the engine is the faster one
+PACKED_CHANNELS = 64  # channels: of x, with more, or several taps a cell, with a packed weight
+WEIGHT_OF_CELL = 256  # entries: of the weight for each cell, with fewer, for y
+MANY_CELLS = {"x": 1 << 15, "weight": 1 << 17}  # cells of y: of large results, for x and the weight
+FEW_GRADIENT_CELLS = 64  # cells: with so few or fewer, for the weight
+
+# bfloat16 in matrix registers: with less, oneDNN is as fast, or the call itself takes longer.
+LEAST_MATRIX_SUM = 64  # products: of a result
+LEAST_MATRIX_CALL = 1 << 25  # products: of a call
+LEAST_MATRIX_WEIGHT = {False: SMALL_WEIGHT, True: 1 << 18}  # entries: channels first and last
+
+# One product with a weight as it lies, on columns of the cells that share it.
+MOST_COLUMNS = 4  # times: as many entries as the weight has; with more it cannot be the fastest way
+FEW_COLUMNS = 2  # times: as many entries in the weight; with so many it is the fastest
+
+# Ordinary convolutions that the engine takes, in training and in inference.
+UNEVEN_CHANNELS = 64  # channels: on both sides, where phases have unequal taps, as 3x3 at stride 2
+LANE_CHANNELS = 8  # output channels: or fewer, which leave vectors of channels empty, and of
+LANE_TAPS = 7  # taps: or more, cells fill the lanes
+LEAST_AXIS_TAPS = 3  # taps: of one axis that is cut into tiles of four outputs
+LEAST_AXIS_WORK = {1: 190, 3: 432}  # channels times taps, by axes: less than tiles' own work
+LEAST_AXIS_CELLS = 64  # cells: fewer are not worth such tiles
+
+# Ordinary convolutions by oneDNN with its order of the weight remembered.
+ORDERED_WEIGHT = 1 << 18  # entries: 1 MiB, large enough for its order to matter
+ORDERED_CELLS = {torch.float32: 512, torch.bfloat16: 4096}  # cells: fewer than these, as above
 
 HAS_TILES = "amx_bf16" in features()  # which oneDNN uses
 HAS_MATRICES = has_matrices()  # the engine
@@ -78,8 +109,8 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
         shape = third_shape("weight", a.shape, b.shape, integers)
-        many = cells > MANY_FOR_FEW[0] or a.shape[1] >= MANY_FOR_FEW[1]
-        least = TILED_CHANNELS if winograd and has_tiles(shape, stride) else MANY_CHANNELS
+        many = cells > MANY_GRADIENT_CELLS or a.shape[1] >= MANY_GRADIENT_CHANNELS
+        least = TILED_CHANNELS if winograd and has_tiles(shape, stride) else UNTILED_CHANNELS
         wide = a.shape[1] >= least if last else b.shape[1] >= FEW_CHANNELS and many
         return math.prod(shape[2:]) >= MANY_TAPS or wide
     if slot == "y" and groups == 1:
@@ -117,7 +148,7 @@ def packed_bfloat16_is_faster(x: Tensor, weight: Tensor, integers: Integers, las
     stride, _, dilation, groups, _ = integers
     if HAS_TILES:
         return _beats_tiles(x, weight, groups) or (HAS_MATRICES and _fills_matrices(x, weight, integers, last))
-    if groups > 1 or x.shape[1] > MANY_CHANNELS or any(step > 1 for step in dilation):
+    if groups > 1 or x.shape[1] > PACKED_CHANNELS or any(step > 1 for step in dilation):
         return True
     return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
 
@@ -136,9 +167,8 @@ def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers, last: bool) -
     beyond = [k - s for k, s in zip(weight.shape[2:], stride, strict=True)]
     covers = min(beyond) >= 0 and (max(beyond) > 0 or not last)
     plain = covers and groups == 1 and weight.shape[0] >= FEW_CHANNELS and all(step == 1 for step in dilation)
-    least, least_of_call = MATRIX_PRODUCTS
-    large = weight.numel() >= MATRIX_WEIGHT[last]
-    return plain and large and of_result >= least and products >= least_of_call
+    large = weight.numel() >= LEAST_MATRIX_WEIGHT[last]
+    return plain and large and of_result >= LEAST_MATRIX_SUM and products >= LEAST_MATRIX_CALL
 
 
 def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
@@ -148,9 +178,9 @@ def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *,
     if HAS_TILES:
         return slot == "y" and _beats_tiles(a, b, groups)
     if slot == "y":
-        return groups > 1 or b.numel() <= WEIGHTS_A_CELL * cells
+        return groups > 1 or b.numel() <= WEIGHT_OF_CELL * cells
     if slot == "x":
         many = not last and cells >= MANY_CELLS["x"] and math.prod(stride) > 1
         return groups == 1 and many and b.shape[1] >= FEW_CHANNELS
     large = b.shape[0] * math.prod(b.shape[2:]) >= MANY_CELLS["weight"] and b.shape[1] >= FEW_CHANNELS
-    return groups > 1 or cells <= MANY_CHANNELS or large
+    return groups > 1 or cells <= FEW_GRADIENT_CELLS or large
