@@ -18,7 +18,7 @@ from backstride.roads.network.resnet import resnet34  # noqa: E402
 from backstride.roads.network.vgg import torchvision_names, vgg16  # noqa: E402
 from backstride.surgery import transpose  # noqa: E402
 from backstride.torch import restore  # noqa: E402
-from backstride.torch.acceleration.swapping import Swapped  # noqa: E402
+from backstride.torch.acceleration.classes import Swapped  # noqa: E402
 
 MINIMAL = ModelConfig("mobilenetv3-minimal")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ class TorchPredictor:
         self.known: Influence = self.segmenter.influence
         made = folded(network)
         self._poolings = poolings(made)
-        self.network = accelerate(made, measure=False).model.to(self.device, memory_format=torch.channels_last)
+        move: Callable[..., nn.Module] = accelerate(made, measure=False).model.to  # untyped for formats
+        self.network = move(self.device, memory_format=torch.channels_last)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""
