@@ -21,6 +21,8 @@ from backstride.surgery.proving.report import Output, Report
 from backstride.surgery.proving.speed import measure_speed
 from backstride.surgery.rewriting.dense import DENSE, stitched, valid
 from backstride.surgery.rewriting.rewrite import rewrite
+from backstride.surgery.rewriting.scores import rescored
+from backstride.surgery.rewriting.sharing import check_shared
 
 MOST_CLASSES = 2**16
 Name = TypeVar("Name")
@@ -72,11 +74,12 @@ def convolutionalize(
     applier = applier_for("model", model)
     _ = _check_option("dense", dense, DENSE)
     reading, rewriting = _rewritten(applier, model, shape, Choice(head), _gate(se))
-    if dense == "padded":
-        return applier.write(reading, rewriting), _report(applier, reading, rewriting)
-    made = (stitched if dense == "shift_and_stitch" else valid)(reading.name, rewriting)
-    network = applier.write(reading, rewriting, made)
-    return network, _report(applier, reading, replace(rewriting, graph=made.graph))
+    written = rewriting
+    if dense != "padded":
+        written = (stitched if dense == "shift_and_stitch" else valid)(reading.name, rewriting)
+    check_shared(reading.name, reading.graph, written, reading.layers)
+    network = applier.write(reading, written)
+    return network, _report(applier, reading, replace(rewriting, graph=written.graph))
 
 
 def transpose(
@@ -152,8 +155,12 @@ def transpose(
         raise ValueError(message)
     applier = applier_for("model", model)
     reading, rewriting = _rewritten(applier, model, shape, Choice(head, needed=True), _gate(se))
-    plan = plan_decoder(reading.name, rewriting, skips, kind, start)
-    network = applier.segment(reading, rewriting, plan, classes, freeze=freeze)
+    plan = plan_decoder(reading.name, rewriting, skips, kind, start, classes)
+    written = rewriting
+    if classes is not None:
+        written = rescored(reading.name, rewriting, plan.score, classes, reading.obstacle(plan.score))
+    check_shared(reading.name, reading.graph, written, reading.layers)
+    network = applier.segment(reading, written, plan, freeze=freeze)
     return network, _report(applier, reading, rewriting, plan)
 
 
@@ -275,7 +282,7 @@ def _gate(se: str | None) -> Gate | None:
 
 
 def _rewritten(
-    applier: Applier, model: object, shape: tuple[int, ...], choice: Choice, se: Gate | None
+    applier: Applier[Any], model: object, shape: tuple[int, ...], choice: Choice, se: Gate | None
 ) -> tuple[Reading, Rewriting]:
     reading = applier.read(model, shape, choice)
     rewriting = rewrite(reading.graph, se=se)
@@ -320,7 +327,7 @@ def _outputs(graph: Graph, reading: Reading) -> tuple[Output, ...]:
     )
 
 
-def _report(applier: Applier, reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
+def _report(applier: Applier[Any], reading: Reading, rewriting: Rewriting, plan: Decoder | None = None) -> Report:
     graph = rewriting.graph
     kept = sum(node.kind not in ("input", "output") and node.name not in rewriting.replaced for node in graph)
     chosen = f"is not the chosen head, which is {reading.head}; what only it needs is not in the network"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from collections.abc import Hashable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.model.graph import Graph
@@ -10,7 +11,8 @@ from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.names import is_of, suffix_of
 from backstride.surgery.model.values import Refusal, Rewriting
 from backstride.surgery.proving.proof import Run
-from backstride.surgery.rewriting.dense import Densified
+
+AnyReading = TypeVar("AnyReading", bound="Reading")
 
 
 class Reading(Protocol):
@@ -45,24 +47,31 @@ class Reading(Protocol):
         """The chosen one."""
         ...
 
+    @property
+    def layers(self) -> Mapping[str, Hashable]:
+        """What each node calls, equal where they call one layer; none where calls share nothing."""
+        ...
 
-class Applier(Protocol):
+    def obstacle(self, score: str) -> str:
+        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        ...
+
+
+class Applier(Protocol[AnyReading]):
     """Reads models of a framework into graphs, and writes rewritten graphs as its models."""
 
     framework: ClassVar[str]
 
-    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> Reading:
+    def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> AnyReading:
         """The model as a graph, with all that `write` needs; what a chosen head does not need is left out."""
         ...
 
-    def write(self, reading: Any, rewriting: Rewriting, dense: Densified | None = None) -> Any:
-        """The fully convolutional network; `dense` asks for other cells than its own."""
+    def write(self, reading: AnyReading, rewriting: Rewriting) -> object:
+        """The fully convolutional network."""
         ...
 
-    def segment(
-        self, reading: Any, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-    ) -> Any:
-        """The network with a decoder; `classes` replaces the number of scores, `freeze` holds the classifier."""
+    def segment(self, reading: AnyReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> object:
+        """The network with a decoder; `freeze` holds the classifier's weights but those of the scores."""
         ...
 
     def runner(self, model: object, output: int) -> Run:
@@ -70,21 +79,24 @@ class Applier(Protocol):
         ...
 
 
-def applier_for(name: str, model: object) -> Applier:
+def applier_for(name: str, model: object) -> Applier[Any]:
     """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
     suffix = suffix_of(model)
     if suffix == ".onnx" or is_of(model, "onnx", "ModelProto"):
-        from backstride.surgery.onnx.applier import OnnxApplier  # noqa: PLC0415  loads ONNX
+        from backstride.surgery.onnx.applier import OnnxApplier, OnnxReading  # noqa: PLC0415  loads ONNX
 
-        return OnnxApplier()
+        onnx_applier: Applier[OnnxReading] = OnnxApplier()
+        return onnx_applier
     if suffix == ".keras" or is_of(model, "keras", "Model"):
-        from backstride.surgery.keras.applier import KerasApplier  # noqa: PLC0415  loads Keras
+        from backstride.surgery.keras.applier import KerasApplier, KerasReading  # noqa: PLC0415  loads Keras
 
-        return KerasApplier()
+        keras_applier: Applier[KerasReading] = KerasApplier()
+        return keras_applier
     if is_of(model, "torch.nn", "Module"):  # after Keras, whose models are torch's, too, on that backend
-        from backstride.surgery.torch.applier import TorchApplier  # noqa: PLC0415  loads torch
+        from backstride.surgery.torch.applier import TorchApplier, TorchReading  # noqa: PLC0415  loads torch
 
-        return TorchApplier()
+        torch_applier: Applier[TorchReading] = TorchApplier()
+        return torch_applier
     shown = repr(model)
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
     message = (

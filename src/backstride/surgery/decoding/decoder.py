@@ -86,7 +86,8 @@ class Decoder:
     """The whole plan: `top` gives the coarse scores, each step but the last ends at the tap of its key.
 
     `softmax`: the classifier's last softmax, which runs after the decoder instead of before. `features`: the
-    map that the scores are computed from, which the decoders `unet` and `linknet` climb with.
+    map that the scores are computed from, which the decoders `unet` and `linknet` climb with. `classes`: how many
+    scores each pixel gets.
     """
 
     top: str
@@ -98,6 +99,7 @@ class Decoder:
     kind: DecoderKind = "fcn"
     init: Init = "bilinear"
     features: str = ""
+    classes: int = 0
 
     def described(self, graph: Graph) -> tuple[str, ...]:
         """The plan in words, a line for each step."""
@@ -115,10 +117,15 @@ class Decoder:
         return tuple(lines)
 
 
-def plan_decoder(
-    model: str, rewriting: Rewriting, skips: object, kind: DecoderKind = "fcn", init: Init = "bilinear"
+def plan_decoder(  # noqa: PLR0917  the options of `transpose`, in its order
+    model: str,
+    rewriting: Rewriting,
+    skips: object,
+    kind: DecoderKind = "fcn",
+    init: Init = "bilinear",
+    classes: int | None = None,
 ) -> Decoder:
-    """Plan the decoder of a rewritten classifier. `skips`: "auto" or strides of taps.
+    """Plan the decoder of a rewritten classifier. `skips`: "auto" or strides of taps. `classes`: None keeps its own.
 
     The classifier gives one result. Raises `RefusedError` where it has no score layer, and `ValueError` where
     `skips` names a stride that has no tap.
@@ -138,7 +145,8 @@ def plan_decoder(
         source = name
     score = _score(model, graph, top)
     features = _features(graph, found, score, top.name)
-    return Decoder(top.name, score, chosen, tuple(steps), softmax, refusals, kind, init, features)
+    count = classes or graph[score].shape[0]
+    return Decoder(top.name, score, chosen, tuple(steps), softmax, refusals, kind, init, features, count)
 
 
 def _features(graph: Graph, found: Fields, score: str, top: str) -> str:

@@ -11,11 +11,10 @@ from backstride.surgery.keras.file import load
 from backstride.surgery.keras.library import Model
 from backstride.surgery.keras.reader import KerasReading, read
 from backstride.surgery.keras.runner import runner
-from backstride.surgery.keras.writer import Writer
+from backstride.surgery.keras.writer import KerasWriter
 from backstride.surgery.model.heads import Choice
 from backstride.surgery.model.values import Rewriting
 from backstride.surgery.proving.proof import Run
-from backstride.surgery.rewriting.dense import Densified
 
 
 class KerasApplier:
@@ -27,15 +26,13 @@ class KerasApplier:
         """Go through the calls of the model."""
         return read(_loaded(model), input_shape, choice)
 
-    def write(self, reading: KerasReading, rewriting: Rewriting, dense: Densified | None = None) -> Model:
+    def write(self, reading: KerasReading, rewriting: Rewriting) -> Model:
         """The fully convolutional model."""
-        return Writer(reading, rewriting, dense=dense).write()
+        return KerasWriter(reading, rewriting).write()
 
-    def segment(
-        self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-    ) -> Model:
+    def segment(self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> Model:
         """The fully convolutional model with a decoder."""
-        return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
+        return segmenter(reading, rewriting, decoder, freeze=freeze)
 
     def runner(self, model: object, output: int) -> Run:
         """Run a model on NumPy arrays."""

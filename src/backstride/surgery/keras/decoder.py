@@ -11,24 +11,21 @@ from backstride.surgery.decoding.influence import influence
 from backstride.surgery.decoding.starts import among
 from backstride.surgery.keras.layers import Coarse, CropLike, Padding
 from backstride.surgery.keras.library import Model, Tensor, keras
-from backstride.surgery.keras.operations import softmax_name
+from backstride.surgery.keras.operations import which_softmax
 from backstride.surgery.keras.reader import KerasReading
-from backstride.surgery.keras.writer import Writer
+from backstride.surgery.keras.writer import KerasWriter
 from backstride.surgery.model.values import Rewriting
 
 COARSE, RESULT = "backstride_coarse", "backstride_result"
 
 
-def segmenter(
-    reading: KerasReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-) -> Model:
+def segmenter(reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> Model:
     """Write the classifier and the decoder behind it: (N, H, W, C) to (N, H, W, classes)."""
-    rescored = {} if classes is None else {decoder.score: classes}
     softmax = next((call for call in reading.calls.calls if call.name == decoder.softmax), None)
     inside = decoder.softmax is not None and decoder.top == f"{decoder.softmax}/scores"
-    writer = Writer(reading, rewriting, rescored, bare=decoder.softmax or "" if inside else "")
+    writer = KerasWriter(reading, rewriting, bare=decoder.softmax or "" if inside else "")
     writer.write_calls()
-    count = classes or rewriting.graph[decoder.score].shape[0]
+    count = decoder.classes
     if freeze:
         writer.freeze(decoder.score)
     ways = lifts(decoder, rewriting.graph, count)
@@ -43,8 +40,7 @@ def segmenter(
         features = _features(writer.find(decoder.features), [*fine, writer.image], ways, decoder.init)
         scores = keras.layers.Add(name="sum_features")([scores, _zero_score(features, count, "features_scores")])
     if softmax is not None:
-        log = softmax_name(softmax) == "log_softmax" or softmax.kind == "LogSoftmax"
-        scores = keras.layers.Activation("log_softmax" if log else "softmax", name=RESULT)(scores)
+        scores = keras.layers.Activation(which_softmax(softmax), name=RESULT)(scores)
     return Model(writer.image, scores, name=reading.model.name)
 
 

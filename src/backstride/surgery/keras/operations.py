@@ -64,6 +64,11 @@ def softmax_name(call: Call) -> str:
     return name if name in ("softmax", "log_softmax") else ""
 
 
+def which_softmax(call: Call) -> str:
+    """The activation that a softmax is, in a layer or by itself."""
+    return "log_softmax" if softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax" else "softmax"
+
+
 def labelled(call: Call) -> str:
     """How the user knows a call."""
     return f"{call.name} ({call.kind})"

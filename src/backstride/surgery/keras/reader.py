@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backstride.surgery.keras.calls import Calls, calls_of
@@ -10,6 +11,7 @@ from backstride.surgery.keras.operations import nodes_of
 from backstride.surgery.model.graph import Graph, Node
 from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.values import Refusal
+from backstride.surgery.rewriting.scores import UNGROUPED
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,19 @@ class KerasReading:
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def layers(self) -> Mapping[str, int]:
+        """The operation that each node calls."""
+        known = {call.name: id(call.operation) for call in self.calls.calls}
+        return {node.name: known[name] for node in self.graph if (name := node.name.partition("/")[0]) in known}
+
+    def obstacle(self, score: str) -> str:
+        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        name = score.removesuffix("/scores")
+        (call,) = (call for call in self.calls.calls if call.name == name)
+        plain = call.kind in ("Conv2D", "Dense") and call.option("groups", 1) == 1
+        return "" if plain else UNGROUPED
 
 
 def read(model: Model, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:

@@ -1,23 +1,19 @@
-"""A rewritten graph becomes a functional Keras model: layers copied, dense layers turned, any height and width."""
+"""A rewritten graph becomes a functional Keras model of any size: layers copied, dense ones as convolutions."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from backstride.geometry import span
-from backstride.layout import AnyArray
 from backstride.surgery.keras.calls import Call, Ref, restored
 from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
 from backstride.surgery.keras.library import Config, Layer, Model, Operation, Reduction, Shapes, Tensor, keras, parts
-from backstride.surgery.keras.operations import labelled, nodes_of, softmax_name
+from backstride.surgery.keras.operations import labelled, nodes_of, which_softmax
 from backstride.surgery.keras.reader import KerasReading
 from backstride.surgery.model.graph import Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
-from backstride.surgery.rewriting.dense import NOTHING, Densified
-from backstride.surgery.rewriting.kernels import kernel_of
+from backstride.surgery.rewriting.kernels import kernel_of, with_classes
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "absolute": keras.ops.absolute,
@@ -38,28 +34,14 @@ REDUCTIONS: Mapping[str, Reduction] = {
 POOLS: Mapping[str, type[Layer]] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
 
 
-class Writer:
-    """Writes one network. `classes` maps the name of a convolution to a new number of filters.
+class KerasWriter:
+    """Writes one network. `bare`: the call that gives its scores without the softmax inside it."""
 
-    `bare`: calls that give their scores without the softmax inside them.
-    """
-
-    def __init__(
-        self,
-        reading: KerasReading,
-        rewriting: Rewriting,
-        classes: Mapping[str, int] | None = None,
-        bare: str = "",
-        dense: Densified | None = None,
-    ) -> None:
+    def __init__(self, reading: KerasReading, rewriting: Rewriting, bare: str = "") -> None:
         self.reading = reading
-        self._dense = dense or NOTHING
-        self._dilations: dict[int, tuple[int, ...]] = {}
         self._rewriting = rewriting
-        self._classes = dict(classes or {})
         self._bare = bare
         self._copies: dict[tuple[object, ...], Operation] = {}
-        self._convolutions: dict[int, tuple[Layer, tuple[Window, str]]] = {}  # that dense layers are
         self._tensors: dict[str, Tensor] = {}
         channels = reading.graph.input.shape[0]
         given = reading.model.inputs[0]
@@ -68,11 +50,10 @@ class Writer:
     def write(self) -> Model:
         """The fully convolutional model."""
         self.write_calls()
-        crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.graph.outputs, strict=True))
+        crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.crops, strict=False))
 
         def result(ref: Ref) -> Tensor:
-            cells = self._dense.crops.get(crops[ref.name].name, ())
-            return cropped(self._tensors[ref.name], cells, f"{ref.name}_valid")
+            return cropped(self._tensors[ref.name], crops.get(ref.name, ()), f"{ref.name}_valid")
 
         results = restored(self.reading.calls.packed, result)
         return Model(self.image, results, name=self.reading.model.name)
@@ -103,8 +84,6 @@ class Writer:
             result = self._tensors[call.sources[0].name]
             for step in self._rewriting.replaced[inner.name]:
                 result = self._step(call, inner, step, result)
-        elif inner.name in self._dense.windows:
-            result = self._slid(call, inner, self._tensors[call.sources[0].name])
         else:
             result = self._called(call, self._kept(call, inner), self._cut(call, inner))
         for node in nodes:
@@ -118,24 +97,18 @@ class Writer:
 
     def _cut(self, call: Call, node: Node) -> dict[str, Tensor]:
         """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
-        if self._dense.trims:
-            given = self._rewriting.written(node).items()
-            cells = {name: self._dense.trims.get((node.name, written), ()) for name, written in given}
-            return {
-                name: cropped(self._tensors[name], [(0, after) for after in cells[name]], f"{call.name}_cut_{place}")
-                for place, name in enumerate(cells)
-            }
-        fits = self._rewriting.fitted(node)
+        fits, trims = self._rewriting.fitted(node), self._rewriting.trimmed(node)
         if not fits:
-            return {}
+            return {
+                name: cropped(self._tensors[name], cells, f"{call.name}_cut_{place}")
+                for place, (name, cells) in enumerate(trims.items())
+            }
         cut = CutToSmallest(name=f"{call.name}_cut")([self._tensors[name] for name in fits])
         return {name: cut[place] for place, name in enumerate(fits)}
 
     def _kept(self, call: Call, node: Node) -> Operation:
         changes: Config = {"activation": None} if self._bare == call.name else {}
-        if node.name in self._classes:
-            return self._rescored(call, changes)
-        return self._copy(call, changes)
+        return self._with_classes(call, node, changes)
 
     def _copy(self, call: Call, changes: Mapping[str, object] | None = None) -> Operation:
         """A layer like the call's, with its weights; one that is called twice stays one."""
@@ -173,11 +146,14 @@ class Writer:
             case "some":
                 first, count, apart = step.cuts[0]
                 return source[..., first : first + span(count, apart) : apart]
-            case "pad" if node.kind == "slice":
-                window = self._window(step)
-                return keras.layers.MaxPooling2D(1, window.strides, name=call.name)(_less(source, window, call.name))
+            case "pad":
+                assert step.window is not None
+                less = _less(source, step.window, call.name)
+                if node.kind == "pad":  # whose strides are 1
+                    return less
+                return keras.layers.MaxPooling2D(1, step.window.strides, name=call.name)(less)
             case "conv" if node.kind == "dense":
-                return self._turned(call, node, step)(source)
+                return self._dense(call, step)(source)
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
                 return self._slid(call, step, source)
             case "conv_transpose" if call.kind in ("Resize", "Resizing"):
@@ -185,10 +161,12 @@ class Writer:
                 way: str = call.option("interpolation")
                 return keras.layers.UpSampling2D(step.window.strides, interpolation=way, name=call.name)(source)
             case "avg_bins" | "max_bins":
-                window = self._window(step)
+                window = step.window
+                assert window is not None
                 return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
             case "avg_pool" | "max_pool":
-                return pooling(step.kind, self._window(step), step.name.replace("/", "_"))(source)
+                assert step.window is not None
+                return pooling(step.kind, step.window, step.name.replace("/", "_"))(source)
             case "global_avg_pool":
                 return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
             case "global_max_pool":
@@ -197,9 +175,7 @@ class Writer:
                 assert step.window is not None
                 return Padding(step.window.padding, name=f"{call.name}_edges")(source)
             case "softmax":
-                log = softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax"
-                name = "log_softmax" if log else "softmax"
-                return keras.layers.Activation(name, name=call.name)(source)
+                return keras.layers.Activation(which_softmax(call), name=call.name)(source)
             case "concat":
                 cut = self._cut(call, node)
                 sources = [cut.get(ref.name, self._tensors[ref.name]) for ref in call.sources]
@@ -239,18 +215,11 @@ class Writer:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _window(self, step: Node) -> Window:
-        """The window that a step slides, without its strides where they are taken out."""
-        window = self._dense.windows.get(step.name, step.window)
-        assert window is not None
-        return window
-
     def _slid(self, call: Call, step: Node, source: Tensor) -> Tensor:
         """A convolution or pooling with its window in numbers."""
-        window = self._window(step)
+        window = step.window
+        assert window is not None
         pads = window.padding
-        if step.kind == "pad":
-            return _less(source, window, call.name)
         if step.kind == "avg_pool" and any(map(any, pads)):
             reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
             raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
@@ -269,49 +238,41 @@ class Writer:
         if call.kind != "Dense":  # which, on a map, is a convolution of one tap
             dilation = tuple(d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True))
             changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
-            if self._dilations.setdefault(id(call.operation), dilation) != dilation:
-                reason = "is called at two strides, which makes different dilations of its kernel"
-                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
-        return self._rescored(call, changes) if step.name in self._classes else self._copy(call, changes)
+        return self._with_classes(call, step, changes)
 
-    def _turned(self, call: Call, node: Node, step: Node) -> Layer:
-        """The convolution that a dense layer is."""
+    def _dense(self, call: Call, step: Node) -> Operation:
+        """The convolution that a dense layer is; one that is called twice alike stays one."""
         assert step.window is not None
-        key = id(call.operation)
-        if key in self._convolutions:
-            layer, window = self._convolutions[key]
-            if window != (step.window, step.order):
-                reason = "is called on maps of different sizes, which makes different convolutions of its weights"
-                raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
-            return layer
-        dense = _layer(call)
+        dense, bare = _layer(call), self._bare == call.name
+        units = self._rewriting.classes.get(step.name) or int(call.option("units"))
+        key = (id(dense), "map", units, bare)
+        if key in self._copies:
+            return self._copies[key]
         weights = dense.get_weights()
         kernel = kernel_of(weights[0].T, step.window.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
-        units = int(self._classes.get(node.name, 0) or call.option("units"))
         layer = keras.layers.Conv2D(
             units,
             step.window.kernel,
-            dilation_rate=self._window(step).dilation,
+            dilation_rate=step.window.dilation,
             use_bias=call.option("use_bias"),
-            activation=None if self._bare == call.name else call.option("activation"),
+            activation=None if bare else call.option("activation"),
             name=call.name,
             dtype=call.option("dtype_policy"),
             trainable=dense.trainable,
         )
         layer.build((None, None, None, kernel.shape[2]))
-        layer.set_weights([_resized(entry, units) for entry in (kernel, *weights[1:])])
-        self._convolutions[key] = (layer, (step.window, step.order))
+        layer.set_weights([with_classes(entry, units, axis=-1) for entry in (kernel, *weights[1:])])
+        self._copies[key] = layer
         return layer
 
-    def _rescored(self, call: Call, changes: Mapping[str, object]) -> Operation:
-        """The score layer with other filters: the first as they were, new ones zero."""
-        if call.kind not in ("Conv2D", "Dense") or call.option("groups", 1) != 1:
-            reason = "gives the scores, and `classes` needs an ungrouped layer there"
-            raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
-        wanted = next(iter(self._classes.values()))
+    def _with_classes(self, call: Call, node: Node, changes: Mapping[str, object]) -> Operation:
+        """A copy of a layer; the one that gives the scores has as many as are asked for."""
+        classes = self._rewriting.classes.get(node.name)
+        if classes is None:
+            return self._copy(call, changes)
         size = "filters" if call.kind == "Conv2D" else "units"
-        layer = _like(call, {**changes, size: wanted}, _build_shape(call))
-        layer.set_weights([_resized(entry, wanted) for entry in _layer(call).get_weights()])
+        layer = _like(call, {**changes, size: classes}, _build_shape(call))
+        layer.set_weights([with_classes(entry, classes, axis=-1) for entry in _layer(call).get_weights()])
         return layer
 
 
@@ -352,16 +313,6 @@ def _take_state(layer: Layer, other: Layer) -> None:
         store: dict[str, object] = {}
         source.save_own_variables(store)
         part.load_own_variables(store)
-
-
-def _resized(weights: AnyArray, classes: int) -> AnyArray:
-    """Weights with other last entries: the first as they were, new ones zero."""
-    if weights.shape[-1] == classes:
-        return weights
-    fresh = np.zeros((*weights.shape[:-1], classes), weights.dtype)
-    kept = min(classes, weights.shape[-1])
-    fresh[..., :kept] = weights[..., :kept]
-    return fresh
 
 
 def _build_shape(call: Call) -> Shapes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from backstride.geometry import Pair
 from backstride.surgery.model.graph import Gate, Graph, Node
 
 Form: TypeAlias = Literal["map", "map_last", "view", "grouped", "binned", "split", "parts"]
@@ -145,15 +147,21 @@ class Rewrite:
 class Rewriting:
     """The rewritten graph, how each node of the classifier got there, and what was refused.
 
-    `replaced` maps the classifier's nodes to what runs in their place; nodes that are not in it run
-    unchanged. `values` has what each node gives.
+    All that a framework needs to write the network. `replaced` maps the classifier's nodes to what
+    runs in their place; nodes that are not in it run unchanged. `values` has what each node gives.
+    `trims`: cells to take off the end of a node's inputs, per axis, by the names of both in `graph`.
+    `crops`: cells to take off each result, (before, after) per axis; none where nothing is taken off.
+    `classes`: the layers that give another number of scores than the classifier's, and how many.
     """
 
     graph: Graph
     replaced: dict[str, tuple[Node, ...]]
     values: dict[str, Value]
     rewrites: tuple[Rewrite, ...]
-    refusals: tuple[Refusal, ...] = field(default=())
+    refusals: tuple[Refusal, ...] = ()
+    trims: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict[tuple[str, str], tuple[int, ...]])
+    crops: tuple[tuple[Pair, ...], ...] = ()
+    classes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def written(self, node: Node) -> dict[str, str]:
         """The data that a node of the classifier takes, by name, and what each is called in the rewritten graph."""
@@ -164,6 +172,13 @@ class Rewriting:
     def fitted(self, node: Node) -> tuple[str, ...]:
         """The inputs of a node of the classifier that are cut to the smallest of them."""
         return tuple(name for name, written in self.written(node).items() if written in self.graph[node.name].fits)
+
+    def trimmed(self, node: Node) -> dict[str, tuple[Pair, ...]]:
+        """The inputs of a node of the classifier, and how many cells each loses, (0, after) per axis; () is none."""
+        if not self.trims:
+            return {}
+        cells = {name: self.trims.get((node.name, written), ()) for name, written in self.written(node).items()}
+        return {name: tuple((0, after) for after in entry) for name, entry in cells.items()}
 
 
 class RefusedError(ValueError):

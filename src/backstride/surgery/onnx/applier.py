@@ -15,9 +15,8 @@ from backstride.surgery.onnx.file import checked, load
 from backstride.surgery.onnx.quantised import unquantised
 from backstride.surgery.onnx.reader import OnnxReading, read
 from backstride.surgery.onnx.runner import runner
-from backstride.surgery.onnx.writer import Writer
+from backstride.surgery.onnx.writer import OnnxWriter
 from backstride.surgery.proving.proof import Run
-from backstride.surgery.rewriting.dense import Densified
 
 
 class OnnxApplier:
@@ -29,18 +28,16 @@ class OnnxApplier:
         """Work out the shapes of the graph."""
         return read(_loaded(model), _name(model), input_shape, choice)
 
-    def write(self, reading: OnnxReading, rewriting: Rewriting, dense: Densified | None = None) -> onnx.ModelProto:
+    def write(self, reading: OnnxReading, rewriting: Rewriting) -> onnx.ModelProto:
         """The fully convolutional model."""
-        return Writer(reading, rewriting, dense=dense).write()
+        return OnnxWriter(reading, rewriting).write()
 
-    def segment(
-        self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-    ) -> onnx.ModelProto:
+    def segment(self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> onnx.ModelProto:
         """The fully convolutional model with a decoder; there is no training here to freeze weights in."""
         if freeze:
             message = "`freeze` (=True) must be False for ONNX models, which hold no gradients"
             raise ValueError(message)
-        return segmenter(reading, rewriting, decoder, classes)
+        return segmenter(reading, rewriting, decoder)
 
     def runner(self, model: object, output: int) -> Run:
         """Run a model on NumPy arrays."""

@@ -19,18 +19,17 @@ from backstride.surgery.decoding.starts import among, apart
 from backstride.surgery.model.values import Rewriting
 from backstride.surgery.onnx.reader import OnnxReading
 from backstride.surgery.onnx.runner import COARSE, RESULT
-from backstride.surgery.onnx.writer import Writer
+from backstride.surgery.onnx.writer import OnnxWriter
 
 
-def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, classes: int | None) -> onnx.ModelProto:
+def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder) -> onnx.ModelProto:
     """Write the classifier and the decoder behind it."""
-    rescored = {} if classes is None else {decoder.score: classes}
-    writer = Writer(reading, rewriting, rescored)
+    writer = OnnxWriter(reading, rewriting)
     writer.write_nodes()
-    count = classes or rewriting.graph[decoder.score].shape[0]
+    count = decoder.classes
     dtype = reading.tensors[decoder.top].dtype
     coarse = writer.find_map(decoder.top)
-    climb = _Climb(writer, decoder, count, helper.tensor_dtype_to_np_dtype(dtype))
+    climb = _Climb(writer, decoder, helper.tensor_dtype_to_np_dtype(dtype))
     ways = lifts(decoder, rewriting.graph, count)
     scores = climb.scores(coarse, skipping=not ways)
     builder = writer.builder
@@ -53,12 +52,12 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, clas
 class _Climb:
     """Adds the nodes of the decoder's steps."""
 
-    def __init__(self, writer: Writer, decoder: Decoder, classes: int, dtype: DTypeLike) -> None:
+    def __init__(self, writer: OnnxWriter, decoder: Decoder, dtype: DTypeLike) -> None:
         self._writer = writer
         self._builder = writer.builder
         self._decoder = decoder
         self._taps: tuple[Tap | None, ...] = (*decoder.taps, None)
-        self._classes = classes
+        self._classes = decoder.classes
         self._dtype = dtype
         self._generator = np.random.default_rng(0)
         self._sizes: dict[str, str] = {}

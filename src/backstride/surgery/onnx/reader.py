@@ -21,6 +21,7 @@ from backstride.surgery.onnx.file import opset_of
 from backstride.surgery.onnx.operations import meaning
 from backstride.surgery.onnx.quantised import NOTE, refuse_whole_numbers
 from backstride.surgery.onnx.shapes import ImmenseError, Shapes, Tensor, UnshapedError
+from backstride.surgery.rewriting.scores import UNGROUPED
 
 AXES = {3: "three", 4: "four", 5: "five"}
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
@@ -50,6 +51,15 @@ class OnnxReading:
     def outputs(self) -> tuple[onnx.ValueInfoProto, ...]:
         """The results that the graph gives."""
         return _outputs(self.model, self.head)
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """None: each node is written with kernels of its own."""
+        return {}
+
+    def obstacle(self, score: str) -> str:
+        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        return UNGROUPED if self.calls[score].option("group", 1) != 1 else ""
 
 
 def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:

@@ -1,4 +1,4 @@
-"""A rewritten graph becomes an ONNX model: kept nodes copied, dense layers turned, height and width dynamic."""
+"""A rewritten graph becomes an ONNX model: nodes copied, dense ones as convolutions, sizes dynamic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from onnx import helper
 
 from backstride.layout import AnyArray
-from backstride.surgery.model.graph import Node, Window
+from backstride.surgery.model.graph import Node
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.onnx.builder import Builder
 from backstride.surgery.onnx.calls import Call
@@ -22,8 +22,8 @@ from backstride.surgery.onnx.reader import OnnxReading, label
 from backstride.surgery.onnx.resizing import grown
 from backstride.surgery.onnx.shapes import COMPUTED, Tensor, evaluated
 from backstride.surgery.onnx.steps import END, dilated_mean, filled, group_norm, local_norm, reduced, regrouped, sliced
-from backstride.surgery.rewriting.dense import NOTHING, Densified
-from backstride.surgery.rewriting.kernels import kernel_of
+from backstride.surgery.rewriting.dense import NO_ATROUS_FORM
+from backstride.surgery.rewriting.kernels import kernel_of, with_classes
 from backstride.surgery.rewriting.rules_pooling import REDUCTIONS
 
 CELLWISE: Mapping[str, str] = {"sqrt": "Sqrt", "absolute": "Abs", "negative": "Neg"}
@@ -31,37 +31,29 @@ TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 PLACES = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode", "output_shape", "output_padding")
 
 
-class Writer:
-    """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
+class OnnxWriter:
+    """Writes one network."""
 
-    def __init__(
-        self,
-        reading: OnnxReading,
-        rewriting: Rewriting,
-        classes: Mapping[str, int] | None = None,
-        dense: Densified | None = None,
-    ) -> None:
+    def __init__(self, reading: OnnxReading, rewriting: Rewriting) -> None:
         self.reading = reading
-        self._densified = dense or NOTHING
         self.builder = Builder((*reading.tensors, *(node.name for node in reading.model.graph.node)))
         self._rewriting = rewriting
-        self._classes = dict(classes or {})
         self._alias: dict[str, str] = {}
 
     def write(self) -> onnx.ModelProto:
         """The fully convolutional model."""
         self.write_nodes()
         outputs: list[onnx.ValueInfoProto] = []
-        entries, crops = self.reading.outputs, self._densified.crops
+        entries, crops = self.reading.outputs, self._rewriting.crops
         found = [self.find(entry.name) for entry in entries]
         last = {entry.name for entry in entries if self._rewriting.values[entry.name].form == "map_last"}
         for name in {entry.name for entry in entries} & set(found) if crops or last else ():
             fresh = self.builder.renamed(name)
             found = [fresh if given == name else given for given in found]
-        for entry, node, given in zip(entries, self._rewriting.graph.outputs, found, strict=True):
+        for entry, given, cells in zip(entries, found, crops or [()] * len(found), strict=True):
             if entry.name in last:
                 given = self.builder.add("Transpose", [given], perm=TO_FIRST)  # noqa: PLW2901
-            given = self._cropped(given, crops.get(node.name, ()))  # noqa: PLW2901
+            given = self._cropped(given, cells)  # noqa: PLW2901
             if given != entry.name:
                 _ = self.builder.add("Identity", [given], entry.name)
             channels = self._rewriting.values[entry.name].channels
@@ -125,9 +117,9 @@ class Writer:
     def softmax(self, operator: str, source: str, axis: int, output: str = "") -> str:
         """A softmax over one axis of a map; before operator set 13 it runs over all axes behind its own, too."""
         if self.reading.calls and next(iter(self.reading.calls.values())).opset < 13 and axis != 3:
-            turned = self.builder.add("Transpose", [source], perm=TO_LAST)
-            turned = self.builder.add(operator, [turned], axis=3)
-            return self.builder.add("Transpose", [turned], output, perm=TO_FIRST)
+            last = self.builder.add("Transpose", [source], perm=TO_LAST)
+            last = self.builder.add(operator, [last], axis=3)
+            return self.builder.add("Transpose", [last], output, perm=TO_FIRST)
         return self.builder.add(operator, [source], output, axis=axis)
 
     def _keep(self, node: Node) -> None:
@@ -142,24 +134,9 @@ class Writer:
             assert node.window is not None
             _ = grown(self.builder, call, node.window.strides, self.find(node.inputs[0]), node.name)
             return
-        if node.name in self._densified.windows:
-            self._alias[node.name] = self._slid(call, node, self.find(node.inputs[0]))
-            return
         cut = self._cut(node)
-        inputs = [cut.get(source.name if source else "", self._source(source)) for source in call.sources]
-        if node.kind == "conv" and node.name in self._classes:
-            _, weight, *_ = call.sources
-            assert weight is not None
-            bias = call.sources[2] if len(call.sources) > 2 else None
-            self._check_rescorable(node, call)
-            kernel = self._rescored(node, self.numbers(weight))
-            inputs[1] = self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)
-            if bias is not None:
-                scores = self._rescored(node, self.numbers(bias))
-                inputs[2] = self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores)
-        if (node.features or 1) > 1 and set(self._classes) & self._rewriting.graph.ancestors(node.name):
-            reason = "has a weight for each class behind the scores; `classes` cannot replace them"
-            raise RefusedError(self.reading.name, (Refusal(node.label, reason),))
+        given = zip(call.sources, [self._source(call.sources[0]), *self._weights(node, call)], strict=False)
+        inputs = [cut.get(source.name if source else "", name) for source, name in given]
         if len(call.result.shape) == 2 and node.kind == "activation":
             inputs = [self._over_map(call, place, name) for place, name in enumerate(inputs)]
         self.builder.copy(call.node, inputs)
@@ -172,13 +149,9 @@ class Writer:
 
     def _cut(self, node: Node) -> dict[str, str]:
         """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
-        if self._densified.trims:
-            given = self._rewriting.written(node).items()
-            cells = {name: self._densified.trims.get((node.name, written), ()) for name, written in given}
-            return {name: self._cropped(self.find(name), [(0, after) for after in cells[name]]) for name in cells}
-        fits = self._rewriting.fitted(node)
+        fits, trims = self._rewriting.fitted(node), self._rewriting.trimmed(node)
         if not fits:
-            return {}
+            return {name: self._cropped(self.find(name), cells) for name, cells in trims.items()}
         builder, value = self.builder, self._rewriting.values[node.name]
         first = 1 if value.form == "map_last" else 1 + max(1, len(value.factors))
         ends = builder.numbers("first", [first]), builder.numbers("end", [first + 2])
@@ -203,8 +176,21 @@ class Writer:
             return ""
         return self.find(source.name) if source.origin == "image" else self.constant(source)
 
+    def _weights(self, node: Node, call: Call) -> list[str]:
+        """What a node reads beside its first input: as it is stored, or for other classes."""
+        if node.name not in self._rewriting.classes:
+            return [self._source(source) for source in call.sources[1:]]
+        parts = zip(("kernel", "bias"), call.sources[1:], strict=False)
+        return [self._store(node, part, self.numbers(source)) for part, source in parts if source is not None]
+
+    def _store(self, node: Node, part: str, weights: AnyArray) -> str:
+        """Store new weights of a node, for other classes where it gives the scores."""
+        classes = self._rewriting.classes.get(node.name)
+        weights = weights if classes is None else with_classes(weights, classes)
+        return self.builder.store(self.builder.fresh(f"{node.name}_{part}"), weights)
+
     def _over_map(self, call: Call, place: int, name: str) -> str:
-        """Weights per feature of a vector, turned into weights per channel of a map."""
+        """Weights per feature of a vector as weights per channel of a map."""
         source = call.sources[place]
         weights = per_feature(call)
         if weights is None and call.node.op_type == "PRelu" and place == 1:
@@ -230,15 +216,14 @@ class Writer:
             return reduced(builder, step, sources[0], output, call.opset)
         match step.kind:
             case "conv" if node.kind == "dense":
-                return self._turned(node, step, sources[0], output)
+                return self._dense(node, step, sources[0], output)
             case "square" | "scaled":
                 other = sources[0] if step.kind == "square" else self._number(step.factor)
                 return builder.add("Mul", [sources[0], other], output)
             case "sqrt" | "absolute" | "negative":
                 return builder.add(CELLWISE[step.kind], sources, output)
-            case "pad" | "some" if node.kind == "slice":
-                window = self._densified.windows.get(step.name, step.window)
-                return sliced(builder, replace(step, window=window), sources[0], output)
+            case "pad" | "some" if node.kind in ("slice", "pad"):
+                return sliced(builder, step, sources[0], output)
             case "unshuffle":
                 builder.copy(call.node, [filled(builder, step, sources[0])])
                 return output
@@ -277,10 +262,10 @@ class Writer:
             case "concat":
                 return builder.add("Concat", sources, output, axis=1)
             case "layer_norm":
-                turned = builder.add("Transpose", sources, perm=TO_LAST)
+                last = builder.add("Transpose", sources, perm=TO_LAST)
                 weights = [self._source(source) for source in call.sources[1:]]
                 epsilon = float(call.option("epsilon", 1e-5))
-                normed = builder.add("LayerNormalization", [turned, *weights], epsilon=epsilon, axis=-1)
+                normed = builder.add("LayerNormalization", [last, *weights], epsilon=epsilon, axis=-1)
                 return builder.add("Transpose", [normed], output, perm=TO_FIRST)
             case _:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
@@ -312,20 +297,13 @@ class Writer:
             return name
         return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
 
-    def _window(self, step: Node) -> Window:
-        """The window that a step slides, without its strides where they are taken out."""
-        window = self._densified.windows.get(step.name, step.window)
-        assert window is not None
-        return window
-
     def _slid(self, call: Call, step: Node, source: str) -> str:
         """A convolution or pooling with its window in numbers."""
-        window = self._window(step)
-        if step.kind == "pad":
-            return sliced(self.builder, replace(step, window=window), source, step.name)
+        window = step.window
+        assert window is not None
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             if call.node.op_type == "LpPool":
-                raise RefusedError(self.reading.name, (Refusal(step.label, "has no atrous form"),))
+                raise RefusedError(self.reading.name, (Refusal(step.label, NO_ATROUS_FORM),))
             return dilated_mean(self.builder, window, step.shape[0], source, step.name, self._dtype)
         made = onnx.NodeProto()
         made.CopyFrom(call.node)
@@ -341,12 +319,13 @@ class Writer:
             **({} if step.kind == "avg_pool" else {"dilations": window.dilation}),
         }
         made.attribute.extend(helper.make_attribute(name, value) for name, value in options.items())
-        self.builder.copy(made, [source, *(self._source(entry) for entry in call.sources[1:])])
+        self.builder.copy(made, [source, *self._weights(step, call)])
         return step.name
 
     def _pooled(self, step: Node, source: str, output: str) -> str:
         """A pooling that the classifier has no node of."""
-        window = self._window(step)
+        window = step.window
+        assert window is not None
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             return dilated_mean(self.builder, window, step.shape[0], source, output, self._dtype)
         add = partial(self.builder.add, kernel_shape=window.kernel, strides=window.strides)
@@ -354,20 +333,18 @@ class Writer:
             return add("AveragePool", [source], output)
         return add("MaxPool", [source], output, dilations=window.dilation)
 
-    def _turned(self, node: Node, step: Node, source: str, output: str) -> str:
+    def _dense(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""
         assert step.window is not None
-        matrix, bias = self._dense(node)
+        matrix, bias = self._matrix(node)
         kernel = kernel_of(matrix.T, step.window.kernel, step.order)
-        kernel = self._rescored(node, kernel)
-        inputs = [source, self.builder.store(self.builder.fresh(f"{node.name}_kernel"), kernel)]
+        inputs = [source, self._store(node, "kernel", kernel)]
         if bias is not None:
-            scores = self._rescored(node, bias)
-            inputs.append(self.builder.store(self.builder.fresh(f"{node.name}_bias"), scores))
-        window = self._window(step)
-        return self.builder.add("Conv", inputs, output, kernel_shape=window.kernel, dilations=window.dilation)
+            inputs.append(self._store(node, "bias", bias))
+        options = {"kernel_shape": step.window.kernel, "dilations": step.window.dilation}
+        return self.builder.add("Conv", inputs, output, **options)
 
-    def _dense(self, node: Node) -> tuple[AnyArray, AnyArray | None]:
+    def _matrix(self, node: Node) -> tuple[AnyArray, AnyArray | None]:
         """The matrix (C_in, C_out) and the bias (C_out,) of a dense layer, its scales multiplied in."""
         call, added = self.reading.biases.get(node.name, (self.reading.calls[node.name], None))
         assert call.sources[1] is not None
@@ -385,17 +362,3 @@ class Writer:
                 total += term.reshape(-1)
             return matrix, total
         return matrix, None
-
-    def _rescored(self, node: Node, weights: AnyArray) -> AnyArray:
-        """The weights of the score layer with other rows: the first as they were, new ones zero."""
-        if node.name not in self._classes:
-            return weights
-        fresh = np.zeros((self._classes[node.name], *weights.shape[1:]), weights.dtype)
-        kept = min(len(fresh), len(weights))
-        fresh[:kept] = weights[:kept]
-        return fresh
-
-    def _check_rescorable(self, node: Node, call: Call) -> None:
-        if call.option("group", 1) != 1:
-            reason = "gives the scores, and `classes` needs an ungrouped layer there"
-            raise RefusedError(self.reading.name, (Refusal(node.label, reason),))

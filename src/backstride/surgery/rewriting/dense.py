@@ -10,43 +10,26 @@ section 2.1).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from backstride.geometry import full_size
+from backstride.geometry import Pair, full_size
 from backstride.surgery.model.fields import fields, sizes
 from backstride.surgery.model.graph import WHOLE, WINDOWED, Graph, Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 
 Cells = tuple[int, ...]
 DENSE = ("padded", "valid", "shift_and_stitch")
+NO_ATROUS_FORM = "has no atrous form"
 
 
-@dataclass(frozen=True)
-class Densified:
-    """The graph as it runs, and what that asks of a writer.
-
-    `windows`: the new window of each sliding node. `trims`: cells to take off the end of a node's
-    inputs, per axis, by (node, input), so that all have one size. `crops`: cells to take off the
-    results, (before, after) per axis, by the result's name.
-    """
-
-    graph: Graph
-    windows: Mapping[str, Window]
-    trims: Mapping[tuple[str, str], Cells]
-    crops: Mapping[str, tuple[tuple[int, int], ...]]
-
-
-NOTHING = Densified(Graph(()), {}, {}, {})
-
-
-def valid(model: str, rewriting: Rewriting) -> Densified:
+def valid(model: str, rewriting: Rewriting) -> Rewriting:
     """Cut off the cells that read padding on an image of some size."""
     graph = rewriting.graph
     _refuse_whole(model, graph, "sees all of the image")
     found = fields(graph)
     native = graph.input.shape[1:]
-    crops: dict[str, tuple[tuple[int, int], ...]] = {}
+    crops: list[tuple[Pair, ...]] = []
     for node in graph.outputs:
         pairs: list[tuple[int, int]] = []
         for axis, field in enumerate(found[node.name]):
@@ -57,15 +40,16 @@ def valid(model: str, rewriting: Rewriting) -> Densified:
                 last = math.floor((size - field.size - field.start) / field.stride)
                 after = max(after, cells - 1 - last)
             pairs.append((before, after))
-        crops[node.name] = tuple(pairs)
-    return Densified(_cropped(graph, crops), {}, {}, crops)
+        crops.append(tuple(pairs))
+    return replace(rewriting, graph=_cropped(graph, crops), crops=tuple(crops))
 
 
-def stitched(model: str, rewriting: Rewriting) -> Densified:
+def stitched(model: str, rewriting: Rewriting) -> Rewriting:
     """Take out all strides. Raises `RefusedError` where a layer pads: its crops would see other borders.
 
-    Position p of a node has its first cell in the crop that starts at pixel p; cell j lies `j*step` pixels on. A layer
-    that leaves out the first b cells (a crop, a slice) leaves out `b*step` positions, whatever b is.
+    Position p of a node has its first cell in the crop that starts at pixel p; cell j lies `j*step`
+    pixels on. A layer that leaves out the first b cells (a crop, a slice) leaves out `b*step`
+    positions, whatever b is. In place of each layer that slides runs its atrous form.
     """
     graph = rewriting.graph
     refusals = tuple(_obstacles(graph))
@@ -73,7 +57,7 @@ def stitched(model: str, rewriting: Rewriting) -> Densified:
         raise RefusedError(model, refusals)
     steps: dict[str, Cells] = {}  # pixels from one of the classifier's cells to the next
     lost: dict[str, Cells] = {}  # how many cells fewer than pixels there are
-    windows: dict[str, Window] = {}
+    sliding: dict[str, Node] = {}
     trims: dict[tuple[str, str], Cells] = {}
     nodes: list[Node] = []
     for node in graph:
@@ -89,20 +73,29 @@ def stitched(model: str, rewriting: Rewriting) -> Densified:
             dilation = tuple(d * apart for d, apart in zip(window.dilation, step, strict=True))
             pads = tuple((before * apart, 0) for (before, _), apart in zip(window.padding, step, strict=True))
             made = Window(window.kernel, (1,) * rank, pads, dilation)
-            windows[node.name] = made
+            sliding[node.name] = replace(node, window=made)
             most = tuple(cells + made.span(axis) - 1 - pads[axis][0] for axis, cells in enumerate(most))
             step = tuple(apart * s for apart, s in zip(step, window.strides, strict=True))
-            nodes.append(replace(node, window=made))
-        else:
-            nodes.append(node)
+        nodes.append(sliding.get(node.name, replace(node, fits=())))  # what is trimmed fits
         if sources or node.kind == "input":
             steps[node.name], lost[node.name] = step, most
     native = graph.input.shape[1:]
-    crops = {
-        node.name: tuple((0, side - 1 - cells) for side, cells in zip(native, lost[node.name], strict=True))
+    crops = tuple(
+        tuple((0, side - 1 - cells) for side, cells in zip(native, lost[node.name], strict=True))
         for node in graph.outputs
+    )
+    graph = _cropped(Graph(tuple(nodes)), crops)
+    return replace(rewriting, graph=graph, replaced=_slid(rewriting, sliding), trims=trims, crops=crops)
+
+
+def _slid(rewriting: Rewriting, sliding: Mapping[str, Node]) -> dict[str, tuple[Node, ...]]:
+    """What runs in place of each node of the classifier, with the windows of these nodes."""
+    runs = {name: (node,) for name, node in sliding.items() if name in rewriting.values} | rewriting.replaced
+    windows = {name: node.window for name, node in sliding.items()}
+    return {
+        name: tuple(replace(step, window=windows.get(step.name, step.window)) for step in steps)
+        for name, steps in runs.items()
     }
-    return Densified(_cropped(Graph(tuple(nodes)), crops), windows, trims, crops)
 
 
 def _obstacles(graph: Graph) -> Iterator[Refusal]:
@@ -112,7 +105,7 @@ def _obstacles(graph: Graph) -> Iterator[Refusal]:
         if node.window is None or node.kind not in WINDOWED:
             continue
         if node.kind in ("conv_transpose", "edge_pad", "unshuffle"):
-            yield Refusal(node.label, "has no atrous form")
+            yield Refusal(node.label, NO_ATROUS_FORM)
         elif _reads_beyond(node, node.window) or _overhangs(node, node.window, known):
             yield Refusal(node.label, "pads, and what it reads at a crop's border is no pixel of a larger image")
 
@@ -135,16 +128,17 @@ def _refuse_whole(model: str, graph: Graph, reason: str) -> None:
         raise RefusedError(model, refusals)
 
 
-def _cropped(graph: Graph, crops: Mapping[str, tuple[tuple[int, int], ...]]) -> Graph:
+def _cropped(graph: Graph, crops: Sequence[tuple[Pair, ...]]) -> Graph:
     """The graph with the crops as windows of one cell and negative padding before the results."""
+    by_name = {node.name: cells for node, cells in zip(graph.outputs, crops, strict=True)}
     nodes: list[Node] = []
     for node in graph:
         if node.kind != "output":
             nodes.append(node)
             continue
         for name in dict.fromkeys(node.inputs):
-            ones = (1,) * len(crops[name])
-            pads = tuple((-before, -after) for before, after in crops[name])
+            ones = (1,) * len(by_name[name])
+            pads = tuple((-before, -after) for before, after in by_name[name])
             shape = (graph[name].shape[0], *ones)
             nodes.append(Node(f"{name}_cropped", "pad", (name,), shape, graph[name].label, Window(ones, ones, pads)))
         nodes.append(replace(node, inputs=tuple(f"{name}_cropped" for name in node.inputs)))

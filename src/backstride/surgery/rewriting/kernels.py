@@ -1,4 +1,4 @@
-"""The kernel that a dense layer's matrix is, whatever the order in which a map was flattened."""
+"""Weights of the classifier as the network has them: a matrix as a kernel, and with other classes."""
 
 from __future__ import annotations
 
@@ -23,3 +23,16 @@ def kernel_of(rows: AnyArray, size: Sequence[int], order: str) -> AnyArray:
     apart = rows.reshape(len(rows), *(lengths[letter] for letter in order or "c"))
     axes = [1 + order.index(letter) for letter in letters if letter in order] if order else [1]
     return np.ascontiguousarray(apart.transpose(0, *axes).reshape(len(rows), -1, *size))
+
+
+def with_classes(weights: AnyArray, classes: int, axis: int = 0) -> AnyArray:
+    """Weights with another number of classes on an axis: the first as they were, new ones zero.
+
+    >>> with_classes(np.ones(2), 3), with_classes(np.ones((2, 2)), 1, axis=-1)
+    (array([1., 1., 0.]), array([[1.],
+           [1.]]))
+    """
+    kept = weights.take(range(min(classes, weights.shape[axis])), axis)
+    room = [(0, 0)] * weights.ndim
+    room[axis] = (0, classes - kept.shape[axis])
+    return np.pad(kept, room)

@@ -10,11 +10,10 @@ from backstride.surgery.decoding.decoder import Decoder
 from backstride.surgery.model.heads import Choice
 from backstride.surgery.model.values import Rewriting
 from backstride.surgery.proving.proof import Run
-from backstride.surgery.rewriting.dense import Densified
 from backstride.surgery.torch.decoder import segmenter
 from backstride.surgery.torch.reader import TorchReading, read, refuse_hooks
 from backstride.surgery.torch.runner import runner
-from backstride.surgery.torch.writer import Writer
+from backstride.surgery.torch.writer import TorchWriter
 
 
 class TorchApplier:
@@ -26,17 +25,15 @@ class TorchApplier:
         """Trace the module."""
         return read(_module(model), input_shape, choice)
 
-    def write(self, reading: TorchReading, rewriting: Rewriting, dense: Densified | None = None) -> nn.Module:
+    def write(self, reading: TorchReading, rewriting: Rewriting) -> nn.Module:
         """The fully convolutional module."""
         refuse_hooks(reading, rewriting)
-        return Writer(reading, rewriting, dense=dense).write()
+        return TorchWriter(reading, rewriting).write()
 
-    def segment(
-        self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool
-    ) -> nn.Module:
+    def segment(self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> nn.Module:
         """The fully convolutional module with a decoder."""
         refuse_hooks(reading, rewriting)
-        return segmenter(reading, rewriting, decoder, classes, freeze=freeze)
+        return segmenter(reading, rewriting, decoder, freeze=freeze)
 
     def runner(self, model: object, output: int) -> Run:
         """Run a module on NumPy arrays."""

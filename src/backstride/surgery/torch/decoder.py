@@ -14,7 +14,7 @@ from backstride.surgery.model.values import Rewriting
 from backstride.surgery.torch.fusion import Fusion, fusion, zero_score
 from backstride.surgery.torch.reader import TorchReading
 from backstride.surgery.torch.ups import climb, up_scores
-from backstride.surgery.torch.writer import Writer
+from backstride.surgery.torch.writer import TorchWriter
 
 
 class Segmenter(nn.Module):
@@ -26,14 +26,13 @@ class Segmenter(nn.Module):
     beside the scores, in the decoders `unet` and `linknet`. `influence`: what tiling needs to know.
     """
 
-    def __init__(
-        self, backbone: fx.GraphModule, decoder: Decoder, native: Sequence[int], classes: int, known: Influence
-    ) -> None:
+    def __init__(self, backbone: fx.GraphModule, decoder: Decoder, native: Sequence[int], known: Influence) -> None:
         super().__init__()
         self.influence = known
         self.backbone = backbone
         self.native = tuple(native)
         self.steps = decoder.steps
+        classes = decoder.classes
         like = next(backbone.parameters())
         taps = decoder.taps if decoder.kind == "fcn" else ()
         self.skips = nn.ModuleDict({tap.key: zero_score(tap.channels, classes, like) for tap in taps})
@@ -69,18 +68,15 @@ class Segmenter(nn.Module):
             raise ValueError(message)
 
 
-def segmenter(
-    reading: TorchReading, rewriting: Rewriting, decoder: Decoder, classes: int | None, *, freeze: bool = False
-) -> Segmenter:
+def segmenter(reading: TorchReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool = False) -> Segmenter:
     """Write the backbone and put the decoder on it; `freeze` holds all of the classifier but its scores."""
-    rescored = {} if classes is None else {decoder.score: classes}
-    writer = Writer(reading, rewriting, rescored)
+    writer = TorchWriter(reading, rewriting)
     behind = () if decoder.kind == "fcn" else (decoder.features,)
     backbone = writer.write((decoder.top, *(tap.node for tap in decoder.taps), *behind))
     graph = rewriting.graph
-    count = classes or graph[decoder.score].shape[0]
+    count = decoder.classes
     ways = lifts(decoder, graph, count)
-    network = Segmenter(backbone, decoder, graph.input.shape, count, influence(graph, decoder.top, count, ways))
+    network = Segmenter(backbone, decoder, graph.input.shape, influence(graph, decoder.top, count, ways))
     if ways:
         network.fusion = fusion(ways, decoder.init, count, next(backbone.parameters()))
     if decoder.softmax is not None:

@@ -259,6 +259,11 @@ def is_stored(node: fx.Node) -> bool:
     return node.op == "get_attr" or (bool(node.all_input_nodes) and all(map(is_stored, node.all_input_nodes)))
 
 
+def is_plain(node: fx.Node) -> bool:
+    """Whether a functional dense layer takes stored weights as they are."""
+    return called(node) == "linear" and all(source.op == "get_attr" for source in node.all_input_nodes[1:])
+
+
 def _linear(node: fx.Node, results: Results) -> Meaning:
     _ = results
     return Meaning("dense" if all(map(is_stored, node.all_input_nodes[1:])) else "other", data=1)

@@ -75,7 +75,8 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> 
     assert step.window is not None
     kernel = kernel_of(weight.detach(), step.window.kernel, step.order).clone()
     size = step.window.kernel
-    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), bias=bias is not None, device="meta")
+    options: Any = {"dilation": step.window.dilation, "bias": bias is not None, "device": "meta"}
+    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), **options)
     layer.weight = nn.Parameter(kernel, weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)

@@ -24,9 +24,10 @@ from backstride.surgery.model.graph import BATCH, Graph, Node
 from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.meaning import Meaning
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
+from backstride.surgery.rewriting.scores import UNGROUPED
 from backstride.surgery.torch.arguments import Given, Results, bound, named
 from backstride.surgery.torch.effects import settle, versions
-from backstride.surgery.torch.functions import DROPOUTS, FILLED, called, fed, function_operation, parts_axis
+from backstride.surgery.torch.functions import DROPOUTS, FILLED, called, fed, function_operation, is_plain, parts_axis
 from backstride.surgery.torch.heads import heads_of, keep_alone, leaves, packs
 from backstride.surgery.torch.layers import copied, layers_of
 from backstride.surgery.torch.modules import (
@@ -73,6 +74,24 @@ class TorchReading:
     def name(self) -> str:
         """The model's class."""
         return type(self.model).__name__
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """The layer that each node calls, by its path."""
+        return {node.name: str(node.target) for node in self.traced.nodes if node.op == "call_module"}
+
+    def obstacle(self, score: str) -> str:
+        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        (node,) = (node for node in self.traced.nodes if node.name == score)
+        if node.op == "call_module":
+            layer = self.model.get_submodule(str(node.target))
+            plain = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+            once = list(self.layers.values()).count(str(node.target)) == 1
+        elif self.graph[score].kind == "dense":
+            return "" if is_plain(node) else "gives the scores with computed weights; `classes` needs a layer there"
+        else:
+            plain, once = False, True
+        return "" if plain and once else f"{UNGROUPED} that is called once"
 
 
 class _Shapes(fx.Interpreter):
@@ -203,7 +222,9 @@ def refuse_hooks(reading: TorchReading, rewriting: Rewriting) -> None:
     found = tuple(
         Refusal(reading.graph[node.name].label, "has a forward hook, which what replaces it would not have; remove it")
         for node in reading.traced.find_nodes(op="call_module")
-        if node.name in rewriting.replaced and has_hooks(reading.model.get_submodule(str(node.target)))
+        if node.name in rewriting.replaced
+        and reading.graph[node.name].kind != "conv"  # which stays, in its atrous form
+        and has_hooks(reading.model.get_submodule(str(node.target)))
     )
     if found:
         raise RefusedError(reading.name, found)

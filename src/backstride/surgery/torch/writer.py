@@ -1,4 +1,4 @@
-"""A rewritten graph becomes a PyTorch module: the classifier's layers copied, its dense layers turned.
+"""A rewritten graph becomes a PyTorch module: the classifier's layers copied, dense ones as convolutions.
 
 The network owns its weights: kept layers are deep copies (what they share stays shared), and a
 convolution made from a dense layer holds the same numbers in its own memory. Layers keep their names,
@@ -8,20 +8,19 @@ training flags, dtype and device. Longer than other files: one method for each k
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import fx, nn
 from torch.fx.node import Argument
 
+from backstride.geometry import Pair
 from backstride.surgery.model.graph import Node, Window
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
-from backstride.surgery.rewriting.dense import NOTHING, Densified
 from backstride.surgery.rewriting.rules_pooling import REDUCTIONS
 from backstride.surgery.torch.arguments import named
-from backstride.surgery.torch.functions import CHANNELWISE, REDUCING, RESIZING, called
+from backstride.surgery.torch.functions import CHANNELWISE, REDUCING, RESIZING, called, is_plain
 from backstride.surgery.torch.heads import packs
 from backstride.surgery.torch.layers import (
     binned,
@@ -32,7 +31,6 @@ from backstride.surgery.torch.layers import (
     dilated_mean,
     layers_of,
     norm_over_map,
-    subsampled,
     take_order_and_flags,
     with_classes,
     with_masks,
@@ -45,25 +43,16 @@ from backstride.surgery.torch.reader import TorchReading, dropout_module
 from backstride.surgery.torch.steps import POOLS, WeightlessCall, weightless
 
 
-class Writer:
-    """Writes one network. `classes` maps the name of a convolution to a new number of output channels."""
+class TorchWriter:
+    """Writes one network."""
 
-    def __init__(
-        self,
-        reading: TorchReading,
-        rewriting: Rewriting,
-        classes: Mapping[str, int] | None = None,
-        dense: Densified | None = None,
-    ) -> None:
+    def __init__(self, reading: TorchReading, rewriting: Rewriting) -> None:
         self._reading = reading
         self._rewriting = rewriting
-        self._dense = dense or NOTHING
-        self._classes = dict(classes or {})
         self._memo: dict[int, object] = {}
         # what the network holds, by the names that it has in the classifier
         self._root: dict[str, nn.Module | torch.Tensor] = {}
-        self._turned: dict[str, tuple[object, str]] = {}
-        self._atrous: dict[str, tuple[int, ...]] = {}
+        self._made: dict[str, object] = {}  # the windows of new layers, by the names of those that they stand for
         self._graph = fx.Graph()
         self._written: dict[str, fx.Node] = {}
 
@@ -95,20 +84,19 @@ class Writer:
         return called(node) == "log_softmax" if layer is None else isinstance(layer, nn.LogSoftmax)
 
     def _results(self, node: fx.Node) -> Argument:
-        """What the classifier returns, with the cells that `dense` leaves out cropped off."""
-        results = zip(self._reading.graph[node.name].inputs, self._rewriting.graph.outputs, strict=True)
-        crops = {name: self._dense.crops.get(output.name) for name, output in results}
+        """What the classifier returns, less the cells that are left out."""
+        crops = dict(zip(self._reading.graph[node.name].inputs, self._rewriting.crops, strict=False))
 
         def result(source: fx.Node) -> fx.Node:
             if not packs(source):
-                return self._crop(self._find(source), crops.get(source.name))
+                return self._crop(self._find(source), crops.get(source.name, ()))
             args, kwargs = fx.map_arg((source.args, source.kwargs), result)
             return self._graph.create_node("call_function", source.target, args, kwargs)
 
         return fx.map_arg(node.args[0], result)
 
-    def _crop(self, maps: fx.Node, cells: Sequence[tuple[int, int]] | None) -> fx.Node:
-        if cells is None or not any(map(any, cells)):
+    def _crop(self, maps: fx.Node, cells: Sequence[Pair]) -> fx.Node:
+        if not any(map(any, cells)):
             return maps
         index = tuple(slice(before, -after or None) for before, after in cells)
         return self._graph.call_function(operator.getitem, (maps, (slice(None), slice(None), *index)))
@@ -116,12 +104,9 @@ class Writer:
     def _trimmed(self, node: fx.Node) -> Callable[[fx.Node], fx.Node]:
         """The sources of a node, with equal sizes where the image or taking strides out made them unequal."""
         plain = self._reading.graph[node.name]
-        fits = self._rewriting.fitted(plain)
-        if self._dense.trims:
-            names = self._rewriting.written(plain)
-            return lambda source: self._shortened(
-                source, self._dense.trims.get((node.name, names.get(source.name, "")))
-            )
+        fits, trims = self._rewriting.fitted(plain), self._rewriting.trimmed(plain)
+        if trims:
+            return lambda source: self._crop(self._find(source), trims.get(source.name, ()))
         if not fits:
             return self._find
         first = 1 if self._rewriting.values[node.name].form == "map_last" else -2
@@ -132,17 +117,11 @@ class Writer:
         }
         return lambda source: parts.get(source) or self._find(source)
 
-    def _shortened(self, source: fx.Node, cells: Sequence[int] | None) -> fx.Node:
-        return self._crop(self._find(source), None if cells is None else [(0, after) for after in cells])
-
     def _find(self, node: fx.Node) -> fx.Node:
         return self._written[node.name]
 
     def _keep(self, node: fx.Node, plain: Node) -> None:
         find = trimmed = self._trimmed(node)
-        if node.name in self._dense.windows:
-            self._written[node.name] = self._dilated(node, plain)
-            return
         match node.op:
             case "placeholder" if plain.kind != "input":
                 return  # an optional argument, which stays at its default
@@ -165,16 +144,13 @@ class Writer:
                     return
         self._written[node.name] = self._graph.node_copy(node, find)
 
-    def _dilated(self, node: fx.Node, plain: Node) -> fx.Node:
-        """A kept sliding layer in its atrous form."""
-        window, fed = self._dense.windows[node.name], self._find(node.all_input_nodes[0])
-        if plain.kind == "pad":
-            return self._graph.call_function(subsampled, (fed, window.padding, window.strides))
-        if plain.kind != "conv":
-            return self._slide(plain.kind, window, fed)
+    def _dilated(self, node: fx.Node, window: Window, fed: fx.Node) -> fx.Node:
+        """A convolution of the classifier in its atrous form."""
         if node.op == "call_module":
             self._hold(node)
-            self._dilate(str(node.target), window, plain)
+            layer = self._root[str(node.target)]
+            assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+            layer.stride, layer.dilation = window.strides, window.dilation
             return self._graph.call_module(str(node.target), (fed,))
         given = named(node, "input weight bias stride padding dilation groups")
         kept = {name: fx.map_arg(given[name], self._find) for name in ("weight", "bias", "groups") if name in given}
@@ -187,30 +163,15 @@ class Writer:
         options: dict[str, Argument] = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
         return self._graph.call_function(POOLS[kind], (fed, window.kernel, window.strides), options)
 
-    def _dilate(self, target: str, window: Window, plain: Node) -> None:
-        layer = self._root[target]
-        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        if self._atrous.setdefault(target, window.dilation) != window.dilation:
-            reason = "is called at two strides, which makes different dilations of its kernel"
-            raise RefusedError(self._reading.name, (Refusal(plain.label, reason),))
-        layer.stride, layer.dilation = window.strides, window.dilation
-
     def _hold(self, node: fx.Node) -> None:
         """Copy the layer that a node calls, with other classes where they are asked for."""
         target = str(node.target)
         layer = self._reading.model.get_submodule(target)
-        if node.name in self._classes:
-            self._check_rescorable(node, layer)
+        if node.name in self._rewriting.classes:
             assert isinstance(layer, nn.Conv2d)
-            self._root[target] = with_classes(layer, self._classes[node.name])
+            self._root[target] = with_classes(layer, self._rewriting.classes[node.name])
         elif target not in self._root:
             self._root[target] = copied(layer, self._memo)
-
-    def _check_rescorable(self, node: fx.Node, layer: nn.Module) -> None:
-        calls = sum((other.op, other.target) == (node.op, node.target) for other in self._reading.traced.nodes)
-        if not isinstance(layer, nn.Conv2d) or layer.groups != 1 or calls > 1:
-            reason = "gives the scores, and `classes` needs an ungrouped layer there that is called once"
-            raise RefusedError(self._reading.name, (Refusal(self._reading.graph[node.name].label, reason),))
 
     def _found_or_native(self, node: fx.Node) -> Argument:
         """Window sizes that were computed from the image's size stay those of the native size."""
@@ -227,6 +188,9 @@ class Writer:
     def _step(  # noqa: PLR0911  one return for each kind
         self, node: fx.Node, step: Node, sources: Sequence[fx.Node], find: Callable[[fx.Node], fx.Node]
     ) -> fx.Node:
+        if step.kind == "conv" and self._reading.graph[node.name].kind == "conv":
+            assert step.window is not None
+            return self._dilated(node, step.window, sources[0])
         if step.kind in ("conv", "batch_norm", "layer_norm"):
             return self._layer(node, step, sources[0])
         if step.kind == "local_norm":
@@ -238,7 +202,7 @@ class Writer:
             return self._over_channels(node, step, sources[0])
         if step.kind in ("avg_pool", "max_pool"):
             assert step.window is not None
-            return self._slide(step.kind, self._dense.windows.get(step.name, step.window), sources[0])
+            return self._slide(step.kind, step.window, sources[0])
         if step.kind == "conv_transpose" and isinstance(self._module(node), TRANSPOSED):
             return self._grown(node, step, sources[0])
         call, args, options = self._call(node, step)
@@ -252,13 +216,13 @@ class Writer:
             case "softmax":
                 return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
             case "avg_bins" | "max_bins":
-                window = self._dense.windows.get(step.name, step.window)
+                window = step.window
                 assert window is not None
                 return binned, (window.kernel, step.factors[1:], window.dilation, step.kind == "max_bins"), {}
             case "conv_transpose":
                 return F.interpolate, (), self._resized(node, step)
             case _:
-                return weightless(replace(step, window=self._dense.windows.get(step.name, step.window)))
+                return weightless(step)
 
     def _grown(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A transposed convolution with the `output_padding` that its stated size means."""
@@ -288,8 +252,7 @@ class Writer:
         if layer is not None:
             assert isinstance(layer, nn.GroupNorm | nn.InstanceNorm2d)
             target = str(node.target)
-            held = self._turned.setdefault(target, ((step.kind, step.window), target))
-            if held[0] != (step.kind, step.window):
+            if self._made.setdefault(target, step.window.kernel) != step.window.kernel:
                 reason = "is called on maps of different sizes, of which each has its own window"
                 raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
             _ = self._root.setdefault(target, LocalNorm(layer, step.window.kernel))
@@ -324,38 +287,32 @@ class Writer:
         if node.op != "call_module":
             if step.kind != "conv":
                 return self._normalise(node, step, fed)
-            if called(node) == "matmul" or called(node) == "mm" or not self._is_plain(node):
+            if not is_plain(node):
                 return self._computed(node, step, fed)
         elif step.kind == "layer_norm" and not isinstance(self._module(node), nn.LayerNorm):
             self._hold(node)
-            turned = self._graph.call_method("movedim", (fed, 1, -1))
-            return self._graph.call_method("movedim", (self._graph.call_module(str(node.target), (turned,)), -1, 1))
-        target = self._turn(node, step)
-        if step.name in self._dense.windows:
-            self._dilate(target, self._dense.windows[step.name], step)
-        return self._graph.call_module(target, (fed,))
+            moved = self._graph.call_method("movedim", (fed, 1, -1))
+            return self._graph.call_method("movedim", (self._graph.call_module(str(node.target), (moved,)), -1, 1))
+        return self._graph.call_module(self._new_layer(node, step), (fed,))
 
     def _normalise(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A functional normalisation of vectors, on the channels of a map."""
         last = step.kind == "layer_norm"
-        turned = self._graph.call_method("movedim", (fed, 1, -1)) if last else fed
+        moved = self._graph.call_method("movedim", (fed, 1, -1)) if last else fed
         data = node.all_input_nodes[0]
-        made = self._graph.node_copy(node, lambda source: turned if source is data else self._find(source))
+        made = self._graph.node_copy(node, lambda source: moved if source is data else self._find(source))
         return self._graph.call_method("movedim", (made, -1, 1)) if last else made
 
-    def _turn(self, node: fx.Node, step: Node) -> str:
-        """The name of the layer that stands for the node's; one that is called twice alike stays one."""
+    def _new_layer(self, node: fx.Node, step: Node) -> str:
+        """The name of the layer that stands for the node's; one that is called twice stays one."""
         target = str(node.target) if node.op == "call_module" else self._free_name(node.name)
-        wanted = (step.kind, step.window, step.order)
-        if target in self._turned and self._turned[target][0] != wanted:
-            reason = "is called on maps of different sizes, which makes different convolutions of its weights"
-            raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
-        if target not in self._turned:
-            self._turned[target] = (wanted, target)
-            self._root[target] = self._turned_layer(node, step)
+        if target not in self._made:
+            self._made[target] = step.window
+            self._root[target] = self._over_map(node, step)
         return target
 
-    def _turned_layer(self, node: fx.Node, step: Node) -> nn.Module:
+    def _over_map(self, node: fx.Node, step: Node) -> nn.Module:
+        """A dense layer or a normalisation of vectors, as a layer of maps."""
         layer = self._module(node)
         if step.kind != "conv":
             assert layer is not None
@@ -368,10 +325,8 @@ class Writer:
                 made = with_weight_norm(made, *rows, step)
         else:
             made = convolution(*self._stored(node), step)
-        if node.name in self._classes:
-            self._check_rescorable(node, made)
-            return with_classes(made, self._classes[node.name])
-        return made
+        classes = self._rewriting.classes.get(node.name)
+        return made if classes is None else with_classes(made, classes)
 
     def _stored(self, node: fx.Node) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias of a functional dense layer."""
@@ -380,24 +335,16 @@ class Writer:
         assert isinstance(weight, fx.Node)
         return stored[str(weight.target)], stored[str(bias.target)] if isinstance(bias, fx.Node) else None
 
-    def _is_plain(self, node: fx.Node) -> bool:
-        """Whether a functional dense layer takes stored weights as they are."""
-        return all(source.op == "get_attr" for source in node.all_input_nodes[1:])
-
     def _computed(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A dense layer whose matrix is computed from weights: the convolution computes it in every call."""
         assert step.window is not None
-        if node.name in self._classes:
-            reason = "gives the scores with computed weights; `classes` needs a layer there"
-            raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
         product = called(node) != "linear"
         given = named(node, "input weight" if product else "input weight bias")
         weight = next(given[name] for name in ("weight", "other", "mat2") if name in given)
         rows, bias = fx.map_arg((weight, given.get("bias")), self._find)
         if product:
             rows = self._graph.call_method("t", (rows,))
-        dilation = self._dense.windows.get(step.name, step.window).dilation
-        options = (rows, bias, step.window.kernel, step.order, dilation)
+        options = (rows, bias, step.window.kernel, step.order, step.window.dilation)
         return self._graph.call_function(dense_map, (fed, *options))
 
     def _module(self, node: fx.Node) -> nn.Module | None:
