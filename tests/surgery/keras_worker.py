@@ -290,6 +290,21 @@ def refusals() -> dict[str, str]:
     return said
 
 
+def rescored() -> dict[str, Any]:
+    """Another number of scores from a layer that is called twice, and where each score has a weight behind it."""
+    image = keras.Input((8, 8, 2))
+    vector = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
+    dense = layers.Dense(4)
+    twice = keras.Model(image, dense(dense(vector)), name="twice")
+    weighed = keras.Model(image, layers.PReLU()(layers.Dense(4)(vector)), name="weighed")
+    said = ""
+    try:
+        _ = transpose(weighed, (2, 8, 8), classes=2)
+    except RefusedError as refusal:
+        said = str(refusal)
+    return {"twice": transpose(twice, (2, 8, 8), classes=3)[0].output_shape[-1], "weighed": said}
+
+
 if __name__ == "__main__":
     keras.utils.set_random_seed(0)
     place = Path(sys.argv[1])
@@ -300,5 +315,6 @@ if __name__ == "__main__":
         "valid": valid(),
         "joined": [joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")],
         "icnr": icnr(),
+        "rescored": rescored(),
     }
     print(json.dumps({**more, "cases": results, "refusals": refusals(), "backend": keras.backend.backend()}))

@@ -102,3 +102,11 @@ def test_refusals(measured: dict[str, Any]) -> None:
     assert 'state se="global" or se="local"' in said["excited"]
     assert 'state se="global" or se="local"' in said["responding"]
     assert "is a norm of matrices (ord=2)" in said["matrix"]
+
+
+def test_other_classes_come_from_a_layer_that_is_called_twice(measured: dict[str, Any]) -> None:
+    assert measured["rescored"]["twice"] == 3
+
+
+def test_weights_of_single_classes_behind_the_scores_stay(measured: dict[str, Any]) -> None:
+    assert "(PReLU): has a weight for each class behind the scores" in measured["rescored"]["weighed"]

@@ -138,3 +138,21 @@ def test_norms_of_windows_behind_strides_are_refused() -> None:
     case = Case("norms", (2, 8, 8), nodes, {"w": (18, 3)}, {"y": 3}, exact=True)
     with pytest.raises(RefusedError, match=r"n1 \(LpPool\): has no atrous form"):
         _ = convolutionalize(case.build(17), case.shape, dense="shift_and_stitch")
+
+
+def test_the_scores_of_a_strided_convolution_that_pads_alike_have_other_classes() -> None:
+    case = Case(
+        "alike",
+        (2, 9, 7),
+        (
+            ("Conv", "x k b", "c", {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+            *(("GlobalAveragePool", "c", "p", {}), ("Flatten", "p", "y", {})),
+        ),
+        {"k": (4, 2, 3, 3), "b": (4,)},
+        {"y": 4},
+        exact=False,
+    )
+    network, _ = transpose(case.build(17), case.shape, classes=3)
+    loose.checker.check_model(network, full_check=True)
+    (scores,) = run(network, image_for(case, 1, (4, 6)))
+    assert scores.shape == (1, 3, 13, 13)

@@ -179,6 +179,32 @@ def test_a_layer_called_at_two_strides_has_no_one_dilation() -> None:
         _ = convolutionalize(Shared(), (2, 7, 7), dense="shift_and_stitch")
 
 
+def test_one_cell_has_every_dilation() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pool, self.head = nn.Conv2d(2, 2, 1), nn.MaxPool2d(2), nn.Linear(18, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(self.pool(self.conv(x))).flatten(1))
+
+    model = Shared()
+    network, report = convolutionalize(model, (2, 6, 6), dense="shift_and_stitch")
+    proof = prove(model, network, report, torch.randn(2, 9, 11))
+    assert proof.holds
+    assert proof.expected.all()
+
+
+def test_the_hook_of_a_pooling_is_refused_and_that_of_a_convolution_runs() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
+    _ = model[0].register_forward_hook(lambda _layer, _given, found: 2 * found)
+    network, report = convolutionalize(model, (1, 5, 5), dense="shift_and_stitch")
+    assert prove(model, network, report, torch.randn(1, 8, 7)).holds
+    _ = model[1].register_forward_hook(lambda _layer, _given, found: 2 * found)
+    with pytest.raises(RefusedError, match=r"1 \(MaxPool2d\): has a forward hook"):
+        _ = convolutionalize(model, (1, 5, 5), dense="shift_and_stitch")
+
+
 def test_the_choice_is_checked() -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         _ = convolutionalize(lenet(), (1, 28, 28), dense="atrous")

@@ -341,6 +341,40 @@ CALLS = {
             " needs an ungrouped layer there that is called once"
         ),
     ),
+    "scores of a functional convolution": (
+        lambda: transpose(
+            Calls(lambda x, layers: F.conv2d(x, layers["head"].weight).mean((2, 3)), head=nn.Conv2d(1, 4, 3)),
+            (1, 8, 8),
+            classes=2,
+        ),
+        RefusedError,
+        (
+            "`model` (=Calls) cannot become fully convolutional: conv2d: gives the scores, and `classes` needs an"
+            " ungrouped layer there that is called once"
+        ),
+    ),
+    "computed scores": (
+        lambda: transpose(
+            Calls(lambda x, layers: F.linear(x.flatten(1), 2 * layers["head"].weight), head=nn.Linear(16, 4)),
+            (1, 4, 4),
+            classes=2,
+        ),
+        RefusedError,
+        (
+            "`model` (=Calls) cannot become fully convolutional: linear: gives the scores with computed weights;"
+            " `classes` needs a layer there"
+        ),
+    ),
+    "a weight for each class": (
+        lambda: transpose(
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.PReLU(4)), (1, 8, 8), classes=2
+        ),
+        RefusedError,
+        (
+            "`model` (=Sequential) cannot become fully convolutional: 3 (PReLU): has a weight for each class behind"
+            " the scores; `classes` cannot replace them"
+        ),
+    ),
     "small image": (
         lambda: transpose(lenet(), (1, 28, 28))[0](torch.zeros(1, 1, 27, 40)),
         ValueError,

@@ -128,6 +128,19 @@ def test_classes_replace_a_convolution_before_global_pooling() -> None:
     torch.testing.assert_close(network.coarse(image)[:, :, 0, 0], model(image)[:, :2])
 
 
+def test_classes_replace_the_last_of_two_functional_layers() -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Parameter(torch.randn(6, 16)), nn.Parameter(torch.randn(4, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.linear(F.linear(x.flatten(1), self.first), self.second)
+
+    network, _ = transpose(Functional(), (1, 4, 4), classes=2)
+    assert network(torch.zeros(1, 1, 9, 6)).shape == (1, 2, 9, 6)
+
+
 def test_a_last_softmax_runs_per_pixel() -> None:
     case = BY_NAME["functional"]
     network, report = transpose(case.build(), case.shape)
