@@ -36,7 +36,7 @@ REDUCING: Mapping[str, Kind] = {
     "Amax": "amax",
     "Amin": "amin",
 }
-TURNED = ("reshape", "permute", "slice", *REDUCING.values(), "norm1", "norm2")  # axes counted as Keras does
+KERAS_AXES = ("reshape", "permute", "slice", *REDUCING.values(), "norm1", "norm2")  # counted as Keras does
 COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multiply", "Subtract")
 COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
 
@@ -271,15 +271,15 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
 def nodes_of(call: Call) -> tuple[Node, ...]:
     """The plain nodes that a call is; the last has its name.
 
-    What counts axes as Keras does takes a map that is turned to channels last first, and a map that it gives is turned
-    back; a softmax inside a layer stands behind it.
+    What counts axes as Keras does takes a map that is transposed to channels last first, and a map that it gives is
+    transposed back; a softmax inside a layer stands behind it.
     """
     found = meaning(call)
     shape, label, whole = plain_shape(call.result.shape, call.spatial), labelled(call), call.spatial + 1
     sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
     first = tuple(size or 0 for size in call.sources[0].shape[1:]) if call.sources else ()
-    if found.kind in TURNED and not (call.kind.startswith("Global") and len(first) == whole):
-        return _turned(call, found, first)
+    if found.kind in KERAS_AXES and not (call.kind.startswith("Global") and len(first) == whole):
+        return _between_permutations(call, found, first)
     if found.kind in ("conv", "dense") and softmax_name(call):
         inner = found.node(f"{call.name}/scores", sources, shape, label)
         axes = (1,) if len(shape) in (1, whole) else (len(shape),)
@@ -287,7 +287,7 @@ def nodes_of(call: Call) -> tuple[Node, ...]:
     return (found.node(call.name, sources, shape, label),)
 
 
-def _turned(call: Call, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
+def _between_permutations(call: Call, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
     """A node whose axes are Keras's own, between permutations where maps go in or come out."""
     sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
     shape = tuple(size or 0 for size in call.result.shape[1:])

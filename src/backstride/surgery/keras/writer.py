@@ -147,33 +147,28 @@ class KerasWriter:
                 first, count, apart = step.cuts[0]
                 return source[..., first : first + span(count, apart) : apart]
             case "pad":
-                assert step.window is not None
-                less = _less(source, step.window, call.name)
+                less = _less(source, step.sliding, call.name)
                 if node.kind == "pad":  # whose strides are 1
                     return less
-                return keras.layers.MaxPooling2D(1, step.window.strides, name=call.name)(less)
+                return keras.layers.MaxPooling2D(1, step.sliding.strides, name=call.name)(less)
             case "conv" if node.kind == "dense":
                 return self._dense(call, step)(source)
             case "conv" | "max_pool" | "avg_pool" if node.kind == step.kind:
                 return self._slid(call, step, source)
             case "conv_transpose" if call.kind in ("Resize", "Resizing"):
-                assert step.window is not None
                 way: str = call.option("interpolation")
-                return keras.layers.UpSampling2D(step.window.strides, interpolation=way, name=call.name)(source)
+                return keras.layers.UpSampling2D(step.sliding.strides, interpolation=way, name=call.name)(source)
             case "avg_bins" | "max_bins":
-                window = step.window
-                assert window is not None
+                window = step.sliding
                 return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
             case "avg_pool" | "max_pool":
-                assert step.window is not None
-                return pooling(step.kind, step.window, step.name.replace("/", "_"))(source)
+                return pooling(step.kind, step.sliding, step.name.replace("/", "_"))(source)
             case "global_avg_pool":
                 return keras.layers.GlobalAveragePooling2D(keepdims=True, name=call.name)(source)
             case "global_max_pool":
                 return keras.layers.GlobalMaxPooling2D(keepdims=True, name=call.name)(source)
             case "edge_pad":
-                assert step.window is not None
-                return Padding(step.window.padding, name=f"{call.name}_edges")(source)
+                return Padding(step.sliding.padding, name=f"{call.name}_edges")(source)
             case "softmax":
                 return keras.layers.Activation(which_softmax(call), name=call.name)(source)
             case "concat":
@@ -196,11 +191,10 @@ class KerasWriter:
 
     def _local_norm(self, call: Call, step: Node) -> Operation:
         """Group normalisation by the window around each cell, with the same weights."""
-        assert step.window is not None
-        key = (id(call.operation), "local", step.window)
+        key = (id(call.operation), "local", step.sliding)
         if key not in self._copies:
             options = {name: call.option(name) for name in ("epsilon", "center", "scale")}
-            layer = LocalNorm(step.window.kernel, step.factors[0], **options, name=call.name)
+            layer = LocalNorm(step.sliding.kernel, step.factors[0], **options, name=call.name)
             layer.build((None, None, None, call.sources[0].shape[-1]))
             layer.set_weights(_layer(call).get_weights())
             self._copies[key] = layer
@@ -217,8 +211,7 @@ class KerasWriter:
 
     def _slid(self, call: Call, step: Node, source: Tensor) -> Tensor:
         """A convolution or pooling with its window in numbers."""
-        window = step.window
-        assert window is not None
+        window = step.sliding
         pads = window.padding
         if step.kind == "avg_pool" and any(map(any, pads)):
             reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
@@ -242,18 +235,17 @@ class KerasWriter:
 
     def _dense(self, call: Call, step: Node) -> Operation:
         """The convolution that a dense layer is; one that is called twice alike stays one."""
-        assert step.window is not None
         dense, bare = _layer(call), self._bare == call.name
         units = self._rewriting.classes.get(step.name) or int(call.option("units"))
         key = (id(dense), "map", units, bare)
         if key in self._copies:
             return self._copies[key]
         weights = dense.get_weights()
-        kernel = kernel_of(weights[0].T, step.window.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
+        kernel = kernel_of(weights[0].T, step.sliding.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
         layer = keras.layers.Conv2D(
             units,
-            step.window.kernel,
-            dilation_rate=step.window.dilation,
+            step.sliding.kernel,
+            dilation_rate=step.sliding.dilation,
             use_bias=call.option("use_bias"),
             activation=None if bare else call.option("activation"),
             name=call.name,

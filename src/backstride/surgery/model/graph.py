@@ -177,6 +177,12 @@ class Node:
     why: str = UNKNOWN
 
     @property
+    def sliding(self) -> Window:
+        """The window, of a node that must have one."""
+        assert self.window is not None
+        return self.window
+
+    @property
     def pads(self) -> bool:
         """Whether cells at its border read beyond its input, so that they see another picture than inner ones."""
         if self.window is None or self.kind not in WINDOWED:

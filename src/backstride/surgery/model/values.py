@@ -23,7 +23,7 @@ class Value:
     channels, rows and columns are `factors` of the channels of a single cell (`axes` is ("last",) where the channels
     stand last among them). A view has the map's numbers on other axes: `axes` says which letters of "chw" each of
     them runs over after the batch, leaving out what has length 1. ("chw",) is a flattened map, ("c",) a vector,
-    ("hw", "c") tokens, ("w", "h", "c") a turned map. In the rewritten network all but `map_last`, `split` and `parts`
+    ("hw", "c") tokens, ("w", "h", "c") a transposed map. In the rewritten network all but `map_last`, `split`, `parts`
     are maps (N, channels, h, w); a vector is the map's single cell, and a larger image has more of them. `gate`: the
     vector weighs the channels of a map of `over` cells; `local` ones have a vector for each.
     """

@@ -139,7 +139,7 @@ def image_of(model: onnx.ModelProto, name: str, rank: int = 4) -> onnx.ValueInfo
 
 
 def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:
-    """Whether an image (C, H, W) goes in as (H, W, C): by the declared sizes, else by a first turn to (C, H, W)."""
+    """Whether an image (C, H, W) goes in as (H, W, C): by the declared sizes, else by a first Transpose."""
     declared = _declared(image, len(shape) + 1)[1:]
     first = _agrees(declared, shape)
     last = _agrees(declared, (*shape[1:], shape[0]))
@@ -147,8 +147,10 @@ def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: 
         return last
     users = [node for node in model.graph.node if image.name in node.input]
     first_last = [0, len(shape), *range(1, len(shape))]
-    turned = [any(list(entry.ints) == first_last for entry in node.attribute if entry.name == "perm") for node in users]
-    return bool(turned) and all(turned)
+    permuted = [
+        any(list(entry.ints) == first_last for entry in node.attribute if entry.name == "perm") for node in users
+    ]
+    return bool(permuted) and all(permuted)
 
 
 def _declared(image: onnx.ValueInfoProto, rank: int) -> tuple[int, ...]:
@@ -245,15 +247,15 @@ def _graph(  # noqa: PLR0917  what a reading is made of
     tensors: Mapping[str, Tensor],
     image: str,
     batch: int,
-    turned: tuple[int, ...] | None,
+    permuted: tuple[int, ...] | None,
 ) -> Graph:
-    """The plain graph; `turned`: the shape (C, H, W) of an image that goes in with the channels last."""
+    """The plain graph; `permuted`: the shape (C, H, W) of an image that goes in with the channels last."""
     shape = tensors[image].shape[1:]
     nodes = {image: Node(image, "input", (), shape, image)}
-    if turned is not None:
+    if permuted is not None:
         plain = free_name("image", tensors)
-        nodes = {plain: Node(plain, "input", (), turned, image)}
-        nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, *range(2, len(turned) + 1), 1))
+        nodes = {plain: Node(plain, "input", (), permuted, image)}
+        nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, *range(2, len(permuted) + 1), 1))
     fused = {before.result.name for before, _ in biases.values()}
     for name, call in calls.items():
         if name not in fused:

@@ -33,8 +33,7 @@ def reduced(builder: Builder, step: Node, source: str, output: str, opset: int) 
 
 def filled(builder: Builder, step: Node, source: str) -> str:
     """A map without the last rows and columns that fill no window."""
-    assert step.window is not None
-    factors = builder.numbers("factors", step.window.strides)
+    factors = builder.numbers("factors", step.sliding.strides)
     size = builder.add(
         "Slice", [builder.add("Shape", [source]), builder.numbers("two", [2]), builder.numbers("four", [4])]
     )
@@ -85,8 +84,7 @@ def windows(builder: Builder, window: Window, source: str) -> str:
 
 def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: DTypeLike) -> str:
     """A map less the mean of the window around each cell, over its deviation; see `torch.norms.local_norm`."""
-    assert step.window is not None
-    window, channels = step.window, step.shape[0]
+    window, channels = step.sliding, step.shape[0]
     groups = step.factors[0] or channels
     mean = np.full((groups, channels // groups, *(1,) * len(window.kernel)), groups / channels)
     down = builder.numbers("mean", mean, dtype)

@@ -131,8 +131,7 @@ class OnnxWriter:
             _ = self.softmax(call.node.op_type, self.find(node.inputs[0]), node.axes[0], node.name)
             return
         if call.node.op_type == "Resize":
-            assert node.window is not None
-            _ = grown(self.builder, call, node.window.strides, self.find(node.inputs[0]), node.name)
+            _ = grown(self.builder, call, node.sliding.strides, self.find(node.inputs[0]), node.name)
             return
         cut = self._cut(node)
         given = zip(call.sources, [self._source(call.sources[0]), *self._weights(node, call)], strict=False)
@@ -239,8 +238,7 @@ class OnnxWriter:
             case "channelwise":
                 return builder.add(call.node.op_type, sources, output, axis=1, p=int(call.option("p", 2)))
             case "conv_transpose" if call.node.op_type == "Resize":
-                assert step.window is not None
-                return grown(builder, call, step.window.strides, sources[0], output)
+                return grown(builder, call, step.sliding.strides, sources[0], output)
             case "conv" | "avg_pool" | "max_pool" | "conv_transpose" if node.kind == step.kind:
                 return self._slid(call, step, sources[0])
             case "avg_pool" | "max_pool":
@@ -249,8 +247,7 @@ class OnnxWriter:
                 operator = "GlobalAveragePool" if step.kind == "global_avg_pool" else "GlobalMaxPool"
                 return builder.add(operator, sources, output)
             case "edge_pad":
-                assert step.window is not None
-                (top, bottom), (left, right) = step.window.padding
+                (top, bottom), (left, right) = step.sliding.padding
                 pads = builder.numbers("edges", [0, 0, top, left, 0, 0, bottom, right])
                 return builder.add("Pad", [sources[0], pads], output, mode="edge")
             case "split" | "join":
@@ -299,8 +296,7 @@ class OnnxWriter:
 
     def _slid(self, call: Call, step: Node, source: str) -> str:
         """A convolution or pooling with its window in numbers."""
-        window = step.window
-        assert window is not None
+        window = step.sliding
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             if call.node.op_type == "LpPool":
                 raise RefusedError(self.reading.name, (Refusal(step.label, NO_ATROUS_FORM),))
@@ -324,8 +320,7 @@ class OnnxWriter:
 
     def _pooled(self, step: Node, source: str, output: str) -> str:
         """A pooling that the classifier has no node of."""
-        window = step.window
-        assert window is not None
+        window = step.sliding
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
             return dilated_mean(self.builder, window, step.shape[0], source, output, self._dtype)
         add = partial(self.builder.add, kernel_shape=window.kernel, strides=window.strides)
@@ -335,13 +330,12 @@ class OnnxWriter:
 
     def _dense(self, node: Node, step: Node, source: str, output: str) -> str:
         """The convolution that a dense layer is."""
-        assert step.window is not None
         matrix, bias = self._matrix(node)
-        kernel = kernel_of(matrix.T, step.window.kernel, step.order)
+        kernel = kernel_of(matrix.T, step.sliding.kernel, step.order)
         inputs = [source, self._store(node, "kernel", kernel)]
         if bias is not None:
             inputs.append(self._store(node, "bias", bias))
-        options = {"kernel_shape": step.window.kernel, "dilations": step.window.dilation}
+        options = {"kernel_shape": step.sliding.kernel, "dilations": step.sliding.dilation}
         return self.builder.add("Conv", inputs, output, **options)
 
     def _matrix(self, node: Node) -> tuple[AnyArray, AnyArray | None]:

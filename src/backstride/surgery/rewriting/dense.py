@@ -85,10 +85,10 @@ def stitched(model: str, rewriting: Rewriting) -> Rewriting:
         for node in graph.outputs
     )
     graph = _cropped(Graph(tuple(nodes)), crops)
-    return replace(rewriting, graph=graph, replaced=_slid(rewriting, sliding), trims=trims, crops=crops)
+    return replace(rewriting, graph=graph, replaced=_in_atrous_form(rewriting, sliding), trims=trims, crops=crops)
 
 
-def _slid(rewriting: Rewriting, sliding: Mapping[str, Node]) -> dict[str, tuple[Node, ...]]:
+def _in_atrous_form(rewriting: Rewriting, sliding: Mapping[str, Node]) -> dict[str, tuple[Node, ...]]:
     """What runs in place of each node of the classifier, with the windows of these nodes."""
     runs = {name: (node,) for name, node in sliding.items() if name in rewriting.values} | rewriting.replaced
     windows = {name: node.window for name, node in sliding.items()}

@@ -18,11 +18,21 @@ def kernel_of(rows: AnyArray, size: Sequence[int], order: str) -> AnyArray:
     array([[0., 2., 4.],
            [1., 3., 5.]])
     """
+    lengths, axes = flattened(size, order)
+    kernels = rows.reshape(len(rows), *lengths).transpose(0, *axes)
+    return np.ascontiguousarray(kernels.reshape(len(rows), -1, *size))
+
+
+def flattened(size: Sequence[int], order: str) -> tuple[list[int], list[int]]:
+    """The lengths of what a map was flattened from, and which of its axes are (C, *size), with the row as axis 0.
+
+    >>> flattened((3, 5), "hwc"), flattened((1, 1), "c")
+    (([3, 5, -1], [3, 1, 2]), ([-1], [1]))
+    """
     letters = "c" + "dhw"[-len(size) :]
     lengths = dict(zip(letters, (-1, *size), strict=True))
-    apart = rows.reshape(len(rows), *(lengths[letter] for letter in order or "c"))
-    axes = [1 + order.index(letter) for letter in letters if letter in order] if order else [1]
-    return np.ascontiguousarray(apart.transpose(0, *axes).reshape(len(rows), -1, *size))
+    order = order or "c"
+    return [lengths[letter] for letter in order], [1 + order.index(letter) for letter in letters if letter in order]
 
 
 def with_classes(weights: AnyArray, classes: int, axis: int = 0) -> AnyArray:

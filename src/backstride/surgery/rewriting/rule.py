@@ -56,7 +56,7 @@ def pool_reason(kernel: tuple[int, ...]) -> str:
     return f"each {' x '.join(map(str, kernel))} window is what the classifier pools"
 
 
-def turned_back(node: Node, value: Value) -> tuple[Node, ...]:
+def to_channels_first(node: Node, value: Value) -> tuple[Node, ...]:
     """What brings a channels-last map into the network's order, or joins channels that are split."""
     if value.form == "split":
         return (replace(plain(node, "join"), factors=value.factors),)
@@ -66,7 +66,7 @@ def turned_back(node: Node, value: Value) -> tuple[Node, ...]:
     return (replace(plain(node, "permute"), axes=(0, rank + 1, *range(1, rank + 1)), shape=value.written),)
 
 
-def turned_last(node: Node, value: Value) -> tuple[Node, ...]:
+def to_channels_last(node: Node, value: Value) -> tuple[Node, ...]:
     """What brings a map of the network back to channels last, where the classifier has them there."""
     if value.form != "map_last":
         return ()

@@ -115,7 +115,7 @@ def dense_over_flat(node: Node, inputs: Inputs) -> Outcome | None:
     """Flatten and dense become one convolution whose kernel covers what was flattened.
 
     Law: sum_j W[o, j] flatten(x)[j] = sum_{c,u,v} K[o, c, u, v] x[c, u, v], where K is W read in the
-    order of the flattening: CHW (PyTorch), HWC (TensorFlow), or that of a turned map.
+    order of the flattening: CHW (PyTorch), HWC (TensorFlow), or that of a transposed map.
     """
     if node.kind != "dense":
         return None

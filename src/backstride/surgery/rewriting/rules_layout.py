@@ -19,8 +19,8 @@ from backstride.surgery.rewriting.rule import (
     plain,
     refuse,
     regrouped,
-    turned_back,
-    turned_last,
+    to_channels_first,
+    to_channels_last,
 )
 
 
@@ -28,7 +28,7 @@ def flattening(node: Node, inputs: Inputs) -> Outcome | None:
     """Flatten, view, reshape and squeeze from a map to its vector are dropped.
 
     Law: they move no number. The network keeps the map; the next dense layer takes its size from it.
-    A channels-last map is turned back first, split channels are joined.
+    A channels-last map is transposed first, split channels are joined.
     """
     value = only(inputs)
     if node.kind != "reshape" or value is None or node.shape != (value.channels * math.prod(value.size),):
@@ -37,7 +37,7 @@ def flattening(node: Node, inputs: Inputs) -> Outcome | None:
         return Replaced(replace(value, form="map").laid(("c",)), (), "the bins are flattened in this order already")
     flat = value if value.form == "view" else replace(value, form="map" if value.form == "split" else value.form)
     result = flat.laid(("".join(flat.layout),))
-    return Replaced(result, turned_back(node, value), "the network keeps the map that this flattens")
+    return Replaced(result, to_channels_first(node, value), "the network keeps the map that this flattens")
 
 
 def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one return for each form
@@ -62,10 +62,10 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  o
     result = joined.laid(axes)
     if value.gate is not None and result.form == "view" and axes == replace(joined, form="map_last").layout:
         result = replace(joined, form="map_last", axes=())
-        return Replaced(result, turned_last(node, result), "weighs a map whose channels stand last")
+        return Replaced(result, to_channels_last(node, result), "weighs a map whose channels stand last")
     if value.form == "split":
-        return Replaced(result, turned_back(node, value), "for maps of any size")
-    return Replaced(result, turned_back(node, value), "the network keeps the map that this reshapes")
+        return Replaced(result, to_channels_first(node, value), "for maps of any size")
+    return Replaced(result, to_channels_first(node, value), "the network keeps the map that this reshapes")
 
 
 def _splitting(node: Node, value: Value) -> Outcome:
@@ -90,7 +90,7 @@ def _splitting(node: Node, value: Value) -> Outcome:
     return refuse(node, (value,), f"makes ({shape}) of it, whose positions are tokens of a fixed number")
 
 
-def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  three kept, one turned, three refused
+def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  three kept, one transposed, three refused
     """Moving the channels of a map to the end or back is carried over; other orders are remembered.
 
     Law: it names the axes, not their lengths, so it fits every size. The network keeps the map where the axes stand in
@@ -116,7 +116,7 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
         if value.form == "map_last" and node.axes == (0, last[-1], *last[:-1]):
             return Kept(replace(value, form="map"))
     result = value.laid(tuple(value.layout[axis - 1] for axis in node.axes[1:]))
-    return Replaced(result, turned_back(node, value), "the layers behind read the map in this order")
+    return Replaced(result, to_channels_first(node, value), "the layers behind read the map in this order")
 
 
 def _reordering(node: Node, value: Value) -> Outcome:
@@ -190,7 +190,7 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
     taken = {letters: cut for letters, cells, cut in axes if cut != (0, cells, 1)}
     if any(len(letters) > 1 for letters in taken):
         return refuse(node, inputs, "takes some positions of a flattened map, whose number is fixed")
-    steps, result = turned_back(node, value), value
+    steps, result = to_channels_first(node, value), value
     ends: list[tuple[int, Cut]] = [(cells, taken.get(of, (0, cells, 1))) for of, cells in _positions(value)]
     size = tuple(count for _, (_, count, _) in ends)
     if any(cut != (0, cells, 1) for cells, cut in ends):
@@ -205,7 +205,7 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
         left = [letters for axis, letters in enumerate(value.layout, 1) if axis not in node.axes]
         laid = replace(result, form="view", axes=tuple(left)).layout
         return Replaced(result.laid(laid), steps, "counted from the image's end")
-    return Replaced(result, (*steps, *turned_last(node, result)), "counted from the image's end")
+    return Replaced(result, (*steps, *to_channels_last(node, result)), "counted from the image's end")
 
 
 def _positions(value: Value) -> list[tuple[str, int]]:

@@ -18,8 +18,8 @@ from backstride.surgery.rewriting.rule import (
     plain,
     pool_reason,
     refuse,
-    turned_back,
-    turned_last,
+    to_channels_first,
+    to_channels_last,
     unit_window,
 )
 
@@ -81,7 +81,7 @@ def gating(node: Node, inputs: Inputs) -> Outcome | None:
         result = replace(result, form=value.form, axes=())
     _, pool, _ = STEPS[_reduction(node)]
     shape = (value.channels, *result.size)
-    first, last = turned_back(node, value), turned_last(node, result)
+    first, last = to_channels_first(node, value), to_channels_last(node, result)
     if "c" in letters:
         last = (replace(plain(node, node.kind), axes=(1,), shape=result.written), *last)
     if node.gate == "global":
@@ -152,7 +152,7 @@ def reduction(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  e
     if node.kind not in STEPS and letters != "c":
         return refuse(node, inputs, "is a spread over positions, which no pooling of them gives")
     result = _remaining(node, value, letters)
-    steps, reason = turned_back(node, value), "over the channels of each cell"
+    steps, reason = to_channels_first(node, value), "over the channels of each cell"
     if positions or "c" not in letters:
         kernel = tuple(value.length(letter) if letter in positions else 1 for letter in value.spatial)
         reason = pool_reason(kernel)

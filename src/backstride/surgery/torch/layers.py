@@ -15,6 +15,7 @@ from torch.nn.utils import prune as torch_prune
 
 from backstride.geometry import span
 from backstride.surgery.model.graph import Node
+from backstride.surgery.rewriting.kernels import flattened
 
 prune: Any = torch_prune  # untyped
 loose: Any = torch  # the same, in part
@@ -72,11 +73,10 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, step: Node) -> 
 
     What `backstride.dense_to_conv` does, in one copy of torch's own layout.
     """
-    assert step.window is not None
-    kernel = kernel_of(weight.detach(), step.window.kernel, step.order).clone()
-    size = step.window.kernel
-    options: Any = {"dilation": step.window.dilation, "bias": bias is not None, "device": "meta"}
-    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], (size[0], size[1]), **options)
+    kernel = kernel_of(weight.detach(), step.sliding.kernel, step.order).clone()
+    (rows, columns), (down, across) = step.sliding.kernel, step.sliding.dilation
+    sizes = (kernel.shape[1], kernel.shape[0], (rows, columns))
+    layer = nn.Conv2d(*sizes, dilation=(down, across), bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(kernel, weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
@@ -90,11 +90,8 @@ def kernel_of(rows: torch.Tensor, size: Sequence[int], order: str) -> torch.Tens
     tensor([[0., 2., 4.],
             [1., 3., 5.]])
     """
-    letters = "c" + "dhw"[-len(size) :]
-    lengths = [dict(zip(letters, (-1, *size), strict=True))[letter] for letter in order]
-    turned = rows.reshape(len(rows), *lengths) if order else rows
-    axes = [1 + order.index(letter) for letter in letters if letter in order]
-    return turned.permute(0, *axes).reshape(len(rows), -1, *size) if order else turned.reshape(len(rows), -1, *size)
+    lengths, axes = flattened(size, order)
+    return rows.reshape(len(rows), *lengths).permute(0, *axes).reshape(len(rows), -1, *size)
 
 
 def dense_map(  # noqa: PLR0917  what a convolution takes

@@ -30,7 +30,6 @@ CELLWISE: Mapping[str, Callable[..., object]] = {
 
 def weightless(step: Node) -> WeightlessCall:  # noqa: C901, PLR0911  one return for each kind
     """The function or method of a step, and its arguments beside the data."""
-    window = step.window
     match step.kind:
         case "global_avg_pool" | "global_max_pool":
             return POOLS[step.kind], (1,), {}
@@ -39,15 +38,12 @@ def weightless(step: Node) -> WeightlessCall:  # noqa: C901, PLR0911  one return
         case "scaled":
             return operator.mul, (step.factor,), {}
         case "edge_pad":
-            assert window is not None
-            (top, bottom), (left, right) = window.padding
+            (top, bottom), (left, right) = step.sliding.padding
             return F.pad, ((left, right, top, bottom),), {"mode": "replicate"}
         case "pad":
-            assert window is not None
-            return subsampled, (window.padding, window.strides), {}
+            return subsampled, (step.sliding.padding, step.sliding.strides), {}
         case "unshuffle":
-            assert window is not None
-            return unshuffled, (window.strides[0],), {}
+            return unshuffled, (step.sliding.strides[0],), {}
         case "some":
             return some_channels, step.cuts[0], {}
         case "split":

@@ -189,8 +189,7 @@ class TorchWriter:
         self, node: fx.Node, step: Node, sources: Sequence[fx.Node], find: Callable[[fx.Node], fx.Node]
     ) -> fx.Node:
         if step.kind == "conv" and self._reading.graph[node.name].kind == "conv":
-            assert step.window is not None
-            return self._dilated(node, step.window, sources[0])
+            return self._dilated(node, step.sliding, sources[0])
         if step.kind in ("conv", "batch_norm", "layer_norm"):
             return self._layer(node, step, sources[0])
         if step.kind == "local_norm":
@@ -201,8 +200,7 @@ class TorchWriter:
         if step.kind in (*REDUCTIONS, "channelwise"):
             return self._over_channels(node, step, sources[0])
         if step.kind in ("avg_pool", "max_pool"):
-            assert step.window is not None
-            return self._slide(step.kind, step.window, sources[0])
+            return self._slide(step.kind, step.sliding, sources[0])
         if step.kind == "conv_transpose" and isinstance(self._module(node), TRANSPOSED):
             return self._grown(node, step, sources[0])
         call, args, options = self._call(node, step)
@@ -216,8 +214,7 @@ class TorchWriter:
             case "softmax":
                 return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
             case "avg_bins" | "max_bins":
-                window = step.window
-                assert window is not None
+                window = step.sliding
                 return binned, (window.kernel, step.factors[1:], window.dilation, step.kind == "max_bins"), {}
             case "conv_transpose":
                 return F.interpolate, (), self._resized(node, step)
@@ -226,43 +223,40 @@ class TorchWriter:
 
     def _grown(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A transposed convolution with the `output_padding` that its stated size means."""
-        assert step.window is not None
         calls = [other for other in self._reading.traced.nodes if (other.op, other.target) == (node.op, node.target)]
         windows = [self._reading.graph[other.name].window for other in calls]
-        if any(window is None or window.padding != step.window.padding for window in windows):
+        if any(window is None or window.padding != step.sliding.padding for window in windows):
             reason = "is called with sizes that mean different `output_padding`; give each call a layer of its own"
             raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
         self._hold(node)
         layer = self._root[str(node.target)]
         assert isinstance(layer, TRANSPOSED)
-        layer.output_padding = tuple(before - after for before, after in step.window.padding)
+        layer.output_padding = tuple(before - after for before, after in step.sliding.padding)
         return self._graph.call_module(str(node.target), (fed,))
 
     def _resized(self, node: fx.Node, step: Node) -> dict[str, Argument]:
         """How a map grows by a factor that the classifier states as a size."""
-        assert step.window is not None
         layer = self._module(node)
         mode = layer.mode if isinstance(layer, nn.Upsample) else named(node, RESIZING).get("mode") or "nearest"
-        return {"scale_factor": tuple(map(float, step.window.strides)), "mode": mode}
+        return {"scale_factor": tuple(map(float, step.sliding.strides)), "mode": mode}
 
     def _local_norm(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """Instance and group normalisation by the window around each cell."""
-        assert step.window is not None
         layer = self._module(node)
         if layer is not None:
             assert isinstance(layer, nn.GroupNorm | nn.InstanceNorm2d)
             target = str(node.target)
-            if self._made.setdefault(target, step.window.kernel) != step.window.kernel:
+            if self._made.setdefault(target, step.sliding.kernel) != step.sliding.kernel:
                 reason = "is called on maps of different sizes, of which each has its own window"
                 raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
-            _ = self._root.setdefault(target, LocalNorm(layer, step.window.kernel))
+            _ = self._root.setdefault(target, LocalNorm(layer, step.sliding.kernel))
             return self._graph.call_module(target, (fed,))
         names = "input groups weight bias eps"
         if called(node) == "instance_norm":
             names = "input mean variance weight bias use_input_stats momentum eps"
         given = named(node, names)
         weights = fx.map_arg((given.get("weight"), given.get("bias")), self._find)
-        options = (step.window.kernel, *step.factors, *weights, given.get("eps", 1e-5))
+        options = (step.sliding.kernel, *step.factors, *weights, given.get("eps", 1e-5))
         return self._graph.call_function(local_norm, (fed, *options))
 
     def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], Argument]) -> Argument:
@@ -337,14 +331,13 @@ class TorchWriter:
 
     def _computed(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A dense layer whose matrix is computed from weights: the convolution computes it in every call."""
-        assert step.window is not None
         product = called(node) != "linear"
         given = named(node, "input weight" if product else "input weight bias")
         weight = next(given[name] for name in ("weight", "other", "mat2") if name in given)
         rows, bias = fx.map_arg((weight, given.get("bias")), self._find)
         if product:
             rows = self._graph.call_method("t", (rows,))
-        options = (rows, bias, step.window.kernel, step.order, step.window.dilation)
+        options = (rows, bias, step.sliding.kernel, step.order, step.sliding.dilation)
         return self._graph.call_function(dense_map, (fed, *options))
 
     def _module(self, node: fx.Node) -> nn.Module | None:
