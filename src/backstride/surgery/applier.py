@@ -1,4 +1,7 @@
-"""One applier per framework: the only code here that knows the framework."""
+"""What a framework's folder gives: a reading of a model, and an applier, the only code that knows the framework.
+
+The type checker compares both with each folder. docs/architecture.md says what stands in its files.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ AnyReading = TypeVar("AnyReading", bound="Reading")
 
 
 class Reading(Protocol):
-    """A model that was read; the applier's own data stands beside these.
+    """A model that was read; what else the framework's writer needs stands beside these.
 
-    `notes`: parts of the model that the graph leaves out. `heads`: all that it has; `head`: the one that the graph
-    gives alone, None where it gives all.
+    `notes`: parts of the model that the graph leaves out. `heads`: all that it has; `head`: the one that
+    the graph gives alone, None where it gives all.
     """
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from backstride.surgery.decoding.features import Lift
 from backstride.surgery.model.fields import fields
@@ -46,6 +47,13 @@ def from_json(text: str) -> Influence:
         message = f"`{KEY}` (={text[:40]!r}) in the model's metadata is not what backstride writes"
         raise ValueError(message)
     return Influence((numbers[0], numbers[1]), *numbers[2:], pooled)
+
+
+def of_one_size(path: Path) -> ValueError:
+    """What to raise for a network that runs on images of one size, which no tiles have."""
+    return ValueError(
+        f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
+    )
 
 
 def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ()) -> Influence:

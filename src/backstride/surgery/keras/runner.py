@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from backstride.layout import AnyArray
-from backstride.surgery.decoding.influence import Influence, from_json
+from backstride.surgery.decoding.influence import Influence, from_json, of_one_size
 from backstride.surgery.keras.calls import heads_of
 from backstride.surgery.keras.decoder import COARSE, RESULT
 from backstride.surgery.keras.file import load
@@ -50,10 +50,7 @@ def pixel_network(
     shape = model.inputs[0].shape
     channels = shape[3] if len(shape) == 4 else None
     if len(model.inputs) != 1 or channels is None or any(shape[1:3]):
-        message = (
-            f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
-        )
-        raise ValueError(message)
+        raise of_one_size(path)
     found = next((layer for layer in model.layers if isinstance(layer, Coarse)), None)
     known = from_json(found.influence) if found is not None and found.influence else None
     chosen = Choice(head, needed=True).among(path.name, heads_of(model))

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from backstride.layout import AnyArray
-from backstride.surgery.decoding.influence import KEY, Influence, from_json
+from backstride.surgery.decoding.influence import KEY, Influence, from_json, of_one_size
 from backstride.surgery.model.heads import Choice
 from backstride.surgery.onnx.file import load
 from backstride.surgery.onnx.reader import heads_of, image_of, is_channels_last
@@ -50,10 +50,7 @@ def pixel_network(
     sizes = [max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim]
     last = bool(sizes) and sizes[1] == 0 and sizes[3] > 0
     if not sizes or any(sizes[axis] for axis in ((1, 2) if last else (2, 3))):
-        message = (
-            f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
-        )
-        raise ValueError(message)
+        raise of_one_size(path)
     known = from_json(notes[KEY]) if KEY in notes else None
     chosen = Choice(head, needed=True).among(path.name, heads_of(model))
     result = model.graph.output[0 if chosen is None else chosen.place].name
