@@ -29,39 +29,33 @@ class Parts(Protocol[Map]):
         """A 1x1 convolution of `channels` to the classes, zero at first."""
         ...
 
-    def add(self, maps: Map, others: Map, name: str) -> Map:
-        """Sums."""
-        ...
-
-    def join(self, maps: Map, others: Map, name: str) -> Map:
-        """The channels of both."""
+    def meet(self, maps: Map, others: Map, name: str, *, beside: bool = False) -> Map:
+        """The sum of both, or `beside` each other the channels of both."""
         ...
 
 
-def assemble(parts: Parts[Map], decoder: Decoder, scores: Map, fine: Sequence[Map], *, skipping: bool) -> Map:
-    """Scores of every pixel from coarse ones, plus those of the taps where `skipping`.
+def assemble(
+    parts: Parts[Map], decoder: Decoder, ways: Sequence[Lift], maps: tuple[Map, Map], fine: Sequence[Map]
+) -> Map:
+    """Scores of every pixel from the coarse ones and, where there are `ways`, the features behind them.
 
-    `fine`: the maps that the steps lead to, which are the taps and the image.
+    `maps`: those two. `fine`: the maps that the steps lead to, which are the taps and the image.
     """
+    scores, features = maps
     for step, tap, goal in zip(decoder.steps, (*decoder.taps, None), fine, strict=True):
         scores = parts.climb(scores, step, decoder.classes, goal, step.key, mixing=True)
-        if tap is not None and skipping:
-            skip = parts.score(goal, tap.channels, f"skip_{step.key}")
-            scores = parts.add(scores, skip, f"sum_{step.key}")
-    return scores
-
-
-def assemble_features(parts: Parts[Map], ways: Sequence[Lift], features: Map, fine: Sequence[Map]) -> Map:
-    """The scores of the features behind the coarse ones, lifted to the image and joined with the taps on the way."""
-    for lift, goal in zip(ways, fine, strict=True):
+        if tap is not None and not ways:
+            scores = parts.meet(scores, parts.score(goal, tap.channels, f"skip_{step.key}"), f"sum_{step.key}")
+    for lift, goal in zip(ways, fine, strict=False):
         name = f"features_{lift.step.key}"
         features = parts.convolve(features, lift.channels, lift.width, 1, f"{name}_narrow")
         features = parts.climb(features, lift.step, lift.width, goal, name, mixing=False)
-        if lift.tap is not None and len(lift.blocks) > 1:
-            features = parts.join(features, goal, f"{name}_joined")
-        elif lift.tap is not None:
-            beside = parts.convolve(goal, lift.tap, lift.width, 1, f"{name}_tap")
-            features = parts.add(features, beside, f"{name}_joined")
+        if lift.tap is not None:
+            beside = len(lift.blocks) > 1
+            joined = goal if beside else parts.convolve(goal, lift.tap, lift.width, 1, f"{name}_tap")
+            features = parts.meet(features, joined, f"{name}_joined", beside=beside)
         for place, channels in enumerate(lift.blocks):
             features = parts.convolve(features, channels, lift.width, 3, f"{name}_{place}")
-    return parts.score(features, ways[-1].width, "features_scores")
+    return (
+        parts.meet(scores, parts.score(features, ways[-1].width, "features_scores"), "sum_features") if ways else scores
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backstride.layout import AnyArray
-from backstride.surgery.decoding.assembly import assemble, assemble_features
+from backstride.surgery.decoding.assembly import assemble
 from backstride.surgery.decoding.decoder import Decoder, Init, Step
 from backstride.surgery.decoding.features import lifts
 from backstride.surgery.decoding.influence import influence
@@ -29,13 +29,9 @@ def segmenter(reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, 
         writer.freeze(decoder.score)
     ways = lifts(decoder, rewriting.graph, count)
     known = influence(rewriting.graph, decoder.top, count, ways).to_json()
-    parts = _Parts(count, decoder.init)
     fine = [*(writer.find(tap.node) for tap in decoder.taps), writer.image]
-    coarse = Coarse(known, name=COARSE)(writer.find(decoder.top))
-    scores = assemble(parts, decoder, coarse, fine, skipping=not ways)
-    if ways:
-        features = assemble_features(parts, ways, writer.find(decoder.features), fine)
-        scores = parts.add(scores, features, "sum_features")
+    maps = Coarse(known, name=COARSE)(writer.find(decoder.top)), writer.find(decoder.features if ways else decoder.top)
+    scores = assemble(_Parts(count, decoder.init), decoder, ways, maps, fine)
     if softmax is not None:
         scores = keras.layers.Activation(which_softmax(softmax), name=RESULT)(scores)
     return Model(writer.image, scores, name=reading.model.name)
@@ -70,13 +66,9 @@ class _Parts:
         _ = channels
         return keras.layers.Conv2D(self._classes, 1, kernel_initializer="zeros", name=name)(maps)
 
-    def add(self, maps: Tensor, others: Tensor, name: str) -> Tensor:
-        """Sums."""
-        return keras.layers.Add(name=name)([maps, others])
-
-    def join(self, maps: Tensor, others: Tensor, name: str) -> Tensor:
-        """Channels are the last axis."""
-        return keras.layers.Concatenate(name=name)([maps, others])
+    def meet(self, maps: Tensor, others: Tensor, name: str, *, beside: bool = False) -> Tensor:
+        """A layer of its own."""
+        return (keras.layers.Concatenate if beside else keras.layers.Add)(name=name)([maps, others])
 
 
 def _normal(shape: tuple[int, ...]) -> AnyArray:

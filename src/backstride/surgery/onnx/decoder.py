@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from onnx import helper
 
 from backstride.layout import AnyArray
-from backstride.surgery.decoding.assembly import assemble, assemble_features
+from backstride.surgery.decoding.assembly import assemble
 from backstride.surgery.decoding.decoder import Decoder, Init, Step
 from backstride.surgery.decoding.features import lifts
 from backstride.surgery.decoding.influence import KEY, influence
@@ -33,10 +33,8 @@ def segmenter(reading: OnnxReading, rewriting: Rewriting, decoder: Decoder) -> o
     parts = _Parts(writer, decoder, helper.tensor_dtype_to_np_dtype(dtype))
     ways = lifts(decoder, rewriting.graph, count)
     fine = [*(writer.find(tap.node) for tap in decoder.taps), reading.image.name]
-    scores = assemble(parts, decoder, coarse, fine, skipping=not ways)
-    if ways:
-        features = assemble_features(parts, ways, writer.find_map(decoder.features), fine)
-        scores = parts.add(scores, features, "sum_features")
+    maps = coarse, writer.find_map(decoder.features) if ways else coarse
+    scores = assemble(parts, decoder, ways, maps, fine)
     builder = writer.builder
     if decoder.softmax is not None:
         scores = writer.softmax(reading.calls[decoder.softmax].node.op_type, scores, 1)
@@ -90,13 +88,10 @@ class _Parts:
         """A convolution of zeros."""
         return self._conv(maps, np.zeros((self._classes, channels, 1, 1)), np.zeros(self._classes), name)
 
-    def add(self, maps: str, others: str, name: str) -> str:
-        """Sums."""
-        return self._builder.add("Add", [maps, others], self._builder.fresh(name))
-
-    def join(self, maps: str, others: str, name: str) -> str:
-        """Channels are axis 1."""
-        return self._builder.add("Concat", [maps, others], self._builder.fresh(name), axis=1)
+    def meet(self, maps: str, others: str, name: str, *, beside: bool = False) -> str:
+        """A node of its own."""
+        options = {"axis": 1} if beside else {}
+        return self._builder.add("Concat" if beside else "Add", [maps, others], self._builder.fresh(name), **options)
 
     def _size(self, fine: str) -> str:
         """The rows and columns of a map or the image, at run time."""
