@@ -56,6 +56,6 @@ def assemble(
             features = parts.meet(features, joined, f"{name}_joined", beside=beside)
         for place, channels in enumerate(lift.blocks):
             features = parts.convolve(features, channels, lift.width, 3, f"{name}_{place}")
-    return (
-        parts.meet(scores, parts.score(features, ways[-1].width, "features_scores"), "sum_features") if ways else scores
-    )
+    if not ways:
+        return scores
+    return parts.meet(scores, parts.score(features, ways[-1].width, "features_scores"), "sum_features")

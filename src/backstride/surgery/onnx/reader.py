@@ -15,6 +15,7 @@ from onnx.shape_inference import InferenceError
 
 from backstride.surgery.model.graph import BATCH, UNKNOWN, Graph, Node
 from backstride.surgery.model.heads import Choice, Head
+from backstride.surgery.model.names import free_name
 from backstride.surgery.model.values import Refusal, RefusedError
 from backstride.surgery.onnx.calls import Call
 from backstride.surgery.onnx.file import opset_of
@@ -253,7 +254,7 @@ def _graph(  # noqa: PLR0917  what a reading is made of
     shape = tensors[image].shape[1:]
     nodes = {image: Node(image, "input", (), shape, image)}
     if permuted is not None:
-        plain = free_name("image", tensors)
+        plain = free_name("image", set(tensors))
         nodes = {plain: Node(plain, "input", (), permuted, image)}
         nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, *range(2, len(permuted) + 1), 1))
     fused = {before.result.name for before, _ in biases.values()}
@@ -270,7 +271,7 @@ def _graph(  # noqa: PLR0917  what a reading is made of
                 if source not in nodes:
                     nodes[source] = Node(source, "constant", (), tensors[source].shape, source)
             nodes[name] = found
-    result = free_name("result", tensors)
+    result = free_name("result", set(tensors))
     for name in results:
         if name not in nodes:
             nodes[name] = Node(name, "constant", (), tensors[name].shape, name)
@@ -286,14 +287,6 @@ def parts_name(call: Call) -> str:
 def _parts(name: str, call: Call) -> Node:
     axis = int(call.option("axis", 0)) % call.rank
     return Node(name, "parts", (call.first.name,), call.first.shape[1:], label(call.node), axes=(axis,))
-
-
-def free_name(name: str, taken: Iterable[str]) -> str:
-    """`name`, longer where it is taken."""
-    used = set(taken)
-    while name in used:
-        name += "_"
-    return name
 
 
 def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], batch: int) -> Node:
