@@ -116,9 +116,9 @@ def test_features_reach_every_pixel_at_every_size(case: Case, decoder: str) -> N
 
 
 def runner_of_result(network: onnx.ModelProto) -> Any:
-    from backstride.surgery.onnx.runner import Session  # noqa: PLC0415
+    from backstride.surgery.onnx.runner import OnnxSession  # noqa: PLC0415
 
-    return Session(network, network.graph.output[0].name)
+    return OnnxSession(network, network.graph.output[0].name)
 
 
 def test_icnr_starts_near_repetition() -> None:

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery import convolutionalize, prove
-from backstride.surgery.onnx.runner import Session
+from backstride.surgery.onnx.runner import OnnxSession
 
 pytestmark = pytest.mark.frameworks
 SIDE = 8
@@ -93,7 +93,7 @@ def classifier(nodes: Nodes, stored: dict[str, Any]) -> onnx.ModelProto:
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
-    width = Session(made((), "f", held), "f")(np.zeros((1, 1, SIDE, SIDE), np.float32)).shape[1]
+    width = OnnxSession(made((), "f", held), "f")(np.zeros((1, 1, SIDE, SIDE), np.float32)).shape[1]
     held["w"] = (draw.normal(size=(width, 3)) / np.sqrt(width)).astype(np.float32)
     return made((("Gemm", "f w", "y", NONE),), "y", held)
 
@@ -105,7 +105,7 @@ def test_cells_that_are_said_to_be_exact_are_and_others_are_not(name: str) -> No
     rows, columns = SIDE + 10, SIDE + 11
     image = np.random.default_rng(1).normal(size=(1, rows, columns)).astype(np.float32)
     claimed = prove(model, network, report, image).expected
-    run, crops = Session(network, "y"), Session(model, "y")
+    run, crops = OnnxSession(network, "y"), OnnxSession(model, "y")
     cells = run(image[None])[0]
     stride = int(report.outputs[0].stride[0])
     found: list[bool] = []

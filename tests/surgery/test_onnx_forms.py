@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backstride.surgery import convolutionalize, prove, transpose
-from backstride.surgery.onnx.runner import Session
+from backstride.surgery.onnx.runner import OnnxSession
 
 loose: Any = onnx  # some of it is untyped
 pytestmark = pytest.mark.frameworks
@@ -169,7 +169,7 @@ def test_every_cell_is_the_classifier_on_its_crop(name: str) -> None:
 def test_every_pixel_has_scores(name: str) -> None:
     network, _ = transpose(HOLD[name](), IMAGE, decoder="unet")
     loose.checker.check_model(network, full_check=True)
-    assert Session(network, network.graph.output[0].name)(image()[None]).shape == (1, 4, 20, 21)
+    assert OnnxSession(network, network.graph.output[0].name)(image()[None]).shape == (1, 4, 20, 21)
 
 
 def test_nearest_cells_are_repeated_at_every_size() -> None:
@@ -203,7 +203,7 @@ def test_quantised_scores_are_near_those_of_the_file() -> None:
     stored = {entry.name: numpy_helper.to_array(entry).astype(np.float64) for entry in classifier.graph.initializer}
     kernel, weight = (np.abs(stored["kq"]).sum((1, 2, 3)) * stored["sk"], np.abs(stored["wq"]) * stored["sw"])
     bound = (np.repeat(kernel / 510 + 0.005, 100)[:, None] * weight).sum(0)
-    found, wanted = (Session(entry, "y")(crop[None]).reshape(4) for entry in (network, classifier))
+    found, wanted = (OnnxSession(entry, "y")(crop[None]).reshape(4) for entry in (network, classifier))
     assert np.all(np.abs(found - wanted) <= bound)
     assert np.abs(found - wanted).max() > 0
 

@@ -36,7 +36,7 @@ class Ref:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class KerasCall:
     """One call of a layer or operation. `name`: its own; `args`, `kwargs`: with a `Ref` for each tensor.
 
     `spatial`: how many axes the model's image has beside its channels.
@@ -65,14 +65,14 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
-class Calls:
+class KerasCalls:
     """All calls in order, the image and the results, as the model packs them, or the chosen head alone.
 
     `notes`: layers that do nothing at inference and are left out, with the reason. `heads`: all that the model has.
     """
 
     image: Ref
-    calls: tuple[Call, ...]
+    calls: tuple[KerasCall, ...]
     packed: object
     heads: tuple[Head, ...]
     head: Head | None
@@ -84,7 +84,7 @@ class Calls:
         return _refs(self.packed)
 
 
-def calls_of(model: Model, shape: tuple[int, ...], choice: Choice) -> Calls:
+def calls_of(model: Model, shape: tuple[int, ...], choice: Choice) -> KerasCalls:
     """Go through a built model for images of `shape`, such as (H, W, C), all of it or a chosen head.
 
     Raises `RefusedError` for subclassed models and several inputs, `ValueError` where a layer does
@@ -103,7 +103,7 @@ def calls_of(model: Model, shape: tuple[int, ...], choice: Choice) -> Calls:
     image = Ref("image", (None, *shape))
     results = walk.through(functional, [image], [entry.place for entry in heads] if head is None else [head.place])
     packed = keras.tree.pack_sequence_as(packed_outputs(functional), results) if head is None else results[0]
-    return Calls(image, tuple(walk.calls), packed, heads, head, tuple(walk.notes))
+    return KerasCalls(image, tuple(walk.calls), packed, heads, head, tuple(walk.notes))
 
 
 def heads_of(model: object) -> tuple[Head, ...]:
@@ -156,7 +156,7 @@ def _refs(structure: object) -> tuple[Ref, ...]:
 
 class _Walk:
     def __init__(self, model: str, shape: tuple[int, ...]) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[KerasCall] = []
         self.notes: list[Refusal] = []
         self._model = model
         self._shape = shape
@@ -207,7 +207,7 @@ class _Walk:
             reason = f"gives {outputs} tensors; no rule knows this operation"
             raise RefusedError(self._model, (Refusal(f"{name} ({type(operation).__name__})", reason),))
         result = Ref(name, tuple(shape))
-        self.calls.append(Call(name, operation, args, kwargs, result, len(self._shape) - 1))
+        self.calls.append(KerasCall(name, operation, args, kwargs, result, len(self._shape) - 1))
         return result
 
 

@@ -1,7 +1,7 @@
 """Keras as it is used here, typed: it has no types of its own, so this is the border to it.
 
 Classes and modules are stated by what is read or called of them, and by no more. What a layer keeps besides is read by
-name: `calls.Call.option`.
+name: `calls.KerasCall.option`.
 """
 
 from __future__ import annotations

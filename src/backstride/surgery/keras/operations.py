@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from backstride.surgery.keras.calls import Call, is_own
+from backstride.surgery.keras.calls import KerasCall, is_own
 from backstride.surgery.keras.sliding import OTHER, SLIDING, slid
 from backstride.surgery.model.graph import Kind, Node
 from backstride.surgery.model.meaning import Meaning
@@ -41,7 +41,7 @@ COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multip
 COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
 
 
-def meaning(call: Call) -> Meaning:
+def meaning(call: KerasCall) -> Meaning:
     """The kind of node and its details; "other" where the dictionary lacks it."""
     name = call.kind
     if call.option("data_format") == "channels_first" or not is_own(call.operation):
@@ -58,18 +58,18 @@ def meaning(call: Call) -> Meaning:
     return OTHER if build is None else build(call)
 
 
-def softmax_name(call: Call) -> str:
+def softmax_name(call: KerasCall) -> str:
     """The activation of a layer where it is a softmax over the last axis, else ""."""
     name = str(getattr(call.option("activation"), "__name__", ""))
     return name if name in ("softmax", "log_softmax") else ""
 
 
-def which_softmax(call: Call) -> str:
+def which_softmax(call: KerasCall) -> str:
     """The activation that a softmax is, in a layer or by itself."""
     return "log_softmax" if softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax" else "softmax"
 
 
-def labelled(call: Call) -> str:
+def labelled(call: KerasCall) -> str:
     """How the user knows a call."""
     return f"{call.name} ({call.kind})"
 
@@ -80,11 +80,11 @@ def plain_shape(shape: tuple[int | None, ...], spatial: int) -> tuple[int, ...]:
     return (sizes[-1], *sizes[:-1]) if len(sizes) == spatial + 1 else sizes
 
 
-def _is_operation(call: Call) -> bool:
+def _is_operation(call: KerasCall) -> bool:
     return type(call.operation).__module__.startswith("keras.src.ops.")
 
 
-def _rank(call: Call) -> int:
+def _rank(call: KerasCall) -> int:
     return len(call.sources[0].shape)
 
 
@@ -92,18 +92,18 @@ def _listed(axes: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(map(int, np.ravel(axes)))
 
 
-def _is_map(call: Call) -> bool:
+def _is_map(call: KerasCall) -> bool:
     return _rank(call) == call.spatial + 2
 
 
-def _axis(call: Call, axis: int) -> int:
+def _axis(call: KerasCall, axis: int) -> int:
     axis %= _rank(call)
     if not _is_map(call) or axis == 0:
         return axis
     return 1 if axis == _rank(call) - 1 else axis + 1
 
 
-def _operation(call: Call) -> Meaning:  # noqa: PLR0911  one return for each family
+def _operation(call: KerasCall) -> Meaning:  # noqa: PLR0911  one return for each family
     name = call.kind
     if name in CELLWISE_OPERATIONS:
         return Meaning("activation")
@@ -139,7 +139,7 @@ def _norm(order: float | str | None, axes: tuple[int, ...]) -> Meaning:
     return Meaning(kinds[order], axes=axes) if order in kinds else OTHER
 
 
-def _slice(call: Call) -> Meaning:
+def _slice(call: KerasCall) -> Meaning:
     """What an index with constant slices and numbers takes; files hold a list in place of the tuple."""
     key = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
     shape = [size or 0 for size in call.sources[0].shape]
@@ -154,7 +154,7 @@ def _slice(call: Call) -> Meaning:
     return Meaning("slice", axes=dropped, cuts=cuts)
 
 
-def _rescaling(call: Call) -> Meaning:
+def _rescaling(call: KerasCall) -> Meaning:
     """One factor, or one for each channel."""
     shapes = [np.shape(call.option(name)) for name in ("scale", "offset")]
     most = 1 if _is_map(call) else 0  # axes that may have several numbers
@@ -162,17 +162,17 @@ def _rescaling(call: Call) -> Meaning:
     return Meaning("activation") if plain else OTHER
 
 
-def _dense(call: Call) -> Meaning:
+def _dense(call: KerasCall) -> Meaning:
     return Meaning("conv", unit_window((1,) * call.spatial)) if _is_map(call) else Meaning("dense")
 
 
-def _batch_norm(call: Call) -> Meaning:
+def _batch_norm(call: KerasCall) -> Meaning:
     last = _rank(call) - 1
     plain = call.option("axis") in (-1, last)
     return Meaning("batch_norm", axes=(1 if _is_map(call) else last,)) if plain else OTHER
 
 
-def _layer_norm(call: Call) -> Meaning:
+def _layer_norm(call: KerasCall) -> Meaning:
     if _listed(call.option("axis")) not in ((-1,), (_rank(call) - 1,)):
         return Meaning("layer_norm")
     if _is_map(call):
@@ -180,47 +180,47 @@ def _layer_norm(call: Call) -> Meaning:
     return Meaning("layer_norm", features=call.sources[0].shape[-1])
 
 
-def _group_norm(call: Call) -> Meaning:
+def _group_norm(call: KerasCall) -> Meaning:
     if call.option("axis") not in (-1, _rank(call) - 1):
         return OTHER
     return Meaning("whole_norm", factors=(max(int(call.option("groups")), 0),))
 
 
-def _per_channel(call: Call) -> Meaning:
+def _per_channel(call: KerasCall) -> Meaning:
     """Weights on the last axis of a map."""
     return Meaning("activation") if _is_map(call) else OTHER
 
 
-def _normalization(call: Call) -> Meaning:
+def _normalization(call: KerasCall) -> Meaning:
     axis = call.option("axis")
     channels = not axis or tuple(axis) in ((-1,), (_rank(call) - 1,))
     return Meaning("activation") if _is_map(call) and channels else OTHER
 
 
-def _prelu(call: Call) -> Meaning:
+def _prelu(call: KerasCall) -> Meaning:
     shared = tuple(call.option("shared_axes") or ())
     if _is_map(call):
         return Meaning("activation") if shared == tuple(range(1, call.spatial + 1)) else OTHER
     return Meaning("activation", features=call.sources[0].shape[-1])
 
 
-def _activation(call: Call) -> Meaning:
+def _activation(call: KerasCall) -> Meaning:
     return Meaning("softmax", axes=(_axis(call, -1),)) if softmax_name(call) else Meaning("activation")
 
 
-def _softmax(call: Call) -> Meaning:
+def _softmax(call: KerasCall) -> Meaning:
     axis = call.option("axis")
     return Meaning("softmax", axes=(_axis(call, axis),)) if isinstance(axis, int) else OTHER
 
 
-def _concat(call: Call) -> Meaning:
+def _concat(call: KerasCall) -> Meaning:
     return Meaning("concat", axes=(_axis(call, call.option("axis")),))
 
 
-def _whole(kind: Kind) -> Callable[[Call], Meaning]:
+def _whole(kind: Kind) -> Callable[[KerasCall], Meaning]:
     """Pooling of a whole map, or of all positions of a sequence, which a map was reshaped to."""
 
-    def build(call: Call) -> Meaning:
+    def build(call: KerasCall) -> Meaning:
         if _is_map(call):
             return Meaning(kind, axes=tuple(range(2, call.spatial + 2)))
         return Meaning(kind, axes=(1,)) if _rank(call) == 3 else OTHER
@@ -228,20 +228,20 @@ def _whole(kind: Kind) -> Callable[[Call], Meaning]:
     return build
 
 
-def _permute(call: Call) -> Meaning:
+def _permute(call: KerasCall) -> Meaning:
     return Meaning("permute", axes=(0, *call.option("dims")))
 
 
-def _unit(call: Call) -> Meaning:
+def _unit(call: KerasCall) -> Meaning:
     axes = _listed(call.option("axis"))
     return Meaning("channelwise", axes=(_axis(call, axes[0]),)) if len(axes) == 1 else OTHER
 
 
-def _plain(kind: Kind) -> Callable[[Call], Meaning]:
+def _plain(kind: Kind) -> Callable[[KerasCall], Meaning]:
     return lambda _: Meaning(kind)
 
 
-LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
+LAYERS: Mapping[str, Callable[[KerasCall], Meaning]] = {
     **dict.fromkeys(SLIDING, slid),
     "Activation": _activation,
     **{f"AdaptiveAveragePooling{rank}D": _plain("adaptive_avg_pool") for rank in (1, 2, 3)},
@@ -268,7 +268,7 @@ LAYERS: Mapping[str, Callable[[Call], Meaning]] = {
 }
 
 
-def nodes_of(call: Call) -> tuple[Node, ...]:
+def nodes_of(call: KerasCall) -> tuple[Node, ...]:
     """The plain nodes that a call is; the last has its name.
 
     What counts axes as Keras does takes a map that is transposed to channels last first, and a map that it gives is
@@ -287,7 +287,7 @@ def nodes_of(call: Call) -> tuple[Node, ...]:
     return (found.node(call.name, sources, shape, label),)
 
 
-def _between_permutations(call: Call, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
+def _between_permutations(call: KerasCall, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
     """A node whose axes are Keras's own, between permutations where maps go in or come out."""
     sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
     shape = tuple(size or 0 for size in call.result.shape[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backstride.surgery.keras.calls import Calls, calls_of
+from backstride.surgery.keras.calls import KerasCalls, calls_of
 from backstride.surgery.keras.library import Model
 from backstride.surgery.keras.operations import nodes_of
 from backstride.surgery.model.graph import Graph, Node
@@ -19,7 +19,7 @@ class KerasReading:
     """A model that was read: the given `model`, its calls, and the plain graph."""
 
     model: Model
-    calls: Calls
+    calls: KerasCalls
     graph: Graph
     notes: tuple[Refusal, ...] = ()
 

@@ -9,7 +9,7 @@ import numpy as np
 from backstride.conventions import keras as keras_rule
 from backstride.geometry import same_padding, span
 from backstride.integers import Pair
-from backstride.surgery.keras.calls import Call
+from backstride.surgery.keras.calls import KerasCall
 from backstride.surgery.keras.library import keras
 from backstride.surgery.model.graph import BORDERS, Kind, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
@@ -19,7 +19,7 @@ REACHES = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5":
 OTHER = Meaning("other")
 
 
-def _cells(call: Call) -> tuple[int, ...]:
+def _cells(call: KerasCall) -> tuple[int, ...]:
     """The sizes of the map that goes in."""
     return tuple(size or 0 for size in call.sources[0].shape[1:-1])
 
@@ -29,7 +29,7 @@ def _pairs(amounts: Sequence[int] | Sequence[Sequence[int]]) -> list[Pair]:
     return [(int(before), int(after)) for before, after in np.reshape(amounts, (-1, 2))]
 
 
-def _window(call: Call, kernel: Sequence[int], dilation: Sequence[int] = ()) -> Window:
+def _window(call: KerasCall, kernel: Sequence[int], dilation: Sequence[int] = ()) -> Window:
     """The window of a layer at native size, padded by TensorFlow's rules."""
     ones = (1,) * call.spatial
     kernel, strides, dilation = tuple(kernel), tuple(call.option("strides")), tuple(dilation or ones)
@@ -44,12 +44,12 @@ def _window(call: Call, kernel: Sequence[int], dilation: Sequence[int] = ()) -> 
     return Window(kernel, strides, pads, dilation, same=moving)
 
 
-def conv(call: Call) -> Meaning:
+def conv(call: KerasCall) -> Meaning:
     """Any kind of convolution."""
     return Meaning("conv", _window(call, call.option("kernel_size"), call.option("dilation_rate")))
 
 
-def conv_transpose(call: Call) -> Meaning:
+def conv_transpose(call: KerasCall) -> Meaning:
     """Any kind of transposed convolution."""
     sizes = tuple(size or 1 for size in _cells(call))
     options = {name: call.option(name) for name in ("strides", "padding", "output_padding", "dilation_rate")}
@@ -57,19 +57,19 @@ def conv_transpose(call: Call) -> Meaning:
     return Meaning("conv_transpose", Window(found.kernel, found.strides, found.crop, found.dilation))
 
 
-def pool(kind: Kind) -> Callable[[Call], Meaning]:
+def pool(kind: Kind) -> Callable[[KerasCall], Meaning]:
     """Pooling of windows."""
     return lambda call: Meaning(kind, _window(call, call.option("pool_size")))
 
 
-def padding(call: Call) -> Meaning:
+def padding(call: KerasCall) -> Meaning:
     """Padding and cropping layers: a window of one cell."""
     amounts = call.option("padding")
     pairs = _pairs(call.option("cropping") if amounts is None else amounts)
     return _padded([(-before, -after) for before, after in pairs] if amounts is None else pairs, "constant")
 
 
-def pad(call: Call) -> Meaning:
+def pad(call: KerasCall) -> Meaning:
     """`keras.ops.pad` of a map's positions."""
     pairs = _pairs(call.option("pad_width"))
     mode: str = call.option("mode")
@@ -86,19 +86,19 @@ def _padded(pairs: list[Pair], mode: str) -> Meaning:
     return OTHER if border is None else Meaning("pad", Window(ones, ones, tuple(pairs), ones, border=border))
 
 
-def upsampling(call: Call) -> Meaning:
+def upsampling(call: KerasCall) -> Meaning:
     """Interpolation by whole factors."""
     size: int | Sequence[int] = call.option("size")
     return _interpolation(call, tuple(map(float, np.ravel(size))))
 
 
-def resizing(call: Call) -> Meaning:
+def resizing(call: KerasCall) -> Meaning:
     """Interpolation to a size, whose factor at native size holds for all."""
     special = any(map(call.option, ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")))
     return OTHER if special else _interpolation(call, ())
 
 
-def _interpolation(call: Call, scales: tuple[float, ...]) -> Meaning:
+def _interpolation(call: KerasCall, scales: tuple[float, ...]) -> Meaning:
     reach = REACHES.get(call.option("interpolation", "nearest"))
     if reach is None:
         return OTHER
@@ -109,7 +109,7 @@ def _interpolation(call: Call, scales: tuple[float, ...]) -> Meaning:
     return Meaning(kind, window, ratios=ratios)
 
 
-def center_crop(call: Call) -> Meaning:
+def center_crop(call: KerasCall) -> Meaning:
     """The middle of a map, where it is no smaller."""
     pairs = zip(_cells(call), call.result.shape[1:-1], strict=True)
     cuts = [((cells - wanted) // 2, wanted, 1) for cells, wanted in pairs if wanted is not None and cells >= wanted]
@@ -118,11 +118,11 @@ def center_crop(call: Call) -> Meaning:
     return Meaning("slice", cuts=(*cuts, (0, call.result.shape[-1] or 0, 1)))
 
 
-def _of_each_rank(name: str, build: Callable[[Call], Meaning]) -> dict[str, Callable[[Call], Meaning]]:
+def _of_each_rank(name: str, build: Callable[[KerasCall], Meaning]) -> dict[str, Callable[[KerasCall], Meaning]]:
     return {name.replace("2D", f"{rank}D"): build for rank in (1, 2, 3)}
 
 
-SLIDING: Mapping[str, Callable[[Call], Meaning]] = {
+SLIDING: Mapping[str, Callable[[KerasCall], Meaning]] = {
     **_of_each_rank("AveragePooling2D", pool("avg_pool")),
     **_of_each_rank("Conv2D", conv),
     **_of_each_rank("Conv2DTranspose", conv_transpose),
@@ -139,6 +139,6 @@ SLIDING: Mapping[str, Callable[[Call], Meaning]] = {
 }
 
 
-def slid(call: Call) -> Meaning:
+def slid(call: KerasCall) -> Meaning:
     """What a layer or operation of this table is; "other" on what is no map."""
     return SLIDING[call.kind](call) if len(call.sources[0].shape) == call.spatial + 2 else OTHER

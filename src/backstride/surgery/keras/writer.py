@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from backstride.geometry import span
-from backstride.surgery.keras.calls import Call, Ref, restored
+from backstride.surgery.keras.calls import KerasCall, Ref, restored
 from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
 from backstride.surgery.keras.library import Config, Layer, Model, Operation, Reduction, Shapes, Tensor, keras, parts
 from backstride.surgery.keras.operations import labelled, nodes_of, which_softmax
@@ -75,7 +75,7 @@ class KerasWriter:
             if call.name in self.reading.graph.by_name:
                 self._write(call)
 
-    def _write(self, call: Call) -> None:
+    def _write(self, call: KerasCall) -> None:
         nodes = nodes_of(call)
         inner = next((node for node in nodes if node.kind not in ("permute", "reshape")), None)
         if inner is None:  # maps have their channels last here throughout, whatever their axes are called
@@ -89,13 +89,13 @@ class KerasWriter:
         for node in nodes:
             self._tensors[node.name] = result
 
-    def _called(self, call: Call, layer: Operation, cut: Mapping[str, Tensor]) -> Tensor:
+    def _called(self, call: KerasCall, layer: Operation, cut: Mapping[str, Tensor]) -> Tensor:
         def find(ref: Ref) -> Tensor:
             return cut.get(ref.name, self._tensors[ref.name])
 
         return layer(*restored(call.args, find), **restored(call.kwargs, find))
 
-    def _cut(self, call: Call, node: Node) -> dict[str, Tensor]:
+    def _cut(self, call: KerasCall, node: Node) -> dict[str, Tensor]:
         """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
         fits, trims = self._rewriting.fitted(node), self._rewriting.trimmed(node)
         if not fits:
@@ -106,11 +106,11 @@ class KerasWriter:
         cut = CutToSmallest(name=f"{call.name}_cut")([self._tensors[name] for name in fits])
         return {name: cut[place] for place, name in enumerate(fits)}
 
-    def _kept(self, call: Call, node: Node) -> Operation:
+    def _kept(self, call: KerasCall, node: Node) -> Operation:
         changes: Config = {"activation": None} if self._bare == call.name else {}
         return self._with_classes(call, node, changes)
 
-    def _copy(self, call: Call, changes: Mapping[str, object] | None = None) -> Operation:
+    def _copy(self, call: KerasCall, changes: Mapping[str, object] | None = None) -> Operation:
         """A layer like the call's, with its weights; one that is called twice stays one."""
         operation = call.operation
         if call.kind == "PReLU" and len(call.sources[0].shape) == 2:
@@ -128,7 +128,7 @@ class KerasWriter:
         return self._copies[key]
 
     def _step(  # noqa: C901, PLR0911, PLR0912  one return for each kind
-        self, call: Call, node: Node, step: Node, source: Tensor
+        self, call: KerasCall, node: Node, step: Node, source: Tensor
     ) -> Tensor:
         if step.kind in FUNCTIONS:
             return FUNCTIONS[step.kind](source)
@@ -180,7 +180,7 @@ class KerasWriter:
             case _:
                 return self._copy(call)(source)
 
-    def _norm(self, call: Call) -> Operation:
+    def _norm(self, call: KerasCall) -> Operation:
         """Normalisation of vectors as one of the channels of maps, with the same numbers."""
         key = (id(call.operation), "map")
         if key not in self._copies:
@@ -189,7 +189,7 @@ class KerasWriter:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _local_norm(self, call: Call, step: Node) -> Operation:
+    def _local_norm(self, call: KerasCall, step: Node) -> Operation:
         """Group normalisation by the window around each cell, with the same weights."""
         key = (id(call.operation), "local", step.sliding)
         if key not in self._copies:
@@ -200,7 +200,7 @@ class KerasWriter:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _prelu(self, call: Call) -> Operation:
+    def _prelu(self, call: KerasCall) -> Operation:
         """PReLU of vectors as one of the channels of maps."""
         key = (id(call.operation), "map")
         if key not in self._copies:
@@ -209,7 +209,7 @@ class KerasWriter:
             self._copies[key] = layer
         return self._copies[key]
 
-    def _slid(self, call: Call, step: Node, source: Tensor) -> Tensor:
+    def _slid(self, call: KerasCall, step: Node, source: Tensor) -> Tensor:
         """A convolution or pooling with its window in numbers."""
         window = step.sliding
         pads = window.padding
@@ -225,7 +225,7 @@ class KerasWriter:
             return pooling(step.kind, window, call.name)(source)
         return self._convolution(call, step, window)(source)
 
-    def _convolution(self, call: Call, step: Node, window: Window) -> Operation:
+    def _convolution(self, call: KerasCall, step: Node, window: Window) -> Operation:
         """The call's layer with these strides and dilation, and no padding of its own."""
         changes: Config = {"activation": None} if self._bare == call.name else {}
         if call.kind != "Dense":  # which, on a map, is a convolution of one tap
@@ -233,7 +233,7 @@ class KerasWriter:
             changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
         return self._with_classes(call, step, changes)
 
-    def _dense(self, call: Call, step: Node) -> Operation:
+    def _dense(self, call: KerasCall, step: Node) -> Operation:
         """The convolution that a dense layer is; one that is called twice alike stays one."""
         dense, bare = _layer(call), self._bare == call.name
         units = self._rewriting.classes.get(step.name) or int(call.option("units"))
@@ -257,7 +257,7 @@ class KerasWriter:
         self._copies[key] = layer
         return layer
 
-    def _with_classes(self, call: Call, node: Node, changes: Mapping[str, object]) -> Operation:
+    def _with_classes(self, call: KerasCall, node: Node, changes: Mapping[str, object]) -> Operation:
         """A copy of a layer; the one that gives the scores has as many as are asked for."""
         classes = self._rewriting.classes.get(node.name)
         if classes is None:
@@ -285,13 +285,13 @@ def _less(maps: Tensor, window: Window, name: str) -> Tensor:
     return cropped(maps, [(-before, -after) for before, after in window.padding], f"{name}_crop")
 
 
-def _layer(call: Call) -> Layer:
+def _layer(call: KerasCall) -> Layer:
     """The layer of a call that has weights."""
     assert isinstance(call.operation, Layer)
     return call.operation
 
 
-def _like(call: Call, changes: Mapping[str, object], shapes: Shapes) -> Layer:
+def _like(call: KerasCall, changes: Mapping[str, object], shapes: Shapes) -> Layer:
     """A layer like the call's but for these options, built for these shapes."""
     layer = call.operation.from_config({**call.operation.get_config(), **changes, "name": call.name})
     assert isinstance(layer, Layer)
@@ -307,7 +307,7 @@ def _take_state(layer: Layer, other: Layer) -> None:
         part.load_own_variables(store)
 
 
-def _build_shape(call: Call) -> Shapes:
+def _build_shape(call: KerasCall) -> Shapes:
     """What the layer is built for: any rows and columns where it takes one map."""
     shapes = [(None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape for ref in call.sources]
     return shapes[0] if len(shapes) == 1 else shapes

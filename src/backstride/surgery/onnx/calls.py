@@ -9,16 +9,16 @@ from typing import Any
 import onnx
 
 from backstride.surgery.model.meaning import Meaning
-from backstride.surgery.onnx.shapes import Tensor
+from backstride.surgery.onnx.shapes import OnnxTensor
 
 
 @dataclass(frozen=True)
-class Call:
+class OnnxCall:
     """A node of the graph with its tensors at native size. `sources`: by position, None where one is left out."""
 
     node: onnx.NodeProto
-    sources: tuple[Tensor | None, ...]
-    result: Tensor
+    sources: tuple[OnnxTensor | None, ...]
+    result: OnnxTensor
     opset: int
 
     def option(self, name: str, default: object = None) -> Any:
@@ -29,7 +29,7 @@ class Call:
         return default
 
     @property
-    def first(self) -> Tensor:
+    def first(self) -> OnnxTensor:
         """The first input."""
         assert self.sources[0] is not None
         return self.sources[0]

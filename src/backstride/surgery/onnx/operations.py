@@ -11,9 +11,9 @@ from backstride.conventions import onnxruntime as onnxruntime_rule
 from backstride.geometry import same_padding, span
 from backstride.surgery.model.graph import BORDERS, WINDOWED, Kind, Window
 from backstride.surgery.model.meaning import Meaning
-from backstride.surgery.onnx.calls import OTHER, Call, of_first
+from backstride.surgery.onnx.calls import OTHER, OnnxCall, of_first
 from backstride.surgery.onnx.resizing import resize
-from backstride.surgery.onnx.shapes import Tensor
+from backstride.surgery.onnx.shapes import OnnxTensor
 
 CELLWISE = (
     *("Abs", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
@@ -37,7 +37,7 @@ BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Pow", "Sum")
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 
-def meaning(call: Call) -> Meaning:
+def meaning(call: OnnxCall) -> Meaning:
     """What a node does; "other" where the dictionary lacks it."""
     name = call.node.op_type
     if call.node.domain not in ("", "ai.onnx") or call.option("training_mode", 0):
@@ -56,7 +56,7 @@ def meaning(call: Call) -> Meaning:
     return found
 
 
-def window_of(call: Call, kernel: tuple[int, ...]) -> Window:
+def window_of(call: OnnxCall, kernel: tuple[int, ...]) -> Window:
     """The window that a convolution or pooling has at native size."""
     ones = (1,) * len(kernel)
     strides, dilation = tuple(call.option("strides", ones)), tuple(call.option("dilations", ones))
@@ -72,7 +72,7 @@ def window_of(call: Call, kernel: tuple[int, ...]) -> Window:
     return Window(kernel, strides, pads, dilation, bool(call.option("ceil_mode", 0)))
 
 
-def per_feature(call: Call) -> Tensor | None:
+def per_feature(call: OnnxCall) -> OnnxTensor | None:
     """The weights of a node that has one for each feature of a vector (N, F), or None."""
     stored = [source for source in call.sources if source is not None and source.origin == "constant"]
     if len(call.sources) != 2 or len(stored) != 1 or len(call.result.shape) != 2:
@@ -82,7 +82,7 @@ def per_feature(call: Call) -> Tensor | None:
     return stored[0] if wide else None
 
 
-def _fits(found: Meaning, call: Call) -> bool:
+def _fits(found: Meaning, call: OnnxCall) -> bool:
     """Whether the window gives the sizes that ONNX infers."""
     assert found.window is not None
     ranks = {call.rank, len(call.result.shape), 2 + len(found.window.kernel)}
@@ -93,21 +93,21 @@ def _fits(found: Meaning, call: Call) -> bool:
     return all(rule(axis, cells) == wanted for axis, (cells, wanted) in enumerate(pairs))
 
 
-def _binary(call: Call) -> Meaning:
+def _binary(call: OnnxCall) -> Meaning:
     weights = per_feature(call)
     if weights is not None:
         return Meaning("activation", features=call.result.shape[1])
     return Meaning("combine")
 
 
-def _conv(call: Call) -> Meaning:
+def _conv(call: OnnxCall) -> Meaning:
     weight = call.sources[1]
     if weight is None or weight.origin != "constant":
         return OTHER
     return of_first("conv", window_of(call, weight.shape[2:]))
 
 
-def _conv_transpose(call: Call) -> Meaning:
+def _conv_transpose(call: OnnxCall) -> Meaning:
     weight = call.sources[1]
     if weight is None or weight.origin != "constant":
         return OTHER
@@ -120,7 +120,7 @@ def _conv_transpose(call: Call) -> Meaning:
     return of_first("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
 
 
-def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
+def _transposed_to(call: OnnxCall, kernel: tuple[int, ...], mode: str) -> Meaning:
     """A transposed convolution to a stated size: with the pads that it means at native size.
 
     Law: the size chooses the pads, and these are the same for images of every size. Where the text of ONNX and ONNX
@@ -140,15 +140,15 @@ def _transposed_to(call: Call, kernel: tuple[int, ...], mode: str) -> Meaning:
     return of_first("conv_transpose", window)
 
 
-def _pool(kind: Kind) -> Callable[[Call], Meaning]:
-    def build(call: Call) -> Meaning:
+def _pool(kind: Kind) -> Callable[[OnnxCall], Meaning]:
+    def build(call: OnnxCall) -> Meaning:
         single = len([name for name in call.node.output if name]) == 1
         return of_first(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
 
     return build
 
 
-def _pad(call: Call) -> Meaning:
+def _pad(call: OnnxCall) -> Meaning:
     """Padding of a map's positions: a window of one cell that reads beyond the border."""
     amounts = call.sources[1] if len(call.sources) > 1 else None
     if call.rank < 3 or amounts is None or amounts.value is None:
@@ -168,7 +168,7 @@ def _pad(call: Call) -> Meaning:
     return of_first("pad", Window(ones, ones, pads, ones, border=border))
 
 
-def _slice(call: Call) -> Meaning:
+def _slice(call: OnnxCall) -> Meaning:
     """Some entries of an image's axes, at constant places."""
     values = [None if source is None else source.value for source in call.sources[1:]]
     if any(value is None and source is not None for value, source in zip(values, call.sources[1:], strict=True)):
@@ -186,7 +186,7 @@ def _slice(call: Call) -> Meaning:
     return _taken(call, [range(cells)[entries.get(at, slice(None))] for at, cells in enumerate(call.first.shape)])
 
 
-def _gather(call: Call) -> Meaning:
+def _gather(call: OnnxCall) -> Meaning:
     """One entry of an axis."""
     index = call.sources[1]
     if index is None or index.value is None or index.shape or call.first.origin != "image":
@@ -198,7 +198,7 @@ def _gather(call: Call) -> Meaning:
     return _taken(call, places, (axis,))
 
 
-def _taken(call: Call, places: Sequence[range], dropped: tuple[int, ...] = ()) -> Meaning:
+def _taken(call: OnnxCall, places: Sequence[range], dropped: tuple[int, ...] = ()) -> Meaning:
     """The slice that takes these places of each axis; it leaves the batch whole."""
     cuts = [(entry.start, len(entry), entry.step) for entry in places]
     whole = [cut == (0, cells, 1) for cut, cells in zip(cuts, call.first.shape, strict=True)]
@@ -209,39 +209,39 @@ def _taken(call: Call, places: Sequence[range], dropped: tuple[int, ...] = ()) -
     return of_first("slice", axes=dropped, cuts=tuple(cuts[1:]))
 
 
-def _reduce(kind: Kind) -> Callable[[Call], Meaning]:
-    def build(call: Call) -> Meaning:
+def _reduce(kind: Kind) -> Callable[[OnnxCall], Meaning]:
+    def build(call: OnnxCall) -> Meaning:
         axes = call.axes()
         return OTHER if axes is None else of_first(kind, axes=axes)
 
     return build
 
 
-def _blocks(kind: Kind) -> Callable[[Call], Meaning]:
+def _blocks(kind: Kind) -> Callable[[OnnxCall], Meaning]:
     """Channels that become positions, or the reverse."""
 
-    def build(call: Call) -> Meaning:
+    def build(call: OnnxCall) -> Meaning:
         size = int(call.option("blocksize"))
         return of_first(kind, Window((size, size), (size, size), ((0, 0), (0, 0))))
 
     return build
 
 
-def _global_norm(call: Call) -> Meaning:
+def _global_norm(call: OnnxCall) -> Meaning:
     kinds: Mapping[int, Kind] = {1: "norm1", 2: "norm2"}
     order = int(call.option("p", 2))
     return of_first(kinds[order], axes=tuple(range(2, call.rank))) if order in kinds else OTHER
 
 
-def _unit(call: Call) -> Meaning:
+def _unit(call: OnnxCall) -> Meaning:
     return of_first("channelwise", axes=(int(call.option("axis", -1)) % call.rank,))
 
 
-def _plain(kind: Kind) -> Callable[[Call], Meaning]:
+def _plain(kind: Kind) -> Callable[[OnnxCall], Meaning]:
     return lambda _: of_first(kind)
 
 
-def _dense(call: Call) -> Meaning:
+def _dense(call: OnnxCall) -> Meaning:
     weight = call.sources[1]
     stored = weight is not None and weight.origin == "constant" and len(weight.shape) == 2
     transposed = bool(call.option("transA", 0))
@@ -250,12 +250,12 @@ def _dense(call: Call) -> Meaning:
     return of_first("dense") if stored and plain and not transposed else OTHER
 
 
-def _permute(call: Call) -> Meaning:
+def _permute(call: OnnxCall) -> Meaning:
     axes = call.option("perm", range(call.rank - 1, -1, -1))
     return of_first("permute", axes=tuple(axes))
 
 
-def _softmax(call: Call) -> Meaning:
+def _softmax(call: OnnxCall) -> Meaning:
     """Before operator set 13 a softmax runs over `axis` and all axes behind it."""
     axis = int(call.option("axis", 1 if call.opset < 13 else -1)) % call.rank
     if call.opset >= 13 or math.prod(call.first.shape[axis + 1 :]) == 1:
@@ -263,16 +263,16 @@ def _softmax(call: Call) -> Meaning:
     return of_first("softmax", axes=tuple(range(axis, call.rank)))
 
 
-def _layer_norm(call: Call) -> Meaning:
+def _layer_norm(call: OnnxCall) -> Meaning:
     axis = int(call.option("axis", -1)) % call.rank
     return of_first("layer_norm", features=math.prod(call.first.shape[axis:]))
 
 
-def _concat(call: Call) -> Meaning:
+def _concat(call: OnnxCall) -> Meaning:
     return Meaning("concat", axes=(int(call.option("axis")) % call.rank,))
 
 
-def _prelu(call: Call) -> Meaning:
+def _prelu(call: OnnxCall) -> Meaning:
     slope = call.sources[1]
     if slope is None or slope.origin != "constant":
         return OTHER
@@ -282,11 +282,11 @@ def _prelu(call: Call) -> Meaning:
     return of_first("activation", features=math.prod(slope.shape))
 
 
-def _lrn(call: Call) -> Meaning:
+def _lrn(call: OnnxCall) -> Meaning:
     return of_first("activation") if call.rank > 2 else OTHER
 
 
-OPERATORS: Mapping[str, Callable[[Call], Meaning]] = {
+OPERATORS: Mapping[str, Callable[[OnnxCall], Meaning]] = {
     "AveragePool": _pool("avg_pool"),
     "BatchNormalization": _plain("batch_norm"),
     "Concat": _concat,

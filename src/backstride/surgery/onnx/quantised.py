@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from backstride.layout import AnyArray
 from backstride.surgery.model.values import Refusal, RefusedError
-from backstride.surgery.onnx.shapes import Tensor, evaluated
+from backstride.surgery.onnx.shapes import OnnxTensor, evaluated
 
 NOTE = "backstride.unquantised"
 BYTES = (TensorProto.UINT8, TensorProto.INT8)
@@ -156,7 +156,7 @@ class _Fold:
     def _dequantised(self, node: onnx.NodeProto) -> TensorProto:
         names = [name for name in node.input if name]
         stored = ((name, self._stored[name]) for name in names)
-        known = [Tensor(name, tuple(entry.dims), entry.data_type, "constant", entry) for name, entry in stored]
+        known = [OnnxTensor(name, tuple(entry.dims), entry.data_type, "constant", entry) for name, entry in stored]
         return numpy_helper.from_array(evaluated(node, known, self._opsets)[0], node.output[0])
 
     def _single(self, inputs: list[str]) -> tuple[AnyArray, AnyArray] | None:

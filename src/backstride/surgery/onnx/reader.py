@@ -17,11 +17,11 @@ from backstride.surgery.model.graph import BATCH, UNKNOWN, Graph, Node
 from backstride.surgery.model.heads import Choice, Head
 from backstride.surgery.model.names import free_name
 from backstride.surgery.model.values import Refusal, RefusedError
-from backstride.surgery.onnx.calls import Call
+from backstride.surgery.onnx.calls import OnnxCall
 from backstride.surgery.onnx.file import opset_of
 from backstride.surgery.onnx.operations import meaning
 from backstride.surgery.onnx.quantised import NOTE, refuse_whole_numbers
-from backstride.surgery.onnx.shapes import ImmenseError, Shapes, Tensor, UnshapedError
+from backstride.surgery.onnx.shapes import ImmenseError, OnnxTensor, ShapeInference, UnshapedError
 from backstride.surgery.rewriting.scores import UNGROUPED
 
 AXES = {3: "three", 4: "four", 5: "five"}
@@ -40,9 +40,9 @@ class OnnxReading:
     name: str
     image: onnx.ValueInfoProto
     last: bool
-    tensors: Mapping[str, Tensor]
-    calls: Mapping[str, Call]
-    biases: Mapping[str, tuple[Call, Tensor]]
+    tensors: Mapping[str, OnnxTensor]
+    calls: Mapping[str, OnnxCall]
+    biases: Mapping[str, tuple[OnnxCall, OnnxTensor]]
     graph: Graph
     heads: tuple[Head, ...]
     head: Head | None
@@ -79,7 +79,7 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice
     head = choice.among(name, heads)
     results = tuple(entry.name for entry in _outputs(model, head))
     needed = _needed(model, results)
-    tensors = _shapes(Shapes(model, image, shape), needed, name, input_shape)
+    tensors = _shapes(ShapeInference(model, image, shape), needed, name, input_shape)
     calls = _calls(needed, results, tensors, opset_of(model))
     biases = _biases(results, calls)
     graph = _graph(results, calls, biases, tensors, image.name, batch, input_shape if last else None)
@@ -179,8 +179,8 @@ def _check_declared(
 
 
 def _shapes(
-    shapes: Shapes, nodes: Sequence[onnx.NodeProto], name: str, input_shape: tuple[int, ...]
-) -> Mapping[str, Tensor]:
+    shapes: ShapeInference, nodes: Sequence[onnx.NodeProto], name: str, input_shape: tuple[int, ...]
+) -> Mapping[str, OnnxTensor]:
     try:
         shapes.run(nodes)
     except onnx.defs.SchemaError:
@@ -210,24 +210,24 @@ def label(node: onnx.NodeProto) -> str:
 
 
 def _calls(
-    nodes: Sequence[onnx.NodeProto], results: Sequence[str], tensors: Mapping[str, Tensor], opset: int
-) -> Mapping[str, Call]:
+    nodes: Sequence[onnx.NodeProto], results: Sequence[str], tensors: Mapping[str, OnnxTensor], opset: int
+) -> Mapping[str, OnnxCall]:
     """What gives each tensor that is read."""
     wanted = {*results, *(name for node in nodes for name in _read_by(node))}
-    found: dict[str, Call] = {}
+    found: dict[str, OnnxCall] = {}
     for node in nodes:
         sources = tuple(tensors[name] if name else None for name in node.input)
         for name in (name for name in node.output if name and name in wanted):
-            found[name] = Call(node, sources, tensors[name], opset)
+            found[name] = OnnxCall(node, sources, tensors[name], opset)
     return found
 
 
-def _biases(results: Sequence[str], calls: Mapping[str, Call]) -> Mapping[str, tuple[Call, Tensor]]:
+def _biases(results: Sequence[str], calls: Mapping[str, OnnxCall]) -> Mapping[str, tuple[OnnxCall, OnnxTensor]]:
     """The sums that add a stored vector to the product before them and to nothing else: by the sum's result."""
     uses: dict[str, int] = {}
     for name in (*results, *(name for call in calls.values() for name in call.node.input)):
         uses[name] = uses.get(name, 0) + 1
-    found: dict[str, tuple[Call, Tensor]] = {}
+    found: dict[str, tuple[OnnxCall, OnnxTensor]] = {}
     for name, call in calls.items():
         if call.node.op_type != "Add" or len(call.result.shape) != 2:
             continue
@@ -243,9 +243,9 @@ def _biases(results: Sequence[str], calls: Mapping[str, Call]) -> Mapping[str, t
 
 def _graph(  # noqa: PLR0917  what a reading is made of
     results: tuple[str, ...],
-    calls: Mapping[str, Call],
-    biases: Mapping[str, tuple[Call, Tensor]],
-    tensors: Mapping[str, Tensor],
+    calls: Mapping[str, OnnxCall],
+    biases: Mapping[str, tuple[OnnxCall, OnnxTensor]],
+    tensors: Mapping[str, OnnxTensor],
     image: str,
     batch: int,
     permuted: tuple[int, ...] | None,
@@ -279,17 +279,17 @@ def _graph(  # noqa: PLR0917  what a reading is made of
     return Graph(tuple(nodes.values()))
 
 
-def parts_name(call: Call) -> str:
+def parts_name(call: OnnxCall) -> str:
     """The name of what a Split gives, all parts together."""
     return f"{next(iter(filter(None, call.node.output)))}/parts"
 
 
-def _parts(name: str, call: Call) -> Node:
+def _parts(name: str, call: OnnxCall) -> Node:
     axis = int(call.option("axis", 0)) % call.rank
     return Node(name, "parts", (call.first.name,), call.first.shape[1:], label(call.node), axes=(axis,))
 
 
-def _describe(name: str, call: Call, biases: Mapping[str, tuple[Call, Tensor]], batch: int) -> Node:
+def _describe(name: str, call: OnnxCall, biases: Mapping[str, tuple[OnnxCall, OnnxTensor]], batch: int) -> Node:
     """The plain node that gives a tensor; what the dictionary lacks is of kind "other"."""
     if call.result.origin != "image":
         kind = "constant" if call.result.origin == "constant" else "scalar"

@@ -9,7 +9,7 @@ import numpy as np
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
 from backstride.surgery.model.meaning import Meaning
 from backstride.surgery.onnx.builder import Builder
-from backstride.surgery.onnx.calls import OTHER, Call, of_first
+from backstride.surgery.onnx.calls import OTHER, OnnxCall, of_first
 
 PLACES: Mapping[bytes, Place] = {  # where Resize lays the new cells
     b"align_corners": "corners",
@@ -29,7 +29,7 @@ REACHES = {b"nearest": 0, b"linear": 1, b"bilinear": 1, b"cubic": 2}
 INTERPOLATING = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "exclude_outside")
 
 
-def resize(call: Call) -> Meaning:
+def resize(call: OnnxCall) -> Meaning:
     """Interpolation of rows and columns."""
     mode, way = call.option("mode", b"nearest"), call.option("coordinate_transformation_mode", b"half_pixel")
     rounding = ROUNDINGS.get(call.option("nearest_mode", b"round_prefer_floor"))
@@ -50,7 +50,7 @@ def resize(call: Call) -> Meaning:
     return of_first(kind, window, ratios=ratios)
 
 
-def _scales(call: Call) -> tuple[float, ...]:
+def _scales(call: OnnxCall) -> tuple[float, ...]:
     """The factors of rows and columns where they are stated, and not the size."""
     stated = call.sources[2] if len(call.sources) > 2 else None
     given: list[float] = [] if stated is None or stated.value is None else stated.value.tolist()
@@ -59,7 +59,7 @@ def _scales(call: Call) -> tuple[float, ...]:
     return tuple(known.get(axis, 1.0) for axis in range(2, call.rank)) if known else ()
 
 
-def grown(builder: Builder, call: Call, factors: tuple[int, ...], source: str, output: str) -> str:
+def grown(builder: Builder, call: OnnxCall, factors: tuple[int, ...], source: str, output: str) -> str:
     """An interpolation by factors, not to the sizes of the native map."""
     kept = {name: call.option(name) for name in INTERPOLATING if call.option(name) is not None}
     inputs = [builder.numbers("roi", [], np.float32), builder.numbers("scales", (1, 1, *factors), np.float32)]

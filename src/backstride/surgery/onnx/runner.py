@@ -27,7 +27,7 @@ Runs: TypeAlias = Callable[[Sequence[str], Mapping[str, AnyArray]], Sequence[Any
 def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images]:
     """A function from a batch of images to result number `output`; of a transposed network, its coarse scores."""
     notes = {entry.key: entry.value for entry in model.metadata_props}
-    made = Session(model, notes.get(COARSE) or model.graph.output[output].name)
+    made = OnnxSession(model, notes.get(COARSE) or model.graph.output[output].name)
     last = {"Softmax": _softmax, "LogSoftmax": _log_softmax}.get(notes.get(RESULT, ""))
 
     def run(images: Images) -> Images:
@@ -54,10 +54,10 @@ def pixel_network(
     known = from_json(notes[KEY]) if KEY in notes else None
     chosen = Choice(head, needed=True).among(path.name, heads_of(model))
     result = model.graph.output[0 if chosen is None else chosen.place].name
-    return Session(model, result), sizes[3] if last else sizes[1], known
+    return OnnxSession(model, result), sizes[3] if last else sizes[1], known
 
 
-class Session:
+class OnnxSession:
     """A loaded model that gives one tensor; images go in as (N, C, H, W), in batches that the model takes."""
 
     def __init__(self, model: onnx.ModelProto, result: str) -> None:

@@ -51,7 +51,7 @@ class ImmenseError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class OnnxTensor:
     """A tensor of the graph. `shape`: with the batch axis. `origin`: what it is computed from.
 
     `stored`: the initializer or constant it is; `value`: its numbers, where they are known.
@@ -75,7 +75,7 @@ class Tensor:
         return math.prod(self.shape) <= SMALL
 
 
-class Shapes:
+class ShapeInference:
     """Runs a graph on shapes. `tensors` has what is known of each name; `current` is the node at work."""
 
     def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
@@ -85,11 +85,11 @@ class Shapes:
         stored = sum(len(entry.raw_data) or entry.ByteSize() for entry in model.graph.initializer)
         self._most = GROWS * (stored + sum(node.ByteSize() for node in model.graph.node)) + SMALL
         self.current: onnx.NodeProto | None = None
-        self.tensors: dict[str, Tensor] = {
-            entry.name: Tensor(entry.name, tuple(entry.dims), entry.data_type, "constant", entry)
+        self.tensors: dict[str, OnnxTensor] = {
+            entry.name: OnnxTensor(entry.name, tuple(entry.dims), entry.data_type, "constant", entry)
             for entry in model.graph.initializer
         }
-        self.tensors[image.name] = Tensor(image.name, shape, image.type.tensor_type.elem_type, "image")
+        self.tensors[image.name] = OnnxTensor(image.name, shape, image.type.tensor_type.elem_type, "image")
 
     def run(self, nodes: Sequence[onnx.NodeProto]) -> None:
         """Go through the nodes in order."""
@@ -126,9 +126,9 @@ class Shapes:
         names = [name for name in node.output if name]
         for place, (name, (shape, dtype)) in enumerate(zip(names, given, strict=False)):
             number = None if computed is None else computed[place]
-            self.tensors[name] = Tensor(name, shape, dtype, origin, stored, number)
+            self.tensors[name] = OnnxTensor(name, shape, dtype, origin, stored, number)
 
-    def _inferred(self, node: onnx.NodeProto, sources: Sequence[Tensor]) -> list[tuple[tuple[int, ...], int]]:
+    def _inferred(self, node: onnx.NodeProto, sources: Sequence[OnnxTensor]) -> list[tuple[tuple[int, ...], int]]:
         domain = "" if node.domain == "ai.onnx" else node.domain
         if node.op_type == "Shape":
             return [((len(sources[0].shape),), onnx.TensorProto.INT64)]
@@ -153,7 +153,7 @@ class Shapes:
         return given
 
     def _computed(
-        self, node: onnx.NodeProto, sources: Sequence[Tensor], given: Sequence[tuple[tuple[int, ...], int]]
+        self, node: onnx.NodeProto, sources: Sequence[OnnxTensor], given: Sequence[tuple[tuple[int, ...], int]]
     ) -> list[AnyArray] | None:
         """The numbers of a node that is computed from constants and sizes alone, where they are few."""
         if node.op_type == "Shape":
@@ -167,7 +167,7 @@ class Shapes:
 
 
 def evaluated(
-    node: onnx.NodeProto, sources: Sequence[Tensor], opsets: Sequence[onnx.OperatorSetIdProto]
+    node: onnx.NodeProto, sources: Sequence[OnnxTensor], opsets: Sequence[onnx.OperatorSetIdProto]
 ) -> list[AnyArray]:
     """Run one node on known numbers."""
     names = {source.name: source for source in sources}
@@ -180,7 +180,7 @@ def evaluated(
     return [np.asarray(result) for result in run.run(None, {name: entry.value for name, entry in names.items()})]
 
 
-def _origin(node: onnx.NodeProto, sources: Sequence[Tensor]) -> Origin:
+def _origin(node: onnx.NodeProto, sources: Sequence[OnnxTensor]) -> Origin:
     origins = {source.origin for source in sources}
     if node.op_type in ("Shape", "Size"):
         return "constant" if origins == {"constant"} else "size"
@@ -189,7 +189,7 @@ def _origin(node: onnx.NodeProto, sources: Sequence[Tensor]) -> Origin:
     return "size" if "size" in origins else "constant"
 
 
-def _as_data(source: Tensor) -> onnx.TensorProto | None:
+def _as_data(source: OnnxTensor) -> onnx.TensorProto | None:
     if not source.is_small or source.origin == "image":
         return None
     if source.stored is not None:

@@ -16,11 +16,11 @@ from backstride.layout import AnyArray
 from backstride.surgery.model.graph import Node
 from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.onnx.builder import Builder
-from backstride.surgery.onnx.calls import Call
+from backstride.surgery.onnx.calls import OnnxCall
 from backstride.surgery.onnx.operations import per_feature
 from backstride.surgery.onnx.reader import OnnxReading, label
 from backstride.surgery.onnx.resizing import grown
-from backstride.surgery.onnx.shapes import COMPUTED, Tensor, evaluated
+from backstride.surgery.onnx.shapes import COMPUTED, OnnxTensor, evaluated
 from backstride.surgery.onnx.steps import END, dilated_mean, filled, group_norm, local_norm, reduced, regrouped, sliced
 from backstride.surgery.rewriting.dense import NO_ATROUS_FORM
 from backstride.surgery.rewriting.kernels import kernel_of, with_classes
@@ -95,13 +95,13 @@ class OnnxWriter:
             else:
                 self._keep(node)
 
-    def constant(self, tensor: Tensor) -> str:
+    def constant(self, tensor: OnnxTensor) -> str:
         """Store a tensor that is computed from constants alone; sizes stay those of the native size."""
         if not self.builder.has(tensor.name):
             _ = self.builder.store(tensor.name, self.numbers(tensor) if tensor.stored is None else tensor.stored)
         return tensor.name
 
-    def numbers(self, tensor: Tensor) -> AnyArray:
+    def numbers(self, tensor: OnnxTensor) -> AnyArray:
         """The numbers of a stored tensor, or of one that is computed from such."""
         if tensor.value is not None:
             return tensor.value
@@ -110,7 +110,7 @@ class OnnxWriter:
             reason = f"makes weights of {tensor.shape} from constants by an operation that is not run on so many"
             raise RefusedError(self.reading.name, (Refusal(label(call.node), reason),))
         sources = [source for source in call.sources if source is not None]
-        known = [Tensor(s.name, s.shape, s.dtype, s.origin, None, self.numbers(s)) for s in sources]
+        known = [OnnxTensor(s.name, s.shape, s.dtype, s.origin, None, self.numbers(s)) for s in sources]
         names = [name for name in call.node.output if name]
         return evaluated(call.node, known, self.reading.model.opset_import)[names.index(tensor.name)]
 
@@ -170,12 +170,12 @@ class OnnxWriter:
         ends = builder.numbers("ends", [-after or END for _, after in cells])
         return builder.add("Slice", [maps, starts, ends, builder.numbers("axes", [2, 3])])
 
-    def _source(self, source: Tensor | None) -> str:
+    def _source(self, source: OnnxTensor | None) -> str:
         if source is None:
             return ""
         return self.find(source.name) if source.origin == "image" else self.constant(source)
 
-    def _weights(self, node: Node, call: Call) -> list[str]:
+    def _weights(self, node: Node, call: OnnxCall) -> list[str]:
         """What a node reads beside its first input: as it is stored, or for other classes."""
         if node.name not in self._rewriting.classes:
             return [self._source(source) for source in call.sources[1:]]
@@ -188,7 +188,7 @@ class OnnxWriter:
         weights = weights if classes is None else with_classes(weights, classes)
         return self.builder.store(self.builder.fresh(f"{node.name}_{part}"), weights)
 
-    def _over_map(self, call: Call, place: int, name: str) -> str:
+    def _over_map(self, call: OnnxCall, place: int, name: str) -> str:
         """Weights per feature of a vector as weights per channel of a map."""
         source = call.sources[place]
         weights = per_feature(call)
@@ -268,7 +268,7 @@ class OnnxWriter:
                 builder.copy(call.node, [sources[0], *(self._source(source) for source in call.sources[1:])])
                 return output
 
-    def _local_norm(self, call: Call, step: Node, source: str, output: str) -> str:
+    def _local_norm(self, call: OnnxCall, step: Node, source: str, output: str) -> str:
         """A normalisation by the window around each cell, with the weights of channels or of groups of them."""
         step = replace(step, shape=self._rewriting.values[step.name].shape)
         builder, dtype = self.builder, self._dtype
@@ -287,14 +287,14 @@ class OnnxWriter:
     def _dtype(self) -> DTypeLike:
         return helper.tensor_dtype_to_np_dtype(self.reading.tensors[self.reading.image.name].dtype)
 
-    def _over_cells(self, source: Tensor | None) -> str:
+    def _over_cells(self, source: OnnxTensor | None) -> str:
         """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
         name = self._source(source)
         if source is None or source.origin == "image" or math.prod(source.shape) == 1:
             return name
         return self.builder.store(self.builder.fresh(f"{name}_map"), self.numbers(source).reshape(-1, 1, 1))
 
-    def _slid(self, call: Call, step: Node, source: str) -> str:
+    def _slid(self, call: OnnxCall, step: Node, source: str) -> str:
         """A convolution or pooling with its window in numbers."""
         window = step.sliding
         if step.kind == "avg_pool" and set(window.dilation) != {1}:
