@@ -195,12 +195,16 @@ def test_one_cell_has_every_dilation() -> None:
     assert proof.expected.all()
 
 
+def doubled(_layer: nn.Module, _given: object, found: Tensor) -> Tensor:
+    return 2 * found
+
+
 def test_the_hook_of_a_pooling_is_refused_and_that_of_a_convolution_runs() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
-    _ = model[0].register_forward_hook(lambda _layer, _given, found: 2 * found)
+    _ = model[0].register_forward_hook(doubled)
     network, report = convolutionalize(model, (1, 5, 5), dense="shift_and_stitch")
     assert prove(model, network, report, torch.randn(1, 8, 7)).holds
-    _ = model[1].register_forward_hook(lambda _layer, _given, found: 2 * found)
+    _ = model[1].register_forward_hook(doubled)
     with pytest.raises(RefusedError, match=r"1 \(MaxPool2d\): has a forward hook"):
         _ = convolutionalize(model, (1, 5, 5), dense="shift_and_stitch")
 
