@@ -85,7 +85,10 @@ class ModelConfig:
     )
     classes: int = _setting(2, "Number of classes; in training, that of the data.")
     skips: tuple[int, ...] = _setting(
-        (16, 8), "Strides, in pixels, whose last maps are scored, too; 16,8 is FCN-8s.", "S,S", NETWORK
+        (16, 8),
+        "Strides, in pixels, whose last maps are scored, too: 16,8 is FCN-8s, none at all FCN-32s.",
+        "S,S",
+        NETWORK,
     )
     decoder: str = _setting(
         "fcn", "What climbs to the size of the picture, as `backstride.transpose` takes it: fcn, unet or linknet."
@@ -152,7 +155,7 @@ class DataConfig:
     )
     augment: str = _setting(
         "full",
-        "Change pictures at random: full, also with a bonnet or a wall painted in, flip, mirrored only, or none.",
+        "Change pictures at random: full (a bonnet or a wall painted into some, too), flip (mirrored only) or none.",
         "NAME",
         DATA,
     )
@@ -197,7 +200,7 @@ class TrainConfig:
     )
     freeze: tuple[str, ...] = _setting(
         (),
-        "Layers of the encoder to hold, and their batch norms, by what their names begin with, block1; repeatable.",
+        "Layers of the encoder to hold, with their batch norms, by how their names begin: block1; repeatable.",
         "NAME",
         TRAINING,
     )
