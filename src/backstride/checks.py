@@ -66,7 +66,7 @@ def require_library(name: str, array: object, library: str) -> None:
 
 
 def kernel_channels(name: str, shape: tuple[int, ...], groups: object, layout: DataFormat) -> tuple[int, int, int]:
-    """(groups, C_big, C_small) of a kernel's shape, its rank and size checked."""
+    """`(groups, C_big, C_small)` of a kernel's shape, its rank and size checked."""
     if not 3 <= len(shape) <= 5:
         message = f"`{name}` has shape {shape}; it must have 1 to 3 spatial axes and 2 for the channels: " + (
             "(*k, C_big // groups, C_small)" if layout == "channels_last" else "(C_small, C_big // groups, *k)"

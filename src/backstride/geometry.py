@@ -68,7 +68,7 @@ class Geometry:
 
     `input`, `kernel`, `strides`, `dilation`: positive integers. `crop`: (before, after) cells cut
     off the full output; negative appends zeros. Raises `ValueError` where nothing would be left,
-    or where the number of cells passes 2**63 - 1.
+    or where the number of cells passes `2**63 - 1`.
     """
 
     input: tuple[int, ...]

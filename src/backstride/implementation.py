@@ -182,7 +182,7 @@ class Implementation(ABC):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        """Map x (N, *input, C_small) and a packed kernel to y (N, *output, C_big), or channels first.
+        """Map x `(N, *input, C_small)` and a packed kernel to y `(N, *output, C_big)`, or channels first.
 
         With a `storage`, which only what `takes_bits` is given, x and y are bits; all else is float32. The same holds
         for `conv` and `conv_kernel_gradient`.
@@ -206,11 +206,11 @@ class Implementation(ABC):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        """Map y (N, *output, C_big) and a kernel to x (N, *input, C_small), or channels first."""
+        """Map y `(N, *output, C_big)` and a kernel to x `(N, *input, C_small)`, or channels first."""
 
     @abstractmethod
     def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
-        """Map x (N, *input, C_small) and y (N, *output, C_big) to a kernel, or channels first; all of them bits."""
+        """Map x `(N, *input, C_small)` and y `(N, *output, C_big)` to a kernel, or channels first; all of them bits."""
 
     def axis_convolution(self, packed: Packed, call: AxisConvolution) -> bool:
         """Write the result of a convolution to its `target`; where `tiles_axes` says that this is there.

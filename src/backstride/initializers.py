@@ -1,7 +1,7 @@
 """Kernels to start a transposed convolution from: bilinear, nearest, ICNR; and TensorFlow 1's seeded normal.
 
-NumPy only. The kernels are in the layout of `conv_transpose`: channels_last (*k, C_big, C_small),
-channels_first (C_small, C_big, *k). A stride `s` splits the taps of an axis into `s` phases `p, p + s, ...`,
+NumPy only. The kernels are in the layout of `conv_transpose`: channels_last `(*k, C_big, C_small)`,
+channels_first `(C_small, C_big, *k)`. A stride `s` splits the taps of an axis into `s` phases `p, p + s, ...`,
 one for each residue of the output position; a kernel keeps constant maps constant exactly where the taps
 of each phase sum to 1, and that takes at least one tap in each: `k >= s`.
 """
@@ -61,7 +61,7 @@ def bilinear(
         dtype: a floating one.
 
     Returns:
-        (*k, channels, channels), or (channels, channels, *k); zero between different channels.
+        `(*k, channels, channels)`, or `(channels, channels, *k)`; zero between different channels.
 
     Raises:
         TypeError: something is not an integer, or the dtype is not a floating one.
@@ -95,7 +95,7 @@ def nearest(
         dtype: a floating one.
 
     Returns:
-        (*k, channels, channels), or (channels, channels, *k); zero between different channels.
+        `(*k, channels, channels)`, or `(channels, channels, *k)`; zero between different channels.
 
     Raises:
         TypeError: something is not an integer, or the dtype is not a floating one.
@@ -119,12 +119,12 @@ def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_l
     Aitken et al. 2017 (arXiv 1707.02937), equation 5.
 
     Args:
-        base: (*b, C_big, C_small), or (C_small, C_big, *b), any dtype, usually a random kernel.
+        base: `(*b, C_big, C_small)`, or `(C_small, C_big, *b)`, any dtype, usually a random kernel.
         strides: an integer, or one per axis.
         data_format: "channels_last" or "channels_first".
 
     Returns:
-        (*(b*s), C_big, C_small), or (C_small, C_big, *(b*s)).
+        `(*(b*s), C_big, C_small)`, or `(C_small, C_big, *(b*s))`.
 
     Raises:
         ValueError: the base does not have 1 to 3 spatial axes and 2 for the channels.

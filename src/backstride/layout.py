@@ -1,6 +1,6 @@
 """Where the channels stand: one view of every array as channels last, and back. Moves no data.
 
-- data: channels_last (N, *size, C), channels_first (N, C, *size)
+- data: channels_last `(N, *size, C)`, channels_first `(N, C, *size)`
 - kernel: channels_last (*k, C_big/groups, C_small), channels_first (C_small, C_big/groups, *k)
 """
 
@@ -31,7 +31,7 @@ def check_data_format(data_format: object) -> DataFormat:
 
 
 def data_view(x: AnyArray, data_format: DataFormat) -> AnyArray:
-    """(N, *size, C) view of data in either layout."""
+    """`(N, *size, C)` view of data in either layout."""
     return x if data_format == "channels_last" else x.transpose(0, *range(2, x.ndim), 1)
 
 

@@ -71,9 +71,9 @@ def conv_transpose(
     Dumoulin & Visin, arXiv 1603.07285, section 4.
 
     Args:
-        x: (N, *input, C_small), 1 to 3 spatial axes; channels first: (N, C_small, *input).
-        kernel: (*k, C_big // groups, C_small); channels first: (C_small, C_big // groups, *k).
-        bias: (C_big,). All arrays are of one library and dtype: float16 and bfloat16 accumulate in
+        x: `(N, *input, C_small)`, 1 to 3 spatial axes; channels first: `(N, C_small, *input)`.
+        kernel: `(*k, C_big // groups, C_small)`; channels first: `(C_small, C_big // groups, *k)`.
+        bias: `(C_big,)`. All arrays are of one library and dtype: float16 and bfloat16 accumulate in
             float32, integers are exact.
         strides: as in `geometry`, like the next four.
         padding: of the convolution that this transposes.
@@ -86,7 +86,7 @@ def conv_transpose(
         winograd: False keeps to sums of the products themselves, as in `plan`.
 
     Returns:
-        (N, *output, C_big), or (N, C_big, *output); the same kind of array.
+        `(N, *output, C_big)`, or `(N, C_big, *output)`; the same kind of array.
 
     Raises:
         TypeError: an argument is of the wrong kind.
@@ -130,9 +130,9 @@ def conv(
     It is also the derivative of `conv_transpose` by its input.
 
     Args:
-        x: (N, *size, C_big), or (N, C_big, *size).
+        x: `(N, *size, C_big)`, or `(N, C_big, *size)`.
         kernel: the array that `conv_transpose` takes.
-        bias: (C_small,).
+        bias: `(C_small,)`.
         strides: as in `conv_transpose`, like all that follow.
         padding: cells read beyond the input.
         dilation: the distance of neighbouring taps.
@@ -142,7 +142,7 @@ def conv(
         winograd: False keeps to sums of the products themselves, as in `plan`.
 
     Returns:
-        (N, *smaller, C_small), or (N, C_small, *smaller); the same kind of array.
+        `(N, *smaller, C_small)`, or `(N, C_small, *smaller)`; the same kind of array.
 
     Raises:
         TypeError: an argument is of the wrong kind.
@@ -194,7 +194,7 @@ def conv_kernel_gradient(
     data_format: DataFormat = "channels_last",
     winograd: bool = True,
 ) -> Array:
-    """The derivative of sum(conv(x, kernel) * y) by the kernel, summed over the batch.
+    """The derivative of `sum(conv(x, kernel) * y)` by the kernel, summed over the batch.
 
     >>> import numpy as np
     >>> x, y = np.arange(4.0).reshape(1, 4, 1), np.array([[[1.0], [10.0]]])
@@ -205,8 +205,8 @@ def conv_kernel_gradient(
     input as `y`.
 
     Args:
-        x: (N, *size, C_big), or (N, C_big, *size).
-        y: (N, *smaller, C_small), or (N, C_small, *smaller).
+        x: `(N, *size, C_big)`, or `(N, C_big, *size)`.
+        y: `(N, *smaller, C_small)`, or `(N, C_small, *smaller)`.
         kernel_shape: the shape of the kernel array, channels included.
         strides: as in `conv`, like all that follow.
         padding: cells read beyond the input.
@@ -271,13 +271,13 @@ def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: 
     True
 
     Args:
-        x: (..., C_in).
-        kernel: (C_in, C_out).
-        bias: (C_out,).
+        x: `(..., C_in)`.
+        kernel: `(C_in, C_out)`.
+        bias: `(C_out,)`.
         activation: as in `conv_transpose`.
 
     Returns:
-        (..., C_out), the same kind of array.
+        `(..., C_out)`, the same kind of array.
 
     Raises:
         TypeError: an argument is of the wrong kind.
@@ -325,14 +325,14 @@ def relu(x: Array, /) -> Array:
 
 
 def flatten(x: Array, /) -> Array:
-    """(N, ...) to (N, everything else), in the order in which the cells lie.
+    """`(N, ...)` to (N, everything else), in the order in which the cells lie.
 
     >>> import numpy as np
     >>> flatten(np.ones((2, 4, 4, 3))).shape
     (2, 48)
 
     Args:
-        x: (N, ...).
+        x: `(N, ...)`.
 
     Returns:
         (N, everything else), the same kind of array.
@@ -362,12 +362,12 @@ def dense_to_conv(
     True
 
     Args:
-        kernel: (C_in, C_out); PyTorch's Linear.weight is its transpose.
+        kernel: `(C_in, C_out)`; PyTorch's Linear.weight is its transpose.
         spatial: the flattened map's size, 1 to 3 axes; None for 1x1.
         data_format: "channels_last" or "channels_first".
 
     Returns:
-        (*spatial, C, C_out), where C_in = C * product(spatial), or (C_out, C, *spatial) for
+        `(*spatial, C, C_out)`, where C_in = C * product(spatial), or `(C_out, C, *spatial)` for
         channels_first, whose flatten order puts the channels first; the same kind of array.
 
     Raises:

@@ -112,7 +112,7 @@ class Plan:
         predicted as the float32 that it is computed in.
 
         Args:
-            x_shape: the shape of an input, (N, *input, C_small), or (N, C_small, *input) for channels_first.
+            x_shape: the shape of an input, `(N, *input, C_small)`, or `(N, C_small, *input)` for channels_first.
 
         Returns:
             An `Explanation`; without predictions where there is no model, as in a pure Python installation.
@@ -143,7 +143,7 @@ class Plan:
         return call
 
     def __call__(self, x: Array, /) -> Array:
-        """Transpose-convolve x (N, *input, C_small), or (N, C_small, *input) for channels_first."""
+        """Transpose-convolve x `(N, *input, C_small)`, or `(N, C_small, *input)` for channels_first."""
         if type(x) is np.ndarray and x.dtype is self._plain and x.flags.aligned:
             ready = self._ready.get(x.shape)
             return self._made_ready(x.shape)(x) if ready is None else ready(x)
@@ -222,7 +222,7 @@ def plan(
 
     Args:
         kernel: as in `conv_transpose`, like everything else but the last two.
-        bias: (C_big,).
+        bias: `(C_big,)`.
         strides: as in `geometry`, like the next four.
         padding: of the convolution that this transposes.
         output_padding: cells added at the end.

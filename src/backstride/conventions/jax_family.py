@@ -25,10 +25,12 @@ def jax(
 ) -> Geometry:
     """`jax.lax.conv_transpose`.
 
-    "SAME":  o = i*s,              before = max(L-o, 0)//2
-    "VALID": o = (i-1)s + max(K, s), before = 0
-    pairs:   before = K-1-low, after = K-1-high: they pad the dilated input
-    pairs with `use_consistent_padding=True`: before = low, after = high: they crop the output
+    By its `padding`::
+
+        "SAME":  o = i*s,              before = max(L-o, 0)//2
+        "VALID": o = (i-1)s + max(K, s), before = 0
+        pairs:   before = K-1-low, after = K-1-high: they pad the dilated input
+        pairs with `use_consistent_padding=True`: before = low, after = high: they crop the output
 
     >>> jax(5, 3, strides=2, padding="SAME").crop
     ((0, 1),)
@@ -82,7 +84,7 @@ def flax(
     ((0, 0),)
 
     An integer stands for both ends, of all axes or of its own. "CIRCULAR" adds the cells that "VALID"
-    has beyond i*s to the other end: that is no crop, and refused unless no axis has any (K <= s).
+    has beyond `i*s` to the other end: that is no crop, and refused unless no axis has any (K <= s).
     "CAUSAL", which Flax's documentation lists, is refused by JAX.
 
     Raises `ValueError` where Flax refuses, for "CIRCULAR" that wraps, and where JAX returns an empty
@@ -112,9 +114,11 @@ def equinox(
 ) -> Geometry:
     """`equinox.nn.ConvTranspose`.
 
-    explicit, "VALID":    before = p0, after = p1 - output_padding
-    "SAME", "SAME_LOWER": o = i*s - output_padding, of the total crop P = L - o the floor half
-                          first, or with SAME_LOWER the ceil half; a negative P is zeros at the end
+    By its `padding`::
+
+        explicit, "VALID":    before = p0, after = p1 - output_padding
+        "SAME", "SAME_LOWER": o = i*s - output_padding, of the total crop P = L - o the floor half
+                              first, or with SAME_LOWER the ceil half; a negative P is zeros at the end
 
     >>> equinox(5, 3, stride=2, padding=1, output_padding=1).crop
     ((1, 0),)

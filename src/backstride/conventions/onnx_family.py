@@ -24,11 +24,13 @@ def onnx(
 ) -> Geometry:
     """ONNX ConvTranspose since opset 11, by the text of the standard.
 
-    pads:                     before = pads[begin], after = pads[end] - output_padding
-    SAME_UPPER, SAME_LOWER:   o = i*s, unless `output_shape` names another size
-    size o, with T = L + output_padding - o:
-        SAME_UPPER            before = T//2
-        any other auto_pad    before = T - T//2, the larger half
+    By `pads`, `auto_pad` and `output_shape`::
+
+        pads:                     before = pads[begin], after = pads[end] - output_padding
+        SAME_UPPER, SAME_LOWER:   o = i*s, unless `output_shape` names another size
+        size o, with T = L + output_padding - o:
+            SAME_UPPER            before = T//2
+            any other auto_pad    before = T - T//2, the larger half
 
     >>> onnx(5, 3, strides=2, pads=[1, 1], output_padding=1).crop
     ((1, 0),)
@@ -87,7 +89,7 @@ def onnxruntime(
     """ONNX Runtime's ConvTranspose on the CPU: `onnx`, with totals cut at zero and sizes that map back.
 
     T = max(L + output_padding - o, 0), split as in `onnx`. Under SAME without `output_shape` the size
-    is then L + output_padding - T, so i*s only where T is not cut. Beyond the full length come zeros,
+    is then L + output_padding - T, so `i*s` only where T is not cut. Beyond the full length come zeros,
     of which the strided convolution may see less than one stride.
 
     >>> onnxruntime(5, 2, strides=3, auto_pad="SAME_UPPER").output
@@ -138,10 +140,12 @@ def openvino(
 ) -> Geometry:
     """OpenVINO's ConvolutionBackpropData-1 and GroupConvolutionBackpropData-1.
 
-    without `output_shape`: before = pads_begin, after = pads_end - output_padding; pads are 0 under
-                            any other auto_pad than EXPLICIT, so SAME does not give i*s
-    with size o, T = max(L + output_padding - o, 0), after = L - o - before:
-        SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0; EXPLICIT before = pads_begin
+    By `output_shape` and `auto_pad`::
+
+        without `output_shape`: before = pads_begin, after = pads_end - output_padding; pads are 0 under
+                                any other auto_pad than EXPLICIT, so SAME does not give i*s
+        with size o, T = max(L + output_padding - o, 0), after = L - o - before:
+            SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0; EXPLICIT before = pads_begin
 
     >>> openvino(3, 3, strides=2, auto_pad="SAME_UPPER").output
     (7,)

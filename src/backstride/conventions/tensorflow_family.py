@@ -71,8 +71,10 @@ def keras(
 ) -> Geometry:
     """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose` of Keras 3, on any backend.
 
-    same:  o = i*s, or (i-1)s + K%2 + output_padding; before = max(L-o, 0)//2
-    valid: o = (i-1)s + max(K, s), or L + output_padding; before = 0
+    By its `padding`::
+
+        same:  o = i*s, or (i-1)s + K%2 + output_padding; before = max(L-o, 0)//2
+        valid: o = (i-1)s + max(K, s), or L + output_padding; before = 0
 
     >>> keras(5, 3, strides=2, padding="same").crop
     ((0, 1),)

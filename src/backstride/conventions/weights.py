@@ -7,7 +7,7 @@ from backstride.layout import AnyArray
 
 
 def convert_kernel(kernel: AnyArray, convention: Convention, *, groups: int = 1) -> AnyArray:
-    """Lay a kernel (*k, C_big/groups, C_small) out as the framework takes it, flipped where it flips.
+    """Lay a kernel `(*k, C_big/groups, C_small)` out as the framework takes it, flipped where it flips.
 
     >>> from backstride.conventions.records import CONVENTIONS
     >>> import numpy as np

@@ -53,7 +53,7 @@ class Answer:
 
 
 def answer(request: Request, files: Mapping[str, Path]) -> Answer:
-    """Explain a call and write the pictures asked for, {"svg" | "gif" | "mp4" | "png" | "html": path}.
+    """Explain a call and write the pictures asked for, `{"svg" | "gif" | "mp4" | "png" | "html": path}`.
 
     >>> found = answer(Request("k=3 s=2 p=same", input=(7, 7)), {})
     >>> found.explanation.geometry.output

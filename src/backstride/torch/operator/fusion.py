@@ -55,7 +55,7 @@ def fuse_conv_bn_weights(
         tensor([1.0000, 1.0000, 0.5000, 0.5000])
 
     Args:
-        weight: (C_in, C_out // groups, *k) of floating-point numbers. Its output channel `g * C_out
+        weight: `(C_in, C_out // groups, *k)` of floating-point numbers. Its output channel `g * C_out
             // groups + j` is column `j` of the rows of group `g`.
         bias: (C_out,) of the layer, or None.
         mean: (C_out,), the running mean of the norm.
