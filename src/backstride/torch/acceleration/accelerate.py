@@ -28,7 +28,7 @@ from backstride.torch.acceleration.swapping import (
 )
 from backstride.torch.acceleration.training import is_faster_in_training
 from backstride.torch.acceleration.verifying import record, verified
-from backstride.torch.acceleration.whole import lead, unlead
+from backstride.torch.acceleration.whole import unwatch_calls, watch_calls
 from backstride.torch.layers.measured import MEASURED
 from backstride.torch.layers.modules import TransposedModule
 from backstride.torch.operator.internals import is_plain, named_modules
@@ -136,7 +136,7 @@ def accelerate(
     if not isinstance(cast("object", model), nn.Module):
         message = f"`model` must be a torch.nn.Module, not {type(model).__name__}"
         raise TypeError(message)
-    unlead(model)
+    unwatch_calls(model)
     recorded = {} if verify is None else record(model, _arguments(verify))
     treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in named_modules(model))
     rows = [row for row in treated if row is not None]
@@ -149,7 +149,7 @@ def accelerate(
         modules = dict(named_modules(model))
         rows = [verified(row, modules[row.name], recorded.get(row.name)) for row in rows]
     if measure:
-        lead(model)
+        watch_calls(model)
     if example is not None and measure:
         settle(model, _arguments(example))
         rows = settled_rows(rows, model)
@@ -172,7 +172,7 @@ def restore(model: Model) -> Model:
     Returns:
         The same model.
     """
-    unlead(model)
+    unwatch_calls(model)
     _set_options(model, winograd=True, measure=True)
     for module in model.modules():
         _ = unswap(module)

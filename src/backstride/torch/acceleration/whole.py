@@ -167,21 +167,21 @@ class Whole(Swapped):
         return (*reduced[:2], state, *reduced[3:])
 
 
-def lead(model: nn.Module) -> None:
+def watch_calls(model: nn.Module) -> None:
     """Have the outermost module of an accelerated model watch its calls, where others are accelerated below it."""
     others = any(isinstance(module, Swapped) for module in model.modules() if module is not model)
     if others and "forward" not in vars(model) and not isinstance(model, torch.jit.ScriptModule):
-        object.__setattr__(model, "__class__", class_with(model, _leading))
+        object.__setattr__(model, "__class__", class_with(model, _watching))
         vars(model)[measured.MEASURED] = True
 
 
-def unlead(model: nn.Module) -> None:
+def unwatch_calls(model: nn.Module) -> None:
     """Give all modules the classes that they have without one that watches."""
     for module in list(model.modules()):
         if isinstance(module, Whole):
             calls = calls_of(module)
             calls.put(calls.engaged)
-            object.__setattr__(module, "__class__", class_with(module, _following))
+            object.__setattr__(module, "__class__", class_with(module, _not_watching))
             for name in (STATE,) if mixins_of(type(module)) else (STATE, measured.MEASURED):
                 del vars(module)[name]
 
@@ -200,11 +200,11 @@ def _bare(base: type[nn.Module]) -> type[nn.Module]:
     return swapped_class(original_of(base), *watching)
 
 
-def _leading(base: type[nn.Module]) -> type[nn.Module]:
+def _watching(base: type[nn.Module]) -> type[nn.Module]:
     return swapped_class(original_of(base), Whole, *mixins_of(base))
 
 
-def _following(base: type[nn.Module]) -> type[nn.Module]:
+def _not_watching(base: type[nn.Module]) -> type[nn.Module]:
     return swapped_class(original_of(base), *(mixin for mixin in mixins_of(base) if mixin is not Whole))
 
 

@@ -99,8 +99,8 @@ def stock_is_faster(
     if is_compiling() or input.__class__ is not Tensor:
         return False
     key = call_key(input) if output_size is None else (call_key(input), *output_size)
-    known = layer.__dict__.get(TIMES)
-    times: Times | None = None if known is None else known.get(key)
+    all_times = layer.__dict__.get(TIMES)
+    times: Times | None = None if all_times is None else all_times.get(key)
     if times is None:
         if not layer.backstride_measured or not may_measure(input, weight, bias):
             return False
@@ -120,8 +120,8 @@ def parts_are_faster(layer: Foldable, position: int, input: Tensor, fused: Fused
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
-    key, known = (JOINED, position, call_key(input)), layer.__dict__.get(TIMES)
-    times: Times | None = None if known is None else known.get(key)
+    key, all_times = (JOINED, position, call_key(input)), layer.__dict__.get(TIMES)
+    times: Times | None = None if all_times is None else all_times.get(key)
     if times is None:
         if not getattr(layer, MEASURED, False) or not has_kept_weight(layer):
             return False
