@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch predicted cycles sanitize neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch predicted cycles sanitize bits neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -108,6 +108,11 @@ sanitize:
 	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz
 	build/fuzz $(or $(PROBLEMS),2000) $(or $(SEED),0)
 
+## make bits             a hash of the results of random problems for each instruction set: before and after a change that must not change bits
+bits:
+	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz-bits
+	build/fuzz-bits $(or $(PROBLEMS),300) $(or $(SEED),0) bits
+
 ## make neon             the same problems through the NEON kernels under QEMU (packages g++-aarch64-linux-gnu and qemu-user)
 neon:
 	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz-neon
@@ -120,12 +125,19 @@ PARALLEL = --jobs=$(shell getconf _NPROCESSORS_ONLN)
 build/fuzz: $(FUZZED:native/%.cpp=build/sanitize/%.o)
 	$(CXX) -fsanitize=address,undefined $^ -o $@ -lpthread
 
+build/fuzz-bits: $(FUZZED:native/%.cpp=build/bits/%.o)
+	$(CXX) $^ -o $@ -lpthread
+
 build/fuzz-neon: $(FUZZED_NEON:native/%.cpp=build/neon/%.o)
 	aarch64-linux-gnu-g++ -static $^ -o $@ -lpthread
 
 build/sanitize/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+
+build/bits/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O3 -ffp-contract=fast -c $< -o $@
 
 build/neon/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
 	@mkdir -p $(@D)

@@ -1,9 +1,14 @@
-// Random problems through every instruction set of this processor, against the direct kernels: on integers, so that
-// equality is exact, and in half precision, where the distance from sums in double is bounded. Built with the sanitizers by `make sanitize`; usage: fuzz [problems] [seed].
+// Random problems through every instruction set of this processor, against the direct kernels: on
+// integers, so that equality is exact, and in half precision, where the distance from sums in double
+// is bounded. `make sanitize` builds it with the sanitizers. With `bits`, numbers are fractions, whose
+// sums differ in their last bits with the order of terms, and a hash of all results is printed for each
+// instruction set: `make bits`. Usage: fuzz [problems] [seed] [bits].
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,6 +24,18 @@ using namespace backstride;
 
 namespace {
 
+// Whether results are hashed, not compared; the hash (64-bit FNV-1a) of those of the instruction set
+// that runs.
+bool hashes = false;
+std::uint64_t* hash = nullptr;
+
+template <typename Scalar>
+void add_to_hash(const std::vector<Scalar>& numbers) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+    for (std::size_t n = 0; n < numbers.size() * sizeof(Scalar); ++n)
+        *hash = (*hash ^ bytes[n]) * 0x100000001b3u;
+}
+
 class Draw {
 public:
     explicit Draw(unsigned seed) : random_(seed) {}
@@ -28,7 +45,10 @@ public:
     template <typename Scalar>
     std::vector<Scalar> numbers(Index count) {
         std::vector<Scalar> result(static_cast<std::size_t>(count));
-        for (Scalar& value : result) value = static_cast<Scalar>(between(-4, 4));
+        const Index most = Index(1) << 20;
+        for (Scalar& value : result)
+            value = hashes ? static_cast<Scalar>(std::ldexp(static_cast<double>(between(-most, most)), -18))
+                           : static_cast<Scalar>(between(-4, 4));
         return result;
     }
 
@@ -73,6 +93,10 @@ private:
 
 template <typename Scalar>
 bool agree(const char* what, const std::vector<Scalar>& expected, const std::vector<Scalar>& found) {
+    if (hashes) {
+        add_to_hash(found);
+        return true;
+    }
     const bool equal = expected == found;
     if (!equal) std::printf("%s differs\n", what);
     return equal;
@@ -85,7 +109,13 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Index large = p.batch * cells(p.output) * p.groups * p.big;
     const auto x = draw.numbers<Scalar>(small), y = draw.numbers<Scalar>(large);
     const auto w = draw.numbers<Scalar>(cells(p.kernel) * p.big * p.groups * p.small);
-    const Epilogue<Scalar> plain{nullptr, Activation::none};
+    // Bias and activation go into hashes: the direct kernels have none.
+    const auto small_bias = draw.numbers<Scalar>(hashes ? p.groups * p.small : 0);
+    const auto large_bias = draw.numbers<Scalar>(hashes ? p.groups * p.big : 0);
+    const auto last = static_cast<Index>(Activation::silu);
+    const auto activation = hashes ? static_cast<Activation>(draw.between(0, last)) : Activation::none;
+    const Epilogue<Scalar> small_end{hashes ? small_bias.data() : nullptr, activation};
+    const Epilogue<Scalar> large_end{hashes ? large_bias.data() : nullptr, activation};
     std::vector<Scalar> up(y.size()), fast_up(y.size()), down(x.size()), fast_down(x.size());
     std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
     Algorithm algorithm = p.groups == 1 && p.big <= 4 && draw.one_in(2) ? Algorithm::overlap : static_cast<Algorithm>(draw.between(0, 4));
@@ -109,12 +139,13 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
     const auto mine = ordered(x, p.input, inputs, false), theirs = ordered(y, p.output, outputs, false);
     direct_conv_transpose(p, x.data(), w.data(), up.data());
-    const Weights<Scalar> forward(p, kernels, true, {algorithm, draw.one_in(2)}, w.data(), draw.one_in(2));
-    forward.run(p, view(mine.data(), p.input, inputs), plain, view(fast_up.data(), p.output, outputs));
+    const bool winograd = draw.one_in(2), borrows = draw.one_in(2);
+    const Weights<Scalar> forward(p, kernels, true, {algorithm, winograd}, w.data(), borrows);
+    forward.run(p, view(mine.data(), p.input, inputs), large_end, view(fast_up.data(), p.output, outputs));
     direct_conv(p, y.data(), w.data(), down.data());
     const Choice choice{draw.one_in(2) ? Algorithm::winograd : Algorithm::automatic, draw.one_in(2)};
     const Weights<Scalar> backward(p, kernels, false, choice, w.data(), draw.one_in(2));
-    backward.run(p, view(theirs.data(), p.output, outputs), plain, view(fast_down.data(), p.input, inputs));
+    backward.run(p, view(theirs.data(), p.output, outputs), small_end, view(fast_down.data(), p.input, inputs));
     fast_up = ordered(fast_up, p.output, outputs, true);
     fast_down = ordered(fast_down, p.input, inputs, true);
     direct_conv_kernel_gradient(p, x.data(), y.data(), gradient.data());
@@ -135,7 +166,9 @@ struct Side16 {
 std::vector<double> drawn(Draw& draw, Index count, bool integers) {
     std::vector<double> result(static_cast<std::size_t>(count));
     for (double& value : result)
-        value = integers ? static_cast<double>(draw.between(-4, 4)) : std::ldexp(static_cast<double>(draw.between(-255, 255)), -static_cast<int>(draw.between(6, 10)));
+        value = static_cast<double>(integers ? draw.between(-4, 4) : draw.between(-255, 255));
+    if (!integers)
+        for (double& value : result) value = std::ldexp(value, -static_cast<int>(draw.between(6, 10)));
     return result;
 }
 
@@ -160,6 +193,7 @@ View<const Half> reading(const View<Half>& view) { return {view.data, view.image
 // add and subtract numbers of neighbouring cells: the largest product. Integers are exact in float.
 bool near16(const char* what, const Kernels<float>& kernels, Storage storage, const std::vector<double>& exact, const std::vector<double>& magnitudes,
             double largest, double terms, bool integers, const std::vector<Half>& bits, const std::vector<std::size_t>& places) {
+    if (hashes) add_to_hash(bits);
     const bool brain = storage == Storage::bfloat16;
     const double unit = std::ldexp(1.0, brain ? -8 : -11), least = std::ldexp(1.0, brain ? -134 : -25);
     std::vector<float> found(bits.size());
@@ -207,7 +241,8 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     fresh(y.exact.size());
     direct_conv_transpose(p, x.exact.data(), w.data(), exact.data());
     direct_conv_transpose(p, ax.data(), aw.data(), sums.data());
-    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, kernel.data(), draw.one_in(2));
+    const bool winograd = draw.one_in(2), borrows = draw.one_in(2);
+    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, winograd}, kernel.data(), borrows);
     forward.run(p, reading(x.view), plain, up.view, storage);
     if (!near16("conv_transpose", kernels, storage, exact, sums, most(ax) * most(aw), terms(p.small), integers, up.bits, places(p.output, outputs, exact.size()))) return false;
 
@@ -330,18 +365,29 @@ bool holds_columns(Draw& draw) {
 int main(int count, char** words) {
     const long problems = count > 1 ? std::atol(words[1]) : 2000;
     Draw draw(count > 2 ? static_cast<unsigned>(std::atol(words[2])) : 0u);
+    hashes = count > 3 && std::string(words[3]) == "bits";
+    std::map<std::string, std::uint64_t> results;
+    const auto hash_of = [&](const std::string& name) {
+        return &results.try_emplace(name, 0xcbf29ce484222325u).first->second;
+    };
     set_num_threads(2);
     for (long problem = 0; problem < problems; ++problem) {
+        hash = hash_of("columns");
         if (!holds_columns(draw)) {
             std::printf("problem %ld, columns\n", problem);
             return 1;
         }
-        for (const std::string& name : instruction_sets())
+        for (const std::string& name : instruction_sets()) {
+            hash = hash_of(name);
             if (!holds(draw, kernels_of<float>(name)) || !holds(draw, kernels_of<double>(name)) || !holds_half(draw, kernels_of<float>(name)) || !holds_axis(draw, kernels_of<float>(name))) {
                 std::printf("%s, problem %ld\n", name.c_str(), problem);
                 return 1;
             }
+        }
     }
+    for (const auto& [name, value] : results)
+        if (hashes) std::printf("%s %016llx\n", name.c_str(), static_cast<unsigned long long>(value));
+    if (hashes) return 0;
     std::printf("%ld problems agree on every instruction set, float, double and half precision\n", problems);
     return 0;
 }
