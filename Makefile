@@ -133,15 +133,15 @@ build/fuzz-neon: $(FUZZED_NEON:native/%.cpp=build/neon/%.o)
 
 build/sanitize/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+	$(CXX) -std=c++20 -O1 -g -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=undefined -c $< -o $@
 
 build/bits/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O3 -ffp-contract=fast -c $< -o $@
+	$(CXX) -std=c++20 -O3 -ffp-contract=fast -c $< -o $@
 
 build/neon/%.o: native/%.cpp $(wildcard native/*.h native/*.inl)
 	@mkdir -p $(@D)
-	aarch64-linux-gnu-g++ -std=c++17 -O2 -ffp-contract=fast -c $< -o $@
+	aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=fast -c $< -o $@
 
 ## make pictures         make the pictures of the documentation anew
 pictures: $(STAMPS)/demo

@@ -116,8 +116,10 @@ def flags() -> list[str]:
     """Those of the build: what CMake adds to a release, and the options of native/CMakeLists.txt."""
     build = (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8")
     own = re.search(r"compile_options\(backstride_kernels PRIVATE ([^)]*)\)", build)
+    standard = re.search(r"CMAKE_CXX_STANDARD (\d+)", build)
     assert own
-    return ["-std=c++17", "-O3", "-DNDEBUG", *own[1].split(), "-fPIC", "-fvisibility=hidden"]
+    assert standard
+    return [f"-std=c++{standard[1]}", "-O3", "-DNDEBUG", *own[1].split(), "-fPIC", "-fvisibility=hidden"]
 
 
 def assembly(target: Target) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from layers import Layer
 
 SOURCE = Path(__file__).with_name("limits.cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-pthread")
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-pthread")
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,22 @@ private:
         if (!fits_.load()) return;
 
         const Room<Scalar> cells(cell_buffer, (tiles + halo_) * distance * points_ * channels);
-        transform({job_.input, points_, points_, tiles + halo_, distance, channels, rows, axis_outputs * distance * channels, channels, distance * channels,
-                   cells.data(), distance * points_ * channels, points_ * channels, channels});
+        transform({
+            .matrix = job_.input,
+            .points = points_,
+            .rows = points_,
+            .tiles = tiles + halo_,
+            .distance = distance,
+            .channels = channels,
+            .from = rows,
+            .from_tile = axis_outputs * distance * channels,
+            .from_next = channels,
+            .from_point = distance * channels,
+            .to = cells.data(),
+            .to_tile = distance * points_ * channels,
+            .to_next = points_ * channels,
+            .to_row = channels,
+        });
         const Room<Scalar> products(product_buffer, tiles * target_distance * points_ * outputs);
         multiply(tiles, cells.data(), products.data());
         const Index at = first * axis_outputs * target_distance, rows_of_tiles = tiles * axis_outputs * target_distance;
@@ -95,8 +109,22 @@ private:
         const bool direct = !job_.target_first && kept == rows_of_tiles;
         const Room<Scalar> result_room(result_buffer, direct ? 0 : rows_of_tiles * outputs);
         Scalar* const results = direct ? target + at * outputs : result_room.data();
-        transform({job_.output, points_, axis_outputs, tiles, target_distance, outputs, products.data(), target_distance * points_ * outputs,
-                   points_ * outputs, outputs, results, axis_outputs * target_distance * outputs, outputs, target_distance * outputs});
+        transform({
+            .matrix = job_.output,
+            .points = points_,
+            .rows = axis_outputs,
+            .tiles = tiles,
+            .distance = target_distance,
+            .channels = outputs,
+            .from = products.data(),
+            .from_tile = target_distance * points_ * outputs,
+            .from_next = points_ * outputs,
+            .from_point = outputs,
+            .to = results,
+            .to_tile = axis_outputs * target_distance * outputs,
+            .to_next = outputs,
+            .to_row = target_distance * outputs,
+        });
         store(results, kept, target, at, direct);
     }
 
@@ -114,7 +142,9 @@ private:
             p.output = line ? Axes{1, 1, tiles} : Axes{1, tiles, job_.dilation};
             p.before = line ? Axes{0, 0, halo_} : Axes{0, halo_, 0};
         }
-        job_.weights.run(p, dense(cells, p.input, points_ * own_.small), {job_.offset, Activation::none}, dense(products, p.output, points_ * own_.big));
+        job_.weights.run(p, dense(cells, p.input, points_ * own_.small),
+                         {.bias = job_.offset, .activation = Activation::none},
+                         dense(products, p.output, points_ * own_.big));
     }
 
     // Tile by tile, or where there are few, part by part of each, for the threads that have nothing else to do.

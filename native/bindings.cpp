@@ -66,8 +66,18 @@ Problem problem(const X& x, const Y& y, const Options& o) {
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (o.strides[axis] < 1 || o.dilation[axis] < 1 || o.kernel[axis] < 1)
             throw nb::value_error("kernel, strides and dilation must be positive");
-    return {static_cast<Index>(x.shape(0)), o.groups, inputs / o.groups, outputs / o.groups, spatial(x, 1),
-            spatial(y, 1), o.kernel, o.strides, o.dilation, o.before};
+    return {
+        .batch = static_cast<Index>(x.shape(0)),
+        .groups = o.groups,
+        .small = inputs / o.groups,
+        .big = outputs / o.groups,
+        .input = spatial(x, 1),
+        .output = spatial(y, 1),
+        .kernel = o.kernel,
+        .strides = o.strides,
+        .dilation = o.dilation,
+        .before = o.before,
+    };
 }
 
 void require_size(std::size_t found, Index expected) {
@@ -83,7 +93,7 @@ Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int act
     if (bias) require_size(bias->size(), channels);
     if (activation < 0 || activation > static_cast<int>(Activation::silu))
         throw nb::value_error("no such activation");
-    return {bias ? bias->data() : nullptr, static_cast<Activation>(activation)};
+    return {.bias = bias ? bias->data() : nullptr, .activation = static_cast<Activation>(activation)};
 }
 
 // Half precision by its number: those of `Storage` in implementation.py.
@@ -151,8 +161,18 @@ Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target
     if (groups < 1 || inputs % groups) throw nb::value_error("groups must divide the channels");
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("strides and dilation must be positive");
-    const Problem p{1, groups, inputs / groups, static_cast<Index>(w.shape(3)), {1, 1, 1}, {1, 1, 1},
-                    spatial(w, 0), strides, dilation, {0, 0, 0}};
+    const Problem p{
+        .batch = 1,
+        .groups = groups,
+        .small = inputs / groups,
+        .big = static_cast<Index>(w.shape(3)),
+        .input = {1, 1, 1},
+        .output = {1, 1, 1},
+        .kernel = spatial(w, 0),
+        .strides = strides,
+        .dilation = dilation,
+        .before = {0, 0, 0},
+    };
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
     require_room();
     nb::gil_scoped_release release;
@@ -162,13 +182,14 @@ Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target
 template <typename Scalar>
 void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& target, bool transpose, Axes strides,
           Axes dilation, Index groups, const std::string& algorithm, bool winograd) {
-    new (self) Weights<Scalar>(unpacked(w, target, transpose, strides, dilation, groups, {algorithm_named(algorithm), winograd}, false));
+    const Choice choice{.algorithm = algorithm_named(algorithm), .winograd = winograd};
+    new (self) Weights<Scalar>(unpacked(w, target, transpose, strides, dilation, groups, choice, false));
 }
 
 // Weights of a transposed convolution for one call, which may read w itself.
 template <typename Scalar>
 Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target, Axes strides, Axes dilation, Index groups, bool winograd) {
-    return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {Algorithm::automatic, winograd}, true));
+    return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {.winograd = winograd}, true));
 }
 
 template <typename Scalar>
@@ -184,7 +205,8 @@ template <typename Scalar>
 std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target, bool forced, const Rates& rates) {
     std::vector<std::pair<std::string, std::array<double, 5>>> result;
     for (const auto& [algorithm, cost] : predictions(p, kernels_of<Scalar>(target), forced, rates))
-        result.push_back({algorithms[static_cast<int>(algorithm)], {cost.products, cost.steps, cost.weights, cost.transforms, cost.data}});
+        result.emplace_back(algorithms[static_cast<int>(algorithm)],
+                            std::array{cost.products, cost.steps, cost.weights, cost.transforms, cost.data});
     return result;
 }
 
@@ -213,7 +235,14 @@ struct Face {
         for (std::size_t axis = 3; axis-- > 0;)  // axes of one cell: any step will do, the dense one is recognised
             if (size[axis] == 1) steps[axis] = axis == 2 ? (channels_first ? 1 : channels) : steps[axis + 1] * size[axis + 1];
         const Index image = batch == 1 ? channels * cells(size) : static_cast<Index>(array.stride(0));
-        view = {array.data(), image, steps[0], steps[1], steps[2], step};
+        view = {
+            .data = array.data(),
+            .image = image,
+            .plane = steps[0],
+            .line = steps[1],
+            .cell = steps[2],
+            .channel = step,
+        };
     }
 };
 
@@ -273,7 +302,7 @@ template <typename Scalar>
 void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
           const Strided<Scalar>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
           Index groups, bool winograd) {
-    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {Algorithm::automatic, winograd}, true);
+    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {.winograd = winograd}, true);
     run(weights, source, bias, activation, target, channels_first, before, false);
 }
 
@@ -281,7 +310,7 @@ template <typename Scalar>
 void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
                const Strided<Half>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
                Index groups, bool winograd, int storage) {
-    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {Algorithm::automatic, winograd}, true);
+    const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {.winograd = winograd}, true);
     run_half(weights, source, bias, activation, target, channels_first, before, false, storage);
 }
 
@@ -291,8 +320,18 @@ void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>
                      bool channels_first, Axes strides, Axes dilation, Axes before, Index groups, bool winograd, Storage storage) {
     const Face<const Stored> small(x, channels_first), large(y, channels_first);
     const Axes kernel = spatial(w, 0);
-    const Problem p{small.batch, groups, small.channels / std::max<Index>(groups, 1), static_cast<Index>(w.shape(3)), small.size,
-                    large.size, kernel, strides, dilation, before};
+    const Problem p{
+        .batch = small.batch,
+        .groups = groups,
+        .small = small.channels / std::max<Index>(groups, 1),
+        .big = static_cast<Index>(w.shape(3)),
+        .input = small.size,
+        .output = large.size,
+        .kernel = kernel,
+        .strides = strides,
+        .dilation = dilation,
+        .before = before,
+    };
     if (groups < 1 || small.channels != groups * p.small || large.channels != groups * p.big || small.batch != large.batch)
         throw nb::value_error("the arrays do not fit each other");
     for (std::size_t axis = 0; axis < 3; ++axis)
@@ -323,8 +362,26 @@ bool axis_convolution(const Weights<float>& weights, const nb::ndarray<const flo
     require_size(output.size(), p.groups * axis_outputs);
     if (!planar && p.kernel[dilation > 1 ? 2 : 1] != 1) throw nb::value_error("blocks stand along the other axis");
     if (p.groups != 6 && p.groups != 7) throw nb::value_error("tiles have 6 or 7 points");
-    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), static_cast<Index>(source.shape(0)), cells / inner, before, count,
-                                     dilation, taps, plane, target_plane, crop, source.data(), target.data(), source_first, target_first, strip};
+    const AxisConvolution<float> job{
+        .weights = weights,
+        .offset = offset.data(),
+        .input = input.data(),
+        .output = output.data(),
+        .batch = static_cast<Index>(source.shape(0)),
+        .length = cells / inner,
+        .before = before,
+        .count = count,
+        .dilation = dilation,
+        .taps = taps,
+        .plane = plane,
+        .target_plane = target_plane,
+        .crop = crop,
+        .source = source.data(),
+        .target = target.data(),
+        .source_first = source_first,
+        .target_first = target_first,
+        .strip = strip,
+    };
     const Kernels<float>& kernels = kernels_of<float>(name);
     bool fits = false;
     unlocked([&] { fits = run_axis_convolution(job, kernels); });
@@ -360,7 +417,18 @@ void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device:
 template <typename Number>
 Problem of_columns(const Array<Number>& y, std::size_t rows, std::size_t row, const std::array<Axes, 5>& sizes, bool last) {
     const auto& [input, kernel, strides, dilation, before] = sizes;
-    const Problem p{static_cast<Index>(y.shape(0)), 1, 1, static_cast<Index>(y.shape(last ? 4 : 1)), input, spatial(y, last ? 1 : 2), kernel, strides, dilation, before};
+    const Problem p{
+        .batch = static_cast<Index>(y.shape(0)),
+        .groups = 1,
+        .small = 1,
+        .big = static_cast<Index>(y.shape(last ? 4 : 1)),
+        .input = input,
+        .output = spatial(y, last ? 1 : 2),
+        .kernel = kernel,
+        .strides = strides,
+        .dilation = dilation,
+        .before = before,
+    };
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (input[axis] < 0 || kernel[axis] < 1 || strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("the sizes do not fit each other");
     require_size(rows, p.batch * input[0] * input[1] * input[2]);
@@ -430,7 +498,11 @@ void define(nb::module_& module, const char* name) {
         "direct_conv_transpose",
         [](Array<const Scalar> x, Flat<const Scalar> w, Array<Scalar> y, Axes kernel, Axes strides, Axes dilation,
            Axes before, Index groups) {
-            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            const Problem p = problem(x, y, {.kernel = kernel,
+                                            .strides = strides,
+                                            .dilation = dilation,
+                                            .before = before,
+                                            .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv_transpose(p, x.data(), w.data(), y.data()); });
         },
@@ -440,7 +512,11 @@ void define(nb::module_& module, const char* name) {
         "direct_conv",
         [](Array<const Scalar> y, Flat<const Scalar> w, Array<Scalar> x, Axes kernel, Axes strides, Axes dilation,
            Axes before, Index groups) {
-            const Problem p = problem(x, y, {kernel, strides, dilation, before, groups});
+            const Problem p = problem(x, y, {.kernel = kernel,
+                                            .strides = strides,
+                                            .dilation = dilation,
+                                            .before = before,
+                                            .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv(p, y.data(), w.data(), x.data()); });
         },
@@ -450,7 +526,11 @@ void define(nb::module_& module, const char* name) {
         "direct_conv_kernel_gradient",
         [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, Axes strides, Axes dilation, Axes before,
            Index groups) {
-            const Problem p = problem(x, y, {spatial(w, 0), strides, dilation, before, groups});
+            const Problem p = problem(x, y, {.kernel = spatial(w, 0),
+                                            .strides = strides,
+                                            .dilation = dilation,
+                                            .before = before,
+                                            .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv_kernel_gradient(p, x.data(), y.data(), w.data()); });
         },
@@ -481,7 +561,18 @@ NB_MODULE(_native, module) {
     module.def(
         "algorithms",
         [](Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big, const std::string& target, bool twice) {
-            const Problem p{1, groups, small, big, {1, 1, 1}, {1, 1, 1}, kernel, strides, dilation, {0, 0, 0}};
+            const Problem p{
+                .batch = 1,
+                .groups = groups,
+                .small = small,
+                .big = big,
+                .input = {1, 1, 1},
+                .output = {1, 1, 1},
+                .kernel = kernel,
+                .strides = strides,
+                .dilation = dilation,
+                .before = {0, 0, 0},
+            };
             return twice ? algorithm_names<double>(p, target) : algorithm_names<float>(p, target);
         },
         "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a, "twice"_a);
@@ -493,8 +584,28 @@ NB_MODULE(_native, module) {
         "predictions",
         [](Index batch, Index groups, Index small, Index big, Axes input, Axes output, Axes kernel, Axes strides, Axes dilation, Axes before,
            const std::string& target, bool twice, bool forced, const std::array<double, 8>& r) {
-            const Problem p{batch, groups, small, big, input, output, kernel, strides, dilation, before};
-            const Rates rates{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]};
+            const Problem p{
+                .batch = batch,
+                .groups = groups,
+                .small = small,
+                .big = big,
+                .input = input,
+                .output = output,
+                .kernel = kernel,
+                .strides = strides,
+                .dilation = dilation,
+                .before = before,
+            };
+            const Rates rates{
+                .multiply_adds = r[0],
+                .loads = r[1],
+                .second = r[2],
+                .third = r[3],
+                .memory = r[4],
+                .first_size = r[5],
+                .second_size = r[6],
+                .third_size = r[7],
+            };
             return twice ? predicted<double>(p, target, forced, rates) : predicted<float>(p, target, forced, rates);
         },
         "batch"_a, "groups"_a, "small"_a, "big"_a, "input"_a, "output"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "target"_a, "twice"_a,
@@ -516,7 +627,7 @@ NB_MODULE(_native, module) {
     module.def(
         "share_threads",
         [](std::uintptr_t run, std::uintptr_t most) {
-            share_threads({reinterpret_cast<decltype(Team::run)>(run), reinterpret_cast<decltype(Team::most)>(most)});
+            share_threads({.run = reinterpret_cast<decltype(Team::run)>(run), .most = reinterpret_cast<decltype(Team::most)>(most)});
         },
         "run"_a, "most"_a);
     module.def(

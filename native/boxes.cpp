@@ -25,10 +25,12 @@ Span reach(const Problem& p, std::size_t axis, bool transpose, Span target) {
     const Index stride = p.strides[axis], before = p.before[axis], last = p.dilation[axis] * (p.kernel[axis] - 1);
     if (!transpose) {
         const Index low = std::clamp<Index>(target.from * stride - before, 0, p.output[axis] - 1);
-        return {low, std::clamp<Index>((target.to - 1) * stride + last - before + 1, low + 1, p.output[axis])};
+        const Index end = (target.to - 1) * stride + last - before + 1;
+        return {.from = low, .to = std::clamp<Index>(end, low + 1, p.output[axis])};
     }
     const Index low = std::clamp<Index>(-floor_divided(-(target.from + before - last), stride), 0, p.input[axis] - 1);
-    return {low, std::clamp<Index>(floor_divided(target.to - 1 + before, stride) + 1, low + 1, p.input[axis])};
+    const Index end = floor_divided(target.to - 1 + before, stride) + 1;
+    return {.from = low, .to = std::clamp<Index>(end, low + 1, p.input[axis])};
 }
 
 // The part of a problem that gives the target cells of a box.
@@ -153,7 +155,7 @@ public:
         const auto bytes = [&] {
             Index reached = 1;
             for (std::size_t axis = 0; axis < 3; ++axis) {
-                const Span span = reach(p, axis, transpose, {0, box_[axis]});
+                const Span span = reach(p, axis, transpose, {.from = 0, .to = box_[axis]});
                 reached *= std::max(span.to - span.from, std::min(transpose ? p.input[axis] : p.output[axis],
                                                                   transpose ? box_[axis] / p.strides[axis] + 1 : box_[axis] * p.strides[axis]));
             }
@@ -176,7 +178,7 @@ public:
         Index rest = number;
         for (std::size_t axis = 3; axis-- > 0; rest /= counts_[axis]) {
             const Index start = rest % counts_[axis] * box_[axis];
-            result.target[axis] = {start, std::min(start + box_[axis], size_[axis])};
+            result.target[axis] = {.from = start, .to = std::min(start + box_[axis], size_[axis])};
             result.source[axis] = reach(p_, axis, transpose_, result.target[axis]);
         }
         result.image = rest * images_, result.images = std::min(images_, p_.batch - result.image);
@@ -204,7 +206,7 @@ void cut(const View<const Stored>& view, Index channels, Index image, Index imag
     const Index most = std::max<Index>(1, numbers_of_piece / channels / cells_at_once) * cells_at_once;
     for_each_run(view, image, images, box, [&](const Stored* first, Index cells) {
         for (Index at = 0; at < cells; at += most) {
-            pieces.push_back({first + at * view.cell, std::min(most, cells - at), to});
+            pieces.push_back({.from = first + at * view.cell, .count = std::min(most, cells - at), .to = to});
             to += pieces.back().count * channels;
         }
     });
@@ -269,7 +271,9 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
 
 void store_box(const Kernels<float>& kernels, const View<Half>& target, Index image, Index images, const Axes& from, const Axes& to,
                Index channels, const float* box, Storage storage) {
-    for_each_run(target, image, images, {Span{from[0], to[0]}, Span{from[1], to[1]}, Span{from[2], to[2]}}, [&](Half* first, Index cells) {
+    std::array<Span, 3> spans;
+    for (std::size_t axis = 0; axis < 3; ++axis) spans[axis] = {.from = from[axis], .to = to[axis]};
+    for_each_run(target, image, images, spans, [&](Half* first, Index cells) {
         store(kernels, target, channels, box, cells, first, storage);
         box += cells * channels;
     });

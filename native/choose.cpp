@@ -45,7 +45,7 @@ struct Stretch {
 };
 
 Stretch stretch(const Axis& whole, Index from, Index count, const Form& form) {
-    Stretch result{whole, form};
+    Stretch result{.axis = whole, .form = form};
     result.axis.count = count;
     result.axis.start += from * whole.stride;
     for (Index& offset : result.axis.offsets) offset += from * whole.step;
@@ -55,11 +55,14 @@ Stretch stretch(const Axis& whole, Index from, Index count, const Form& form) {
 // The ways to cut an axis into tiles: of one form, or of three outputs until the rest is a multiple of two.
 std::vector<std::vector<Stretch>> cuts(const Axis& axis, const Strand& longest, bool mixes) {
     const auto taps = static_cast<Index>(longest.taps.size());
-    if (taps != 2) return {{{axis, {taps == 1 ? 1 : 2, taps}}}};
-    std::vector<std::vector<Stretch>> result{{{axis, {2, 2}}}, {{axis, {3, 2}}}};
+    const auto all = [&](const Form& form) { return std::vector<Stretch>{{.axis = axis, .form = form}}; };
+    if (taps != 2) return {all({.outputs = taps == 1 ? 1 : 2, .taps = taps})};
+    constexpr Form two{.outputs = 2, .taps = 2}, three{.outputs = 3, .taps = 2};
+    std::vector<std::vector<Stretch>> result{all(two), all(three)};
     const Index rest = (3 - axis.count % 3) % 3 * 2;
     if (mixes && rest > 0 && axis.count > rest)
-        result.push_back({stretch(axis, 0, axis.count - rest, {3, 2}), stretch(axis, axis.count - rest, rest, {2, 2})});
+        result.push_back(std::vector<Stretch>{stretch(axis, 0, axis.count - rest, three),
+                                              stretch(axis, axis.count - rest, rest, two)});
     return result;
 }
 
@@ -82,7 +85,7 @@ Cost cost_of_sweeps(const Problem& p, const Kernels<Scalar>& kernels, const Stac
         auto [at, fresh] = known.try_emplace(kind);
         if (fresh) {
             const Terms terms(sweep, most_tile_taps);
-            for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, forced) : std::vector<Tiled>{{sweep, Forms()}})
+            for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, forced) : std::vector<Tiled>{{.sweep = sweep, .forms = Forms()}})
                 at->second += cost_of(p, side, part.sweep, terms, part.forms, kernels, rates);
         }
         total += at->second;
@@ -154,7 +157,7 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
 
 template <typename Scalar>
 std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
-    std::vector<Tiled> found{{sweep, Forms()}};
+    std::vector<Tiled> found{{.sweep = sweep, .forms = Forms()}};
     if (side.depthwise || sweep.cells() == 0) return found;
     const Terms terms(sweep, most_tile_taps);
     if (terms.all.empty()) return found;
@@ -171,9 +174,9 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
             Index tiles = 0;
             for (const Stretch& line : lines)
                 for (const Stretch& column : columns) {
-                    const Forms forms{line.form, column.form};
+                    const Forms forms{.lines = line.form, .columns = column.form};
                     if (!forms.tiled()) return found;
-                    parts.push_back({{{sweep.axes[0], line.axis, column.axis}}, forms});
+                    parts.push_back({.sweep = {{sweep.axes[0], line.axis, column.axis}}, .forms = forms});
                     cost += cycles(parts.back().sweep, forms);
                     tiles += tiles_of(p, parts.back().sweep, forms);
                 }

@@ -80,7 +80,8 @@ private:
             const Index group = from / rows % groups, width = depthwise_ ? inputs_ : p_.small;
             if (zero)
                 for (Index r = row; r < last; ++r) std::fill_n(w_ + (tap * rows + r) * inputs_ + group * p_.small, width, Scalar(0));
-            this->band({tap, group, first_line, last_line}, row, last);
+            const Where where{.tap = tap, .group = group, .first_line = first_line, .last_line = last_line};
+            this->band(where, row, last);
             from += last - row;
         }
     }
@@ -128,9 +129,20 @@ private:
         const bool streams = last - first >= tile || to - from >= long_range;
         const auto flush = [&] {
             const auto run = depthwise_ ? kernels_.correlate_depthwise : kernels_.correlate;
-            run({y_ + where.group * p_.big + first - origin, x_ + where.group * p_.small, runs.data(), static_cast<Index>(runs.size()),
-                 columns.step * outputs_, inputs_, last - first, depthwise_ ? inputs_ : p_.small, weights, inputs_,
-                 x_ + p_.batch * cells(p_.input) * inputs_, true, streams});
+            run({
+                .large = y_ + where.group * p_.big + first - origin,
+                .small = x_ + where.group * p_.small,
+                .runs = runs.data(),
+                .run_count = static_cast<Index>(runs.size()),
+                .large_step = columns.step * outputs_,
+                .small_step = inputs_,
+                .rows = last - first,
+                .columns = depthwise_ ? inputs_ : p_.small,
+                .weights = weights,
+                .weights_stride = inputs_,
+                .small_end = x_ + p_.batch * cells(p_.input) * inputs_,
+                .streams = streams,
+            });
             runs.clear();
             gathered = 0;
         };
@@ -142,7 +154,11 @@ private:
                 const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + shift2;
                 for (Index m2 = from; m2 < to; m2 += most_cells_) {
                     const Index count = std::min(most_cells_, to - m2);
-                    runs.push_back({(large + m2 * columns.step) * outputs_, (line * p_.input[2] + m2) * inputs_, count});
+                    runs.push_back({
+                        .large = (large + m2 * columns.step) * outputs_,
+                        .small = (line * p_.input[2] + m2) * inputs_,
+                        .count = count,
+                    });
                     if ((gathered += count) >= most_cells_) flush();
                 }
             }

@@ -87,7 +87,16 @@ public:
                 const Index first = bands * range / ranges * band_rows, last = std::min(rows_, bands * (range + 1) / ranges * band_rows);
                 const Index column = part * part_, columns = part + 1 < parts ? part_ : p_.small - column;
                 for (Index at = from; at < std::min(cells_, from + round); at += block_)
-                    if (!sum({group, first, last, column, columns, at, std::min(block_, cells_ - at)})) finite.store(false);
+                    if (!sum({
+                            .group = group,
+                            .first_row = first,
+                            .last_row = last,
+                            .column = column,
+                            .columns = columns,
+                            .first_cell = at,
+                            .cells = std::min(block_, cells_ - at),
+                        }))
+                        finite.store(false);
             });
         return finite.load();
     }
@@ -112,7 +121,7 @@ private:
             small = to;
         }
         const Scalar* const end = copies_ ? small + part.cells * padded(part.columns, kernels_.lanes) : x_ + cells_ * inputs_;
-        const Run all{0, 0, part.cells};
+        const Run all{.large = 0, .small = 0, .count = part.cells};
         bool padded_cells = false;
         for (Index row = part.first_row; row < part.last_row; row += band_rows) {
             const Index rows = std::min(band_rows, part.last_row - row);
@@ -125,8 +134,20 @@ private:
                     const Index count = std::min(height, rows - from);
                     for (Index r = from; r < from + count; ++r)
                         for (Index c = 0; c < some; c += kernels_.lanes) __builtin_prefetch(weights + r * inputs_ + column + c, 1);
-                    kernels_.correlate({large + from / height * tile, small + (copies_ ? column * part.cells : column), &all, 1, height, small_step,
-                                        count, some, weights + from * inputs_ + column, inputs_, end, adds_ || part.first_cell > 0, false});
+                    kernels_.correlate({
+                        .large = large + from / height * tile,
+                        .small = small + (copies_ ? column * part.cells : column),
+                        .runs = &all,
+                        .run_count = 1,
+                        .large_step = height,
+                        .small_step = small_step,
+                        .rows = count,
+                        .columns = some,
+                        .weights = weights + from * inputs_ + column,
+                        .weights_stride = inputs_,
+                        .small_end = end,
+                        .adds = adds_ || part.first_cell > 0,
+                    });
                 }
             }
         }
@@ -141,8 +162,13 @@ private:
             const Index tap = (row + n) / p_.big, t2 = tap % p_.kernel[2], within = (row + n) % together;
             length = std::min(count - n, together - within);
             if (length < band_rows) length = std::min(length, height - n % height);
-            const Segment segment{tap / p_.kernel[2] / p_.kernel[1], tap / p_.kernel[2] % p_.kernel[1],
-                                  merged_ ? -p_.before[2] : axes_[2].offsets[static_cast<std::size_t>(t2)], part.group * p_.big + within, length};
+            const Segment segment{
+                .t0 = tap / p_.kernel[2] / p_.kernel[1],
+                .t1 = tap / p_.kernel[2] % p_.kernel[1],
+                .shift = merged_ ? -p_.before[2] : axes_[2].offsets[static_cast<std::size_t>(t2)],
+                .within = part.group * p_.big + within,
+                .count = length,
+            };
             zeros = gather_segment(part, segment, to + n / height * part.cells * height + n % height) || zeros;
         }
         return zeros;

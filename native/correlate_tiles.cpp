@@ -41,16 +41,22 @@ struct Strips {
 
 // The form of fewest products for some taps and cells.
 Form form_of(Index taps, Index cells) {
-    if (taps == 1) return {1, 1};
-    if (taps == 3) return {2, 3};
-    return (cells + 2) / 3 * 4 <= (cells + 1) / 2 * 3 ? Form{3, 2} : Form{2, 2};
+    if (taps == 1) return {.outputs = 1, .taps = 1};
+    if (taps == 3) return {.outputs = 2, .taps = 3};
+    return {.outputs = (cells + 2) / 3 * 4 <= (cells + 1) / 2 * 3 ? 3 : 2, .taps = 2};
 }
 
 Strip strip_of(const Problem& p, std::size_t axis, Index tap, Index count) {
     const Index stride = p.strides[axis], shift = tap * p.dilation[axis] - p.before[axis];
     const Index from = shift < 0 ? (-shift - 1) / stride + 1 : 0;
     const Index to = p.output[axis] > shift ? (p.output[axis] - shift - 1) / stride + 1 : 0;
-    return {tap, count, shift, from, std::max(from, std::min(to, p.input[axis] + count - 1))};
+    return {
+        .tap = tap,
+        .count = count,
+        .shift = shift,
+        .from = from,
+        .to = std::max(from, std::min(to, p.input[axis] + count - 1)),
+    };
 }
 
 // Adds a strip to those of as many taps where that costs hardly any tiles.
@@ -65,7 +71,12 @@ void join(std::vector<Strips>& all, const Strip& strip, bool shares) {
         other = joined;
         return;
     }
-    all.push_back({{strip}, strip.from, strip.to, form_of(strip.count, strip.to - strip.from)});
+    all.push_back({
+        .all = {strip},
+        .from = strip.from,
+        .to = strip.to,
+        .form = form_of(strip.count, strip.to - strip.from),
+    });
 }
 
 std::vector<Strips> strips(const Problem& p, std::size_t axis) {
@@ -182,8 +193,16 @@ private:
                 for (Index band = 0; band < bands; ++band)
                     for (Index column = 0; column < p_.small; column += wide) {
                         const Index row = p_.big * band / bands;
-                        parts.push_back({&unit, group, member, std::min(together, unit.members() - member), row,
-                                         p_.big * (band + 1) / bands - row, column, std::min(wide, p_.small - column)});
+                        parts.push_back({
+                            .unit = &unit,
+                            .group = group,
+                            .first_member = member,
+                            .members = std::min(together, unit.members() - member),
+                            .first_row = row,
+                            .rows = p_.big * (band + 1) / bands - row,
+                            .first_column = column,
+                            .columns = std::min(wide, p_.small - column),
+                        });
                     }
     }
 
@@ -207,17 +226,46 @@ private:
             // The last lanes of a member's rows are overwritten by the next member's.
             for (Index n = 0; n < part.members; ++n) {
                 aim_large(unit, unit.member(part.first_member + n), from, tiles, cells.data());
-                kernels_.tile_large({cells.data(), tiles, part.rows, part.group * p_.big + part.first_row, large + n * part.rows,
-                                     large_plane, large_step, unit.lines(), unit.columns()});
+                kernels_.tile_large({
+                    .cells = cells.data(),
+                    .tiles = tiles,
+                    .depth = part.rows,
+                    .source_offset = part.group * p_.big + part.first_row,
+                    .planes = large + n * part.rows,
+                    .plane_stride = large_plane,
+                    .tile_stride = large_step,
+                    .lines = unit.lines(),
+                    .columns = unit.columns(),
+                });
             }
             aim_small(unit, from, tiles, cells.data());
-            kernels_.tile_input({cells.data(), tiles, columns, part.group * p_.small + part.first_column, small, small_plane, small_step,
-                                 unit.lines(), unit.columns()});
-            const Run all{0, 0, tiles};
+            kernels_.tile_input({
+                .cells = cells.data(),
+                .tiles = tiles,
+                .depth = columns,
+                .source_offset = part.group * p_.small + part.first_column,
+                .planes = small,
+                .plane_stride = small_plane,
+                .tile_stride = small_step,
+                .lines = unit.lines(),
+                .columns = unit.columns(),
+            });
+            const Run all{.large = 0, .small = 0, .count = tiles};
             for (Index plane = 0; plane < planes; ++plane)
-                kernels_.correlate({large + plane * large_plane, small + plane * small_plane, &all, 1, large_step, small_step, rows,
-                                    columns, sums + plane * sums_plane, width, small + plane * small_plane + tiles * small_step,
-                                    from > first});
+                kernels_.correlate({
+                    .large = large + plane * large_plane,
+                    .small = small + plane * small_plane,
+                    .runs = &all,
+                    .run_count = 1,
+                    .large_step = large_step,
+                    .small_step = small_step,
+                    .rows = rows,
+                    .columns = columns,
+                    .weights = sums + plane * sums_plane,
+                    .weights_stride = width,
+                    .small_end = small + plane * small_plane + tiles * small_step,
+                    .adds = from > first,
+                });
         }
         bool finite = true;
         for (Index n = 0; n < part.members; ++n)
@@ -258,7 +306,18 @@ private:
             lost.resize(static_cast<std::size_t>(part.rows * inputs_ + width));
             weight = lost.data();
         }
-        kernels_.tile_taps({sums, plane, width, part.rows, part.columns, own.data(), inputs_, adds, lines, columns});
+        kernels_.tile_taps({
+            .planes = sums,
+            .plane_stride = plane,
+            .row_stride = width,
+            .rows = part.rows,
+            .columns = part.columns,
+            .taps = own.data(),
+            .weights_stride = inputs_,
+            .adds = adds,
+            .lines = lines,
+            .columns_form = columns,
+        });
         bool finite = true;
         for (Index tap = 0; tap < part.unit->taps() && finite; ++tap)
             for (Index row = 0; row < part.rows && finite; ++row)
@@ -279,9 +338,21 @@ private:
             bool adds = adds_ || first > 0;
             runs.clear();
             const auto flush = [&] {
-                kernels_.correlate({y_ + part.group * p_.big + part.first_row, x_ + part.group * p_.small + part.first_column, runs.data(),
-                                    static_cast<Index>(runs.size()), p_.strides[2] * outputs_, inputs_, part.rows, part.columns, to,
-                                    inputs_, x_ + p_.batch * cells(p_.input) * inputs_, adds, true});
+                kernels_.correlate({
+                    .large = y_ + part.group * p_.big + part.first_row,
+                    .small = x_ + part.group * p_.small + part.first_column,
+                    .runs = runs.data(),
+                    .run_count = static_cast<Index>(runs.size()),
+                    .large_step = p_.strides[2] * outputs_,
+                    .small_step = inputs_,
+                    .rows = part.rows,
+                    .columns = part.columns,
+                    .weights = to,
+                    .weights_stride = inputs_,
+                    .small_end = x_ + p_.batch * cells(p_.input) * inputs_,
+                    .adds = adds,
+                    .streams = true,
+                });
                 runs.clear();
                 gathered = 0, adds = true;
             };
@@ -294,7 +365,7 @@ private:
                 const Index o0 = c0 * p_.strides[0] + member[0].shift, o1 = c1 * p_.strides[1] + member[1].shift;
                 const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + from * p_.strides[2] + member[2].shift;
                 const Index small = ((image * p_.input[0] + c0) * p_.input[1] + c1) * p_.input[2] + from;
-                runs.push_back({large * outputs_, small * inputs_, to - from});
+                runs.push_back({.large = large * outputs_, .small = small * inputs_, .count = to - from});
                 if ((gathered += to - from) >= tiles_of_block) flush();
             }
             if (!runs.empty() || !adds) flush();
@@ -309,8 +380,12 @@ private:
     static Corner corner(const Unit& unit, Index tile) {
         const auto& [outer, lines, columns] = unit.axes;
         const Index wide = columns.tiles(), high = lines.tiles(), deep = outer.cells();
-        return {tile / wide / high / deep, outer.from + tile / wide / high % deep, lines.from + tile / wide % high * lines.form.outputs,
-                columns.from + tile % wide * columns.form.outputs};
+        return {
+            .image = tile / wide / high / deep,
+            .c0 = outer.from + tile / wide / high % deep,
+            .c1 = lines.from + tile / wide % high * lines.form.outputs,
+            .c2 = columns.from + tile % wide * columns.form.outputs,
+        };
     }
 
     void aim_large(const Unit& unit, const std::array<Strip, 3>& member, Index from, Index tiles, const Scalar** to) const {

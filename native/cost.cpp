@@ -90,16 +90,24 @@ struct Bytes {
 Source source_of(const Bytes& bytes, double piece, bool repeats, const Rates& rates) {
     const bool stays = bytes.weights < share_of_cache * rates.second_size && (repeats || bytes.all() < share_of_second * rates.second_size);
     const double first = stays ? rates.second : bytes.weights < rates.third_size ? rates.third : rates.memory;
-    return {first, piece < share_of_first * rates.first_size ? unlimited : rates.second};
+    return {.first = first, .again = piece < share_of_first * rates.first_size ? unlimited : rates.second};
 }
 
 }  // namespace
 
 Rates nominal_rates(Index vector_bytes) {
-    using namespace tuning::nominal;
-    Rates rates{multiply_adds, loads, second, third, memory, first_size, second_size, third_size};
-    if (vector_bytes == 64) rates.second_size = wide_second_size, rates.first_size = wide_first_size;
-    return rates;
+    namespace nominal = tuning::nominal;
+    const bool wide = vector_bytes == 64;
+    return {
+        .multiply_adds = nominal::multiply_adds,
+        .loads = nominal::loads,
+        .second = nominal::second,
+        .third = nominal::third,
+        .memory = nominal::memory,
+        .first_size = wide ? nominal::wide_first_size : nominal::first_size,
+        .second_size = wide ? nominal::wide_second_size : nominal::second_size,
+        .third_size = nominal::third_size,
+    };
 }
 
 Cost& Cost::operator+=(const Cost& other) {
@@ -107,7 +115,15 @@ Cost& Cost::operator+=(const Cost& other) {
     return *this;
 }
 
-Cost Cost::operator*(double factor) const { return {products * factor, steps * factor, weights * factor, transforms * factor, data * factor}; }
+Cost Cost::operator*(double factor) const {
+    return {
+        .products = products * factor,
+        .steps = steps * factor,
+        .weights = weights * factor,
+        .transforms = transforms * factor,
+        .data = data * factor,
+    };
+}
 
 template <typename Scalar>
 Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms, const Kernels<Scalar>& kernels,
@@ -120,7 +136,11 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     const double taps = static_cast<double>(sweep.taps()), planes = static_cast<double>(forms.planes());
     const double number = cells_of(p.kernel) * depth / static_cast<double>(side.merged) * static_cast<double>(side.channels) * groups;
     const auto moved = [&](const Axes& cells, Index channels) { return static_cast<double>(p.batch * cells[0] * cells[1] * cells[2] * channels) * size; };
-    Bytes bytes{number * size, moved(side.source, side.source_channels), moved(side.target, side.target_channels)};
+    Bytes bytes{
+        .weights = number * size,
+        .source = moved(side.source, side.source_channels),
+        .results = moved(side.target, side.target_channels),
+    };
     if (forms.tiled()) bytes.weights *= planes * static_cast<double>(terms.count()) / taps;
     const double vector_bytes = lanes * size;
     const Panels panels(rates, kernels.panel_vectors, vectors, vector_bytes);
@@ -187,7 +207,7 @@ Cost cost_of_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Rat
     if (kept && turning_pays(p, kernels.lanes)) {
         const double columns = vectors_of(k[0] * k[1] * k[2] * p.big), cells = vectors * lanes;
         const Panels panels(rates, kernels.panel_vectors, static_cast<Index>(columns), lanes * static_cast<double>(sizeof(Scalar)));
-        panels.add(cost, static_cast<Index>(cells), depth, {unlimited, unlimited}, 1);
+        panels.add(cost, static_cast<Index>(cells), depth, {.first = unlimited, .again = unlimited}, 1);
         cost.steps += cells * (cycles_of_row + cycles_of_pointer) + vectors * columns * lanes * turn;
     } else {
         const Index rows = (kept ? k[0] * k[1] : 1) * k[2] * p.big;

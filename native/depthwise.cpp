@@ -62,9 +62,22 @@ void run_blocks(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>&
         sources.push_back(taps.source + lines.column);
         weights.push_back(taps.weights + lines.column);
     }
-    lines.kernel({sources.data(), weights.data(), static_cast<Index>(sources.size()), pass.stride, pass.side.source[2],
-                      pass.side.target[2], pass.problem.before[2], lines.low, lines.high, pass.side.source_channels,
-                      target + lines.column, pass.bias.empty() ? nullptr : pass.bias.data() + lines.column, lines.columns, pass.activation});
+    lines.kernel({
+        .sources = sources.data(),
+        .weights = weights.data(),
+        .lines = static_cast<Index>(sources.size()),
+        .weight_step = pass.stride,
+        .source_cells = pass.side.source[2],
+        .target_cells = pass.side.target[2],
+        .before = pass.problem.before[2],
+        .low = lines.low,
+        .high = lines.high,
+        .step = pass.side.source_channels,
+        .target = target + lines.column,
+        .bias = pass.bias.empty() ? nullptr : pass.bias.data() + lines.column,
+        .columns = lines.columns,
+        .activation = pass.activation,
+    });
 }
 
 // One phase of a line, in pieces whose cells meet the same taps.
@@ -92,10 +105,18 @@ void run_phase(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>& 
                     sources.push_back(taps.source + (from * step + phase.offsets[tap]) * channels + column);
                     weights.push_back(taps.weights + phase.taps[tap] * pass.stride + column);
                 }
-            pass.kernels.depthwise_line({sources.data(), weights.data(), static_cast<Index>(sources.size()), next - from,
-                                         step * channels, phase.stride * channels,
-                                         target + (phase.start + from * phase.stride) * channels + column,
-                                         pass.bias.empty() ? nullptr : pass.bias.data() + column, std::min(width, end - column), pass.activation});
+            pass.kernels.depthwise_line({
+                .sources = sources.data(),
+                .weights = weights.data(),
+                .taps = static_cast<Index>(sources.size()),
+                .count = next - from,
+                .source_step = step * channels,
+                .target_step = phase.stride * channels,
+                .target = target + (phase.start + from * phase.stride) * channels + column,
+                .bias = pass.bias.empty() ? nullptr : pass.bias.data() + column,
+                .columns = std::min(width, end - column),
+                .activation = pass.activation,
+            });
         }
     }
 }
@@ -116,7 +137,8 @@ void run_line(const Lines<Scalar>& lines, std::size_t first_sweep, Index image, 
             if (i0 < 0 || i0 >= outer.extent || i1 < 0 || i1 >= inner.extent) continue;
             const Index start = ((image * side.source[0] + i0) * side.source[1] + i1) * side.source[2];
             const Index tap = (outer.taps[a] * pass.problem.kernel[1] + inner.taps[b]) * pass.problem.kernel[2];
-            line_taps.push_back({pass.source + start * side.source_channels, pass.weights.front() + tap * pass.stride});
+            line_taps.push_back({.source = pass.source + start * side.source_channels,
+                                 .weights = pass.weights.front() + tap * pass.stride});
         }
     Scalar* target = pass.target + ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2] * side.target_channels;
     if (lines.high > lines.low) return run_blocks(lines, line_taps, target);
@@ -132,18 +154,18 @@ Index line_blocks(const Pass<Scalar>& pass) {
 }
 
 template <typename Scalar>
-void run_lines(const Pass<Scalar>& pass, Index, Index block, Index, Index first, Index last) {
-    const Lines<Scalar> lines(pass, first, last);
+void run_lines(const Pass<Scalar>& pass, const BlockTask& task) {
+    const Lines<Scalar> lines(pass, task.first_panel, task.last_panel);
     if (lines.columns == 0) return;
     const Index planes = pass.side.target[0], height = pass.side.target[1];
-    for (Index at = block * lines_of_block; at < std::min((block + 1) * lines_of_block, pass.problem.batch * planes * height); ++at)
+    for (Index at = task.block * lines_of_block; at < std::min((task.block + 1) * lines_of_block, pass.problem.batch * planes * height); ++at)
         for (std::size_t sweep = 0; sweep < pass.sweeps.size(); sweep += static_cast<std::size_t>(lines.column_phases))
             run_line(lines, sweep, at / height / planes, at / height % planes, at % height);
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                       \
     template Index line_blocks<Scalar>(const Pass<Scalar>&); \
-    template void run_lines<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);
+    template void run_lines<Scalar>(const Pass<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -23,7 +23,7 @@ Table meetings(const Problem& problem, std::size_t axis, bool from_input) {
             const auto target = cell * problem.strides[axis] + tap * problem.dilation[axis] - problem.before[axis];
             if (target < 0 || target >= problem.output[axis]) continue;
             const auto row = static_cast<std::size_t>(from_input ? cell : target);
-            table[row].push_back({tap, from_input ? target : cell});
+            table[row].push_back({.tap = tap, .other = from_input ? target : cell});
         }
     }
     return table;

@@ -41,22 +41,34 @@ struct Target {
 
 const Target targets[] = {
 #if defined(__x86_64__)
-    {"avx512",
-     [] {
-         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                __builtin_cpu_supports("fma");
-     },
-     &avx512::single_precision, &avx512::double_precision},
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
-     &avx2::single_precision, &avx2::double_precision},
+    {
+        .name = "avx512",
+        .runs_here =
+            [] {
+                return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("fma");
+            },
+        .single_precision = &avx512::single_precision,
+        .double_precision = &avx512::double_precision,
+    },
+    {
+        .name = "avx2",
+        .runs_here = [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+        .single_precision = &avx2::single_precision,
+        .double_precision = &avx2::double_precision,
+    },
 #endif
+    {
 #if defined(__aarch64__)
-    {"neon",
+        .name = "neon",
 #else
-    {"baseline",
+        .name = "baseline",
 #endif
-     [] { return true; }, &baseline::single_precision, &baseline::double_precision},
+        .runs_here = [] { return true; },
+        .single_precision = &baseline::single_precision,
+        .double_precision = &baseline::double_precision,
+    },
 };
 
 const Target& target_of(const std::string& name) {

@@ -114,8 +114,8 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const auto large_bias = draw.numbers<Scalar>(hashes ? p.groups * p.big : 0);
     const auto last = static_cast<Index>(Activation::silu);
     const auto activation = hashes ? static_cast<Activation>(draw.between(0, last)) : Activation::none;
-    const Epilogue<Scalar> small_end{hashes ? small_bias.data() : nullptr, activation};
-    const Epilogue<Scalar> large_end{hashes ? large_bias.data() : nullptr, activation};
+    const Epilogue<Scalar> small_end{.bias = hashes ? small_bias.data() : nullptr, .activation = activation};
+    const Epilogue<Scalar> large_end{.bias = hashes ? large_bias.data() : nullptr, .activation = activation};
     std::vector<Scalar> up(y.size()), fast_up(y.size()), down(x.size()), fast_down(x.size());
     std::vector<Scalar> gradient(w.size()), fast_gradient(w.size());
     Algorithm algorithm = p.groups == 1 && p.big <= 4 && draw.one_in(2) ? Algorithm::overlap : static_cast<Algorithm>(draw.between(0, 4));
@@ -140,11 +140,14 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     const auto mine = ordered(x, p.input, inputs, false), theirs = ordered(y, p.output, outputs, false);
     direct_conv_transpose(p, x.data(), w.data(), up.data());
     const bool winograd = draw.one_in(2), borrows = draw.one_in(2);
-    const Weights<Scalar> forward(p, kernels, true, {algorithm, winograd}, w.data(), borrows);
+    const Weights<Scalar> forward(p, kernels, true, {.algorithm = algorithm, .winograd = winograd}, w.data(), borrows);
     forward.run(p, view(mine.data(), p.input, inputs), large_end, view(fast_up.data(), p.output, outputs));
     direct_conv(p, y.data(), w.data(), down.data());
-    const Choice choice{draw.one_in(2) ? Algorithm::winograd : Algorithm::automatic, draw.one_in(2)};
-    const Weights<Scalar> backward(p, kernels, false, choice, w.data(), draw.one_in(2));
+    const Choice downwards{
+        .algorithm = draw.one_in(2) ? Algorithm::winograd : Algorithm::automatic,
+        .winograd = draw.one_in(2),
+    };
+    const Weights<Scalar> backward(p, kernels, false, downwards, w.data(), draw.one_in(2));
     backward.run(p, view(theirs.data(), p.output, outputs), small_end, view(fast_down.data(), p.input, inputs));
     fast_up = ordered(fast_up, p.output, outputs, true);
     fast_down = ordered(fast_down, p.input, inputs, true);
@@ -158,8 +161,8 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
 // A side of a call in half precision, or a kernel: the numbers, their bits in the order of a view, and the view.
 struct Side16 {
     std::vector<double> exact;
-    std::vector<Half> bits;
-    View<Half> view;
+    std::vector<Half> bits{};
+    View<Half> view{};
 };
 
 // Numbers that both formats hold: integers, whose sums are exact, or of some magnitudes.
@@ -173,7 +176,7 @@ std::vector<double> drawn(Draw& draw, Index count, bool integers) {
 }
 
 Side16 side16(const Kernels<float>& kernels, std::vector<double> exact, const Axes& size, Index channels, bool first, Storage storage) {
-    Side16 side{std::move(exact), {}, {}};
+    Side16 side{.exact = std::move(exact)};
     side.bits.resize(side.exact.size());
     std::vector<float> ordered(side.exact.size());
     for (Index at = 0; at < static_cast<Index>(ordered.size()); ++at) {
@@ -186,7 +189,16 @@ Side16 side16(const Kernels<float>& kernels, std::vector<double> exact, const Ax
     return side;
 }
 
-View<const Half> reading(const View<Half>& view) { return {view.data, view.image, view.plane, view.line, view.cell, view.channel}; }
+View<const Half> reading(const View<Half>& view) {
+    return {
+        .data = view.data,
+        .image = view.image,
+        .plane = view.plane,
+        .line = view.line,
+        .cell = view.cell,
+        .channel = view.channel,
+    };
+}
 
 // Half precision is single precision rounded once. So a result is within half a unit of its last place of a sum in float,
 // and that within (terms + 8) roundings of a sum of magnitudes. Winograd's transforms make at most 16 times as many, and
@@ -231,7 +243,7 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
         }
         return result;
     };
-    const Epilogue<float> plain{nullptr, Activation::none};
+    const Epilogue<float> plain{.bias = nullptr, .activation = Activation::none};
     std::vector<double> exact, sums;
     const auto fresh = [&](std::size_t count) { exact.assign(count, 0), sums.assign(count, 0); };
     const auto most = [](const std::vector<double>& numbers) { return numbers.empty() ? 0 : *std::max_element(numbers.begin(), numbers.end()); };
@@ -242,7 +254,7 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     direct_conv_transpose(p, x.exact.data(), w.data(), exact.data());
     direct_conv_transpose(p, ax.data(), aw.data(), sums.data());
     const bool winograd = draw.one_in(2), borrows = draw.one_in(2);
-    const Weights<float> forward(p, kernels, true, {Algorithm::automatic, winograd}, kernel.data(), borrows);
+    const Weights<float> forward(p, kernels, true, {.winograd = winograd}, kernel.data(), borrows);
     forward.run(p, reading(x.view), plain, up.view, storage);
     if (!near16("conv_transpose", kernels, storage, exact, sums, most(ax) * most(aw), terms(p.small), integers, up.bits, places(p.output, outputs, exact.size()))) return false;
 
@@ -250,7 +262,7 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     fresh(x.exact.size());
     direct_conv(p, y.exact.data(), w.data(), exact.data());
     direct_conv(p, ay.data(), aw.data(), sums.data());
-    const Weights<float> backward(p, kernels, false, {Algorithm::automatic, draw.one_in(2)}, kernel.data(), true);
+    const Weights<float> backward(p, kernels, false, {.winograd = draw.one_in(2)}, kernel.data(), true);
     backward.run(p, reading(y.view), plain, down.view, storage);
     if (!near16("conv", kernels, storage, exact, sums, most(ay) * most(aw), terms(p.big), integers, down.bits, places(p.input, inputs, exact.size()))) return false;
 
@@ -278,7 +290,18 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
     const Index own_taps = draw.between(1, 12);
     const std::array<Index, 2> crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};
     const Index inner = planar ? plane[0] * plane[1] : 1;  // planes keep their size
-    Problem p{batch, points, channels, outputs, {}, {}, {}, {1, 1, 1}, {1, 1, 1}, {}};
+    Problem p{
+        .batch = batch,
+        .groups = points,
+        .small = channels,
+        .big = outputs,
+        .input = {},
+        .output = {},
+        .kernel = {},
+        .strides = {1, 1, 1},
+        .dilation = {1, 1, 1},
+        .before = {},
+    };
     const Index rows = tiles + blocks - 1;
     if (planar) p.kernel = {1, taps[0], taps[1]}, p.input = p.output = {1, plane[0], plane[1]}, p.before = {0, crop[0], crop[1]};
     else if (dilation > 1) p.kernel = {1, blocks, 1}, p.input = {1, rows, dilation}, p.output = {1, tiles, dilation}, p.before = {0, blocks - 1, 0};
@@ -314,10 +337,28 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
                         (meets ? products[static_cast<std::size_t>(((t * distance + cell % distance) * points + q) * outputs + c)] : offset[static_cast<std::size_t>(q * outputs + c)]);
                 }
     }
-    const Weights<float> weights(p, kernels, true, {Algorithm::automatic, draw.one_in(2)}, w.data());
+    const Weights<float> weights(p, kernels, true, {.winograd = draw.one_in(2)}, w.data());
     const std::array<Index, 2> none{0, 0};
-    const AxisConvolution<float> job{weights, offset.data(), input.data(), output.data(), batch, length, before, count, dilation, own_taps, planar ? plane : none,
-                                     planar ? plane : none, planar ? crop : none, x.data(), found.data(), from_first, to_first, draw.between(1, 3000)};
+    const AxisConvolution<float> job{
+        .weights = weights,
+        .offset = offset.data(),
+        .input = input.data(),
+        .output = output.data(),
+        .batch = batch,
+        .length = length,
+        .before = before,
+        .count = count,
+        .dilation = dilation,
+        .taps = own_taps,
+        .plane = planar ? plane : none,
+        .target_plane = planar ? plane : none,
+        .crop = planar ? crop : none,
+        .source = x.data(),
+        .target = found.data(),
+        .source_first = from_first,
+        .target_first = to_first,
+        .strip = draw.between(1, 3000),
+    };
     return run_axis_convolution(job, kernels) && agree("convolution by tiles along an axis", expected, found);
 }
 

@@ -35,7 +35,7 @@ std::vector<TapRun> runs_of(const Axis& axis, bool joins) {
         const auto own = std::find_if(runs.begin(), runs.end(), [&](const TapRun& run) {
             return joins && run.offset + static_cast<Index>(run.taps.size()) * axis.step == axis.offsets[n];
         });
-        if (own == runs.end()) runs.push_back({axis.offsets[n], {axis.taps[n]}});
+        if (own == runs.end()) runs.push_back({.offset = axis.offsets[n], .taps = {axis.taps[n]}});
         else own->taps.push_back(axis.taps[n]);
     }
     return runs;
@@ -325,8 +325,23 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
                     }
             const auto pieces = static_cast<Index>(shifts.size()), count_of_tiles = static_cast<Index>(rows.places.size());
             if (count_of_tiles > 0) {
-                multiply({in, rows.places.data(), count_of_tiles, pitch, shifts.data(), pieces, depth_, weights, rows.targets.data(), wide,
-                          bias.empty() ? nullptr : bias.data(), columns_, first, last, epilogue.activation});
+                multiply({
+                    .source = in,
+                    .places = rows.places.data(),
+                    .tiles = count_of_tiles,
+                    .step = pitch,
+                    .shifts = shifts.data(),
+                    .pieces = pieces,
+                    .depth = depth_,
+                    .weights = weights,
+                    .targets = rows.targets.data(),
+                    .wide = wide,
+                    .bias = bias.empty() ? nullptr : bias.data(),
+                    .columns = columns_,
+                    .first = first,
+                    .last = last,
+                    .activation = epilogue.activation,
+                });
             }
             weights += pieces * depth_ * tiles * matrix_rows;
         }

@@ -14,7 +14,21 @@ namespace {
 Index rows_of(const Problem& p) { return cells(p.kernel) * p.big; }
 
 // The products of a cell as output channels of a kernel of one tap, which has the same numbers in the same order.
-Problem products_of(const Problem& p) { return {1, 1, p.small, rows_of(p), {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}}; }
+Problem products_of(const Problem& p) {
+    constexpr Axes one{1, 1, 1};
+    return {
+        .batch = 1,
+        .groups = 1,
+        .small = p.small,
+        .big = rows_of(p),
+        .input = one,
+        .output = one,
+        .kernel = one,
+        .strides = one,
+        .dilation = one,
+        .before = {0, 0, 0},
+    };
+}
 
 }  // namespace
 

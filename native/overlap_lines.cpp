@@ -85,7 +85,7 @@ private:
         const Index line = padded(high - low, lanes_), pitch = ring_[1] * line + lanes_;
         work.plane_size = p_.small * pitch;
         work.lines = work.line_buffer.get(ring_[0] * work.plane_size);
-        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {-1, 0});
+        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
         const Index band = axes_[1].first(from1);
         // Where an input line starts: in a ring, or one after the other.
         const auto place = [&](Index i0, Index i1) {
@@ -93,7 +93,7 @@ private:
         };
         const auto bring = [&](Index i0, Index first_output, Index last_output) {
             Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
-            if (slot.plane != i0) slot = {i0, 0};
+            if (slot.plane != i0) slot = {.plane = i0, .next = 0};
             const Index last = axes_[1].last(last_output + 1);
             for (Index i1 = std::max(slot.next, together_ > 1 ? band : axes_[1].first(first_output)); i1 < last; ++i1)
                 Base::load(x_.at(image, i0, i1, low), high - low, place(i0, i1), pitch);
@@ -126,7 +126,7 @@ private:
                         for (Index n = 0; n < count; ++n, o1 += s1) {
                             if (together_ > 1) kernels_.copy_lines(products + n * line, products_pitch, rows, line, work.sums + margin, sums_pitch);
                             work.sources.assign(1, work.sums + margin + q - (high > low ? low : q));
-                            work.output.assign(1, {image, o0, o1, q, 0});
+                            work.output.assign(1, {.image = image, .o0 = o0, .o1 = o1, .q = q, .from = 0});
                             Base::store(work.streams, work.sources, sums_pitch, out_vectors, each_, work.output);
                         }
                     }
@@ -160,8 +160,17 @@ private:
         Index row = 0;
         for (const Index size : tiles_) {
             for (std::size_t n = 0; n < work.taps.size(); ++n) work.weights[n] = packed_ + (work.taps[n] * rows + row) * p_.small;
-            kernels_.lane_product({work.sources.data(), work.weights.data(), count, p_.small, pitch, size, vectors,
-                                   sums + row * sums_pitch, sums_pitch});
+            kernels_.lane_product({
+                .lines = work.sources.data(),
+                .weights = work.weights.data(),
+                .count = count,
+                .depth = p_.small,
+                .pitch = pitch,
+                .rows = size,
+                .vectors = vectors,
+                .sums = sums + row * sums_pitch,
+                .sums_pitch = sums_pitch,
+            });
             row += size;
         }
     }

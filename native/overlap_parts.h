@@ -67,7 +67,7 @@ struct Shift {
 inline std::vector<std::vector<Shift>> shifts_of(const Reach& axis) {
     std::vector<std::vector<Shift>> result(static_cast<std::size_t>(axis.stride));
     for (Index tap = 0; tap < axis.taps; ++tap)
-        result[static_cast<std::size_t>(tap * axis.dilation % axis.stride)].push_back({tap, tap * axis.dilation / axis.stride});
+        result[static_cast<std::size_t>(tap * axis.dilation % axis.stride)].push_back({.tap = tap, .cells = tap * axis.dilation / axis.stride});
     return result;
 }
 
@@ -121,8 +121,18 @@ protected:
         const Index s2 = p_.strides[2], count = s2 * turns_, size = count * vectors * lanes_;
         Scalar *beside = scratch.get(size), *cells = interleaved.get(size + most_excess);
         for (Index channel = 0; channel < p_.big; channel += turns_) {
-            kernels_.interleave({sources.data(), static_cast<Index>(sources.size()), streams.offsets.data(), streams.counts.data(),
-                                 epilogue_.bias ? streams.bias.data() + channel * s2 : nullptr, count, vectors, epilogue_.activation, beside, cells});
+            kernels_.interleave({
+                .sources = sources.data(),
+                .source_count = static_cast<Index>(sources.size()),
+                .offsets = streams.offsets.data(),
+                .offset_counts = streams.counts.data(),
+                .bias = epilogue_.bias ? streams.bias.data() + channel * s2 : nullptr,
+                .count = count,
+                .vectors = vectors,
+                .activation = epilogue_.activation,
+                .scratch = beside,
+                .to = cells,
+            });
             for (const OutputLine& line : lines) {
                 const Index start = line.q * s2 - p_.before[2];
                 const Index first = std::max<Index>(0, start), last = std::min(p_.output[2], start + each * s2);

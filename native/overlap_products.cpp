@@ -152,7 +152,7 @@ private:
     Scalar* prepare(Work<Scalar>& work, const Layout& layout) const {
         const Index size = ring_[0] * ring_[1] * rows_ * layout.pitch + layout.margin;
         Scalar* const products = work.products.get(size);
-        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {-1, 0});
+        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
         Base::point(work.streams, layout.pitch);
         if (work.call != call_ || work.shape != layout.shape()) {
             std::fill_n(products, size, Scalar(0));
@@ -174,8 +174,11 @@ private:
                 work.runs.clear();
                 for (Index n = 0; n < layout.images; ++n)
                     for (Index i1 = lines.low; i1 < lines.high; ++i1)
-                        work.runs.push_back({x_.at(image + n, i0, i1, cells.low), cells.high - cells.low,
-                                             (n * lines.extent + i1 - lines.start) * cells.extent + cells.low - cells.start});
+                        work.runs.push_back({
+                            .from = x_.at(image + n, i0, i1, cells.low),
+                            .count = cells.high - cells.low,
+                            .to = (n * lines.extent + i1 - lines.start) * cells.extent + cells.low - cells.start,
+                        });
                 const Index after = i0 + 1 < p_.input[0] && p_.kernel[0] > 1 ? image : image + layout.images;
                 work.coming = after < p_.batch ? x_.at(after, after == image ? i0 + 1 : i0, lines.low, cells.low) : nullptr;
                 multiply(work, layout, place(i0));
@@ -185,7 +188,13 @@ private:
                 for (Index n = 0; n < layout.images; ++n)
                     for (Index q = lines.q; q < lines.q + lines.each; ++q)
                         if (const Index o1 = q * p_.strides[1] + residue - p_.before[1]; o1 >= 0 && o1 < p_.output[1])
-                            work.output.push_back({image + n, o0, o1, cells.q, (n * lines.extent + q - lines.start) * cells.extent});
+                            work.output.push_back({
+                                .image = image + n,
+                                .o0 = o0,
+                                .o1 = o1,
+                                .q = cells.q,
+                                .from = (n * lines.extent + q - lines.start) * cells.extent,
+                            });
                 work.sources.clear();
                 axes_[0].meet(o0, [&](Index t0, Index i0) {
                     for (const Shift& shift : shifts_[static_cast<std::size_t>(residue)])
@@ -206,17 +215,21 @@ private:
                 work.sources.clear();
                 axes_[0].meet(o0, [&](Index t0, Index i0) {
                     Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
-                    if (slot.plane != i0) slot = {i0, 0};
+                    if (slot.plane != i0) slot = {.plane = i0, .next = 0};
                     for (Index i1 = std::max(slot.next, first); i1 < last; ++i1) {
                         // Channels first, the processor fetches the next line by itself.
                         work.coming = x_.channel == 1 && i1 + 1 < p_.input[1] ? x_.at(image, i0, i1 + 1, cells.low) : nullptr;
-                        work.runs.assign(1, {x_.at(image, i0, i1, cells.low), cells.high - cells.low, cells.low - cells.start});
+                        work.runs.assign(1, {
+                            .from = x_.at(image, i0, i1, cells.low),
+                            .count = cells.high - cells.low,
+                            .to = cells.low - cells.start,
+                        });
                         multiply(work, layout, place(i0, i1));
                     }
                     slot.next = std::max(slot.next, last);
                     axes_[1].meet(o1, [&](Index t1, Index i1) { work.sources.push_back(place(i0, i1) + row(t0, t1) * layout.pitch + layout.first()); });
                 });
-                work.output.assign(1, {image, o0, o1, cells.q, 0});
+                work.output.assign(1, {.image = image, .o0 = o0, .o1 = o1, .q = cells.q, .from = 0});
                 Base::store(work.streams, work.sources, layout.pitch, (cells.each + lanes_ - 1) / lanes_, cells.each, work.output);
             }
     }
@@ -239,7 +252,11 @@ private:
             for (Index at = from, count = 0; at < end; at += count) {
                 const Run<Scalar>& run = work.runs[static_cast<std::size_t>(at / each)];
                 count = std::min(end - at, each - at % each);
-                work.parts.push_back({run.from + at % each * x_.cell, count, run.to + at % each});
+                work.parts.push_back({
+                    .from = run.from + at % each * x_.cell,
+                    .count = count,
+                    .to = run.to + at % each,
+                });
             }
             // Where cells lie beside each other in memory, channels first, they are read as they are.
             const Run<Scalar>& first = work.parts.front();
@@ -294,8 +311,20 @@ private:
         for (const Index size : tiles_) {
             const Index from = number++ * each, count = std::min(each, lines - from);
             const bool more = comes && count > 0;
-            kernels_.lane_product({&piece, &weights, 1, p_.small, pitch, size, vectors, sums + row * sums_pitch, sums_pitch,
-                                   more ? coming + from * next : nullptr, more ? step : 0, more ? (count - 1) * next : 0});
+            kernels_.lane_product({
+                .lines = &piece,
+                .weights = &weights,
+                .count = 1,
+                .depth = p_.small,
+                .pitch = pitch,
+                .rows = size,
+                .vectors = vectors,
+                .sums = sums + row * sums_pitch,
+                .sums_pitch = sums_pitch,
+                .coming = more ? coming + from * next : nullptr,
+                .coming_step = more ? step : 0,
+                .coming_apart = more ? (count - 1) * next : 0,
+            });
             row += size;
             weights += size * p_.small;
         }
@@ -327,8 +356,19 @@ private:
             std::fill(products + (at - from) * columns, products + (end - from) * columns, Scalar(0));
             std::fill_n(work.cells.begin() + static_cast<std::ptrdiff_t>(count), rows_beyond, zeros_.data());
             if (count > 0)
-                kernels_.gather({work.cells.data(), 0, static_cast<Index>(count), 1, p_.small, 0, 0, zeros_.data(), work.targets.data(), packed_, nullptr, columns, 0,
-                                 (columns + panel - 1) / panel, Activation::none, scratch, true});
+                kernels_.gather({
+                    .rows = work.cells.data(),
+                    .row_count = static_cast<Index>(count),
+                    .taps = 1,
+                    .depth = p_.small,
+                    .zero = zeros_.data(),
+                    .targets = work.targets.data(),
+                    .weights = packed_,
+                    .columns = columns,
+                    .last_panel = (columns + panel - 1) / panel,
+                    .scratch = scratch,
+                    .streams = true,
+                });
             kernels_.transpose(products, columns, end - from, rows_, to + from, layout.pitch, false);
         }
     }

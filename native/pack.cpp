@@ -77,7 +77,17 @@ void transform_weights(const Problem& p, const Side& side, const Term& term, con
         return laid + n * depth * width;
     });
     const Index count = side.transpose ? width : side.columns - column;
-    kernels.tile_weights({taps.data(), pitch_of_taps, depth, count, width, to, pitch, forms.lines, forms.columns});
+    kernels.tile_weights({
+        .taps = taps.data(),
+        .step = pitch_of_taps,
+        .depth = depth,
+        .columns = count,
+        .width = width,
+        .planes = to,
+        .plane_stride = pitch,
+        .lines = forms.lines,
+        .columns_form = forms.columns,
+    });
 }
 
 template <typename Scalar>
@@ -129,7 +139,8 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
             const Term& term = terms.all[static_cast<std::size_t>(number / pieces)];
             const Index from = number % pieces * piece, depth = std::min(piece, side.depth - from);
             Scalar* to = packed + (group * terms.count() + number / pieces) * planes * side.depth * stride + column * side.depth + from * width;
-            transform_weights(p, side, term, forms, kernels, w, {group, column, width, from, depth}, laid, to, side.depth * stride);
+            const Patch patch{.group = group, .column = column, .width = width, .from = from, .depth = depth};
+            transform_weights(p, side, term, forms, kernels, w, patch, laid, to, side.depth * stride);
         }
     });
 }

@@ -64,7 +64,7 @@ struct Watcher {
         opened = true;
         faults = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | user_mode_only));
         if (faults < 0) return false;
-        Greeting words{version, unpopulated | asynchronous, 0};
+        Greeting words{.version = version, .features = unpopulated | asynchronous, .ioctls = 0};
         table = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
         Scan nothing{};
         nothing.size = sizeof nothing;
@@ -102,14 +102,15 @@ struct Watcher {
     }
 
     void leave(std::uintptr_t start, std::size_t bytes) const {
-        Range range{start, bytes};
+        Range range{.start = start, .bytes = bytes};
         ioctl(faults, dismiss, &range);
     }
 
     bool enter(std::uintptr_t start, std::size_t bytes) const {
-        Registration words{{start, bytes}, for_writes, 0};
+        const Range range{.start = start, .bytes = bytes};
+        Registration words{.range = range, .mode = for_writes, .ioctls = 0};
         if (ioctl(faults, enroll, &words) != 0) return false;
-        Protection all{{start, bytes}, 1};
+        Protection all{.range = range, .mode = 1};
         if (ioctl(faults, protect, &all) == 0) return true;
         leave(start, bytes);
         return false;
@@ -169,7 +170,7 @@ std::int64_t watch(std::uintptr_t start, std::size_t bytes) {
         all.ranges.erase(found);
     }
     if (!is_private(start, bytes) || !all.enter(start, bytes)) return 0;
-    all.ranges[start] = {bytes, ++all.last, 1};
+    all.ranges[start] = {.bytes = bytes, .number = ++all.last, .users = 1};
     return all.last;
 }
 

@@ -10,10 +10,11 @@ using namespace tuning::run;
 
 template <typename Scalar>
 Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
-                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms, const Scalar* kernel,
-                   const Scalar* packed, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target)
-    : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(source), target(target),
-      activation(epilogue.activation), kernel(kernel), stride(padded(side.columns, kernels.lanes)),
+                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms,
+                   const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue)
+    : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms),
+      source(arrays.source), target(arrays.target), activation(epilogue.activation), kernel(arrays.kernel),
+      stride(padded(side.columns, kernels.lanes)),
       bypasses(problem.batch * side.target[0] * side.target[1] * side.target[2] * side.target_channels * static_cast<Index>(sizeof(Scalar)) >= least_bypass),
       zeros(static_cast<std::size_t>(side.source_channels + side.depth + 1), Scalar(0)) {
     if (epilogue.bias) {
@@ -22,12 +23,12 @@ Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const
             for (Index column = 0; column < side.columns; column += side.channels)
                 std::copy_n(epilogue.bias + g * side.channels, side.channels, bias.data() + g * stride + column);
     }
-    const Scalar* const first = packed;
+    const Scalar* packed = arrays.packed;
     for (std::size_t n = 0; n < sweeps.size(); ++n) {
         weights.push_back(packed);
         packed += packed_size(side, sweeps[n], forms[n], kernels.lanes);
     }
-    weights_come = (packed - first) * static_cast<Index>(sizeof(Scalar)) > weights_near;
+    weights_come = (packed - arrays.packed) * static_cast<Index>(sizeof(Scalar)) > weights_near;
 }
 
 template <typename Scalar>
@@ -38,7 +39,7 @@ Scalar* Pass<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* bes
         const Index line = ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2];
         return target + (line + t2) * side.target_channels;
     }
-    spills.push_back({beside, image, t0, t1, t2});
+    spills.push_back({.row = beside, .image = image, .t0 = t0, .t1 = t1, .t2 = t2});
     return beside;
 }
 

@@ -81,6 +81,14 @@ struct Epilogue {
     Activation activation;
 };
 
+// The arrays of a call: the kernel as it came, (*kernel, big, groups*small), and packed; source and target,
+// (batch, *cells, channels).
+template <typename Scalar>
+struct Arrays {
+    const Scalar *kernel, *packed, *source;
+    Scalar* target;
+};
+
 // A row of stacked cells that could not be written in place, and the output cell of its first one, which
 // may lie outside.
 template <typename Scalar>
@@ -108,8 +116,7 @@ struct Pass {
     std::vector<Scalar> bias;   // padded like the columns, or empty
 
     Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
-         const std::vector<Forms>& forms, const Scalar* kernel, const Scalar* packed, const Scalar* source,
-         const Epilogue<Scalar>& epilogue, Scalar* target);
+         const std::vector<Forms>& forms, const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue);
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
     Index panels() const { return (side.columns + panel_width() - 1) / panel_width(); }
@@ -131,21 +138,26 @@ struct Pass {
 // How many numbers the packed weights of a sweep take, all groups.
 Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes);
 
-// Blocks of a sweep, which are independent of each other, and one of them for the panels [first, last) of a group.
+// What a task computes: the panels [first_panel, last_panel) of a group in a block of a sweep.
+struct BlockTask {
+    Index sweep, block, group, first_panel, last_panel;
+};
+
+// Blocks of a sweep, which are independent of each other, and one of them.
 template <typename Scalar>
 Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
 template <typename Scalar>
-void run_rows(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+void run_rows(const Pass<Scalar>& pass, const BlockTask& task);
 template <typename Scalar>
 Index line_blocks(const Pass<Scalar>& pass);  // of all sweeps together, as they run
 template <typename Scalar>
-void run_lines(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+void run_lines(const Pass<Scalar>& pass, const BlockTask& task);
 template <typename Scalar>
 Index tile_blocks_of(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
 Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
-void run_tiles(const Pass<Scalar>& pass, Index sweep, Index block, Index group, Index first, Index last);
+void run_tiles(const Pass<Scalar>& pass, const BlockTask& task);
 
 // Whether some target cells meet no tap at all, as with strides larger than the kernel.
 bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps);

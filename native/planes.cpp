@@ -22,7 +22,7 @@ namespace {
 // reads b*step + shifts[n], row r of it through taps[n*rows + r].
 struct Group {
     Index offset, rows;
-    std::vector<Index> shifts, taps;
+    std::vector<Index> shifts{}, taps{};
 };
 
 // An outer axis: blocks of target_step cells.
@@ -37,7 +37,7 @@ struct Outer {
         const Index extent = transpose ? p.input[axis] : p.output[axis];
         bool some = false;
         for (Index residue = 0; residue < target_step; ++residue) {
-            Group group{transpose ? residue - p.before[axis] : 0, 1, {}, {}};
+            Group group{.offset = transpose ? residue - p.before[axis] : 0, .rows = 1};
             for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
                 const Index reach = tap * p.dilation[axis];
                 if (reach % target_step != residue) continue;
@@ -100,7 +100,7 @@ struct Inner {
                 const Index reach = tap * p.dilation[2], offset = transpose ? first - reach / stride : reach - before;
                 if ((transpose && reach % stride != residue) || offset >= extent || offset + (cells - 1) * streams < 0) continue;
                 const Index shift = floor_divided(offset, streams);
-                phases[static_cast<std::size_t>(start)].push_back({tap, offset - shift * streams, shift});
+                phases[static_cast<std::size_t>(start)].push_back({.tap = tap, .stream = offset - shift * streams, .shift = shift});
                 least = std::min(least, shift), most = std::max(most, shift);
             }
         }
@@ -110,7 +110,7 @@ struct Inner {
 // The terms of a group of lines in a group of planes, as the kernel takes them, and where its weights lie.
 struct Pattern {
     const Group *planes, *lines;
-    std::vector<Index> offsets, counts, weights;
+    std::vector<Index> offsets{}, counts{}, weights{};
     Index start;  // of its weights
 };
 
@@ -152,7 +152,7 @@ struct Planes {
     void find_patterns() {
         for (const Group& plane : planes.groups)
             for (const Group& line : lines.groups) {
-                Pattern pattern{&plane, &line, {}, {}, {}, weight_count};
+                Pattern pattern{.planes = &plane, .lines = &line, .start = weight_count};
                 for (const auto& phase : inner.phases) {
                     pattern.counts.push_back(static_cast<Index>(plane.shifts.size() * line.shifts.size() * phase.size()));
                     for (std::size_t a = 0; a < plane.shifts.size(); ++a)
@@ -217,8 +217,16 @@ private:
             for (Index n1 = 0; n1 < lines.reached(end[1] - start[1]); ++n1) {
                 const Index i0 = first0 + n0, i1 = first1 + n1;
                 const bool there = i0 >= 0 && i0 < from[0] && i1 >= 0 && i1 < from[1] && count > 0;
-                kernels.part_line({there ? plane + i0 * source.plane + i1 * source.line + begin : nullptr, there ? count : 0, inner.streams,
-                                   copy + n0 * plane_step + n1 * line_step, pitch, inside, total, source.channel});
+                kernels.part_line({
+                    .from = there ? plane + i0 * source.plane + i1 * source.line + begin : nullptr,
+                    .count = there ? count : 0,
+                    .streams = inner.streams,
+                    .to = copy + n0 * plane_step + n1 * line_step,
+                    .pitch = pitch,
+                    .left = inside,
+                    .total = total,
+                    .ahead = source.channel,
+                });
             }
     }
 
@@ -240,9 +248,19 @@ private:
                     for (Index r = 0; r < rows; ++r)
                         targets[static_cast<std::size_t>(r)] = t1 + r >= 0 && t1 + r < to[1] ? plane + t0 * target.plane + (t1 + r) * target.line : beside;
                     const Scalar* at = copy + (b0 - start[0]) * planes.source_step * plane_step + (b1 - start[1]) * lines.source_step * line_step + left;
-                    const PlaneLines<Scalar> job{at, pattern.offsets.data(), weights + pattern.start, pattern.counts.data(), rows, inner.stride, cells,
-                                                 targets.data(), lines.target_step * target.line, bias, epilogue.activation};
-                    kernels.plane_lines(job);
+                    kernels.plane_lines({
+                        .source = at,
+                        .offsets = pattern.offsets.data(),
+                        .weights = weights + pattern.start,
+                        .counts = pattern.counts.data(),
+                        .rows = rows,
+                        .stride = inner.stride,
+                        .cells = cells,
+                        .targets = targets.data(),
+                        .ahead = lines.target_step * target.line,
+                        .bias = bias,
+                        .activation = epilogue.activation,
+                    });
                 }
     }
 };

@@ -153,8 +153,10 @@ void add_trials(std::vector<Trial>& trials, const Probe& probe, float* memory, I
     const auto away = [memory, bytes] { flush(reinterpret_cast<const char*>(memory), bytes); };
     const auto near = [read] { read(1); };
     const std::function<void()> prepare = flushed ? std::function<void()>(away) : std::function<void()>(near);
-    trials.push_back({prepare, [read, repeats] { read(repeats); }, tries});
-    trials.push_back({prepare, [copy, repeats] { copy(repeats); }, tries});
+    const auto reads = [read, repeats] { read(repeats); };
+    const auto copies = [copy, repeats] { copy(repeats); };
+    trials.push_back({.prepare = prepare, .work = reads, .tries = tries});
+    trials.push_back({.prepare = prepare, .work = copies, .tries = tries});
 }
 
 #if defined(__x86_64__)
@@ -167,20 +169,34 @@ unsigned long long kept_states() {
     return static_cast<unsigned long long>(high) << 32 | low;
 }
 
+// A feature is a bit of one of the four words that CPUID answers with, and the operating system has to
+// keep the state of its registers.
+enum Word : unsigned { eax, ebx, ecx, edx };
 struct Feature {
     const char* name;
-    unsigned leaf, subleaf, word, bit;  // words: eax, ebx, ecx, edx
+    unsigned leaf, subleaf = 0;
+    Word word;
+    unsigned bit;
     unsigned long long states;
 };
 
 constexpr unsigned long long avx = 0x6, zmm = 0xe6, tiles = 0x60000;
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
 constexpr Feature features[] = {
-    {"fma", 1, 0, 2, 12, avx},         {"f16c", 1, 0, 2, 29, avx},        {"avx2", 7, 0, 1, 5, avx},
-    {"avx_vnni", 7, 1, 0, 4, avx},     {"avx512f", 7, 0, 1, 16, zmm},     {"avx512dq", 7, 0, 1, 17, zmm},
-    {"avx512bw", 7, 0, 1, 30, zmm},    {"avx512vl", 7, 0, 1, 31, zmm},    {"avx512_vnni", 7, 0, 2, 11, zmm},
-    {"avx512_bf16", 7, 1, 0, 5, zmm},  {"avx512_fp16", 7, 0, 3, 23, zmm}, {"amx_tile", 7, 0, 3, 24, tiles},
-    {"amx_bf16", 7, 0, 3, 22, tiles},  {"amx_int8", 7, 0, 3, 25, tiles},
+    {.name = "fma", .leaf = 1, .word = ecx, .bit = 12, .states = avx},
+    {.name = "f16c", .leaf = 1, .word = ecx, .bit = 29, .states = avx},
+    {.name = "avx2", .leaf = 7, .word = ebx, .bit = 5, .states = avx},
+    {.name = "avx_vnni", .leaf = 7, .subleaf = 1, .word = eax, .bit = 4, .states = avx},
+    {.name = "avx512f", .leaf = 7, .word = ebx, .bit = 16, .states = zmm},
+    {.name = "avx512dq", .leaf = 7, .word = ebx, .bit = 17, .states = zmm},
+    {.name = "avx512bw", .leaf = 7, .word = ebx, .bit = 30, .states = zmm},
+    {.name = "avx512vl", .leaf = 7, .word = ebx, .bit = 31, .states = zmm},
+    {.name = "avx512_vnni", .leaf = 7, .word = ecx, .bit = 11, .states = zmm},
+    {.name = "avx512_bf16", .leaf = 7, .subleaf = 1, .word = eax, .bit = 5, .states = zmm},
+    {.name = "avx512_fp16", .leaf = 7, .word = edx, .bit = 23, .states = zmm},
+    {.name = "amx_tile", .leaf = 7, .word = edx, .bit = 24, .states = tiles},
+    {.name = "amx_bf16", .leaf = 7, .word = edx, .bit = 22, .states = tiles},
+    {.name = "amx_int8", .leaf = 7, .word = edx, .bit = 25, .states = tiles},
 };
 #endif
 
@@ -230,13 +246,22 @@ Measured measure(const std::string& instruction_set, const std::vector<Index>& w
     const auto multiply_add = [&] { sink = probe.multiply_add(rounds, 1e-6f); };
     // Each after the other, for so long that the processor has settled on its clock for multiply-adds. A thread beside this one
     // on its core may disturb additions that follow upon those: others, which may run at a higher clock, bound them.
-    std::vector<Trial> trials{{multiply_add, add, 64}, {add, multiply_add, 64}, {add, add, 16}};
+    std::vector<Trial> trials{
+        {.prepare = multiply_add, .work = add, .tries = 64},
+        {.prepare = add, .work = multiply_add, .tries = 64},
+        {.prepare = add, .work = add, .tries = 16},
+    };
     for (const Index bytes : working_sets) add_trials(trials, probe, memory.get(), bytes, false);
     if (flushes) add_trials(trials, probe, memory.get(), memory_bytes, true);
     race(trials, seconds);
 
     const double added = static_cast<double>(additions) / std::min(trials[0].seconds, 1.05 * trials[2].seconds);
-    Measured result{added, static_cast<double>(rounds * probe.chains) / trials[1].seconds, {}, {0, 0}};
+    Measured result{
+        .hertz = added,
+        .multiply_adds = static_cast<double>(rounds * probe.chains) / trials[1].seconds,
+        .rates = {},
+        .memory = {0, 0},
+    };
     const auto rates_of = [&](std::size_t number, Index bytes, bool flushed) {
         const double moved = static_cast<double>(bytes * repeats_of(bytes, flushed));
         return std::make_pair(moved / trials[2 * number + 3].seconds, moved / trials[2 * number + 4].seconds);

@@ -41,4 +41,11 @@ constexpr int chains = BACKSTRIDE_REGISTERS == 32 ? 24 : 12;  // enough to hide 
     __asm__ volatile("" ::: "memory");  // no call of memcpy in its place
 }
 
-static const Probe probe{wide, BACKSTRIDE_REGISTERS, chains, multiply_add_chains, read_vectors, copy_vectors};
+static const Probe probe{
+    .lanes = wide,
+    .registers = BACKSTRIDE_REGISTERS,
+    .chains = chains,
+    .multiply_add = multiply_add_chains,
+    .read = read_vectors,
+    .copy = copy_vectors,
+};

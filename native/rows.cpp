@@ -17,16 +17,16 @@ constexpr Index padded_rows = block_rows + rows_beyond;
 
 // A part of the products of every row: some taps, or part of the depth of one.
 struct Piece {
-    Index tap, taps, from, depth;
+    Index tap = 0, taps, from = 0, depth;
 };
 
 // All of them where they fit into the cache, or where a single panel reads them, which cuts itself; otherwise pieces.
 Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Index size) {
     const Index taps = std::min(sweep.taps(), most_taps), most = sources_of_piece / (rows * size);
-    if (panels == 1 || taps * depth <= sources_in_cache / (rows * size)) return {0, taps, 0, depth};
-    if (depth <= most) return {0, std::min(taps, most / depth), 0, depth};
+    if (panels == 1 || taps * depth <= sources_in_cache / (rows * size)) return {.taps = taps, .depth = depth};
+    if (depth <= most) return {.taps = std::min(taps, most / depth), .depth = depth};
     const Index parts = (depth + most - 1) / most;
-    return {0, 1, 0, ((depth + parts - 1) / parts + depth_step - 1) / depth_step * depth_step};
+    return {.taps = 1, .depth = ((depth + parts - 1) / parts + depth_step - 1) / depth_step * depth_step};
 }
 
 // `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
@@ -137,10 +137,11 @@ Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep) {
 }
 
 template <typename Scalar>
-void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, Index first, Index last) {
+void run_rows(const Pass<Scalar>& pass, const BlockTask& task) {
+    const Index number = task.sweep, group = task.group, first = task.first_panel, last = task.last_panel;
     const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
     const Side& side = pass.side;
-    const Index from = block * block_rows, width = pass.panel_width();
+    const Index from = task.block * block_rows, width = pass.panel_width();
     const Index rows = std::min(sweep.cells() * pass.problem.batch - from, block_rows), taps = sweep.taps();
     static thread_local std::vector<const Scalar*> pointers;
     static thread_local std::vector<Scalar*> targets;
@@ -178,10 +179,29 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
                     // The next sweep's weights stand behind.
                     const bool goes_on = next < end || (whole && pass.weights_after(number));
                     const Scalar* coming = pass.weights_come ? place(goes_on ? next : at) : nullptr;
-                    pass.kernels.gather({pointers.data(), padded_rows, rows, piece.taps, piece.depth, group * side.depth + piece.from,
-                                         group * side.channels, pass.zeros.data(), targets.data(), place(at) - piece.taps * piece.depth * at * width,
-                                         pass.bias_of(group), side.columns, at, next, pass.activation,
-                                         scratch + (whole ? 0 : (at - panel) * padded_rows * width), true, pass.bypasses, begins, ends, coming});
+                    pass.kernels.gather({
+                        .rows = pointers.data(),
+                        .row_stride = padded_rows,
+                        .row_count = rows,
+                        .taps = piece.taps,
+                        .depth = piece.depth,
+                        .source_offset = group * side.depth + piece.from,
+                        .target_offset = group * side.channels,
+                        .zero = pass.zeros.data(),
+                        .targets = targets.data(),
+                        .weights = place(at) - piece.taps * piece.depth * at * width,
+                        .bias = pass.bias_of(group),
+                        .columns = side.columns,
+                        .first_panel = at,
+                        .last_panel = next,
+                        .activation = pass.activation,
+                        .scratch = scratch + (whole ? 0 : (at - panel) * padded_rows * width),
+                        .streams = true,
+                        .bypasses = pass.bypasses,
+                        .begins = begins,
+                        .ends = ends,
+                        .coming = coming,
+                    });
                 }
             }
         }
@@ -191,7 +211,7 @@ void run_rows(const Pass<Scalar>& pass, Index number, Index block, Index group, 
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                    \
     template Index row_blocks<Scalar>(const Pass<Scalar>&, const Sweep&); \
-    template void run_rows<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);
+    template void run_rows<Scalar>(const Pass<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -21,8 +21,19 @@ std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
     const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
     Scalar* target = cell.data();
     for (Index group = 0; group < side.groups; ++group)
-        pass.kernels.gather({nullptr, 0, 1, 0, side.depth, 0, group * side.channels, pass.zeros.data(), &target, nullptr,
-             pass.bias_of(group), side.channels, 0, panels, pass.activation, scratch.data()});
+        pass.kernels.gather({
+            .row_count = 1,
+            .taps = 0,
+            .depth = side.depth,
+            .target_offset = group * side.channels,
+            .zero = pass.zeros.data(),
+            .targets = &target,
+            .bias = pass.bias_of(group),
+            .columns = side.channels,
+            .last_panel = panels,
+            .activation = pass.activation,
+            .scratch = scratch.data(),
+        });
     return cell;
 }
 
@@ -127,7 +138,8 @@ void run_all(const Pass<Scalar>& pass) {
         const Index first = piece * each, last = std::min(panels, first + each);
         if (block >= blocks[static_cast<std::size_t>(sweep)] || first >= last) return;
         const bool tiled = pass.forms[static_cast<std::size_t>(sweep)].tiled();
-        (pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>)(pass, sweep, block, group, first, last);
+        const auto run_block = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
+        run_block(pass, {.sweep = sweep, .block = block, .group = group, .first_panel = first, .last_panel = last});
     };
     // The sweeps of a block read the same cells: they stay with a thread where there are blocks enough for all.
     const Index together = most * groups * pieces >= tasks_to_stay * get_num_threads() ? count : 1, runs = count / together;

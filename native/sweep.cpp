@@ -31,7 +31,7 @@ static std::vector<Axis> phases(const Problem& p, std::size_t axis) {
         const Index start = modulo(residue - before, stride);
         const Index first = (start + before - residue) / stride;
         const Index count = start < p.output[axis] ? (p.output[axis] - start - 1) / stride + 1 : 0;
-        Axis phase{count, 1, p.input[axis], start, stride, {}, {}};
+        Axis phase{.count = count, .step = 1, .extent = p.input[axis], .start = start, .stride = stride};
         for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
             if (residue_of(p, axis, tap) != residue) continue;
             phase.taps.push_back(tap);
@@ -43,7 +43,13 @@ static std::vector<Axis> phases(const Problem& p, std::size_t axis) {
 }
 
 Axis whole(const Problem& p, std::size_t axis) {
-    Axis result{p.input[axis], p.strides[axis], p.output[axis], 0, 1, {}, {}};
+    Axis result{
+        .count = p.input[axis],
+        .step = p.strides[axis],
+        .extent = p.output[axis],
+        .start = 0,
+        .stride = 1,
+    };
     for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
         result.taps.push_back(tap);
         result.offsets.push_back(tap * p.dilation[axis] - p.before[axis]);
@@ -58,7 +64,10 @@ static void split(const Strand& whole, Index step, std::size_t parts, std::vecto
         const std::size_t own = (count - from + parts - part - 1) / (parts - part);
         if (own == 0) return;
         const auto first = whole.taps.begin() + static_cast<std::ptrdiff_t>(from);
-        to.push_back({whole.offset + static_cast<Index>(from) * step, {first, first + static_cast<std::ptrdiff_t>(own)}});
+        to.push_back({
+            .offset = whole.offset + static_cast<Index>(from) * step,
+            .taps = {first, first + static_cast<std::ptrdiff_t>(own)},
+        });
         from += own;
     }
 }
@@ -74,7 +83,7 @@ std::vector<Strand> strands(const Axis& axis, std::size_t most) {
     for (const std::size_t n : order) {
         const Index offset = axis.offsets[n];
         const auto [own, fresh] = of_residue.emplace(modulo(offset, axis.step), whole.size());
-        if (fresh) whole.push_back({offset, {}});
+        if (fresh) whole.push_back({.offset = offset});
         Strand& strand = whole[own->second];
         if ((offset - strand.offset) / axis.step != static_cast<Index>(strand.taps.size())) return {};
         strand.taps.push_back(axis.taps[n]);
@@ -91,7 +100,13 @@ Terms::Terms(const Sweep& sweep, std::size_t most_taps)
     const Axis& outer = sweep.axes[0];
     for (std::size_t n = 0; n < outer.taps.size(); ++n)
         for (const Strand& line : lines)
-            for (const Strand& column : columns) all.push_back({outer.offsets[n], outer.taps[n], &line, &column});
+            for (const Strand& column : columns)
+                all.push_back({
+                    .offset = outer.offsets[n],
+                    .tap = outer.taps[n],
+                    .lines = &line,
+                    .columns = &column,
+                });
 }
 
 Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
@@ -103,7 +118,13 @@ Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
 static Axis stacked(const Problem& p, std::size_t axis) {
     const Index stride = p.strides[axis], before = p.before[axis];
     const Index first = floor_divided(before, stride), last = floor_divided(p.output[axis] - 1 + before, stride);
-    Axis result{last - first + 1, 1, p.input[axis], first * stride - before, stride, {}, {}};
+    Axis result{
+        .count = last - first + 1,
+        .step = 1,
+        .extent = p.input[axis],
+        .start = first * stride - before,
+        .stride = stride,
+    };
     for (Index shift = 0; shift <= (p.kernel[axis] - 1) * p.dilation[axis] / stride; ++shift) {
         result.taps.push_back(shift);
         result.offsets.push_back(first - shift);

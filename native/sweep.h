@@ -14,7 +14,7 @@ namespace backstride {
 // and is written to output cell start + q*stride.
 struct Axis {
     Index count, step, extent, start, stride;
-    std::vector<Index> taps, offsets;
+    std::vector<Index> taps{}, offsets{};
 };
 
 // How many neighbouring output cells of each axis one row holds beside each other, as if they were
@@ -36,7 +36,7 @@ struct Sweep {
 // convolution of stride 1: those of a residue of the step. Output q reads inputs q*step + offset + n*step.
 struct Strand {
     Index offset;
-    std::vector<Index> taps;
+    std::vector<Index> taps{};
 };
 
 // The strands of an axis, split into ones of at most `most` taps, those of most taps first; none where one has gaps or

@@ -22,7 +22,7 @@ struct Tiling {
 Tiling tiling(const Sweep& sweep, const Forms& forms) {
     const Index lines = (sweep.axes[1].count + forms.lines.outputs - 1) / forms.lines.outputs;
     const Index columns = (sweep.axes[2].count + forms.columns.outputs - 1) / forms.columns.outputs;
-    return {lines, columns, sweep.axes[0].count * lines * columns};
+    return {.lines = lines, .columns = columns, .per_image = sweep.axes[0].count * lines * columns};
 }
 
 }  // namespace
@@ -37,17 +37,20 @@ Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const F
         const Index depth = std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
         const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, most_rows_of_piece);
         const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
-        return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
+        return {.rows = std::max((rows + row_step - 1) / row_step * row_step, row_step),
+                .depth = std::min(side.depth, depth)};
     }
     const Index each = forms.planes() * size, terms = Terms(sweep, most_tile_taps).count();
     const bool many = each * terms * side.depth * side.columns > weights_in_cache;
     if (many) {  // weights are read once for as many rows as there can be
         const Index blocks = std::max<Index>((all + most_rows - 1) / most_rows, 1), rows = (all + blocks - 1) / blocks;
         const Index depth = planes_of_piece / (each * most_rows) / depth_step * depth_step;
-        return {std::max((rows + row_step - 1) / row_step * row_step, row_step), std::min(side.depth, depth)};
+        return {.rows = std::max((rows + row_step - 1) / row_step * row_step, row_step),
+                .depth = std::min(side.depth, depth)};
     }
     const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / depth_step * depth_step);
-    return {std::clamp(planes_in_cache / std::max<Index>(1, each * depth) / even_step * even_step, fewest_rows, most_rows), depth};
+    const Index fitting = planes_in_cache / std::max<Index>(1, each * depth) / even_step * even_step;
+    return {.rows = std::clamp(fitting, fewest_rows, most_rows), .depth = depth};
 }
 
 namespace {
@@ -72,7 +75,8 @@ Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& for
 }
 
 template <typename Scalar>
-void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group, Index first, Index last) {
+void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
+    const Index number = task.sweep, group = task.group, first = task.first_panel, last = task.last_panel;
     const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
     const Forms& forms = pass.forms[static_cast<std::size_t>(number)];
     const Terms terms(sweep, most_tile_taps);
@@ -81,7 +85,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     const Kernels<Scalar>& kernels = pass.kernels;
     const Tiling tiles = tiling(sweep, forms);
     const auto [size, most_depth] = cut_of_tiles<Scalar>(p, side, sweep, forms);
-    const Index from = block * size, rows = std::min(tiles.per_image * p.batch - from, size);
+    const Index from = task.block * size, rows = std::min(tiles.per_image * p.batch - from, size);
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
     const Index pitch = padded(most_depth, kernels.lanes), width = pass.panel_width();
@@ -151,15 +155,25 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                 const bool begins = n == 0 && start == 0;
                 if (!whole || panel == first) {
                     if (start == 0) point_cells(term);
-                    kernels.tile_input({cells.data(), rows, depth, group * side.depth + start, transformed, plane_in, pitch,
-                                        forms.lines, forms.columns});
+                    kernels.tile_input({
+                        .cells = cells.data(),
+                        .tiles = rows,
+                        .depth = depth,
+                        .source_offset = group * side.depth + start,
+                        .planes = transformed,
+                        .plane_stride = plane_in,
+                        .tile_stride = pitch,
+                        .lines = forms.lines,
+                        .columns = forms.columns,
+                    });
                 }
                 for (Index at = panel; at < end; ++at) {
                     const Index column = at * width, used = std::min(width, pass.stride - column);
                     const Scalar *weights = turned, *behind = nullptr;  // behind those of all planes
                     Index plane_weights = most_depth * width + plane_gap;
                     if (side.passing) {
-                        transform_weights(p, side, term, forms, kernels, pass.kernel, {group, column, used, start, depth}, laid, turned, plane_weights);
+                        const Patch patch{.group = group, .column = column, .width = used, .from = start, .depth = depth};
+                        transform_weights(p, side, term, forms, kernels, pass.kernel, patch, laid, turned, plane_weights);
                     } else {
                         plane_weights = side.depth * pass.stride;
                         weights = place(n, start, at);
@@ -173,18 +187,41 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
                     for (Index plane = 0; plane < planes; ++plane) {
                         if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;
                         const Scalar* coming = behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
-                        kernels.gather({pointers.data(), 0, rows, 1, depth, plane * plane_in, 0, nullptr, nullptr,
-                                        weights + plane * plane_weights, nullptr, used, 0, 1, Activation::none,
-                                        multiplied + ((at - panel) * planes + plane) * plane_out, false, false, begins, false, coming});
+                        kernels.gather({
+                            .rows = pointers.data(),
+                            .row_count = rows,
+                            .taps = 1,
+                            .depth = depth,
+                            .source_offset = plane * plane_in,
+                            .weights = weights + plane * plane_weights,
+                            .columns = used,
+                            .last_panel = 1,
+                            .scratch = multiplied + ((at - panel) * planes + plane) * plane_out,
+                            .begins = begins,
+                            .ends = false,
+                            .coming = coming,
+                        });
                     }
                 }
             }
         }
         for (Index at = panel; at < end; ++at) {
             const Index column = at * width;
-            kernels.tile_output({multiplied + (at - panel) * planes * plane_out, plane_out, std::min(width, pass.stride - column), rows,
-                                 targets.data(), group * side.channels, pass.bias_of(group), column, side.columns, pass.activation,
-                                 forms.lines, forms.columns, pass.bypasses});
+            kernels.tile_output({
+                .planes = multiplied + (at - panel) * planes * plane_out,
+                .plane_stride = plane_out,
+                .tile_stride = std::min(width, pass.stride - column),
+                .tiles = rows,
+                .targets = targets.data(),
+                .target_offset = group * side.channels,
+                .bias = pass.bias_of(group),
+                .column = column,
+                .columns = side.columns,
+                .activation = pass.activation,
+                .lines = forms.lines,
+                .columns_form = forms.columns,
+                .bypasses = pass.bypasses,
+            });
         }
     }
     for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * width, last * width);
@@ -194,7 +231,7 @@ void run_tiles(const Pass<Scalar>& pass, Index number, Index block, Index group,
     template Cut cut_of_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);                  \
     template Index tile_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
     template Index tile_blocks<Scalar>(const Pass<Scalar>&, const Sweep&, const Forms&);                         \
-    template void run_tiles<Scalar>(const Pass<Scalar>&, Index, Index, Index, Index, Index);
+    template void run_tiles<Scalar>(const Pass<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

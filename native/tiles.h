@@ -21,17 +21,17 @@ enum class Activation : int { none, relu, relu6, leaky_relu, sigmoid, tanh, gelu
 // numbers each) times the packed weights of that tap, plus bias, activated, written to targets[r].
 template <typename Scalar>
 struct Block {
-    const Scalar* const* rows;  // [taps][row_stride] pointers; `zero` where a tap meets no input
-    Index row_stride, row_count, taps, depth;
-    Index source_offset, target_offset;  // added to every pointer: the channels of a group
-    const Scalar* zero;
-    Scalar* const* targets;  // [row_count]
-    const Scalar* weights;   // packed panels
-    const Scalar* bias;      // padded like the panels, or null
-    Index columns;           // output channels of the group
-    Index first_panel, last_panel;
-    Activation activation;
-    Scalar* scratch;  // row_count * panel width numbers
+    const Scalar* const* rows = nullptr;  // [taps][row_stride] pointers; `zero` where a tap meets no input
+    Index row_stride = 0, row_count, taps, depth;
+    Index source_offset = 0, target_offset = 0;  // added to every pointer: the channels of a group
+    const Scalar* zero = nullptr;
+    Scalar* const* targets = nullptr;  // [row_count]
+    const Scalar* weights = nullptr;   // packed panels
+    const Scalar* bias = nullptr;      // padded like the panels, or null
+    Index columns;                     // output channels of the group
+    Index first_panel = 0, last_panel;
+    Activation activation = Activation::none;
+    Scalar* scratch = nullptr;  // row_count * panel width numbers
     bool streams = false;   // whether rows and targets are met for the first time, in memory
     bool bypasses = false;  // whether results are too many for the caches
     bool begins = true;     // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors

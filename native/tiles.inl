@@ -16,8 +16,29 @@
 
 template <typename Scalar>
 constexpr Kernels<Scalar> kernels(const char* name) {
-    return {name, Lanes<Scalar>::count, panel_vectors, gather<Scalar>, depthwise_line<Scalar>, depthwise_kernel<Scalar>, part_line<Scalar>,
-            plane_lines<Scalar>, correlate<Scalar>, correlate_depthwise<Scalar>, transpose<Scalar>, copy_lines<Scalar>, lane_product<Scalar>, interleave<Scalar>,
-            all_finite<Scalar>, tile_input<Scalar>, tile_weights<Scalar>, tile_output<Scalar>, tile_large<Scalar>,
-            tile_taps<Scalar>, axis_tiles<Scalar>, widen<Scalar>, narrow<Scalar>};
+    return {
+        .name = name,
+        .lanes = Lanes<Scalar>::count,
+        .panel_vectors = panel_vectors,
+        .gather = gather<Scalar>,
+        .depthwise_line = depthwise_line<Scalar>,
+        .depthwise_kernel = depthwise_kernel<Scalar>,
+        .part_line = part_line<Scalar>,
+        .plane_lines = plane_lines<Scalar>,
+        .correlate = correlate<Scalar>,
+        .correlate_depthwise = correlate_depthwise<Scalar>,
+        .transpose = transpose<Scalar>,
+        .copy_lines = copy_lines<Scalar>,
+        .lane_product = lane_product<Scalar>,
+        .interleave = interleave<Scalar>,
+        .all_finite = all_finite<Scalar>,
+        .tile_input = tile_input<Scalar>,
+        .tile_weights = tile_weights<Scalar>,
+        .tile_output = tile_output<Scalar>,
+        .tile_large = tile_large<Scalar>,
+        .tile_taps = tile_taps<Scalar>,
+        .axis_tiles = axis_tiles<Scalar>,
+        .widen = widen<Scalar>,
+        .narrow = narrow<Scalar>,
+    };
 }

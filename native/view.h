@@ -23,7 +23,14 @@ struct View {
 
 template <typename Scalar>
 View<Scalar> dense(Scalar* data, const Axes& size, Index channels) {
-    return {data, cells(size) * channels, size[1] * size[2] * channels, size[2] * channels, channels, 1};
+    return {
+        .data = data,
+        .image = cells(size) * channels,
+        .plane = size[1] * size[2] * channels,
+        .line = size[2] * channels,
+        .cell = channels,
+        .channel = 1,
+    };
 }
 
 }  // namespace backstride

@@ -46,8 +46,16 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
     std::vector<Scalar> bias(static_cast<std::size_t>(padded(channels, kernels.lanes)), Scalar(0));
     for (Index at = 0; at < count; ++at, target += channels) {
         for (Index c = 0; c < channels; ++c) bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
-        kernels.gather({nullptr, 0, 1, 0, 1, 0, 0, nullptr, &target, nullptr, bias.data(), channels, 0,
-                           (channels + panel - 1) / panel, epilogue.activation, nullptr});
+        kernels.gather({
+            .row_count = 1,
+            .taps = 0,
+            .depth = 1,
+            .targets = &target,
+            .bias = bias.data(),
+            .columns = channels,
+            .last_panel = (channels + panel - 1) / panel,
+            .activation = epilogue.activation,
+        });
     }
 }
 
@@ -64,9 +72,13 @@ std::mutex& tables() {
     return *all;
 }
 
-using Chosen = std::tuple<Algorithm, Stack, Stack>;
+// An algorithm, its stack, and that of plain products.
+struct Chosen {
+    Algorithm algorithm;
+    Stack stack{1, 1, 1}, plain_stack{1, 1, 1};
+};
 
-// Algorithm, its stack and that of plain products, chosen once for kernels of a shape: to weigh them takes longer than small calls do.
+// Chosen once for kernels of a shape: to weigh algorithms takes longer than small calls do.
 template <typename Scalar>
 Chosen chosen(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
     using Key = std::tuple<const Kernels<Scalar>*, bool, Algorithm, bool, Index, Index, Index, Axes, Axes, Axes>;
@@ -77,10 +89,10 @@ Chosen chosen(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, 
         if (const auto at = known->find(key); at != known->end()) return at->second;
     }
     const Algorithm algorithm = algorithm_of(p, kernels, transpose, choice);
-    Chosen found{algorithm, {1, 1, 1}, {1, 1, 1}};
+    Chosen found{.algorithm = algorithm};
     if (transpose && algorithm != Algorithm::phases && !is_depthwise(p)) {
-        const Stack plain = choose_stack(p, kernels, false);
-        found = {algorithm, algorithm == Algorithm::winograd ? choose_stack(p, kernels, true) : plain, plain};
+        found.stack = found.plain_stack = choose_stack(p, kernels, false);
+        if (algorithm == Algorithm::winograd) found.stack = choose_stack(p, kernels, true);
     }
     const std::lock_guard<std::mutex> lock(tables());
     if (known->size() >= most_kernels) known->clear();
@@ -101,9 +113,13 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
     small_ = all_finite(kernels, w, kernel_size_, scale_of_weights<Scalar>, borrow ? nullptr : own_->data());
     kernel_ = borrow ? w : own_->data();
     finite_ = choice.pairs || small_ || all_finite(kernels, w, kernel_size_, Scalar(1));
-    if (!choice.pairs) std::tie(algorithm_, stack_, plain_stack_) = chosen(problem, kernels, transpose, choice);
+    const auto choose = [&](const Choice& by) {
+        const Chosen found = chosen(problem, kernels, transpose, by);
+        algorithm_ = found.algorithm, stack_ = found.stack, plain_stack_ = found.plain_stack;
+    };
+    if (!choice.pairs) choose(choice);
     // Numbers so large that transforms could overflow are left to the best of the others.
-    if (algorithm_ == Algorithm::winograd && !small_) std::tie(algorithm_, stack_, plain_stack_) = chosen(problem, kernels, transpose, {Algorithm::automatic, false});
+    if (algorithm_ == Algorithm::winograd && !small_) choose({.winograd = false});
 }
 
 template <typename Scalar>
@@ -250,7 +266,8 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
                     const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
                     std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
                 }
-            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, Choice{plain_algorithm(), false, true, plain_stack_}, both.data());
+            const Choice choice{.algorithm = plain_algorithm(), .winograd = false, .pairs = true, .stack = plain_stack_};
+            const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, choice, both.data());
             const Weights* none = nullptr;
             if (!pairs_.compare_exchange_strong(none, made)) delete made;  // another thread was first
         }
@@ -264,14 +281,14 @@ std::vector<Tiled> Weights<Scalar>::parts(const Problem& p, const Side& side) co
     std::vector<Tiled> result;
     const std::vector<Sweep> all = sweeps(p, transpose_, stack_, 1);
     if (algorithm_ != Algorithm::winograd) {
-        for (const Sweep& sweep : all) result.push_back({sweep, Forms()});
+        for (const Sweep& sweep : all) result.push_back({.sweep = sweep, .forms = Forms()});
         return result;
     }
     const Sizes sizes{p.batch, p.input, p.output, p.before};
     if (transpose_) {
         const std::lock_guard<std::mutex> lock(tables());
         if (const auto known = chosen_.find(sizes); known != chosen_.end())
-            for (std::size_t n = 0; n < all.size(); ++n) result.push_back({all[n], known->second[n]});
+            for (std::size_t n = 0; n < all.size(); ++n) result.push_back({.sweep = all[n], .forms = known->second[n]});
     }
     if (!result.empty()) return result;
     for (const Sweep& sweep : all)
@@ -314,7 +331,13 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         finish(kernels_, epilogue, p.batch * cells(side.target), p.groups * (transpose_ ? p.big : p.small), target);
         return;
     }
-    run_all(Pass<Scalar>(p, kernels_, side, all, forms, kernel_, packed(side, all, forms), source, epilogue, target));
+    const Arrays<Scalar> arrays{
+        .kernel = kernel_,
+        .packed = packed(side, all, forms),
+        .source = source,
+        .target = target,
+    };
+    run_all(Pass<Scalar>(p, kernels_, side, all, forms, arrays, epilogue));
 }
 
 // Whether the weights of tiles are needed once, for few blocks that would each transform them again.

@@ -98,4 +98,4 @@ def test_what_limits_a_loop_is_what_is_always_busy(
 
 def test_the_kernels_are_compiled_as_the_build_does(cycles: Any) -> None:
     flags = cycles.flags()
-    assert {"-O3", "-ffp-contract=fast", "-fPIC", "-std=c++17"} <= set(flags)
+    assert {"-O3", "-ffp-contract=fast", "-fPIC", "-std=c++20"} <= set(flags)
