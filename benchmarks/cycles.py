@@ -125,7 +125,7 @@ def flags() -> list[str]:
 def assembly(target: Target) -> list[str]:
     """The lines of a target's assembly, compiled where sources changed."""
     path = KEPT / f"{target.name}.s"
-    newest = max(file.stat().st_mtime for file in [*NATIVE.glob("*.inl"), NATIVE / target.source, NATIVE / "tiles.h"])
+    newest = max(file.stat().st_mtime for file in [*NATIVE.glob("*.inl"), NATIVE / target.source, NATIVE / "kernels.h"])
     if not path.exists() or path.stat().st_mtime < newest:
         KEPT.mkdir(parents=True, exist_ok=True)
         command = [target.compiler, *flags(), "-S", str(NATIVE / target.source), "-o", str(path)]

@@ -23,9 +23,9 @@ namespace {
 
 // Scratch of a thread, which it does not keep where that is large.
 template <typename Scalar>
-class Room {
+class TransientScratch {
 public:
-    Room(Scratch<Scalar>& small, Index count) {
+    TransientScratch(Scratch<Scalar>& small, Index count) {
         if (static_cast<std::size_t>(count) * sizeof(Scalar) < least_kept) data_ = small.get(count);
         else data_ = large_.emplace(count).data();
     }
@@ -33,7 +33,7 @@ public:
 
 private:
     Scalar* data_;
-    std::optional<Kept<Scalar>> large_;
+    std::optional<ReusedBuffer<Scalar>> large_;
 };
 
 template <typename Scalar>
@@ -76,15 +76,15 @@ private:
         const Index read = (axis_outputs * (tiles + halo_ - 1) + points_) * distance;
         const Index from = (axis_outputs * first * job_.dilation - job_.before) * inner_;
         const bool there = !job_.source_first && from >= 0 && from + read <= job_.length * inner_;
-        const Room<Scalar> row_room(row_buffer, there ? 0 : read * channels);
-        if (!there) load(image, from, read, row_room.data());
-        const Scalar* const rows = there ? job_.source + (image * job_.length * inner_ + from) * channels : row_room.data();
+        const TransientScratch<Scalar> row_scratch(row_buffer, there ? 0 : read * channels);
+        if (!there) load(image, from, read, row_scratch.data());
+        const Scalar* const rows = there ? job_.source + (image * job_.length * inner_ + from) * channels : row_scratch.data();
         in_pieces(read, [&](Index n, Index some) {
             if (!kernels_.all_finite(rows + n * channels, some * channels, scale_of_numbers<Scalar>)) fits_.store(false);
         });
         if (!fits_.load()) return;
 
-        const Room<Scalar> cells(cell_buffer, (tiles + halo_) * distance * points_ * channels);
+        const TransientScratch<Scalar> cells(cell_buffer, (tiles + halo_) * distance * points_ * channels);
         transform({
             .matrix = job_.input,
             .points = points_,
@@ -101,14 +101,14 @@ private:
             .to_next = points_ * channels,
             .to_row = channels,
         });
-        const Room<Scalar> products(product_buffer, tiles * target_distance * points_ * outputs);
+        const TransientScratch<Scalar> products(product_buffer, tiles * target_distance * points_ * outputs);
         multiply(tiles, cells.data(), products.data());
         const Index at = first * axis_outputs * target_distance, rows_of_tiles = tiles * axis_outputs * target_distance;
         const Index kept = std::min(rows_of_tiles, job_.count * target_inner_ - at);
         Scalar* const target = job_.target + image * job_.count * target_inner_ * outputs;
         const bool direct = !job_.target_first && kept == rows_of_tiles;
-        const Room<Scalar> result_room(result_buffer, direct ? 0 : rows_of_tiles * outputs);
-        Scalar* const results = direct ? target + at * outputs : result_room.data();
+        const TransientScratch<Scalar> result_scratch(result_buffer, direct ? 0 : rows_of_tiles * outputs);
+        Scalar* const results = direct ? target + at * outputs : result_scratch.data();
         transform({
             .matrix = job_.output,
             .points = points_,

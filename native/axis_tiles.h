@@ -1,4 +1,4 @@
-// Convolutions of stride 1 by tiles of four outputs along one axis (Toom and Cook, turned around: Winograd, Arithmetic
+// Convolutions of stride 1 by tiles of four outputs along one axis (Toom and Cook, transposed: Winograd, Arithmetic
 // Complexity of Computations, 1980): the transform of the input, products on every point, and the transform of the output.
 // A longer kernel is blocks of taps, as far apart as tiles, so that all blocks read the same tiles; all products are
 // one transposed convolution of as many groups as there are points.

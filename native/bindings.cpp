@@ -1,4 +1,4 @@
-// The Python face of the kernels: constraints stand in the argument types, sizes are read off the
+// What Python sees of the kernels: constraints stand in the argument types, sizes are read off the
 // arrays, the interpreter lock is released while a kernel runs. No arithmetic here. Longer than other files: what nanobind
 // makes of a type exists once for all functions of a module that are compiled together.
 #include <nanobind/nanobind.h>
@@ -115,7 +115,7 @@ void aside(const Work& work) {
     try {
         std::thread([&] {
             try {
-                require_room();
+                require_memory();
                 work();
             } catch (...) {
                 failure = std::current_exception();
@@ -130,7 +130,7 @@ void aside(const Work& work) {
 // Without the interpreter lock, but hearing Ctrl-C.
 template <typename Work>
 void unlocked(const Work& work) {
-    require_room();
+    require_memory();
     if (is_asking()) return aside(work);
     bool stopped = false;
     {
@@ -174,7 +174,7 @@ Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target
         .before = {0, 0, 0},
     };
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(target);
-    require_room();
+    require_memory();
     nb::gil_scoped_release release;
     return Weights<Scalar>(p, kernels, transpose, choice, w.data(), borrow);
 }
@@ -215,12 +215,12 @@ using Strided = nb::ndarray<Scalar, nb::device::cpu>;
 
 // One side of a call: (batch, *size, channels) or (batch, channels, *size), with 1 to 3 spatial axes.
 template <typename Scalar>
-struct Face {
+struct CallSide {
     Index batch, channels;
     Axes size{1, 1, 1};
     View<Scalar> view;
 
-    Face(const Strided<Scalar>& array, bool channels_first) {
+    CallSide(const Strided<Scalar>& array, bool channels_first) {
         const std::size_t rank = array.ndim();
         if (rank < 3 || rank > 5) throw nb::value_error("an array must have 1 to 3 spatial axes");
         const std::size_t channel = channels_first ? 1 : rank - 1, first = channels_first ? 2 : 1;
@@ -248,7 +248,7 @@ struct Face {
 
 // What a call is, by its arrays.
 template <typename Scalar, typename Stored>
-Problem problem_of(const Weights<Scalar>& self, const Face<const Stored>& from, const Face<Stored>& to, Axes before, bool transpose) {
+Problem problem_of(const Weights<Scalar>& self, const CallSide<const Stored>& from, const CallSide<Stored>& to, Axes before, bool transpose) {
     const Problem& own = self.problem();
     const Index small = transpose ? from.channels : to.channels, big = transpose ? to.channels : from.channels;
     if (from.batch != to.batch || small != own.groups * own.small || big != own.groups * own.big)
@@ -264,8 +264,8 @@ Problem problem_of(const Weights<Scalar>& self, const Face<const Stored>& from, 
 template <typename Scalar>
 void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
          const Strided<Scalar>& target, bool channels_first, Axes before, bool transpose) {
-    const Face<const Scalar> from(source, channels_first);
-    const Face<Scalar> to(target, channels_first);
+    const CallSide<const Scalar> from(source, channels_first);
+    const CallSide<Scalar> to(target, channels_first);
     const Problem p = problem_of(self, from, to, before, transpose);
     const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
     unlocked([&] { self.run(p, from.view, end, to.view); });
@@ -275,8 +275,8 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
 template <typename Scalar>
 void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
               const Strided<Half>& target, bool channels_first, Axes before, bool transpose, int storage) {
-    const Face<const Half> from(source, channels_first);
-    const Face<Half> to(target, channels_first);
+    const CallSide<const Half> from(source, channels_first);
+    const CallSide<Half> to(target, channels_first);
     const Problem p = problem_of(self, from, to, before, transpose);
     const Epilogue<Scalar> end = epilogue<Scalar>(bias, activation, to.channels);
     const Storage stored = storage_of(storage);
@@ -318,7 +318,7 @@ void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const s
 template <typename Scalar, typename Stored>
 void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>& y, Array<Scalar> w, const std::string& name,
                      bool channels_first, Axes strides, Axes dilation, Axes before, Index groups, bool winograd, Storage storage) {
-    const Face<const Stored> small(x, channels_first), large(y, channels_first);
+    const CallSide<const Stored> small(x, channels_first), large(y, channels_first);
     const Axes kernel = spatial(w, 0);
     const Problem p{
         .batch = small.batch,
@@ -338,7 +338,7 @@ void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>
         if (strides[axis] < 1 || dilation[axis] < 1 || kernel[axis] < 1) throw nb::value_error("kernel, strides and dilation must be positive");
     require_size(w.size(), kernel_size(p));
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
-    unlocked([&] { correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(), winograd ? Tiling::automatic : Tiling::never, storage); });
+    unlocked([&] { correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(), winograd ? GradientChoice::automatic : GradientChoice::no_tiles, storage); });
 }
 
 // A convolution of stride 1 by tiles along its first axis: arrays (batch, cells, channels), or with channels in the second
@@ -402,7 +402,7 @@ nb::object empty(const std::vector<std::size_t>& shape) {
 
 // (n, rows, columns) to (n, columns, rows).
 template <typename Scalar>
-void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
+void transpose_matrices(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
           const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name) {
     const auto count = static_cast<Index>(from.shape(0)), rows = static_cast<Index>(from.shape(1)), columns = static_cast<Index>(from.shape(2));
     if (to.shape(0) != from.shape(0) || to.shape(1) != from.shape(2) || to.shape(2) != from.shape(1))
@@ -410,7 +410,7 @@ void turn(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device:
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
     const Scalar* source = from.data();
     Scalar* target = to.data();
-    unlocked([&] { turn_all(kernels, source, count, rows, columns, target); });
+    unlocked([&] { transpose_all(kernels, source, count, rows, columns, target); });
 }
 
 // The sizes of a y and of its columns, which must fit.
@@ -452,7 +452,7 @@ void from_columns(const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::
 
 // A kernel (taps, big, small) to (small, big, taps), or `back`.
 template <typename Scalar>
-void turn_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
+void transpose_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
                const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name, bool back) {
     const auto taps = static_cast<Index>(from.shape(back ? 2 : 0)), big = static_cast<Index>(from.shape(1)), small = static_cast<Index>(from.shape(back ? 0 : 2));
     if (to.shape(0) != from.shape(2) || to.shape(1) != from.shape(1) || to.shape(2) != from.shape(0))
@@ -461,7 +461,7 @@ void turn_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::de
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
     const Scalar* source = from.data();
     Scalar* target = to.data();
-    unlocked([&] { turn_kernel(kernels, source, taps, big, small, target, back); });
+    unlocked([&] { transpose_kernel(kernels, source, taps, big, small, target, back); });
 }
 
 template <typename Scalar>
@@ -483,8 +483,8 @@ void define(nb::module_& module, const char* name) {
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
     module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
                "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "storage"_a);
-    module.def("turn", turn<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
-    module.def("turn_taps", turn_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
+    module.def("turn", transpose_matrices<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
+    module.def("turn_taps", transpose_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",

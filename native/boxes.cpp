@@ -85,7 +85,7 @@ void pair(const Half* one, const Half* two, Index step, Index count, Scalar* to)
 
 template <typename Scalar>
 void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, Index pairs, const Half* from, Index count, Scalar* to) {
-    static thread_local Scratch<Scalar> turned;
+    static thread_local Scratch<Scalar> transposed;
     if (view.channel == 1) {
         if (view.cell == 2 * pairs) std::memcpy(to, from, static_cast<std::size_t>(count * pairs) * 4);
         else for (Index n = 0; n < count; ++n) std::memcpy(to + n * pairs, from + n * view.cell, static_cast<std::size_t>(pairs) * 4);
@@ -93,7 +93,7 @@ void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, In
     }
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pairs) {
         const Index some = std::min(cells_at_once, count - n);
-        Scalar* lines = turned.get(pairs * some);
+        Scalar* lines = transposed.get(pairs * some);
         for (Index c = 0; c < pairs; ++c) {
             const Half* at = from + n * view.cell + 2 * c * view.channel;
             pair(at, at + view.channel, view.cell, some, lines + c * some);
@@ -104,14 +104,14 @@ void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, In
 
 template <typename Scalar>
 void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index channels, const Half* from, Index count, Scalar* to, Storage storage) {
-    static thread_local Scratch<Scalar> turned;
+    static thread_local Scratch<Scalar> transposed;
     if (storage == Storage::pairs) return load_pairs(kernels, view, channels, from, count, to);
     if (view.channel == 1 && view.cell == channels) return kernels.widen(from, count * channels, to, storage);
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * channels) {
         const Index some = std::min(cells_at_once, count - n);
         const Half* at = from + n * view.cell;
         if (view.cell == 1) {
-            Scalar* wide = turned.get(channels * some);
+            Scalar* wide = transposed.get(channels * some);
             for (Index c = 0; c < channels; ++c) kernels.widen(at + c * view.channel, some, wide + c * some, storage);
             kernels.transpose(wide, some, channels, some, to, channels, false);
             continue;
@@ -124,13 +124,13 @@ void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index ch
 
 template <typename Scalar>
 void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channels, const Scalar* from, Index count, Half* to, Storage storage) {
-    static thread_local Scratch<Scalar> turned;
+    static thread_local Scratch<Scalar> transposed;
     if (view.channel == 1 && view.cell == channels) return kernels.narrow(from, count * channels, to, storage);
     for (Index n = 0; n < count; n += cells_at_once, from += cells_at_once * channels) {
         const Index some = std::min(cells_at_once, count - n);
         Half* at = to + n * view.cell;
         if (view.cell == 1) {
-            Scalar* wide = turned.get(channels * some);
+            Scalar* wide = transposed.get(channels * some);
             kernels.transpose(from, channels, some, channels, wide, some, false);
             for (Index c = 0; c < channels; ++c) kernels.narrow(wide + c * some, some, at + c * view.channel, storage);
             continue;
@@ -215,7 +215,7 @@ void cut(const View<const Stored>& view, Index channels, Index image, Index imag
 // Boxes of both sides, each of which all threads fill and sum; false where tiles gave sums that are not finite.
 template <typename Scalar, typename Stored>
 bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
-                     Tiling tiling, Storage storage) {
+                     GradientChoice choice, Storage storage) {
     static thread_local Scratch<Scalar> smalls, larges;
     const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
     const Boxes boxes(p, false, outputs, inputs, sizeof(Scalar));
@@ -234,7 +234,7 @@ bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const Vie
             const bool first = at < border;
             load(kernels, first ? x : y, first ? inputs : outputs, pieces[at].from, pieces[at].count, pieces[at].to, storage);
         });
-        if (!correlate_part(part, kernels, small, large, w, tiling, number > 0)) return false;
+        if (!correlate_part(part, kernels, small, large, w, choice, number > 0)) return false;
     }
     return true;
 }
@@ -281,12 +281,12 @@ void store_box(const Kernels<float>& kernels, const View<Half>& target, Index im
 
 template <typename Scalar, typename Stored>
 void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
-                     Tiling tiling, Storage storage) {
+                     GradientChoice choice, Storage storage) {
     if constexpr (std::is_same_v<Scalar, Stored>)
         if (p.batch == 0 || (x.is_dense(p.input, p.groups * p.small) && y.is_dense(p.output, p.groups * p.big)))
-            return correlate_kernel_gradient(p, kernels, x.data, y.data, w, tiling);
+            return correlate_kernel_gradient(p, kernels, x.data, y.data, w, choice);
     if (p.batch == 0) std::fill_n(w, cells(p.kernel) * p.big * p.groups * p.small, Scalar(0));
-    else if (!correlate_boxes(p, kernels, x, y, w, tiling, storage)) correlate_boxes(p, kernels, x, y, w, Tiling::plain, storage);
+    else if (!correlate_boxes(p, kernels, x, y, w, choice, storage)) correlate_boxes(p, kernels, x, y, w, GradientChoice::tap_by_tap, storage);
 }
 
 template <typename Scalar>
@@ -298,7 +298,7 @@ void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count,
 }
 
 template <typename Scalar>
-void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to) {
+void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to) {
     const Index pieces = (columns + cells_at_once - 1) / cells_at_once;
     parallel(count * pieces, [&](Index task) {
         const Index first = task % pieces * cells_at_once, start = task / pieces * rows * columns;
@@ -307,7 +307,7 @@ void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, I
 }
 
 template <typename Scalar>
-void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
+void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
     // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one end.
     const Index some = std::max<Index>(1, cells_at_once / taps), bands = (big + some - 1) / some, pieces = (small + cells_at_once - 1) / cells_at_once;
     parallel(bands * pieces, [&](Index task) {
@@ -325,17 +325,17 @@ void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps,
     });
 }
 
-template void turn_kernel<float>(const Kernels<float>&, const float*, Index, Index, Index, float*, bool);
-template void turn_kernel<double>(const Kernels<double>&, const double*, Index, Index, Index, double*, bool);
-template void turn_all<float>(const Kernels<float>&, const float*, Index, Index, Index, float*);
-template void turn_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
+template void transpose_kernel<float>(const Kernels<float>&, const float*, Index, Index, Index, float*, bool);
+template void transpose_kernel<double>(const Kernels<double>&, const double*, Index, Index, Index, double*, bool);
+template void transpose_all<float>(const Kernels<float>&, const float*, Index, Index, Index, float*);
+template void transpose_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
 template void narrow_all<float>(const Kernels<float>&, const float*, Index, Half*, Storage);
 
 #define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                            \
     template void run_boxes<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, bool, const View<const Stored>&, \
                                             const View<Stored>&, const DenseRun<Scalar>&, Storage); \
     template void correlate_views<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, const View<const Stored>&,  \
-                                                  const View<const Stored>&, Scalar*, Tiling, Storage);
+                                                  const View<const Stored>&, Scalar*, GradientChoice, Storage);
 BACKSTRIDE_INSTANTIATE(float, float)
 BACKSTRIDE_INSTANTIATE(float, Half)
 BACKSTRIDE_INSTANTIATE(double, double)

@@ -24,15 +24,15 @@ void store_box(const Kernels<float>& kernels, const View<Half>& target, Index im
 // The kernel gradient of arrays in any order of axes: boxes of both sides, one after the other, summed into w.
 template <typename Scalar, typename Stored>
 void correlate_views(const Problem& problem, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y,
-                     Scalar* w, Tiling tiling, Storage storage = Storage::float16);
+                     Scalar* w, GradientChoice choice, Storage storage = Storage::float16);
 
 // from (count, rows, columns) to (count, columns, rows), a piece that stays in the cache at a time.
 template <typename Scalar>
-void turn_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to);
+void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to);
 
 // A kernel from (*k, big, small) to (small, big, *k), or back, in one pass.
 template <typename Scalar>
-void turn_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back);
+void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back);
 
 // All numbers, rounded.
 template <typename Scalar>

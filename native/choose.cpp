@@ -118,9 +118,9 @@ Stack choose_stack(const Problem& p, const Kernels<Scalar>& kernels, bool tiles)
     std::vector<Stack> all{{1, 1, p.strides[2]}, p.strides};
     if (tiles) all = {choose_stack(p, kernels, false)};
     for (const Stack& stack : all) {
-        Index room = most_stacked_columns / p.big;
-        for (const Index factor : stack) room /= factor;
-        if (room == 0 || stack == best) continue;
+        Index times = most_stacked_columns / p.big;
+        for (const Index factor : stack) times /= factor;
+        if (times == 0 || stack == best) continue;
         if (const double own = cycles(stack); own < least) least = own, best = stack;
     }
     return best;

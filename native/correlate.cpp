@@ -86,7 +86,7 @@ private:
         }
     }
 
-    // What a pass is for: a tap of the outer axes, a group, and some lines.
+    // What rows are summed for: a tap of the outer axes, a group, and some lines.
     struct Where {
         Index tap, group, first_line, last_line;
     };
@@ -97,7 +97,7 @@ private:
             for (Index t2 = first / p_.big; t2 * p_.big < last; ++t2) {
                 const Index shift2 = columns.offsets[static_cast<std::size_t>(t2)];
                 const Range own(columns, shift2);
-                pass(where, shift2, own.from, own.to, std::max(first, t2 * p_.big), std::min(last, (t2 + 1) * p_.big), t2 * p_.big);
+                sum_rows(where, shift2, own.from, own.to, std::max(first, t2 * p_.big), std::min(last, (t2 + 1) * p_.big), t2 * p_.big);
             }
             return;
         }
@@ -105,23 +105,23 @@ private:
         Range inner(columns, shift2);
         inner.to = std::min(inner.to, Range(columns, columns.offsets.back()).to);
         if (inner.from >= inner.to) inner.from = inner.to = 0;
-        pass(where, shift2, inner.from, inner.to, first, last);
+        sum_rows(where, shift2, inner.from, inner.to, first, last);
         // The taps that take a cell near the ends into the output are neighbours, whose rows count from the first one's cell.
         for (Index m2 = 0; m2 < columns.count; ++m2) {
             if (m2 == inner.from) m2 = inner.to;
             if (m2 == columns.count) break;
             const Index at = m2 * columns.step + shift2, t2 = std::max<Index>(0, -at), end = std::min(p_.kernel[2], columns.extent - at);
-            pass(where, shift2 + t2, m2, m2 + 1, std::max(first, t2 * p_.big), std::min(last, end * p_.big), t2 * p_.big);
+            sum_rows(where, shift2 + t2, m2, m2 + 1, std::max(first, t2 * p_.big), std::min(last, end * p_.big), t2 * p_.big);
         }
     }
 
     // Rows [first, last) of a tap of the outer axes, summed over the input cells [from, to) of every line.
-    void pass(const Where& where, Index shift2, Index from, Index to, Index first, Index last, Index origin = 0) const {
+    void sum_rows(const Where& where, Index shift2, Index from, Index to, Index first, Index last, Index origin = 0) const {
         if (from >= to || first >= last) return;
         const auto& [planes, lines, columns] = axes_;
         const Index shift0 = planes.offsets[static_cast<std::size_t>(where.tap / p_.kernel[1])];
         const Index shift1 = lines.offsets[static_cast<std::size_t>(where.tap % p_.kernel[1])];
-        static thread_local std::vector<Run> runs;
+        static thread_local std::vector<CellRun> runs;
         runs.clear();
         Index gathered = 0;
         Scalar* weights = w_ + (where.tap * p_.kernel[2] * p_.big + first) * inputs_ + where.group * p_.small;
@@ -185,11 +185,11 @@ private:
 }  // namespace
 
 template <typename Scalar>
-bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, Tiling tiling, bool adds) {
-    const bool forced = tiling == Tiling::always, tiled = forced || (tiling == Tiling::automatic && sizeof(Scalar) == sizeof(float));
+bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, GradientChoice choice, bool adds) {
+    const bool forced = choice == GradientChoice::tiles, tiled = forced || (choice == GradientChoice::automatic && sizeof(Scalar) == sizeof(float));
     if (tiled)
-        if (const auto finite = correlate_tiles(p, kernels, forced, x, y, w, adds)) return *finite;
-    if (tiling != Tiling::plain)
+        if (const auto finite = correlate_winograd(p, kernels, forced, x, y, w, adds)) return *finite;
+    if (choice != GradientChoice::tap_by_tap)
         if (const auto finite = correlate_gathered(p, kernels, x, y, w, adds)) return *finite;
     Gradient<Scalar>(p, kernels, x, y, w, adds).run();
     return true;
@@ -197,14 +197,14 @@ bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scal
 
 template <typename Scalar>
 void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
-                               Tiling tiling) {
-    if (!correlate_part(p, kernels, x, y, w, tiling, false)) correlate_part(p, kernels, x, y, w, Tiling::plain, false);
+                               GradientChoice choice) {
+    if (!correlate_part(p, kernels, x, y, w, choice, false)) correlate_part(p, kernels, x, y, w, GradientChoice::tap_by_tap, false);
 }
 
-template bool correlate_part<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, Tiling, bool);
-template bool correlate_part<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, Tiling, bool);
+template bool correlate_part<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, GradientChoice, bool);
+template bool correlate_part<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, GradientChoice, bool);
 
-template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, Tiling);
-template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, Tiling);
+template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, GradientChoice);
+template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, GradientChoice);
 
 }  // namespace backstride

@@ -17,7 +17,7 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) acc[r][v] = Vector<Scalar>{};
     for (Index number = 0; number < job.run_count; ++number) {
-        const Run& run = job.runs[number];
+        const CellRun& run = job.runs[number];
         const Scalar* large = large_start + run.large;
         const Scalar* small = small_start + run.small;
         // Whole vectors are read, the last ones beyond the columns, as far as there is something to read.
@@ -140,7 +140,7 @@ void correlate_depthwise(const Correlation<Scalar>& job) {
 // Winograd tiles of the gradient, by transposition of those of winograd.inl: cells of the large side into planes, whose
 // products with the planes of the small side are summed over tiles, and the sums into taps.
 template <typename Scalar, int Outputs, int Planes>
-[[gnu::always_inline]] inline void tile_large_axis(Vector<Scalar>* d, int step) {
+[[gnu::always_inline]] inline void winograd_large_axis(Vector<Scalar>* d, int step) {
     if constexpr (Planes == 3) {
         d[2 * step] = d[step];
         d[step] += d[0];
@@ -154,7 +154,7 @@ template <typename Scalar, int Outputs, int Planes>
 }
 
 template <typename Scalar, int Taps, int Planes>
-[[gnu::always_inline]] inline void tile_taps_axis(Vector<Scalar>* m, int step) {
+[[gnu::always_inline]] inline void winograd_taps_axis(Vector<Scalar>* m, int step) {
     if constexpr (Planes == 3) {
         m[0] += m[step];
         m[step] += m[2 * step];
@@ -171,7 +171,7 @@ template <typename Scalar, int Taps, int Planes>
 }
 
 template <typename Scalar, int LineOutputs, int Lines, int ColumnOutputs, int Columns>
-void tile_large_planes(const TileInput<Scalar>& job) {
+void winograd_large_planes(const WinogradInput<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     for (Index tile = 0; tile < job.tiles; ++tile) {
         const Scalar* const* cells = job.cells + tile * LineOutputs * ColumnOutputs;
@@ -183,9 +183,9 @@ void tile_large_planes(const TileInput<Scalar>& job) {
                 for (int b = 0; b < ColumnOutputs; ++b)
                     d[a * Columns + b] = some(cells[a * ColumnOutputs + b] + job.source_offset + c, job.depth - c);
 #pragma GCC unroll 4
-            for (int a = 0; a < LineOutputs; ++a) tile_large_axis<Scalar, ColumnOutputs, Columns>(d + a * Columns, 1);
+            for (int a = 0; a < LineOutputs; ++a) winograd_large_axis<Scalar, ColumnOutputs, Columns>(d + a * Columns, 1);
 #pragma GCC unroll 4
-            for (int b = 0; b < Columns; ++b) tile_large_axis<Scalar, LineOutputs, Lines>(d + b, Columns);
+            for (int b = 0; b < Columns; ++b) winograd_large_axis<Scalar, LineOutputs, Lines>(d + b, Columns);
             Scalar* to = job.planes + tile * job.tile_stride + c;
 #pragma GCC unroll 16
             for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride) = d[n];
@@ -194,7 +194,7 @@ void tile_large_planes(const TileInput<Scalar>& job) {
 }
 
 template <typename Scalar, int LineTaps, int Lines, int ColumnTaps, int Columns>
-void tile_taps_planes(const TileTaps<Scalar>& job) {
+void winograd_taps_planes(const WinogradTaps<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     for (Index row = 0; row < job.rows; ++row)
         for (Index c = 0; c < job.columns; c += lanes) {
@@ -203,9 +203,9 @@ void tile_taps_planes(const TileTaps<Scalar>& job) {
 #pragma GCC unroll 16
             for (int n = 0; n < Lines * Columns; ++n) m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
 #pragma GCC unroll 4
-            for (int b = 0; b < Columns; ++b) tile_taps_axis<Scalar, LineTaps, Lines>(m + b, Columns);
+            for (int b = 0; b < Columns; ++b) winograd_taps_axis<Scalar, LineTaps, Lines>(m + b, Columns);
 #pragma GCC unroll 4
-            for (int a = 0; a < LineTaps; ++a) tile_taps_axis<Scalar, ColumnTaps, Columns>(m + a * Columns, 1);
+            for (int a = 0; a < LineTaps; ++a) winograd_taps_axis<Scalar, ColumnTaps, Columns>(m + a * Columns, 1);
 #pragma GCC unroll 4
             for (int a = 0; a < LineTaps; ++a)
 #pragma GCC unroll 4
@@ -230,16 +230,16 @@ void tile_taps_planes(const TileTaps<Scalar>& job) {
     default: return
 
 template <typename Scalar>
-void tile_large(const TileInput<Scalar>& job) {
-    switch (((job.lines.outputs * 8 + job.lines.planes()) * 8 + job.columns.outputs) * 8 + job.columns.planes()) {
-        BACKSTRIDE_FORMS(tile_large_planes);
+void winograd_large(const WinogradInput<Scalar>& job) {
+    switch (((job.line_form.outputs * 8 + job.line_form.planes()) * 8 + job.column_form.outputs) * 8 + job.column_form.planes()) {
+        BACKSTRIDE_FORMS(winograd_large_planes);
     }
 }
 
 template <typename Scalar>
-void tile_taps(const TileTaps<Scalar>& job) {
-    switch (((job.lines.taps * 8 + job.lines.planes()) * 8 + job.columns_form.taps) * 8 + job.columns_form.planes()) {
-        BACKSTRIDE_FORMS(tile_taps_planes);
+void winograd_taps(const WinogradTaps<Scalar>& job) {
+    switch (((job.line_form.taps * 8 + job.line_form.planes()) * 8 + job.column_form.taps) * 8 + job.column_form.planes()) {
+        BACKSTRIDE_FORMS(winograd_taps_planes);
     }
 }
 #undef BACKSTRIDE_FORMS

@@ -121,7 +121,7 @@ private:
             small = to;
         }
         const Scalar* const end = copies_ ? small + part.cells * padded(part.columns, kernels_.lanes) : x_ + cells_ * inputs_;
-        const Run all{.large = 0, .small = 0, .count = part.cells};
+        const CellRun all{.large = 0, .small = 0, .count = part.cells};
         bool padded_cells = false;
         for (Index row = part.first_row; row < part.last_row; row += band_rows) {
             const Index rows = std::min(band_rows, part.last_row - row);
@@ -187,9 +187,9 @@ private:
             const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
             const bool in = o0 >= 0 && o0 < planes.extent && o1 >= 0 && o1 < lines.extent;
             // Numbers of the line; all of them are there for cells in [low, high).
-            const Index first = (m2 * columns.step + segment.shift) * outputs_ + segment.within, room = length - segment.count - first;
+            const Index first = (m2 * columns.step + segment.shift) * outputs_ + segment.within, left = length - segment.count - first;
             const Index low = !in ? run : first < 0 ? std::min(run, (-first + step - 1) / step) : 0;
-            const Index high = !in || room < 0 ? low : std::max(low, std::min(run, room / step + 1));
+            const Index high = !in || left < 0 ? low : std::max(low, std::min(run, left / step + 1));
             const Scalar* from = y_ + (in ? ((image * p_.output[0] + o0) * p_.output[1] + o1) * length : 0);
             const auto some = [&](Index start, Index end) {
                 for (Index n = start; n < end; ++n)

@@ -195,25 +195,26 @@ double lane_cycles(Index rows, const Rates& rates) {
 
 template <typename Scalar>
 Cost cost_of_overlap(const Problem& p, const Kernels<Scalar>& kernels, const Rates& rates) {
-    // Cells are turned and multiplied with all taps; or multiplied as they lie, taps in the lanes, and the products turned.
+    // Cells are transposed and multiplied with all taps; or multiplied as they lie, taps in the lanes, and the products
+    // transposed.
     const auto lanes = static_cast<double>(kernels.lanes), depth = static_cast<double>(p.small);
     const auto vectors_of = [&](Index count) { return static_cast<double>(padded(count, kernels.lanes)) / lanes; };
     const Axes& k = p.kernel;
     const bool kept = keeps_products(p), beside = kept && p.input[2] < piece_vectors * kernels.lanes;
     const double lines = static_cast<double>(p.batch * p.input[0] * p.input[1]), output_lines = static_cast<double>(p.batch * p.output[0] * p.output[1]);
     const double vectors = beside ? lines * static_cast<double>(p.input[2]) / lanes : lines * vectors_of(p.input[2]);
-    const double turn = cycles_of_transposing * std::log2(lanes), passes = kept ? 1 : static_cast<double>(k[0] * k[1]);
+    const double transposing = cycles_of_transposing * std::log2(lanes), times_met = kept ? 1 : static_cast<double>(k[0] * k[1]);
     Cost cost;
-    if (kept && turning_pays(p, kernels.lanes)) {
+    if (kept && transposing_products_is_cheaper(p, kernels.lanes)) {
         const double columns = vectors_of(k[0] * k[1] * k[2] * p.big), cells = vectors * lanes;
         const Panels panels(rates, kernels.panel_vectors, static_cast<Index>(columns), lanes * static_cast<double>(sizeof(Scalar)));
         panels.add(cost, static_cast<Index>(cells), depth, {.first = unlimited, .again = unlimited}, 1);
-        cost.steps += cells * (cycles_of_row + cycles_of_pointer) + vectors * columns * lanes * turn;
+        cost.steps += cells * (cycles_of_row + cycles_of_pointer) + vectors * columns * lanes * transposing;
     } else {
         const Index rows = (kept ? k[0] * k[1] : 1) * k[2] * p.big;
-        cost.products = vectors * passes * depth * lane_cycles(rows, rates) * cycles_of_lanes;
+        cost.products = vectors * times_met * depth * lane_cycles(rows, rates) * cycles_of_lanes;
         const double sums = vectors * static_cast<double>(rows) * (kept ? 1 : static_cast<double>(p.strides[0]) * static_cast<double>(p.strides[1]));
-        cost.steps = vectors * vectors_of(p.small) * lanes * turn + sums * (cycles_of_kept + (beside ? cycles_of_copy : 0));
+        cost.steps = vectors * vectors_of(p.small) * lanes * transposing + sums * (cycles_of_kept + (beside ? cycles_of_copy : 0));
     }
     // Weights that the first-level cache does not hold come anew for each piece.
     const double bytes = cells_of(k) * depth * static_cast<double>(p.big) * static_cast<double>(sizeof(Scalar)), pieces = vectors / static_cast<double>(piece_vectors);
@@ -258,7 +259,7 @@ double convolution_cycles(const Problem& p, const Side& side, const Sweep& sweep
     double products = 0;
     for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
     const double each = products * depth * vectors + planes * (of_input * count * depth / lanes + of_products * vectors);
-    const double once = transform * planes * count * depth * vectors * static_cast<double>(tile_blocks_of<Scalar>(p, side, sweep, forms));
+    const double once = transform * planes * count * depth * vectors * static_cast<double>(winograd_blocks_of<Scalar>(p, side, sweep, forms));
     const double of_tile = static_cast<double>(forms.lines.outputs * forms.columns.outputs);
     const double moved = of_tile * (loading * count * depth + storing * static_cast<double>(side.columns));
     return static_cast<double>((all + rows - 1) / rows * rows) * (each + moved) + once;

@@ -3,7 +3,7 @@
 // instruction set, so that they follow from layer, sizes and instruction set alone; what is shown uses measured ones.
 #pragma once
 
-#include "pass.h"
+#include "dense_call.h"
 
 namespace backstride {
 

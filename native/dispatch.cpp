@@ -19,7 +19,7 @@ namespace backstride {
 BACKSTRIDE_DECLARE(avx512)
 BACKSTRIDE_DECLARE(avx2)
 namespace avx512bf16 {
-extern void (*const gather_pairs)(const Block<float>&);
+extern void (*const multiply_row_pairs)(const Block<float>&);
 }
 #ifdef BACKSTRIDE_AMX
 namespace amx {
@@ -100,7 +100,7 @@ const Kernels<float>* pairs_of(const Kernels<float>& kernels) {
 #if defined(__x86_64__)
     static const Kernels<float> pairs = [] {
         Kernels<float> changed = avx512::single_precision;
-        changed.gather = avx512bf16::gather_pairs;
+        changed.multiply_rows = avx512bf16::multiply_row_pairs;
         return changed;
     }();
     static const bool here = __builtin_cpu_supports("avx512bf16");
@@ -111,7 +111,8 @@ const Kernels<float>* pairs_of(const Kernels<float>& kernels) {
 #endif
 }
 
-// The system saves these registers for processes that asked for it once, and refuses where the handlers of signals have no room.
+// The system saves these registers for processes that asked for it once, and refuses where the stacks of signals' handlers are
+// too small for them.
 bool may_use_matrices() {
 #if defined(__x86_64__) && defined(__linux__)
     constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA

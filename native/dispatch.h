@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "matrices.h"
-#include "tiles.h"
+#include "kernels.h"
 
 namespace backstride {
 

@@ -152,7 +152,7 @@ bool holds(Draw& draw, const Kernels<Scalar>& kernels) {
     fast_up = ordered(fast_up, p.output, outputs, true);
     fast_down = ordered(fast_down, p.input, inputs, true);
     direct_conv_kernel_gradient(p, x.data(), y.data(), gradient.data());
-    correlate_kernel_gradient(p, kernels, x.data(), y.data(), fast_gradient.data(), draw.one_in(2) ? Tiling::always : Tiling::automatic);
+    correlate_kernel_gradient(p, kernels, x.data(), y.data(), fast_gradient.data(), draw.one_in(2) ? GradientChoice::tiles : GradientChoice::automatic);
     const std::string name = "conv_transpose by algorithm " + std::to_string(static_cast<int>(algorithm));
     return agree(name.c_str(), up, fast_up) && agree("conv", down, fast_down) &&
            agree("conv_kernel_gradient", gradient, fast_gradient);
@@ -271,8 +271,8 @@ bool holds_half(Draw& draw, const Kernels<float>& kernels) {
     direct_conv_kernel_gradient(p, ax.data(), ay.data(), sums.data());
     std::vector<float> gradient(w.size());
     std::vector<Half> rounded(w.size());
-    const Tiling tiling = static_cast<Tiling>(draw.between(0, 3));
-    correlate_views(p, kernels, reading(x.view), reading(y.view), gradient.data(), tiling, storage);
+    const GradientChoice choice = static_cast<GradientChoice>(draw.between(0, 3));
+    correlate_views(p, kernels, reading(x.view), reading(y.view), gradient.data(), choice, storage);
     narrow_all(kernels, gradient.data(), static_cast<Index>(gradient.size()), rounded.data(), storage);
     std::vector<std::size_t> same(w.size());
     for (std::size_t at = 0; at < same.size(); ++at) same[at] = at;

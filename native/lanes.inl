@@ -130,7 +130,7 @@ template <typename Scalar>
     else if (count > 0) Part<Scalar, static_cast<int>(Lanes<Scalar>::count)>::store(to, value, count);
 }
 
-// The lanes of a and b in turn: the first half of both, or the second.
+// The lanes of a and b alternately: the first half of both, or the second.
 template <typename Scalar, int start, int... lane>
 [[gnu::always_inline]] inline Vector<Scalar> zipped(Vector<Scalar> a, Vector<Scalar> b, Numbers<lane...>) {
     return __builtin_shufflevector(a, b, (start + lane / 2 + lane % 2 * static_cast<int>(sizeof...(lane)))...);
@@ -144,7 +144,7 @@ template <typename Scalar>
     second = zipped<Scalar, lanes / 2>(a, b, All{});
 }
 
-// As many rounds of zipping the halves as a number of lanes has bits turn rows into columns.
+// As many rounds of zipping the halves as a number of lanes has bits make columns of rows.
 template <typename Scalar, int round>
 [[gnu::always_inline]] inline void transpose_square(Vector<Scalar> (&rows)[Lanes<Scalar>::count]) {
     constexpr int lanes = static_cast<int>(Lanes<Scalar>::count);

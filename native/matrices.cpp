@@ -43,11 +43,11 @@ std::vector<TapRun> runs_of(const Axis& axis, bool joins) {
 
 // One axis of the cells that all sweeps read, those of a residue of the step after each other: output q reads the
 // inputs q*step + offset.
-struct Reach {
+struct SourceAxis {
     Index step, low, high, count, extent;  // offsets over the step; outputs of the longest sweep; cells of the source
     std::vector<Index> residues;
 
-    Reach(const std::vector<Sweep>& sweeps, std::size_t axis) : step(sweeps.front().axes[axis].step), low(0), high(0), count(0), extent(sweeps.front().axes[axis].extent) {
+    SourceAxis(const std::vector<Sweep>& sweeps, std::size_t axis) : step(sweeps.front().axes[axis].step), low(0), high(0), count(0), extent(sweeps.front().axes[axis].extent) {
         bool first = true;
         for (const Sweep& sweep : sweeps) {
             count = std::max(count, sweep.axes[axis].count);
@@ -78,7 +78,7 @@ struct Box {
 
 class Boxes {
 public:
-    Boxes(const std::array<Reach, 3>& reaches, Index batch, Index pitch, Index results) : reaches_(reaches), batch_(batch), pitch_(pitch), results_(results) {
+    Boxes(const std::array<SourceAxis, 3>& reaches, Index batch, Index pitch, Index results) : reaches_(reaches), batch_(batch), pitch_(pitch), results_(results) {
         for (std::size_t axis = 0; axis < 3; ++axis) each_[axis] = std::max<Index>(reaches[axis].count, 1);
         for (std::size_t axis = 0; axis < 3; ++axis)
             while (too_large() && each_[axis] > std::max<Index>(axis == 2 ? matrix_rows : 1, reaches[axis].high - reaches[axis].low))
@@ -109,7 +109,7 @@ private:
         return source > sources_of_box || images_ * backstride::cells(each_) * results_ > results_of_box;
     }
 
-    const std::array<Reach, 3>& reaches_;
+    const std::array<SourceAxis, 3>& reaches_;
     Index batch_, pitch_, results_, images_ = 1;  // bytes of the results of one output of every sweep
     Axes each_, counts_;
 };
@@ -128,7 +128,7 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
         }
         return;
     }
-    // Pairs of channels of some cells, turned as if each were one number.
+    // Pairs of channels of some cells, transposed as if each were one number.
     static thread_local Scratch<float> lines;
     const Index pairs = (channels + 1) / 2;
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pitch) {
@@ -148,12 +148,12 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
     }
 }
 
-void fill_box(const Kernels<float>& kernels, const std::array<Reach, 3>& reaches, const Box& box, const View<const Half>& source, Index channels,
+void fill_box(const Kernels<float>& kernels, const std::array<SourceAxis, 3>& reaches, const Box& box, const View<const Half>& source, Index channels,
               Index pitch, Half* to) {
     const auto& [planes, lines, columns] = reaches;
     const Index wide = box.cells[2];
     const auto input = [&](std::size_t axis, Index residue, Index n) { return (box.from[axis] + reaches[axis].low + n) * reaches[axis].step + residue; };
-    const auto inside = [](Index n, const Reach& reach) { return n >= 0 && n < reach.extent; };
+    const auto inside = [](Index n, const SourceAxis& reach) { return n >= 0 && n < reach.extent; };
     for (const Index r0 : planes.residues)
         for (const Index r1 : lines.residues)
             for (const Index r2 : columns.residues) {
@@ -262,7 +262,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
                         const Epilogue<float>& epilogue, const View<Half>& target) const {
     const std::vector<Sweep> all = sweeps(p, transpose_, {1, 1, 1}, 1);
     const bool joins = inputs_ <= most_channels_of_run;
-    const std::array<Reach, 3> reaches{Reach(all, 0), Reach(all, 1), Reach(all, 2)};
+    const std::array<SourceAxis, 3> reaches{SourceAxis(all, 0), SourceAxis(all, 1), SourceAxis(all, 2)};
     const Index pitch = joins || padded_ * 2 % page_of_cells ? padded_ : padded_ + line_bytes / 2;
     const Index tiles = padded(columns_, matrix_rows) / matrix_rows;
     const Index results = size_ * 2 > few_weights ? 0 : static_cast<Index>(all.size()) * columns_ * 2;
@@ -287,7 +287,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
         const Index first = task % parts * each, last = std::min(tiles, first + each);
         if (first >= last) return;
         Index residues = 1;
-        for (const Reach& reach : reaches) residues *= static_cast<Index>(reach.residues.size());
+        for (const SourceAxis& reach : reaches) residues *= static_cast<Index>(reach.residues.size());
         // Rows of the last tile may reach behind the last cell.
         Half* const in = cells_of_box.get(residues * box.residue + matrix_rows * pitch);
         fill_box(kernels, reaches, box, source, inputs_, pitch, in);

@@ -3,7 +3,7 @@
 // stored. Workspace per thread: a box of source cells, and its results where their channels are not innermost.
 #pragma once
 
-#include "pass.h"
+#include "dense_call.h"
 #include "view.h"
 
 // An assembler may be too old for them, and other systems are not asked.

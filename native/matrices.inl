@@ -30,7 +30,7 @@ template <int Count, int N = 0, typename Body>
 }
 
 // The shape of all registers for pieces of one depth: 16 rows each, but for weights.
-struct alignas(64) Shapes {
+struct alignas(64) RegisterShapes {
     unsigned char palette = 1, start = 0, reserved[14] = {};
     unsigned short bytes[16] = {};
     unsigned char rows[16] = {};
@@ -91,11 +91,11 @@ template <int Columns>
 // Rows whose sums are complete, but for bias, activation and store: that is done while the matrix registers are busy with
 // those that follow.
 template <int Columns>
-class Waiting {
+class UnfinishedRows {
 public:
     const Index column;  // tile
 
-    Waiting(const MatrixProduct& p, Index column) : column(column), p_(p) {
+    UnfinishedRows(const MatrixProduct& p, Index column) : column(column), p_(p) {
         for (int v = 0; v < Columns; ++v)
             bias_[v] = p.bias ? Vector<float>(*reinterpret_cast<const Loose<float>*>(p.bias + (column + v) * 16)) : Vector<float>{};
     }
@@ -128,15 +128,15 @@ private:
 
 // The sums of `Rows` tiles from `tile` on, which wait then; meanwhile those that waited are finished.
 template <int Rows, int Columns>
-[[gnu::noinline]] void tiles_times_columns(const MatrixProduct& p, Index tile, Waiting<Columns>& waiting) {
+[[gnu::noinline]] void tiles_times_columns(const MatrixProduct& p, Index tile, UnfinishedRows<Columns>& unfinished) {
     constexpr Index line = line_of_sums<Columns>;
     const Index step = p.step * 2, size = p.depth * matrix_rows;  // numbers of a tile of weights
     const Half* weights[Columns];
     const Half* rows[Rows];
-    for (int v = 0; v < Columns; ++v) weights[v] = p.weights + (waiting.column + v) * p.pieces * size;
+    for (int v = 0; v < Columns; ++v) weights[v] = p.weights + (unfinished.column + v) * p.pieces * size;
     for (int r = 0; r < Rows; ++r) rows[r] = p.source + p.places[tile + r];
     repeat<Rows * Columns>([&](auto n) { clear_tile<n>(); });
-    const Index share = (waiting.rows() + p.pieces - 1) / p.pieces;
+    const Index share = (unfinished.rows() + p.pieces - 1) / p.pieces;
     for (Index n = 0; n < p.pieces; ++n) {
         const Index shift = p.shifts[n];
         // The side that has fewer tiles stays in its registers while those of the other pass.
@@ -160,30 +160,30 @@ template <int Rows, int Columns>
             });
         }
         for (int v = 0; v < Columns; ++v) weights[v] += size;
-        waiting.finish(share);
+        unfinished.finish(share);
     }
-    float* const sums = waiting.next();
+    float* const sums = unfinished.next();
     repeat<Rows>([&](auto r) {
         repeat<Columns>([&](auto v) { store_tile<r * Columns + v>(sums + r * matrix_rows * line + v * 16, line * 4); });
     });
-    waiting.begin(sums, p.targets + tile * matrix_rows, Rows * matrix_rows);
+    unfinished.begin(sums, p.targets + tile * matrix_rows, Rows * matrix_rows);
 }
 
 // All rows by some tiles of columns.
 template <int Rows, int Columns>
 void rows_times_columns(const MatrixProduct& p, Index column) {
-    Waiting<Columns> waiting(p, column);
+    UnfinishedRows<Columns> unfinished(p, column);
     Index n = 0;
-    for (; n + Rows <= p.tiles; n += Rows) tiles_times_columns<Rows, Columns>(p, n, waiting);
+    for (; n + Rows <= p.tiles; n += Rows) tiles_times_columns<Rows, Columns>(p, n, unfinished);
     if constexpr (Rows == 4)
-        for (; n + 2 <= p.tiles; n += 2) tiles_times_columns<2, Columns>(p, n, waiting);
-    for (; n < p.tiles; ++n) tiles_times_columns<1, Columns>(p, n, waiting);
-    waiting.finish(matrix_rows * Rows);
+        for (; n + 2 <= p.tiles; n += 2) tiles_times_columns<2, Columns>(p, n, unfinished);
+    for (; n < p.tiles; ++n) tiles_times_columns<1, Columns>(p, n, unfinished);
+    unfinished.finish(matrix_rows * Rows);
 }
 
 // Few rows and large weights: four tiles of columns at a time read a row once for all.
 void multiply(const MatrixProduct& p) {
-    Shapes shapes;
+    RegisterShapes shapes;
     for (int n = 0; n < 6; ++n) shapes.set(n, matrix_rows, n < 4 ? 64 : 2 * p.depth);
     for (int n = 6; n < 8; ++n) shapes.set(n, p.depth / 2, 64);
     asm volatile("ldtilecfg %0" ::"m"(shapes));

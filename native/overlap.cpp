@@ -40,27 +40,29 @@ bool keeps_products(const Problem& p) {
     return rows <= most_products && span(0) * span(1) * static_cast<double>(rows) * (span(2) + cells_of_line) * sizeof(float) <= lines_in_cache;
 }
 
-// In products of a vector: those of the cells in the lanes, and the cells turned; or those with taps in the lanes, whose last
-// vector is not full, and the products turned. To turn a square of numbers takes as many shuffles as its vectors times the
+// In products of a vector: those of the cells in the lanes, and the cells transposed; or those with taps in the lanes, whose last
+// vector is not full, and the products transposed. To transpose a square of numbers takes as many shuffles as its vectors times the
 // bits of their number, on one of two ports that multiply.
-bool turning_pays(const Problem& p, Index lanes) {
+bool transposing_products_is_cheaper(const Problem& p, Index lanes) {
     const Index rows = rows_of(p);
-    Index turn = 2 * lanes;
-    for (Index bits = lanes; bits > 2; bits /= 2) turn += 2 * lanes;
-    return padded(rows, lanes) * p.small + padded(rows, lanes) / lanes * turn < rows * p.small + padded(p.small, lanes) / lanes * turn;
+    Index shuffles = 2 * lanes;
+    for (Index bits = lanes; bits > 2; bits /= 2) shuffles += 2 * lanes;
+    const Index by_taps = padded(rows, lanes) * p.small + padded(rows, lanes) / lanes * shuffles;
+    const Index by_cells = rows * p.small + padded(p.small, lanes) / lanes * shuffles;
+    return by_taps < by_cells;
 }
 
 template <typename Scalar>
-bool turns_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x) {
-    return x.channel == 1 && keeps_products(p) && turning_pays(p, kernels.lanes);
+bool transposes_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x) {
+    return x.channel == 1 && keeps_products(p) && transposing_products_is_cheaper(p, kernels.lanes);
 }
 
-Index overlap_size(const Problem& p, Index lanes, bool turned) { return p.small * (turned ? padded(rows_of(p), lanes) : rows_of(p)); }
+Index overlap_size(const Problem& p, Index lanes, bool transposed) { return p.small * (transposed ? padded(rows_of(p), lanes) : rows_of(p)); }
 
 // [tap of the outer axes, where products are not kept][row tile][input channel][row], or as plain products are packed.
 template <typename Scalar>
-void pack_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* w, Scalar* packed) {
-    if (turned) {
+void pack_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* w, Scalar* packed) {
+    if (transposed) {
         const Problem all = products_of(p);
         return pack(all, Side(all, {1, 1, 1}, true, 1), sweeps(all, true, {1, 1, 1}, 1).front(), Forms(), kernels, w, packed);
     }
@@ -76,14 +78,14 @@ void pack_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool turned,
 }
 
 template <typename Scalar>
-void run_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+void run_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
                  const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
-    if (keeps_products(p)) overlap_products(p, kernels, turned, packed, x, epilogue, y);
+    if (keeps_products(p)) overlap_products(p, kernels, transposed, packed, x, epilogue, y);
     else overlap_lines(p, kernels, packed, x, epilogue, y);
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                      \
-    template bool turns_products<Scalar>(const Problem&, const Kernels<Scalar>&, const View<const Scalar>&); \
+    template bool transposes_products<Scalar>(const Problem&, const Kernels<Scalar>&, const View<const Scalar>&); \
     template void pack_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*); \
     template void run_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, const View<const Scalar>&, \
                                       const Epilogue<Scalar>&, const View<Scalar>&);

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "direct.h"
-#include "pass.h"
-#include "tiles.h"
+#include "dense_call.h"
+#include "kernels.h"
 #include "view.h"
 
 namespace backstride {
@@ -14,22 +14,22 @@ namespace backstride {
 // shorter than a vector stand beside each other.
 bool keeps_products(const Problem& p);
 
-// Whether it takes fewer instructions to turn products than to turn cells, where channels are last.
-bool turning_pays(const Problem& p, Index lanes);
+// Whether it takes fewer instructions to transpose products than to transpose cells, where channels are last.
+bool transposing_products_is_cheaper(const Problem& p, Index lanes);
 
-// Whether cells are multiplied as they lie in memory, channels last, and their products are turned; otherwise cells are
-// turned, or are beside each other as they are.
+// Whether cells are multiplied as they lie in memory, channels last, and their products are transposed; otherwise cells are
+// transposed, or are beside each other as they are.
 template <typename Scalar>
-bool turns_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x);
+bool transposes_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x);
 
 // How many numbers the packed weights take; w is (*kernel, big, small), no groups.
-Index overlap_size(const Problem& problem, Index lanes, bool turned);
+Index overlap_size(const Problem& problem, Index lanes, bool transposed);
 
 template <typename Scalar>
-void pack_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool turned, const Scalar* w, Scalar* packed);
+void pack_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* w, Scalar* packed);
 
 template <typename Scalar>
-void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
                  const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
 
 }  // namespace backstride

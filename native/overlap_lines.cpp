@@ -16,16 +16,13 @@ using namespace tuning::overlap;
 
 namespace {
 
-struct Loaded {
-    Index plane, next;  // which plane a slot holds, and the line after the last one brought
-};
-
+// What a thread keeps for its boxes.
 template <typename Scalar>
-struct Work {
+struct LinesWorkspace {
     Scratch<Scalar> line_buffer, sum_buffer, product_buffer;
     Scalar *lines, *sums;
     Index plane_size;
-    std::vector<Loaded> loaded;
+    std::vector<RingSlot> slots;
     std::vector<const Scalar*> sources, weights;
     std::vector<Index> taps;
     std::vector<OutputLine> output;
@@ -78,21 +75,21 @@ private:
     Index lines_of(Index outputs) const { return (outputs + p_.dilation[1] * (p_.kernel[1] - 1)) / p_.strides[1] + 2; }
 
     void box(Index image, Index from0, Index from1, Index q) const {
-        static thread_local Work<Scalar> work;
+        static thread_local LinesWorkspace<Scalar> work;
         const Index to0 = std::min(from0 + size_[0], p_.output[0]), to1 = std::min(from1 + size_[1], p_.output[1]);
         // Output cells [q, q + each) of all phases, by the input cells [low, high).
         const Index low = std::clamp<Index>(q - reach_, 0, p_.input[2]), high = std::clamp<Index>(q + each_, low, p_.input[2]);
         const Index line = padded(high - low, lanes_), pitch = ring_[1] * line + lanes_;
         work.plane_size = p_.small * pitch;
         work.lines = work.line_buffer.get(ring_[0] * work.plane_size);
-        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
+        work.slots.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
         const Index band = axes_[1].first(from1);
         // Where an input line starts: in a ring, or one after the other.
         const auto place = [&](Index i0, Index i1) {
             return work.lines + i0 % ring_[0] * work.plane_size + (together_ > 1 ? i1 - band : i1 % ring_[1]) * line;
         };
         const auto bring = [&](Index i0, Index first_output, Index last_output) {
-            Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+            RingSlot& slot = work.slots[static_cast<std::size_t>(i0 % ring_[0])];
             if (slot.plane != i0) slot = {.plane = i0, .next = 0};
             const Index last = axes_[1].last(last_output + 1);
             for (Index i1 = std::max(slot.next, together_ > 1 ? band : axes_[1].first(first_output)); i1 < last; ++i1)
@@ -142,7 +139,7 @@ private:
 
     // The products of the output lines from o1 to last, which meet the same taps.
     template <typename Bring, typename Place>
-    void multiply(Work<Scalar>& work, Index o0, Index o1, Index last, const Bring& bring, const Place& place, Index pitch, Index vectors, Scalar* sums,
+    void multiply(LinesWorkspace<Scalar>& work, Index o0, Index o1, Index last, const Bring& bring, const Place& place, Index pitch, Index vectors, Scalar* sums,
                   Index sums_pitch) const {
         work.sources.clear();
         work.taps.clear();

@@ -8,9 +8,9 @@
 
 #include "buffer.h"
 #include "direct.h"
-#include "pass.h"
+#include "dense_call.h"
 #include "sweep.h"
-#include "tiles.h"
+#include "kernels.h"
 #include "view.h"
 
 namespace backstride {
@@ -71,11 +71,17 @@ inline std::vector<std::vector<Shift>> shifts_of(const Reach& axis) {
     return result;
 }
 
-// The products that output cells of a line are sums of: where the streams of cells read, which stand in turn in the line.
+// The products that output cells of a line are sums of: where the streams of cells read, which alternate in the line.
 template <typename Scalar>
 struct Streams {
     std::vector<Index> offsets, counts;
     std::vector<Scalar> bias;
+};
+
+// A place of the ring in which the outermost axis's planes are kept: which one it holds, and the line after the
+// last one that came.
+struct RingSlot {
+    Index plane, next;
 };
 
 // What an output line is made from, and where its cells begin among the sums.
@@ -89,7 +95,7 @@ public:
     Overlap(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
             const Epilogue<Scalar>& epilogue, const View<Scalar>& y, Index rows)
         : p_(p), kernels_(kernels), packed_(packed), x_(x), epilogue_(epilogue), y_(y), tiles_(row_tiles(rows)),
-          axes_{Reach(p, 0), Reach(p, 1), Reach(p, 2)}, shifts_(shifts_of(axes_[2])), lanes_(kernels.lanes), turns_(y.channel == 1 ? p.big : 1) {}
+          axes_{Reach(p, 0), Reach(p, 1), Reach(p, 2)}, shifts_(shifts_of(axes_[2])), lanes_(kernels.lanes), adjacent_channels_(y.channel == 1 ? p.big : 1) {}
 
 protected:
     // Cells of a line, channel by channel, with zeros up to a whole vector.
@@ -104,13 +110,13 @@ protected:
     void point(Streams<Scalar>& streams, Index pitch) const {
         streams.offsets.clear(), streams.counts.clear(), streams.bias.clear();
         for (const std::vector<Shift>& taps : shifts_)
-            for (Index c = 0; c < turns_; ++c) {
+            for (Index c = 0; c < adjacent_channels_; ++c) {
                 for (const Shift& shift : taps) streams.offsets.push_back(shift.tap * p_.big * pitch + c * pitch - shift.cells);
                 streams.counts.push_back(static_cast<Index>(taps.size()));
             }
-        for (Index channel = 0; epilogue_.bias && channel < p_.big; channel += turns_)
+        for (Index channel = 0; epilogue_.bias && channel < p_.big; channel += adjacent_channels_)
             for (Index residue = 0; residue < p_.strides[2]; ++residue)
-                for (Index c = 0; c < turns_; ++c) streams.bias.push_back(epilogue_.bias[channel + c]);
+                for (Index c = 0; c < adjacent_channels_; ++c) streams.bias.push_back(epilogue_.bias[channel + c]);
     }
 
     // The sums of all sources overlapped into output cells, all phases of `vectors` of cells; those of `each` cells from
@@ -118,9 +124,9 @@ protected:
     void store(const Streams<Scalar>& streams, std::vector<const Scalar*>& sources, Index pitch, Index vectors, Index each,
                const std::vector<OutputLine>& lines) const {
         static thread_local Scratch<Scalar> scratch, interleaved;
-        const Index s2 = p_.strides[2], count = s2 * turns_, size = count * vectors * lanes_;
+        const Index s2 = p_.strides[2], count = s2 * adjacent_channels_, size = count * vectors * lanes_;
         Scalar *beside = scratch.get(size), *cells = interleaved.get(size + most_excess);
-        for (Index channel = 0; channel < p_.big; channel += turns_) {
+        for (Index channel = 0; channel < p_.big; channel += adjacent_channels_) {
             kernels_.interleave({
                 .sources = sources.data(),
                 .source_count = static_cast<Index>(sources.size()),
@@ -137,14 +143,14 @@ protected:
                 const Index start = line.q * s2 - p_.before[2];
                 const Index first = std::max<Index>(0, start), last = std::min(p_.output[2], start + each * s2);
                 if (first >= last) continue;
-                const Scalar* from = cells + (line.from * s2 + first - start) * turns_;
+                const Scalar* from = cells + (line.from * s2 + first - start) * adjacent_channels_;
                 Scalar* to = y_.at(line.image, line.o0, line.o1, first) + channel * y_.channel;
-                if (y_.cell == turns_) std::copy(from, from + (last - first) * turns_, to);
+                if (y_.cell == adjacent_channels_) std::copy(from, from + (last - first) * adjacent_channels_, to);
                 else
-                    for (Index n = 0; n < last - first; ++n, to += y_.cell, from += turns_)
-                        for (Index c = 0; c < turns_; ++c) to[c * y_.channel] = from[c];
+                    for (Index n = 0; n < last - first; ++n, to += y_.cell, from += adjacent_channels_)
+                        for (Index c = 0; c < adjacent_channels_; ++c) to[c * y_.channel] = from[c];
             }
-            for (const Scalar*& source : sources) source += turns_ * pitch;
+            for (const Scalar*& source : sources) source += adjacent_channels_ * pitch;
         }
     }
 
@@ -157,12 +163,13 @@ protected:
     std::vector<Index> tiles_;
     std::array<Reach, 3> axes_;
     std::vector<std::vector<Shift>> shifts_;  // of the innermost axis
-    Index lanes_, turns_;                     // `turns_`: output channels beside each other
+    Index lanes_;
+    Index adjacent_channels_;  // output channels that lie beside each other in the result
 };
 
 // The two forms: products are kept, or input lines.
 template <typename Scalar>
-void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
                       const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
 template <typename Scalar>
 void overlap_lines(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,

@@ -46,25 +46,22 @@ struct Layout {
 
 // Input cells beside each other, and where their products go.
 template <typename Scalar>
-struct Run {
+struct InputRun {
     const Scalar* from;
     Index count, to;
 };
 
-struct Loaded {
-    Index plane, next;  // which plane a place holds, and the line after the last one that came
-};
-
+// What a thread keeps for its boxes.
 template <typename Scalar>
-struct Work {
+struct ProductsWorkspace {
     Scratch<Scalar> products, piece, sums;
-    std::vector<Loaded> loaded;
-    std::vector<Run<Scalar>> runs, parts;
+    std::vector<RingSlot> slots;
+    std::vector<InputRun<Scalar>> runs, parts;
     std::vector<const Scalar*> sources, cells;
     std::vector<Scalar*> targets;
     std::vector<OutputLine> output;
     Streams<Scalar> streams;
-    const Scalar* coming;  // the first of the cells that are multiplied next, or null
+    const Scalar* next_cells;  // the first of the cells that are multiplied next, or null
     std::array<Index, 8> shape{};
     Index call = 0;  // whose zeros are there
 };
@@ -75,15 +72,15 @@ class ProductsKept : Overlap<Scalar> {
     using Base::axes_, Base::kernels_, Base::lanes_, Base::p_, Base::packed_, Base::tiles_, Base::x_;
 
 public:
-    ProductsKept(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+    ProductsKept(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
                  const Epilogue<Scalar>& epilogue, const View<Scalar>& y)
-        : Base(p, kernels, packed, x, epilogue, y, backstride::cells(p.kernel) * p.big), turned_(turned), rows_(backstride::cells(p.kernel) * p.big),
+        : Base(p, kernels, packed, x, epilogue, y, backstride::cells(p.kernel) * p.big), transposed_(transposed), rows_(backstride::cells(p.kernel) * p.big),
           shifts_(shifts_of(axes_[1])), ring_{span(0), span(1)}, each_{p.output[0], axes_[1].count(), axes_[2].count()} {
         if (p.kernel[0] == 1) each_[0] = 1;
         else each_[0] = std::min(p.output[0], std::max(least_outputs, outputs_of_reach * (ring_[0] - 1) * p.strides[0]));
         beside_ = p.input[2] < piece_vectors * lanes_ && choose_planes();
         if (!beside_) choose_lines();
-        if (turned_) zeros_.assign(static_cast<std::size_t>(p.small), Scalar(0));
+        if (transposed_) zeros_.assign(static_cast<std::size_t>(p.small), Scalar(0));
         static std::atomic<Index> calls{0};
         call_ = ++calls;
     }
@@ -95,7 +92,7 @@ public:
         parallel((p_.batch + images_ - 1) / images_ * boxes[0] * boxes[1] * boxes[2], [&](Index task) {
             const Index b2 = task % boxes[2], b1 = task / boxes[2] % boxes[1], b0 = task / boxes[2] / boxes[1] % boxes[0];
             const Index image = task / boxes[2] / boxes[1] / boxes[0] * images_, from0 = b0 * each_[0], from1 = b1 * each_[1], from2 = b2 * each_[2];
-            static thread_local Work<Scalar> work;
+            static thread_local ProductsWorkspace<Scalar> work;
             const Span cells(axes_[2], axes_[2].low() + from2, std::min(each_[2], all[2] - from2));
             const Index to0 = std::min(all[0], from0 + each_[0]), to1 = std::min(all[1], from1 + each_[1]);
             if (beside_) {
@@ -148,11 +145,11 @@ private:
         ring_[1] = lines(each_[1]);
     }
 
-    // Room for the products, zeros where none come. The first one of each place is behind a margin.
-    Scalar* prepare(Work<Scalar>& work, const Layout& layout) const {
+    // Memory for the products, zeros where none come. The first one of each place is behind a margin.
+    Scalar* prepare(ProductsWorkspace<Scalar>& work, const Layout& layout) const {
         const Index size = ring_[0] * ring_[1] * rows_ * layout.pitch + layout.margin;
         Scalar* const products = work.products.get(size);
-        work.loaded.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
+        work.slots.assign(static_cast<std::size_t>(ring_[0]), {.plane = -1, .next = 0});
         Base::point(work.streams, layout.pitch);
         if (work.call != call_ || work.shape != layout.shape()) {
             std::fill_n(products, size, Scalar(0));
@@ -161,14 +158,14 @@ private:
         return products + layout.margin;
     }
 
-    void planes(Work<Scalar>& work, const Layout& layout, Index image, Index from0, Index to0) const {
+    void planes(ProductsWorkspace<Scalar>& work, const Layout& layout, Index image, Index from0, Index to0) const {
         Scalar* const products = prepare(work, layout);
         const auto place = [&](Index i0) { return products + i0 % ring_[0] * rows_ * layout.pitch; };
         const auto& [lines, cells] = std::tie(layout.lines, layout.cells);
         const Index vectors = (layout.positions - layout.first() + lanes_ - 1) / lanes_;
         for (Index o0 = from0; o0 < to0; ++o0) {
             axes_[0].meet(o0, [&](Index, Index i0) {
-                Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+                RingSlot& slot = work.slots[static_cast<std::size_t>(i0 % ring_[0])];
                 if (slot.plane == i0) return;
                 slot.plane = i0;
                 work.runs.clear();
@@ -180,7 +177,7 @@ private:
                             .to = (n * lines.extent + i1 - lines.start) * cells.extent + cells.low - cells.start,
                         });
                 const Index after = i0 + 1 < p_.input[0] && p_.kernel[0] > 1 ? image : image + layout.images;
-                work.coming = after < p_.batch ? x_.at(after, after == image ? i0 + 1 : i0, lines.low, cells.low) : nullptr;
+                work.next_cells = after < p_.batch ? x_.at(after, after == image ? i0 + 1 : i0, lines.low, cells.low) : nullptr;
                 multiply(work, layout, place(i0));
             });
             for (Index residue = 0; residue < p_.strides[1]; ++residue) {
@@ -205,7 +202,7 @@ private:
         }
     }
 
-    void long_lines(Work<Scalar>& work, const Layout& layout, Index image, const std::array<Index, 2>& planes, const std::array<Index, 2>& lines) const {
+    void long_lines(ProductsWorkspace<Scalar>& work, const Layout& layout, Index image, const std::array<Index, 2>& planes, const std::array<Index, 2>& lines) const {
         Scalar* const products = prepare(work, layout);
         const Span& cells = layout.cells;
         const auto place = [&](Index i0, Index i1) { return products + (i0 % ring_[0] * ring_[1] + i1 % ring_[1]) * rows_ * layout.pitch; };
@@ -214,11 +211,11 @@ private:
                 const Index first = axes_[1].first(o1), last = axes_[1].last(o1 + 1);
                 work.sources.clear();
                 axes_[0].meet(o0, [&](Index t0, Index i0) {
-                    Loaded& slot = work.loaded[static_cast<std::size_t>(i0 % ring_[0])];
+                    RingSlot& slot = work.slots[static_cast<std::size_t>(i0 % ring_[0])];
                     if (slot.plane != i0) slot = {.plane = i0, .next = 0};
                     for (Index i1 = std::max(slot.next, first); i1 < last; ++i1) {
                         // Channels first, the processor fetches the next line by itself.
-                        work.coming = x_.channel == 1 && i1 + 1 < p_.input[1] ? x_.at(image, i0, i1 + 1, cells.low) : nullptr;
+                        work.next_cells = x_.channel == 1 && i1 + 1 < p_.input[1] ? x_.at(image, i0, i1 + 1, cells.low) : nullptr;
                         work.runs.assign(1, {
                             .from = x_.at(image, i0, i1, cells.low),
                             .count = cells.high - cells.low,
@@ -236,21 +233,21 @@ private:
 
     Index row(Index t0, Index t1) const { return (t0 * p_.kernel[1] + t1) * p_.kernel[2] * p_.big; }
 
-    void multiply(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+    void multiply(ProductsWorkspace<Scalar>& work, const Layout& layout, Scalar* to) const {
         if (work.runs.empty() || work.runs.front().count == 0) return;
-        if (turned_) cells_by_taps(work, layout, to);
+        if (transposed_) cells_by_taps(work, layout, to);
         else taps_by_cells(work, layout, to);
     }
 
     // Cells in the lanes, piece by piece: the cells of all runs without gaps.
-    void taps_by_cells(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+    void taps_by_cells(ProductsWorkspace<Scalar>& work, const Layout& layout, Scalar* to) const {
         const Index each = work.runs.front().count, total = each * static_cast<Index>(work.runs.size());
         const Index vectors = (total + lanes_ - 1) / lanes_, pieces = (vectors + piece_vectors - 1) / piece_vectors;
         for (Index n = 0; n < pieces; ++n) {
             const Index from = n * vectors / pieces * lanes_, width = (n + 1) * vectors / pieces * lanes_ - from, end = std::min(total, from + width);
             work.parts.clear();
             for (Index at = from, count = 0; at < end; at += count) {
-                const Run<Scalar>& run = work.runs[static_cast<std::size_t>(at / each)];
+                const InputRun<Scalar>& run = work.runs[static_cast<std::size_t>(at / each)];
                 count = std::min(end - at, each - at % each);
                 work.parts.push_back({
                     .from = run.from + at % each * x_.cell,
@@ -259,7 +256,7 @@ private:
                 });
             }
             // Where cells lie beside each other in memory, channels first, they are read as they are.
-            const Run<Scalar>& first = work.parts.front();
+            const InputRun<Scalar>& first = work.parts.front();
             const Scalar* const next = work.parts.back().from + work.parts.back().count * x_.cell;
             const bool there = next == first.from + (end - from) * x_.cell && reads_in_place(first.from, width);
             const bool alone = work.parts.size() == 1 && (!there || end - from == width);
@@ -267,9 +264,9 @@ private:
             const Scalar* const piece = there ? first.from : bring(work, work.piece.get(p_.small * pitch + lanes_), pitch);
             Scalar* const sums = alone ? to + first.to : work.sums.get(rows_ * width + lanes_);
             const Index sums_pitch = alone ? layout.pitch : width;
-            multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, n + 1 < pieces ? next : work.coming);
+            multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, n + 1 < pieces ? next : work.next_cells);
             const Scalar* part = sums;
-            for (const Run<Scalar>& run : work.parts) {
+            for (const InputRun<Scalar>& run : work.parts) {
                 if (!alone) kernels_.copy_lines(part, sums_pitch, rows_, run.count, to + run.to, layout.pitch);
                 part += run.count;
             }
@@ -277,7 +274,7 @@ private:
     }
 
     // The parts of a piece, together where they lie so in memory.
-    const Scalar* bring(Work<Scalar>& work, Scalar* piece, Index pitch) const {
+    const Scalar* bring(ProductsWorkspace<Scalar>& work, Scalar* piece, Index pitch) const {
         Scalar* placed = piece;
         for (std::size_t part = 0; part < work.parts.size();) {
             const Scalar* const start = work.parts[part].from;
@@ -301,9 +298,9 @@ private:
 
     // All taps with the cells of a piece, while those of the next one are fetched: cache lines of each channel, or of each
     // cell, shared by the tiles. One that two pieces share is fetched once.
-    void multiply_piece(const Scalar* piece, Index pitch, Index vectors, Scalar* sums, Index sums_pitch, const Scalar* coming) const {
+    void multiply_piece(const Scalar* piece, Index pitch, Index vectors, Scalar* sums, Index sums_pitch, const Scalar* next_cells) const {
         constexpr Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar));
-        const bool last = x_.channel == 1, comes = coming && (last || x_.cell == 1);
+        const bool last = x_.channel == 1, comes = next_cells && (last || x_.cell == 1);
         const Index step = last ? line : x_.channel, next = last ? p_.small * line : line, lines = vectors * lanes_ / line;
         const Index tiles = static_cast<Index>(tiles_.size()), each = (lines + tiles - 1) / tiles;  // early, so that they are there in time
         const Scalar* weights = packed_;
@@ -321,22 +318,22 @@ private:
                 .vectors = vectors,
                 .sums = sums + row * sums_pitch,
                 .sums_pitch = sums_pitch,
-                .coming = more ? coming + from * next : nullptr,
-                .coming_step = more ? step : 0,
-                .coming_apart = more ? (count - 1) * next : 0,
+                .next_cells = more ? next_cells + from * next : nullptr,
+                .next_step = more ? step : 0,
+                .next_apart = more ? (count - 1) * next : 0,
             });
             row += size;
             weights += size * p_.small;
         }
     }
 
-    // Taps in the lanes; the products of a piece of places, zeros among them, are turned.
-    void cells_by_taps(Work<Scalar>& work, const Layout& layout, Scalar* to) const {
+    // Taps in the lanes; the products of a piece of places, zeros among them, are transposed.
+    void cells_by_taps(ProductsWorkspace<Scalar>& work, const Layout& layout, Scalar* to) const {
         const Index columns = padded(rows_, lanes_), panel = kernels_.panel_vectors * lanes_, places = padded(layout.positions, lanes_);
         const Index most = std::max<Index>(lanes_, nearest_cache / 2 / (columns * static_cast<Index>(sizeof(Scalar))) / lanes_ * lanes_);
         const Index pieces = (places + most - 1) / most, vectors = places / lanes_;
-        const auto room = static_cast<std::size_t>(most + rows_beyond);
-        work.cells.resize(room), work.targets.resize(room);
+        const auto count_of_rows = static_cast<std::size_t>(most + rows_beyond);
+        work.cells.resize(count_of_rows), work.targets.resize(count_of_rows);
         Scalar* const products = work.piece.get(most * columns);
         Scalar* const scratch = work.sums.get((most + rows_beyond) * panel);
         auto run = work.runs.begin();
@@ -356,7 +353,7 @@ private:
             std::fill(products + (at - from) * columns, products + (end - from) * columns, Scalar(0));
             std::fill_n(work.cells.begin() + static_cast<std::ptrdiff_t>(count), rows_beyond, zeros_.data());
             if (count > 0)
-                kernels_.gather({
+                kernels_.multiply_rows({
                     .rows = work.cells.data(),
                     .row_count = static_cast<Index>(count),
                     .taps = 1,
@@ -373,7 +370,7 @@ private:
         }
     }
 
-    bool turned_, beside_;  // `beside_`: lines beside each other
+    bool transposed_, beside_;  // `beside_`: lines beside each other
     Index rows_, images_ = 1, call_;
     std::vector<std::vector<Shift>> shifts_;  // of the lines
     std::vector<Scalar> zeros_;
@@ -384,9 +381,9 @@ private:
 }  // namespace
 
 template <typename Scalar>
-void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool turned, const Scalar* packed, const View<const Scalar>& x,
+void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
                       const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
-    ProductsKept<Scalar>(p, kernels, turned, packed, x, epilogue, y).run();
+    ProductsKept<Scalar>(p, kernels, transposed, packed, x, epilogue, y).run();
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                                      \

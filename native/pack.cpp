@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "buffer.h"
-#include "pass.h"
+#include "dense_call.h"
 #include "threads.h"
 #include "tuning.h"
 
@@ -77,7 +77,7 @@ void transform_weights(const Problem& p, const Side& side, const Term& term, con
         return laid + n * depth * width;
     });
     const Index count = side.transpose ? width : side.columns - column;
-    kernels.tile_weights({
+    kernels.winograd_weights({
         .taps = taps.data(),
         .step = pitch_of_taps,
         .depth = depth,
@@ -85,8 +85,8 @@ void transform_weights(const Problem& p, const Side& side, const Term& term, con
         .width = width,
         .planes = to,
         .plane_stride = pitch,
-        .lines = forms.lines,
-        .columns_form = forms.columns,
+        .line_form = forms.lines,
+        .column_form = forms.columns,
     });
 }
 
@@ -97,7 +97,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
     const Index panels = (side.columns + panel - 1) / panel;
     const auto& [outer, lines, columns] = sweep.axes;
-    if (forms.tiled() && side.passing) return;
+    if (forms.tiled() && side.transforms_on_the_fly) return;
     if (!side.transpose && !side.depthwise) {
         // Columns lie together in w: whole rows of it, spread over the panels.
         const Index inputs = p.groups * p.small, products = sweep.taps();

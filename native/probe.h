@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "tiles.h"
+#include "kernels.h"
 
 namespace backstride {
 

@@ -14,7 +14,7 @@ template <typename Scalar>
 // Weights that are needed next. The first four tiles ask for them, a quarter each: so they come from slower caches while these
 // products run.
 template <typename Scalar>
-struct Coming {
+struct NextWeights {
     const Scalar* at;
     const Scalar* end;
 };
@@ -22,7 +22,7 @@ struct Coming {
 // acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
-                                              Index to, const Scalar* panel, Coming<Scalar>& coming, Vector<Scalar> (&acc)[Rows][Vectors]) {
+                                              Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
     constexpr Index size = static_cast<Index>(sizeof(Scalar));
     constexpr Index line = tuning::processor::line_bytes / size, page = tuning::processor::page_bytes / size;
@@ -38,11 +38,11 @@ template <typename Scalar, int Rows, int Vectors>
         if (!meets) continue;
         const Scalar* weights = panel + tap * block.depth * width;
         // Asked for with each channel: weights, or else the rows of the next tile, which mostly stand behind each other.
-        const Scalar* next = coming.at;
+        const Scalar* next = next_weights.at;
         Index step = 0;
-        if (coming.at < coming.end) {
+        if (next_weights.at < next_weights.end) {
             step = width / 4;
-            coming.at += step * (to - from);
+            next_weights.at += step * (to - from);
         } else if (block.streams && row + 2 * Rows <= block.row_count) {
             step = Rows;
             next = block.rows[tap * block.row_stride + row + Rows] + block.source_offset + from;
@@ -148,7 +148,7 @@ template <typename Scalar, int Rows, int Vectors>
 // The part [first_tap, last_tap), [from, to) of the sums of some rows, from and to where they are saved in between.
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::always_inline]] inline void tile_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                                    Index from, Index to, const Scalar* panel, Coming<Scalar>& coming, bool first, bool last) {
+                                                    Index from, Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, bool first, bool last) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     Vector<Scalar> acc[Rows][Vectors];
     Scalar* saved = block.scratch + row * width;
@@ -161,7 +161,7 @@ template <typename Scalar, int Rows, int Vectors>
     if (last && block.streams && !block.bypasses)
         for (int r = 0; r < Rows && row + r < block.row_count; ++r)
             for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
-    accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, coming, acc);
+    accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, next_weights, acc);
     if (last) return finish<Scalar, Rows, Vectors>(block, row, column, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
@@ -172,8 +172,8 @@ template <typename Scalar, int Rows, int Vectors>
 // Few rows take as long as the weights of all of them take to be read: no sums of rows that are not there.
 template <typename Scalar, int Rows, int Vectors>
 [[gnu::noinline]] void few_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                       Index from, Index to, const Scalar* panel, Coming<Scalar>& coming, bool first, bool last) {
-    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, coming, first, last);
+                                       Index from, Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, bool first, bool last) {
+    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, next_weights, first, last);
 }
 
 template <typename Scalar, int Vectors>
@@ -201,18 +201,18 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         const bool last = block.ends && done;
         const Scalar* piece = panel + (tap * block.depth + from) * width;
         const Index size = (last_tap - tap) * (to - from) * width;
-        Coming<Scalar> coming{piece, piece};
-        if (behind && block.row_count > Rows) coming.at = done ? behind : piece + size, coming.end = coming.at + size;
+        NextWeights<Scalar> next_weights{piece, piece};
+        if (behind && block.row_count > Rows) next_weights.at = done ? behind : piece + size, next_weights.end = next_weights.at + size;
         for (Index row = 0; row < block.row_count; row += Rows) {
             if constexpr (Vectors == panel_vectors) {
                 const Index left = block.row_count - row;
                 if (left <= tuning::loops::few_rows) {
                     const auto few = left == 1 ? few_times_panel<Scalar, 1, Vectors> : left == 2 ? few_times_panel<Scalar, 2, Vectors> : few_times_panel<Scalar, 4, Vectors>;
-                    few(block, row, column, tap, last_tap, from, to, panel, coming, first, last);
+                    few(block, row, column, tap, last_tap, from, to, panel, next_weights, first, last);
                     continue;
                 }
             }
-            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, coming, first, last);
+            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, next_weights, first, last);
         }
         if (done) return;
         from = to < block.depth ? to : 0;
@@ -221,13 +221,13 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
 }
 
 template <typename Scalar>
-void gather(const Block<Scalar>& block) {
+void multiply_rows(const Block<Scalar>& block) {
     constexpr Index lanes = Lanes<Scalar>::count;
     for (Index number = block.first_panel; number < block.last_panel; ++number) {
         const Index column = number * panel_vectors * lanes;
         const Index left = (block.columns - column + lanes - 1) / lanes;
         const Scalar* panel = block.weights + block.taps * block.depth * column;
-        const Scalar* behind = block.coming && number + 1 < block.last_panel ? panel + block.taps * block.depth * panel_vectors * lanes : block.coming;
+        const Scalar* behind = block.next_weights && number + 1 < block.last_panel ? panel + block.taps * block.depth * panel_vectors * lanes : block.next_weights;
         switch (left < panel_vectors ? left : panel_vectors) {
             case 1: panel_times_rows<Scalar, 1>(block, panel, column, behind); break;
             case 2: panel_times_rows<Scalar, 2>(block, panel, column, behind); break;

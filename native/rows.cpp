@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "buffer.h"
-#include "pass.h"
+#include "dense_call.h"
 #include "tuning.h"
 #include "view.h"
 
@@ -32,10 +32,10 @@ Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Ind
 // `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
 // next block copies those that are `ahead`, before its products can have fetched them.
 template <typename Scalar>
-const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index first, Index extent, Index ahead, Scalar*& edges) {
-    const Index channels = pass.side.source_channels, count = pass.side.merged;
+const Scalar* merged_cells(const DenseCall<Scalar>& call, const Scalar* line, Index first, Index extent, Index ahead, Scalar*& edges) {
+    const Index channels = call.side.source_channels, count = call.side.merged;
     const Index low = std::max<Index>(0, -first), high = std::min(count, extent - first);
-    if (low >= high) return pass.zeros.data();
+    if (low >= high) return call.zeros.data();
     if (low == 0 && high == count) return line + first * channels;
     Scalar* copy = edges;
     __builtin_prefetch(line + (first + low) * channels + ahead);
@@ -50,12 +50,12 @@ const Scalar* merged_cells(const Pass<Scalar>& pass, const Scalar* line, Index f
 // meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
 // cell, or of cells along the innermost axis.
 template <typename Scalar>
-void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Index from, Index rows, const Scalar** pointers,
+void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece, Index from, Index rows, const Scalar** pointers,
            Scalar** targets, Scalar* spilled, std::vector<Spill<Scalar>>& spills, Scalar* edges) {
     const auto& [planes, lines, columns] = sweep.axes;
-    const Side& side = pass.side;
-    const Index cells = sweep.cells(), batch = pass.problem.batch;
-    const bool inner_images = images_inside(pass.problem, sweep);
+    const Side& side = call.side;
+    const Index cells = sweep.cells(), batch = call.problem.batch;
+    const bool inner_images = images_inside(call.problem, sweep);
     const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
     const Index source_step = inner_images ? source_image : columns.step * side.source_channels;
     const Index target_image = side.target[0] * side.target[1] * side.target[2] * side.target_channels;
@@ -70,8 +70,8 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
         const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
         const Index t2 = columns.start + q2 * columns.stride;
         const auto aim = [&](Index n) {
-            targets[row + n] = pass.aim(image + (inner_images ? n : 0), t0, t1, t2 + (inner_images ? 0 : n * columns.stride),
-                                        spilled ? spilled + (row + n) * pass.stride : nullptr, spills);
+            targets[row + n] = call.aim(image + (inner_images ? n : 0), t0, t1, t2 + (inner_images ? 0 : n * columns.stride),
+                                        spilled ? spilled + (row + n) * call.stride : nullptr, spills);
         };
         // In place, rows lie evenly; only the first and the last of a line may reach outside.
         const Index target_step = inner_images ? target_image : columns.stride * side.target_channels;
@@ -103,15 +103,15 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
             }
             low = std::min(low, run);
             high_end = std::max(low, high_end);
-            const Scalar* base = pass.source + image * source_image;
+            const Scalar* base = call.source + image * source_image;
             if (in) base += (i0 * side.source[1] + i1) * side.source[2] * side.source_channels;
             const auto outside = [&](Index start, Index end) {
                 if (side.merged == 1 || !in) {
-                    std::fill(pointer + start, pointer + end, pass.zeros.data());
+                    std::fill(pointer + start, pointer + end, call.zeros.data());
                     return;
                 }
                 for (Index n = start; n < end; ++n)
-                    pointer[n] = merged_cells(pass, base + (inner_images ? n * source_image : 0), first + (inner_images ? 0 : n * columns.step),
+                    pointer[n] = merged_cells(call, base + (inner_images ? n * source_image : 0), first + (inner_images ? 0 : n * columns.step),
                                               columns.extent, ahead, edges);
             };
             outside(0, low);
@@ -123,26 +123,26 @@ void point(const Pass<Scalar>& pass, const Sweep& sweep, const Piece& piece, Ind
 
 // How many rows of a block may need copies of their cells: those that reach beyond the ends of a line.
 template <typename Scalar>
-Index edge_rows(const Pass<Scalar>& pass, const Sweep& sweep, Index rows) {
+Index edge_rows(const DenseCall<Scalar>& call, const Sweep& sweep, Index rows) {
     const Axis& columns = sweep.axes[2];
-    const Index first = columns.offsets.front(), last = first + (columns.count - 1) * columns.step + pass.side.merged;
+    const Index first = columns.offsets.front(), last = first + (columns.count - 1) * columns.step + call.side.merged;
     return first < 0 || last > columns.extent ? rows : 0;
 }
 
 }  // namespace
 
 template <typename Scalar>
-Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep) {
-    return (sweep.cells() * pass.problem.batch + block_rows - 1) / block_rows;
+Index row_blocks(const DenseCall<Scalar>& call, const Sweep& sweep) {
+    return (sweep.cells() * call.problem.batch + block_rows - 1) / block_rows;
 }
 
 template <typename Scalar>
-void run_rows(const Pass<Scalar>& pass, const BlockTask& task) {
+void run_rows(const DenseCall<Scalar>& call, const BlockTask& task) {
     const Index number = task.sweep, group = task.group, first = task.first_panel, last = task.last_panel;
-    const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
-    const Side& side = pass.side;
-    const Index from = task.block * block_rows, width = pass.panel_width();
-    const Index rows = std::min(sweep.cells() * pass.problem.batch - from, block_rows), taps = sweep.taps();
+    const Sweep& sweep = call.sweeps[static_cast<std::size_t>(number)];
+    const Side& side = call.side;
+    const Index from = task.block * block_rows, width = call.panel_width();
+    const Index rows = std::min(sweep.cells() * call.problem.batch - from, block_rows), taps = sweep.taps();
     static thread_local std::vector<const Scalar*> pointers;
     static thread_local std::vector<Scalar*> targets;
     static thread_local Scratch<Scalar> scratch_buffer, spilled_buffer, edges;
@@ -152,12 +152,12 @@ void run_rows(const Pass<Scalar>& pass, const BlockTask& task) {
     const Index most = piece.taps, depth = piece.depth;
     const bool whole = most == taps && depth == side.depth;
     pointers.resize(static_cast<std::size_t>(most * padded_rows));
-    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min(rows_beyond, padded_rows - rows), pass.zeros.data());
+    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min(rows_beyond, padded_rows - rows), call.zeros.data());
     targets.resize(padded_rows);
     Scalar* const scratch = scratch_buffer.get(padded_rows * width * (whole ? 1 : together));
-    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * pass.stride) : nullptr;
-    Scalar* const copies = side.merged > 1 ? edges.get(most * edge_rows(pass, sweep, rows) * side.depth) : nullptr;
-    const Scalar* const weights = pass.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * pass.stride;
+    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * call.stride) : nullptr;
+    Scalar* const copies = side.merged > 1 ? edges.get(most * edge_rows(call, sweep, rows) * side.depth) : nullptr;
+    const Scalar* const weights = call.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * call.stride;
     for (Index panel = first; panel < last; panel += whole ? last - first : together) {
         const Index end = whole ? last : std::min(last, panel + together);
         for (piece.tap = 0; piece.tap < taps; piece.tap += most) {
@@ -165,21 +165,21 @@ void run_rows(const Pass<Scalar>& pass, const BlockTask& task) {
             const bool points = panel == first || most < taps;
             if (points && piece.tap == 0) spills.clear();
             if (points)
-                point(pass, sweep, piece, from, rows, pointers.data(), targets.data(), spilled, spills, copies);
+                point(call, sweep, piece, from, rows, pointers.data(), targets.data(), spilled, spills, copies);
             for (piece.from = 0; piece.from < side.depth; piece.from += depth) {
                 piece.depth = std::min(depth, side.depth - piece.from);
                 const bool begins = piece.tap + piece.from == 0, ends = piece.tap + piece.taps == taps && piece.from + piece.depth == side.depth;
                 // Panel by panel, unless one piece is all there is.
                 const auto place = [&](Index at) {
-                    const Index column = std::min(at * width, pass.stride), used = std::min(width, pass.stride - column);
+                    const Index column = std::min(at * width, call.stride), used = std::min(width, call.stride - column);
                     return weights + taps * side.depth * column + (piece.tap * side.depth + piece.from) * used;
                 };
                 for (Index at = panel; at < end; at = whole ? end : at + 1) {
                     const Index next = whole ? end : at + 1;
                     // The next sweep's weights stand behind.
-                    const bool goes_on = next < end || (whole && pass.weights_after(number));
-                    const Scalar* coming = pass.weights_come ? place(goes_on ? next : at) : nullptr;
-                    pass.kernels.gather({
+                    const bool goes_on = next < end || (whole && call.weights_after(number));
+                    const Scalar* next_weights = call.prefetches_weights ? place(goes_on ? next : at) : nullptr;
+                    call.kernels.multiply_rows({
                         .rows = pointers.data(),
                         .row_stride = padded_rows,
                         .row_count = rows,
@@ -187,31 +187,31 @@ void run_rows(const Pass<Scalar>& pass, const BlockTask& task) {
                         .depth = piece.depth,
                         .source_offset = group * side.depth + piece.from,
                         .target_offset = group * side.channels,
-                        .zero = pass.zeros.data(),
+                        .zero = call.zeros.data(),
                         .targets = targets.data(),
                         .weights = place(at) - piece.taps * piece.depth * at * width,
-                        .bias = pass.bias_of(group),
+                        .bias = call.bias_of(group),
                         .columns = side.columns,
                         .first_panel = at,
                         .last_panel = next,
-                        .activation = pass.activation,
+                        .activation = call.activation,
                         .scratch = scratch + (whole ? 0 : (at - panel) * padded_rows * width),
                         .streams = true,
-                        .bypasses = pass.bypasses,
+                        .bypasses = call.bypasses,
                         .begins = begins,
                         .ends = ends,
-                        .coming = coming,
+                        .next_weights = next_weights,
                     });
                 }
             }
         }
     }
-    for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * pass.panel_width(), last * pass.panel_width());
+    for (const Spill<Scalar>& spill : spills) call.scatter(spill, first * call.panel_width(), last * call.panel_width());
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                    \
-    template Index row_blocks<Scalar>(const Pass<Scalar>&, const Sweep&); \
-    template void run_rows<Scalar>(const Pass<Scalar>&, const BlockTask&);
+    template Index row_blocks<Scalar>(const DenseCall<Scalar>&, const Sweep&); \
+    template void run_rows<Scalar>(const DenseCall<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -1,8 +1,8 @@
-// All sweeps of a pass, in blocks, on all threads; and the cells that no tap reaches.
+// All sweeps of a call, in blocks, on all threads; and the cells that no tap reaches.
 #include <algorithm>
 #include <vector>
 
-#include "pass.h"
+#include "dense_call.h"
 #include "threads.h"
 #include "tuning.h"
 #include "view.h"
@@ -15,23 +15,23 @@ namespace {
 
 // What a target cell without taps holds.
 template <typename Scalar>
-std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * pass.panel_width()));
-    const Index panels = (side.channels + pass.panel_width() - 1) / pass.panel_width();
+std::vector<Scalar> untouched(const DenseCall<Scalar>& call) {
+    const Side& side = call.side;
+    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * call.panel_width()));
+    const Index panels = (side.channels + call.panel_width() - 1) / call.panel_width();
     Scalar* target = cell.data();
     for (Index group = 0; group < side.groups; ++group)
-        pass.kernels.gather({
+        call.kernels.multiply_rows({
             .row_count = 1,
             .taps = 0,
             .depth = side.depth,
             .target_offset = group * side.channels,
-            .zero = pass.zeros.data(),
+            .zero = call.zeros.data(),
             .targets = &target,
-            .bias = pass.bias_of(group),
+            .bias = call.bias_of(group),
             .columns = side.channels,
             .last_panel = panels,
-            .activation = pass.activation,
+            .activation = call.activation,
             .scratch = scratch.data(),
         });
     return cell;
@@ -39,14 +39,14 @@ std::vector<Scalar> untouched(const Pass<Scalar>& pass) {
 
 // The same in every cell.
 template <typename Scalar>
-void fill(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    const std::vector<Scalar> cell = untouched(pass);
-    const Index count = pass.problem.batch * cells(side.target);
+void fill(const DenseCall<Scalar>& call) {
+    const Side& side = call.side;
+    const std::vector<Scalar> cell = untouched(call);
+    const Index count = call.problem.batch * cells(side.target);
     const Index each = std::max<Index>(1, numbers_of_task / side.target_channels);
     parallel((count + each - 1) / each, [&](Index task) {
         for (Index at = task * each; at < std::min(count, (task + 1) * each); ++at)
-            std::copy(cell.begin(), cell.end(), pass.target + at * side.target_channels);
+            std::copy(cell.begin(), cell.end(), call.target + at * side.target_channels);
     });
 }
 
@@ -82,15 +82,15 @@ std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose)
 
 // Makes them exact.
 template <typename Scalar>
-void settle(const Pass<Scalar>& pass) {
-    const Side& side = pass.side;
-    const std::vector<Index> lines = unreached(pass.problem, 1, side.transpose), columns = unreached(pass.problem, 2, side.transpose);
+void settle(const DenseCall<Scalar>& call) {
+    const Side& side = call.side;
+    const std::vector<Index> lines = unreached(call.problem, 1, side.transpose), columns = unreached(call.problem, 2, side.transpose);
     if (lines.empty() && columns.empty()) return;
-    const std::vector<Scalar> cell = untouched(pass);
+    const std::vector<Scalar> cell = untouched(call);
     const auto set = [&](Index line, Index column) {
-        std::copy(cell.begin(), cell.end(), pass.target + (line * side.target[2] + column) * side.target_channels);
+        std::copy(cell.begin(), cell.end(), call.target + (line * side.target[2] + column) * side.target_channels);
     };
-    parallel(pass.problem.batch * side.target[0], [&](Index plane) {
+    parallel(call.problem.batch * side.target[0], [&](Index plane) {
         for (const Index line : lines)
             for (Index column = 0; column < side.target[2]; ++column) set(plane * side.target[1] + line, column);
         for (Index line = 0; line < side.target[1]; ++line)
@@ -113,20 +113,20 @@ bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
 }
 
 template <typename Scalar>
-void run_all(const Pass<Scalar>& pass) {
-    if (has_gaps(pass.side, pass.sweeps)) fill(pass);
-    const Index count = pass.side.depthwise ? 1 : static_cast<Index>(pass.sweeps.size()), panels = pass.panels(), groups = pass.side.groups;
+void run_all(const DenseCall<Scalar>& call) {
+    if (has_gaps(call.side, call.sweeps)) fill(call);
+    const Index count = call.side.depthwise ? 1 : static_cast<Index>(call.sweeps.size()), panels = call.panels(), groups = call.side.groups;
     std::vector<Index> blocks;
     Index total = 0, most = 0;
     double products = 0;
-    for (const Sweep& sweep : pass.sweeps) products += static_cast<double>(sweep.taps() * sweep.cells());
-    products *= static_cast<double>(pass.problem.batch * pass.side.depth) * static_cast<double>(pass.side.columns * groups);
+    for (const Sweep& sweep : call.sweeps) products += static_cast<double>(sweep.taps() * sweep.cells());
+    products *= static_cast<double>(call.problem.batch * call.side.depth) * static_cast<double>(call.side.columns * groups);
     for (Index n = 0; n < count; ++n) {
         const auto at = static_cast<std::size_t>(n);
-        const bool tiled = pass.forms[at].tiled();
-        blocks.push_back(pass.side.depthwise ? line_blocks(pass)
-                         : tiled             ? tile_blocks(pass, pass.sweeps[at], pass.forms[at])
-                                             : row_blocks(pass, pass.sweeps[at]));
+        const bool tiled = call.forms[at].tiled();
+        blocks.push_back(call.side.depthwise ? line_blocks(call)
+                         : tiled             ? winograd_blocks(call, call.sweeps[at], call.forms[at])
+                                             : row_blocks(call, call.sweeps[at]));
         most = std::max(most, blocks.back());
         total += blocks.back();
     }
@@ -137,9 +137,9 @@ void run_all(const Pass<Scalar>& pass) {
     const auto run = [&](Index sweep, Index block, Index group, Index piece) {
         const Index first = piece * each, last = std::min(panels, first + each);
         if (block >= blocks[static_cast<std::size_t>(sweep)] || first >= last) return;
-        const bool tiled = pass.forms[static_cast<std::size_t>(sweep)].tiled();
-        const auto run_block = pass.side.depthwise ? run_lines<Scalar> : tiled ? run_tiles<Scalar> : run_rows<Scalar>;
-        run_block(pass, {.sweep = sweep, .block = block, .group = group, .first_panel = first, .last_panel = last});
+        const bool tiled = call.forms[static_cast<std::size_t>(sweep)].tiled();
+        const auto run_block = call.side.depthwise ? run_lines<Scalar> : tiled ? run_winograd<Scalar> : run_rows<Scalar>;
+        run_block(call, {.sweep = sweep, .block = block, .group = group, .first_panel = first, .last_panel = last});
     };
     // The sweeps of a block read the same cells: they stay with a thread where there are blocks enough for all.
     const Index together = most * groups * pieces >= tasks_to_stay * get_num_threads() ? count : 1, runs = count / together;
@@ -147,10 +147,10 @@ void run_all(const Pass<Scalar>& pass) {
         const Index from = task / pieces % runs * together, group = task / pieces / runs % groups;
         for (Index sweep = from; sweep < from + together; ++sweep) run(sweep, task / pieces / runs / groups, group, task % pieces);
     });
-    if (std::any_of(pass.forms.begin(), pass.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(pass);
+    if (std::any_of(call.forms.begin(), call.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(call);
 }
 
-template void run_all<float>(const Pass<float>&);
-template void run_all<double>(const Pass<double>&);
+template void run_all<float>(const DenseCall<float>&);
+template void run_all<double>(const DenseCall<double>&);
 
 }  // namespace backstride

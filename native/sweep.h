@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "direct.h"
-#include "tiles.h"
+#include "kernels.h"
 
 namespace backstride {
 

@@ -1,5 +1,5 @@
 // AVX2 and FMA: 16 registers of 8 floats.
-#include "tiles.h"
+#include "kernels.h"
 
 #define BACKSTRIDE_BYTES 32
 #define BACKSTRIDE_REGISTERS 16
@@ -7,7 +7,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace backstride::avx2 {
-#include "tiles.inl"
+#include "kernels.inl"
 extern const Kernels<float> single_precision = kernels<float>("avx2");
 extern const Kernels<double> double_precision = kernels<double>("avx2");
 }  // namespace backstride::avx2

@@ -1,7 +1,7 @@
 // Products of pairs of bfloat16, for processors that have AVX-512 and AVX512-BF16: the plain products alone.
 #include <immintrin.h>
 
-#include "tiles.h"
+#include "kernels.h"
 
 #define BACKSTRIDE_BYTES 64
 #define BACKSTRIDE_REGISTERS 32
@@ -13,6 +13,6 @@ namespace backstride::avx512bf16 {
 #include "lanes.inl"
 #include "activations.inl"
 #include "products.inl"
-extern void (*const gather_pairs)(const Block<float>&) = gather<float>;
+extern void (*const multiply_row_pairs)(const Block<float>&) = multiply_rows<float>;
 }  // namespace backstride::avx512bf16
 #pragma GCC pop_options

@@ -1,5 +1,5 @@
 // What every processor of the architecture has: SSE2 on x86-64, NEON on AArch64.
-#include "tiles.h"
+#include "kernels.h"
 
 #define BACKSTRIDE_BYTES 16
 #if defined(__aarch64__)
@@ -11,7 +11,7 @@
 #endif
 
 namespace backstride::baseline {
-#include "tiles.inl"
+#include "kernels.inl"
 extern const Kernels<float> single_precision = kernels<float>(BACKSTRIDE_NAME);
 extern const Kernels<double> double_precision = kernels<double>(BACKSTRIDE_NAME);
 }  // namespace backstride::baseline

@@ -70,9 +70,9 @@ bool watch(const Condition& condition) {
 
 // Whether there is memory for a thread's own variables and for the destructors of its buffers: the C library ends the process
 // where there is none. Nothing that is thread_local may be touched before.
-bool has_room() {
-    void* volatile room = std::malloc(std::size_t(1) << 16);  // or a compiler leaves it out
-    void* const got = room;
+bool has_memory() {
+    void* volatile memory = std::malloc(std::size_t(1) << 16);  // or a compiler leaves it out
+    void* const got = memory;
     std::free(got);
     return got != nullptr;
 }
@@ -140,7 +140,7 @@ public:
         all_.end();
     }
 
-    std::mutex turn;  // held by the caller whose tasks run
+    std::mutex in_use;  // held by the caller whose tasks run
 
 private:
     void serve(int number);
@@ -158,7 +158,7 @@ thread_local bool inside = false;
 std::atomic<int> chosen{0};
 
 void Round::help() {
-    if (!has_room()) return;
+    if (!has_memory()) return;
     (void)std::uncaught_exceptions();  // the C++ library's own
     inside = true;
     take();
@@ -218,8 +218,8 @@ void Pool::serve(int number) {
 
 void pause() { ask(); }
 
-void require_room() {
-    if (!has_room()) throw std::bad_alloc();
+void require_memory() {
+    if (!has_memory()) throw std::bad_alloc();
 }
 
 bool is_asking() { return asking; }
@@ -273,8 +273,8 @@ void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& w
     const int threads = static_cast<int>(std::min<std::ptrdiff_t>(tasks, get_num_threads()));
     if (threads > 1 && !inside) {
         Pool& shared = pool();
-        const std::unique_lock<std::mutex> turn(shared.turn, std::try_to_lock);
-        if (turn.owns_lock()) {
+        const std::unique_lock<std::mutex> own(shared.in_use, std::try_to_lock);
+        if (own.owns_lock()) {
             if (const auto run = lent.load()) return run_lent(run, tasks, threads, work);
             inside = true;
             try {

@@ -32,7 +32,7 @@ struct Interrupted {};
 void pause();
 
 // Throws std::bad_alloc where there is no memory for what a thread keeps; to be called before all else.
-void require_room();
+void require_memory();
 
 // Whether the calling thread is asking: a signal's handler called the engine again, in the midst of a call.
 bool is_asking();

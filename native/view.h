@@ -1,7 +1,7 @@
 #pragma once
 
 #include "direct.h"
-#include "tiles.h"
+#include "kernels.h"
 
 namespace backstride {
 

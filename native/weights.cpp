@@ -14,7 +14,7 @@
 
 #include "boxes.h"
 #include "dispatch.h"
-#include "planes.h"
+#include "depthwise_planes.h"
 #include "results.h"
 #include "threads.h"
 #include "tuning.h"
@@ -46,7 +46,7 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
     std::vector<Scalar> bias(static_cast<std::size_t>(padded(channels, kernels.lanes)), Scalar(0));
     for (Index at = 0; at < count; ++at, target += channels) {
         for (Index c = 0; c < channels; ++c) bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
-        kernels.gather({
+        kernels.multiply_rows({
             .row_count = 1,
             .taps = 0,
             .depth = 1,
@@ -123,13 +123,13 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
 }
 
 template <typename Scalar>
-Kept<Scalar>::Kept(Index count) : large_(static_cast<std::size_t>(count) * sizeof(Scalar) >= least_kept) {
+ReusedBuffer<Scalar>::ReusedBuffer(Index count) : large_(static_cast<std::size_t>(count) * sizeof(Scalar) >= least_kept) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
     data_ = static_cast<Scalar*>(large_ ? take_result(bytes) : ::operator new(bytes, std::align_val_t{64}));
 }
 
 template <typename Scalar>
-Kept<Scalar>::~Kept() {
+ReusedBuffer<Scalar>::~ReusedBuffer() {
     if (!data_) return;
     if (large_) give_result(data_);
     else ::operator delete(data_, std::align_val_t{64});
@@ -146,7 +146,7 @@ const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::f
         const auto known = packed_.find(key);
         if (known != packed_.end()) return known->second.data();
     }
-    Kept<Scalar> memory(size);
+    ReusedBuffer<Scalar> memory(size);
     fill(memory.data());
     const std::lock_guard<std::mutex> lock(tables());
     return packed_.try_emplace(key, std::move(memory)).first->second.data();
@@ -156,7 +156,7 @@ template <typename Scalar>
 const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
     Index size = 0;
     for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
-    return remember({side.passing, forms}, size, [&](Scalar* to) {
+    return remember({side.transforms_on_the_fly, forms}, size, [&](Scalar* to) {
         if (side.depthwise) return pack_depthwise(problem_, kernels_.lanes, kernel_, to);
         for (std::size_t n = 0; n < sweeps.size(); ++n) {
             pack(problem_, side, sweeps[n], forms[n], kernels_, kernel_, to);
@@ -171,9 +171,9 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
     if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || lines_of_vector * p.input[2] > kernels_.lanes)) {
-        const bool turned = turns_products(p, kernels_, source);
-        const Scalar* ready = remember({turned, std::vector<Forms>(turned ? 1 : 0)}, overlap_size(p, kernels_.lanes, turned), [&](Scalar* to) { pack_overlap(p, kernels_, turned, kernel_, to); });
-        return run_overlap(p, kernels_, turned, ready, source, epilogue, target);
+        const bool transposed = transposes_products(p, kernels_, source);
+        const Scalar* ready = remember({transposed, std::vector<Forms>(transposed ? 1 : 0)}, overlap_size(p, kernels_.lanes, transposed), [&](Scalar* to) { pack_overlap(p, kernels_, transposed, kernel_, to); });
+        return run_overlap(p, kernels_, transposed, ready, source, epilogue, target);
     }
     const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
     if (plain) return run_dense(p, source.data, epilogue, target.data, alone);
@@ -324,7 +324,7 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         all = sweeps(p, transpose_, stack, merged);
         forms.assign(all.size(), Forms());
     }
-    const Side side(p, stack, transpose_, merged, alone && passes(p, all, forms));
+    const Side side(p, stack, transpose_, merged, alone && transforms_on_the_fly(p, all, forms));
     if (algorithm_ == Algorithm::definition || !finite_ || spreads) {
         if (transpose_) direct_conv_transpose(p, source, kernel_, target);
         else direct_conv(p, source, kernel_, target);
@@ -337,21 +337,21 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
         .source = source,
         .target = target,
     };
-    run_all(Pass<Scalar>(p, kernels_, side, all, forms, arrays, epilogue));
+    run_all(DenseCall<Scalar>(p, kernels_, side, all, forms, arrays, epilogue));
 }
 
 // Whether the weights of tiles are needed once, for few blocks that would each transform them again.
 template <typename Scalar>
-bool Weights<Scalar>::passes(const Problem& p, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+bool Weights<Scalar>::transforms_on_the_fly(const Problem& p, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
     if (own_ || !transpose_) return false;
     const Side side(p, stack_, transpose_, 1, true);
     for (std::size_t n = 0; n < sweeps.size(); ++n)
-        if (forms[n].tiled() && tile_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_repeated_transforms) return false;
+        if (forms[n].tiled() && winograd_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_repeated_transforms) return false;
     return true;
 }
 
-template class Kept<float>;
-template class Kept<double>;
+template class ReusedBuffer<float>;
+template class ReusedBuffer<double>;
 template class Weights<float>;
 template class Weights<double>;
 

@@ -15,18 +15,18 @@
 #include "direct.h"
 #include "matrices.h"
 #include "overlap.h"
-#include "pass.h"
+#include "dense_call.h"
 
 namespace backstride {
 
 // Packed weights; the large ones in memory that earlier ones left behind.
 template <typename Scalar>
-class Kept {
+class ReusedBuffer {
 public:
-    explicit Kept(Index count);
-    Kept(Kept&& other) noexcept : data_(other.data_), large_(other.large_) { other.data_ = nullptr; }
-    Kept& operator=(Kept&&) = delete;
-    ~Kept();
+    explicit ReusedBuffer(Index count);
+    ReusedBuffer(ReusedBuffer&& other) noexcept : data_(other.data_), large_(other.large_) { other.data_ = nullptr; }
+    ReusedBuffer& operator=(ReusedBuffer&&) = delete;
+    ~ReusedBuffer();
     Scalar* data() const { return data_; }
 
 private:
@@ -79,7 +79,7 @@ private:
     using Key = std::pair<bool, std::vector<Forms>>;  // whether tiles are left out
     const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
     std::vector<Tiled> parts(const Problem& problem, const Side& side) const;
-    bool passes(const Problem& problem, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
+    bool transforms_on_the_fly(const Problem& problem, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
 
     Problem problem_;
@@ -89,10 +89,10 @@ private:
     Stack stack_, plain_stack_;  // the latter of products without tiles
     bool forced_;
     Index kernel_size_;
-    std::optional<Kept<Scalar>> own_;
+    std::optional<ReusedBuffer<Scalar>> own_;
     const Scalar* kernel_;
     bool finite_, small_;  // `small_`: as tiles take them
-    mutable std::map<Key, Kept<Scalar>> packed_;
+    mutable std::map<Key, ReusedBuffer<Scalar>> packed_;
     mutable std::map<Sizes, std::vector<Forms>> chosen_;  // of transposed convolutions, whose sweeps run in one part
     mutable std::atomic<const Weights*> pairs_{nullptr};
     mutable std::atomic<const MatrixWeights*> matrices_{nullptr};

@@ -3,7 +3,7 @@
 // Lavin & Gray, arXiv 1509.09308, with the interpolation points 0, 1 and infinity (3 planes), and -1 too (4 planes):
 // these input and output transforms have no entries but 0, 1 and -1.
 template <typename Scalar, int Planes>
-[[gnu::always_inline]] inline void tile_input_axis(Vector<Scalar>* d, int step) {
+[[gnu::always_inline]] inline void winograd_input_axis(Vector<Scalar>* d, int step) {
     if constexpr (Planes == 3) {
         d[0] -= d[step];
         d[2 * step] -= d[step];
@@ -18,7 +18,7 @@ template <typename Scalar, int Planes>
 
 // From taps, by rising inputs, to planes, in place.
 template <typename Scalar, int Taps, int Planes>
-[[gnu::always_inline]] inline void tile_weights_axis(Vector<Scalar>* g, int step) {
+[[gnu::always_inline]] inline void winograd_weights_axis(Vector<Scalar>* g, int step) {
     if constexpr (Planes == 3) {
         g[2 * step] = g[step];
         g[step] += g[0];
@@ -32,7 +32,7 @@ template <typename Scalar, int Taps, int Planes>
 }
 
 template <typename Scalar, int Outputs, int Planes>
-[[gnu::always_inline]] inline void tile_output_axis(Vector<Scalar>* m, int step) {
+[[gnu::always_inline]] inline void winograd_output_axis(Vector<Scalar>* m, int step) {
     if constexpr (Planes == 3) {
         m[0] += m[step];
         m[step] += m[2 * step];
@@ -49,7 +49,7 @@ template <typename Scalar, int Outputs, int Planes>
 }
 
 template <typename Scalar, int Lines, int Columns>
-void tile_input_planes(const TileInput<Scalar>& job) {
+void winograd_input_planes(const WinogradInput<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     constexpr int count = Lines * Columns;
     for (Index tile = 0; tile < job.tiles; ++tile) {
@@ -65,9 +65,9 @@ void tile_input_planes(const TileInput<Scalar>& job) {
                 for (int n = 0; n < count; ++n) d[n] = some(cells[n] + job.source_offset + c, left);
             }
 #pragma GCC unroll 4
-            for (int n = 0; n < Columns; ++n) tile_input_axis<Scalar, Lines>(d + n, Columns);
+            for (int n = 0; n < Columns; ++n) winograd_input_axis<Scalar, Lines>(d + n, Columns);
 #pragma GCC unroll 4
-            for (int n = 0; n < Lines; ++n) tile_input_axis<Scalar, Columns>(d + n * Columns, 1);
+            for (int n = 0; n < Lines; ++n) winograd_input_axis<Scalar, Columns>(d + n * Columns, 1);
 #pragma GCC unroll 16
             for (int n = 0; n < count; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride + c) = d[n];
         }
@@ -75,22 +75,22 @@ void tile_input_planes(const TileInput<Scalar>& job) {
 }
 
 template <typename Scalar>
-void tile_input(const TileInput<Scalar>& job) {
-    switch (job.lines.planes() * 8 + job.columns.planes()) {
-        case 8 + 3: return tile_input_planes<Scalar, 1, 3>(job);
-        case 8 + 4: return tile_input_planes<Scalar, 1, 4>(job);
-        case 24 + 1: return tile_input_planes<Scalar, 3, 1>(job);
-        case 24 + 3: return tile_input_planes<Scalar, 3, 3>(job);
-        case 24 + 4: return tile_input_planes<Scalar, 3, 4>(job);
-        case 32 + 1: return tile_input_planes<Scalar, 4, 1>(job);
-        case 32 + 3: return tile_input_planes<Scalar, 4, 3>(job);
-        case 32 + 4: return tile_input_planes<Scalar, 4, 4>(job);
+void winograd_input(const WinogradInput<Scalar>& job) {
+    switch (job.line_form.planes() * 8 + job.column_form.planes()) {
+        case 8 + 3: return winograd_input_planes<Scalar, 1, 3>(job);
+        case 8 + 4: return winograd_input_planes<Scalar, 1, 4>(job);
+        case 24 + 1: return winograd_input_planes<Scalar, 3, 1>(job);
+        case 24 + 3: return winograd_input_planes<Scalar, 3, 3>(job);
+        case 24 + 4: return winograd_input_planes<Scalar, 3, 4>(job);
+        case 32 + 1: return winograd_input_planes<Scalar, 4, 1>(job);
+        case 32 + 3: return winograd_input_planes<Scalar, 4, 3>(job);
+        case 32 + 4: return winograd_input_planes<Scalar, 4, 4>(job);
         default: return;
     }
 }
 
 template <typename Scalar, int LineTaps, int Lines, int ColumnTaps, int Columns>
-void tile_weights_planes(const TileWeights<Scalar>& job) {
+void winograd_weights_planes(const WinogradWeights<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Scalar* to = job.planes;
     for (Index c = 0; c < job.depth; ++c, to += job.width)
@@ -105,38 +105,38 @@ void tile_weights_planes(const TileWeights<Scalar>& job) {
                     g[a * Columns + b] = tap ? some(tap + c * job.step + v, job.columns - v) : Vector<Scalar>{};
                 }
 #pragma GCC unroll 4
-            for (int a = 0; a < LineTaps; ++a) tile_weights_axis<Scalar, ColumnTaps, Columns>(g + a * Columns, 1);
+            for (int a = 0; a < LineTaps; ++a) winograd_weights_axis<Scalar, ColumnTaps, Columns>(g + a * Columns, 1);
 #pragma GCC unroll 4
-            for (int b = 0; b < Columns; ++b) tile_weights_axis<Scalar, LineTaps, Lines>(g + b, Columns);
+            for (int b = 0; b < Columns; ++b) winograd_weights_axis<Scalar, LineTaps, Lines>(g + b, Columns);
 #pragma GCC unroll 16
             for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride + v) = g[n];
         }
 }
 
 template <typename Scalar, int LineTaps, int Lines>
-void tile_weights_lines(const TileWeights<Scalar>& job) {
-    switch (job.columns_form.taps * 8 + job.columns_form.planes()) {
-        case 8 + 1: return tile_weights_planes<Scalar, LineTaps, Lines, 1, 1>(job);
-        case 16 + 3: return tile_weights_planes<Scalar, LineTaps, Lines, 2, 3>(job);
-        case 16 + 4: return tile_weights_planes<Scalar, LineTaps, Lines, 2, 4>(job);
-        case 24 + 4: return tile_weights_planes<Scalar, LineTaps, Lines, 3, 4>(job);
+void winograd_weights_lines(const WinogradWeights<Scalar>& job) {
+    switch (job.column_form.taps * 8 + job.column_form.planes()) {
+        case 8 + 1: return winograd_weights_planes<Scalar, LineTaps, Lines, 1, 1>(job);
+        case 16 + 3: return winograd_weights_planes<Scalar, LineTaps, Lines, 2, 3>(job);
+        case 16 + 4: return winograd_weights_planes<Scalar, LineTaps, Lines, 2, 4>(job);
+        case 24 + 4: return winograd_weights_planes<Scalar, LineTaps, Lines, 3, 4>(job);
         default: return;
     }
 }
 
 template <typename Scalar>
-void tile_weights(const TileWeights<Scalar>& job) {
-    switch (job.lines.taps * 8 + job.lines.planes()) {
-        case 8 + 1: return tile_weights_lines<Scalar, 1, 1>(job);
-        case 16 + 3: return tile_weights_lines<Scalar, 2, 3>(job);
-        case 16 + 4: return tile_weights_lines<Scalar, 2, 4>(job);
-        case 24 + 4: return tile_weights_lines<Scalar, 3, 4>(job);
+void winograd_weights(const WinogradWeights<Scalar>& job) {
+    switch (job.line_form.taps * 8 + job.line_form.planes()) {
+        case 8 + 1: return winograd_weights_lines<Scalar, 1, 1>(job);
+        case 16 + 3: return winograd_weights_lines<Scalar, 2, 3>(job);
+        case 16 + 4: return winograd_weights_lines<Scalar, 2, 4>(job);
+        case 24 + 4: return winograd_weights_lines<Scalar, 3, 4>(job);
         default: return;
     }
 }
 
 template <typename Scalar, int LineOutputs, int Lines, int ColumnOutputs, int Columns>
-void tile_output_planes(const TileOutput<Scalar>& job) {
+void winograd_output_planes(const WinogradOutput<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     constexpr int outputs = LineOutputs * ColumnOutputs;
     const Index left = job.columns - job.column;
@@ -148,9 +148,9 @@ void tile_output_planes(const TileOutput<Scalar>& job) {
 #pragma GCC unroll 16
             for (int n = 0; n < Lines * Columns; ++n) m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
 #pragma GCC unroll 4
-            for (int n = 0; n < Columns; ++n) tile_output_axis<Scalar, LineOutputs, Lines>(m + n, Columns);
+            for (int n = 0; n < Columns; ++n) winograd_output_axis<Scalar, LineOutputs, Lines>(m + n, Columns);
 #pragma GCC unroll 4
-            for (int n = 0; n < LineOutputs; ++n) tile_output_axis<Scalar, ColumnOutputs, Columns>(m + n * Columns, 1);
+            for (int n = 0; n < LineOutputs; ++n) winograd_output_axis<Scalar, ColumnOutputs, Columns>(m + n * Columns, 1);
             Vector<Scalar> bias{};
             if (job.bias) bias = *reinterpret_cast<const Loose<Scalar>*>(job.bias + job.column + v * lanes);
 #pragma GCC unroll 4
@@ -170,11 +170,11 @@ void tile_output_planes(const TileOutput<Scalar>& job) {
 }
 
 template <typename Scalar>
-void tile_output(const TileOutput<Scalar>& job) {
-    const Form &a = job.lines, &b = job.columns_form;
+void winograd_output(const WinogradOutput<Scalar>& job) {
+    const Form &a = job.line_form, &b = job.column_form;
     switch (((a.outputs * 8 + a.planes()) * 8 + b.outputs) * 8 + b.planes()) {
 #define BACKSTRIDE_FORMS(a, b, c, d) \
-    case (((a) * 8 + (b)) * 8 + (c)) * 8 + (d): return tile_output_planes<Scalar, a, b, c, d>(job)
+    case (((a) * 8 + (b)) * 8 + (c)) * 8 + (d): return winograd_output_planes<Scalar, a, b, c, d>(job)
 #define BACKSTRIDE_LINES(a, b)   \
     BACKSTRIDE_FORMS(a, b, 1, 1); \
     BACKSTRIDE_FORMS(a, b, 2, 3); \

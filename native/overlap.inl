@@ -17,8 +17,8 @@ template <typename Scalar, int Rows, int Vectors>
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> acc[Rows][Vectors] = {};
     // Where nothing is to be fetched, what is in the nearest cache: to ask for a line twice costs more.
-    const Scalar* coming = job.coming ? job.coming : job.weights[0];
-    const Scalar* also = job.coming_apart ? job.coming + job.coming_apart : nullptr;
+    const Scalar* next = job.next_cells ? job.next_cells : job.weights[0];
+    const Scalar* also = job.next_apart ? job.next_cells + job.next_apart : nullptr;
     for (Index line = 0; line < job.count; ++line) {
         const Scalar* source = job.lines[line] + cell;
         const Scalar* weights = job.weights[line];
@@ -35,9 +35,9 @@ template <typename Scalar, int Rows, int Vectors>
 #pragma GCC unroll 8
                 for (int v = 0; v < Vectors; ++v) acc[r][v] += a * b[v];
             }
-            __builtin_prefetch(coming, 0, 2);
-            coming += job.coming_step;
-            if (also) __builtin_prefetch(also, 0, 2), also += job.coming_step;
+            __builtin_prefetch(next, 0, 2);
+            next += job.next_step;
+            if (also) __builtin_prefetch(also, 0, 2), also += job.next_step;
             source += job.pitch;
             weights += Rows;
         }

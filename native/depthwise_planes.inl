@@ -1,6 +1,6 @@
 // Depthwise, channels first: cells of a line in the lanes.
 
-// The numbers of `Count` vectors, one of each in turn: the perfect shuffle, one bit of the place after the other.
+// The numbers of `Count` vectors, one of each after the other: the perfect shuffle, one bit of the place after the other.
 template <typename Scalar, int Count>
 [[gnu::always_inline]] inline void shuffle(Vector<Scalar> (&rows)[Count]) {
 #pragma GCC unroll 3
@@ -132,7 +132,7 @@ template <typename Scalar, int Stride, int Rows, int Vectors>
 template <typename Scalar, int Stride, int Rows>
 void plane_rows(const PlaneLines<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    constexpr int room = BACKSTRIDE_REGISTERS / 2 / (Stride * Rows), most = room > 4 ? 4 : room < 1 ? 1 : room;
+    constexpr int fitting = BACKSTRIDE_REGISTERS / 2 / (Stride * Rows), most = fitting > 4 ? 4 : fitting < 1 ? 1 : fitting;
     const Index cells = (job.cells + Stride - 1) / Stride;
     Index cell = 0;
     for (; cell + (most - 1) * lanes < cells; cell += most * lanes) plane_cells<Scalar, Stride, Rows, most>(job, cell);

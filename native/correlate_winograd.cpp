@@ -226,7 +226,7 @@ private:
             // The last lanes of a member's rows are overwritten by the next member's.
             for (Index n = 0; n < part.members; ++n) {
                 aim_large(unit, unit.member(part.first_member + n), from, tiles, cells.data());
-                kernels_.tile_large({
+                kernels_.winograd_large({
                     .cells = cells.data(),
                     .tiles = tiles,
                     .depth = part.rows,
@@ -234,12 +234,12 @@ private:
                     .planes = large + n * part.rows,
                     .plane_stride = large_plane,
                     .tile_stride = large_step,
-                    .lines = unit.lines(),
-                    .columns = unit.columns(),
+                    .line_form = unit.lines(),
+                    .column_form = unit.columns(),
                 });
             }
             aim_small(unit, from, tiles, cells.data());
-            kernels_.tile_input({
+            kernels_.winograd_input({
                 .cells = cells.data(),
                 .tiles = tiles,
                 .depth = columns,
@@ -247,10 +247,10 @@ private:
                 .planes = small,
                 .plane_stride = small_plane,
                 .tile_stride = small_step,
-                .lines = unit.lines(),
-                .columns = unit.columns(),
+                .line_form = unit.lines(),
+                .column_form = unit.columns(),
             });
-            const Run all{.large = 0, .small = 0, .count = tiles};
+            const CellRun all{.large = 0, .small = 0, .count = tiles};
             for (Index plane = 0; plane < planes; ++plane)
                 kernels_.correlate({
                     .large = large + plane * large_plane,
@@ -306,7 +306,7 @@ private:
             lost.resize(static_cast<std::size_t>(part.rows * inputs_ + width));
             weight = lost.data();
         }
-        kernels_.tile_taps({
+        kernels_.winograd_taps({
             .planes = sums,
             .plane_stride = plane,
             .row_stride = width,
@@ -315,8 +315,8 @@ private:
             .taps = own.data(),
             .weights_stride = inputs_,
             .adds = adds,
-            .lines = lines,
-            .columns_form = columns,
+            .line_form = lines,
+            .column_form = columns,
         });
         bool finite = true;
         for (Index tap = 0; tap < part.unit->taps() && finite; ++tap)
@@ -327,7 +327,7 @@ private:
 
     // Single taps: cells as they lie, some lines at once.
     void sum_plainly(const Part& part, Index first, Index last) const {
-        static thread_local std::vector<Run> runs;
+        static thread_local std::vector<CellRun> runs;
         const Unit& unit = *part.unit;
         const auto& axes = unit.axes;
         const Index wide = axes[2].cells(), high = axes[1].cells(), deep = axes[0].cells();
@@ -428,7 +428,7 @@ private:
 }  // namespace
 
 template <typename Scalar>
-std::optional<bool> correlate_tiles(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y,
+std::optional<bool> correlate_winograd(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y,
                                     Scalar* w, bool adds) {
     if (p.batch == 0 || (!forced && std::min(p.small, p.big) < fewest_channels)) return std::nullopt;
     std::vector<Unit> all = units(p, kernels.lanes, forced);
@@ -436,7 +436,7 @@ std::optional<bool> correlate_tiles(const Problem& p, const Kernels<Scalar>& ker
     return Tiles<Scalar>(p, kernels, std::move(all), x, y, w, adds).run();
 }
 
-template std::optional<bool> correlate_tiles<float>(const Problem&, const Kernels<float>&, bool, const float*, const float*, float*, bool);
-template std::optional<bool> correlate_tiles<double>(const Problem&, const Kernels<double>&, bool, const double*, const double*, double*, bool);
+template std::optional<bool> correlate_winograd<float>(const Problem&, const Kernels<float>&, bool, const float*, const float*, float*, bool);
+template std::optional<bool> correlate_winograd<double>(const Problem&, const Kernels<double>&, bool, const double*, const double*, double*, bool);
 
 }  // namespace backstride

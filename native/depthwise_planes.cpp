@@ -1,6 +1,6 @@
 // Boxes of one channel: the source lines that a box reads are copied between zeros, those of a strided convolution in as
 // many parts as the stride, so that every term of a sum is a plain vector of neighbours; phases meet again in the store.
-#include "planes.h"
+#include "depthwise_planes.h"
 
 #include <algorithm>
 #include <array>
@@ -79,7 +79,7 @@ private:
     }
 };
 
-struct Term {
+struct PhaseTap {
     Index tap, stream, shift;
 };
 
@@ -87,7 +87,7 @@ struct Term {
 // in as many streams as the stride.
 struct Inner {
     Index stride, streams, cells;  // of each phase
-    std::vector<std::vector<Term>> phases;
+    std::vector<std::vector<PhaseTap>> phases;
     Index least = 0, most = 0;
 
     Inner(const Problem& p, bool transpose)
@@ -157,7 +157,7 @@ struct Planes {
                     pattern.counts.push_back(static_cast<Index>(plane.shifts.size() * line.shifts.size() * phase.size()));
                     for (std::size_t a = 0; a < plane.shifts.size(); ++a)
                         for (std::size_t b = 0; b < line.shifts.size(); ++b)
-                            for (const Term& term : phase) {
+                            for (const PhaseTap& term : phase) {
                                 pattern.offsets.push_back((plane.shifts[a] - planes.least) * plane_step + (line.shifts[b] - lines.least) * line_step +
                                                           term.stream * pitch + term.shift);
                                 for (Index r = 0; r < line.rows; ++r) {
@@ -265,8 +265,8 @@ private:
     }
 };
 
-// Where it was measured to be faster than turning boxes, which fill vectors with channels however short the lines.
-bool pays(const Problem& p, bool transpose) {
+// By measurements. Boxes are transposed otherwise, and fill vectors with channels however short the lines.
+bool faster_than_boxes(const Problem& p, bool transpose) {
     const Index width = transpose ? p.output[2] : p.input[2];
     return width >= (p.strides[2] == 1 ? least_width_of_stride_1 : least_width);
 }
@@ -286,7 +286,7 @@ bool fits(const Problem& p) {
 template <typename Scalar>
 bool run_planes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Scalar* kernel, const View<const Scalar>& source,
                 const Epilogue<Scalar>& epilogue, const View<Scalar>& target) {
-    if (source.cell != 1 || target.cell != 1 || !fits(p) || !pays(p, transpose)) return false;
+    if (source.cell != 1 || target.cell != 1 || !fits(p) || !faster_than_boxes(p, transpose)) return false;
     Planes<Scalar> planes(p, kernels, transpose, kernel, source, epilogue, target);
     if (planes.bytes() > most_scratch_bytes) return false;
     planes.find_patterns();

@@ -14,12 +14,12 @@ using namespace tuning::tiles;
 namespace {
 
 
-struct Tiling {
+struct TileGrid {
     Index lines, columns;  // tiles along the inner axes
     Index per_image;
 };
 
-Tiling tiling(const Sweep& sweep, const Forms& forms) {
+TileGrid grid_of(const Sweep& sweep, const Forms& forms) {
     const Index lines = (sweep.axes[1].count + forms.lines.outputs - 1) / forms.lines.outputs;
     const Index columns = (sweep.axes[2].count + forms.columns.outputs - 1) / forms.columns.outputs;
     return {.lines = lines, .columns = columns, .per_image = sweep.axes[0].count * lines * columns};
@@ -27,13 +27,13 @@ Tiling tiling(const Sweep& sweep, const Forms& forms) {
 
 }  // namespace
 
-Index tiles_of(const Problem& p, const Sweep& sweep, const Forms& forms) { return tiling(sweep, forms).per_image * p.batch; }
+Index tiles_of(const Problem& p, const Sweep& sweep, const Forms& forms) { return grid_of(sweep, forms).per_image * p.batch; }
 
 template <typename Scalar>
 Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
     const Index all = tiles_of(p, sweep, forms);
-    if (side.passing) {
+    if (side.transforms_on_the_fly) {
         const Index depth = std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
         const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, most_rows_of_piece);
         const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
@@ -64,32 +64,32 @@ Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
 }  // namespace
 
 template <typename Scalar>
-Index tile_blocks_of(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
+Index winograd_blocks_of(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     const Index rows = tiles_of(p, sweep, forms), size = cut_of_tiles<Scalar>(p, side, sweep, forms).rows;
     return (rows + size - 1) / size;
 }
 
 template <typename Scalar>
-Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms) {
-    return tile_blocks_of<Scalar>(pass.problem, pass.side, sweep, forms);
+Index winograd_blocks(const DenseCall<Scalar>& call, const Sweep& sweep, const Forms& forms) {
+    return winograd_blocks_of<Scalar>(call.problem, call.side, sweep, forms);
 }
 
 template <typename Scalar>
-void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
+void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     const Index number = task.sweep, group = task.group, first = task.first_panel, last = task.last_panel;
-    const Sweep& sweep = pass.sweeps[static_cast<std::size_t>(number)];
-    const Forms& forms = pass.forms[static_cast<std::size_t>(number)];
+    const Sweep& sweep = call.sweeps[static_cast<std::size_t>(number)];
+    const Forms& forms = call.forms[static_cast<std::size_t>(number)];
     const Terms terms(sweep, most_tile_taps);
-    const Side& side = pass.side;
-    const Problem& p = pass.problem;
-    const Kernels<Scalar>& kernels = pass.kernels;
-    const Tiling tiles = tiling(sweep, forms);
+    const Side& side = call.side;
+    const Problem& p = call.problem;
+    const Kernels<Scalar>& kernels = call.kernels;
+    const TileGrid tiles = grid_of(sweep, forms);
     const auto [size, most_depth] = cut_of_tiles<Scalar>(p, side, sweep, forms);
     const Index from = task.block * size, rows = std::min(tiles.per_image * p.batch - from, size);
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
-    const Index pitch = padded(most_depth, kernels.lanes), width = pass.panel_width();
-    const bool whole = terms.count() == 1 && most_depth == side.depth && !side.passing;  // one piece serves all panels
+    const Index pitch = padded(most_depth, kernels.lanes), width = call.panel_width();
+    const bool whole = terms.count() == 1 && most_depth == side.depth && !side.transforms_on_the_fly;  // one piece serves all panels
     const Index together = whole ? 1 : std::min(panels_at_once, last - first);
     const Index plane_in = size * pitch + plane_gap, plane_out = (size + rows_beyond) * width + plane_gap;
     static thread_local std::vector<const Scalar*> cells, pointers;
@@ -101,9 +101,9 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
     sized(targets, rows * outputs);
     Scalar* const transformed = transformed_buffer.get(planes * plane_in);
     Scalar* const multiplied = multiplied_buffer.get(together * planes * plane_out);
-    Scalar* const laid = side.passing && side.transpose ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width) : nullptr;
-    Scalar* const turned = side.passing ? weights_buffer.get(planes * (most_depth * width + plane_gap)) : nullptr;
-    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * pass.stride) : nullptr;
+    Scalar* const laid = side.transforms_on_the_fly && side.transpose ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width) : nullptr;
+    Scalar* const transformed_weights = side.transforms_on_the_fly ? weights_buffer.get(planes * (most_depth * width + plane_gap)) : nullptr;
+    Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * call.stride) : nullptr;
     spills.clear();
 
     const auto& [outer, lines, columns] = sweep.axes;
@@ -122,7 +122,7 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
                 for (Index b = 0; b < wide; ++b) {
                     const Index at = cell_at(side, i0, (q1 + a) * lines.step + term.lines->offset, (q2 + b) * columns.step + term.columns->offset);
                     cells[static_cast<std::size_t>((row * high + a) * wide + b)] =
-                        at < 0 ? pass.zeros.data() : pass.source + image * image_size + at;
+                        at < 0 ? call.zeros.data() : call.source + image * image_size + at;
                 }
         });
     };
@@ -132,9 +132,9 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
                 const Index cell = (row * forms.lines.outputs + a) * forms.columns.outputs + b;
                 const bool inside = q1 + a < lines.count && q2 + b < columns.count;
                 targets[static_cast<std::size_t>(cell)] =
-                    inside ? pass.aim(image, outer.start + q0 * outer.stride, lines.start + (q1 + a) * lines.stride,
+                    inside ? call.aim(image, outer.start + q0 * outer.stride, lines.start + (q1 + a) * lines.stride,
                                       columns.start + (q2 + b) * columns.stride,
-                                      spilled ? spilled + cell * pass.stride : nullptr, spills)
+                                      spilled ? spilled + cell * call.stride : nullptr, spills)
                            : nullptr;
             }
     });
@@ -142,9 +142,9 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
     for (Index row = 0; row < rows; ++row) pointers[static_cast<std::size_t>(row)] = transformed + row * pitch;
 
     const auto place = [&](Index term, Index start, Index panel) {  // of the weights of its first plane
-        const Index column = panel * width, used = std::min(width, pass.stride - column);
+        const Index column = panel * width, used = std::min(width, call.stride - column);
         const Index terms_before = group * terms.count() + term;
-        return pass.weights[static_cast<std::size_t>(number)] + terms_before * planes * side.depth * pass.stride + column * side.depth + start * used;
+        return call.weights[static_cast<std::size_t>(number)] + terms_before * planes * side.depth * call.stride + column * side.depth + start * used;
     };
     for (Index panel = first; panel < last; panel += together) {
         const Index end = std::min(panel + together, last);
@@ -155,7 +155,7 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
                 const bool begins = n == 0 && start == 0;
                 if (!whole || panel == first) {
                     if (start == 0) point_cells(term);
-                    kernels.tile_input({
+                    kernels.winograd_input({
                         .cells = cells.data(),
                         .tiles = rows,
                         .depth = depth,
@@ -163,31 +163,31 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
                         .planes = transformed,
                         .plane_stride = plane_in,
                         .tile_stride = pitch,
-                        .lines = forms.lines,
-                        .columns = forms.columns,
+                        .line_form = forms.lines,
+                        .column_form = forms.columns,
                     });
                 }
                 for (Index at = panel; at < end; ++at) {
-                    const Index column = at * width, used = std::min(width, pass.stride - column);
-                    const Scalar *weights = turned, *behind = nullptr;  // behind those of all planes
+                    const Index column = at * width, used = std::min(width, call.stride - column);
+                    const Scalar *weights = transformed_weights, *behind = nullptr;  // behind those of all planes
                     Index plane_weights = most_depth * width + plane_gap;
-                    if (side.passing) {
+                    if (side.transforms_on_the_fly) {
                         const Patch patch{.group = group, .column = column, .width = used, .from = start, .depth = depth};
-                        transform_weights(p, side, term, forms, kernels, pass.kernel, patch, laid, turned, plane_weights);
+                        transform_weights(p, side, term, forms, kernels, call.kernel, patch, laid, transformed_weights, plane_weights);
                     } else {
-                        plane_weights = side.depth * pass.stride;
+                        plane_weights = side.depth * call.stride;
                         weights = place(n, start, at);
-                        if (pass.weights_come)
+                        if (call.prefetches_weights)
                             behind = at + 1 < end                 ? place(n, start, at + 1)
                                      : start + depth < side.depth ? place(n, start + depth, panel)
                                      : n + 1 < terms.count()      ? place(n + 1, 0, panel)
                                      : end < last                 ? place(0, 0, end)
-                                                                  : pass.weights_after(number);
+                                                                  : call.weights_after(number);
                     }
                     for (Index plane = 0; plane < planes; ++plane) {
                         if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;
-                        const Scalar* coming = behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
-                        kernels.gather({
+                        const Scalar* next_weights = behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
+                        kernels.multiply_rows({
                             .rows = pointers.data(),
                             .row_count = rows,
                             .taps = 1,
@@ -199,7 +199,7 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
                             .scratch = multiplied + ((at - panel) * planes + plane) * plane_out,
                             .begins = begins,
                             .ends = false,
-                            .coming = coming,
+                            .next_weights = next_weights,
                         });
                     }
                 }
@@ -207,31 +207,31 @@ void run_tiles(const Pass<Scalar>& pass, const BlockTask& task) {
         }
         for (Index at = panel; at < end; ++at) {
             const Index column = at * width;
-            kernels.tile_output({
+            kernels.winograd_output({
                 .planes = multiplied + (at - panel) * planes * plane_out,
                 .plane_stride = plane_out,
-                .tile_stride = std::min(width, pass.stride - column),
+                .tile_stride = std::min(width, call.stride - column),
                 .tiles = rows,
                 .targets = targets.data(),
                 .target_offset = group * side.channels,
-                .bias = pass.bias_of(group),
+                .bias = call.bias_of(group),
                 .column = column,
                 .columns = side.columns,
-                .activation = pass.activation,
-                .lines = forms.lines,
-                .columns_form = forms.columns,
-                .bypasses = pass.bypasses,
+                .activation = call.activation,
+                .line_form = forms.lines,
+                .column_form = forms.columns,
+                .bypasses = call.bypasses,
             });
         }
     }
-    for (const Spill<Scalar>& spill : spills) pass.scatter(spill, first * width, last * width);
+    for (const Spill<Scalar>& spill : spills) call.scatter(spill, first * width, last * width);
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                           \
     template Cut cut_of_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);                  \
-    template Index tile_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
-    template Index tile_blocks<Scalar>(const Pass<Scalar>&, const Sweep&, const Forms&);                         \
-    template void run_tiles<Scalar>(const Pass<Scalar>&, const BlockTask&);
+    template Index winograd_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
+    template Index winograd_blocks<Scalar>(const DenseCall<Scalar>&, const Sweep&, const Forms&);                         \
+    template void run_winograd<Scalar>(const DenseCall<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -1,4 +1,4 @@
-#include "pass.h"
+#include "dense_call.h"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@ namespace backstride {
 using namespace tuning::run;
 
 template <typename Scalar>
-Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
+DenseCall<Scalar>::DenseCall(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
                    const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms,
                    const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue)
     : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms),
@@ -28,11 +28,11 @@ Pass<Scalar>::Pass(const Problem& problem, const Kernels<Scalar>& kernels, const
         weights.push_back(packed);
         packed += packed_size(side, sweeps[n], forms[n], kernels.lanes);
     }
-    weights_come = (packed - arrays.packed) * static_cast<Index>(sizeof(Scalar)) > weights_near;
+    prefetches_weights = (packed - arrays.packed) * static_cast<Index>(sizeof(Scalar)) > weights_near;
 }
 
 template <typename Scalar>
-Scalar* Pass<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* beside,
+Scalar* DenseCall<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* beside,
                           std::vector<Spill<Scalar>>& spills) const {
     const auto [s0, s1, s2] = side.stack;
     if (s0 * s1 == 1 && (s2 == 1 || (t2 >= 0 && t2 + s2 <= side.target[2]))) {
@@ -44,7 +44,7 @@ Scalar* Pass<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* bes
 }
 
 template <typename Scalar>
-void Pass<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) const {
+void DenseCall<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) const {
     const auto [s0, s1, s2] = side.stack;
     const Index low = std::max<Index>(0, -spill.t2), high = std::min(s2, side.target[2] - spill.t2);
     for (Index r0 = 0; r0 < s0; ++r0)
@@ -62,12 +62,12 @@ void Pass<Scalar>::scatter(const Spill<Scalar>& spill, Index from, Index to) con
 }
 
 Index packed_size(const Side& side, const Sweep& sweep, const Forms& forms, Index lanes) {
-    if (forms.tiled() && side.passing) return 0;
+    if (forms.tiled() && side.transforms_on_the_fly) return 0;
     const Index products = forms.tiled() ? Terms(sweep, most_tile_taps).count() * forms.planes() : sweep.taps();
     return products * side.depth * padded(side.columns, lanes) * side.groups;
 }
 
-template struct Pass<float>;
-template struct Pass<double>;
+template struct DenseCall<float>;
+template struct DenseCall<double>;
 
 }  // namespace backstride

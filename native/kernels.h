@@ -36,7 +36,7 @@ struct Block {
     bool bypasses = false;  // whether results are too many for the caches
     bool begins = true;     // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors
     bool ends = true;       // whether they end here, or stay there
-    const Scalar* coming = nullptr;  // where weights come from slower caches: those that are needed after these
+    const Scalar* next_weights = nullptr;  // where weights come from slower caches: those that are needed after these
 };
 
 // Depthwise, cells of one line that meet the same taps: cell n is the sum over taps of sources[tap][n*source_step + c]
@@ -100,14 +100,14 @@ struct PlaneLines {
 };
 
 // Sums over cells for one tap: weights[b][c] += large[run][cell*large_step + b] * small[run][cell*small_step + c].
-struct Run {
+struct CellRun {
     Index large, small, count;  // offsets of the first cells of a run, and its length
 };
 
 template <typename Scalar>
 struct Correlation {
     const Scalar *large, *small;
-    const Run* runs;
+    const CellRun* runs;
     Index run_count, large_step, small_step;
     Index rows, columns;   // b < rows, c < columns
     Scalar* weights;       // [rows][weights_stride]
@@ -128,39 +128,39 @@ struct Form {
 
 // Tiles of input cells into the planes of their products: planes[plane][tile][channel].
 template <typename Scalar>
-struct TileInput {
+struct WinogradInput {
     const Scalar* const* cells;  // [tiles][planes], `zero` outside of the input
     Index tiles, depth, source_offset;
     Scalar* planes;
     Index plane_stride, tile_stride;
-    Form lines, columns;
+    Form line_form, column_form;
 };
 
 // The taps of a tile, as [depth][columns] `step` numbers apart, into the weights of its planes: planes[plane][depth][column],
 // `width` columns in whole vectors, zero beyond the last.
 template <typename Scalar>
-struct TileWeights {
-    const Scalar* const* taps;  // [lines.taps][columns_form.taps] by rising inputs, null where there is none
+struct WinogradWeights {
+    const Scalar* const* taps;  // [line_form.taps][column_form.taps] by rising inputs, null where there is none
     Index step, depth, columns, width;
     Scalar* planes;
     Index plane_stride;
-    Form lines, columns_form;
+    Form line_form, column_form;
 };
 
 // Sums in planes[plane][row][column] into the taps of a kernel's gradient: taps[tap] + row*weights_stride.
 template <typename Scalar>
-struct TileTaps {
+struct WinogradTaps {
     const Scalar* planes;
     Index plane_stride, row_stride, rows, columns;
-    Scalar* const* taps;  // [lines.taps][columns_form.taps]
+    Scalar* const* taps;  // [line_form.taps][column_form.taps]
     Index weights_stride;
     bool adds;
-    Form lines, columns_form;
+    Form line_form, column_form;
 };
 
 // Products in planes[plane][tile][vector] into the output cells of their tiles, biased and activated.
 template <typename Scalar>
-struct TileOutput {
+struct WinogradOutput {
     const Scalar* planes;
     Index plane_stride, tile_stride, tiles;
     Scalar* const* targets;  // [tiles][outputs], null outside of the output
@@ -168,7 +168,7 @@ struct TileOutput {
     const Scalar* bias;
     Index column, columns;  // the first column of the panel, and how many the group has
     Activation activation;
-    Form lines, columns_form;
+    Form line_form, column_form;
     bool bypasses = false;
 };
 
@@ -182,8 +182,8 @@ struct LaneProduct {
     Index rows, vectors;
     Scalar* sums;
     Index sums_pitch;
-    const Scalar* coming = nullptr;  // two numbers, coming_apart, in each of `depth` cache lines, coming_step apart, that are needed next
-    Index coming_step = 0, coming_apart = 0;
+    const Scalar* next_cells = nullptr;  // two numbers, next_apart, in each of `depth` cache lines, next_step apart, that are needed next
+    Index next_step = 0, next_apart = 0;
 };
 
 // The rows of a full tile of so many vectors: as many as leave registers for one row of weights. 6x4, 8x3, 12x2, 12x1 of 32
@@ -207,7 +207,7 @@ struct Interleave {
     Index count, vectors;
     Activation activation;
     Scalar* scratch;  // count * vectors vectors
-    Scalar* to;       // as many, and room for most_excess numbers behind them
+    Scalar* to;       // as many, and most_excess numbers behind them, which may be overwritten
 };
 
 // Tiles along one axis: row r of tile t at place n is the sum over points p of matrix[r][p] times
@@ -237,7 +237,7 @@ struct Kernels {
     const char* name;
     Index lanes;          // numbers in a vector
     Index panel_vectors;  // vectors in a full panel
-    void (*gather)(const Block<Scalar>&);
+    void (*multiply_rows)(const Block<Scalar>&);
     void (*depthwise_line)(const DepthwiseLine<Scalar>&);
     // Null where there is none; the fewest columns are a vector, and the last activation is relu.
     DepthwiseKernel<Scalar> (*depthwise_kernel)(bool transpose, Index stride, Index taps);
@@ -252,11 +252,11 @@ struct Kernels {
     void (*lane_product)(const LaneProduct<Scalar>&);
     void (*interleave)(const Interleave<Scalar>&);
     bool (*all_finite)(const Scalar*, Index, Scalar scale);  // times the scale
-    void (*tile_input)(const TileInput<Scalar>&);
-    void (*tile_weights)(const TileWeights<Scalar>&);
-    void (*tile_output)(const TileOutput<Scalar>&);
-    void (*tile_large)(const TileInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
-    void (*tile_taps)(const TileTaps<Scalar>&);
+    void (*winograd_input)(const WinogradInput<Scalar>&);
+    void (*winograd_weights)(const WinogradWeights<Scalar>&);
+    void (*winograd_output)(const WinogradOutput<Scalar>&);
+    void (*winograd_large)(const WinogradInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
+    void (*winograd_taps)(const WinogradTaps<Scalar>&);
     void (*axis_tiles)(const AxisTiles<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);
     void (*narrow)(const Scalar* from, Index count, Half* to, Storage);

@@ -7,11 +7,11 @@
 #include "activations.inl"
 #include "products.inl"
 #include "depthwise.inl"
-#include "planes.inl"
+#include "depthwise_planes.inl"
 #include "correlate.inl"
 #include "winograd.inl"
 #include "axis_tiles.inl"
-#include "lines.inl"
+#include "overlap.inl"
 #include "storage.inl"
 
 template <typename Scalar>
@@ -20,7 +20,7 @@ constexpr Kernels<Scalar> kernels(const char* name) {
         .name = name,
         .lanes = Lanes<Scalar>::count,
         .panel_vectors = panel_vectors,
-        .gather = gather<Scalar>,
+        .multiply_rows = multiply_rows<Scalar>,
         .depthwise_line = depthwise_line<Scalar>,
         .depthwise_kernel = depthwise_kernel<Scalar>,
         .part_line = part_line<Scalar>,
@@ -32,11 +32,11 @@ constexpr Kernels<Scalar> kernels(const char* name) {
         .lane_product = lane_product<Scalar>,
         .interleave = interleave<Scalar>,
         .all_finite = all_finite<Scalar>,
-        .tile_input = tile_input<Scalar>,
-        .tile_weights = tile_weights<Scalar>,
-        .tile_output = tile_output<Scalar>,
-        .tile_large = tile_large<Scalar>,
-        .tile_taps = tile_taps<Scalar>,
+        .winograd_input = winograd_input<Scalar>,
+        .winograd_weights = winograd_weights<Scalar>,
+        .winograd_output = winograd_output<Scalar>,
+        .winograd_large = winograd_large<Scalar>,
+        .winograd_taps = winograd_taps<Scalar>,
         .axis_tiles = axis_tiles<Scalar>,
         .widen = widen<Scalar>,
         .narrow = narrow<Scalar>,

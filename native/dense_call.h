@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sweep.h"
-#include "tiles.h"
+#include "kernels.h"
 #include "tuning.h"
 
 namespace backstride {
@@ -55,15 +55,15 @@ struct Side {
     Stack stack;
     bool transpose;
     bool depthwise;
-    bool passing;  // whether the weights of tiles are transformed on the way, from the kernel as it came
+    bool transforms_on_the_fly;  // whether blocks of tiles transform the weights that they need, from the kernel as it came
     Index merged;  // taps that the depth holds
     Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
-    Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged, bool once = false)
+    Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged, bool used_once = false)
         : stack(chosen),
           transpose(transpose),
           depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
-          passing(!transpose || once),
+          transforms_on_the_fly(!transpose || used_once),
           merged(merged),
           groups(depthwise ? 1 : problem.groups),
           depth((transpose ? problem.small : problem.big) * merged),
@@ -98,7 +98,7 @@ struct Spill {
 };
 
 template <typename Scalar>
-struct Pass {
+struct DenseCall {
     const Problem& problem;
     const Kernels<Scalar>& kernels;
     const Side& side;
@@ -111,11 +111,11 @@ struct Pass {
     const Scalar* kernel;       // as it came: (*kernel, big, groups*small)
     Index stride;               // columns of a group, padded to whole vectors
     bool bypasses;              // whether results are too many for the caches
-    bool weights_come = false;  // whether weights are too many for the second-level cache: they are asked for ahead of time
+    bool prefetches_weights = false;  // whether weights are too many for the second-level cache: they are asked for ahead of time
     std::vector<Scalar> zeros;  // a source cell outside of the input
     std::vector<Scalar> bias;   // padded like the columns, or empty
 
-    Pass(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
+    DenseCall(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
          const std::vector<Forms>& forms, const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue);
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
@@ -123,7 +123,7 @@ struct Pass {
     // Those of the next sweep, or null.
     const Scalar* weights_after(Index sweep) const {
         const auto next = static_cast<std::size_t>(sweep + 1);
-        return weights_come && next < weights.size() ? weights[next] : nullptr;
+        return prefetches_weights && next < weights.size() ? weights[next] : nullptr;
     }
     const Scalar* bias_of(Index group) const { return bias.empty() ? nullptr : bias.data() + group * stride; }
 
@@ -145,26 +145,26 @@ struct BlockTask {
 
 // Blocks of a sweep, which are independent of each other, and one of them.
 template <typename Scalar>
-Index row_blocks(const Pass<Scalar>& pass, const Sweep& sweep);
+Index row_blocks(const DenseCall<Scalar>& call, const Sweep& sweep);
 template <typename Scalar>
-void run_rows(const Pass<Scalar>& pass, const BlockTask& task);
+void run_rows(const DenseCall<Scalar>& call, const BlockTask& task);
 template <typename Scalar>
-Index line_blocks(const Pass<Scalar>& pass);  // of all sweeps together, as they run
+Index line_blocks(const DenseCall<Scalar>& call);  // of all sweeps together, as they run
 template <typename Scalar>
-void run_lines(const Pass<Scalar>& pass, const BlockTask& task);
+void run_lines(const DenseCall<Scalar>& call, const BlockTask& task);
 template <typename Scalar>
-Index tile_blocks_of(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms);
+Index winograd_blocks_of(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
-Index tile_blocks(const Pass<Scalar>& pass, const Sweep& sweep, const Forms& forms);
+Index winograd_blocks(const DenseCall<Scalar>& call, const Sweep& sweep, const Forms& forms);
 template <typename Scalar>
-void run_tiles(const Pass<Scalar>& pass, const BlockTask& task);
+void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task);
 
 // Whether some target cells meet no tap at all, as with strides larger than the kernel.
 bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps);
 
 // All of it, on all threads; and cells that no tap reaches hold what they should.
 template <typename Scalar>
-void run_all(const Pass<Scalar>& pass);
+void run_all(const DenseCall<Scalar>& call);
 
 // The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is (*kernel, big, groups*small).
 template <typename Scalar>
@@ -176,7 +176,7 @@ struct Patch {
     Index group, column, width, from, depth;
 };
 
-// The weights of a term of tiles there, transformed into planes a `pitch` apart; `laid` has room for all taps of a tile.
+// The weights of a term of tiles there, transformed into planes a `pitch` apart; `laid` takes all taps of a tile.
 template <typename Scalar>
 void transform_weights(const Problem& problem, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
                        const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch);
