@@ -43,10 +43,10 @@ public:
         : job_(job), kernels_(kernels), own_(job.weights.problem()), points_(own_.groups), planar_(job.plane[0] > 0),
           halo_(planar_ ? 0 : own_.kernel[1] * own_.kernel[2] - 1),
           inner_(planar_ ? job.plane[0] * job.plane[1] : 1), target_inner_(planar_ ? job.target_plane[0] * job.target_plane[1] : 1),
-          tiles_((job.count + axis_outputs * job.dilation - 1) / (axis_outputs * job.dilation)) {
+          tiles_(ceil_div(job.count, axis_outputs * job.dilation)) {
         const Index of_tile = inner_ * job.dilation * points_ * own_.small;
         const Index wanted = (tiles_ * of_tile + job.strip - 1) / std::max<Index>(1, job.strip);
-        const Index even = wanted <= 1 ? 1 : (wanted + strips_of_round - 1) / strips_of_round * strips_of_round;
+        const Index even = wanted <= 1 ? 1 : padded(wanted, strips_of_round);
         strips_ = std::clamp<Index>(even, 1, tiles_);
         for (Index row = 0; row < axis_outputs; ++row)
             for (Index c = 0; c < own_.big; ++c) {
@@ -180,7 +180,7 @@ private:
 
     // Whether an output meets a cell of the input; tiles leave rounding errors of their neighbours in those that do not.
     bool reached(Index output) const {
-        const Index first = std::max<Index>(0, output < job_.before ? (job_.before - output + job_.dilation - 1) / job_.dilation : 0);
+        const Index first = std::max<Index>(0, output < job_.before ? ceil_div(job_.before - output, job_.dilation) : 0);
         return first < job_.taps && output + first * job_.dilation - job_.before < job_.length;
     }
 
@@ -200,7 +200,7 @@ private:
 
     template <typename Work>
     static void in_pieces(Index count, const Work& work) {
-        parallel((count + cells_at_once - 1) / cells_at_once,
+        parallel(ceil_div(count, cells_at_once),
                  [&](Index piece) { work(piece * cells_at_once, std::min(cells_at_once, count - piece * cells_at_once)); });
     }
 

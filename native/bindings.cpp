@@ -289,7 +289,7 @@ bool same_bytes(const char* a, const char* b, std::size_t bytes) {
     if (bytes < least_shared) return std::memcmp(a, b, bytes) == 0;
     std::atomic<bool> same{true};
     unlocked([&] {
-        parallel(static_cast<Index>((bytes + piece - 1) / piece), [&](Index task) {
+        parallel(ceil_div(static_cast<Index>(bytes), static_cast<Index>(piece)), [&](Index task) {
             const std::size_t from = static_cast<std::size_t>(task) * piece;
             if (same.load() && std::memcmp(a + from, b + from, std::min(piece, bytes - from)) != 0) same.store(false);
         });

@@ -28,8 +28,8 @@ Span reach(const Problem& p, std::size_t axis, bool transpose, Span target) {
         const Index end = (target.to - 1) * stride + last - before + 1;
         return {.from = low, .to = std::clamp<Index>(end, low + 1, p.output[axis])};
     }
-    const Index low = std::clamp<Index>(-floor_divided(-(target.from + before - last), stride), 0, p.input[axis] - 1);
-    const Index end = floor_divided(target.to - 1 + before, stride) + 1;
+    const Index low = std::clamp<Index>(-floor_div(-(target.from + before - last), stride), 0, p.input[axis] - 1);
+    const Index end = floor_div(target.to - 1 + before, stride) + 1;
     return {.from = low, .to = std::clamp<Index>(end, low + 1, p.input[axis])};
 }
 
@@ -164,14 +164,14 @@ public:
         // Planes apart first, then bands of lines, then pieces of lines.
         const Axes step{transpose ? p.strides[0] : 1, lines_of_step * (transpose ? p.strides[1] : 1), cells_of_step * (transpose ? p.strides[2] : 1)};
         for (std::size_t axis = 0; axis < 3; ++axis)
-            while (bytes() > box_bytes && box_[axis] > step[axis]) box_[axis] = std::max((box_[axis] / 2 + step[axis] - 1) / step[axis], Index(1)) * step[axis];
+            while (bytes() > box_bytes && box_[axis] > step[axis]) box_[axis] = std::max(ceil_div(box_[axis] / 2, step[axis]), Index(1)) * step[axis];
         for (std::size_t axis = 0; axis < 3; ++axis)
-            while (bytes() > box_bytes && box_[axis] > 1) box_[axis] = (box_[axis] + 1) / 2;
+            while (bytes() > box_bytes && box_[axis] > 1) box_[axis] = ceil_div(box_[axis], 2);
         images_ = std::clamp<Index>(box_bytes / std::max<Index>(1, bytes()), 1, p.batch);
-        for (std::size_t axis = 0; axis < 3; ++axis) counts_[axis] = (size_[axis] + box_[axis] - 1) / box_[axis];
+        for (std::size_t axis = 0; axis < 3; ++axis) counts_[axis] = ceil_div(size_[axis], box_[axis]);
     }
 
-    Index count() const { return (p_.batch + images_ - 1) / images_ * cells(counts_); }
+    Index count() const { return ceil_div(p_.batch, images_) * cells(counts_); }
 
     Box operator[](Index number) const {
         Box result;
@@ -291,7 +291,7 @@ void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const Vie
 
 template <typename Scalar>
 void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Half* to, Storage storage) {
-    parallel((count + numbers_of_piece - 1) / numbers_of_piece, [&](Index task) {
+    parallel(ceil_div(count, numbers_of_piece), [&](Index task) {
         const Index at = task * numbers_of_piece;
         kernels.narrow(from + at, std::min(numbers_of_piece, count - at), to + at, storage);
     });
@@ -299,7 +299,7 @@ void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count,
 
 template <typename Scalar>
 void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to) {
-    const Index pieces = (columns + cells_at_once - 1) / cells_at_once;
+    const Index pieces = ceil_div(columns, cells_at_once);
     parallel(count * pieces, [&](Index task) {
         const Index first = task % pieces * cells_at_once, start = task / pieces * rows * columns;
         kernels.transpose(from + start + first, columns, rows, std::min(cells_at_once, columns - first), to + start + first * rows, rows, false);
@@ -309,7 +309,7 @@ void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index cou
 template <typename Scalar>
 void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
     // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one end.
-    const Index some = std::max<Index>(1, cells_at_once / taps), bands = (big + some - 1) / some, pieces = (small + cells_at_once - 1) / cells_at_once;
+    const Index some = std::max<Index>(1, cells_at_once / taps), bands = ceil_div(big, some), pieces = ceil_div(small, cells_at_once);
     parallel(bands * pieces, [&](Index task) {
         static thread_local Scratch<Scalar> together;
         const Index first = task / bands * cells_at_once, count = std::min(cells_at_once, small - first);

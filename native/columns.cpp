@@ -38,7 +38,7 @@ void lay_columns(const Problem& p, const Number* y, Number* columns, bool last) 
     const std::vector<Index> met = meetings(p);
     const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input), all = p.batch * inner;
     const Index each = std::max<Index>(1, numbers_of_task / std::max<Index>(1, row));
-    parallel((all + each - 1) / each, [&](Index task) {
+    parallel(ceil_div(all, each), [&](Index task) {
         for (Index at = task * each; at < std::min(all, (task + 1) * each); ++at) {
             const Index* const places = met.data() + at % inner * taps;
             const Number* const image = y + at / inner * area * p.big;
@@ -61,8 +61,8 @@ void sum_columns(const Problem& p, const float* columns, const float* bias, floa
     const std::vector<Index> met = meetings(p);
     const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input);
     // Tasks have channels of their own, so that sums have one order.
-    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)), wanted = last ? (most + channel_step - 1) / channel_step * channel_step : most;
-    const Index each = std::min(p.big, wanted), parts = (p.big + each - 1) / each;
+    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)), wanted = last ? padded(most, channel_step) : most;
+    const Index each = std::min(p.big, wanted), parts = ceil_div(p.big, each);
     parallel(p.batch * parts, [&](Index task) {
         const Index first = task % parts * each, count = std::min(each, p.big - first);
         const float* from = columns + task / parts * inner * row;

@@ -18,8 +18,8 @@ namespace {
 struct Range {
     Index from, to;
     Range(const Axis& axis, Index shift)
-        : from(shift < 0 ? (-shift + axis.step - 1) / axis.step : 0),
-          to(std::min(axis.count, axis.extent > shift ? (axis.extent - shift + axis.step - 1) / axis.step : 0)) {
+        : from(shift < 0 ? ceil_div(-shift, axis.step) : 0),
+          to(std::min(axis.count, axis.extent > shift ? ceil_div(axis.extent - shift, axis.step) : 0)) {
         if (to < from) to = from;
     }
 };
@@ -42,7 +42,7 @@ public:
     // them for each tap than the weights for each block.
     void run() const {
         const Index rows = p_.kernel[2] * p_.big, all = p_.kernel[0] * p_.kernel[1] * (depthwise_ ? 1 : p_.groups) * rows;
-        const Index workers = std::min<Index>(get_num_threads(), (all + tile - 1) / tile);
+        const Index workers = std::min<Index>(get_num_threads(), ceil_div(all, tile));
         const Index lines = p_.batch * axes_[0].count * axes_[1].count, each = lines_of_block(lines);
         // A round is long enough that waking the threads does not count.
         const double work = 2.0 * static_cast<double>(each * axes_[2].count) * static_cast<double>(all * (depthwise_ ? inputs_ : p_.small));
@@ -67,7 +67,7 @@ private:
         const double line = size * static_cast<double>(axes_[2].count * (p_.strides[1] * p_.strides[2] * outputs_ + inputs_));
         const double weights = size * taps * static_cast<double>(p_.kernel[2] * p_.big * inputs_);
         const Index each = std::max<Index>(1, static_cast<Index>(static_cast<double>(bytes_of_block) / std::max(line, 1.0)));
-        const double blocks = static_cast<double>((lines + each - 1) / each);
+        const double blocks = static_cast<double>(ceil_div(lines, each));
         return blocks * 2 * weights < taps * line * static_cast<double>(lines) ? each : std::max<Index>(1, lines);
     }
 

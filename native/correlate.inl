@@ -74,7 +74,7 @@ void correlate_rows(const Correlation<Scalar>& job, const Scalar* large, const S
 template <typename Scalar, int Vectors>
 void correlate_panel(const Correlation<Scalar>& job, Index column) {
     constexpr int most = correlation_rows(Vectors);
-    const Index tiles = (job.rows + most - 1) / most;
+    const Index tiles = ceil_div(job.rows, most);
     Index row = 0;
     for (Index tile = 0; tile < tiles; ++tile) {
         const Index count = (job.rows + tile) / tiles;
@@ -87,7 +87,7 @@ template <typename Scalar>
 void correlate(const Correlation<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     for (Index column = 0; column < job.columns; column += panel_vectors * lanes) {
-        const Index left = (job.columns - column + lanes - 1) / lanes;
+        const Index left = ceil_div(job.columns - column, lanes);
         switch (left < panel_vectors ? left : panel_vectors) {
             case 1: correlate_panel<Scalar, 1>(job, column); break;
             case 2: correlate_panel<Scalar, 2>(job, column); break;

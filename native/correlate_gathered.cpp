@@ -64,11 +64,11 @@ public:
         : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
           axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, merged_(p.groups == 1 && p.dilation[2] == 1), rows_(cells(p.kernel) * p.big),
           cells_(p.batch * cells(p.input)), panel_(kernels.panel_vectors * kernels.lanes) {
-        const Index parts = (p.small + panels_of_part * panel_ - 1) / (panels_of_part * panel_);
-        part_ = ((p.small + parts - 1) / parts + panel_ - 1) / panel_ * panel_;
+        const Index parts = ceil_div(p.small, panels_of_part * panel_);
+        part_ = padded(ceil_div(p.small, parts), panel_);
         const Index width = std::min(part_, padded(p.small, kernels.lanes)) * static_cast<Index>(sizeof(Scalar));
-        const Index most = std::clamp(bytes_of_block / width, fewest_cells, most_cells), blocks = (cells_ + most - 1) / most;
-        block_ = (cells_ + blocks - 1) / blocks;
+        const Index most = std::clamp(bytes_of_block / width, fewest_cells, most_cells), blocks = ceil_div(cells_, most);
+        block_ = ceil_div(cells_, blocks);
         copies_ = p.small > panel_ && rows_ >= least_copied;
     }
 
@@ -76,9 +76,9 @@ public:
     // cells in one order. False where a tap would multiply zero by NaN or infinity.
     bool run() const {
         std::atomic<bool> finite{true};
-        const Index parts = std::max<Index>(1, (p_.small + part_ - panel_) / part_), bands = (rows_ + band_rows - 1) / band_rows;
+        const Index parts = std::max<Index>(1, (p_.small + part_ - panel_) / part_), bands = ceil_div(rows_, band_rows);
         const Index wanted = get_num_threads() == 1 ? 1 : tasks_of_thread * get_num_threads();
-        const Index ranges = std::clamp<Index>((wanted + parts * p_.groups - 1) / (parts * p_.groups), 1, bands);
+        const Index ranges = std::clamp<Index>(ceil_div(wanted, parts * p_.groups), 1, bands);
         const double work = 2.0 * static_cast<double>(block_ * rows_) * static_cast<double>(inputs_);
         const Index round = std::max<Index>(1, static_cast<Index>(least_round / std::max(work, 1.0))) * block_;
         for (Index from = 0; from < cells_ && finite.load(); from += round)
@@ -188,7 +188,7 @@ private:
             const bool in = o0 >= 0 && o0 < planes.extent && o1 >= 0 && o1 < lines.extent;
             // Numbers of the line; all of them are there for cells in [low, high).
             const Index first = (m2 * columns.step + segment.shift) * outputs_ + segment.within, left = length - segment.count - first;
-            const Index low = !in ? run : first < 0 ? std::min(run, (-first + step - 1) / step) : 0;
+            const Index low = !in ? run : first < 0 ? std::min(run, ceil_div(-first, step)) : 0;
             const Index high = !in || left < 0 ? low : std::max(low, std::min(run, left / step + 1));
             const Scalar* from = y_ + (in ? ((image * p_.output[0] + o0) * p_.output[1] + o1) * length : 0);
             const auto some = [&](Index start, Index end) {

@@ -35,7 +35,7 @@ struct Strips {
     Form form;
     Index count() const { return static_cast<Index>(all.size()); }
     Index cells() const { return to - from; }
-    Index tiles() const { return (cells() + form.outputs - 1) / form.outputs; }
+    Index tiles() const { return ceil_div(cells(), form.outputs); }
     Index products() const { return tiles() * form.planes(); }
 };
 
@@ -43,7 +43,7 @@ struct Strips {
 Form form_of(Index taps, Index cells) {
     if (taps == 1) return {.outputs = 1, .taps = 1};
     if (taps == 3) return {.outputs = 2, .taps = 3};
-    return {.outputs = (cells + 2) / 3 * 4 <= (cells + 1) / 2 * 3 ? 3 : 2, .taps = 2};
+    return {.outputs = ceil_div(cells, 3) * 4 <= ceil_div(cells, 2) * 3 ? 3 : 2, .taps = 2};
 }
 
 Strip strip_of(const Problem& p, std::size_t axis, Index tap, Index count) {
@@ -122,7 +122,7 @@ struct Unit {
     }
 };
 
-Index panels_of(const Problem& p) { return (p.small + columns_of_part - 1) / columns_of_part; }
+Index panels_of(const Problem& p) { return ceil_div(p.small, columns_of_part); }
 
 // Cycles of an image and a group: products, transforms, which wait for their stores, and sums into taps.
 double cycles(const Problem& p, const Unit& unit, Index lanes) {
@@ -186,8 +186,8 @@ private:
     };
 
     void cut(const Unit& unit, Index most, Index panels, std::vector<Part>& parts) const {
-        const Index together = std::clamp<Index>(most / p_.big, 1, unit.members()), bands = (p_.big + most - 1) / most;
-        const Index wide = padded((p_.small + panels - 1) / panels, kernels_.lanes);
+        const Index together = std::clamp<Index>(most / p_.big, 1, unit.members()), bands = ceil_div(p_.big, most);
+        const Index wide = padded(ceil_div(p_.small, panels), kernels_.lanes);
         for (Index group = 0; group < p_.groups; ++group)
             for (Index member = 0; member < unit.members(); member += together)
                 for (Index band = 0; band < bands; ++band)

@@ -145,7 +145,7 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
     const double vector_bytes = lanes * size;
     const Panels panels(rates, kernels.panel_vectors, vectors, vector_bytes);
     if (!forms.tiled()) {
-        const Index rows = sweep.cells() * p.batch, blocks = (rows + block_rows - 1) / block_rows;
+        const Index rows = sweep.cells() * p.batch, blocks = ceil_div(rows, block_rows);
         const double share = inside(p, sweep, rows_of_tile(kernels.panel_vectors, kernels.panel_vectors)), steps = taps * depth;
         const double piece = std::min(steps * vector_bytes * static_cast<double>(std::min(vectors, kernels.panel_vectors)), piece_of_panel);
         const Source source = source_of(bytes, piece, blocks > 1, rates);
@@ -157,10 +157,10 @@ Cost cost_of(const Problem& p, const Side& side, const Sweep& sweep, const Terms
         return cost;
     }
     const Cut cut = cut_of_tiles<Scalar>(p, side, sweep, forms);
-    const Index all = tiles_of(p, sweep, forms), blocks = (all + cut.rows - 1) / cut.rows, full = (vectors + kernels.panel_vectors - 1) / kernels.panel_vectors;
-    const Index pieces = (side.depth + cut.depth - 1) / cut.depth;
+    const Index all = tiles_of(p, sweep, forms), blocks = ceil_div(all, cut.rows), full = ceil_div(vectors, kernels.panel_vectors);
+    const Index pieces = ceil_div(side.depth, cut.depth);
     const bool whole = terms.count() == 1 && pieces == 1;
-    const double repeats = whole ? 1 : static_cast<double>((full + panels_at_once - 1) / panels_at_once);
+    const double repeats = whole ? 1 : static_cast<double>(ceil_div(full, panels_at_once));
     double products = 0;
     for (const Term& term : terms.all) products += static_cast<double>(products_of(term, forms));
     const double piece = depth / static_cast<double>(pieces);
@@ -262,7 +262,7 @@ double convolution_cycles(const Problem& p, const Side& side, const Sweep& sweep
     const double once = transform * planes * count * depth * vectors * static_cast<double>(winograd_blocks_of<Scalar>(p, side, sweep, forms));
     const double of_tile = static_cast<double>(forms.lines.outputs * forms.columns.outputs);
     const double moved = of_tile * (loading * count * depth + storing * static_cast<double>(side.columns));
-    return static_cast<double>((all + rows - 1) / rows * rows) * (each + moved) + once;
+    return static_cast<double>(padded(all, rows)) * (each + moved) + once;
 }
 
 #define BACKSTRIDE_INSTANTIATE(Scalar)                                                                                                       \

@@ -119,7 +119,7 @@ struct DenseCall {
          const std::vector<Forms>& forms, const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue);
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
-    Index panels() const { return (side.columns + panel_width() - 1) / panel_width(); }
+    Index panels() const { return ceil_div(side.columns, panel_width()); }
     // Those of the next sweep, or null.
     const Scalar* weights_after(Index sweep) const {
         const auto next = static_cast<std::size_t>(sweep + 1);

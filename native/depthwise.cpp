@@ -45,10 +45,10 @@ struct Lines {
         if (p.dilation[2] != 1 || columns < call.kernels.lanes || call.activation > Activation::relu) return;
         kernel = call.kernels.depthwise_kernel(call.side.transpose, p.strides[2], p.kernel[2]);
         if (!kernel) return;
-        const Index taps = p.kernel[2], stride = p.strides[2], before = p.before[2], first_inside = -floor_divided(-before, stride);
+        const Index taps = p.kernel[2], stride = p.strides[2], before = p.before[2], first_inside = -floor_div(-before, stride);
         low = std::max(first_inside, call.side.transpose ? (taps - 1) / stride : Index(0));
-        high = call.side.transpose ? std::min(p.input[2], floor_divided(p.output[2] + before, stride))
-                                   : std::min(p.input[2], floor_divided(p.output[2] + before - taps, stride) + 1);
+        high = call.side.transpose ? std::min(p.input[2], floor_div(p.output[2] + before, stride))
+                                   : std::min(p.input[2], floor_div(p.output[2] + before - taps, stride) + 1);
     }
 };
 
@@ -94,7 +94,7 @@ void run_phase(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>& 
         for (std::size_t tap = 0; tap < phase.taps.size(); ++tap) {
             const Index offset = phase.offsets[tap], reached = from * step + offset;
             if (offset >= phase.extent || reached >= phase.extent) continue;
-            if (reached < 0) next = std::min(next, (-offset + step - 1) / step);
+            if (reached < 0) next = std::min(next, ceil_div(-offset, step));
             else next = std::min(next, (phase.extent - 1 - offset) / step + 1), met.push_back(tap);
         }
         for (Index column = lines.column; column < end; column += width) {
@@ -150,7 +150,8 @@ void run_line(const Lines<Scalar>& lines, std::size_t first_sweep, Index image, 
 
 template <typename Scalar>
 Index line_blocks(const DenseCall<Scalar>& call) {
-    return (call.problem.batch * call.side.target[0] * call.side.target[1] + lines_of_block - 1) / lines_of_block;
+    const Index lines = call.problem.batch * call.side.target[0] * call.side.target[1];
+    return ceil_div(lines, lines_of_block);
 }
 
 template <typename Scalar>

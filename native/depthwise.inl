@@ -59,7 +59,7 @@ template <typename Scalar>
 void depthwise_line(const DepthwiseLine<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     if (job.columns == panel_vectors * lanes) return depthwise_vectors<Scalar, panel_vectors, true>(job);
-    switch ((job.columns + lanes - 1) / lanes) {
+    switch (ceil_div(job.columns, lanes)) {
         case 1: return depthwise_vectors<Scalar, 1, false>(job);
         case 2: return depthwise_vectors<Scalar, 2, false>(job);
 #if BACKSTRIDE_REGISTERS == 32
@@ -86,7 +86,7 @@ template <typename Scalar, int Count>
 
 template <typename Scalar, int Stride, int Taps, int Outputs>
 [[gnu::always_inline]] inline void spread_cells(const DepthwiseBlocks<Scalar>& job, Index block, Index column) {
-    constexpr int shifts = (Taps + Stride - 1) / Stride;
+    constexpr int shifts = ceil_div(Taps, Stride);
     Vector<Scalar> bias{};
     if (job.bias) bias = *reinterpret_cast<const Loose<Scalar>*>(job.bias + column);
     Vector<Scalar> acc[Outputs * Stride];
@@ -141,7 +141,7 @@ template <typename Scalar, bool Spreads, int Stride, int Taps>
     constexpr Index step_taps = Spreads ? Stride : 1, step_cells = Spreads ? -1 : 1;
     if (Spreads) {
         const Index at = cell + job.before, block = at < 0 ? -1 : at / Stride, residue = at - block * Stride;
-        const Index skipped = block < job.source_cells ? 0 : block - job.source_cells + 1, own = (Taps - residue + Stride - 1) / Stride;
+        const Index skipped = block < job.source_cells ? 0 : block - job.source_cells + 1, own = ceil_div(Taps - residue, Stride);
         first = residue + skipped * Stride, start = block - skipped, count = (block + 1 < own ? block + 1 : own) - skipped;
     } else {
         const Index at = cell * Stride - job.before, end = job.source_cells - at < Taps ? job.source_cells - at : Taps;

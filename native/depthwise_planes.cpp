@@ -33,7 +33,7 @@ struct Outer {
 
     Outer(const Problem& p, std::size_t axis, bool transpose, bool together)
         : low(0), high(p.input[axis]), target_step(transpose ? p.strides[axis] : 1), source_step(transpose ? 1 : p.strides[axis]) {
-        if (transpose) low = floor_divided(p.before[axis], target_step), high = floor_divided(p.output[axis] - 1 + p.before[axis], target_step) + 1;
+        if (transpose) low = floor_div(p.before[axis], target_step), high = floor_div(p.output[axis] - 1 + p.before[axis], target_step) + 1;
         const Index extent = transpose ? p.input[axis] : p.output[axis];
         bool some = false;
         for (Index residue = 0; residue < target_step; ++residue) {
@@ -92,14 +92,14 @@ struct Inner {
 
     Inner(const Problem& p, bool transpose)
         : stride(transpose ? p.strides[2] : 1), streams(transpose ? 1 : p.strides[2]),
-          cells(transpose ? (p.output[2] + stride - 1) / stride : p.input[2]), phases(static_cast<std::size_t>(stride)) {
+          cells(transpose ? ceil_div(p.output[2], stride) : p.input[2]), phases(static_cast<std::size_t>(stride)) {
         const Index extent = transpose ? p.input[2] : p.output[2], before = p.before[2];
         for (Index start = 0; start < stride; ++start) {
-            const Index first = floor_divided(start + before, stride), residue = start + before - first * stride;
+            const Index first = floor_div(start + before, stride), residue = start + before - first * stride;
             for (Index tap = 0; tap < p.kernel[2]; ++tap) {
                 const Index reach = tap * p.dilation[2], offset = transpose ? first - reach / stride : reach - before;
                 if ((transpose && reach % stride != residue) || offset >= extent || offset + (cells - 1) * streams < 0) continue;
-                const Index shift = floor_divided(offset, streams);
+                const Index shift = floor_div(offset, streams);
                 phases[static_cast<std::size_t>(start)].push_back({.tap = tap, .stream = offset - shift * streams, .shift = shift});
                 least = std::min(least, shift), most = std::max(most, shift);
             }
@@ -146,7 +146,7 @@ struct Planes {
     Index size() const { return planes.reached(box[0]) * plane_step + 8 * kernels.lanes; }
     Index bytes() const { return size() * static_cast<Index>(sizeof(Scalar)); }
     std::array<Index, 3> counts() const {
-        return {(planes.high - planes.low + box[0] - 1) / box[0], (lines.high - lines.low + box[1] - 1) / box[1], (inner.cells + box[2] - 1) / box[2]};
+        return {ceil_div(planes.high - planes.low, box[0]), ceil_div(lines.high - lines.low, box[1]), ceil_div(inner.cells, box[2])};
     }
 
     void find_patterns() {
@@ -203,7 +203,7 @@ private:
     }
 
     void halve(std::size_t axis) {
-        box[axis] = (box[axis] + 1) / 2;
+        box[axis] = ceil_div(box[axis], 2);
         if (axis == 2) box[2] = padded(box[2], kernels.lanes);
         shape();
     }

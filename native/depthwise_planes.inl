@@ -133,7 +133,7 @@ template <typename Scalar, int Stride, int Rows>
 void plane_rows(const PlaneLines<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     constexpr int fitting = BACKSTRIDE_REGISTERS / 2 / (Stride * Rows), most = fitting > 4 ? 4 : fitting < 1 ? 1 : fitting;
-    const Index cells = (job.cells + Stride - 1) / Stride;
+    const Index cells = ceil_div(job.cells, Stride);
     Index cell = 0;
     for (; cell + (most - 1) * lanes < cells; cell += most * lanes) plane_cells<Scalar, Stride, Rows, most>(job, cell);
     if constexpr (most > 2)

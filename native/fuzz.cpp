@@ -285,7 +285,7 @@ bool holds_axis(Draw& draw, const Kernels<float>& kernels) {
     const Index points = draw.between(6, 7), channels = draw.between(1, 40), outputs = draw.between(1, 40), batch = draw.between(1, 3);
     const bool planar = draw.one_in(3), from_first = draw.one_in(2), to_first = draw.one_in(2);
     const Index dilation = planar ? 1 : draw.between(1, 3), blocks = planar ? 1 : draw.between(1, 3);
-    const Index length = draw.between(1, 60), before = draw.between(0, 5), count = draw.between(1, 70), tiles = (count + 4 * dilation - 1) / (4 * dilation);
+    const Index length = draw.between(1, 60), before = draw.between(0, 5), count = draw.between(1, 70), tiles = ceil_div(count, 4 * dilation);
     const std::array<Index, 2> plane{draw.between(1, 4), draw.between(1, 4)}, taps{draw.between(1, 3), draw.between(1, 3)};
     const Index own_taps = draw.between(1, 12);
     const std::array<Index, 2> crop{draw.between(0, taps[0] - 1), draw.between(0, taps[1] - 1)};

@@ -2,13 +2,10 @@
 // packed weights. Only plain types cross this line.
 #pragma once
 
-#include <cstddef>
-
+#include "integers.h"
 #include "tuning.h"
 
 namespace backstride {
-
-using Index = std::ptrdiff_t;
 
 // Half precision in memory; computed in single. `pairs`: two channels of bfloat16 are read as they stand, in the place of
 // one number.

@@ -52,7 +52,7 @@ struct SourceAxis {
         for (const Sweep& sweep : sweeps) {
             count = std::max(count, sweep.axes[axis].count);
             for (const Index offset : sweep.axes[axis].offsets) {
-                const Index over = floor_divided(offset, step), residue = offset - over * step;
+                const Index over = floor_div(offset, step), residue = offset - over * step;
                 low = first ? over : std::min(low, over);
                 high = first ? over : std::max(high, over);
                 first = false;
@@ -64,7 +64,7 @@ struct SourceAxis {
 
     Index cells(Index outputs) const { return outputs + high - low; }
     Index residue_at(Index offset) const {
-        const Index residue = offset - floor_divided(offset, step) * step;
+        const Index residue = offset - floor_div(offset, step) * step;
         return std::find(residues.begin(), residues.end(), residue) - residues.begin();
     }
 };
@@ -82,13 +82,13 @@ public:
         for (std::size_t axis = 0; axis < 3; ++axis) each_[axis] = std::max<Index>(reaches[axis].count, 1);
         for (std::size_t axis = 0; axis < 3; ++axis)
             while (too_large() && each_[axis] > std::max<Index>(axis == 2 ? matrix_rows : 1, reaches[axis].high - reaches[axis].low))
-                each_[axis] = (each_[axis] + 1) / 2;
+                each_[axis] = ceil_div(each_[axis], 2);
         while (images_ < batch && !too_large()) ++images_;
         if (too_large() && images_ > 1) --images_;
-        for (std::size_t axis = 0; axis < 3; ++axis) counts_[axis] = (reaches[axis].count + each_[axis] - 1) / each_[axis];
+        for (std::size_t axis = 0; axis < 3; ++axis) counts_[axis] = ceil_div(reaches[axis].count, each_[axis]);
     }
 
-    Index count() const { return (batch_ + images_ - 1) / images_ * backstride::cells(counts_); }
+    Index count() const { return ceil_div(batch_, images_) * backstride::cells(counts_); }
 
     Box operator[](Index number) const {
         Box box;
@@ -130,7 +130,7 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
     }
     // Pairs of channels of some cells, transposed as if each were one number.
     static thread_local Scratch<float> lines;
-    const Index pairs = (channels + 1) / 2;
+    const Index pairs = ceil_div(channels, 2);
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pitch) {
         const Index some = std::min(cells_at_once, count - n);
         float* const laid = lines.get(pairs * cells_at_once);
@@ -158,7 +158,7 @@ void fill_box(const Kernels<float>& kernels, const std::array<SourceAxis, 3>& re
         for (const Index r1 : lines.residues)
             for (const Index r2 : columns.residues) {
                 const Index first = input(2, r2, 0);
-                const Index low = std::clamp<Index>(first < 0 ? (-first + columns.step - 1) / columns.step : 0, 0, wide);
+                const Index low = std::clamp<Index>(first < 0 ? ceil_div(-first, columns.step) : 0, 0, wide);
                 const Index high = first < columns.extent ? std::clamp<Index>((columns.extent - 1 - first) / columns.step + 1, low, wide) : low;
                 for (Index image = box.image; image < box.image + box.images; ++image)
                     for (Index n0 = 0; n0 < box.cells[0]; ++n0)
@@ -212,7 +212,7 @@ MatrixWeights::MatrixWeights(const Problem& problem, bool transpose)
     // The least zeros behind the channels with which all runs of taps consist of whole products.
     const std::vector<Sweep> all = sweeps(problem, transpose, {1, 1, 1}, 1);
     double best = 1e300;
-    for (Index channels = (inputs_ + 1) / 2 * 2; channels <= (inputs_ + numbers_of_piece - 1) / numbers_of_piece * numbers_of_piece; channels += 2)
+    for (Index channels = padded(inputs_, 2); channels <= padded(inputs_, numbers_of_piece); channels += 2)
         for (Index depth = 2; depth <= numbers_of_piece; depth += 2) {
             bool fits = true;
             double products = 0;
@@ -275,7 +275,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
     const bool wide = target.channel != 1 && columns_ > 1;
     const Axes size = transpose_ ? p.output : p.input;
     const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tuning::run::tasks_of_thread * threads / std::max<Index>(boxes.count(), 1);
-    const Index parts = std::clamp<Index>(wanted, 1, wide ? 1 : (tiles + 1) / 2), each = ((tiles + 1) / 2 + parts - 1) / parts * 2;
+    const Index parts = std::clamp<Index>(wanted, 1, wide ? 1 : ceil_div(tiles, 2)), each = ceil_div(ceil_div(tiles, 2), parts) * 2;
     parallel(boxes.count() * parts, [&](Index task) {
         static thread_local Scratch<Half> cells_of_box;
         static thread_local Scratch<float> results;
@@ -319,7 +319,7 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
                         Index residue = 0, cell = 0;
                         for (std::size_t axis = 0; axis < 3; ++axis) {
                             residue = residue * static_cast<Index>(reaches[axis].residues.size()) + reaches[axis].residue_at(offset[axis]);
-                            cell = cell * box.cells[axis] + floor_divided(offset[axis], reaches[axis].step) - reaches[axis].low;
+                            cell = cell * box.cells[axis] + floor_div(offset[axis], reaches[axis].step) - reaches[axis].low;
                         }
                         for (Index n = 0; n < static_cast<Index>(run.taps.size()) * padded_; n += depth_) shifts.push_back(residue * box.residue + cell * pitch + n);
                     }

@@ -136,7 +136,7 @@ template <int Rows, int Columns>
     for (int v = 0; v < Columns; ++v) weights[v] = p.weights + (unfinished.column + v) * p.pieces * size;
     for (int r = 0; r < Rows; ++r) rows[r] = p.source + p.places[tile + r];
     repeat<Rows * Columns>([&](auto n) { clear_tile<n>(); });
-    const Index share = (unfinished.rows() + p.pieces - 1) / p.pieces;
+    const Index share = ceil_div(unfinished.rows(), p.pieces);
     for (Index n = 0; n < p.pieces; ++n) {
         const Index shift = p.shifts[n];
         // The side that has fewer tiles stays in its registers while those of the other pass.

@@ -39,10 +39,10 @@ public:
               const Epilogue<Scalar>& epilogue, const View<Scalar>& y)
         : Base(p, kernels, packed, x, epilogue, y, p.kernel[2] * p.big), reach_(axes_[2].cells) {
         // Boxes of output cells; their sizes do not depend on the number of threads.
-        const Index cells = axes_[2].count(), most = std::max(most_vectors * lanes_ - reach_, lanes_), pieces = (cells + most - 1) / most;
+        const Index cells = axes_[2].count(), most = std::max(most_vectors * lanes_ - reach_, lanes_), pieces = ceil_div(cells, most);
         first_ = axes_[2].low();
-        each_ = pieces == 1 ? cells : std::max(lanes_, ((cells + pieces - 1) / pieces + reach_ + lanes_ - 1) / lanes_ * lanes_ - reach_);
-        boxes_[2] = (cells + each_ - 1) / each_;
+        each_ = pieces == 1 ? cells : std::max(lanes_, padded(ceil_div(cells, pieces) + reach_, lanes_) - reach_);
+        boxes_[2] = ceil_div(cells, each_);
         const Index width = std::min(each_ + reach_, p.input[2]) + lanes_;
         const Index budget = std::max<Index>(1, lines_in_cache / (width * p.small * static_cast<Index>(sizeof(Scalar))));
         ring_ = {(p.dilation[0] * (p.kernel[0] - 1)) / p.strides[0] + 2, (p.dilation[1] * (p.kernel[1] - 1)) / p.strides[1] + 2};
@@ -56,11 +56,11 @@ public:
         if (pieces == 1 && lines_of(1) * ring_[0] <= budget) {
             together_ = std::clamp<Index>(most_vectors * lanes_ / padded(p.input[2], lanes_), 1, most_lines_at_once);
             if (together_ > 1) {
-                while (size_[1] > 1 && lines_of(size_[1]) * ring_[0] > budget) size_[1] = (size_[1] + 1) / 2;
+                while (size_[1] > 1 && lines_of(size_[1]) * ring_[0] > budget) size_[1] = ceil_div(size_[1], 2);
                 ring_[1] = lines_of(size_[1]);
             }
         }
-        for (std::size_t axis = 0; axis < 2; ++axis) boxes_[axis] = (p.output[axis] + size_[axis] - 1) / size_[axis];
+        for (std::size_t axis = 0; axis < 2; ++axis) boxes_[axis] = ceil_div(p.output[axis], size_[axis]);
     }
 
     void run() const {
@@ -97,7 +97,7 @@ private:
             slot.next = std::max(slot.next, last);
         };
         // Sums have margins of zeros, which cells outside of the input stand for.
-        const Index rows = p_.kernel[2] * p_.big, out_vectors = (each_ + lanes_ - 1) / lanes_;
+        const Index rows = p_.kernel[2] * p_.big, out_vectors = ceil_div(each_, lanes_);
         const Index margin = (reach_ + each_ + lanes_) / lanes_ * lanes_ + lanes_;
         const Index sums_pitch = margin + line + margin + out_vectors * lanes_, products_pitch = together_ * line + lanes_;
         work.sums = work.sum_buffer.get(rows * sums_pitch);
@@ -106,11 +106,11 @@ private:
         Scalar* products = together_ > 1 ? work.product_buffer.get(rows * products_pitch) : nullptr;
         const Index s1 = p_.strides[1], before1 = p_.before[1];
         for (Index o0 = from0; o0 < to0; ++o0)
-            for (Index q1 = floor_divided(from1 + before1, s1); q1 * s1 - before1 < to1; q1 += together_)
+            for (Index q1 = floor_div(from1 + before1, s1); q1 * s1 - before1 < to1; q1 += together_)
                 for (Index residue = 0; residue < s1; ++residue) {
                     Index o1 = q1 * s1 + residue - before1;
                     const Index end = std::min(to1, o1 + together_ * s1);
-                    if (o1 < from1) o1 += (from1 - o1 + s1 - 1) / s1 * s1;
+                    if (o1 < from1) o1 += padded(from1 - o1, s1);
                     while (o1 < end) {
                         Index count = 1;
                         while (o1 + count * s1 < end && alike(o1, o1 + count * s1)) ++count;

@@ -17,7 +17,7 @@ namespace backstride {
 
 // The sizes of row tiles: nearly equal, at most most_lane_rows.
 inline std::vector<Index> row_tiles(Index rows) {
-    const Index count = (rows + most_lane_rows - 1) / most_lane_rows;
+    const Index count = ceil_div(rows, most_lane_rows);
     std::vector<Index> result;
     for (Index n = 0; n < count; ++n) result.push_back((rows + n) / count);
     return result;
@@ -32,11 +32,11 @@ struct Reach {
         : stride(p.strides[axis]), dilation(p.dilation[axis]), before(p.before[axis]), extent(p.input[axis]), outputs(p.output[axis]),
           taps(p.kernel[axis]), cells((taps - 1) * dilation / stride) {}
     Index first(Index from) const {
-        return std::clamp<Index>(floor_divided(from + before - dilation * (taps - 1) + stride - 1, stride), 0, extent);
+        return std::clamp<Index>(floor_div(from + before - dilation * (taps - 1) + stride - 1, stride), 0, extent);
     }
-    Index last(Index to) const { return std::clamp<Index>(floor_divided(to - 1 + before, stride) + 1, 0, extent); }
-    Index low() const { return floor_divided(before, stride); }  // the first q of an output cell
-    Index count() const { return floor_divided(outputs - 1 + before, stride) + 1 - low(); }
+    Index last(Index to) const { return std::clamp<Index>(floor_div(to - 1 + before, stride) + 1, 0, extent); }
+    Index low() const { return floor_div(before, stride); }  // the first q of an output cell
+    Index count() const { return floor_div(outputs - 1 + before, stride) + 1 - low(); }
     // The input cell that reaches an output cell through a tap, or -1.
     Index cell(Index output, Index tap) const {
         const Index reach = output + before - tap * dilation;

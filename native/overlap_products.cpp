@@ -88,8 +88,8 @@ public:
     void run() const {
         std::array<Index, 3> boxes;
         const std::array<Index, 3> all{p_.output[0], beside_ ? axes_[1].count() : p_.output[1], axes_[2].count()};
-        for (std::size_t axis = 0; axis < 3; ++axis) boxes[axis] = (all[axis] + each_[axis] - 1) / each_[axis];
-        parallel((p_.batch + images_ - 1) / images_ * boxes[0] * boxes[1] * boxes[2], [&](Index task) {
+        for (std::size_t axis = 0; axis < 3; ++axis) boxes[axis] = ceil_div(all[axis], each_[axis]);
+        parallel(ceil_div(p_.batch, images_) * boxes[0] * boxes[1] * boxes[2], [&](Index task) {
             const Index b2 = task % boxes[2], b1 = task / boxes[2] % boxes[1], b0 = task / boxes[2] / boxes[1] % boxes[0];
             const Index image = task / boxes[2] / boxes[1] / boxes[0] * images_, from0 = b0 * each_[0], from1 = b1 * each_[1], from2 = b2 * each_[2];
             static thread_local ProductsWorkspace<Scalar> work;
@@ -119,9 +119,9 @@ private:
         if (most < least && most < each_[1]) return false;
         const double products = static_cast<double>(backstride::cells(p_.input) * p_.batch * p_.small) * static_cast<double>(rows_);
         const Index idle = std::min(threads / p_.batch, static_cast<Index>(std::min(products / products_of_task, 1e9)));
-        const Index parts = std::max((each_[1] + most - 1) / most, std::min(idle, each_[1] / least));
-        if (parts > 1) each_[1] = (each_[1] + parts - 1) / parts;
-        else images_ = std::clamp<Index>(nearest_cache / bytes(Span(axes_[1], axes_[1].low(), each_[1]).extent * line), 1, (p_.batch + threads - 1) / threads);
+        const Index parts = std::max(ceil_div(each_[1], most), std::min(idle, each_[1] / least));
+        if (parts > 1) each_[1] = ceil_div(each_[1], parts);
+        else images_ = std::clamp<Index>(nearest_cache / bytes(Span(axes_[1], axes_[1].low(), each_[1]).extent * line), 1, ceil_div(p_.batch, threads));
         ring_[1] = 1;
         return true;
     }
@@ -132,8 +132,8 @@ private:
         const Index reach = axes_[2].cells;
         Index vectors = most_vectors;
         while (vectors > piece_vectors && ring_[1] * bytes((vectors + 2) * lanes_) > lines_in_cache) vectors /= 2;
-        const Index count = axes_[2].count(), most = std::max(vectors * lanes_ - reach, lanes_), pieces = (count + most - 1) / most;
-        if (pieces > 1) each_[2] = std::max(lanes_, padded((count + pieces - 1) / pieces + reach, lanes_) - reach);
+        const Index count = axes_[2].count(), most = std::max(vectors * lanes_ - reach, lanes_), pieces = ceil_div(count, most);
+        if (pieces > 1) each_[2] = std::max(lanes_, padded(ceil_div(count, pieces) + reach, lanes_) - reach);
         each_[1] = std::min(p_.output[1], std::max(least_outputs, outputs_of_reach * (ring_[1] - 1) * p_.strides[1]));
         if (p_.kernel[0] == 1) return;
         // Planes are kept whole, as far as they lie in the box.
@@ -141,7 +141,7 @@ private:
         const auto lines = [&](Index outputs) { return (outputs - 1 + p_.dilation[1] * (p_.kernel[1] - 1)) / p_.strides[1] + 1; };
         each_[1] = p_.output[1];
         for (Index parts = 1; lines(each_[1]) > budget && each_[1] > p_.strides[1]; ++parts)
-            each_[1] = std::max((p_.output[1] + parts - 1) / parts, p_.strides[1]);
+            each_[1] = std::max(ceil_div(p_.output[1], parts), p_.strides[1]);
         ring_[1] = lines(each_[1]);
     }
 
@@ -162,7 +162,7 @@ private:
         Scalar* const products = prepare(work, layout);
         const auto place = [&](Index i0) { return products + i0 % ring_[0] * rows_ * layout.pitch; };
         const auto& [lines, cells] = std::tie(layout.lines, layout.cells);
-        const Index vectors = (layout.positions - layout.first() + lanes_ - 1) / lanes_;
+        const Index vectors = ceil_div(layout.positions - layout.first(), lanes_);
         for (Index o0 = from0; o0 < to0; ++o0) {
             axes_[0].meet(o0, [&](Index, Index i0) {
                 RingSlot& slot = work.slots[static_cast<std::size_t>(i0 % ring_[0])];
@@ -227,7 +227,7 @@ private:
                     axes_[1].meet(o1, [&](Index t1, Index i1) { work.sources.push_back(place(i0, i1) + row(t0, t1) * layout.pitch + layout.first()); });
                 });
                 work.output.assign(1, {.image = image, .o0 = o0, .o1 = o1, .q = cells.q, .from = 0});
-                Base::store(work.streams, work.sources, layout.pitch, (cells.each + lanes_ - 1) / lanes_, cells.each, work.output);
+                Base::store(work.streams, work.sources, layout.pitch, ceil_div(cells.each, lanes_), cells.each, work.output);
             }
     }
 
@@ -242,7 +242,7 @@ private:
     // Cells in the lanes, piece by piece: the cells of all runs without gaps.
     void taps_by_cells(ProductsWorkspace<Scalar>& work, const Layout& layout, Scalar* to) const {
         const Index each = work.runs.front().count, total = each * static_cast<Index>(work.runs.size());
-        const Index vectors = (total + lanes_ - 1) / lanes_, pieces = (vectors + piece_vectors - 1) / piece_vectors;
+        const Index vectors = ceil_div(total, lanes_), pieces = ceil_div(vectors, piece_vectors);
         for (Index n = 0; n < pieces; ++n) {
             const Index from = n * vectors / pieces * lanes_, width = (n + 1) * vectors / pieces * lanes_ - from, end = std::min(total, from + width);
             work.parts.clear();
@@ -302,7 +302,7 @@ private:
         constexpr Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar));
         const bool last = x_.channel == 1, comes = next_cells && (last || x_.cell == 1);
         const Index step = last ? line : x_.channel, next = last ? p_.small * line : line, lines = vectors * lanes_ / line;
-        const Index tiles = static_cast<Index>(tiles_.size()), each = (lines + tiles - 1) / tiles;  // early, so that they are there in time
+        const Index tiles = static_cast<Index>(tiles_.size()), each = ceil_div(lines, tiles);  // early, so that they are there in time
         const Scalar* weights = packed_;
         Index row = 0, number = 0;
         for (const Index size : tiles_) {
@@ -331,7 +331,7 @@ private:
     void cells_by_taps(ProductsWorkspace<Scalar>& work, const Layout& layout, Scalar* to) const {
         const Index columns = padded(rows_, lanes_), panel = kernels_.panel_vectors * lanes_, places = padded(layout.positions, lanes_);
         const Index most = std::max<Index>(lanes_, nearest_cache / 2 / (columns * static_cast<Index>(sizeof(Scalar))) / lanes_ * lanes_);
-        const Index pieces = (places + most - 1) / most, vectors = places / lanes_;
+        const Index pieces = ceil_div(places, most), vectors = places / lanes_;
         const auto count_of_rows = static_cast<std::size_t>(most + rows_beyond);
         work.cells.resize(count_of_rows), work.targets.resize(count_of_rows);
         Scalar* const products = work.piece.get(most * columns);
@@ -362,7 +362,7 @@ private:
                     .targets = work.targets.data(),
                     .weights = packed_,
                     .columns = columns,
-                    .last_panel = (columns + panel - 1) / panel,
+                    .last_panel = ceil_div(columns, panel),
                     .scratch = scratch,
                     .streams = true,
                 });

@@ -95,7 +95,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
           const Scalar* w, Scalar* packed) {
     const Columns<Scalar> columns_of(p, side, kernels, side.transpose, w);
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
-    const Index panels = (side.columns + panel - 1) / panel;
+    const Index panels = ceil_div(side.columns, panel);
     const auto& [outer, lines, columns] = sweep.axes;
     if (forms.tiled() && side.transforms_on_the_fly) return;
     if (!side.transpose && !side.depthwise) {
@@ -130,7 +130,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
     const Terms terms(sweep, most_tile_taps);
     const Index planes = forms.planes();
     constexpr Index piece = tuning::packing::depth_of_piece;
-    const Index pieces = (side.depth + piece - 1) / piece;
+    const Index pieces = ceil_div(side.depth, piece);
     parallel(side.groups * panels, [&](Index task) {
         const Index group = task / panels, column = task % panels * panel, width = std::min(stride - column, panel);
         static thread_local Scratch<Scalar> buffer;

@@ -188,9 +188,9 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         if (bytes <= panel_bytes) {
             taps = panel_bytes / bytes;
         } else {
-            const Index pieces = (bytes + panel_bytes - 1) / panel_bytes;
+            const Index pieces = ceil_div(bytes, panel_bytes);
             taps = 1;
-            depth = (depth + pieces - 1) / pieces;
+            depth = ceil_div(depth, pieces);
         }
     }
     Index tap = 0, from = 0;
@@ -225,7 +225,7 @@ void multiply_rows(const Block<Scalar>& block) {
     constexpr Index lanes = Lanes<Scalar>::count;
     for (Index number = block.first_panel; number < block.last_panel; ++number) {
         const Index column = number * panel_vectors * lanes;
-        const Index left = (block.columns - column + lanes - 1) / lanes;
+        const Index left = ceil_div(block.columns - column, lanes);
         const Scalar* panel = block.weights + block.taps * block.depth * column;
         const Scalar* behind = block.next_weights && number + 1 < block.last_panel ? panel + block.taps * block.depth * panel_vectors * lanes : block.next_weights;
         switch (left < panel_vectors ? left : panel_vectors) {

@@ -25,8 +25,8 @@ Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Ind
     const Index taps = std::min(sweep.taps(), most_taps), most = sources_of_piece / (rows * size);
     if (panels == 1 || taps * depth <= sources_in_cache / (rows * size)) return {.taps = taps, .depth = depth};
     if (depth <= most) return {.taps = std::min(taps, most / depth), .depth = depth};
-    const Index parts = (depth + most - 1) / most;
-    return {.taps = 1, .depth = ((depth + parts - 1) / parts + depth_step - 1) / depth_step * depth_step};
+    const Index parts = ceil_div(depth, most);
+    return {.taps = 1, .depth = padded(ceil_div(depth, parts), depth_step)};
 }
 
 // `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
@@ -98,7 +98,7 @@ void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece
             if (inner_images) {
                 if (first < 0 || first > ends) high_end = 0;
             } else if (in) {
-                low = first < 0 ? (-first + columns.step - 1) / columns.step : 0;
+                low = first < 0 ? ceil_div(-first, columns.step) : 0;
                 high_end = first > ends ? 0 : std::min(run, (ends - first) / columns.step + 1);
             }
             low = std::min(low, run);
@@ -133,7 +133,7 @@ Index edge_rows(const DenseCall<Scalar>& call, const Sweep& sweep, Index rows) {
 
 template <typename Scalar>
 Index row_blocks(const DenseCall<Scalar>& call, const Sweep& sweep) {
-    return (sweep.cells() * call.problem.batch + block_rows - 1) / block_rows;
+    return ceil_div(sweep.cells() * call.problem.batch, block_rows);
 }
 
 template <typename Scalar>

@@ -18,7 +18,7 @@ template <typename Scalar>
 std::vector<Scalar> untouched(const DenseCall<Scalar>& call) {
     const Side& side = call.side;
     std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * call.panel_width()));
-    const Index panels = (side.channels + call.panel_width() - 1) / call.panel_width();
+    const Index panels = ceil_div(side.channels, call.panel_width());
     Scalar* target = cell.data();
     for (Index group = 0; group < side.groups; ++group)
         call.kernels.multiply_rows({
@@ -44,7 +44,7 @@ void fill(const DenseCall<Scalar>& call) {
     const std::vector<Scalar> cell = untouched(call);
     const Index count = call.problem.batch * cells(side.target);
     const Index each = std::max<Index>(1, numbers_of_task / side.target_channels);
-    parallel((count + each - 1) / each, [&](Index task) {
+    parallel(ceil_div(count, each), [&](Index task) {
         for (Index at = task * each; at < std::min(count, (task + 1) * each); ++at)
             std::copy(cell.begin(), cell.end(), call.target + at * side.target_channels);
     });
@@ -69,8 +69,8 @@ std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose)
         return false;
     };
     // From `low` to `high`, cells have all their taps.
-    const Index low = std::clamp<Index>(transpose ? reach - before : (before + stride - 1) / stride, 0, size);
-    const Index last = transpose ? (other - 1) * stride - before : floor_divided(other - 1 + before - reach, stride);
+    const Index low = std::clamp<Index>(transpose ? reach - before : ceil_div(before, stride), 0, size);
+    const Index last = transpose ? (other - 1) * stride - before : floor_div(other - 1 + before - reach, stride);
     const Index high = std::clamp<Index>(last + 1, low, size);
     std::vector<Index> found;
     for (Index cell = 0; cell < size; ++cell) {
@@ -133,7 +133,7 @@ void run_all(const DenseCall<Scalar>& call) {
     const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
     const Index wanted = std::min<Index>(tasks_of_thread * get_num_threads() / std::max<Index>(1, total * groups), worth);
     const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
-    const Index each = (panels + pieces - 1) / pieces;
+    const Index each = ceil_div(panels, pieces);
     const auto run = [&](Index sweep, Index block, Index group, Index piece) {
         const Index first = piece * each, last = std::min(panels, first + each);
         if (block >= blocks[static_cast<std::size_t>(sweep)] || first >= last) return;

@@ -12,8 +12,6 @@ using namespace tuning::choice;
 
 __extension__ typedef __int128 Wide;  // strides and dilations may be as large as 2**63 - 1
 
-static Index modulo(Index a, Index b) { return ((a % b) + b) % b; }
-
 static Index residue_of(const Problem& p, std::size_t axis, Index tap) {
     return static_cast<Index>(Wide(tap) * p.dilation[axis] % p.strides[axis]);
 }
@@ -58,15 +56,15 @@ Axis whole(const Problem& p, std::size_t axis) {
 }
 
 // One after the other, as even as they can be: so that all strands of an axis have as many taps as the longest, or one less.
-static void split(const Strand& whole, Index step, std::size_t parts, std::vector<Strand>& to) {
-    const std::size_t count = whole.taps.size();
-    for (std::size_t part = 0, from = 0; part < parts; ++part) {
-        const std::size_t own = (count - from + parts - part - 1) / (parts - part);
+static void split(const Strand& whole, Index step, Index parts, std::vector<Strand>& to) {
+    const auto count = static_cast<Index>(whole.taps.size());
+    for (Index part = 0, from = 0; part < parts; ++part) {
+        const Index own = ceil_div(count - from, parts - part);
         if (own == 0) return;
-        const auto first = whole.taps.begin() + static_cast<std::ptrdiff_t>(from);
+        const auto first = whole.taps.begin() + from;
         to.push_back({
-            .offset = whole.offset + static_cast<Index>(from) * step,
-            .taps = {first, first + static_cast<std::ptrdiff_t>(own)},
+            .offset = whole.offset + from * step,
+            .taps = {first, first + own},
         });
         from += own;
     }
@@ -90,7 +88,8 @@ std::vector<Strand> strands(const Axis& axis, std::size_t most) {
         longest = std::max(longest, strand.taps.size());
         if (longest > most_strand_taps) return {};
     }
-    for (const Strand& strand : whole) split(strand, axis.step, (longest + most - 1) / most, result);
+    const Index parts = ceil_div(static_cast<Index>(longest), static_cast<Index>(most));
+    for (const Strand& strand : whole) split(strand, axis.step, parts, result);
     std::stable_sort(result.begin(), result.end(), [](const Strand& a, const Strand& b) { return a.taps.size() > b.taps.size(); });
     return result;
 }
@@ -109,15 +108,11 @@ Terms::Terms(const Sweep& sweep, std::size_t most_taps)
                 });
 }
 
-Index padded(Index columns, Index lanes) { return (columns + lanes - 1) / lanes * lanes; }
-
-Index floor_divided(Index a, Index b) { return (a - modulo(a, b)) / b; }
-
 // One axis whose phases are stacked: block q holds the output cells q*stride + r - before for all residues r,
 // and reads input q - t through the taps with tap*dilation = t*stride + r.
 static Axis stacked(const Problem& p, std::size_t axis) {
     const Index stride = p.strides[axis], before = p.before[axis];
-    const Index first = floor_divided(before, stride), last = floor_divided(p.output[axis] - 1 + before, stride);
+    const Index first = floor_div(before, stride), last = floor_div(p.output[axis] - 1 + before, stride);
     Axis result{
         .count = last - first + 1,
         .step = 1,

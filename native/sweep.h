@@ -58,10 +58,6 @@ struct Terms {
     Index count() const { return static_cast<Index>(all.size()); }
 };
 
-Index padded(Index columns, Index lanes);
-
-Index floor_divided(Index a, Index b);
-
 // The tap of a stacked axis for a shift and a residue, or -1.
 Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue);
 

@@ -30,7 +30,7 @@ template <typename Scalar>
 bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Scalar scale, Scalar* copy = nullptr) {
     constexpr Index each = tuning::run::numbers_of_task;
     std::atomic<bool> finite{true};
-    parallel((count + each - 1) / each, [&](Index task) {
+    parallel(ceil_div(count, each), [&](Index task) {
         const Index own = std::min(each, count - task * each);
         if (copy) std::copy_n(x + task * each, own, copy + task * each);
         if (!kernels.all_finite((copy ? copy : x) + task * each, own, scale)) finite.store(false);
@@ -53,7 +53,7 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
             .targets = &target,
             .bias = bias.data(),
             .columns = channels,
-            .last_panel = (channels + panel - 1) / panel,
+            .last_panel = ceil_div(channels, panel),
             .activation = epilogue.activation,
         });
     }
@@ -189,7 +189,7 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
     if constexpr (sizeof(Scalar) == 4)
         if (storage == Storage::bfloat16 && multiplies_matrices()) {
             const MatrixWeights& ready = matrices();
-            const Scalar* packed = remember({true, {}}, (ready.size() + 1) / 2, [&](Scalar* to) { ready.pack(kernels_, kernel_, reinterpret_cast<Half*>(to)); });
+            const Scalar* packed = remember({true, {}}, ceil_div(ready.size(), 2), [&](Scalar* to) { ready.pack(kernels_, kernel_, reinterpret_cast<Half*>(to)); });
             return ready.run(p, kernels_, matrices_of(kernels_), reinterpret_cast<const Half*>(packed), source, epilogue, target);
         }
     const bool paired = storage == Storage::bfloat16 && multiplies_pairs();

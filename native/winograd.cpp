@@ -20,8 +20,8 @@ struct TileGrid {
 };
 
 TileGrid grid_of(const Sweep& sweep, const Forms& forms) {
-    const Index lines = (sweep.axes[1].count + forms.lines.outputs - 1) / forms.lines.outputs;
-    const Index columns = (sweep.axes[2].count + forms.columns.outputs - 1) / forms.columns.outputs;
+    const Index lines = ceil_div(sweep.axes[1].count, forms.lines.outputs);
+    const Index columns = ceil_div(sweep.axes[2].count, forms.columns.outputs);
     return {.lines = lines, .columns = columns, .per_image = sweep.axes[0].count * lines * columns};
 }
 
@@ -36,16 +36,16 @@ Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const F
     if (side.transforms_on_the_fly) {
         const Index depth = std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
         const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, most_rows_of_piece);
-        const Index blocks = std::max<Index>((all + most - 1) / most, 1), rows = (all + blocks - 1) / blocks;
-        return {.rows = std::max((rows + row_step - 1) / row_step * row_step, row_step),
+        const Index blocks = std::max<Index>(ceil_div(all, most), 1), rows = ceil_div(all, blocks);
+        return {.rows = std::max(padded(rows, row_step), row_step),
                 .depth = std::min(side.depth, depth)};
     }
     const Index each = forms.planes() * size, terms = Terms(sweep, most_tile_taps).count();
     const bool many = each * terms * side.depth * side.columns > weights_in_cache;
     if (many) {  // weights are read once for as many rows as there can be
-        const Index blocks = std::max<Index>((all + most_rows - 1) / most_rows, 1), rows = (all + blocks - 1) / blocks;
+        const Index blocks = std::max<Index>(ceil_div(all, most_rows), 1), rows = ceil_div(all, blocks);
         const Index depth = planes_of_piece / (each * most_rows) / depth_step * depth_step;
-        return {.rows = std::max((rows + row_step - 1) / row_step * row_step, row_step),
+        return {.rows = std::max(padded(rows, row_step), row_step),
                 .depth = std::min(side.depth, depth)};
     }
     const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / depth_step * depth_step);
@@ -66,7 +66,7 @@ Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
 template <typename Scalar>
 Index winograd_blocks_of(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     const Index rows = tiles_of(p, sweep, forms), size = cut_of_tiles<Scalar>(p, side, sweep, forms).rows;
-    return (rows + size - 1) / size;
+    return ceil_div(rows, size);
 }
 
 template <typename Scalar>
