@@ -1,4 +1,7 @@
-// The activations of whole vectors.
+// The activations, of whole vectors: x to activated x, in registers. relu, relu6 and leaky_relu are
+// a few instructions; the smooth ones are computed in double by polynomials and rounded once in
+// single precision, and by the C library in double. The same number gives the same result in every
+// lane.
 
 inline double activated(double x, Activation activation) {
     switch (activation) {

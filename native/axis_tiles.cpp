@@ -1,6 +1,11 @@
-// A strip of tiles goes through all three steps in one thread, in its second-level cache: threads may run on processors that
-// share no cache, where what one wrote and another reads goes through memory. Workspace per thread: a strip, its input
-// and its results, under 4 MiB; more where a tile of a plane is larger, from the memory of large results.
+// A strip of tiles goes through all three steps in one thread, in its second-level cache: threads
+// may run on processors that share no cache, where what one wrote and another reads goes through
+// memory.
+//
+// A strip's input is (cells, small), its transform (tile, place, point, small), its products (tile,
+// place, point, big) and its results (cells, big): a place is a cell of the plane, or one of the
+// cells that dilation leaves between two of a tile. Workspace of a thread: these four, under 4 MiB;
+// more where a tile of a plane is larger, from the memory of large results.
 #include "axis_tiles.h"
 
 #include <algorithm>

@@ -1,7 +1,12 @@
-// Convolutions of stride 1 by tiles of four outputs along one axis (Toom and Cook, transposed: Winograd, Arithmetic
-// Complexity of Computations, 1980): the transform of the input, products on every point, and the transform of the output.
-// A longer kernel is blocks of taps, as far apart as tiles, so that all blocks read the same tiles; all products are
-// one transposed convolution of as many groups as there are points.
+// Convolutions of stride 1 by tiles of four outputs along one axis (Toom and Cook, transposed:
+// Winograd, Arithmetic Complexity of Computations, 1980): the transform of the input, products on
+// every point, and the transform of the output. A longer kernel is blocks of taps, as far apart as
+// tiles, so that all blocks read the same tiles; all products are one transposed convolution of as
+// many groups as there are points.
+//
+// source (batch, length*plane, small) and target (batch, count*target_plane, big), or each with
+// channels in the second place. The same bits for any number of threads. False, and the target is
+// of no use, where numbers are so large that transforms could overflow.
 #pragma once
 
 #include "weights.h"

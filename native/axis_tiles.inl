@@ -1,4 +1,7 @@
-// Tiles of outputs along one axis: sums of `points` cells each, by small matrices that the caller has.
+// Tiles along one axis: rows of a small matrix that the caller has, times `points` cells each,
+// channels in the lanes. Reads [tile][place][point][channel] and writes
+// [tile][place][row][channel], by the steps of AxisTiles. A sum is taken by rising points, for
+// every channel alike.
 
 template <typename Scalar, int Points, int Rows>
 [[gnu::always_inline]] inline void axis_rows(const Scalar* matrix, const Scalar* from, Index from_step, Index left, Scalar* to, Index to_step) {

@@ -1,6 +1,11 @@
 // What Python sees of the kernels: constraints stand in the argument types, sizes are read off the
-// arrays, the interpreter lock is released while a kernel runs. No arithmetic here. Longer than other files: what nanobind
-// makes of a type exists once for all functions of a module that are compiled together.
+// arrays, the interpreter lock is released while a kernel runs. No arithmetic here. Longer than
+// other files: what nanobind makes of a type exists once for all functions of a module that are
+// compiled together.
+//
+// Arrays of the direct kernels are C-contiguous, (batch, *size, channels) with three spatial axes;
+// those of all others have one to three, in any order of axes. A wrong size is a ValueError, never
+// a read or a write beyond an array.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>

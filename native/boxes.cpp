@@ -1,3 +1,5 @@
+// How boxes are cut, and how cells come and go: runs of cells that lie evenly in memory are copied
+// where channels are innermost, transposed where cells are, and taken number by number otherwise.
 #include "boxes.h"
 
 #include <algorithm>

@@ -1,5 +1,9 @@
-// Arrays in any order of axes, box by box: a box of target cells and the source cells that it needs are a problem of
-// their own, on contiguous scratch with the channels innermost.
+// Arrays in any order of axes, box by box: a box of target cells and the source cells that it needs
+// are a problem of their own, on contiguous scratch (images, *cells, channels) in the numbers that
+// are computed with. Half precision is widened on the way in and rounded once on the way out.
+//
+// Boxes are cut by the sizes of the problem alone, so that results have the same bits for any
+// number of threads. Workspace of a thread: one box, tuning::boxes::box_bytes of both sides.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
 // Scratch that a thread keeps: aligned to a cache line, never smaller than it was, not initialised.
+// What was in it is lost when it grows.
 #pragma once
 
 #include <cstddef>

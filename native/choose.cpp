@@ -1,3 +1,6 @@
+// Choices are made for a typical call: a problem with as many cells as nothing but they count
+// (tuning::choice::typical_cells). Tiles are chosen for the sizes of the call, by trying each form
+// on both inner axes.
 #include "choose.h"
 
 #include <algorithm>

@@ -1,5 +1,7 @@
-// Which algorithm runs, and which tiles: what costs least by the nominal rates of the instruction set, so that it follows from
-// layer, sizes and instruction set alone.
+// Which algorithm runs, how many phases are stacked, and which tiles: what costs least by the
+// nominal rates of the instruction set (cost.h). So a choice follows from layer, sizes and
+// instruction set alone, never from what was measured on this machine, and neither do the bits of
+// results.
 #pragma once
 
 #include <utility>

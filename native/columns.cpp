@@ -1,3 +1,6 @@
+// A table says for each cell of x in an image and each tap which cell of y they meet in; rows are
+// copied, or added, by it. Tasks are rows one way and channels of y the other, so that no two write
+// to one cell.
 #include "columns.h"
 
 #include <algorithm>

@@ -1,6 +1,9 @@
-// What a product with a weight as it lies reads or gives in the place of y: a row for each cell of x, of all taps and channels
-// of y (big, *kernel), or with `last` (*kernel, big). y lies in the same order of channels, (batch, big, *output) or
-// (batch, *output, big). One group.
+// Columns of a matrix product, for one group: what a product with a weight as it lies reads or
+// gives in the place of y. columns (batch*cells of x, row), a row of all taps and channels of y,
+// (big, *kernel), or with `last` (*kernel, big); y in the same order of channels, (batch, big,
+// *output) or (batch, *output, big).
+//
+// Sums are taken by rising cells and taps, in one order for any number of threads.
 #pragma once
 
 #include "direct.h"

@@ -1,3 +1,7 @@
+// The kernel gradient tap by tap, on arrays as they lie: which of the three ways runs, and the sums
+// of runs of cells. Rows of the kernel, which are taps of the innermost axis times channels of y,
+// are shared among the threads; lines come in blocks that stay in the second-level cache for all
+// taps, or all at once where that reads less. No workspace.
 #include "correlate.h"
 
 #include <algorithm>
@@ -34,7 +38,7 @@ public:
           axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, depthwise_(p.groups > 1 && p.small == 1 && p.big == 1),
           merged_(p.groups == 1 && p.dilation[2] == 1) {
         const Index bytes = (p.strides[2] * outputs_ + inputs_) * static_cast<Index>(sizeof(Scalar));
-        most_cells_ = std::clamp(bytes_of_pass / bytes, fewest_cells_of_pass, most_cells_of_pass);
+        most_cells_ = std::clamp(bytes_at_once / bytes, fewest_cells_at_once, most_cells_at_once);
     }
 
     // The rows of all taps of the outer axes and groups are shared among the threads; each of them sums over cells in

@@ -1,5 +1,11 @@
-// The kernel gradient: w (*kernel, big, groups*small) from x and y, summed over the batch. The order of the terms does not
-// depend on the number of threads.
+// The kernel gradient: w (*kernel, big, groups*small) from x (batch, *input, groups*small) and y
+// (batch, *output, groups*big), summed over cells and images. The order of terms does not depend on
+// the number of threads.
+//
+// Three ways: tap by tap (correlate.cpp), by Winograd's tiles (correlate_winograd.cpp), and on
+// cells that are copied into the order in which they are read (correlate_gathered.cpp). The latter
+// two let taps that lead outside meet zeros, and tell where NaN or infinity may have spread by
+// that.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,7 @@
-// Kernel gradients: sums over cells.
+// Inner loops of kernel gradients: weights[b][c] is the sum over cells of large[cell][b] *
+// small[cell][c], channels c in the lanes, a tile of rows b in registers; depthwise, of
+// large[cell][c] * small[cell][c]. Cells come in runs, (cell, channel) with a step on each side,
+// and are summed in their order. Below them, the transforms of Winograd's tiles for gradients.
 
 // As many rows as leave registers for a row of `small`; nearly equal heights make up all rows.
 constexpr int correlation_rows(int vectors) {

@@ -1,7 +1,10 @@
-// The kernel gradient as a matrix product of gathered cells. Rows are taps and channels of the large side, columns channels
-// of the small side; both sides of a block of cells are copied into the order in which products read them: lines of an
-// array lie whole pages apart, which the first-level cache and the prefetcher bear badly. Taps that meet a cell outside of
-// the output meet zeros. Workspace: one block, under 1 MiB.
+// The kernel gradient as a matrix product of gathered cells. Rows are taps and channels of the
+// large side, columns channels of the small side; both sides of a block of cells are copied into
+// the order in which products read them, [tile of rows][cell][row] and [panel][cell][column]: lines
+// of an array lie whole pages apart, which the first-level cache and the prefetcher bear badly.
+//
+// Taps that meet a cell outside of the output meet zeros; whether NaN or infinity met one is told.
+// The same bits for any number of threads. Workspace of a thread: one block, under 1 MiB.
 #include "correlate.h"
 
 #include <algorithm>

@@ -1,7 +1,11 @@
-// The kernel gradient as Winograd tiles. Along an axis, taps that are a stride apart meet the same cells of the large
-// side, one cell of the small side apart: their sums over tiles of a few cells are Lavin & Gray's F(taps, cells), arXiv
-// 1509.09308. Tiles of both sides are transformed into planes; every plane is a matrix product that sums over tiles, and
-// the sums of all tiles are transformed into taps. Workspace: one block of channels and tiles, under 4 MiB.
+// The kernel gradient as Winograd tiles. Along an axis, taps that are a stride apart meet the same
+// cells of the large side, one cell of the small side apart: their sums over tiles of a few cells
+// are Lavin & Gray's F(taps, cells), arXiv 1509.09308. Tiles of both sides are transformed into
+// planes, [plane][tile][channel]; every plane is a matrix product that sums over tiles,
+// [plane][row][column], and the sums of all tiles are transformed into taps.
+//
+// Tiles are summed in one order for any number of threads, and whether sums are finite is told.
+// Workspace of a thread: one block of channels and tiles, under 4 MiB.
 #include "correlate.h"
 
 #include <algorithm>
@@ -392,7 +396,8 @@ private:
         const auto& [outer, lines, columns] = member;
         const auto inside = [](const Strip& strip, Index c) { return c >= strip.from && c < strip.to; };
         for (Index tile = from; tile < from + tiles; ++tile) {
-            const auto [image, c0, c1, c2] = corner(unit, tile);
+            const Corner start = corner(unit, tile);
+            const Index image = start.image, c0 = start.c0, c1 = start.c1, c2 = start.c2;
             const bool meets = inside(outer, c0);
             const Index o0 = meets ? c0 * p_.strides[0] + outer.shift : 0;
             const Scalar* y = y_ + (image * p_.output[0] + o0) * p_.output[1] * p_.output[2] * outputs_;
@@ -406,7 +411,8 @@ private:
 
     void aim_small(const Unit& unit, Index from, Index tiles, const Scalar** to) const {
         for (Index tile = from; tile < from + tiles; ++tile) {
-            const auto [image, c0, c1, c2] = corner(unit, tile);
+            const Corner start = corner(unit, tile);
+            const Index image = start.image, c0 = start.c0, c1 = start.c1, c2 = start.c2;
             const Scalar* x = x_ + (image * p_.input[0] + c0) * p_.input[1] * p_.input[2] * inputs_;
             const Index i1 = c1 - unit.lines().taps + 1, i2 = c2 - unit.columns().taps + 1;
             for (Index a = i1; a < i1 + unit.lines().planes(); ++a)

@@ -1,3 +1,6 @@
+// The model, part by part; its numbers stand in tuning.h. A product takes as long as its
+// multiply-adds, its loads or the chain of its sums, whichever is longest, and weights that come
+// from slower caches as long as they come.
 #include "cost.h"
 
 #include <algorithm>

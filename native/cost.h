@@ -1,6 +1,7 @@
-// What a problem costs: cycles of its products, of waiting for weights, of transforms and of what does not depend on the
-// depth, for plain products and for every form of Winograd tiles. Choices that change bits use the nominal rates of the
-// instruction set, so that they follow from layer, sizes and instruction set alone; what is shown uses measured ones.
+// What a problem costs: cycles of its products, of waiting for weights, of transforms and of what
+// does not depend on the depth, for plain products and for every form of Winograd tiles. Choices
+// that change bits use the nominal rates of the instruction set, so that they follow from layer,
+// sizes and instruction set alone; what is shown uses measured ones.
 #pragma once
 
 #include "dense_call.h"

@@ -1,3 +1,6 @@
+// What is prepared once for a call, and rows of stacked cells that cannot be written in place: they
+// are computed beside each other, (cells of the stack, channels), and copied to the cells that
+// exist.
 #include "dense_call.h"
 
 #include <algorithm>

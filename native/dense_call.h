@@ -1,12 +1,18 @@
-// One call as the algorithms see it: the sweeps, the packed weights of each, and where results go. Contiguous
-// arrays, channels last, three spatial axes.
+// One call as the algorithms see it: the sweeps, the packed weights of each, and where results go.
+// Source (batch, *size, channels) and target likewise, contiguous, three spatial axes; a kernel
+// (*kernel, big, groups*small).
+//
+// Declares how a block of a sweep runs (rows.cpp, winograd.cpp, depthwise.cpp), how weights are
+// laid out for it (pack.cpp), and how all blocks run on all threads (run.cpp). A cell of the target
+// is written by one task, and its sum has one order of terms: the same bits for any number of
+// threads.
 #pragma once
 
 #include <array>
 #include <vector>
 
-#include "sweep.h"
 #include "kernels.h"
+#include "sweep.h"
 #include "tuning.h"
 
 namespace backstride {

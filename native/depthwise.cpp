@@ -1,5 +1,7 @@
-// Depthwise, one target line after the other, channels in the lanes: whole blocks of a stride's cells where all taps
-// meet the source, and pieces of the phases, whose cells meet the same taps, elsewhere.
+// Depthwise, channels last: one target line (cells, channels) after the other, channels in the
+// lanes. Whole blocks of a stride's cells where all taps meet the source, and pieces of the phases,
+// whose cells meet the same taps, elsewhere. Weights are [tap][channel], padded to whole vectors.
+// No workspace.
 #include <algorithm>
 #include <vector>
 

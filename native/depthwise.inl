@@ -1,4 +1,8 @@
-// Depthwise sums along a line.
+// Inner loops of depthwise lines, channels in the lanes: target[cell][c] is the sum over taps of
+// source[cell of the tap][c] * weights[tap][c], on top of the bias, by rising taps.
+// `depthwise_line` takes cells that meet the same taps, of any stride and kernel; the kernels of
+// `depthwise_kernel` take a whole line of a stride and a kernel that are known, and load each
+// source cell once.
 
 // Cells that meet a tap together share its weights.
 template <typename Scalar, int Cells, int Vectors, bool Whole>

@@ -1,5 +1,8 @@
-// Boxes of one channel: the source lines that a box reads are copied between zeros, those of a strided convolution in as
-// many parts as the stride, so that every term of a sum is a plain vector of neighbours; phases meet again in the store.
+// Boxes of one channel: the source lines that a box reads are copied between zeros, those of a
+// strided convolution in as many parts as the stride, so that every term of a sum is a plain vector
+// of neighbours; phases meet again in the store. A copy is (planes, lines, streams, cells). Boxes
+// do not depend on the number of threads, and sums are taken by rising taps. Workspace of a thread:
+// one box's copy.
 #include "depthwise_planes.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Depthwise, channels first: each channel's planes alone, cells of a line in the lanes.
+// Depthwise, channels first: (batch, channels, *size) on both sides, each channel's planes alone,
+// cells of a line in the lanes.
 #pragma once
 
 #include "dense_call.h"

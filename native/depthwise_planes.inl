@@ -1,4 +1,6 @@
-// Depthwise, channels first: cells of a line in the lanes.
+// Inner loops of depthwise planes, cells in the lanes: a line of cells in its streams, one stream
+// for each place in a stride, and up to four target lines that read the same source lines. Whole
+// vectors are read and written; the last ones of a line as far as it goes.
 
 // The numbers of `Count` vectors, one of each after the other: the perfect shuffle, one bit of the place after the other.
 template <typename Scalar, int Count>

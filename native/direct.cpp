@@ -1,3 +1,4 @@
+// One table of meetings for each axis; all of them together give the meetings of an image.
 #include "direct.h"
 
 #include <algorithm>

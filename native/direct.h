@@ -1,6 +1,11 @@
-// The direct kernels: the definition as loops over the meetings of cells and taps, no workspace but
-// the tables of meetings, one term after the other in the order of taps. Contiguous arrays, channels
-// last, three spatial axes (missing ones have size 1). The tested baseline of every faster kernel.
+// The direct kernels: the definition as loops over the meetings of cells and taps, one term after
+// the other in the order of taps. x (batch, *input, groups*small) is the small side, y (batch,
+// *output, groups*big) the large one, w (*kernel, big, groups*small); contiguous, three spatial
+// axes, missing ones of size 1. Output cell o meets input cell i by tap t where o = i*stride +
+// t*dilation - before.
+//
+// On one thread; no workspace but the tables of meetings. Exact on integers: the oracle of every
+// faster kernel, and what runs where a kernel holds NaN or infinity.
 #pragma once
 
 #include <array>

@@ -1,3 +1,5 @@
+// Each target file defines its tables in a namespace of its own; here they are listed, best first,
+// each with the test of the processor's features.
 #include "dispatch.h"
 
 #include <stdexcept>

@@ -1,11 +1,12 @@
-// The kernels of every instruction set that this build has, best first, and whether this processor runs them.
+// The kernels of every instruction set that this build has, best first, and whether this processor
+// runs them. Nothing is chosen here but by name.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "matrices.h"
 #include "kernels.h"
+#include "matrices.h"
 
 namespace backstride {
 

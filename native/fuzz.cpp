@@ -17,8 +17,8 @@
 #include "boxes.h"
 #include "columns.h"
 #include "dispatch.h"
-#include "weights.h"
 #include "threads.h"
+#include "weights.h"
 
 using namespace backstride;
 

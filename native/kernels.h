@@ -1,5 +1,10 @@
-// What the code compiled once per instruction set offers to the rest: blocks of rows against panels of
-// packed weights. Only plain types cross this line.
+// The contract between the kernels, which are compiled once per instruction set (kernels.inl), and
+// everything else: the records that they are given, and the table of them, one function for each
+// record. Only plain types stand here: pointers, integers, no standard library.
+//
+// Steps, strides and pitches count numbers, not bytes. Records are filled by the names of their
+// fields. Where nothing else is said, kernels read and write what their record describes and no
+// more, and sum in an order that follows from the record alone, not from threads or addresses.
 #pragma once
 
 #include "integers.h"

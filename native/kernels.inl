@@ -1,7 +1,7 @@
-// One generic source, compiled once per instruction set inside its own namespace and target region.
-// BACKSTRIDE_BYTES is the width of a vector register, BACKSTRIDE_REGISTERS how many there are. No
-// standard library here: an inline function compiled for AVX-512 could be the copy that the linker
-// keeps for everybody.
+// All kernels of one instruction set: one generic source, compiled once per set inside its own
+// namespace and target region. BACKSTRIDE_BYTES is the width of a vector register,
+// BACKSTRIDE_REGISTERS how many there are. No standard library here: an inline function compiled
+// for AVX-512 could be the copy that the linker keeps for everybody.
 
 #include "lanes.inl"
 #include "activations.inl"

@@ -1,4 +1,6 @@
-// Vectors of an instruction set, the parts of them that stand at the ends of rows, and their transposition.
+// Vectors of an instruction set: loads and stores of whole ones and of the parts that stand at the
+// ends of rows, and the transposition of matrices by zipping. A part reads and writes its own
+// numbers only.
 
 template <typename Scalar>
 struct Lanes {

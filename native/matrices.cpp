@@ -1,3 +1,7 @@
+// Weights are packed as [sweep][tile of 16 columns][taps of outer axes][taps run by run][pair of
+// channels][16][2]; a box of source cells is [residues of the step][image][cells][channels],
+// padded. A row of a product is a cell of the box; rows between two lines of outputs are computed
+// and not stored.
 #include "matrices.h"
 
 #include <algorithm>

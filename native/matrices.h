@@ -1,6 +1,8 @@
-// Sums of bfloat16 products by matrix registers (AMX): cells are copied with zeros around their map, so that 16 of them
-// lie evenly for every tap, and 16 by 16 sums take 32 numbers of each at once. Float sums, rounded once where they are
-// stored. Workspace per thread: a box of source cells, and its results where their channels are not innermost.
+// Sums of bfloat16 products by matrix registers (AMX), for one group. Cells (batch, *size,
+// channels), in any order of axes, are copied with zeros around their map, so that 16 of them lie
+// evenly for every tap, and 16 by 16 sums take 32 numbers of each at once. Float sums, in one order
+// for any number of threads, rounded once where they are stored. Workspace of a thread: a box of
+// source cells, and its results where their channels are not innermost.
 #pragma once
 
 #include "dense_call.h"

@@ -1,4 +1,6 @@
-// Tiles of rows times tiles of columns. Registers 0 to 3 hold sums, the others rows and weights.
+// Products in matrix registers: tiles of 16 rows times tiles of 16 columns, over pieces of the
+// depth. Registers 0 to 3 hold sums, the others rows and weights. Sums are added by rising pieces.
+// The registers are configured and released within a call.
 
 template <int Register>
 [[gnu::always_inline]] inline void load_tile(const void* from, Index step) {

@@ -1,4 +1,6 @@
-// Which form runs, and the weights in the order in which it reads them.
+// Which form runs, and the weights in the order in which it reads them: [tap of the outer axes,
+// where products are not kept][tile of rows][input channel][row], or as plain products are packed
+// where taps stand in the lanes.
 #include "overlap.h"
 
 #include "overlap_parts.h"

@@ -1,10 +1,14 @@
-// Few output channels: products of taps with cells, overlapped into the output. A small kernel meets each input line once:
-// the products of all its taps are kept until the output lines they reach are summed from them (overlap_products.cpp). With a
-// large kernel, whose products would not fit in the cache, input lines are kept instead (overlap_lines.cpp).
+// Few output channels: products of taps with cells, overlapped into the output. A small kernel
+// meets each input line once: the products of all its taps are kept until the output lines they
+// reach are summed from them (overlap_products.cpp). With a large kernel, whose products would not
+// fit in the cache, input lines are kept instead (overlap_lines.cpp).
+//
+// x (batch, *input, small) and y (batch, *output, big) in any order of axes; one group; bias and
+// activation on the way out. The same bits for any number of threads.
 #pragma once
 
-#include "direct.h"
 #include "dense_call.h"
+#include "direct.h"
 #include "kernels.h"
 #include "view.h"
 

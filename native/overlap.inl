@@ -1,4 +1,6 @@
-// Few output channels: cells in the lanes.
+// Inner loops of `overlap`, cells in the lanes: products of up to 6 taps or output channels with
+// neighbouring cells, summed over input channels (lane_product), and kept products summed into
+// output cells, phases and channels beside each other (interleave).
 
 // Loaded once: the compiler would read a vector again for each product that it is an operand of.
 template <typename Scalar>

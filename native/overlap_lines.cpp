@@ -1,5 +1,7 @@
-// A large kernel: input lines are kept, and for each output line, the products of all taps of the innermost axis with the
-// input lines that reach it are summed over lines and channels, then overlapped into the output cells.
+// A large kernel: input lines are kept, [plane][channel][line][cell], and for each output line, the
+// products of all taps of the innermost axis with the input lines that reach it are summed over
+// lines and channels, [tap, output channel][cell], then overlapped into the output cells. Workspace
+// of a thread: the lines of one box, tuning::overlap::lines_in_cache, and the sums of a line.
 #include <algorithm>
 #include <array>
 #include <vector>

@@ -1,5 +1,5 @@
-// What both forms of `overlap` share: which input cells reach which output cells, input lines channel by channel, and the
-// sums of products that are output lines.
+// What both forms of `overlap` share: which input cells reach which output cells, input lines
+// channel by channel, and the sums of products that are output lines.
 #pragma once
 
 #include <algorithm>
@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "buffer.h"
-#include "direct.h"
 #include "dense_call.h"
-#include "sweep.h"
+#include "direct.h"
 #include "kernels.h"
+#include "sweep.h"
 #include "view.h"
 
 namespace backstride {

@@ -1,7 +1,10 @@
-// A small kernel: the products of all taps with each input cell, summed over channels, are kept until the output lines they
-// reach are overlapped from them. Long lines have a ring of places, each for the products of one line. Short ones stand
-// beside each other, zeros between them, those of a plane and of several images in one place: what a tap adds to an output
-// cell is then as many cells back in any line, so that all lines of a phase are summed as if they were one.
+// A small kernel: the products of all taps with each input cell, summed over channels, are kept,
+// [place][tap, output channel][cell], until the output lines they reach are overlapped from them.
+// Long lines have a ring of places, each for the products of one line. Short ones stand beside each
+// other, zeros between them, those of a plane and of several images in one place: what a tap adds
+// to an output cell is then as many cells back in any line, so that all lines of a phase are summed
+// as if they were one. Workspace of a thread: kept products, tuning::overlap::lines_in_cache, and
+// one piece.
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -1,5 +1,7 @@
-// The weights of a sweep in the order in which its blocks read them: panels of columns, tap after tap, or plane after
-// plane where the sweep runs as Winograd tiles.
+// The weights of a sweep in the order in which its blocks read them, from w (*kernel, big,
+// groups*small): [group][panel][tap][depth][column] for plain products,
+// [group][term][plane][panel][depth][column] where the sweep runs as Winograd tiles, [tap][channel]
+// depthwise. Columns are padded with zeros to whole vectors.
 #include <algorithm>
 #include <vector>
 
@@ -14,9 +16,9 @@ namespace {
 // Lays the numbers of one tap out as [depth][columns], `width` numbers from one to the next; columns that the tap does
 // not have, and those beyond the last, are zero.
 template <typename Scalar>
-class Columns {
+class TapLayout {
 public:
-    Columns(const Problem& p, const Side& side, const Kernels<Scalar>& kernels, bool transpose, const Scalar* w)
+    TapLayout(const Problem& p, const Side& side, const Kernels<Scalar>& kernels, bool transpose, const Scalar* w)
         : p_(p), side_(side), kernels_(kernels), transpose_(transpose), w_(w) {}
 
     void lay(const Axes& tap, Index group, Index column, Index width, Index from, Index depth, Scalar* to) const {
@@ -67,13 +69,13 @@ template <typename Scalar>
 void transform_weights(const Problem& p, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
                        const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch) {
     static thread_local std::vector<const Scalar*> taps;
-    const auto [group, column, width, from, depth] = patch;
+    const Index group = patch.group, column = patch.column, width = patch.width, from = patch.from, depth = patch.depth;
     const Index inputs = p.groups * p.small, pitch_of_taps = side.transpose ? width : inputs;
-    const Columns<Scalar> columns_of(p, side, kernels, side.transpose, w);
+    const TapLayout<Scalar> layout(p, side, kernels, side.transpose, w);
     taps.resize(static_cast<std::size_t>(forms.lines.taps * forms.columns.taps));
     point_taps(term, forms, taps, [&](Index n, const Axes& tap) -> const Scalar* {
         if (!side.transpose) return w + (((tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2]) * p.big + from) * inputs + group * p.small + column;
-        columns_of.lay(tap, group, column, width, from, depth, laid + n * depth * width);
+        layout.lay(tap, group, column, width, from, depth, laid + n * depth * width);
         return laid + n * depth * width;
     });
     const Index count = side.transpose ? width : side.columns - column;
@@ -93,7 +95,7 @@ void transform_weights(const Problem& p, const Side& side, const Term& term, con
 template <typename Scalar>
 void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms, const Kernels<Scalar>& kernels,
           const Scalar* w, Scalar* packed) {
-    const Columns<Scalar> columns_of(p, side, kernels, side.transpose, w);
+    const TapLayout<Scalar> layout(p, side, kernels, side.transpose, w);
     const Index panel = kernels.panel_vectors * kernels.lanes, stride = padded(side.columns, kernels.lanes);
     const Index panels = ceil_div(side.columns, panel);
     const auto& [outer, lines, columns] = sweep.axes;
@@ -121,7 +123,7 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
             for (const Index t0 : outer.taps)
                 for (const Index t1 : lines.taps)
                     for (const Index t2 : columns.taps) {
-                        columns_of.lay({t0, t1, t2}, group, column, width, 0, side.depth, to);
+                        layout.lay({t0, t1, t2}, group, column, width, 0, side.depth, to);
                         to += side.depth * width;
                     }
         });

@@ -1,3 +1,5 @@
+// One watcher for the process: ranges of pages with the number of their state, which changes
+// whenever somebody finds them written to, so that owners of one range may ask one after the other.
 #include "pages.h"
 
 #if defined(__linux__)

@@ -1,3 +1,5 @@
+// Features by CPUID or the words that Linux gives a process; the measurement by the loops of
+// probe.inl, once for each instruction set, quickest tries of many.
 #include "probe.h"
 
 #include "dispatch.h"

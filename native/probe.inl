@@ -1,5 +1,6 @@
-// What the vectors of one instruction set do at most: compiled once for each of them, in its own namespace and target
-// region, without the standard library, as kernels.inl is.
+// What the vectors of one instruction set do at most: compiled once for each of them, in its own
+// namespace and target region, without the standard library, as kernels.inl is. Aligned arrays of
+// floats, whole vectors.
 
 typedef float Wide __attribute__((vector_size(BACKSTRIDE_BYTES)));
 constexpr Index wide = BACKSTRIDE_BYTES / 4;

@@ -1,4 +1,8 @@
-// Blocks of rows against panels of packed weights.
+// Plain products: a block of rows times panels of packed weights [panel][tap][depth][column],
+// rows[tap][row] each a pointer to `depth` numbers. A tile of rows and vectors of columns stays in
+// registers for all taps; sums are taken by rising taps and channels, whatever tile a row falls in,
+// so the bits of a row do not depend on its neighbours. Results are biased, activated and written
+// to targets[row], or saved in scratch and gone on with.
 
 // sum += a * b. With BACKSTRIDE_PAIRS, a and the numbers of b hold two neighbouring channels in bfloat16 each, and both
 // products are added.

@@ -1,3 +1,4 @@
+// Blocks that were given back, by their size, under one lock, which is also held over a fork.
 #include "results.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
-// A sweep as products of whole rows: blocks of output cells against the packed taps.
+// A sweep as products of whole rows: a block of output cells, a row of all their channels each,
+// against the packed taps. Rows are pointers to source cells, so nothing is copied but cells at the
+// ends of lines where taps are merged. Workspace of a thread: pointers, sums of a block, stacked
+// rows.
 #include <algorithm>
 #include <cstring>
 

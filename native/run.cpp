@@ -1,4 +1,5 @@
-// All sweeps of a call, in blocks, on all threads; and the cells that no tap reaches.
+// All sweeps of a call, in blocks, on all threads; and the cells that no tap reaches, which hold
+// the activated bias. Work is cut by blocks and panels, so that no sum is divided.
 #include <algorithm>
 #include <vector>
 

@@ -1,4 +1,5 @@
-// Half precision as it stands in memory, to numbers and back: to the nearest, ties to even.
+// Half precision as it stands in memory, to numbers and back: to the nearest, ties to even; NaN
+// stays NaN, what is too large becomes infinity, and subnormal numbers are kept.
 
 template <typename To, typename From>
 [[gnu::always_inline]] inline To bits_as(From value) {

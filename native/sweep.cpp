@@ -1,3 +1,5 @@
+// The integers of phases, stacked axes, and strands of neighbouring taps. Strides and dilations may
+// be as large as an Index: residues of their products with taps are taken in 128 bits.
 #include "sweep.h"
 
 #include <algorithm>

@@ -1,5 +1,7 @@
-// Which input rows each output row meets, as integers alone: a transposed convolution as one dense convolution
-// for each phase, or with phases stacked beside each other; a convolution as a single one.
+// Which input cells each output cell meets, as integers alone: a transposed convolution as one
+// dense convolution for each phase, or with phases stacked beside each other; a convolution as a
+// single one. A cell is a place of the three spatial axes with all its channels. There is neither
+// zero insertion nor a column buffer.
 #pragma once
 
 #include <array>

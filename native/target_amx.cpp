@@ -1,5 +1,5 @@
-// Products of bfloat16 in the matrix registers of AMX. Their instructions stand as text, so that a compiler need not know
-// more than its assembler does.
+// AMX: products of bfloat16 in matrix registers, 8 of 16 by 64 bytes. Their instructions stand as
+// text, so that a compiler need not know more than its assembler does.
 #include "matrices.h"
 
 #ifdef BACKSTRIDE_AMX

@@ -1,3 +1,6 @@
+// One pool for the process, whose threads take tasks one after the other from a counter. Who waits
+// looks for the next call for a moment before it sleeps. What fails in a task is thrown to the
+// caller.
 #include "threads.h"
 
 #include <algorithm>

@@ -234,12 +234,12 @@ constexpr Index cycles_of_vector = 2;          // cycles: of a vector of results
 // Kernel gradients, tap by tap.
 namespace gradient {
 
-constexpr Index bytes_of_pass = 24 * 1024;    // bytes: of cells in the first-level cache while all tiles read them
+constexpr Index bytes_at_once = 24 * 1024;    // bytes: of cells in the first-level cache while all tiles read them
 constexpr Index bytes_of_block = 512 * 1024;  // bytes: of lines that stay in the second-level cache while all taps do
 constexpr Index bytes_of_band = 128 * 1024;   // bytes: of weights that stay there while all lines pass
 constexpr Index tile = 6;                     // rows: of the kernel in a full tile
-constexpr Index fewest_cells_of_pass = 64;    // cells: of a pass, however many channels there are
-constexpr Index most_cells_of_pass = 1024;    // cells: of a pass, however few channels there are
+constexpr Index fewest_cells_at_once = 64;    // cells: summed at once, however many channels there are
+constexpr Index most_cells_at_once = 1024;    // cells: summed at once, however few channels there are
 constexpr Index long_range = 32;              // cells: from which on the next ones are asked for with few rows, too
 constexpr double least_round = 2e7;           // operations: of a round, or waking the threads counts
 

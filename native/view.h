@@ -1,3 +1,5 @@
+// Where the numbers of one side of a call lie: steps along the axes of (batch, *size, channels), in
+// any order in memory.
 #pragma once
 
 #include "direct.h"

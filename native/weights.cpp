@@ -1,5 +1,6 @@
-// One kernel packed for one direction: packing for the sizes that it meets, and running, on tables under one lock that is
-// also held over a fork.
+// One kernel packed for one direction: packing for the sizes that it meets, and running, on tables
+// under one lock that is also held over a fork. Numbers that tiles could push to infinity go
+// another way: the tables know whether the kernel has such, and each call looks at its source.
 #include "weights.h"
 
 #include <algorithm>
@@ -13,8 +14,8 @@
 #endif
 
 #include "boxes.h"
-#include "dispatch.h"
 #include "depthwise_planes.h"
+#include "dispatch.h"
 #include "results.h"
 #include "threads.h"
 #include "tuning.h"

@@ -1,5 +1,7 @@
-// A kernel packed for one direction, and the products that run with it. Workspace per thread: one box and one block
-// of rows or tiles, under 8 MiB. Three spatial axes; the order of axes in memory is free.
+// A kernel packed for one direction, and the products that run with it: y (batch, *output,
+// groups*big) from x (batch, *input, groups*small), or x from y, in any order of axes, three
+// spatial axes. Any number of threads may run with one of them. Workspace of a thread: one box and
+// one block of rows or tiles, under 8 MiB.
 #pragma once
 
 #include <atomic>
@@ -12,10 +14,10 @@
 
 #include "choose.h"
 #include "correlate.h"
+#include "dense_call.h"
 #include "direct.h"
 #include "matrices.h"
 #include "overlap.h"
-#include "dense_call.h"
 
 namespace backstride {
 

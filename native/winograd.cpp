@@ -1,6 +1,9 @@
-// A sweep as Winograd tiles: a tile of input cells is transformed into planes, every plane is one matrix product, and
-// the products of all planes are transformed into a tile of output cells. Where a sweep has several terms (phases of a
-// strided convolution, taps of the outermost axis), a plane sums the products of all. Workspace: the planes of one block.
+// A sweep as Winograd tiles: a tile of input cells is transformed into planes,
+// [plane][tile][channel], every plane is one matrix product, [panel][plane][tile][column], and the
+// products of all planes are transformed into a tile of output cells. Where a sweep has several
+// terms (phases of a strided convolution, taps of the outermost axis), a plane sums the products of
+// all. Weights are [term][plane][panel][depth][column], or are transformed on the fly for each
+// block. Workspace of a thread: the planes of one block, tuning::tiles.
 #include <algorithm>
 
 #include "buffer.h"
@@ -12,7 +15,6 @@ namespace backstride {
 using namespace tuning::tiles;
 
 namespace {
-
 
 struct TileGrid {
     Index lines, columns;  // tiles along the inner axes
@@ -84,7 +86,8 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     const Problem& p = call.problem;
     const Kernels<Scalar>& kernels = call.kernels;
     const TileGrid tiles = grid_of(sweep, forms);
-    const auto [size, most_depth] = cut_of_tiles<Scalar>(p, side, sweep, forms);
+    const Cut cut = cut_of_tiles<Scalar>(p, side, sweep, forms);
+    const Index size = cut.rows, most_depth = cut.depth;
     const Index from = task.block * size, rows = std::min(tiles.per_image * p.batch - from, size);
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;

@@ -1,4 +1,6 @@
-// The transforms of Winograd tiles.
+// The transforms of Winograd tiles, channels in the lanes: input cells [tile][cell] to
+// planes[plane][tile][channel], taps to the weights of planes, [plane][depth][column], and products
+// [plane][tile][column] to output cells, biased and activated.
 
 // Lavin & Gray, arXiv 1509.09308, with the interpolation points 0, 1 and infinity (3 planes), and -1 too (4 planes):
 // these input and output transforms have no entries but 0, 1 and -1.
