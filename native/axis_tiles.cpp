@@ -178,7 +178,14 @@ private:
         Scalar* const to = rows + low * channels;
         from += low;
         in_pieces(high - low, [&](Index n, Index some) {
-            if (job_.source_first) kernels_.transpose(source + from + n, whole, channels, some, to + n * channels, channels, false);
+            if (job_.source_first) kernels_.transpose({
+                .from = source + from + n,
+                .step = whole,
+                .rows = channels,
+                .columns = some,
+                .to = to + n * channels,
+                .pitch = channels,
+            });
             else std::copy_n(source + (from + n) * channels, some * channels, to + n * channels);
         });
     }
@@ -198,7 +205,14 @@ private:
                 const Index output = (at + n + m) / target_inner_;
                 if (!reached(output)) std::copy_n(untouched_.data() + output / job_.dilation % axis_outputs * channels, channels, rows + m * channels);
             }
-            if (job_.target_first) kernels_.transpose(rows, channels, some, channels, target + at + n, whole, false);
+            if (job_.target_first) kernels_.transpose({
+                .from = rows,
+                .step = channels,
+                .rows = some,
+                .columns = channels,
+                .to = target + at + n,
+                .pitch = whole,
+            });
             else if (!there) std::copy_n(rows, some * channels, target + (at + n) * channels);
         });
     }

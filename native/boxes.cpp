@@ -62,7 +62,14 @@ void for_each_run(const View<Scalar>& view, Index image, Index images, const std
 
 template <typename Scalar>
 void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
-    if (view.cell == 1) return kernels.transpose(from, view.channel, channels, count, to, channels, false);
+    if (view.cell == 1) return kernels.transpose({
+        .from = from,
+        .step = view.channel,
+        .rows = channels,
+        .columns = count,
+        .to = to,
+        .pitch = channels,
+    });
     for (Index n = 0; n < count; ++n)
         if (view.channel == 1) std::copy_n(from + n * view.cell, channels, to + n * channels);
         else for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
@@ -70,7 +77,14 @@ void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index 
 
 template <typename Scalar>
 void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
-    if (view.cell == 1) return kernels.transpose(from, channels, count, channels, to, view.channel, false);
+    if (view.cell == 1) return kernels.transpose({
+        .from = from,
+        .step = channels,
+        .rows = count,
+        .columns = channels,
+        .to = to,
+        .pitch = view.channel,
+    });
     for (Index n = 0; n < count; ++n)
         if (view.channel == 1) std::copy_n(from + n * channels, channels, to + n * view.cell);
         else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
@@ -100,7 +114,14 @@ void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, In
             const Half* at = from + n * view.cell + 2 * c * view.channel;
             pair(at, at + view.channel, view.cell, some, lines + c * some);
         }
-        kernels.transpose(lines, some, pairs, some, to, pairs, false);
+        kernels.transpose({
+            .from = lines,
+            .step = some,
+            .rows = pairs,
+            .columns = some,
+            .to = to,
+            .pitch = pairs,
+        });
     }
 }
 
@@ -115,7 +136,14 @@ void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index ch
         if (view.cell == 1) {
             Scalar* wide = transposed.get(channels * some);
             for (Index c = 0; c < channels; ++c) kernels.widen(at + c * view.channel, some, wide + c * some, storage);
-            kernels.transpose(wide, some, channels, some, to, channels, false);
+            kernels.transpose({
+                .from = wide,
+                .step = some,
+                .rows = channels,
+                .columns = some,
+                .to = to,
+                .pitch = channels,
+            });
             continue;
         }
         for (Index m = 0; m < some; ++m)
@@ -133,7 +161,14 @@ void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channel
         Half* at = to + n * view.cell;
         if (view.cell == 1) {
             Scalar* wide = transposed.get(channels * some);
-            kernels.transpose(from, channels, some, channels, wide, some, false);
+            kernels.transpose({
+                .from = from,
+                .step = channels,
+                .rows = some,
+                .columns = channels,
+                .to = wide,
+                .pitch = some,
+            });
             for (Index c = 0; c < channels; ++c) kernels.narrow(wide + c * some, some, at + c * view.channel, storage);
             continue;
         }
@@ -304,7 +339,14 @@ void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index cou
     const Index pieces = ceil_div(columns, cells_at_once);
     parallel(count * pieces, [&](Index task) {
         const Index first = task % pieces * cells_at_once, start = task / pieces * rows * columns;
-        kernels.transpose(from + start + first, columns, rows, std::min(cells_at_once, columns - first), to + start + first * rows, rows, false);
+        kernels.transpose({
+            .from = from + start + first,
+            .step = columns,
+            .rows = rows,
+            .columns = std::min(cells_at_once, columns - first),
+            .to = to + start + first * rows,
+            .pitch = rows,
+        });
     });
 }
 
@@ -317,13 +359,27 @@ void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index 
         const Index first = task / bands * cells_at_once, count = std::min(cells_at_once, small - first);
         const Index band = task % bands * some, rows = (std::min(band + some, big) - band) * taps, front = (first * big + band) * taps;
         Scalar* const piece = together.get(rows * count);
-        if (back) kernels.transpose(from + front, big * taps, count, rows, piece, count, false);
+        if (back) kernels.transpose({
+            .from = from + front,
+            .step = big * taps,
+            .rows = count,
+            .columns = rows,
+            .to = piece,
+            .pitch = count,
+        });
         for (Index row = 0; row < rows; ++row) {
             const Index last = (row % taps * big + band + row / taps) * small + first;
             if (back) std::copy_n(piece + row * count, count, to + last);
             else std::copy_n(from + last, count, piece + row * count);
         }
-        if (!back) kernels.transpose(piece, count, rows, count, to + front, big * taps, false);
+        if (!back) kernels.transpose({
+            .from = piece,
+            .step = count,
+            .rows = rows,
+            .columns = count,
+            .to = to + front,
+            .pitch = big * taps,
+        });
     });
 }
 

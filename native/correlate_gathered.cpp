@@ -119,7 +119,14 @@ private:
             Scalar* const to = small_buffer.get(part.cells * padded(part.columns, kernels_.lanes));
             for (Index column = 0; column < part.columns; column += panel_) {
                 const Index count = std::min(panel_, part.columns - column);
-                kernels_.copy_lines(small + column, inputs_, part.cells, count, to + column * part.cells, padded(count, kernels_.lanes));
+                kernels_.copy_lines({
+                    .from = small + column,
+                    .step = inputs_,
+                    .lines = part.cells,
+                    .count = count,
+                    .to = to + column * part.cells,
+                    .pitch = padded(count, kernels_.lanes),
+                });
             }
             small = to;
         }

@@ -174,6 +174,26 @@ struct WinogradOutput {
     bool bypasses = false;
 };
 
+// A matrix transposed: to[column*pitch + row] = from[row*step + column]; with `pad`, each row of `to` gets
+// zeros behind the last number, up to a whole vector.
+template <typename Scalar>
+struct Transposition {
+    const Scalar* from;
+    Index step, rows, columns;
+    Scalar* to;
+    Index pitch;
+    bool pad = false;
+};
+
+// Lines copied: to[line*pitch + n] = from[line*step + n] for n < count, and zeros up to a whole vector.
+template <typename Scalar>
+struct LineCopies {
+    const Scalar* from;
+    Index step, lines, count;
+    Scalar* to;
+    Index pitch;
+};
+
 // Cells in the lanes: sums[row][cell] = sum over lines and depth of weights[line][c][row] * lines[line][c*pitch + cell],
 // for at most 6 rows and whole vectors of cells.
 template <typename Scalar>
@@ -247,10 +267,8 @@ struct Kernels {
     void (*plane_lines)(const PlaneLines<Scalar>&);
     void (*correlate)(const Correlation<Scalar>&);
     void (*correlate_depthwise)(const Correlation<Scalar>&);  // rows do not count
-    // to[column*pitch + row] = from[row*step + column], the rows padded with zeros to whole vectors on request.
-    void (*transpose)(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad);
-    // to[line*pitch + n] = from[line*step + n], filled with zeros up to a whole vector.
-    void (*copy_lines)(const Scalar* from, Index step, Index lines, Index count, Scalar* to, Index pitch);
+    void (*transpose)(const Transposition<Scalar>&);
+    void (*copy_lines)(const LineCopies<Scalar>&);
     void (*lane_product)(const LaneProduct<Scalar>&);
     void (*interleave)(const Interleave<Scalar>&);
     bool (*all_finite)(const Scalar*, Index, Scalar scale);  // times the scale

@@ -159,7 +159,11 @@ template <typename Scalar, int round>
 }
 
 template <typename Scalar>
-void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar* to, Index pitch, bool pad) {
+void transpose(const Transposition<Scalar>& job) {
+    const Scalar* const from = job.from;
+    Scalar* const to = job.to;
+    const Index step = job.step, rows = job.rows, columns = job.columns, pitch = job.pitch;
+    const bool pad = job.pad;
     constexpr Index lanes = Lanes<Scalar>::count;
     constexpr Index ahead = tuning::loops::transposed_ahead / static_cast<Index>(sizeof(Scalar));
     // The last block of rows or columns may repeat some of those before.
@@ -199,8 +203,11 @@ void transpose(const Scalar* from, Index step, Index rows, Index columns, Scalar
 }
 
 template <typename Scalar>
-void copy_lines(const Scalar* from, Index step, Index lines, Index count, Scalar* to, Index pitch) {
+void copy_lines(const LineCopies<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
+    const Scalar* from = job.from;
+    Scalar* to = job.to;
+    const Index lines = job.lines, count = job.count, step = job.step, pitch = job.pitch;
     for (Index line = 0; line < lines; ++line, from += step, to += pitch) {
         Index n = 0;
         for (; n + lanes <= count; n += lanes) *reinterpret_cast<Loose<Scalar>*>(to + n) = *reinterpret_cast<const Loose<Scalar>*>(from + n);

@@ -147,7 +147,14 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
                 std::memcpy(laid + c * some + m, &both, sizeof both);
             }
         }
-        kernels.transpose(laid, some, pairs, some, reinterpret_cast<float*>(to), pitch / 2, false);
+        kernels.transpose({
+            .from = laid,
+            .step = some,
+            .rows = pairs,
+            .columns = some,
+            .to = reinterpret_cast<float*>(to),
+            .pitch = pitch / 2,
+        });
         for (Index m = 0; m < some; ++m) std::fill(to + m * pitch + 2 * pairs, to + (m + 1) * pitch, Half(0));
     }
 }
@@ -251,7 +258,14 @@ void MatrixWeights::pack(const Kernels<float>& kernels, const float* w, Half* to
                     for (const Index t2 : run.taps) {
                         const float* from = w + ((t0 * kernel_.kernel[1] + t1) * kernel_.kernel[2] + t2) * kernel_.big * inputs;
                         std::fill(row.begin(), row.end(), 0.0f);
-                        if (transpose_) kernels.transpose(from + first * inputs, inputs, count, inputs_, row.data(), matrix_rows, false);
+                        if (transpose_) kernels.transpose({
+                            .from = from + first * inputs,
+                            .step = inputs,
+                            .rows = count,
+                            .columns = inputs_,
+                            .to = row.data(),
+                            .pitch = matrix_rows,
+                        });
                         else for (Index c = 0; c < inputs_; ++c) std::copy_n(from + c * inputs + first, count, row.data() + c * matrix_rows);
                         kernels.narrow(row.data(), padded_ * matrix_rows, rounded.data(), Storage::bfloat16);
                         // Pairs of channels beside each other.

@@ -123,7 +123,14 @@ private:
                             multiply(work, o0, o1, last, bring, place, pitch, count * line / lanes_, products, products_pitch);
                         }
                         for (Index n = 0; n < count; ++n, o1 += s1) {
-                            if (together_ > 1) kernels_.copy_lines(products + n * line, products_pitch, rows, line, work.sums + margin, sums_pitch);
+                            if (together_ > 1) kernels_.copy_lines({
+                                .from = products + n * line,
+                                .step = products_pitch,
+                                .lines = rows,
+                                .count = line,
+                                .to = work.sums + margin,
+                                .pitch = sums_pitch,
+                            });
                             work.sources.assign(1, work.sums + margin + q - (high > low ? low : q));
                             work.output.assign(1, {.image = image, .o0 = o0, .o1 = o1, .q = q, .from = 0});
                             Base::store(work.streams, work.sources, sums_pitch, out_vectors, each_, work.output);

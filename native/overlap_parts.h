@@ -100,8 +100,23 @@ public:
 protected:
     // Cells of a line, channel by channel, with zeros up to a whole vector.
     void load(const Scalar* from, Index count, Scalar* to, Index pitch) const {
-        if (x_.channel == 1) return kernels_.transpose(from, x_.cell, count, p_.small, to, pitch, true);
-        if (x_.cell == 1) return kernels_.copy_lines(from, x_.channel, p_.small, count, to, pitch);
+        if (x_.channel == 1) return kernels_.transpose({
+            .from = from,
+            .step = x_.cell,
+            .rows = count,
+            .columns = p_.small,
+            .to = to,
+            .pitch = pitch,
+            .pad = true,
+        });
+        if (x_.cell == 1) return kernels_.copy_lines({
+            .from = from,
+            .step = x_.channel,
+            .lines = p_.small,
+            .count = count,
+            .to = to,
+            .pitch = pitch,
+        });
         for (Index c = 0; c < p_.small; ++c)
             for (Index n = 0; n < padded(count, lanes_); ++n) to[c * pitch + n] = n < count ? from[c * x_.channel + n * x_.cell] : Scalar(0);
     }

@@ -270,7 +270,14 @@ private:
             multiply_piece(piece, pitch, width / lanes_, sums, sums_pitch, n + 1 < pieces ? next : work.next_cells);
             const Scalar* part = sums;
             for (const InputRun<Scalar>& run : work.parts) {
-                if (!alone) kernels_.copy_lines(part, sums_pitch, rows_, run.count, to + run.to, layout.pitch);
+                if (!alone) kernels_.copy_lines({
+                    .from = part,
+                    .step = sums_pitch,
+                    .lines = rows_,
+                    .count = run.count,
+                    .to = to + run.to,
+                    .pitch = layout.pitch,
+                });
                 part += run.count;
             }
         }
@@ -369,7 +376,14 @@ private:
                     .scratch = scratch,
                     .streams = true,
                 });
-            kernels_.transpose(products, columns, end - from, rows_, to + from, layout.pitch, false);
+            kernels_.transpose({
+                .from = products,
+                .step = columns,
+                .rows = end - from,
+                .columns = rows_,
+                .to = to + from,
+                .pitch = layout.pitch,
+            });
         }
     }
 

@@ -33,7 +33,14 @@ public:
             if (!numbers) {
                 for (Index c = 0; c < depth; ++c) std::fill_n(to + c * width + n, run, Scalar(0));
             } else if (transpose_ && !side_.depthwise) {
-                kernels_.transpose(numbers + group * p_.small + from, inputs, run, depth, to + n, width, false);
+                kernels_.transpose({
+                    .from = numbers + group * p_.small + from,
+                    .step = inputs,
+                    .rows = run,
+                    .columns = depth,
+                    .to = to + n,
+                    .pitch = width,
+                });
             } else {
                 for (Index c = 0; c < depth; ++c)
                     std::copy_n(numbers + group * p_.small + (from + c) * (transpose_ ? 1 : inputs), run, to + c * width + n);
