@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backstride.segment.network import Network
+from backstride.segment.network import PixelNetwork
 from backstride.surgery.decoding.influence import Influence
 
 
@@ -36,9 +36,9 @@ def labels_of(picture: NDArray[np.uint8], classes: int = 4) -> NDArray[np.uint16
 def loaded(monkeypatch: pytest.MonkeyPatch, reds: Reds) -> None:
     """Have every file be this network."""
 
-    def load(path: Path, head: str | int | None) -> Network:
+    def load(path: Path, head: str | int | None) -> PixelNetwork:
         assert path.exists()
         assert head is None
-        return Network(reds, 3, Influence((8, 8), 4, 8, 1))
+        return PixelNetwork(reds, 3, Influence((8, 8), 4, 8, 1))
 
     monkeypatch.setattr("backstride.segment.labels.load_network", load)

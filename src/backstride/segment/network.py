@@ -16,7 +16,7 @@ UNKNOWN = Influence((32, 32), 32, 256, 2048)  # a network that backstride did no
 
 
 @dataclass(frozen=True)
-class Network:
+class PixelNetwork:
     """`run`: (1, C, H, W) to (1, classes, H, W). `known`: what tiling needs."""
 
     run: Callable[[AnyArray], AnyArray]
@@ -24,7 +24,7 @@ class Network:
     known: Influence
 
 
-def load_network(path: Path, head: str | int | None = None) -> Network:
+def load_network(path: Path, head: str | int | None = None) -> PixelNetwork:
     """Load a network; nothing in the file is run as code. `head`: which result, where it has several.
 
     Raises `ValueError` in one sentence for other files, and `ImportError` where the framework is
@@ -53,18 +53,18 @@ def _is_keras(path: Path) -> bool:
     return path.suffix == ".keras"
 
 
-def _onnx(path: Path, head: str | int | None) -> Network:
+def _onnx(path: Path, head: str | int | None) -> PixelNetwork:
     from backstride.surgery.onnx.runner import pixel_network  # noqa: PLC0415  loads ONNX
 
     run, channels, known = pixel_network(path, head)
-    return Network(_narrow(run), channels, known or UNKNOWN)
+    return PixelNetwork(_narrow(run), channels, known or UNKNOWN)
 
 
-def _keras(path: Path, head: str | int | None) -> Network:
+def _keras(path: Path, head: str | int | None) -> PixelNetwork:
     from backstride.surgery.keras.runner import pixel_network  # noqa: PLC0415  loads Keras
 
     run, channels, known = pixel_network(path, head)
-    return Network(_narrow(run), channels, known or UNKNOWN)
+    return PixelNetwork(_narrow(run), channels, known or UNKNOWN)
 
 
 def _narrow(run: Callable[[AnyArray], AnyArray]) -> Callable[[AnyArray], AnyArray]:
