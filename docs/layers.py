@@ -1,17 +1,23 @@
-"""Write the tables and the picture of docs/architecture.md from docs/layers.toml, the list of layers."""
+"""Write the tables and pictures of docs/architecture.md and docs/kernels.md from lists.
+
+docs/layers.toml has the layers of the library, docs/kernels.toml the way of a call through native/.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
 PAGE, PICTURE, LISTS = DOCS / "architecture.md", DOCS / "pictures" / "layers.svg", DOCS / "layers.toml"
+KERNELS, KERNELS_PICTURE, STEPS = DOCS / "kernels.md", DOCS / "pictures" / "kernels.svg", DOCS / "kernels.toml"
 LEFT, WIDTH, ROW, BOX, GAP = 130, 1060, 82, 60, 8  # pixels: where boxes begin, of the picture, a layer, a box, a gap
 LABEL = "The parts of Backstride, each layer importing only from those below"
+KERNELS_LABEL = "The files that a call passes, from Python to the loops that multiply"
 STYLE = """
 svg { background: #ffffff; font-family: system-ui, sans-serif; }
 rect { fill: #eef4fb; stroke: #3b6ea5; stroke-width: 1.2; }
@@ -59,24 +65,54 @@ def table(package: str) -> str:
 
 
 def picture() -> str:
-    """The library's layers as an SVG, with an arrow from each to the one below."""
-    layers = described("backstride")
-    height = len(layers) * ROW + 2 * GAP
+    """The library's layers as an SVG."""
+    rows = [
+        (layer, {shown("backstride", part): few for part, (few, _, _) in parts.items()})
+        for layer, parts in described("backstride")
+    ]
+    return drawn(rows, LABEL)
+
+
+def steps() -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """The way of a call through the kernels: the name of each step, and per file a few words and what it does."""
+    data: dict[str, Any] = tomllib.loads(STEPS.read_text(encoding="utf-8"))
+    return [(row["step"], row["files"]) for row in data["steps"]]
+
+
+def kernels_picture() -> str:
+    """The way of a call as an SVG."""
+    rows = [(step, {file: few for file, (few, _) in files.items() if few}) for step, files in steps()]
+    return drawn([row for row in rows if row[1]], KERNELS_LABEL)
+
+
+def kernels_page(text: str) -> str:
+    """The page of the kernels with its table of files made anew."""
+    rows = ["| step | file | what it does |", "|---|---|---|"]
+    for step, files in steps():
+        for place, (file, (_, what)) in enumerate(files.items()):
+            rows.append(f"| {'' if place else step} | `{file}` | {what} |")
+    before, mark, rest = re.split(r"(<!-- steps,[^>]*-->\n)", text)
+    return "\n".join([before + mark, *rows, "", "<!-- end -->"]) + rest.partition("<!-- end -->")[2]
+
+
+def drawn(rows: Sequence[tuple[str, Mapping[str, str]]], label: str) -> str:
+    """Rows of boxes as an SVG, each a name above a few words, with an arrow from each row to the one below."""
+    height = len(rows) * ROW + 2 * GAP
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-    lines = [f'{head}role="img" aria-label="{LABEL}">', f"<style>{STYLE}</style>", TIP]
-    for row, (layer, parts) in enumerate(layers):
+    lines = [f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", TIP]
+    for row, (title, boxes) in enumerate(rows):
         top = 2 * GAP + row * ROW
-        lines.append(f'<text x="16" y="{top + BOX / 2 + 5}" class="layer">{layer}</text>')
-        width = (WIDTH - 2 * GAP - LEFT + GAP) / len(parts) - GAP
-        for place, (part, (few, _, _)) in enumerate(parts.items()):
+        lines.append(f'<text x="16" y="{top + BOX / 2 + 5}" class="layer">{title}</text>')
+        width = (WIDTH - 2 * GAP - LEFT + GAP) / len(boxes) - GAP
+        for place, (name, few) in enumerate(boxes.items()):
             left = LEFT + place * (width + GAP)
             middle = left + width / 2
             lines += [
                 f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{BOX}" rx="8"/>',
-                f'<text x="{middle:.1f}" y="{top + 25}" class="part">{shown("backstride", part)}</text>',
+                f'<text x="{middle:.1f}" y="{top + 25}" class="part">{name}</text>',
                 f'<text x="{middle:.1f}" y="{top + 44}" class="what">{escape(few)}</text>',
             ]
-        if row + 1 < len(layers):
+        if row + 1 < len(rows):
             middle = (LEFT + WIDTH - 2 * GAP) / 2
             lines.append(f'<path d="M{middle} {top + BOX + 3} v12" class="arrow" marker-end="url(#tip)"/>')
     return "\n".join([*lines, "</svg>\n"])
@@ -92,4 +128,6 @@ def page(text: str) -> str:
 
 if __name__ == "__main__":
     _ = PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    _ = KERNELS.write_text(kernels_page(KERNELS.read_text(encoding="utf-8")), encoding="utf-8")
     _ = PICTURE.write_text(picture(), encoding="utf-8")
+    _ = KERNELS_PICTURE.write_text(kernels_picture(), encoding="utf-8")
