@@ -74,7 +74,7 @@ def picture() -> str:
 
 
 def steps() -> list[tuple[str, dict[str, tuple[str, str]]]]:
-    """The way of a call through the kernels: the name of each step, and per file a few words and what it does."""
+    """The way of a call: the name of each step, and per file a few words and what it does."""
     data: dict[str, Any] = tomllib.loads(STEPS.read_text(encoding="utf-8"))
     return [(row["step"], row["files"]) for row in data["steps"]]
 
@@ -96,7 +96,7 @@ def kernels_page(text: str) -> str:
 
 
 def drawn(rows: Sequence[tuple[str, Mapping[str, str]]], label: str) -> str:
-    """Rows of boxes as an SVG, each a name above a few words, with an arrow from each row to the one below."""
+    """Rows of boxes as an SVG, each a name above a few words; an arrow leads to the row below."""
     height = len(rows) * ROW + 2 * GAP
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
     lines = [f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", TIP]

@@ -1,6 +1,6 @@
-"""Write the numbers of native/tuning.h into docs/engine.md: a table of those that choose, and each that the text names.
+"""Write the numbers of native/tuning.h into docs/engine.md: a table of those that choose, and others.
 
-In the text a number stands before its name: `512<!-- choice.most_sharing_channels -->`.
+In the text, a number stands before its name: `512<!-- choice.most_sharing_channels -->`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Constant(NamedTuple):
 
 
 def constants(header: str) -> dict[str, dict[str, Constant]]:
-    """The numbers of each group, by their names; a line that is not written so is a `ValueError`."""
+    """The numbers of each group, by their names; `ValueError` for a line written otherwise."""
     found: dict[str, dict[str, Constant]] = {}
     group = ""
     for line in header.splitlines():

@@ -31,7 +31,7 @@ WRITTEN = "build/"  # by commands
 
 
 def missing(text: str) -> list[str]:
-    """The files and folders that a page names and that are not there, in the repository or somewhere in the sources."""
+    """The files and folders that a page names and that are nowhere in the repository."""
     names = [name for name in NAMED.findall(text) if not name.startswith(WRITTEN)]
     found = [any(ROOT.glob(name)) or any(SOURCE.rglob(name)) or any(NATIVE.glob(name)) for name in names]
     return [name for name, there in zip(names, found, strict=True) if not there]

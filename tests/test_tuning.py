@@ -1,4 +1,4 @@
-"""native/tuning.h has every number that decides how the kernels run, and docs/engine.md has them from there."""
+"""native/tuning.h has the numbers that decide how kernels run; docs/engine.md has them from there."""
 
 from __future__ import annotations
 
