@@ -125,7 +125,8 @@ def flags() -> list[str]:
 def assembly(target: Target) -> list[str]:
     """The lines of a target's assembly, compiled where sources changed."""
     path = KEPT / f"{target.name}.s"
-    newest = max(file.stat().st_mtime for file in [*NATIVE.glob("*.inl"), NATIVE / target.source, NATIVE / "kernels.h"])
+    sources = [*NATIVE.glob("*.inl"), *NATIVE.glob("*.h"), NATIVE / target.source]
+    newest = max(file.stat().st_mtime for file in sources)
     if not path.exists() or path.stat().st_mtime < newest:
         KEPT.mkdir(parents=True, exist_ok=True)
         command = [target.compiler, *flags(), "-S", str(NATIVE / target.source), "-o", str(path)]
