@@ -98,8 +98,8 @@ def test_circular_is_the_adjoint_of_the_circular_convolution(
 ) -> None:
     before, after = data.draw(st.integers(0, size)), data.draw(st.integers(0, size))
     span = dilation * (taps - 1) + 1
-    room = size + before + after - span
-    if room < 0:
+    spare = size + before + after - span
+    if spare < 0:
         return
     y = torch.randn(2, 4, size, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(6, 2, taps, dtype=torch.float64)
@@ -111,12 +111,12 @@ def test_circular_is_the_adjoint_of_the_circular_convolution(
         upstream,
         weight,
         stride=stride,
-        padding=[(before, after - room % stride)],
+        padding=[(before, after - spare % stride)],
         groups=2,
         dilation=dilation,
         padding_mode="circular",
     )
-    if after - room % stride >= 0:
+    if after - spare % stride >= 0:
         torch.testing.assert_close(found, expected)
 
 
