@@ -119,7 +119,7 @@ class Arguments:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenCall:
     """A call as it stands in the text: its dotted name, and the arguments as expressions."""
 
     name: str

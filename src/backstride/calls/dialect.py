@@ -14,7 +14,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "core
 LISTS = ("openvino.", "onnx.", "coremltools.")
 
 
-class Written(Protocol):
+class DialectCall(Protocol):
     """What a dialect asks of a call: its rule, its axes, and its arguments as they are written."""
 
     @property
@@ -43,7 +43,7 @@ def own_name(function: str, name: str) -> str:
     return next((words.get(name, name) for start, words in NAMES.items() if function.startswith(start)), name)
 
 
-def written(call: Written, function: str, name: str, value: object) -> str:
+def written(call: DialectCall, function: str, name: str, value: object) -> str:
     """The value of an argument of the rule, as the function takes it.
 
     >>> from backstride.calls import parse
@@ -75,7 +75,7 @@ def _pairs(values: Sequence[object]) -> list[list[int]]:
     return [list(pair) for pair in cast("Sequence[Sequence[int]]", values)]
 
 
-def _tensorflow(call: Written, name: str, values: list[object]) -> str:
+def _tensorflow(call: DialectCall, name: str, values: list[object]) -> str:
     """With the entries of batch and channels, where the call has them."""
     channels = 0 if call.data_format == "channels_first" else len(values)
     if name == "padding":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backstride.calls.arguments import Arguments, Written, is_tuple
+from backstride.calls.arguments import Arguments, WrittenCall, is_tuple
 from backstride.conventions import Convention
 from backstride.integers import Size, as_sizes
 
@@ -16,7 +16,7 @@ class Hints:
 
     text: str
     kernel: int | Sequence[object] | None = None
-    applied: Written | None = None
+    applied: WrittenCall | None = None
 
 
 MOST_AXES = 3

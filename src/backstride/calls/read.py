@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 
-from backstride.calls.arguments import Written
+from backstride.calls.arguments import WrittenCall
 from backstride.calls.kernels import Hints
 from backstride.calls.onnx_node import file_and_node, read_node
 from backstride.calls.own_calls import plain
@@ -98,14 +98,16 @@ def parse_layers(
     return tuple(_read(stripped, *written[place], kernel, several=several) for place in known)
 
 
-def _read(text: str, written: Written, applied: Written | None, kernel: Size | None, *, several: bool) -> SourceCall:
+def _read(
+    text: str, written: WrittenCall, applied: WrittenCall | None, kernel: Size | None, *, several: bool
+) -> SourceCall:
     signature = find(written.name)
     assert signature is not None
     arguments = written.bind(signature.name, signature.parameters.split(), signature.keyword_only.split())
     return signature.read(arguments, Hints(written.text if several else text, kernel, applied))
 
 
-def _refuse_unknown(written: Written) -> None:
+def _refuse_unknown(written: WrittenCall) -> None:
     close = difflib.get_close_matches(written.name, BY_NAME, n=3, cutoff=0.4)
     names = ", ".join(close or ["torch.nn.ConvTranspose2d", "keras.layers.Conv2DTranspose", "bs.conv_transpose"])
     message = f"`call` names {written.name} at {written.place}, which is not known; the nearest are {names}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias, TypeGuard
 
-from backstride.calls.arguments import Argument, Opaque, Written, is_tuple
+from backstride.calls.arguments import Argument, Opaque, WrittenCall, is_tuple
 
 LONGEST = 4000
 LARGEST = 2**63
@@ -31,7 +31,7 @@ OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mod: lambda left, right: left % right,
     ast.Pow: lambda left, right: left**right,
 }
-Found: TypeAlias = tuple[Written, Written | None]
+Found: TypeAlias = tuple[WrittenCall, WrittenCall | None]
 FUNCTIONS: dict[str, Callable[..., float]] = {"int": int, "max": max, "min": min}
 
 
@@ -108,7 +108,7 @@ class Source:
         around = name in AROUND or (name in ACTIVATIONS and isinstance(node.args[0] if node.args else None, ast.Call))
         return node.args[:1] if around and node.args else None
 
-    def _written(self, node: ast.Call) -> Written:
+    def _written(self, node: ast.Call) -> WrittenCall:
         name = "" if isinstance(node.func, ast.Call) else self._dotted(node.func)
         positional: list[Argument] = []
         for expression in node.args:
@@ -121,7 +121,7 @@ class Source:
                 self._refuse_star(keyword.value)
             named[keyword.arg] = self._argument(keyword.value, keyword)
         text = " ".join((ast.get_source_segment(self.text, node) or "").split())
-        return Written(name, self._where(node), tuple(positional), named, text)
+        return WrittenCall(name, self._where(node), tuple(positional), named, text)
 
     def _argument(self, node: ast.expr, place: ast.AST) -> Argument:
         return Argument(self._value(node), self._where(place), ast.get_source_segment(self.text, node) or "")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from backstride.explain.window import LARGEST_TRACE, Window, everything
+from backstride.explain.window import LARGEST_TRACE, DrawnCells, everything
 from backstride.geometry import Geometry
 
 Index = tuple[int, ...]
@@ -41,7 +41,7 @@ class Trace:
 
     geometry: Geometry
     meetings: tuple[Meeting, ...]
-    window: Window
+    window: DrawnCells
 
     def by_input(self) -> dict[Index, tuple[Meeting, ...]]:
         """Scatter: what each input cell stamps."""
@@ -88,7 +88,7 @@ def reached(geometry: Geometry, tap: Index) -> int:
     return math.prod(stop - first for first, stop, _ in ranges)
 
 
-def trace(geometry: Geometry, window: Window | None = None) -> Trace:
+def trace(geometry: Geometry, window: DrawnCells | None = None) -> Trace:
     """Walk through a call, or through what meets in a window of it, in scatter order.
 
     Raises `ValueError` where a whole call has more than 65536 (input cell, tap) pairs or output cells.
@@ -107,7 +107,7 @@ def trace(geometry: Geometry, window: Window | None = None) -> Trace:
     return Trace(geometry, tuple(meetings(geometry, pairs)), everything(geometry))
 
 
-def _partly(geometry: Geometry, window: Window) -> Iterator[Meeting]:
+def _partly(geometry: Geometry, window: DrawnCells) -> Iterator[Meeting]:
     """The meetings of the drawn input cells, and those of the drawn cells of the full output."""
     stamped = set(product(product(*window.input), cells(geometry.kernel)))
     ends = [

@@ -24,7 +24,7 @@ MOST_CUT = 8  # cropped cells at each end
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DrawnCells:
     """The cells of each axis that are drawn, in ascending order.
 
     `full`: of the output before the crop, and the zeros that a negative crop appends. `stretched`: the same cells with
@@ -57,7 +57,7 @@ class _Axis:
     padded: range
 
 
-def window(geometry: Geometry) -> Window:
+def window(geometry: Geometry) -> DrawnCells:
     """The cells to draw.
 
     >>> from backstride.geometry import geometry
@@ -76,7 +76,7 @@ def window(geometry: Geometry) -> Window:
     wanted = [min(max(axis.span + axis.stride, 8), limit) for axis, limit in zip(axes, most, strict=True)]
     for size in range(max(wanted), SHORTEST - 1, -1):
         ends = [_ends(axis, min(size, limit)) for axis, limit in zip(axes, wanted, strict=True)]
-        found = Window(False, *(tuple(side) for side in zip(*ends, strict=True)))
+        found = DrawnCells(False, *(tuple(side) for side in zip(*ends, strict=True)))
         if len(axes) == 3:  # planes of zeros alone say nothing
             planes = tuple(cell * axes[0].stride for cell in found.input[0])
             found = replace(found, stretched=(planes, *found.stretched[1:]))
@@ -89,7 +89,7 @@ def window(geometry: Geometry) -> Window:
     raise ValueError(message)
 
 
-def everything(geometry: Geometry) -> Window:
+def everything(geometry: Geometry) -> DrawnCells:
     """All cells, whatever they are."""
     return _whole(list(_axes(geometry)))
 
@@ -147,7 +147,7 @@ def _small(geometry: Geometry, axes: list[_Axis]) -> bool:
     return math.prod(geometry.input) * math.prod(geometry.kernel) <= LARGEST_TRACE
 
 
-def _whole(axes: list[_Axis]) -> Window:
+def _whole(axes: list[_Axis]) -> DrawnCells:
     def each(name: str) -> tuple[Positions, ...]:
         return tuple(tuple(getattr(axis, name)) for axis in axes)
 
@@ -155,7 +155,7 @@ def _whole(axes: list[_Axis]) -> Window:
         return tuple(tuple(range(getattr(axis, name))) for axis in axes)
 
     sizes = (counted(name) for name in ("input", "kernel", "output"))
-    return Window(True, *sizes, *(each(name) for name in ("full", "stretched", "padded")))
+    return DrawnCells(True, *sizes, *(each(name) for name in ("full", "stretched", "padded")))
 
 
 def _ends(axis: _Axis, size: int) -> tuple[Positions, ...]:
@@ -197,7 +197,7 @@ def _taps(axis: _Axis, read: set[int], output: set[int]) -> set[int]:
     return {gap // axis.dilation for gap in gaps if 0 <= gap < axis.span and not gap % axis.dilation}
 
 
-def _meetings(geometry: Geometry, found: Window) -> int:
+def _meetings(geometry: Geometry, found: DrawnCells) -> int:
     """How many meetings of these input cells, and of these cells of the full output, there are at most."""
     reach = (-(-k // s) for k, s in zip(geometry.kernel, geometry.strides, strict=True))
     stamped = math.prod(len(cells) * k for cells, k in zip(found.input, geometry.kernel, strict=True))

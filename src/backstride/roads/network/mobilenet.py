@@ -16,7 +16,7 @@ from backstride.roads.network.start import start_small
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MobileBlock:
     """One line of the table: kernel, expanded and resulting channels, squeeze, hard swish, stride."""
 
     kernel: int
@@ -28,17 +28,17 @@ class Row:
 
 
 SMALL = (
-    Row(3, 16, 16, squeeze=True, swish=False, stride=2),
-    Row(3, 72, 24, squeeze=False, swish=False, stride=2),
-    Row(3, 88, 24, squeeze=False, swish=False, stride=1),
-    Row(5, 96, 40, squeeze=True, swish=True, stride=2),
-    Row(5, 240, 40, squeeze=True, swish=True, stride=1),
-    Row(5, 240, 40, squeeze=True, swish=True, stride=1),
-    Row(5, 120, 48, squeeze=True, swish=True, stride=1),
-    Row(5, 144, 48, squeeze=True, swish=True, stride=1),
-    Row(5, 288, 96, squeeze=True, swish=True, stride=2),
-    Row(5, 576, 96, squeeze=True, swish=True, stride=1),
-    Row(5, 576, 96, squeeze=True, swish=True, stride=1),
+    MobileBlock(3, 16, 16, squeeze=True, swish=False, stride=2),
+    MobileBlock(3, 72, 24, squeeze=False, swish=False, stride=2),
+    MobileBlock(3, 88, 24, squeeze=False, swish=False, stride=1),
+    MobileBlock(5, 96, 40, squeeze=True, swish=True, stride=2),
+    MobileBlock(5, 240, 40, squeeze=True, swish=True, stride=1),
+    MobileBlock(5, 240, 40, squeeze=True, swish=True, stride=1),
+    MobileBlock(5, 120, 48, squeeze=True, swish=True, stride=1),
+    MobileBlock(5, 144, 48, squeeze=True, swish=True, stride=1),
+    MobileBlock(5, 288, 96, squeeze=True, swish=True, stride=2),
+    MobileBlock(5, 576, 96, squeeze=True, swish=True, stride=1),
+    MobileBlock(5, 576, 96, squeeze=True, swish=True, stride=1),
 )
 FIRST, LAST, HEAD = 16, 576, 1024
 
@@ -64,7 +64,7 @@ class SqueezeExcitation(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, convolve each channel, weigh, project; the input is added where it has the result's shape."""
 
-    def __init__(self, channels: int, row: Row, *, minimal: bool) -> None:
+    def __init__(self, channels: int, row: MobileBlock, *, minimal: bool) -> None:
         super().__init__()
         act = nn.Hardswish if row.swish and not minimal else nn.ReLU
         kernel = 3 if minimal else row.kernel
