@@ -78,12 +78,14 @@ class Geometry:
     crop: tuple[Pair, ...]
 
     def __post_init__(self) -> None:
-        fields = {name: getattr(self, name) for name in ("input", "kernel", "strides", "dilation", "crop")}
-        rank = common_rank(**fields)
+        rank = common_rank(
+            input=self.input, kernel=self.kernel, strides=self.strides, dilation=self.dilation, crop=self.crop
+        )
         for name in ("input", "kernel", "strides", "dilation"):
             object.__setattr__(self, name, as_sizes(name, getattr(self, name), rank))
         object.__setattr__(self, "crop", as_pairs("crop", self.crop, rank))
-        full, output = self.full, self.output
+        full = self.full
+        output = cropped(full, self.crop)
         for axis, (length, size) in enumerate(zip(full, output, strict=True)):
             if size < 1:
                 message = (
@@ -107,7 +109,7 @@ class Geometry:
     @property
     def output(self) -> tuple[int, ...]:
         """`full - before - after` per axis."""
-        return tuple(length - before - after for length, (before, after) in zip(self.full, self.crop, strict=True))
+        return cropped(self.full, self.crop)
 
     @property
     def phases(self) -> tuple[tuple[Phase, ...], ...]:
@@ -396,6 +398,15 @@ def output_range(input: int, span: int, stride: int, pad: PaddingRule | Pair) ->
     if isinstance(pad, str):
         return (input - 1) * stride + 1, input * stride, length
     return length - sum(pad), length - sum(pad), length
+
+
+def cropped(full: tuple[int, ...], crop: tuple[Pair, ...]) -> tuple[int, ...]:
+    """What a crop leaves of each axis.
+
+    >>> cropped((15, 15), ((0, 1), (1, 1)))
+    (14, 13)
+    """
+    return tuple(length - before - after for length, (before, after) in zip(full, crop, strict=True))
 
 
 def crop_before(total: int, pad: PaddingRule | Pair) -> int:

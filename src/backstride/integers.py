@@ -114,6 +114,8 @@ def as_integers(name: str, value: object, rank: int, *, least: int = -LARGEST) -
 
 def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
     """Check [(before, after), ...], one pair per axis, of either sign."""
+    if _are_pairs(value) and len(value) == rank:
+        return value
     entries = [entry for entry in value if is_sequence(entry) and len(entry) == 2] if is_sequence(value) else []
     pairs = [
         (as_integer(f"{name}[{axis}][0]", pair[0]), as_integer(f"{name}[{axis}][1]", pair[1]))
@@ -270,6 +272,14 @@ def is_sequence(value: object) -> TypeGuard[Sequence[object]]:
 def _are_integers(value: object) -> TypeGuard[tuple[int, ...]]:
     """Whether it is what these checks give, and was most likely checked before."""
     return type(value) is tuple and set(map(type, cast("tuple[object, ...]", value))) <= {int}
+
+
+def _are_pairs(value: object) -> TypeGuard[tuple[Pair, ...]]:
+    """The same of pairs, none of which is out of reach."""
+    return type(value) is tuple and all(
+        _are_integers(pair) and len(pair) == 2 and min(pair) >= -LARGEST and max(pair) <= LARGEST
+        for pair in cast("tuple[object, ...]", value)
+    )
 
 
 def _entries(count: int) -> str:
