@@ -28,7 +28,7 @@ from backstride.torch.layers.functional import (
 )
 from backstride.torch.layers.measured import MOST_KINDS, READY, call_key
 from backstride.torch.layers.options import Ints, Padding, padding_rules
-from backstride.torch.operator.fusion import Norm, Weighted, stable_weight
+from backstride.torch.operator.fusion import LayerWithWeight, Norm, stable_weight
 from backstride.torch.operator.internals import is_overridden, is_plain, unwatched
 from backstride.torch.operator.kernels import Launch, recorded
 from backstride.torch.operator.packing import find
@@ -55,7 +55,7 @@ class Ready(NamedTuple):
     run: Launch
 
 
-def repeated_call(layer: Weighted, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
+def repeated_call(layer: LayerWithWeight, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
     """The result of a call like an earlier one; None where there was none, or anything is another."""
     own = layer.__dict__
     calls: dict[Hashable, Ready | int] | None = own.get(READY)

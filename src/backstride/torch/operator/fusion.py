@@ -144,14 +144,14 @@ def folded(sources: Sources) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
-class Weighted(Protocol):
+class LayerWithWeight(Protocol):
     """A layer that has a weight, or has it made."""
 
     @property
     def weight(self) -> Tensor: ...
 
 
-def stable_weight(layer: Weighted) -> Tensor:
+def stable_weight(layer: LayerWithWeight) -> Tensor:
     """A layer's weight, in inference the same tensor again where weight norm would make it anew at each call.
 
     Salimans & Kingma, arXiv 1602.07868, section 2.
