@@ -7,7 +7,7 @@ STAMPS = $(VENV)/.stamps
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUILT_FROM = pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint docs conformance architectures pictures gallery bench bench-torch predicted cycles sanitize bits neon clean
+.PHONY: help demo roads-quick roads-docs test test-frameworks test-slow lint tidy docs conformance architectures pictures gallery bench bench-torch predicted cycles sanitize bits neon clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,10 +54,12 @@ roads-docs: roads-quick
 	$(BIN)/python docs/roads_sheet.py roads-quick/found/overlays docs/pictures/roads-found.jpg
 	$(BIN)/python benchmarks/roads_run.py --results
 
-## make lint             formatting, lint and strict types
+## make lint             formatting, lint and strict types of Python, formatting and lint of C++
 lint: $(STAMPS)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.h native/*.inl
+	@$(MAKE) --no-print-directory $(PARALLEL) tidy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 ## make test             lint, types, documentation and the tests that need no heavy framework
@@ -117,6 +119,18 @@ bits:
 neon:
 	@$(MAKE) --no-print-directory $(PARALLEL) build/fuzz-neon
 	qemu-aarch64 build/fuzz-neon $(or $(PROBLEMS),300) $(or $(SEED),0)
+
+## make tidy             what of make lint looks for faults in C++: .clang-tidy says which
+# Clang knows nothing of the pragmas that name GCC an instruction set: loops are looked at as the baseline has them.
+TIDIED = $(filter-out native/target_avx% native/target_amx%,$(wildcard native/*.cpp))
+tidy: $(TIDIED:native/%.cpp=build/tidy/%)
+
+build/tidy/bindings: INCLUDED = $(shell $(BIN)/python -c 'import nanobind, sysconfig; \
+	print("-isystem", nanobind.include_dir(), "-isystem", sysconfig.get_path("include"))')
+build/tidy/%: native/%.cpp $(wildcard native/*.h native/*.inl) .clang-tidy
+	@mkdir -p $(@D)
+	$(BIN)/clang-tidy --quiet $< -- -std=c++20 $(INCLUDED)
+	@touch $@
 
 FUZZED = $(filter-out native/bindings.cpp,$(wildcard native/*.cpp))
 FUZZED_NEON = $(filter-out native/target_avx% native/target_amx%,$(FUZZED))

@@ -72,7 +72,7 @@ void join(std::vector<Strips>& all, const Strip& strip, bool shares) {
         joined.from = std::min(joined.from, strip.from), joined.to = std::max(joined.to, strip.to);
         joined.form = form_of(strip.count, joined.cells());
         if (strip.count > 1 && 16 * joined.products() > most_joined * other.products()) continue;
-        other = joined;
+        other = std::move(joined);
         return;
     }
     all.push_back({

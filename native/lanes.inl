@@ -20,7 +20,9 @@ constexpr Index panel_vectors = BACKSTRIDE_REGISTERS / 8;
 // Past the caches, for results that they cannot hold: the lines are not read before they are written.
 template <typename Scalar>
 [[gnu::always_inline]] inline void store_past_caches(Scalar* to, Vector<Scalar> value) {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__clang__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_nontemporal_store(value, reinterpret_cast<Vector<Scalar>*>(to));
+#elif defined(__x86_64__) || defined(__i386__)
     typedef float Floats __attribute__((vector_size(BACKSTRIDE_BYTES)));
 #if BACKSTRIDE_BYTES == 64
     __builtin_ia32_movntps512(reinterpret_cast<float*>(to), reinterpret_cast<Floats>(value));
