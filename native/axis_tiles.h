@@ -18,7 +18,7 @@ constexpr Index axis_outputs = 4;  // of a tile
 // Arrays are (batch, cells of the axis, plane, channels), or with channels in the second place.
 template <typename Scalar>
 struct AxisConvolution {
-    const Weights<Scalar>& weights;  // as many groups as points, of (1, *plane) taps; or (1, blocks, 1), undilated (1, 1, blocks)
+    const Weights<Scalar>& weights;  // groups are points; taps (1, *plane), (1, blocks, 1), or undilated (1, 1, blocks)
     const Scalar* offset;            // [points][channels], added to the products
     const Scalar *input, *output;    // the matrices [points][points] and [axis_outputs][points]
     Index batch, length, before, count, dilation;  // cells of the input's axis, zeros before them, outputs
