@@ -28,10 +28,10 @@ constexpr double loads = 2;                   // vectors a cycle: from the first
 constexpr double second = 28;                 // bytes a cycle: from the second-level cache
 constexpr double third = 9;                   // bytes a cycle: from the third-level cache, all threads at it
 constexpr double memory = 4;                  // bytes a cycle: of one thread
-constexpr double first_size = 32 << 10;       // bytes: of the first-level cache,
-constexpr double wide_first_size = 48 << 10;  // bytes: of processors with vectors of 64 bytes
-constexpr double second_size = 1 << 20;       // bytes: of the second-level cache,
-constexpr double wide_second_size = 2 << 20;  // bytes: of processors with vectors of 64 bytes
+constexpr double first_size = 32 << 10;       // bytes: of the first-level cache
+constexpr double wide_first_size = 48 << 10;  // bytes: the same of processors with vectors of 64 bytes
+constexpr double second_size = 1 << 20;       // bytes: of the second-level cache
+constexpr double wide_second_size = 2 << 20;  // bytes: the same of processors with vectors of 64 bytes
 constexpr double third_size = 32 << 20;       // bytes: of the third-level cache, that of all cores
 
 }  // namespace nominal
@@ -90,7 +90,7 @@ namespace choice {
 
 constexpr double tie = 1.03;                       // times: as quick as the simpler one, to be chosen; less is noise
 constexpr Index typical_cells[] = {4096, 64, 16};  // cells: of 1, 2, 3 axes of the call that stands for all
-constexpr Index typical_stride = 1024;             // cells: more would overflow in it, and reaches no further
+constexpr Index typical_stride = 1024;             // cells: of it at most; more would overflow
 constexpr Index most_stacked_columns = 4096;       // columns: of stacked taps and the zeros between them
 constexpr Index most_sharing_channels = 512;       // channels: of one dimension whose tiles stack all phases
 constexpr std::size_t most_strand_taps = 12;       // taps: of a phase along an axis, cut into tiles
@@ -270,7 +270,7 @@ constexpr Index fewest_channels = 24;       // channels: on both sides; fewer ar
 constexpr Index tiles_of_block = 64;        // tiles: whose sums stay in registers
 constexpr Index tiles_of_round = 4096;      // tiles: of a task, after which sums are transformed into taps
 constexpr Index most_rows = 256;            // rows: of a part
-constexpr Index fewest_rows = 64;           // rows: of a part, where there are parts enough for all threads,
+constexpr Index fewest_rows = 64;           // rows: of a part, where there are parts enough for all threads
 constexpr Index fewest_of_all = 12;         // rows: of a part, where a thread would be left without
 constexpr Index columns_of_part = 128;      // columns: of a part
 constexpr Index tasks_of_thread = 2;        // tasks: that rows are cut for, so that threads end together
