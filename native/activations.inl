@@ -23,7 +23,8 @@ inline Wide exponential(Wide x) {
     const Wide shifted = x * 1.4426950408889634 + shift, n = shifted - shift;
     const Wide r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
     Wide sum = Wide{} + 1.0 / 39916800;
-    constexpr double factors[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0};
+    constexpr double factors[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120,
+                                  1.0 / 24,      1.0 / 6,      0.5,         1.0,        1.0};
 #pragma GCC unroll 11
     for (int i = 0; i < 11; ++i) sum = sum * r + factors[i];
     const WideBits power = (WideBits)shifted - (WideBits)(Wide{} + shift), half = power >> 1;
@@ -35,7 +36,8 @@ inline Wide exponential(Wide x) {
 inline Wide normal_share(Wide x) {
     const Wide z = (x < 0.0 ? -x : x) * 0.70710678118654752440, t = 1.0 / (1.0 + 0.5 * z);
     Wide sum = Wide{} + 0.17087277;
-    constexpr double factors[] = {-0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223};
+    constexpr double factors[] = {-0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806,
+                                  0.09678418,  0.37409196, 1.00002368,  -1.26551223};
 #pragma GCC unroll 9
     for (int i = 0; i < 9; ++i) sum = sum * t + factors[i];
     const Wide tail = 0.5 * t * exponential(sum - z * z);
@@ -49,7 +51,8 @@ inline Wide activated(Wide x, Activation activation) {
         case Activation::gelu: return x * normal_share(x);
         case Activation::tanh: {
             const Wide magnitude = x < 0.0 ? -x : x, decay = exponential(-2.0 * magnitude);
-            const Wide large = (1.0 - decay) / (1.0 + decay), small = magnitude - magnitude * magnitude * magnitude * (1.0 / 3);
+            const Wide large = (1.0 - decay) / (1.0 + decay),
+                       small = magnitude - magnitude * magnitude * magnitude * (1.0 / 3);
             const Wide result = magnitude < 1e-3 ? small : large;
             return x < 0.0 ? -result : result;
         }
@@ -78,7 +81,8 @@ template <typename Scalar>
     switch (activation) {
         case Activation::none: return x;
         case Activation::relu: return x < Scalar(0) ? Vector<Scalar>{} : x;
-        case Activation::relu6: return x < Scalar(0) ? Vector<Scalar>{} : (x > Scalar(6) ? Vector<Scalar>{} + Scalar(6) : x);
+        case Activation::relu6:
+            return x < Scalar(0) ? Vector<Scalar>{} : (x > Scalar(6) ? Vector<Scalar>{} + Scalar(6) : x);
         case Activation::leaky_relu: return x < Scalar(0) ? x * Scalar(0.01) : x;
         default: return activated_lanes(x, activation);
     }

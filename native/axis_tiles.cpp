@@ -46,8 +46,8 @@ class Strips {
 public:
     Strips(const AxisConvolution<Scalar>& job, const Kernels<Scalar>& kernels)
         : job_(job), kernels_(kernels), own_(job.weights.problem()), points_(own_.groups), planar_(job.plane[0] > 0),
-          halo_(planar_ ? 0 : own_.kernel[1] * own_.kernel[2] - 1),
-          inner_(planar_ ? job.plane[0] * job.plane[1] : 1), target_inner_(planar_ ? job.target_plane[0] * job.target_plane[1] : 1),
+          halo_(planar_ ? 0 : own_.kernel[1] * own_.kernel[2] - 1), inner_(planar_ ? job.plane[0] * job.plane[1] : 1),
+          target_inner_(planar_ ? job.target_plane[0] * job.target_plane[1] : 1),
           tiles_(ceil_div(job.count, axis_outputs * job.dilation)) {
         const Index of_tile = inner_ * job.dilation * points_ * own_.small;
         const Index wanted = (tiles_ * of_tile + job.strip - 1) / std::max<Index>(1, job.strip);
@@ -56,7 +56,8 @@ public:
         for (Index row = 0; row < axis_outputs; ++row)
             for (Index c = 0; c < own_.big; ++c) {
                 Scalar sum = 0;
-                for (Index point = 0; point < points_; ++point) sum += job.output[row * points_ + point] * job.offset[point * own_.big + c];
+                for (Index point = 0; point < points_; ++point)
+                    sum += job.output[row * points_ + point] * job.offset[point * own_.big + c];
                 untouched_.push_back(sum);
             }
     }
@@ -65,9 +66,12 @@ public:
     bool run() {
         if (!job_.weights.small()) return false;
         const Index tasks = job_.batch * strips_, threads = get_num_threads();
-        const auto task = [&](Index n) { strip(n / strips_, tiles_ * (n % strips_) / strips_, tiles_ * (n % strips_ + 1) / strips_); };
+        const auto task = [&](Index n) {
+            strip(n / strips_, tiles_ * (n % strips_) / strips_, tiles_ * (n % strips_ + 1) / strips_);
+        };
         if (tasks % threads == 0 || tasks >= strips_of_round * threads) parallel(tasks, task);
-        else for (Index n = 0; n < tasks; ++n) task(n);
+        else
+            for (Index n = 0; n < tasks; ++n) task(n);
         return fits_.load();
     }
 
@@ -83,9 +87,11 @@ private:
         const bool there = !job_.source_first && from >= 0 && from + read <= job_.length * inner_;
         const TransientScratch<Scalar> row_scratch(row_buffer, there ? 0 : read * channels);
         if (!there) load(image, from, read, row_scratch.data());
-        const Scalar* const rows = there ? job_.source + (image * job_.length * inner_ + from) * channels : row_scratch.data();
+        const Scalar* const rows =
+            there ? job_.source + (image * job_.length * inner_ + from) * channels : row_scratch.data();
         in_pieces(read, [&](Index n, Index some) {
-            if (!kernels_.all_finite(rows + n * channels, some * channels, scale_of_numbers<Scalar>)) fits_.store(false);
+            if (!kernels_.all_finite(rows + n * channels, some * channels, scale_of_numbers<Scalar>))
+                fits_.store(false);
         });
         if (!fits_.load()) return;
 
@@ -168,7 +174,8 @@ private:
         });
     }
 
-    // `count` cells of an image from one on, which may lie before it or behind it, where zeros are, as rows of channels.
+    // `count` cells of an image from one on, which may lie before it or behind it, where zeros are, as rows of
+    // channels.
     void load(Index image, Index from, Index count, Scalar* rows) const {
         const Index channels = own_.small, whole = job_.length * inner_;
         const Index low = std::clamp<Index>(-from, 0, count), high = std::clamp<Index>(whole - from, low, count);
@@ -178,21 +185,24 @@ private:
         Scalar* const to = rows + low * channels;
         from += low;
         in_pieces(high - low, [&](Index n, Index some) {
-            if (job_.source_first) kernels_.transpose({
-                .from = source + from + n,
-                .step = whole,
-                .rows = channels,
-                .columns = some,
-                .to = to + n * channels,
-                .pitch = channels,
-            });
+            if (job_.source_first)
+                kernels_.transpose({
+                    .from = source + from + n,
+                    .step = whole,
+                    .rows = channels,
+                    .columns = some,
+                    .to = to + n * channels,
+                    .pitch = channels,
+                });
             else std::copy_n(source + (from + n) * channels, some * channels, to + n * channels);
         });
     }
 
-    // Whether an output meets a cell of the input; tiles leave rounding errors of their neighbours in those that do not.
+    // Whether an output meets a cell of the input; tiles leave rounding errors of their neighbours in those that do
+    // not.
     bool reached(Index output) const {
-        const Index first = std::max<Index>(0, output < job_.before ? ceil_div(job_.before - output, job_.dilation) : 0);
+        const Index first =
+            std::max<Index>(0, output < job_.before ? ceil_div(job_.before - output, job_.dilation) : 0);
         return first < job_.taps && output + first * job_.dilation - job_.before < job_.length;
     }
 
@@ -203,24 +213,28 @@ private:
             Scalar* const rows = results + n * channels;
             for (Index m = 0; m < some; ++m) {
                 const Index output = (at + n + m) / target_inner_;
-                if (!reached(output)) std::copy_n(untouched_.data() + output / job_.dilation % axis_outputs * channels, channels, rows + m * channels);
+                if (!reached(output))
+                    std::copy_n(untouched_.data() + output / job_.dilation % axis_outputs * channels, channels,
+                                rows + m * channels);
             }
-            if (job_.target_first) kernels_.transpose({
-                .from = rows,
-                .step = channels,
-                .rows = some,
-                .columns = channels,
-                .to = target + at + n,
-                .pitch = whole,
-            });
+            if (job_.target_first)
+                kernels_.transpose({
+                    .from = rows,
+                    .step = channels,
+                    .rows = some,
+                    .columns = channels,
+                    .to = target + at + n,
+                    .pitch = whole,
+                });
             else if (!there) std::copy_n(rows, some * channels, target + (at + n) * channels);
         });
     }
 
     template <typename Work>
     static void in_pieces(Index count, const Work& work) {
-        parallel(ceil_div(count, cells_at_once),
-                 [&](Index piece) { work(piece * cells_at_once, std::min(cells_at_once, count - piece * cells_at_once)); });
+        parallel(ceil_div(count, cells_at_once), [&](Index piece) {
+            work(piece * cells_at_once, std::min(cells_at_once, count - piece * cells_at_once));
+        });
     }
 
     const AxisConvolution<Scalar>& job_;

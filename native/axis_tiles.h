@@ -22,7 +22,7 @@ struct AxisConvolution {
     const Scalar* offset;            // [points][channels], added to the products
     const Scalar *input, *output;    // the matrices [points][points] and [axis_outputs][points]
     Index batch, length, before, count, dilation;  // cells of the input's axis, zeros before them, outputs
-    Index taps;                                    // of the kernel: outputs that meet no cell by them are the offset's alone
+    Index taps;  // of the kernel: outputs that meet no cell by them are the offset's alone
     std::array<Index, 2> plane, target_plane, crop;
     const Scalar* source;
     Scalar* target;

@@ -4,12 +4,14 @@
 // every channel alike.
 
 template <typename Scalar, int Points, int Rows>
-[[gnu::always_inline]] inline void axis_rows(const Scalar* matrix, const Scalar* from, Index from_step, Index left, Scalar* to, Index to_step) {
+[[gnu::always_inline]] inline void axis_rows(const Scalar* matrix, const Scalar* from, Index from_step, Index left,
+                                             Scalar* to, Index to_step) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> cells[Points];
 #pragma GCC unroll 8
     for (int p = 0; p < Points; ++p)
-        cells[p] = left >= lanes ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(from + p * from_step)) : some(from + p * from_step, left);
+        cells[p] = left >= lanes ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(from + p * from_step))
+                                 : some(from + p * from_step, left);
 #pragma GCC unroll 8
     for (int row = 0; row < Rows; ++row) {
         Vector<Scalar> sum = matrix[row * Points] * cells[0];
@@ -27,7 +29,8 @@ void axis_tiles_of(const AxisTiles<Scalar>& job) {
             const Scalar* from = job.from + tile * job.from_tile + n * job.from_next;
             Scalar* to = job.to + tile * job.to_tile + n * job.to_next;
             for (Index c = 0; c < job.channels; c += lanes)
-                axis_rows<Scalar, Points, Rows>(job.matrix, from + c, job.from_point, job.channels - c, to + c, job.to_row);
+                axis_rows<Scalar, Points, Rows>(job.matrix, from + c, job.from_point, job.channels - c, to + c,
+                                                job.to_row);
         }
 }
 

@@ -89,15 +89,12 @@ void require_size(std::size_t found, Index expected) {
     if (static_cast<Index>(found) != expected) throw nb::value_error("an array has the wrong size");
 }
 
-Index kernel_size(const Problem& p) {
-    return p.kernel[0] * p.kernel[1] * p.kernel[2] * p.big * p.small * p.groups;
-}
+Index kernel_size(const Problem& p) { return p.kernel[0] * p.kernel[1] * p.kernel[2] * p.big * p.small * p.groups; }
 
 template <typename Scalar>
 Epilogue<Scalar> epilogue(const std::optional<Flat<const Scalar>>& bias, int activation, Index channels) {
     if (bias) require_size(bias->size(), channels);
-    if (activation < 0 || activation > static_cast<int>(Activation::silu))
-        throw nb::value_error("no such activation");
+    if (activation < 0 || activation > static_cast<int>(Activation::silu)) throw nb::value_error("no such activation");
     return {.bias = bias ? bias->data() : nullptr, .activation = static_cast<Activation>(activation)};
 }
 
@@ -160,8 +157,8 @@ Algorithm algorithm_named(const std::string& name) {
 
 // w is a kernel (*k, big, groups*small).
 template <typename Scalar>
-Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target, bool transpose, Axes strides, Axes dilation,
-                         Index groups, const Choice& choice, bool borrow) {
+Weights<Scalar> unpacked(const Array<const Scalar>& w, const std::string& target, bool transpose, Axes strides,
+                         Axes dilation, Index groups, const Choice& choice, bool borrow) {
     const auto inputs = static_cast<Index>(w.shape(4));
     if (groups < 1 || inputs % groups) throw nb::value_error("groups must divide the channels");
     for (std::size_t axis = 0; axis < 3; ++axis)
@@ -193,7 +190,8 @@ void make(Weights<Scalar>* self, Array<const Scalar> w, const std::string& targe
 
 // Weights of a transposed convolution for one call, which may read w itself.
 template <typename Scalar>
-Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target, Axes strides, Axes dilation, Index groups, bool winograd) {
+Weights<Scalar>* borrow(const Array<const Scalar>& w, const std::string& target, Axes strides, Axes dilation,
+                        Index groups, bool winograd) {
     return new Weights<Scalar>(unpacked(w, target, true, strides, dilation, groups, {.winograd = winograd}, true));
 }
 
@@ -207,7 +205,8 @@ std::vector<std::string> algorithm_names(const Problem& p, const std::string& ta
 
 // Cycles of one thread by each algorithm, in the order of the fields of Cost.
 template <typename Scalar>
-std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target, bool forced, const Rates& rates) {
+std::vector<std::pair<std::string, std::array<double, 5>>> predicted(const Problem& p, const std::string& target,
+                                                                     bool forced, const Rates& rates) {
     std::vector<std::pair<std::string, std::array<double, 5>>> result;
     for (const auto& [algorithm, cost] : predictions(p, kernels_of<Scalar>(target), forced, rates))
         result.emplace_back(algorithms[static_cast<int>(algorithm)],
@@ -238,7 +237,8 @@ struct CallSide {
         channels = static_cast<Index>(array.shape(channel));
         const auto step = static_cast<Index>(array.stride(channel));
         for (std::size_t axis = 3; axis-- > 0;)  // axes of one cell: any step will do, the dense one is recognised
-            if (size[axis] == 1) steps[axis] = axis == 2 ? (channels_first ? 1 : channels) : steps[axis + 1] * size[axis + 1];
+            if (size[axis] == 1)
+                steps[axis] = axis == 2 ? (channels_first ? 1 : channels) : steps[axis + 1] * size[axis + 1];
         const Index image = batch == 1 ? channels * cells(size) : static_cast<Index>(array.stride(0));
         view = {
             .data = array.data(),
@@ -253,7 +253,8 @@ struct CallSide {
 
 // What a call is, by its arrays.
 template <typename Scalar, typename Stored>
-Problem problem_of(const Weights<Scalar>& self, const CallSide<const Stored>& from, const CallSide<Stored>& to, Axes before, bool transpose) {
+Problem problem_of(const Weights<Scalar>& self, const CallSide<const Stored>& from, const CallSide<Stored>& to,
+                   Axes before, bool transpose) {
     const Problem& own = self.problem();
     const Index small = transpose ? from.channels : to.channels, big = transpose ? to.channels : from.channels;
     if (from.batch != to.batch || small != own.groups * own.small || big != own.groups * own.big)
@@ -267,8 +268,9 @@ Problem problem_of(const Weights<Scalar>& self, const CallSide<const Stored>& fr
 }
 
 template <typename Scalar>
-void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
-         const Strided<Scalar>& target, bool channels_first, Axes before, bool transpose) {
+void run(const Weights<Scalar>& self, const Strided<const Scalar>& source,
+         const std::optional<Flat<const Scalar>>& bias, int activation, const Strided<Scalar>& target,
+         bool channels_first, Axes before, bool transpose) {
     const CallSide<const Scalar> from(source, channels_first);
     const CallSide<Scalar> to(target, channels_first);
     const Problem p = problem_of(self, from, to, before, transpose);
@@ -278,8 +280,9 @@ void run(const Weights<Scalar>& self, const Strided<const Scalar>& source, const
 
 // The same for the bits of half precision.
 template <typename Scalar>
-void run_half(const Weights<Scalar>& self, const Strided<const Half>& source, const std::optional<Flat<const Scalar>>& bias, int activation,
-              const Strided<Half>& target, bool channels_first, Axes before, bool transpose, int storage) {
+void run_half(const Weights<Scalar>& self, const Strided<const Half>& source,
+              const std::optional<Flat<const Scalar>>& bias, int activation, const Strided<Half>& target,
+              bool channels_first, Axes before, bool transpose, int storage) {
     const CallSide<const Half> from(source, channels_first);
     const CallSide<Half> to(target, channels_first);
     const Problem p = problem_of(self, from, to, before, transpose);
@@ -304,25 +307,26 @@ bool same_bytes(const char* a, const char* b, std::size_t bytes) {
 
 // One convolution with weights that are packed for it alone.
 template <typename Scalar>
-void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
-          const Strided<Scalar>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
-          Index groups, bool winograd) {
+void conv(const Strided<const Scalar>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias,
+          int activation, const Strided<Scalar>& target, const std::string& name, bool channels_first, Axes strides,
+          Axes dilation, Axes before, Index groups, bool winograd) {
     const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {.winograd = winograd}, true);
     run(weights, source, bias, activation, target, channels_first, before, false);
 }
 
 template <typename Scalar>
-void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias, int activation,
-               const Strided<Half>& target, const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
-               Index groups, bool winograd, int storage) {
+void conv_half(const Strided<const Half>& source, Array<const Scalar> w, const std::optional<Flat<const Scalar>>& bias,
+               int activation, const Strided<Half>& target, const std::string& name, bool channels_first, Axes strides,
+               Axes dilation, Axes before, Index groups, bool winograd, int storage) {
     const Weights<Scalar> weights = unpacked(w, name, false, strides, dilation, groups, {.winograd = winograd}, true);
     run_half(weights, source, bias, activation, target, channels_first, before, false, storage);
 }
 
 // w (*kernel, big, groups*small) from both sides of a call, in any order of axes.
 template <typename Scalar, typename Stored>
-void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>& y, Array<Scalar> w, const std::string& name,
-                     bool channels_first, Axes strides, Axes dilation, Axes before, Index groups, bool winograd, Storage storage) {
+void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>& y, Array<Scalar> w,
+                     const std::string& name, bool channels_first, Axes strides, Axes dilation, Axes before,
+                     Index groups, bool winograd, Storage storage) {
     const CallSide<const Stored> small(x, channels_first), large(y, channels_first);
     const Axes kernel = spatial(w, 0);
     const Problem p{
@@ -337,21 +341,29 @@ void kernel_gradient(const Strided<const Stored>& x, const Strided<const Stored>
         .dilation = dilation,
         .before = before,
     };
-    if (groups < 1 || small.channels != groups * p.small || large.channels != groups * p.big || small.batch != large.batch)
+    if (groups < 1 || small.channels != groups * p.small || large.channels != groups * p.big ||
+        small.batch != large.batch)
         throw nb::value_error("the arrays do not fit each other");
     for (std::size_t axis = 0; axis < 3; ++axis)
-        if (strides[axis] < 1 || dilation[axis] < 1 || kernel[axis] < 1) throw nb::value_error("kernel, strides and dilation must be positive");
+        if (strides[axis] < 1 || dilation[axis] < 1 || kernel[axis] < 1)
+            throw nb::value_error("kernel, strides and dilation must be positive");
     require_size(w.size(), kernel_size(p));
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
-    unlocked([&] { correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(), winograd ? GradientChoice::automatic : GradientChoice::no_tiles, storage); });
+    unlocked([&] {
+        correlate_views<Scalar, Stored>(p, kernels, small.view, large.view, w.data(),
+                                        winograd ? GradientChoice::automatic : GradientChoice::no_tiles, storage);
+    });
 }
 
-// A convolution of stride 1 by tiles along its first axis: arrays (batch, cells, channels), or with channels in the second
-// place, the cells those of the axis and of the plane. No plane is one of no cells.
-bool axis_convolution(const Weights<float>& weights, const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& source, bool source_first,
-                      const nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& target, bool target_first, const Flat<const float>& offset,
-                      const Flat<const float>& input, const Flat<const float>& output, Index before, Index count, Index dilation, Index taps,
-                      std::array<Index, 2> plane, std::array<Index, 2> target_plane, std::array<Index, 2> crop, Index strip, const std::string& name) {
+// A convolution of stride 1 by tiles along its first axis: arrays (batch, cells, channels), or with channels in the
+// second place, the cells those of the axis and of the plane. No plane is one of no cells.
+bool axis_convolution(const Weights<float>& weights,
+                      const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& source,
+                      bool source_first, const nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& target,
+                      bool target_first, const Flat<const float>& offset, const Flat<const float>& input,
+                      const Flat<const float>& output, Index before, Index count, Index dilation, Index taps,
+                      std::array<Index, 2> plane, std::array<Index, 2> target_plane, std::array<Index, 2> crop,
+                      Index strip, const std::string& name) {
     const Problem& p = weights.problem();
     const bool planar = plane[0] > 0;
     const Index inner = planar ? plane[0] * plane[1] : 1, target_inner = planar ? target_plane[0] * target_plane[1] : 1;
@@ -408,8 +420,10 @@ nb::object empty(const std::vector<std::size_t>& shape) {
 // (n, rows, columns) to (n, columns, rows).
 template <typename Scalar>
 void transpose_matrices(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
-          const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name) {
-    const auto count = static_cast<Index>(from.shape(0)), rows = static_cast<Index>(from.shape(1)), columns = static_cast<Index>(from.shape(2));
+                        const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to,
+                        const std::string& name) {
+    const auto count = static_cast<Index>(from.shape(0)), rows = static_cast<Index>(from.shape(1)),
+               columns = static_cast<Index>(from.shape(2));
     if (to.shape(0) != from.shape(0) || to.shape(1) != from.shape(2) || to.shape(2) != from.shape(1))
         throw nb::value_error("an array has the wrong size");
     const Kernels<Scalar>& kernels = kernels_of<Scalar>(name);
@@ -420,7 +434,8 @@ void transpose_matrices(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_conti
 
 // The sizes of a y and of its columns, which must fit.
 template <typename Number>
-Problem of_columns(const Array<Number>& y, std::size_t rows, std::size_t row, const std::array<Axes, 5>& sizes, bool last) {
+Problem of_columns(const Array<Number>& y, std::size_t rows, std::size_t row, const std::array<Axes, 5>& sizes,
+                   bool last) {
     const auto& [input, kernel, strides, dilation, before] = sizes;
     const Problem p{
         .batch = static_cast<Index>(y.shape(0)),
@@ -435,21 +450,24 @@ Problem of_columns(const Array<Number>& y, std::size_t rows, std::size_t row, co
         .before = before,
     };
     for (std::size_t axis = 0; axis < 3; ++axis)
-        if (input[axis] < 0 || kernel[axis] < 1 || strides[axis] < 1 || dilation[axis] < 1) throw nb::value_error("the sizes do not fit each other");
+        if (input[axis] < 0 || kernel[axis] < 1 || strides[axis] < 1 || dilation[axis] < 1)
+            throw nb::value_error("the sizes do not fit each other");
     require_size(rows, p.batch * input[0] * input[1] * input[2]);
     require_size(row, kernel_size(p));
     return p;
 }
 
 template <typename Number>
-void to_columns(const Array<const Number>& y, const nb::ndarray<Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns,
+void to_columns(const Array<const Number>& y,
+                const nb::ndarray<Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns,
                 const std::array<Axes, 5>& sizes, bool last) {
     const Problem p = of_columns(y, columns.shape(0), columns.shape(1), sizes, last);
     unlocked([&] { lay_columns(p, y.data(), columns.data(), last); });
 }
 
-void from_columns(const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns, const std::optional<Flat<const float>>& bias,
-                  const Array<float>& y, const std::array<Axes, 5>& sizes, bool last) {
+void from_columns(const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& columns,
+                  const std::optional<Flat<const float>>& bias, const Array<float>& y, const std::array<Axes, 5>& sizes,
+                  bool last) {
     const Problem p = of_columns(y, columns.shape(0), columns.shape(1), sizes, last);
     if (bias) require_size(bias->size(), p.big);
     unlocked([&] { sum_columns(p, columns.data(), bias ? bias->data() : nullptr, y.data(), last); });
@@ -458,8 +476,10 @@ void from_columns(const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::
 // A kernel (taps, big, small) to (small, big, taps), or `back`.
 template <typename Scalar>
 void transpose_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& from,
-               const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name, bool back) {
-    const auto taps = static_cast<Index>(from.shape(back ? 2 : 0)), big = static_cast<Index>(from.shape(1)), small = static_cast<Index>(from.shape(back ? 0 : 2));
+                    const nb::ndarray<Scalar, nb::ndim<3>, nb::c_contig, nb::device::cpu>& to, const std::string& name,
+                    bool back) {
+    const auto taps = static_cast<Index>(from.shape(back ? 2 : 0)), big = static_cast<Index>(from.shape(1)),
+               small = static_cast<Index>(from.shape(back ? 0 : 2));
     if (to.shape(0) != from.shape(2) || to.shape(1) != from.shape(1) || to.shape(2) != from.shape(0))
         throw nb::value_error("an array has the wrong size");
     if (from.size() == 0) return;
@@ -472,42 +492,49 @@ void transpose_taps(const nb::ndarray<const Scalar, nb::ndim<3>, nb::c_contig, n
 template <typename Scalar>
 void define(nb::module_& module, const char* name) {
     nb::class_<Weights<Scalar>>(module, name)
-        .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a, "groups"_a,
-             "algorithm"_a, "winograd"_a)
-        .def_prop_ro("algorithm", [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
-        .def("algorithm_of", [](const Weights<Scalar>& self, int storage) { return algorithms[static_cast<int>(self.algorithm(storage_of(storage)))]; }, "storage"_a)
+        .def("__init__", make<Scalar>, "w"_a.noconvert(), "target"_a, "transpose"_a, "strides"_a, "dilation"_a,
+             "groups"_a, "algorithm"_a, "winograd"_a)
+        .def_prop_ro("algorithm",
+                     [](const Weights<Scalar>& self) { return algorithms[static_cast<int>(self.algorithm())]; })
+        .def(
+            "algorithm_of",
+            [](const Weights<Scalar>& self, int storage) {
+                return algorithms[static_cast<int>(self.algorithm(storage_of(storage)))];
+            },
+            "storage"_a)
         .def_prop_ro("forced", &Weights<Scalar>::forced)
         .def_prop_ro("dtype", [](const Weights<Scalar>&) { return sizeof(Scalar) == 4 ? "float32" : "float64"; })
         .def_prop_ro("outputs", [](const Weights<Scalar>& self) { return self.problem().groups * self.problem().big; })
-        .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a, "target"_a.noconvert(),
-             "channels_first"_a, "before"_a, "transpose"_a)
+        .def("run", run<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
+             "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a)
         .def("run_half", run_half<Scalar>, "source"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
              "target"_a.noconvert(), "channels_first"_a, "before"_a, "transpose"_a, "storage"_a);
-    module.def("borrow", borrow<Scalar>, "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "groups"_a, "winograd"_a, nb::keep_alive<0, 1>());
-    module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
-               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
-    module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(), "activation"_a,
-               "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "storage"_a);
+    module.def("borrow", borrow<Scalar>, "w"_a.noconvert(), "target"_a, "strides"_a, "dilation"_a, "groups"_a,
+               "winograd"_a, nb::keep_alive<0, 1>());
+    module.def("conv", conv<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(),
+               "activation"_a, "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a,
+               "before"_a, "groups"_a, "winograd"_a);
+    module.def("conv_half", conv_half<Scalar>, "source"_a.noconvert(), "w"_a.noconvert(), "bias"_a.none().noconvert(),
+               "activation"_a, "target"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a,
+               "before"_a, "groups"_a, "winograd"_a, "storage"_a);
     module.def("turn", transpose_matrices<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a);
     module.def("turn_taps", transpose_taps<Scalar>, "source"_a.noconvert(), "target"_a.noconvert(), "name"_a, "back"_a);
     module.def(sizeof(Scalar) == 4 ? "empty32" : "empty64", empty<Scalar>, "shape"_a);
     module.def(
         "conv_kernel_gradient",
-        [](Strided<const Scalar> x, Strided<const Scalar> y, Array<Scalar> w, const std::string& name, bool channels_first, Axes strides,
-           Axes dilation, Axes before, Index groups, bool winograd) {
-            kernel_gradient<Scalar, Scalar>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd, Storage::float16);
+        [](Strided<const Scalar> x, Strided<const Scalar> y, Array<Scalar> w, const std::string& name,
+           bool channels_first, Axes strides, Axes dilation, Axes before, Index groups, bool winograd) {
+            kernel_gradient<Scalar, Scalar>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd,
+                                            Storage::float16);
         },
-        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
-        "groups"_a, "winograd"_a);
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a,
+        "dilation"_a, "before"_a, "groups"_a, "winograd"_a);
     module.def(
         "direct_conv_transpose",
         [](Array<const Scalar> x, Flat<const Scalar> w, Array<Scalar> y, Axes kernel, Axes strides, Axes dilation,
            Axes before, Index groups) {
-            const Problem p = problem(x, y, {.kernel = kernel,
-                                            .strides = strides,
-                                            .dilation = dilation,
-                                            .before = before,
-                                            .groups = groups});
+            const Problem p = problem(
+                x, y, {.kernel = kernel, .strides = strides, .dilation = dilation, .before = before, .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv_transpose(p, x.data(), w.data(), y.data()); });
         },
@@ -517,11 +544,8 @@ void define(nb::module_& module, const char* name) {
         "direct_conv",
         [](Array<const Scalar> y, Flat<const Scalar> w, Array<Scalar> x, Axes kernel, Axes strides, Axes dilation,
            Axes before, Index groups) {
-            const Problem p = problem(x, y, {.kernel = kernel,
-                                            .strides = strides,
-                                            .dilation = dilation,
-                                            .before = before,
-                                            .groups = groups});
+            const Problem p = problem(
+                x, y, {.kernel = kernel, .strides = strides, .dilation = dilation, .before = before, .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv(p, y.data(), w.data(), x.data()); });
         },
@@ -531,11 +555,12 @@ void define(nb::module_& module, const char* name) {
         "direct_conv_kernel_gradient",
         [](Array<const Scalar> x, Array<const Scalar> y, Array<Scalar> w, Axes strides, Axes dilation, Axes before,
            Index groups) {
-            const Problem p = problem(x, y, {.kernel = spatial(w, 0),
-                                            .strides = strides,
-                                            .dilation = dilation,
-                                            .before = before,
-                                            .groups = groups});
+            const Problem p = problem(x, y,
+                                      {.kernel = spatial(w, 0),
+                                       .strides = strides,
+                                       .dilation = dilation,
+                                       .before = before,
+                                       .groups = groups});
             require_size(w.size(), kernel_size(p));
             unlocked([&] { direct_conv_kernel_gradient(p, x.data(), y.data(), w.data()); });
         },
@@ -553,7 +578,9 @@ NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels: C-contiguous arrays, channels last, three spatial axes, written in place.";
     module.def("instruction_sets", instruction_sets);
     module.def("processor_features", processor_features);
-    module.def("has_matrices", [](const std::string& name) { return matrices_of(kernels_of<float>(name)) != nullptr; }, "name"_a);
+    module.def(
+        "has_matrices", [](const std::string& name) { return matrices_of(kernels_of<float>(name)) != nullptr; },
+        "name"_a);
     module.def("vectors_of", vectors_of, "name"_a);
     module.def(
         "measure",
@@ -565,7 +592,8 @@ NB_MODULE(_native, module) {
         "name"_a, "working_sets"_a, "seconds"_a);
     module.def(
         "algorithms",
-        [](Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big, const std::string& target, bool twice) {
+        [](Axes kernel, Axes strides, Axes dilation, Index groups, Index small, Index big, const std::string& target,
+           bool twice) {
             const Problem p{
                 .batch = 1,
                 .groups = groups,
@@ -581,14 +609,19 @@ NB_MODULE(_native, module) {
             return twice ? algorithm_names<double>(p, target) : algorithm_names<float>(p, target);
         },
         "kernel"_a, "strides"_a, "dilation"_a, "groups"_a, "small"_a, "big"_a, "target"_a, "twice"_a);
-    module.def("nominal_rates", [](const std::string& name) {
-        const Rates r = nominal_rates(kernels_of<float>(name).lanes * 4);
-        return std::array<double, 8>{r.multiply_adds, r.loads, r.second, r.third, r.memory, r.first_size, r.second_size, r.third_size};
-    }, "name"_a);
+    module.def(
+        "nominal_rates",
+        [](const std::string& name) {
+            const Rates r = nominal_rates(kernels_of<float>(name).lanes * 4);
+            return std::array<double, 8>{r.multiply_adds, r.loads,      r.second,      r.third,
+                                         r.memory,        r.first_size, r.second_size, r.third_size};
+        },
+        "name"_a);
     module.def(
         "predictions",
-        [](Index batch, Index groups, Index small, Index big, Axes input, Axes output, Axes kernel, Axes strides, Axes dilation, Axes before,
-           const std::string& target, bool twice, bool forced, const std::array<double, 8>& r) {
+        [](Index batch, Index groups, Index small, Index big, Axes input, Axes output, Axes kernel, Axes strides,
+           Axes dilation, Axes before, const std::string& target, bool twice, bool forced,
+           const std::array<double, 8>& r) {
             const Problem p{
                 .batch = batch,
                 .groups = groups,
@@ -613,43 +646,52 @@ NB_MODULE(_native, module) {
             };
             return twice ? predicted<double>(p, target, forced, rates) : predicted<float>(p, target, forced, rates);
         },
-        "batch"_a, "groups"_a, "small"_a, "big"_a, "input"_a, "output"_a, "kernel"_a, "strides"_a, "dilation"_a, "before"_a, "target"_a, "twice"_a,
-        "forced"_a, "rates"_a);
+        "batch"_a, "groups"_a, "small"_a, "big"_a, "input"_a, "output"_a, "kernel"_a, "strides"_a, "dilation"_a,
+        "before"_a, "target"_a, "twice"_a, "forced"_a, "rates"_a);
     module.def(
         "same_bytes",
         [](nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> a, nb::ndarray<nb::c_contig, nb::device::cpu, nb::ro> b) {
-            return a.nbytes() == b.nbytes() && same_bytes(static_cast<const char*>(a.data()), static_cast<const char*>(b.data()), a.nbytes());
+            return a.nbytes() == b.nbytes() &&
+                   same_bytes(static_cast<const char*>(a.data()), static_cast<const char*>(b.data()), a.nbytes());
         },
         "a"_a.noconvert(), "b"_a.noconvert());
-    module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a, "target"_a.noconvert(), "target_first"_a,
-               "offset"_a.noconvert(), "input"_a.noconvert(), "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "taps"_a, "plane"_a, "target_plane"_a,
+    module.def("axis_convolution", axis_convolution, "weights"_a, "source"_a.noconvert(), "source_first"_a,
+               "target"_a.noconvert(), "target_first"_a, "offset"_a.noconvert(), "input"_a.noconvert(),
+               "output"_a.noconvert(), "before"_a, "count"_a, "dilation"_a, "taps"_a, "plane"_a, "target_plane"_a,
                "crop"_a, "strip"_a, "name"_a);
-    nb::class_<Copy>(module, "Copy").def(nb::init<std::uintptr_t, std::size_t>(), "address"_a, "bytes"_a).def("stayed", &Copy::stayed);
-    nb::class_<Pages>(module, "Pages").def_static("of", &Pages::of, "address"_a, "bytes"_a).def("stayed", &Pages::stayed);
+    nb::class_<Copy>(module, "Copy")
+        .def(nb::init<std::uintptr_t, std::size_t>(), "address"_a, "bytes"_a)
+        .def("stayed", &Copy::stayed);
+    nb::class_<Pages>(module, "Pages")
+        .def_static("of", &Pages::of, "address"_a, "bytes"_a)
+        .def("stayed", &Pages::stayed);
     module.def("release_results", release_results);
     module.def("set_num_threads", set_num_threads, "count"_a);
     module.def("get_num_threads", get_num_threads);
     module.def(
         "share_threads",
         [](std::uintptr_t run, std::uintptr_t most) {
-            share_threads({.run = reinterpret_cast<decltype(Team::run)>(run), .most = reinterpret_cast<decltype(Team::most)>(most)});
+            share_threads({.run = reinterpret_cast<decltype(Team::run)>(run),
+                           .most = reinterpret_cast<decltype(Team::most)>(most)});
         },
         "run"_a, "most"_a);
     module.def(
         "conv_kernel_gradient_half",
-        [](Strided<const Half> x, Strided<const Half> y, Array<float> w, const std::string& name, bool channels_first, Axes strides,
-           Axes dilation, Axes before, Index groups, bool winograd, int storage) {
-            kernel_gradient<float, Half>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd, storage_of(storage));
+        [](Strided<const Half> x, Strided<const Half> y, Array<float> w, const std::string& name, bool channels_first,
+           Axes strides, Axes dilation, Axes before, Index groups, bool winograd, int storage) {
+            kernel_gradient<float, Half>(x, y, w, name, channels_first, strides, dilation, before, groups, winograd,
+                                         storage_of(storage));
         },
-        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a, "dilation"_a, "before"_a,
-        "groups"_a, "winograd"_a, "storage"_a);
+        "x"_a.noconvert(), "y"_a.noconvert(), "w"_a.noconvert(), "name"_a, "channels_first"_a, "strides"_a,
+        "dilation"_a, "before"_a, "groups"_a, "winograd"_a, "storage"_a);
     module.def("to_columns", to_columns<float>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
     module.def("to_columns", to_columns<Half>, "y"_a.noconvert(), "columns"_a.noconvert(), "sizes"_a, "last"_a);
-    module.def("from_columns", from_columns, "columns"_a.noconvert(), "bias"_a.none().noconvert(), "y"_a.noconvert(), "sizes"_a, "last"_a);
+    module.def("from_columns", from_columns, "columns"_a.noconvert(), "bias"_a.none().noconvert(), "y"_a.noconvert(),
+               "sizes"_a, "last"_a);
     module.def(
         "narrow",
-        [](nb::ndarray<const float, nb::c_contig, nb::device::cpu> from, nb::ndarray<Half, nb::c_contig, nb::device::cpu> to,
-           const std::string& name, int storage) {
+        [](nb::ndarray<const float, nb::c_contig, nb::device::cpu> from,
+           nb::ndarray<Half, nb::c_contig, nb::device::cpu> to, const std::string& name, int storage) {
             const Storage stored = storage_of(storage);
             require_size(to.size(), static_cast<Index>(from.size()));
             const Kernels<float>& kernels = kernels_of<float>(name);

@@ -61,33 +61,39 @@ void for_each_run(const View<Scalar>& view, Index image, Index images, const std
 }
 
 template <typename Scalar>
-void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
-    if (view.cell == 1) return kernels.transpose({
-        .from = from,
-        .step = view.channel,
-        .rows = channels,
-        .columns = count,
-        .to = to,
-        .pitch = channels,
-    });
+void load(const Kernels<Scalar>& kernels, const View<const Scalar>& view, Index channels, const Scalar* from,
+          Index count, Scalar* to, Storage) {
+    if (view.cell == 1)
+        return kernels.transpose({
+            .from = from,
+            .step = view.channel,
+            .rows = channels,
+            .columns = count,
+            .to = to,
+            .pitch = channels,
+        });
     for (Index n = 0; n < count; ++n)
         if (view.channel == 1) std::copy_n(from + n * view.cell, channels, to + n * channels);
-        else for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
+        else
+            for (Index c = 0; c < channels; ++c) to[n * channels + c] = from[n * view.cell + c * view.channel];
 }
 
 template <typename Scalar>
-void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, const Scalar* from, Index count, Scalar* to, Storage) {
-    if (view.cell == 1) return kernels.transpose({
-        .from = from,
-        .step = channels,
-        .rows = count,
-        .columns = channels,
-        .to = to,
-        .pitch = view.channel,
-    });
+void store(const Kernels<Scalar>& kernels, const View<Scalar>& view, Index channels, const Scalar* from, Index count,
+           Scalar* to, Storage) {
+    if (view.cell == 1)
+        return kernels.transpose({
+            .from = from,
+            .step = channels,
+            .rows = count,
+            .columns = channels,
+            .to = to,
+            .pitch = view.channel,
+        });
     for (Index n = 0; n < count; ++n)
         if (view.channel == 1) std::copy_n(from + n * channels, channels, to + n * view.cell);
-        else for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
+        else
+            for (Index c = 0; c < channels; ++c) to[n * view.cell + c * view.channel] = from[n * channels + c];
 }
 
 // Two numbers of bfloat16 from each of two lines, beside each other in the place of one number.
@@ -100,11 +106,14 @@ void pair(const Half* one, const Half* two, Index step, Index count, Scalar* to)
 }
 
 template <typename Scalar>
-void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, Index pairs, const Half* from, Index count, Scalar* to) {
+void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, Index pairs, const Half* from,
+                Index count, Scalar* to) {
     static thread_local Scratch<Scalar> transposed;
     if (view.channel == 1) {
         if (view.cell == 2 * pairs) std::memcpy(to, from, static_cast<std::size_t>(count * pairs) * 4);
-        else for (Index n = 0; n < count; ++n) std::memcpy(to + n * pairs, from + n * view.cell, static_cast<std::size_t>(pairs) * 4);
+        else
+            for (Index n = 0; n < count; ++n)
+                std::memcpy(to + n * pairs, from + n * view.cell, static_cast<std::size_t>(pairs) * 4);
         return;
     }
     for (Index n = 0; n < count; n += cells_at_once, to += cells_at_once * pairs) {
@@ -126,7 +135,8 @@ void load_pairs(const Kernels<Scalar>& kernels, const View<const Half>& view, In
 }
 
 template <typename Scalar>
-void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index channels, const Half* from, Index count, Scalar* to, Storage storage) {
+void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index channels, const Half* from, Index count,
+          Scalar* to, Storage storage) {
     static thread_local Scratch<Scalar> transposed;
     if (storage == Storage::pairs) return load_pairs(kernels, view, channels, from, count, to);
     if (view.channel == 1 && view.cell == channels) return kernels.widen(from, count * channels, to, storage);
@@ -148,12 +158,15 @@ void load(const Kernels<Scalar>& kernels, const View<const Half>& view, Index ch
         }
         for (Index m = 0; m < some; ++m)
             if (view.channel == 1) kernels.widen(at + m * view.cell, channels, to + m * channels, storage);
-            else for (Index c = 0; c < channels; ++c) kernels.widen(at + m * view.cell + c * view.channel, 1, to + m * channels + c, storage);
+            else
+                for (Index c = 0; c < channels; ++c)
+                    kernels.widen(at + m * view.cell + c * view.channel, 1, to + m * channels + c, storage);
     }
 }
 
 template <typename Scalar>
-void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channels, const Scalar* from, Index count, Half* to, Storage storage) {
+void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channels, const Scalar* from, Index count,
+           Half* to, Storage storage) {
     static thread_local Scratch<Scalar> transposed;
     if (view.channel == 1 && view.cell == channels) return kernels.narrow(from, count * channels, to, storage);
     for (Index n = 0; n < count; n += cells_at_once, from += cells_at_once * channels) {
@@ -174,12 +187,14 @@ void store(const Kernels<Scalar>& kernels, const View<Half>& view, Index channel
         }
         for (Index m = 0; m < some; ++m)
             if (view.channel == 1) kernels.narrow(from + m * channels, channels, at + m * view.cell, storage);
-            else for (Index c = 0; c < channels; ++c) kernels.narrow(from + m * channels + c, 1, at + m * view.cell + c * view.channel, storage);
+            else
+                for (Index c = 0; c < channels; ++c)
+                    kernels.narrow(from + m * channels + c, 1, at + m * view.cell + c * view.channel, storage);
     }
 }
 
-// Target cells cut into boxes, each of which fits the caches together with the source cells that it needs. Does not depend
-// on the number of threads.
+// Target cells cut into boxes, each of which fits the caches together with the source cells that it needs. Does not
+// depend on the number of threads.
 class Boxes {
 public:
     struct Box {
@@ -194,14 +209,17 @@ public:
             for (std::size_t axis = 0; axis < 3; ++axis) {
                 const Span span = reach(p, axis, transpose, {.from = 0, .to = box_[axis]});
                 reached *= std::max(span.to - span.from, std::min(transpose ? p.input[axis] : p.output[axis],
-                                                                  transpose ? box_[axis] / p.strides[axis] + 1 : box_[axis] * p.strides[axis]));
+                                                                  transpose ? box_[axis] / p.strides[axis] + 1
+                                                                            : box_[axis] * p.strides[axis]));
             }
             return (reached * source_channels + cells(box_) * target_channels) * bytes_each;
         };
         // Planes apart first, then bands of lines, then pieces of lines.
-        const Axes step{transpose ? p.strides[0] : 1, lines_of_step * (transpose ? p.strides[1] : 1), cells_of_step * (transpose ? p.strides[2] : 1)};
+        const Axes step{transpose ? p.strides[0] : 1, lines_of_step * (transpose ? p.strides[1] : 1),
+                        cells_of_step * (transpose ? p.strides[2] : 1)};
         for (std::size_t axis = 0; axis < 3; ++axis)
-            while (bytes() > box_bytes && box_[axis] > step[axis]) box_[axis] = std::max(ceil_div(box_[axis] / 2, step[axis]), Index(1)) * step[axis];
+            while (bytes() > box_bytes && box_[axis] > step[axis])
+                box_[axis] = std::max(ceil_div(box_[axis] / 2, step[axis]), Index(1)) * step[axis];
         for (std::size_t axis = 0; axis < 3; ++axis)
             while (bytes() > box_bytes && box_[axis] > 1) box_[axis] = ceil_div(box_[axis], 2);
         images_ = std::clamp<Index>(box_bytes / std::max<Index>(1, bytes()), 1, p.batch);
@@ -238,8 +256,8 @@ struct Piece {
 };
 
 template <typename Scalar, typename Stored>
-void cut(const View<const Stored>& view, Index channels, Index image, Index images, const std::array<Span, 3>& box, Scalar* to,
-         std::vector<Piece<Scalar, Stored>>& pieces) {
+void cut(const View<const Stored>& view, Index channels, Index image, Index images, const std::array<Span, 3>& box,
+         Scalar* to, std::vector<Piece<Scalar, Stored>>& pieces) {
     const Index most = std::max<Index>(1, numbers_of_piece / channels / cells_at_once) * cells_at_once;
     for_each_run(view, image, images, box, [&](const Stored* first, Index cells) {
         for (Index at = 0; at < cells; at += most) {
@@ -251,8 +269,8 @@ void cut(const View<const Stored>& view, Index channels, Index image, Index imag
 
 // Boxes of both sides, each of which all threads fill and sum; false where tiles gave sums that are not finite.
 template <typename Scalar, typename Stored>
-bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
-                     GradientChoice choice, Storage storage) {
+bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x,
+                     const View<const Stored>& y, Scalar* w, GradientChoice choice, Storage storage) {
     static thread_local Scratch<Scalar> smalls, larges;
     const Index inputs = p.groups * p.small, outputs = p.groups * p.big;
     const Boxes boxes(p, false, outputs, inputs, sizeof(Scalar));
@@ -269,7 +287,8 @@ bool correlate_boxes(const Problem& p, const Kernels<Scalar>& kernels, const Vie
         parallel(static_cast<Index>(pieces.size()), [&](Index task) {
             const auto at = static_cast<std::size_t>(task);
             const bool first = at < border;
-            load(kernels, first ? x : y, first ? inputs : outputs, pieces[at].from, pieces[at].count, pieces[at].to, storage);
+            load(kernels, first ? x : y, first ? inputs : outputs, pieces[at].from, pieces[at].count, pieces[at].to,
+                 storage);
         });
         if (!correlate_part(part, kernels, small, large, w, choice, number > 0)) return false;
     }
@@ -306,8 +325,8 @@ void run_boxes(const Problem& p, const Kernels<Scalar>& kernels, bool transpose,
     else parallel(boxes.count(), one);
 }
 
-void store_box(const Kernels<float>& kernels, const View<Half>& target, Index image, Index images, const Axes& from, const Axes& to,
-               Index channels, const float* box, Storage storage) {
+void store_box(const Kernels<float>& kernels, const View<Half>& target, Index image, Index images, const Axes& from,
+               const Axes& to, Index channels, const float* box, Storage storage) {
     std::array<Span, 3> spans;
     for (std::size_t axis = 0; axis < 3; ++axis) spans[axis] = {.from = from[axis], .to = to[axis]};
     for_each_run(target, image, images, spans, [&](Half* first, Index cells) {
@@ -317,13 +336,14 @@ void store_box(const Kernels<float>& kernels, const View<Half>& target, Index im
 }
 
 template <typename Scalar, typename Stored>
-void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x, const View<const Stored>& y, Scalar* w,
-                     GradientChoice choice, Storage storage) {
+void correlate_views(const Problem& p, const Kernels<Scalar>& kernels, const View<const Stored>& x,
+                     const View<const Stored>& y, Scalar* w, GradientChoice choice, Storage storage) {
     if constexpr (std::is_same_v<Scalar, Stored>)
         if (p.batch == 0 || (x.is_dense(p.input, p.groups * p.small) && y.is_dense(p.output, p.groups * p.big)))
             return correlate_kernel_gradient(p, kernels, x.data, y.data, w, choice);
     if (p.batch == 0) std::fill_n(w, cells(p.kernel) * p.big * p.groups * p.small, Scalar(0));
-    else if (!correlate_boxes(p, kernels, x, y, w, choice, storage)) correlate_boxes(p, kernels, x, y, w, GradientChoice::tap_by_tap, storage);
+    else if (!correlate_boxes(p, kernels, x, y, w, choice, storage))
+        correlate_boxes(p, kernels, x, y, w, GradientChoice::tap_by_tap, storage);
 }
 
 template <typename Scalar>
@@ -335,7 +355,8 @@ void narrow_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count,
 }
 
 template <typename Scalar>
-void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns, Scalar* to) {
+void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index count, Index rows, Index columns,
+                   Scalar* to) {
     const Index pieces = ceil_div(columns, cells_at_once);
     parallel(count * pieces, [&](Index task) {
         const Index first = task % pieces * cells_at_once, start = task / pieces * rows * columns;
@@ -351,35 +372,41 @@ void transpose_all(const Kernels<Scalar>& kernels, const Scalar* from, Index cou
 }
 
 template <typename Scalar>
-void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small, Scalar* to, bool back) {
-    // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one end.
-    const Index some = std::max<Index>(1, cells_at_once / taps), bands = ceil_div(big, some), pieces = ceil_div(small, cells_at_once);
+void transpose_kernel(const Kernels<Scalar>& kernels, const Scalar* from, Index taps, Index big, Index small,
+                      Scalar* to, bool back) {
+    // Rows of a piece of the small side: those of all taps for some neighbours of the large side lie together on one
+    // end.
+    const Index some = std::max<Index>(1, cells_at_once / taps), bands = ceil_div(big, some),
+                pieces = ceil_div(small, cells_at_once);
     parallel(bands * pieces, [&](Index task) {
         static thread_local Scratch<Scalar> together;
         const Index first = task / bands * cells_at_once, count = std::min(cells_at_once, small - first);
-        const Index band = task % bands * some, rows = (std::min(band + some, big) - band) * taps, front = (first * big + band) * taps;
+        const Index band = task % bands * some, rows = (std::min(band + some, big) - band) * taps,
+                    front = (first * big + band) * taps;
         Scalar* const piece = together.get(rows * count);
-        if (back) kernels.transpose({
-            .from = from + front,
-            .step = big * taps,
-            .rows = count,
-            .columns = rows,
-            .to = piece,
-            .pitch = count,
-        });
+        if (back)
+            kernels.transpose({
+                .from = from + front,
+                .step = big * taps,
+                .rows = count,
+                .columns = rows,
+                .to = piece,
+                .pitch = count,
+            });
         for (Index row = 0; row < rows; ++row) {
             const Index last = (row % taps * big + band + row / taps) * small + first;
             if (back) std::copy_n(piece + row * count, count, to + last);
             else std::copy_n(from + last, count, piece + row * count);
         }
-        if (!back) kernels.transpose({
-            .from = piece,
-            .step = count,
-            .rows = rows,
-            .columns = count,
-            .to = to + front,
-            .pitch = big * taps,
-        });
+        if (!back)
+            kernels.transpose({
+                .from = piece,
+                .step = count,
+                .rows = rows,
+                .columns = count,
+                .to = to + front,
+                .pitch = big * taps,
+            });
     });
 }
 
@@ -389,10 +416,10 @@ template void transpose_all<float>(const Kernels<float>&, const float*, Index, I
 template void transpose_all<double>(const Kernels<double>&, const double*, Index, Index, Index, double*);
 template void narrow_all<float>(const Kernels<float>&, const float*, Index, Half*, Storage);
 
-#define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                            \
+#define BACKSTRIDE_INSTANTIATE(Scalar, Stored)                                                                       \
     template void run_boxes<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, bool, const View<const Stored>&, \
-                                            const View<Stored>&, const DenseRun<Scalar>&, Storage); \
-    template void correlate_views<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, const View<const Stored>&,  \
+                                            const View<Stored>&, const DenseRun<Scalar>&, Storage);                  \
+    template void correlate_views<Scalar, Stored>(const Problem&, const Kernels<Scalar>&, const View<const Stored>&, \
                                                   const View<const Stored>&, Scalar*, GradientChoice, Storage);
 BACKSTRIDE_INSTANTIATE(float, float)
 BACKSTRIDE_INSTANTIATE(float, Half)

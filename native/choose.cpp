@@ -77,7 +77,8 @@ namespace {
 
 // Sweeps of as many cells and taps cost alike: a kernel of many phases has few kinds of them.
 template <typename Scalar>
-Cost cost_of_sweeps(const Problem& p, const Kernels<Scalar>& kernels, const Stack& stack, bool tiles, bool forced, const Rates& rates) {
+Cost cost_of_sweeps(const Problem& p, const Kernels<Scalar>& kernels, const Stack& stack, bool tiles, bool forced,
+                    const Rates& rates) {
     const Side side(p, stack, true, 1);
     std::map<std::array<Index, 6>, Cost> known;
     Cost total;
@@ -88,7 +89,8 @@ Cost cost_of_sweeps(const Problem& p, const Kernels<Scalar>& kernels, const Stac
         auto [at, fresh] = known.try_emplace(kind);
         if (fresh) {
             const Terms terms(sweep, most_tile_taps);
-            for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, forced) : std::vector<Tiled>{{.sweep = sweep, .forms = Forms()}})
+            for (const Tiled& part : tiles ? choose_tiles(p, side, sweep, kernels, forced)
+                                           : std::vector<Tiled>{{.sweep = sweep, .forms = Forms()}})
                 at->second += cost_of(p, side, part.sweep, terms, part.forms, kernels, rates);
         }
         total += at->second;
@@ -105,7 +107,9 @@ bool shares_cells(const Problem& p) {
 }
 
 template <typename Scalar>
-Rates nominal_rates_of(const Kernels<Scalar>& kernels) { return nominal_rates(kernels.lanes * static_cast<Index>(sizeof(Scalar))); }
+Rates nominal_rates_of(const Kernels<Scalar>& kernels) {
+    return nominal_rates(kernels.lanes * static_cast<Index>(sizeof(Scalar)));
+}
 
 }  // namespace
 
@@ -115,7 +119,9 @@ Stack choose_stack(const Problem& p, const Kernels<Scalar>& kernels, bool tiles)
     if (p.groups > 1) return best;
     if (tiles && shares_cells(p)) return {1, 1, p.strides[2]};
     const Problem call = typical(p);
-    const auto cycles = [&](const Stack& stack) { return cost_of_sweeps(call, kernels, stack, tiles, false, nominal_rates_of(kernels)).total(); };
+    const auto cycles = [&](const Stack& stack) {
+        return cost_of_sweeps(call, kernels, stack, tiles, false, nominal_rates_of(kernels)).total();
+    };
     double least = cycles(best) / tie;
     // Tiles stack what plain products stack, which take their place on maps that they do not pay for.
     std::vector<Stack> all{{1, 1, p.strides[2]}, p.strides};
@@ -154,12 +160,14 @@ Algorithm algorithm_of(const Problem& p, const Kernels<Scalar>& kernels, bool tr
     Algorithm best = Algorithm::phases;
     double least = std::numeric_limits<double>::infinity();
     for (const auto& [algorithm, cost] : predictions(typical(p), kernels, false, nominal_rates_of(kernels)))
-        if (cost.total() * tie < least && (tiles || algorithm != Algorithm::winograd)) least = cost.total(), best = algorithm;
+        if (cost.total() * tie < least && (tiles || algorithm != Algorithm::winograd))
+            least = cost.total(), best = algorithm;
     return best;
 }
 
 template <typename Scalar>
-std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels, bool forced) {
+std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Kernels<Scalar>& kernels,
+                                bool forced) {
     std::vector<Tiled> found{{.sweep = sweep, .forms = Forms()}};
     if (side.depthwise || sweep.cells() == 0) return found;
     const Terms terms(sweep, most_tile_taps);
@@ -167,7 +175,8 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
     const Index fewest = side.transpose || forced ? 1 : fewest_tiles;
     const Rates rates = nominal_rates_of(kernels);
     const auto cycles = [&](const Sweep& part, const Forms& forms) {
-        return side.transpose ? cost_of(p, side, part, terms, forms, kernels, rates).total() : convolution_cycles(p, side, part, terms, forms, kernels);
+        return side.transpose ? cost_of(p, side, part, terms, forms, kernels, rates).total()
+                              : convolution_cycles(p, side, part, terms, forms, kernels);
     };
     double best = forced ? 1e300 : (side.transpose ? tie : 1) * cycles(sweep, Forms());
     for (const auto& lines : cuts(sweep.axes[1], terms.lines.front(), !side.transpose))
@@ -189,27 +198,31 @@ std::vector<Tiled> choose_tiles(const Problem& p, const Side& side, const Sweep&
 }
 
 template <typename Scalar>
-std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Rates& rates) {
+std::vector<std::pair<Algorithm, Cost>> predictions(const Problem& p, const Kernels<Scalar>& kernels, bool forced,
+                                                    const Rates& rates) {
     std::vector<std::pair<Algorithm, Cost>> result;
     for (const Algorithm algorithm : algorithms_for(p, kernels)) {
         if (algorithm == Algorithm::definition) continue;
         const bool tiles = algorithm == Algorithm::winograd;
         Cost cost = algorithm == Algorithm::overlap     ? cost_of_overlap(p, kernels, rates)
                     : algorithm == Algorithm::depthwise ? cost_of_depthwise(p, kernels, rates)
-                    : algorithm == Algorithm::phases    ? cost_of_sweeps(p, kernels, {1, 1, 1}, false, forced, rates)
-                                                        : cost_of_sweeps(p, kernels, choose_stack(p, kernels, tiles), tiles, forced, rates);
+                    : algorithm == Algorithm::phases
+                        ? cost_of_sweeps(p, kernels, {1, 1, 1}, false, forced, rates)
+                        : cost_of_sweeps(p, kernels, choose_stack(p, kernels, tiles), tiles, forced, rates);
         cost.data += data_cycles(p, static_cast<double>(sizeof(Scalar)), cost.total(), rates);
         result.emplace_back(algorithm, cost);
     }
     return result;
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                                                        \
-    template Stack choose_stack<Scalar>(const Problem&, const Kernels<Scalar>&, bool);                                                        \
-    template std::vector<Algorithm> algorithms_for<Scalar>(const Problem&, const Kernels<Scalar>&);                                            \
-    template Algorithm algorithm_of<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Choice&);                                     \
-    template std::vector<std::pair<Algorithm, Cost>> predictions<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Rates&);         \
-    template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Kernels<Scalar>&, bool);
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                                 \
+    template Stack choose_stack<Scalar>(const Problem&, const Kernels<Scalar>&, bool);                                 \
+    template std::vector<Algorithm> algorithms_for<Scalar>(const Problem&, const Kernels<Scalar>&);                    \
+    template Algorithm algorithm_of<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Choice&);              \
+    template std::vector<std::pair<Algorithm, Cost>> predictions<Scalar>(const Problem&, const Kernels<Scalar>&, bool, \
+                                                                         const Rates&);                                \
+    template std::vector<Tiled> choose_tiles<Scalar>(const Problem&, const Side&, const Sweep&,                        \
+                                                     const Kernels<Scalar>&, bool);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

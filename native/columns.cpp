@@ -25,8 +25,10 @@ std::vector<Index> meetings(const Problem& p) {
     for (Index cell = 0; cell < cells(p.input); ++cell)
         for (Index tap = 0; tap < taps; ++tap) {
             Index at = 0, rest = cell, left = tap, scale = 1;
-            for (std::size_t axis = 3; axis-- > 0; rest /= p.input[axis], left /= p.kernel[axis], scale *= p.output[axis]) {
-                const Index o = rest % p.input[axis] * p.strides[axis] + left % p.kernel[axis] * p.dilation[axis] - p.before[axis];
+            for (std::size_t axis = 3; axis-- > 0;
+                 rest /= p.input[axis], left /= p.kernel[axis], scale *= p.output[axis]) {
+                const Index o =
+                    rest % p.input[axis] * p.strides[axis] + left % p.kernel[axis] * p.dilation[axis] - p.before[axis];
                 at = at < 0 || o < 0 || o >= p.output[axis] ? -1 : at + o * scale;
             }
             found.push_back(at);
@@ -39,7 +41,8 @@ std::vector<Index> meetings(const Problem& p) {
 template <typename Number>
 void lay_columns(const Problem& p, const Number* y, Number* columns, bool last) {
     const std::vector<Index> met = meetings(p);
-    const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input), all = p.batch * inner;
+    const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input),
+                all = p.batch * inner;
     const Index each = std::max<Index>(1, numbers_of_task / std::max<Index>(1, row));
     parallel(ceil_div(all, each), [&](Index task) {
         for (Index at = task * each; at < std::min(all, (task + 1) * each); ++at) {
@@ -64,7 +67,8 @@ void sum_columns(const Problem& p, const float* columns, const float* bias, floa
     const std::vector<Index> met = meetings(p);
     const Index taps = cells(p.kernel), row = taps * p.big, area = cells(p.output), inner = cells(p.input);
     // Tasks have channels of their own, so that sums have one order.
-    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)), wanted = last ? padded(most, channel_step) : most;
+    const Index most = std::max<Index>(1, numbers_of_task / (inner * taps)),
+                wanted = last ? padded(most, channel_step) : most;
     const Index each = std::min(p.big, wanted), parts = ceil_div(p.big, each);
     parallel(p.batch * parts, [&](Index task) {
         const Index first = task % parts * each, count = std::min(each, p.big - first);

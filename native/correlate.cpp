@@ -34,9 +34,9 @@ template <typename Scalar>
 class Gradient {
 public:
     Gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
-          axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, depthwise_(p.groups > 1 && p.small == 1 && p.big == 1),
-          merged_(p.groups == 1 && p.dilation[2] == 1) {
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small),
+          outputs_(p.groups * p.big), axes_{whole(p, 0), whole(p, 1), whole(p, 2)},
+          depthwise_(p.groups > 1 && p.small == 1 && p.big == 1), merged_(p.groups == 1 && p.dilation[2] == 1) {
         const Index bytes = (p.strides[2] * outputs_ + inputs_) * static_cast<Index>(sizeof(Scalar));
         most_cells_ = std::clamp(bytes_at_once / bytes, fewest_cells_at_once, most_cells_at_once);
     }
@@ -45,11 +45,13 @@ public:
     // one order. Lines pass in blocks that stay in the cache for all taps, or all at once where it is cheaper to read
     // them for each tap than the weights for each block.
     void run() const {
-        const Index rows = p_.kernel[2] * p_.big, all = p_.kernel[0] * p_.kernel[1] * (depthwise_ ? 1 : p_.groups) * rows;
+        const Index rows = p_.kernel[2] * p_.big,
+                    all = p_.kernel[0] * p_.kernel[1] * (depthwise_ ? 1 : p_.groups) * rows;
         const Index workers = std::min<Index>(get_num_threads(), ceil_div(all, tile));
         const Index lines = p_.batch * axes_[0].count * axes_[1].count, each = lines_of_block(lines);
         // A round is long enough that waking the threads does not count.
-        const double work = 2.0 * static_cast<double>(each * axes_[2].count) * static_cast<double>(all * (depthwise_ ? inputs_ : p_.small));
+        const double work = 2.0 * static_cast<double>(each * axes_[2].count) *
+                            static_cast<double>(all * (depthwise_ ? inputs_ : p_.small));
         const Index round = each * std::max<Index>(1, static_cast<Index>(least_round / std::max(work, 1.0)));
         Index from = 0;
         do {
@@ -68,9 +70,11 @@ public:
 private:
     Index lines_of_block(Index lines) const {
         const double taps = static_cast<double>(p_.kernel[0] * p_.kernel[1]), size = sizeof(Scalar);
-        const double line = size * static_cast<double>(axes_[2].count * (p_.strides[1] * p_.strides[2] * outputs_ + inputs_));
+        const double line =
+            size * static_cast<double>(axes_[2].count * (p_.strides[1] * p_.strides[2] * outputs_ + inputs_));
         const double weights = size * taps * static_cast<double>(p_.kernel[2] * p_.big * inputs_);
-        const Index each = std::max<Index>(1, static_cast<Index>(static_cast<double>(bytes_of_block) / std::max(line, 1.0)));
+        const Index each =
+            std::max<Index>(1, static_cast<Index>(static_cast<double>(bytes_of_block) / std::max(line, 1.0)));
         const double blocks = static_cast<double>(ceil_div(lines, each));
         return blocks * 2 * weights < taps * line * static_cast<double>(lines) ? each : std::max<Index>(1, lines);
     }
@@ -78,12 +82,15 @@ private:
     // The rows [from, to) of all, summed over some lines.
     void part(Index first_line, Index last_line, Index from, Index to, Index rows, bool zero) const {
         const Index groups = depthwise_ ? 1 : p_.groups;
-        const Index band = std::max<Index>(1, bytes_of_band / (inputs_ * static_cast<Index>(sizeof(Scalar))) / tile) * tile;
+        const Index band =
+            std::max<Index>(1, bytes_of_band / (inputs_ * static_cast<Index>(sizeof(Scalar))) / tile) * tile;
         while (from < to) {
-            const Index row = from % rows, last = std::min({row + band, rows, row + to - from}), tap = from / rows / groups;
+            const Index row = from % rows, last = std::min({row + band, rows, row + to - from}),
+                        tap = from / rows / groups;
             const Index group = from / rows % groups, width = depthwise_ ? inputs_ : p_.small;
             if (zero)
-                for (Index r = row; r < last; ++r) std::fill_n(w_ + (tap * rows + r) * inputs_ + group * p_.small, width, Scalar(0));
+                for (Index r = row; r < last; ++r)
+                    std::fill_n(w_ + (tap * rows + r) * inputs_ + group * p_.small, width, Scalar(0));
             const Where where{.tap = tap, .group = group, .first_line = first_line, .last_line = last_line};
             this->band(where, row, last);
             from += last - row;
@@ -101,7 +108,8 @@ private:
             for (Index t2 = first / p_.big; t2 * p_.big < last; ++t2) {
                 const Index shift2 = columns.offsets[static_cast<std::size_t>(t2)];
                 const Range own(columns, shift2);
-                sum_rows(where, shift2, own.from, own.to, std::max(first, t2 * p_.big), std::min(last, (t2 + 1) * p_.big), t2 * p_.big);
+                sum_rows(where, shift2, own.from, own.to, std::max(first, t2 * p_.big),
+                         std::min(last, (t2 + 1) * p_.big), t2 * p_.big);
             }
             return;
         }
@@ -110,17 +118,21 @@ private:
         inner.to = std::min(inner.to, Range(columns, columns.offsets.back()).to);
         if (inner.from >= inner.to) inner.from = inner.to = 0;
         sum_rows(where, shift2, inner.from, inner.to, first, last);
-        // The taps that take a cell near the ends into the output are neighbours, whose rows count from the first one's cell.
+        // The taps that take a cell near the ends into the output are neighbours, whose rows count from the first one's
+        // cell.
         for (Index m2 = 0; m2 < columns.count; ++m2) {
             if (m2 == inner.from) m2 = inner.to;
             if (m2 == columns.count) break;
-            const Index at = m2 * columns.step + shift2, t2 = std::max<Index>(0, -at), end = std::min(p_.kernel[2], columns.extent - at);
-            sum_rows(where, shift2 + t2, m2, m2 + 1, std::max(first, t2 * p_.big), std::min(last, end * p_.big), t2 * p_.big);
+            const Index at = m2 * columns.step + shift2, t2 = std::max<Index>(0, -at),
+                        end = std::min(p_.kernel[2], columns.extent - at);
+            sum_rows(where, shift2 + t2, m2, m2 + 1, std::max(first, t2 * p_.big), std::min(last, end * p_.big),
+                     t2 * p_.big);
         }
     }
 
     // Rows [first, last) of a tap of the outer axes, summed over the input cells [from, to) of every line.
-    void sum_rows(const Where& where, Index shift2, Index from, Index to, Index first, Index last, Index origin = 0) const {
+    void sum_rows(const Where& where, Index shift2, Index from, Index to, Index first, Index last,
+                  Index origin = 0) const {
         if (from >= to || first >= last) return;
         const auto& [planes, lines, columns] = axes_;
         const Index shift0 = planes.offsets[static_cast<std::size_t>(where.tap / p_.kernel[1])];
@@ -189,8 +201,10 @@ private:
 }  // namespace
 
 template <typename Scalar>
-bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, GradientChoice choice, bool adds) {
-    const bool forced = choice == GradientChoice::tiles, tiled = forced || (choice == GradientChoice::automatic && sizeof(Scalar) == sizeof(float));
+bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
+                    GradientChoice choice, bool adds) {
+    const bool forced = choice == GradientChoice::tiles,
+               tiled = forced || (choice == GradientChoice::automatic && sizeof(Scalar) == sizeof(float));
     if (tiled)
         if (const auto finite = correlate_winograd(p, kernels, forced, x, y, w, adds)) return *finite;
     if (choice != GradientChoice::tap_by_tap)
@@ -200,15 +214,20 @@ bool correlate_part(const Problem& p, const Kernels<Scalar>& kernels, const Scal
 }
 
 template <typename Scalar>
-void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w,
-                               GradientChoice choice) {
-    if (!correlate_part(p, kernels, x, y, w, choice, false)) correlate_part(p, kernels, x, y, w, GradientChoice::tap_by_tap, false);
+void correlate_kernel_gradient(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y,
+                               Scalar* w, GradientChoice choice) {
+    if (!correlate_part(p, kernels, x, y, w, choice, false))
+        correlate_part(p, kernels, x, y, w, GradientChoice::tap_by_tap, false);
 }
 
-template bool correlate_part<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, GradientChoice, bool);
-template bool correlate_part<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, GradientChoice, bool);
+template bool correlate_part<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*,
+                                    GradientChoice, bool);
+template bool correlate_part<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*,
+                                     GradientChoice, bool);
 
-template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, GradientChoice);
-template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, GradientChoice);
+template void correlate_kernel_gradient<float>(const Problem&, const Kernels<float>&, const float*, const float*,
+                                               float*, GradientChoice);
+template void correlate_kernel_gradient<double>(const Problem&, const Kernels<double>&, const double*, const double*,
+                                                double*, GradientChoice);
 
 }  // namespace backstride

@@ -11,7 +11,8 @@ constexpr int correlation_rows(int vectors) {
 
 // The rows [row, row + Rows) of weights, of the vectors from `column` on; `large` and `small` point to cell 0 of both.
 template <typename Scalar, int Rows, int Vectors>
-void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, const Scalar* small_start, Index row, Index column) {
+void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, const Scalar* small_start, Index row,
+                    Index column) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     const Index left = job.columns - column;
     Vector<Scalar> acc[Rows][Vectors];
@@ -24,7 +25,9 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
         const Scalar* large = large_start + run.large;
         const Scalar* small = small_start + run.small;
         // Whole vectors are read, the last ones beyond the columns, as far as there is something to read.
-        const Index fits = left >= width ? run.count : small + width > job.small_end ? 0 : (job.small_end - small - width) / job.small_step + 1;
+        const Index fits = left >= width                   ? run.count
+                           : small + width > job.small_end ? 0
+                                                           : (job.small_end - small - width) / job.small_step + 1;
         const Index safe = fits < run.count ? fits : run.count;
         // What follows a long run in memory is what the next one meets, which the hardware cannot see coming.
         const Index ahead = job.streams && run.count >= tuning::loops::long_run ? run.count : 0;
@@ -39,7 +42,8 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
                 __builtin_prefetch(large + ahead * job.large_step, 0, 2);
                 if (row == 0) {
 #pragma GCC unroll 4
-                    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(small + ahead * job.small_step + v * lanes, 0, 2);
+                    for (int v = 0; v < Vectors; ++v)
+                        __builtin_prefetch(small + ahead * job.small_step + v * lanes, 0, 2);
                 }
             }
             large += job.large_step;
@@ -67,7 +71,8 @@ void correlate_tile(const Correlation<Scalar>& job, const Scalar* large_start, c
 }
 
 template <typename Scalar, int Rows, int Vectors>
-void correlate_rows(const Correlation<Scalar>& job, const Scalar* large, const Scalar* small, Index row, Index count, Index column) {
+void correlate_rows(const Correlation<Scalar>& job, const Scalar* large, const Scalar* small, Index row, Index count,
+                    Index column) {
     if constexpr (Rows > 0) {
         if (count == Rows) correlate_tile<Scalar, Rows, Vectors>(job, large, small, row, column);
         else correlate_rows<Scalar, Rows - 1, Vectors>(job, large, small, row, count, column);
@@ -115,7 +120,7 @@ inline void correlate_channels(const Correlation<Scalar>& job, Index column) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v)
                 acc[v] += *reinterpret_cast<const Loose<Scalar>*>(large + v * lanes) *
-                                    *reinterpret_cast<const Loose<Scalar>*>(small + v * lanes);
+                          *reinterpret_cast<const Loose<Scalar>*>(small + v * lanes);
             large += job.large_step;
             small += job.small_step;
         }
@@ -135,7 +140,8 @@ void correlate_depthwise(const Correlation<Scalar>& job) {
             const Scalar* large = job.large + job.runs[number].large + column;
             const Scalar* small = job.small + job.runs[number].small + column;
             Scalar sum = 0;
-            for (Index cell = 0; cell < job.runs[number].count; ++cell) sum += large[cell * job.large_step] * small[cell * job.small_step];
+            for (Index cell = 0; cell < job.runs[number].count; ++cell)
+                sum += large[cell * job.large_step] * small[cell * job.small_step];
             job.weights[column] += sum;
         }
 }
@@ -186,12 +192,14 @@ void winograd_large_planes(const WinogradInput<Scalar>& job) {
                 for (int b = 0; b < ColumnOutputs; ++b)
                     d[a * Columns + b] = some(cells[a * ColumnOutputs + b] + job.source_offset + c, job.depth - c);
 #pragma GCC unroll 4
-            for (int a = 0; a < LineOutputs; ++a) winograd_large_axis<Scalar, ColumnOutputs, Columns>(d + a * Columns, 1);
+            for (int a = 0; a < LineOutputs; ++a)
+                winograd_large_axis<Scalar, ColumnOutputs, Columns>(d + a * Columns, 1);
 #pragma GCC unroll 4
             for (int b = 0; b < Columns; ++b) winograd_large_axis<Scalar, LineOutputs, Lines>(d + b, Columns);
             Scalar* to = job.planes + tile * job.tile_stride + c;
 #pragma GCC unroll 16
-            for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride) = d[n];
+            for (int n = 0; n < Lines * Columns; ++n)
+                *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride) = d[n];
         }
     }
 }
@@ -204,7 +212,8 @@ void winograd_taps_planes(const WinogradTaps<Scalar>& job) {
             const Scalar* from = job.planes + row * job.row_stride + c;
             Vector<Scalar> m[Lines * Columns];
 #pragma GCC unroll 16
-            for (int n = 0; n < Lines * Columns; ++n) m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
+            for (int n = 0; n < Lines * Columns; ++n)
+                m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
 #pragma GCC unroll 4
             for (int b = 0; b < Columns; ++b) winograd_taps_axis<Scalar, LineTaps, Lines>(m + b, Columns);
 #pragma GCC unroll 4
@@ -220,28 +229,30 @@ void winograd_taps_planes(const WinogradTaps<Scalar>& job) {
         }
 }
 
-#define BACKSTRIDE_LINES(run, a, b)                  \
+#define BACKSTRIDE_LINES(run, a, b)                                              \
     case (((a) * 8 + (b)) * 8 + 1) * 8 + 1: return run<Scalar, a, b, 1, 1>(job); \
     case (((a) * 8 + (b)) * 8 + 2) * 8 + 3: return run<Scalar, a, b, 2, 3>(job); \
     case (((a) * 8 + (b)) * 8 + 3) * 8 + 4: return run<Scalar, a, b, 3, 4>(job); \
     case (((a) * 8 + (b)) * 8 + 2) * 8 + 4: return run<Scalar, a, b, 2, 4>(job)
-#define BACKSTRIDE_FORMS(run)       \
-    BACKSTRIDE_LINES(run, 1, 1);    \
-    BACKSTRIDE_LINES(run, 2, 3);    \
-    BACKSTRIDE_LINES(run, 3, 4);    \
-    BACKSTRIDE_LINES(run, 2, 4);    \
+#define BACKSTRIDE_FORMS(run)    \
+    BACKSTRIDE_LINES(run, 1, 1); \
+    BACKSTRIDE_LINES(run, 2, 3); \
+    BACKSTRIDE_LINES(run, 3, 4); \
+    BACKSTRIDE_LINES(run, 2, 4); \
     default: return
 
 template <typename Scalar>
 void winograd_large(const WinogradInput<Scalar>& job) {
-    switch (((job.line_form.outputs * 8 + job.line_form.planes()) * 8 + job.column_form.outputs) * 8 + job.column_form.planes()) {
+    switch (((job.line_form.outputs * 8 + job.line_form.planes()) * 8 + job.column_form.outputs) * 8 +
+            job.column_form.planes()) {
         BACKSTRIDE_FORMS(winograd_large_planes);
     }
 }
 
 template <typename Scalar>
 void winograd_taps(const WinogradTaps<Scalar>& job) {
-    switch (((job.line_form.taps * 8 + job.line_form.planes()) * 8 + job.column_form.taps) * 8 + job.column_form.planes()) {
+    switch (((job.line_form.taps * 8 + job.line_form.planes()) * 8 + job.column_form.taps) * 8 +
+            job.column_form.planes()) {
         BACKSTRIDE_FORMS(winograd_taps_planes);
     }
 }

@@ -50,7 +50,8 @@ void copy_band(const Scalar* from, Index step, Index cells, Index tile, Scalar* 
     constexpr Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar));
     for (Index n = 0; n < cells; ++n, from += step, to += height) {
         for (Index c = 0; c < band_rows; c += line) __builtin_prefetch(from + ahead * step + c, 0);
-        for (Index t = 0; t < tiles_of_band; ++t) std::memcpy(to + t * tile, from + t * height, static_cast<std::size_t>(height) * sizeof(Scalar));
+        for (Index t = 0; t < tiles_of_band; ++t)
+            std::memcpy(to + t * tile, from + t * height, static_cast<std::size_t>(height) * sizeof(Scalar));
     }
 }
 
@@ -64,13 +65,15 @@ template <typename Scalar>
 class Gathered {
 public:
     Gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big),
-          axes_{whole(p, 0), whole(p, 1), whole(p, 2)}, merged_(p.groups == 1 && p.dilation[2] == 1), rows_(cells(p.kernel) * p.big),
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small),
+          outputs_(p.groups * p.big), axes_{whole(p, 0), whole(p, 1), whole(p, 2)},
+          merged_(p.groups == 1 && p.dilation[2] == 1), rows_(cells(p.kernel) * p.big),
           cells_(p.batch * cells(p.input)), panel_(kernels.panel_vectors * kernels.lanes) {
         const Index parts = ceil_div(p.small, panels_of_part * panel_);
         part_ = padded(ceil_div(p.small, parts), panel_);
         const Index width = std::min(part_, padded(p.small, kernels.lanes)) * static_cast<Index>(sizeof(Scalar));
-        const Index most = std::clamp(bytes_of_block / width, fewest_cells, most_cells), blocks = ceil_div(cells_, most);
+        const Index most = std::clamp(bytes_of_block / width, fewest_cells, most_cells),
+                    blocks = ceil_div(cells_, most);
         block_ = ceil_div(cells_, blocks);
         copies_ = p.small > panel_ && rows_ >= least_copied;
     }
@@ -87,7 +90,8 @@ public:
         for (Index from = 0; from < cells_ && finite.load(); from += round)
             parallel(p_.groups * parts * ranges, [&](Index task) {
                 const Index range = task % ranges, part = task / ranges % parts, group = task / ranges / parts;
-                const Index first = bands * range / ranges * band_rows, last = std::min(rows_, bands * (range + 1) / ranges * band_rows);
+                const Index first = bands * range / ranges * band_rows,
+                            last = std::min(rows_, bands * (range + 1) / ranges * band_rows);
                 const Index column = part * part_, columns = part + 1 < parts ? part_ : p_.small - column;
                 for (Index at = from; at < std::min(cells_, from + round); at += block_)
                     if (!sum({
@@ -130,7 +134,8 @@ private:
             }
             small = to;
         }
-        const Scalar* const end = copies_ ? small + part.cells * padded(part.columns, kernels_.lanes) : x_ + cells_ * inputs_;
+        const Scalar* const end =
+            copies_ ? small + part.cells * padded(part.columns, kernels_.lanes) : x_ + cells_ * inputs_;
         const CellRun all{.large = 0, .small = 0, .count = part.cells};
         bool padded_cells = false;
         for (Index row = part.first_row; row < part.last_row; row += band_rows) {
@@ -143,7 +148,8 @@ private:
                 for (Index from = 0; from < rows; from += height) {
                     const Index count = std::min(height, rows - from);
                     for (Index r = from; r < from + count; ++r)
-                        for (Index c = 0; c < some; c += kernels_.lanes) __builtin_prefetch(weights + r * inputs_ + column + c, 1);
+                        for (Index c = 0; c < some; c += kernels_.lanes)
+                            __builtin_prefetch(weights + r * inputs_ + column + c, 1);
                     kernels_.correlate({
                         .large = large + from / height * tile,
                         .small = small + (copies_ ? column * part.cells : column),
@@ -187,17 +193,20 @@ private:
     // A whole band, or part of a tile.
     bool gather_segment(const Part& part, const Segment& segment, Scalar* to) const {
         const auto& [planes, lines, columns] = axes_;
-        const Index shift0 = planes.offsets[static_cast<std::size_t>(segment.t0)], shift1 = lines.offsets[static_cast<std::size_t>(segment.t1)];
+        const Index shift0 = planes.offsets[static_cast<std::size_t>(segment.t0)],
+                    shift1 = lines.offsets[static_cast<std::size_t>(segment.t1)];
         const Index tile = part.cells * height, step = columns.step * outputs_, length = columns.extent * outputs_;
         bool zeros = false;
-        for (Index cell = part.first_cell, run = 0; cell < part.first_cell + part.cells; cell += run, to += run * height) {
+        for (Index cell = part.first_cell, run = 0; cell < part.first_cell + part.cells;
+             cell += run, to += run * height) {
             const Index m2 = cell % columns.count, line = cell / columns.count, m1 = line % lines.count;
             const Index m0 = line / lines.count % planes.count, image = line / lines.count / planes.count;
             run = std::min(columns.count - m2, part.first_cell + part.cells - cell);
             const Index o0 = m0 * planes.step + shift0, o1 = m1 * lines.step + shift1;
             const bool in = o0 >= 0 && o0 < planes.extent && o1 >= 0 && o1 < lines.extent;
             // Numbers of the line; all of them are there for cells in [low, high).
-            const Index first = (m2 * columns.step + segment.shift) * outputs_ + segment.within, left = length - segment.count - first;
+            const Index first = (m2 * columns.step + segment.shift) * outputs_ + segment.within,
+                        left = length - segment.count - first;
             const Index low = !in ? run : first < 0 ? std::min(run, ceil_div(-first, step)) : 0;
             const Index high = !in || left < 0 ? low : std::max(low, std::min(run, left / step + 1));
             const Scalar* from = y_ + (in ? ((image * p_.output[0] + o0) * p_.output[1] + o1) * length : 0);
@@ -205,12 +214,14 @@ private:
                 for (Index n = start; n < end; ++n)
                     for (Index c = 0; c < segment.count; ++c) {
                         const Index at = first + n * step + c;
-                        to[c / height * tile + n * height + c % height] = in && at >= 0 && at < length ? from[at] : Scalar(0);
+                        to[c / height * tile + n * height + c % height] =
+                            in && at >= 0 && at < length ? from[at] : Scalar(0);
                     }
                 zeros = zeros || start < end;
             };
             some(0, low);
-            if (segment.count == band_rows) copy_band(from + first + low * step, step, high - low, tile, to + low * height);
+            if (segment.count == band_rows)
+                copy_band(from + first + low * step, step, high - low, tile, to + low * height);
             else copy_cells(segment.count, from + first + low * step, step, high - low, to + low * height);
             some(high, run);
         }
@@ -227,7 +238,9 @@ private:
         for (Index cell = part.first_cell; cell < part.first_cell + part.cells; ++cell) {
             const Index line = cell / columns.count, m1 = line % lines.count, m0 = line / lines.count % planes.count;
             if (whole_taps(planes, m0) && whole_taps(lines, m1) && whole_taps(columns, cell % columns.count)) continue;
-            if (!kernels_.all_finite(x_ + cell * inputs_ + part.group * p_.small + part.column, part.columns, Scalar(1))) return false;
+            if (!kernels_.all_finite(x_ + cell * inputs_ + part.group * p_.small + part.column, part.columns,
+                                     Scalar(1)))
+                return false;
         }
         return true;
     }
@@ -265,13 +278,17 @@ double inside(const Problem& p) {
 }  // namespace
 
 template <typename Scalar>
-std::optional<bool> correlate_gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x, const Scalar* y, Scalar* w, bool adds) {
-    if (p.batch * cells(p.input) < least_cells || p.small <= fewest_panels * kernels.panel_vectors * kernels.lanes || inside(p) < least_share)
+std::optional<bool> correlate_gathered(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* x,
+                                       const Scalar* y, Scalar* w, bool adds) {
+    if (p.batch * cells(p.input) < least_cells || p.small <= fewest_panels * kernels.panel_vectors * kernels.lanes ||
+        inside(p) < least_share)
         return std::nullopt;
     return Gathered<Scalar>(p, kernels, x, y, w, adds).run();
 }
 
-template std::optional<bool> correlate_gathered<float>(const Problem&, const Kernels<float>&, const float*, const float*, float*, bool);
-template std::optional<bool> correlate_gathered<double>(const Problem&, const Kernels<double>&, const double*, const double*, double*, bool);
+template std::optional<bool> correlate_gathered<float>(const Problem&, const Kernels<float>&, const float*,
+                                                       const float*, float*, bool);
+template std::optional<bool> correlate_gathered<double>(const Problem&, const Kernels<double>&, const double*,
+                                                        const double*, double*, bool);
 
 }  // namespace backstride

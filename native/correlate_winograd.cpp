@@ -104,7 +104,8 @@ std::vector<Strips> strips(const Problem& p, std::size_t axis) {
 Strips apart(const Problem& p, std::size_t axis, const Strips& strips) {
     std::vector<Strips> result;
     for (const Strip& strip : strips.all)
-        for (Index n = 0; n < strip.count; ++n) join(result, strip_of(p, axis, strip.tap + (n > 0 ? n * p.strides[axis] : 0), 1), true);
+        for (Index n = 0; n < strip.count; ++n)
+            join(result, strip_of(p, axis, strip.tap + (n > 0 ? n * p.strides[axis] : 0), 1), true);
     return result.front();
 }
 
@@ -121,8 +122,8 @@ struct Unit {
     bool tiled() const { return planes() > 1; }
     std::array<Strip, 3> member(Index number) const {
         const auto at = [](const Strips& strips, Index n) { return strips.all[static_cast<std::size_t>(n)]; };
-        return {at(axes[0], number / axes[2].count() / axes[1].count()), at(axes[1], number / axes[2].count() % axes[1].count()),
-                at(axes[2], number % axes[2].count())};
+        return {at(axes[0], number / axes[2].count() / axes[1].count()),
+                at(axes[1], number / axes[2].count() % axes[1].count()), at(axes[2], number % axes[2].count())};
     }
 };
 
@@ -131,11 +132,13 @@ Index panels_of(const Problem& p) { return ceil_div(p.small, columns_of_part); }
 // Cycles of an image and a group: products, transforms, which wait for their stores, and sums into taps.
 double cycles(const Problem& p, const Unit& unit, Index lanes) {
     const double tiles = static_cast<double>(unit.tiles()), planes = static_cast<double>(unit.planes());
-    const double rows = static_cast<double>(unit.members() * p.big), vectors = static_cast<double>(padded(p.small, lanes) / lanes);
+    const double rows = static_cast<double>(unit.members() * p.big),
+                 vectors = static_cast<double>(padded(p.small, lanes) / lanes);
     if (!unit.tiled()) return cycles_of_plain * tiles * rows * vectors;
     const double bands = std::max(1.0, rows / most_rows), panels = static_cast<double>(panels_of(p));
     const double transforms = cycles_of_transform * (vectors * bands + rows / static_cast<double>(lanes) * panels);
-    return planes * (tiles * (rows * vectors + transforms) + cycles_of_taps * rows * vectors / static_cast<double>(std::max<Index>(1, p.batch)));
+    return planes * (tiles * (rows * vectors + transforms) +
+                     cycles_of_taps * rows * vectors / static_cast<double>(std::max<Index>(1, p.batch)));
 }
 
 std::vector<Unit> units(const Problem& p, Index lanes, bool forced) {
@@ -145,7 +148,8 @@ std::vector<Unit> units(const Problem& p, Index lanes, bool forced) {
         for (const Strips& b : lines)
             for (const Strips& c : columns) {
                 const Unit tiled{{a, b, c}}, plain{{a, apart(p, 1, b), apart(p, 2, c)}};
-                result.push_back(tiled.tiled() && (forced || cycles(p, tiled, lanes) < cycles(p, plain, lanes)) ? tiled : plain);
+                result.push_back(
+                    tiled.tiled() && (forced || cycles(p, tiled, lanes) < cycles(p, plain, lanes)) ? tiled : plain);
             }
     return result;
 }
@@ -153,16 +157,20 @@ std::vector<Unit> units(const Problem& p, Index lanes, bool forced) {
 template <typename Scalar>
 class Tiles {
 public:
-    Tiles(const Problem& p, const Kernels<Scalar>& kernels, std::vector<Unit> units, const Scalar* x, const Scalar* y, Scalar* w, bool adds)
-        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small), outputs_(p.groups * p.big), units_(std::move(units)),
+    Tiles(const Problem& p, const Kernels<Scalar>& kernels, std::vector<Unit> units, const Scalar* x, const Scalar* y,
+          Scalar* w, bool adds)
+        : p_(p), kernels_(kernels), x_(x), y_(y), w_(w), adds_(adds), inputs_(p.groups * p.small),
+          outputs_(p.groups * p.big), units_(std::move(units)),
           zeros_(static_cast<std::size_t>(std::max(inputs_, outputs_) + 16), Scalar(0)) {}
 
-    // Channels of both sides are shared among the threads; tiles are summed in one order. False where sums are not finite.
+    // Channels of both sides are shared among the threads; tiles are summed in one order. False where sums are not
+    // finite.
     bool run() const {
         std::atomic<bool> finite{true};
         Index most = 0, rows = most_rows;
         for (const Unit& unit : units_) most = std::max(most, unit.tiles() * p_.batch);
-        const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tasks_of_thread * threads, panels = panels_of(p_);
+        const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tasks_of_thread * threads,
+                    panels = panels_of(p_);
         std::vector<Part> parts;
         do {
             parts.clear();
@@ -216,7 +224,8 @@ private:
         const Unit& unit = *part.unit;
         const Index planes = unit.planes(), rows = part.members * part.rows, columns = part.columns;
         // A line apart, so that the tiles of a plane do not fall into one set of the cache.
-        const Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar)), width = padded(columns, kernels_.lanes);
+        const Index line = tuning::processor::line_bytes / static_cast<Index>(sizeof(Scalar)),
+                    width = padded(columns, kernels_.lanes);
         const Index large_step = padded(rows, kernels_.lanes) + line, small_step = width + line;
         const Index large_plane = tiles_of_block * large_step + line, small_plane = tiles_of_block * small_step + line;
         const Index sums_plane = rows * width + line;
@@ -273,7 +282,9 @@ private:
         }
         bool finite = true;
         for (Index n = 0; n < part.members; ++n)
-            finite = finish(part, unit.member(part.first_member + n), sums + n * part.rows * width, sums_plane, width, adds_ || first > 0) && finite;
+            finite = finish(part, unit.member(part.first_member + n), sums + n * part.rows * width, sums_plane, width,
+                            adds_ || first > 0) &&
+                     finite;
         return finite;
     }
 
@@ -290,13 +301,15 @@ private:
     }
 
     // The sums of a member into its taps, and whether they are finite.
-    bool finish(const Part& part, const std::array<Strip, 3>& member, const Scalar* sums, Index plane, Index width, bool adds) const {
+    bool finish(const Part& part, const std::array<Strip, 3>& member, const Scalar* sums, Index plane, Index width,
+                bool adds) const {
         const Form &lines = part.unit->lines(), &columns = part.unit->columns();
         std::array<Scalar*, 9> taps{};
         for (Index a = 0; a < lines.taps; ++a)
             for (Index b = 0; b < columns.taps; ++b)  // taps rise as inputs fall
                 taps[static_cast<std::size_t>(a * columns.taps + b)] =
-                    weights(part, member[0].tap, member[1].tap + (a + 1 < lines.taps ? (lines.taps - 1 - a) * p_.strides[1] : 0),
+                    weights(part, member[0].tap,
+                            member[1].tap + (a + 1 < lines.taps ? (lines.taps - 1 - a) * p_.strides[1] : 0),
                             member[2].tap + (b + 1 < columns.taps ? (columns.taps - 1 - b) * p_.strides[2] : 0));
         // Tiles leave rounding errors of their neighbours in taps that meet no cell.
         std::array<Scalar*, 9> own = taps;
@@ -306,7 +319,8 @@ private:
                                meets_cells(2, member[2].tap + (columns.taps - 1 - tap % columns.taps) * p_.strides[2]);
             if (meets) continue;
             Scalar*& weight = own[static_cast<std::size_t>(tap)];
-            for (Index row = 0; row < part.rows && !adds; ++row) std::fill_n(weight + row * inputs_, part.columns, Scalar(0));
+            for (Index row = 0; row < part.rows && !adds; ++row)
+                std::fill_n(weight + row * inputs_, part.columns, Scalar(0));
             lost.resize(static_cast<std::size_t>(part.rows * inputs_ + width));
             weight = lost.data();
         }
@@ -325,7 +339,8 @@ private:
         bool finite = true;
         for (Index tap = 0; tap < part.unit->taps() && finite; ++tap)
             for (Index row = 0; row < part.rows && finite; ++row)
-                finite = kernels_.all_finite(taps[static_cast<std::size_t>(tap)] + row * inputs_, part.columns, Scalar(1));
+                finite =
+                    kernels_.all_finite(taps[static_cast<std::size_t>(tap)] + row * inputs_, part.columns, Scalar(1));
         return finite;
     }
 
@@ -362,12 +377,17 @@ private:
             };
             for (Index at = first; at < last;) {
                 const Index line = at / wide, count = std::min(last - at, std::min(wide - at % wide, tiles_of_block));
-                const Index image = line / high / deep, c0 = axes[0].from + line / high % deep, c1 = axes[1].from + line % high;
-                const Index from = std::max(axes[2].from + at % wide, member[2].from), to = std::min(axes[2].from + at % wide + count, member[2].to);
+                const Index image = line / high / deep, c0 = axes[0].from + line / high % deep,
+                            c1 = axes[1].from + line % high;
+                const Index from = std::max(axes[2].from + at % wide, member[2].from),
+                            to = std::min(axes[2].from + at % wide + count, member[2].to);
                 at += count;
-                if (from >= to || c0 < member[0].from || c0 >= member[0].to || c1 < member[1].from || c1 >= member[1].to) continue;
+                if (from >= to || c0 < member[0].from || c0 >= member[0].to || c1 < member[1].from ||
+                    c1 >= member[1].to)
+                    continue;
                 const Index o0 = c0 * p_.strides[0] + member[0].shift, o1 = c1 * p_.strides[1] + member[1].shift;
-                const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] + from * p_.strides[2] + member[2].shift;
+                const Index large = ((image * p_.output[0] + o0) * p_.output[1] + o1) * p_.output[2] +
+                                    from * p_.strides[2] + member[2].shift;
                 const Index small = ((image * p_.input[0] + c0) * p_.input[1] + c1) * p_.input[2] + from;
                 runs.push_back({.large = large * outputs_, .small = small * inputs_, .count = to - from});
                 if ((gathered += to - from) >= tiles_of_block) flush();
@@ -392,7 +412,8 @@ private:
         };
     }
 
-    void aim_large(const Unit& unit, const std::array<Strip, 3>& member, Index from, Index tiles, const Scalar** to) const {
+    void aim_large(const Unit& unit, const std::array<Strip, 3>& member, Index from, Index tiles,
+                   const Scalar** to) const {
         const auto& [outer, lines, columns] = member;
         const auto inside = [](const Strip& strip, Index c) { return c >= strip.from && c < strip.to; };
         for (Index tile = from; tile < from + tiles; ++tile) {
@@ -404,7 +425,9 @@ private:
             for (Index a = c1; a < c1 + unit.lines().outputs; ++a)
                 for (Index b = c2; b < c2 + unit.columns().outputs; ++b)
                     *to++ = meets && inside(lines, a) && inside(columns, b)
-                                ? y + ((a * p_.strides[1] + lines.shift) * p_.output[2] + b * p_.strides[2] + columns.shift) * outputs_
+                                ? y + ((a * p_.strides[1] + lines.shift) * p_.output[2] + b * p_.strides[2] +
+                                       columns.shift) *
+                                          outputs_
                                 : zeros_.data();
         }
     }
@@ -417,7 +440,8 @@ private:
             const Index i1 = c1 - unit.lines().taps + 1, i2 = c2 - unit.columns().taps + 1;
             for (Index a = i1; a < i1 + unit.lines().planes(); ++a)
                 for (Index b = i2; b < i2 + unit.columns().planes(); ++b)
-                    *to++ = a >= 0 && a < p_.input[1] && b >= 0 && b < p_.input[2] ? x + (a * p_.input[2] + b) * inputs_ : zeros_.data();
+                    *to++ = a >= 0 && a < p_.input[1] && b >= 0 && b < p_.input[2] ? x + (a * p_.input[2] + b) * inputs_
+                                                                                   : zeros_.data();
         }
     }
 
@@ -434,15 +458,17 @@ private:
 }  // namespace
 
 template <typename Scalar>
-std::optional<bool> correlate_winograd(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x, const Scalar* y,
-                                    Scalar* w, bool adds) {
+std::optional<bool> correlate_winograd(const Problem& p, const Kernels<Scalar>& kernels, bool forced, const Scalar* x,
+                                       const Scalar* y, Scalar* w, bool adds) {
     if (p.batch == 0 || (!forced && std::min(p.small, p.big) < fewest_channels)) return std::nullopt;
     std::vector<Unit> all = units(p, kernels.lanes, forced);
     if (std::none_of(all.begin(), all.end(), [](const Unit& unit) { return unit.tiled(); })) return std::nullopt;
     return Tiles<Scalar>(p, kernels, std::move(all), x, y, w, adds).run();
 }
 
-template std::optional<bool> correlate_winograd<float>(const Problem&, const Kernels<float>&, bool, const float*, const float*, float*, bool);
-template std::optional<bool> correlate_winograd<double>(const Problem&, const Kernels<double>&, bool, const double*, const double*, double*, bool);
+template std::optional<bool> correlate_winograd<float>(const Problem&, const Kernels<float>&, bool, const float*,
+                                                       const float*, float*, bool);
+template std::optional<bool> correlate_winograd<double>(const Problem&, const Kernels<double>&, bool, const double*,
+                                                        const double*, double*, bool);
 
 }  // namespace backstride

@@ -10,8 +10,8 @@ namespace backstride {
 
 // What a processor does in a cycle, and how many bytes lie how near.
 struct Rates {
-    double multiply_adds, loads;         // of a vector
-    double second, third, memory;        // bytes from the caches of these levels, and from memory
+    double multiply_adds, loads;                 // of a vector
+    double second, third, memory;                // bytes from the caches of these levels, and from memory
     double first_size, second_size, third_size;  // bytes
 };
 
@@ -41,10 +41,11 @@ Cut cut_of_tiles(const Problem& problem, const Side& side, const Sweep& sweep, c
 // Tiles of a sweep in all images.
 Index tiles_of(const Problem& problem, const Sweep& sweep, const Forms& forms);
 
-// A sweep whose weights are stored, of vectors of `lanes` numbers, a panel of `panel_vectors` at once; F(1,1) runs as rows.
+// A sweep whose weights are stored, of vectors of `lanes` numbers, a panel of `panel_vectors` at once; F(1,1) runs as
+// rows.
 template <typename Scalar>
-Cost cost_of(const Problem& problem, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms, const Kernels<Scalar>& kernels,
-             const Rates& rates);
+Cost cost_of(const Problem& problem, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms,
+             const Kernels<Scalar>& kernels, const Rates& rates);
 
 // Few output channels, cells in the lanes; and each channel a group of its own.
 template <typename Scalar>
@@ -57,7 +58,7 @@ double data_cycles(const Problem& problem, double size, double computing, const 
 
 // Cycles of a convolution's sweep, whose weights are packed or transformed on the way, once for each block of tiles.
 template <typename Scalar>
-double convolution_cycles(const Problem& problem, const Side& side, const Sweep& sweep, const Terms& terms, const Forms& forms,
-                          const Kernels<Scalar>& kernels);
+double convolution_cycles(const Problem& problem, const Side& side, const Sweep& sweep, const Terms& terms,
+                          const Forms& forms, const Kernels<Scalar>& kernels);
 
 }  // namespace backstride

@@ -13,12 +13,14 @@ using namespace tuning::run;
 
 template <typename Scalar>
 DenseCall<Scalar>::DenseCall(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
-                   const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms,
-                   const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue)
-    : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms),
-      source(arrays.source), target(arrays.target), activation(epilogue.activation), kernel(arrays.kernel),
+                             const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms,
+                             const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue)
+    : problem(problem), kernels(kernels), side(side), sweeps(sweeps), forms(forms), source(arrays.source),
+      target(arrays.target), activation(epilogue.activation), kernel(arrays.kernel),
       stride(padded(side.columns, kernels.lanes)),
-      bypasses(problem.batch * side.target[0] * side.target[1] * side.target[2] * side.target_channels * static_cast<Index>(sizeof(Scalar)) >= least_bypass),
+      bypasses(problem.batch * side.target[0] * side.target[1] * side.target[2] * side.target_channels *
+                   static_cast<Index>(sizeof(Scalar)) >=
+               least_bypass),
       zeros(static_cast<std::size_t>(side.source_channels + side.depth + 1), Scalar(0)) {
     if (epilogue.bias) {
         bias.assign(static_cast<std::size_t>(stride * side.groups), Scalar(0));
@@ -36,7 +38,7 @@ DenseCall<Scalar>::DenseCall(const Problem& problem, const Kernels<Scalar>& kern
 
 template <typename Scalar>
 Scalar* DenseCall<Scalar>::aim(Index image, Index t0, Index t1, Index t2, Scalar* beside,
-                          std::vector<Spill<Scalar>>& spills) const {
+                               std::vector<Spill<Scalar>>& spills) const {
     const auto [s0, s1, s2] = side.stack;
     if (s0 * s1 == 1 && (s2 == 1 || (t2 >= 0 && t2 + s2 <= side.target[2]))) {
         const Index line = ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2];

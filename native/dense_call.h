@@ -22,11 +22,13 @@ struct Forms {
     Form lines, columns;
     bool tiled() const { return lines.outputs * columns.outputs > 1; }
     Index planes() const { return lines.planes() * columns.planes(); }
-    bool operator<(const Forms& other) const { return lines == other.lines ? columns < other.columns : lines < other.lines; }
+    bool operator<(const Forms& other) const {
+        return lines == other.lines ? columns < other.columns : lines < other.lines;
+    }
 };
 
 constexpr std::size_t most_tile_taps = 3;  // along one axis
-constexpr Index rows_beyond = 16;  // that a tile of rows may read behind the last one: no tile has more
+constexpr Index rows_beyond = 16;          // that a tile of rows may read behind the last one: no tile has more
 
 // Whether rows are ordered cell by cell, the images of a cell beside each other, so that products over taps leave out
 // what lies outside of the source.
@@ -61,23 +63,19 @@ struct Side {
     Stack stack;
     bool transpose;
     bool depthwise;
-    bool transforms_on_the_fly;  // whether blocks of tiles transform the weights that they need, from the kernel as it came
-    Index merged;  // taps that the depth holds
+    bool transforms_on_the_fly;  // whether blocks of tiles transform the weights that they need, from the kernel as it
+                                 // came
+    Index merged;                // taps that the depth holds
     Index groups, depth, channels, columns, source_channels, target_channels;
     Axes source, target;
     Side(const Problem& problem, const Stack& chosen, bool transpose, Index merged, bool used_once = false)
-        : stack(chosen),
-          transpose(transpose),
-          depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
-          transforms_on_the_fly(!transpose || used_once),
-          merged(merged),
-          groups(depthwise ? 1 : problem.groups),
+        : stack(chosen), transpose(transpose), depthwise(problem.groups > 1 && problem.small == 1 && problem.big == 1),
+          transforms_on_the_fly(!transpose || used_once), merged(merged), groups(depthwise ? 1 : problem.groups),
           depth((transpose ? problem.small : problem.big) * merged),
           channels(depthwise ? problem.groups : (transpose ? problem.big : problem.small)),
           columns(channels * stack[0] * stack[1] * stack[2]),
           source_channels((transpose ? problem.small : problem.big) * problem.groups),
-          target_channels(channels * groups),
-          source(transpose ? problem.input : problem.output),
+          target_channels(channels * groups), source(transpose ? problem.input : problem.output),
           target(transpose ? problem.output : problem.input) {}
 };
 
@@ -114,15 +112,17 @@ struct DenseCall {
     const Scalar* source;
     Scalar* target;
     Activation activation;
-    const Scalar* kernel;       // as it came: (*kernel, big, groups*small)
-    Index stride;               // columns of a group, padded to whole vectors
-    bool bypasses;              // whether results are too many for the caches
-    bool prefetches_weights = false;  // whether weights are too many for the second-level cache: they are asked for ahead of time
+    const Scalar* kernel;  // as it came: (*kernel, big, groups*small)
+    Index stride;          // columns of a group, padded to whole vectors
+    bool bypasses;         // whether results are too many for the caches
+    bool prefetches_weights =
+        false;  // whether weights are too many for the second-level cache: they are asked for ahead of time
     std::vector<Scalar> zeros;  // a source cell outside of the input
     std::vector<Scalar> bias;   // padded like the columns, or empty
 
-    DenseCall(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side, const std::vector<Sweep>& sweeps,
-         const std::vector<Forms>& forms, const Arrays<Scalar>& arrays, const Epilogue<Scalar>& epilogue);
+    DenseCall(const Problem& problem, const Kernels<Scalar>& kernels, const Side& side,
+              const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms, const Arrays<Scalar>& arrays,
+              const Epilogue<Scalar>& epilogue);
 
     Index panel_width() const { return kernels.panel_vectors * kernels.lanes; }
     Index panels() const { return ceil_div(side.columns, panel_width()); }
@@ -172,7 +172,8 @@ bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps);
 template <typename Scalar>
 void run_all(const DenseCall<Scalar>& call);
 
-// The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is (*kernel, big, groups*small).
+// The weights of one sweep in the order in which its blocks read them, unless they transform them as they go; w is
+// (*kernel, big, groups*small).
 template <typename Scalar>
 void pack(const Problem& problem, const Side& side, const Sweep& sweep, const Forms& forms,
           const Kernels<Scalar>& kernels, const Scalar* w, Scalar* packed);
@@ -184,8 +185,9 @@ struct Patch {
 
 // The weights of a term of tiles there, transformed into planes a `pitch` apart; `laid` takes all taps of a tile.
 template <typename Scalar>
-void transform_weights(const Problem& problem, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
-                       const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch);
+void transform_weights(const Problem& problem, const Side& side, const Term& term, const Forms& forms,
+                       const Kernels<Scalar>& kernels, const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to,
+                       Index pitch);
 
 // The weights of all sweeps of a depthwise kernel: tap by tap as they came, in whole vectors.
 template <typename Scalar>

@@ -14,7 +14,6 @@ using namespace tuning::depthwise;
 
 namespace {
 
-
 // A line of taps and the source line that it meets.
 template <typename Scalar>
 struct LineTaps {
@@ -32,22 +31,25 @@ struct Lines {
     Index column_phases;  // sweeps that share target lines stand together
 
     Lines(const DenseCall<Scalar>& call, Index first, Index last)
-        : call(call), column(first * call.panel_width()), columns(std::min(last * call.panel_width(), call.side.columns) - column),
-          kernel(nullptr), low(0), high(0), column_phases(1) {
+        : call(call), column(first * call.panel_width()),
+          columns(std::min(last * call.panel_width(), call.side.columns) - column), kernel(nullptr), low(0), high(0),
+          column_phases(1) {
         const Problem& p = call.problem;
-        // A last panel of less than a vector goes with the one before, so that the same kernel computes it for any number
-        // of threads.
+        // A last panel of less than a vector goes with the one before, so that the same kernel computes it for any
+        // number of threads.
         const Index left = call.side.columns - column, behind = left - columns;
         if (first > 0 && left < call.kernels.lanes) columns = 0;
         else if (behind < call.kernels.lanes) columns = left;
         const auto& front = call.sweeps.front().axes;
         while (column_phases < static_cast<Index>(call.sweeps.size()) &&
                call.sweeps[static_cast<std::size_t>(column_phases)].axes[0].taps == front[0].taps &&
-               call.sweeps[static_cast<std::size_t>(column_phases)].axes[1].taps == front[1].taps) ++column_phases;
+               call.sweeps[static_cast<std::size_t>(column_phases)].axes[1].taps == front[1].taps)
+            ++column_phases;
         if (p.dilation[2] != 1 || columns < call.kernels.lanes || call.activation > Activation::relu) return;
         kernel = call.kernels.depthwise_kernel(call.side.transpose, p.strides[2], p.kernel[2]);
         if (!kernel) return;
-        const Index taps = p.kernel[2], stride = p.strides[2], before = p.before[2], first_inside = -floor_div(-before, stride);
+        const Index taps = p.kernel[2], stride = p.strides[2], before = p.before[2],
+                    first_inside = -floor_div(-before, stride);
         low = std::max(first_inside, call.side.transpose ? (taps - 1) / stride : Index(0));
         high = call.side.transpose ? std::min(p.input[2], floor_div(p.output[2] + before, stride))
                                    : std::min(p.input[2], floor_div(p.output[2] + before - taps, stride) + 1);
@@ -84,11 +86,13 @@ void run_blocks(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>&
 
 // One phase of a line, in pieces whose cells meet the same taps.
 template <typename Scalar>
-void run_phase(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>& line_taps, const Axis& phase, Scalar* target) {
+void run_phase(const Lines<Scalar>& lines, const std::vector<LineTaps<Scalar>>& line_taps, const Axis& phase,
+               Scalar* target) {
     static thread_local std::vector<const Scalar*> sources, weights;
     static thread_local std::vector<std::size_t> met;
     const DenseCall<Scalar>& call = lines.call;
-    const Index channels = call.side.source_channels, width = call.panel_width(), step = phase.step, end = lines.column + lines.columns;
+    const Index channels = call.side.source_channels, width = call.panel_width(), step = phase.step,
+                end = lines.column + lines.columns;
     for (Index from = 0, next; from < phase.count; from = next) {
         // Taps that meet the source at `from`, and where others do.
         next = phase.count;
@@ -131,7 +135,9 @@ void run_line(const Lines<Scalar>& lines, std::size_t first_sweep, Index image, 
     const Side& side = call.side;
     const Axis &outer = call.sweeps[first_sweep].axes[0], &inner = call.sweeps[first_sweep].axes[1];
     const Index q0 = (t0 - outer.start) / outer.stride, q1 = (t1 - inner.start) / inner.stride;
-    if (t0 != outer.start + q0 * outer.stride || t1 != inner.start + q1 * inner.stride || q0 >= outer.count || q1 >= inner.count) return;
+    if (t0 != outer.start + q0 * outer.stride || t1 != inner.start + q1 * inner.stride || q0 >= outer.count ||
+        q1 >= inner.count)
+        return;
     line_taps.clear();
     for (std::size_t a = 0; a < outer.taps.size(); ++a)
         for (std::size_t b = 0; b < inner.taps.size(); ++b) {
@@ -142,7 +148,8 @@ void run_line(const Lines<Scalar>& lines, std::size_t first_sweep, Index image, 
             line_taps.push_back({.source = call.source + start * side.source_channels,
                                  .weights = call.weights.front() + tap * call.stride});
         }
-    Scalar* target = call.target + ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2] * side.target_channels;
+    Scalar* target =
+        call.target + ((image * side.target[0] + t0) * side.target[1] + t1) * side.target[2] * side.target_channels;
     if (lines.high > lines.low) return run_blocks(lines, line_taps, target);
     for (Index n = 0; n < lines.column_phases; ++n)
         run_phase(lines, line_taps, call.sweeps[first_sweep + static_cast<std::size_t>(n)].axes[2], target);
@@ -161,12 +168,13 @@ void run_lines(const DenseCall<Scalar>& call, const BlockTask& task) {
     const Lines<Scalar> lines(call, task.first_panel, task.last_panel);
     if (lines.columns == 0) return;
     const Index planes = call.side.target[0], height = call.side.target[1];
-    for (Index at = task.block * lines_of_block; at < std::min((task.block + 1) * lines_of_block, call.problem.batch * planes * height); ++at)
+    for (Index at = task.block * lines_of_block;
+         at < std::min((task.block + 1) * lines_of_block, call.problem.batch * planes * height); ++at)
         for (std::size_t sweep = 0; sweep < call.sweeps.size(); sweep += static_cast<std::size_t>(lines.column_phases))
             run_line(lines, sweep, at / height / planes, at / height % planes, at % height);
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                       \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                            \
     template Index line_blocks<Scalar>(const DenseCall<Scalar>&); \
     template void run_lines<Scalar>(const DenseCall<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)

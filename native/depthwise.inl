@@ -28,7 +28,8 @@ template <typename Scalar, int Cells, int Vectors, bool Whole>
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v)
                 acc[n][v] += (Whole ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(source + v * lanes))
-                                    : some(source + v * lanes, columns - v * lanes)) * b[v];
+                                    : some(source + v * lanes, columns - v * lanes)) *
+                             b[v];
     }
     Scalar* to = job.target + cell * job.target_step;
     const Index target_step = job.target_step;
@@ -46,7 +47,8 @@ template <typename Scalar, int Cells, int Vectors, bool Whole>
 #pragma GCC unroll 4
     for (int n = 0; n < Cells; ++n, to += target_step)
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) store_some<Scalar>(to + v * lanes, activate<Scalar>(acc[n][v], job.activation), columns - v * lanes);
+        for (int v = 0; v < Vectors; ++v)
+            store_some<Scalar>(to + v * lanes, activate<Scalar>(acc[n][v], job.activation), columns - v * lanes);
 }
 
 template <typename Scalar, int Vectors, bool Whole>
@@ -74,11 +76,12 @@ void depthwise_line(const DepthwiseLine<Scalar>& job) {
     }
 }
 
-// Whole lines: the sums of `Outputs` blocks stay in registers, one vector of channels at a time, and every source cell is
-// loaded once for all the taps that meet it. Sums run in the order of taps. Smooth activations have no place among
+// Whole lines: the sums of `Outputs` blocks stay in registers, one vector of channels at a time, and every source cell
+// is loaded once for all the taps that meet it. Sums run in the order of taps. Smooth activations have no place among
 // so many registers.
 template <typename Scalar, int Count>
-[[gnu::always_inline]] inline void finish_cells(const DepthwiseBlocks<Scalar>& job, Vector<Scalar> (&acc)[Count], Scalar* to) {
+[[gnu::always_inline]] inline void finish_cells(const DepthwiseBlocks<Scalar>& job, Vector<Scalar> (&acc)[Count],
+                                                Scalar* to) {
     if (job.activation == Activation::relu) {
 #pragma GCC unroll 16
         for (int n = 0; n < Count; ++n) acc[n] = acc[n] < Scalar(0) ? Vector<Scalar>{} : acc[n];
@@ -101,7 +104,8 @@ template <typename Scalar, int Stride, int Taps, int Outputs>
         const Scalar* weights = job.weights[line] + column;
         Vector<Scalar> x[Outputs + shifts - 1];
 #pragma GCC unroll 16
-        for (int n = 0; n < Outputs + shifts - 1; ++n) x[n] = *reinterpret_cast<const Loose<Scalar>*>(source + (n - shifts + 1) * job.step);
+        for (int n = 0; n < Outputs + shifts - 1; ++n)
+            x[n] = *reinterpret_cast<const Loose<Scalar>*>(source + (n - shifts + 1) * job.step);
 #pragma GCC unroll 16
         for (int tap = 0; tap < Taps; ++tap) {
             const Vector<Scalar> b = *reinterpret_cast<const Loose<Scalar>*>(weights + tap * job.weight_step);
@@ -124,7 +128,8 @@ template <typename Scalar, int Stride, int Taps, int Outputs>
         const Scalar* weights = job.weights[line] + column;
         Vector<Scalar> b[Taps];
 #pragma GCC unroll 16
-        for (int tap = 0; tap < Taps; ++tap) b[tap] = *reinterpret_cast<const Loose<Scalar>*>(weights + tap * job.weight_step);
+        for (int tap = 0; tap < Taps; ++tap)
+            b[tap] = *reinterpret_cast<const Loose<Scalar>*>(weights + tap * job.weight_step);
 #pragma GCC unroll 80
         for (int cell = 0; cell < (Outputs - 1) * Stride + Taps; ++cell) {
             const Vector<Scalar> x = *reinterpret_cast<const Loose<Scalar>*>(source + cell * job.step);
@@ -145,8 +150,10 @@ template <typename Scalar, bool Spreads, int Stride, int Taps>
     constexpr Index step_taps = Spreads ? Stride : 1, step_cells = Spreads ? -1 : 1;
     if (Spreads) {
         const Index at = cell + job.before, block = at < 0 ? -1 : at / Stride, residue = at - block * Stride;
-        const Index skipped = block < job.source_cells ? 0 : block - job.source_cells + 1, own = ceil_div(Taps - residue, Stride);
-        first = residue + skipped * Stride, start = block - skipped, count = (block + 1 < own ? block + 1 : own) - skipped;
+        const Index skipped = block < job.source_cells ? 0 : block - job.source_cells + 1,
+                    own = ceil_div(Taps - residue, Stride);
+        first = residue + skipped * Stride, start = block - skipped,
+        count = (block + 1 < own ? block + 1 : own) - skipped;
     } else {
         const Index at = cell * Stride - job.before, end = job.source_cells - at < Taps ? job.source_cells - at : Taps;
         first = at < 0 ? -at : 0, start = at + first, count = end - first;
@@ -157,16 +164,19 @@ template <typename Scalar, bool Spreads, int Stride, int Taps>
         if (job.bias) sum[0] = *reinterpret_cast<const Loose<Scalar>*>(job.bias + column);
         for (Index line = 0; line < job.lines; ++line)
             for (Index n = 0; n < count; ++n)
-                sum[0] += *reinterpret_cast<const Loose<Scalar>*>(job.sources[line] + (start + n * step_cells) * job.step + column) *
-                          *reinterpret_cast<const Loose<Scalar>*>(job.weights[line] + (first + n * step_taps) * job.weight_step + column);
+                sum[0] += *reinterpret_cast<const Loose<Scalar>*>(job.sources[line] +
+                                                                  (start + n * step_cells) * job.step + column) *
+                          *reinterpret_cast<const Loose<Scalar>*>(job.weights[line] +
+                                                                  (first + n * step_taps) * job.weight_step + column);
         finish_cells<Scalar>(job, sum, job.target + cell * job.step + column);
     }
 }
 
-// One or two lines of taps whose weights all fit into half of the registers: block after block, so that every source cell
-// is loaded once, and stores stand between the products.
+// One or two lines of taps whose weights all fit into half of the registers: block after block, so that every source
+// cell is loaded once, and stores stand between the products.
 template <typename Scalar, int Stride, int Taps, int Lines>
-[[gnu::always_inline]] inline void stream_cells(const DepthwiseBlocks<Scalar>& job, Index from, Index to, Index column) {
+[[gnu::always_inline]] inline void stream_cells(const DepthwiseBlocks<Scalar>& job, Index from, Index to,
+                                                Index column) {
     const Index step = job.step;
     Vector<Scalar> b[Lines][Taps], last[Lines], bias{};
     const Scalar* source[Lines];
@@ -176,7 +186,8 @@ template <typename Scalar, int Stride, int Taps, int Lines>
         source[line] = job.sources[line] + from * step + column;
         if (Taps > Stride) last[line] = *reinterpret_cast<const Loose<Scalar>*>(source[line] - step);
 #pragma GCC unroll 16
-        for (int tap = 0; tap < Taps; ++tap) b[line][tap] = *reinterpret_cast<const Loose<Scalar>*>(job.weights[line] + tap * job.weight_step + column);
+        for (int tap = 0; tap < Taps; ++tap)
+            b[line][tap] = *reinterpret_cast<const Loose<Scalar>*>(job.weights[line] + tap * job.weight_step + column);
     }
     const bool clips = job.activation == Activation::relu;
     Scalar* target = job.target + (from * Stride - job.before) * step + column;
@@ -207,11 +218,14 @@ template <typename Scalar, int Stride, int Taps, int Lines>
 void stream_blocks(const DepthwiseBlocks<Scalar>& job) {
     using namespace tuning::loops;
     constexpr Index lanes = Lanes<Scalar>::count, most = stretch_bytes / static_cast<Index>(sizeof(Scalar)) / Stride;
-    const Index fitting = most / job.step, stretch = fitting < least_stretch ? least_stretch : fitting > most_stretch ? most_stretch : fitting;
+    const Index fitting = most / job.step, stretch = fitting < least_stretch  ? least_stretch
+                                                     : fitting > most_stretch ? most_stretch
+                                                                              : fitting;
     for (Index block = job.low; block < job.high; block += stretch) {
         const Index to = block + stretch < job.high ? block + stretch : job.high;
         for (Index at = 0; at < job.columns; at += lanes)
-            stream_cells<Scalar, Stride, Taps, Lines>(job, block, to, at + lanes > job.columns ? job.columns - lanes : at);
+            stream_cells<Scalar, Stride, Taps, Lines>(job, block, to,
+                                                      at + lanes > job.columns ? job.columns - lanes : at);
     }
 }
 
@@ -221,7 +235,8 @@ void inner_blocks(const DepthwiseBlocks<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     if (job.high - job.low < Outputs) {
         const Index cells = Spreads ? Stride : 1, before = Spreads ? job.before : 0;
-        for (Index cell = job.low * cells - before; cell < job.high * cells - before; ++cell) edge_cell<Scalar, Spreads, Stride, Taps>(job, cell);
+        for (Index cell = job.low * cells - before; cell < job.high * cells - before; ++cell)
+            edge_cell<Scalar, Spreads, Stride, Taps>(job, cell);
         return;
     }
     for (Index next = job.low; next < job.high; next += Outputs) {
@@ -239,7 +254,8 @@ void most_blocks(const DepthwiseBlocks<Scalar>& job) {
     constexpr int sums = BACKSTRIDE_REGISTERS / 2;
     constexpr Index narrow = tuning::loops::narrow_bytes / static_cast<Index>(sizeof(Scalar));
     if constexpr (!Spreads) {
-        if (job.step <= narrow && job.high - job.low >= sums) return inner_blocks<Scalar, false, Stride, Taps, sums>(job);
+        if (job.step <= narrow && job.high - job.low >= sums)
+            return inner_blocks<Scalar, false, Stride, Taps, sums>(job);
         return inner_blocks<Scalar, false, Stride, Taps, 4>(job);
     } else if constexpr (Stride == 1) {
         return inner_blocks<Scalar, true, 1, Taps, sums / 2>(job);
@@ -257,7 +273,8 @@ void depthwise_blocks(const DepthwiseBlocks<Scalar>& job) {
     const Index cells = Spreads ? Stride : 1, before = Spreads ? job.before : 0;
     for (Index cell = 0; cell < job.low * cells - before; ++cell) edge_cell<Scalar, Spreads, Stride, Taps>(job, cell);
     most_blocks<Scalar, Spreads, Stride, Taps>(job);
-    for (Index cell = job.high * cells - before; cell < job.target_cells; ++cell) edge_cell<Scalar, Spreads, Stride, Taps>(job, cell);
+    for (Index cell = job.high * cells - before; cell < job.target_cells; ++cell)
+        edge_cell<Scalar, Spreads, Stride, Taps>(job, cell);
 }
 
 template <typename Scalar, bool Spreads>
@@ -278,5 +295,6 @@ DepthwiseKernel<Scalar> depthwise_kernel_of(Index stride, Index taps) {
 
 template <typename Scalar>
 DepthwiseKernel<Scalar> depthwise_kernel(bool transpose, Index stride, Index taps) {
-    return transpose ? depthwise_kernel_of<Scalar, true>(stride, taps) : depthwise_kernel_of<Scalar, false>(stride, taps);
+    return transpose ? depthwise_kernel_of<Scalar, true>(stride, taps)
+                     : depthwise_kernel_of<Scalar, false>(stride, taps);
 }

@@ -2,7 +2,8 @@
 // for each place in a stride, and up to four target lines that read the same source lines. Whole
 // vectors are read and written; the last ones of a line as far as it goes.
 
-// The numbers of `Count` vectors, one of each after the other: the perfect shuffle, one bit of the place after the other.
+// The numbers of `Count` vectors, one of each after the other: the perfect shuffle, one bit of the place after the
+// other.
 template <typename Scalar, int Count>
 [[gnu::always_inline]] inline void shuffle(Vector<Scalar> (&rows)[Count]) {
 #pragma GCC unroll 3
@@ -43,7 +44,8 @@ void part_vectors(const PartLine<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
     const Vector<Scalar> zero{};
     for (int n = 0; n < Streams; ++n)
-        for (Index at = 0; at < job.left; at += lanes) *reinterpret_cast<Loose<Scalar>*>(job.to + n * job.pitch + at) = zero;
+        for (Index at = 0; at < job.left; at += lanes)
+            *reinterpret_cast<Loose<Scalar>*>(job.to + n * job.pitch + at) = zero;
     Index at = job.left;
     for (Index first = 0; first < job.count; first += Streams * lanes, at += lanes) {
         Vector<Scalar> rows[Streams];
@@ -54,7 +56,8 @@ void part_vectors(const PartLine<Scalar>& job) {
                 __builtin_prefetch(job.from + first + n * lanes + job.ahead, 0, 2);
             }
         } else {
-            for (int n = 0; n < Streams; ++n) rows[n] = some(job.from + first + n * lanes, job.count - first - n * lanes);
+            for (int n = 0; n < Streams; ++n)
+                rows[n] = some(job.from + first + n * lanes, job.count - first - n * lanes);
         }
         part<Scalar, Streams>(rows);
 #pragma GCC unroll 8
@@ -123,9 +126,11 @@ template <typename Scalar, int Stride, int Rows, int Vectors>
             shuffle<Scalar, Stride>(rows);
             if (left >= Vectors * Stride * lanes) {
 #pragma GCC unroll 8
-                for (int s = 0; s < Stride; ++s) *reinterpret_cast<Loose<Scalar>*>(to + (v * Stride + s) * lanes) = rows[s];
+                for (int s = 0; s < Stride; ++s)
+                    *reinterpret_cast<Loose<Scalar>*>(to + (v * Stride + s) * lanes) = rows[s];
             } else {
-                for (int s = 0; s < Stride; ++s) store_some<Scalar>(to + (v * Stride + s) * lanes, rows[s], left - (v * Stride + s) * lanes);
+                for (int s = 0; s < Stride; ++s)
+                    store_some<Scalar>(to + (v * Stride + s) * lanes, rows[s], left - (v * Stride + s) * lanes);
             }
         }
     }
@@ -134,7 +139,9 @@ template <typename Scalar, int Stride, int Rows, int Vectors>
 template <typename Scalar, int Stride, int Rows>
 void plane_rows(const PlaneLines<Scalar>& job) {
     constexpr Index lanes = Lanes<Scalar>::count;
-    constexpr int fitting = BACKSTRIDE_REGISTERS / 2 / (Stride * Rows), most = fitting > 4 ? 4 : fitting < 1 ? 1 : fitting;
+    constexpr int fitting = BACKSTRIDE_REGISTERS / 2 / (Stride * Rows), most = fitting > 4   ? 4
+                                                                               : fitting < 1 ? 1
+                                                                                             : fitting;
     const Index cells = ceil_div(job.cells, Stride);
     Index cell = 0;
     for (; cell + (most - 1) * lanes < cells; cell += most * lanes) plane_cells<Scalar, Stride, Rows, most>(job, cell);

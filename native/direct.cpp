@@ -95,7 +95,7 @@ void direct_conv_kernel_gradient(const Problem& p, const Scalar* x, const Scalar
     });
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                  \
     template void direct_conv_transpose<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*); \
     template void direct_conv<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);           \
     template void direct_conv_kernel_gradient<Scalar>(const Problem&, const Scalar*, const Scalar*, Scalar*);

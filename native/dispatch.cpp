@@ -12,9 +12,9 @@
 
 namespace backstride {
 
-#define BACKSTRIDE_DECLARE(name)                  \
-    namespace name {                              \
-    extern const Kernels<float> single_precision; \
+#define BACKSTRIDE_DECLARE(name)                   \
+    namespace name {                               \
+    extern const Kernels<float> single_precision;  \
     extern const Kernels<double> double_precision; \
     }
 #if defined(__x86_64__)
@@ -113,8 +113,8 @@ const Kernels<float>* pairs_of(const Kernels<float>& kernels) {
 #endif
 }
 
-// The system saves these registers for processes that asked for it once, and refuses where the stacks of signals' handlers are
-// too small for them.
+// The system saves these registers for processes that asked for it once, and refuses where the stacks of signals'
+// handlers are too small for them.
 bool may_use_matrices() {
 #if defined(__x86_64__) && defined(__linux__)
     constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA

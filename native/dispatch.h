@@ -21,7 +21,8 @@ const Kernels<Scalar>& kernels_of(const std::string& name);
 // processor has none for these.
 const Kernels<float>* pairs_of(const Kernels<float>& kernels);
 
-// Products in matrix registers for those that have pairs; null where the processor has none, or the system keeps them to itself.
+// Products in matrix registers for those that have pairs; null where the processor has none, or the system keeps them
+// to itself.
 MultiplyMatrices matrices_of(const Kernels<float>& kernels);
 
 // Whether the system keeps matrix registers for this process: Linux does where it is asked, others are not.

@@ -12,8 +12,8 @@
 
 namespace backstride {
 
-// Half precision in memory; computed in single. `pairs`: two channels of bfloat16 are read as they stand, in the place of
-// one number.
+// Half precision in memory; computed in single. `pairs`: two channels of bfloat16 are read as they stand, in the place
+// of one number.
 using Half = unsigned short;
 enum class Storage : int { float16, bfloat16, pairs };
 
@@ -34,10 +34,11 @@ struct Block {
     Index first_panel = 0, last_panel;
     Activation activation = Activation::none;
     Scalar* scratch = nullptr;  // row_count * panel width numbers
-    bool streams = false;   // whether rows and targets are met for the first time, in memory
-    bool bypasses = false;  // whether results are too many for the caches
-    bool begins = true;     // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors
-    bool ends = true;       // whether they end here, or stay there
+    bool streams = false;       // whether rows and targets are met for the first time, in memory
+    bool bypasses = false;      // whether results are too many for the caches
+    bool begins =
+        true;          // whether sums begin here, or go on with those in scratch: row after row of the panel's vectors
+    bool ends = true;  // whether they end here, or stay there
     const Scalar* next_weights = nullptr;  // where weights come from slower caches: those that are needed after these
 };
 
@@ -55,18 +56,18 @@ struct DepthwiseLine {
 };
 
 // Depthwise, a whole line of target cells, by blocks: block n of a transposed convolution is the `stride` cells from
-// n*stride - before on, which read the source cells n, n - 1, ...; that of a convolution is cell n, which reads the source
-// cells from n*stride - before on. Each line of taps has a source line and the weights of its taps.
+// n*stride - before on, which read the source cells n, n - 1, ...; that of a convolution is cell n, which reads the
+// source cells from n*stride - before on. Each line of taps has a source line and the weights of its taps.
 template <typename Scalar>
 struct DepthwiseBlocks {
     const Scalar* const* sources;
     const Scalar* const* weights;
-    Index lines, weight_step;      // from a tap to the next
+    Index lines, weight_step;  // from a tap to the next
     Index source_cells, target_cells, before;
-    Index low, high;               // the blocks that lie inside, with all their source cells
-    Index step;                    // from a cell to the next, on both sides
+    Index low, high;  // the blocks that lie inside, with all their source cells
+    Index step;       // from a cell to the next, on both sides
     Scalar* target;
-    const Scalar* bias;            // or null
+    const Scalar* bias;  // or null
     Index columns;
     Activation activation;
 };
@@ -74,8 +75,8 @@ struct DepthwiseBlocks {
 template <typename Scalar>
 using DepthwiseKernel = void (*)(const DepthwiseBlocks<Scalar>&);
 
-// A line of cells in `streams` (1, 2, 4 or 8) parts, each cell's by the rest of its place, between zeros: stream n, n*pitch from `to` on,
-// gets `left` zeros, its cells, and zeros up to `total`; whole vectors are written.
+// A line of cells in `streams` (1, 2, 4 or 8) parts, each cell's by the rest of its place, between zeros: stream n,
+// n*pitch from `to` on, gets `left` zeros, its cells, and zeros up to `total`; whole vectors are written.
 template <typename Scalar>
 struct PartLine {
     const Scalar* from;
@@ -86,8 +87,8 @@ struct PartLine {
 };
 
 // Depthwise, cells of a line in the lanes, for `rows` (1, 2 or 4) target lines that read the same source cells: cell
-// n*stride + s of line r is bias plus the sum of source[offsets[t] + n] * weights[t*rows + r] over the counts[s] terms of s,
-// activated; the terms of all s < stride (1, 2, 4 or 8) follow each other. Whole vectors are read.
+// n*stride + s of line r is bias plus the sum of source[offsets[t] + n] * weights[t*rows + r] over the counts[s] terms
+// of s, activated; the terms of all s < stride (1, 2, 4 or 8) follow each other. Whole vectors are read.
 template <typename Scalar>
 struct PlaneLines {
     const Scalar* source;
@@ -111,8 +112,8 @@ struct Correlation {
     const Scalar *large, *small;
     const CellRun* runs;
     Index run_count, large_step, small_step;
-    Index rows, columns;   // b < rows, c < columns
-    Scalar* weights;       // [rows][weights_stride]
+    Index rows, columns;  // b < rows, c < columns
+    Scalar* weights;      // [rows][weights_stride]
     Index weights_stride;
     const Scalar* small_end;  // behind the last number that may be read
     bool adds = true;         // to weights that are there; otherwise they are written
@@ -124,7 +125,9 @@ struct Correlation {
 struct Form {
     Index outputs = 1, taps = 1;
     Index planes() const { return outputs + taps - 1; }
-    bool operator<(const Form& other) const { return outputs < other.outputs || (outputs == other.outputs && taps < other.taps); }
+    bool operator<(const Form& other) const {
+        return outputs < other.outputs || (outputs == other.outputs && taps < other.taps);
+    }
     bool operator==(const Form& other) const { return outputs == other.outputs && taps == other.taps; }
 };
 
@@ -138,8 +141,8 @@ struct WinogradInput {
     Form line_form, column_form;
 };
 
-// The taps of a tile, as [depth][columns] `step` numbers apart, into the weights of its planes: planes[plane][depth][column],
-// `width` columns in whole vectors, zero beyond the last.
+// The taps of a tile, as [depth][columns] `step` numbers apart, into the weights of its planes:
+// planes[plane][depth][column], `width` columns in whole vectors, zero beyond the last.
 template <typename Scalar>
 struct WinogradWeights {
     const Scalar* const* taps;  // [line_form.taps][column_form.taps] by rising inputs, null where there is none
@@ -194,8 +197,8 @@ struct LineCopies {
     Index pitch;
 };
 
-// Cells in the lanes: sums[row][cell] = sum over lines and depth of weights[line][c][row] * lines[line][c*pitch + cell],
-// for at most 6 rows and whole vectors of cells.
+// Cells in the lanes: sums[row][cell] = sum over lines and depth of weights[line][c][row] * lines[line][c*pitch +
+// cell], for at most 6 rows and whole vectors of cells.
 template <typename Scalar>
 struct LaneProduct {
     const Scalar* const* lines;
@@ -204,12 +207,13 @@ struct LaneProduct {
     Index rows, vectors;
     Scalar* sums;
     Index sums_pitch;
-    const Scalar* next_cells = nullptr;  // two numbers, next_apart, in each of `depth` cache lines, next_step apart, that are needed next
+    const Scalar* next_cells =
+        nullptr;  // two numbers, next_apart, in each of `depth` cache lines, next_step apart, that are needed next
     Index next_step = 0, next_apart = 0;
 };
 
-// The rows of a full tile of so many vectors: as many as leave registers for one row of weights. 6x4, 8x3, 12x2, 12x1 of 32
-// registers; 6x2, 8x1 of 16.
+// The rows of a full tile of so many vectors: as many as leave registers for one row of weights. 6x4, 8x3, 12x2, 12x1
+// of 32 registers; 6x2, 8x1 of 16.
 constexpr Index tile_rows(Index registers, Index vectors) {
     return vectors == 1 ? (registers == 32 ? 12 : 8) : (registers - registers / 4) / vectors;
 }
@@ -217,8 +221,9 @@ constexpr Index tile_rows(Index registers, Index vectors) {
 constexpr Index most_lane_rows = 6;
 constexpr Index most_excess = 8;
 
-// Streams of cells beside each other, activated after the bias and the sum of what all sources hold at the stream's offsets: for
-// every cell and stream, to[cell*count + n] = activation(bias[n] + sum of sources[s][offsets[n][o] + cell]), by rising o, then s.
+// Streams of cells beside each other, activated after the bias and the sum of what all sources hold at the stream's
+// offsets: for every cell and stream, to[cell*count + n] = activation(bias[n] + sum of sources[s][offsets[n][o] +
+// cell]), by rising o, then s.
 template <typename Scalar>
 struct Interleave {
     const Scalar* const* sources;
@@ -233,8 +238,8 @@ struct Interleave {
 };
 
 // Tiles along one axis: row r of tile t at place n is the sum over points p of matrix[r][p] times
-// from[t*from_tile + n*from_next + p*from_point + c], for every channel c, and goes to[t*to_tile + n*to_next + r*to_row + c].
-// 6 points in 6 or 4 rows, or 7 in 7 or 4.
+// from[t*from_tile + n*from_next + p*from_point + c], for every channel c, and goes to[t*to_tile + n*to_next + r*to_row
+// + c]. 6 points in 6 or 4 rows, or 7 in 7 or 4.
 template <typename Scalar>
 struct AxisTiles {
     const Scalar* matrix;  // [rows][points]
@@ -246,9 +251,10 @@ struct AxisTiles {
     Index to_tile, to_next, to_row;
 };
 
-// Tiles add numbers that one output does not read. So that nothing overflows where sums of the products themselves do not, they
-// take numbers below 2^60 and weights below 2^40 in single precision (2^480 and 2^320 in double), for up to 2^20 products of a
-// sum: transforms let each of them grow 2^8 times at most. These factors make greater numbers infinite.
+// Tiles add numbers that one output does not read. So that nothing overflows where sums of the products themselves do
+// not, they take numbers below 2^60 and weights below 2^40 in single precision (2^480 and 2^320 in double), for up to
+// 2^20 products of a sum: transforms let each of them grow 2^8 times at most. These factors make greater numbers
+// infinite.
 template <typename Scalar>
 constexpr Scalar scale_of_numbers = sizeof(Scalar) == 4 ? Scalar(0x1p68f) : Scalar(0x1p544);
 template <typename Scalar>
@@ -275,7 +281,8 @@ struct Kernels {
     void (*winograd_input)(const WinogradInput<Scalar>&);
     void (*winograd_weights)(const WinogradWeights<Scalar>&);
     void (*winograd_output)(const WinogradOutput<Scalar>&);
-    void (*winograd_large)(const WinogradInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
+    void (*winograd_large)(
+        const WinogradInput<Scalar>&);  // the large side of a kernel's gradient: cells are [tiles][outputs]
     void (*winograd_taps)(const WinogradTaps<Scalar>&);
     void (*axis_tiles)(const AxisTiles<Scalar>&);
     void (*widen)(const Half* from, Index count, Scalar* to, Storage);

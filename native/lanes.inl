@@ -57,7 +57,9 @@ constexpr bool masks_stores = false;
 template <typename Scalar>
 inline void store_lowest(Scalar*, Vector<Scalar>, Index) {}
 template <typename Scalar>
-inline Vector<Scalar> load_lowest(const Scalar*, Index) { return {}; }
+inline Vector<Scalar> load_lowest(const Scalar*, Index) {
+    return {};
+}
 #endif
 
 // Such stores are seen by other threads after this.
@@ -141,7 +143,8 @@ template <typename Scalar, int start, int... lane>
 }
 
 template <typename Scalar>
-[[gnu::always_inline]] inline void zip(Vector<Scalar> a, Vector<Scalar> b, Vector<Scalar>& first, Vector<Scalar>& second) {
+[[gnu::always_inline]] inline void zip(Vector<Scalar> a, Vector<Scalar> b, Vector<Scalar>& first,
+                                       Vector<Scalar>& second) {
     constexpr int lanes = static_cast<int>(Lanes<Scalar>::count);
     typedef typename Counted<lanes>::Type All;
     first = zipped<Scalar, 0>(a, b, All{});
@@ -212,7 +215,8 @@ void copy_lines(const LineCopies<Scalar>& job) {
     const Index lines = job.lines, count = job.count, step = job.step, pitch = job.pitch;
     for (Index line = 0; line < lines; ++line, from += step, to += pitch) {
         Index n = 0;
-        for (; n + lanes <= count; n += lanes) *reinterpret_cast<Loose<Scalar>*>(to + n) = *reinterpret_cast<const Loose<Scalar>*>(from + n);
+        for (; n + lanes <= count; n += lanes)
+            *reinterpret_cast<Loose<Scalar>*>(to + n) = *reinterpret_cast<const Loose<Scalar>*>(from + n);
         if (n < count) *reinterpret_cast<Loose<Scalar>*>(to + n) = some(from + n, count - n);
     }
 }
@@ -224,7 +228,8 @@ bool all_finite(const Scalar* x, Index count, Scalar scale) {
     Vector<Scalar> sums[4] = {};
     Index i = 0;
     for (; i + 4 * lanes <= count; i += 4 * lanes)
-        for (int n = 0; n < 4; ++n) sums[n] += *reinterpret_cast<const Loose<Scalar>*>(x + i + n * lanes) * scale * Scalar(0);
+        for (int n = 0; n < 4; ++n)
+            sums[n] += *reinterpret_cast<const Loose<Scalar>*>(x + i + n * lanes) * scale * Scalar(0);
     Scalar sum = 0;
     for (; i < count; ++i) sum += x[i] * scale * Scalar(0);
     const Vector<Scalar> all = (sums[0] + sums[1]) + (sums[2] + sums[3]);

@@ -33,7 +33,8 @@ struct TapRun {
 std::vector<TapRun> runs_of(const Axis& axis, bool joins) {
     std::vector<std::size_t> order(axis.taps.size());
     for (std::size_t n = 0; n < order.size(); ++n) order[n] = n;
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
     std::vector<TapRun> runs;
     for (const std::size_t n : order) {
         const auto own = std::find_if(runs.begin(), runs.end(), [&](const TapRun& run) {
@@ -51,7 +52,8 @@ struct SourceAxis {
     Index step, low, high, count, extent;  // offsets over the step; outputs of the longest sweep; cells of the source
     std::vector<Index> residues;
 
-    SourceAxis(const std::vector<Sweep>& sweeps, std::size_t axis) : step(sweeps.front().axes[axis].step), low(0), high(0), count(0), extent(sweeps.front().axes[axis].extent) {
+    SourceAxis(const std::vector<Sweep>& sweeps, std::size_t axis)
+        : step(sweeps.front().axes[axis].step), low(0), high(0), count(0), extent(sweeps.front().axes[axis].extent) {
         bool first = true;
         for (const Sweep& sweep : sweeps) {
             count = std::max(count, sweep.axes[axis].count);
@@ -73,7 +75,8 @@ struct SourceAxis {
     }
 };
 
-// Some outputs of every sweep, more than the borders that neighbours share, and the source cells that they read, with zeros around: (*residues, images, *cells, padded).
+// Some outputs of every sweep, more than the borders that neighbours share, and the source cells that they read, with
+// zeros around: (*residues, images, *cells, padded).
 struct Box {
     Index image, images;
     Axes from, count, cells;
@@ -82,10 +85,12 @@ struct Box {
 
 class Boxes {
 public:
-    Boxes(const std::array<SourceAxis, 3>& reaches, Index batch, Index pitch, Index results) : reaches_(reaches), batch_(batch), pitch_(pitch), results_(results) {
+    Boxes(const std::array<SourceAxis, 3>& reaches, Index batch, Index pitch, Index results)
+        : reaches_(reaches), batch_(batch), pitch_(pitch), results_(results) {
         for (std::size_t axis = 0; axis < 3; ++axis) each_[axis] = std::max<Index>(reaches[axis].count, 1);
         for (std::size_t axis = 0; axis < 3; ++axis)
-            while (too_large() && each_[axis] > std::max<Index>(axis == 2 ? matrix_rows : 1, reaches[axis].high - reaches[axis].low))
+            while (too_large() &&
+                   each_[axis] > std::max<Index>(axis == 2 ? matrix_rows : 1, reaches[axis].high - reaches[axis].low))
                 each_[axis] = ceil_div(each_[axis], 2);
         while (images_ < batch && !too_large()) ++images_;
         if (too_large() && images_ > 1) --images_;
@@ -109,7 +114,8 @@ public:
 private:
     bool too_large() const {
         Index source = images_ * 2 * pitch_;
-        for (std::size_t axis = 0; axis < 3; ++axis) source *= reaches_[axis].cells(each_[axis]) * static_cast<Index>(reaches_[axis].residues.size());
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            source *= reaches_[axis].cells(each_[axis]) * static_cast<Index>(reaches_[axis].residues.size());
         return source > sources_of_box || images_ * backstride::cells(each_) * results_ > results_of_box;
     }
 
@@ -119,7 +125,8 @@ private:
 };
 
 // `count` cells of a view, `step` of its cells apart, their channels beside each other and zeros behind them.
-void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Index channels, const Half* from, Index step, Index count, Half* to, Index pitch) {
+void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Index channels, const Half* from,
+                Index step, Index count, Half* to, Index pitch) {
     const Index apart = step * view.cell;
     if (view.channel == 1) {
         if (apart == channels && channels == pitch) {
@@ -159,18 +166,22 @@ void copy_cells(const Kernels<float>& kernels, const View<const Half>& view, Ind
     }
 }
 
-void fill_box(const Kernels<float>& kernels, const std::array<SourceAxis, 3>& reaches, const Box& box, const View<const Half>& source, Index channels,
-              Index pitch, Half* to) {
+void fill_box(const Kernels<float>& kernels, const std::array<SourceAxis, 3>& reaches, const Box& box,
+              const View<const Half>& source, Index channels, Index pitch, Half* to) {
     const auto& [planes, lines, columns] = reaches;
     const Index wide = box.cells[2];
-    const auto input = [&](std::size_t axis, Index residue, Index n) { return (box.from[axis] + reaches[axis].low + n) * reaches[axis].step + residue; };
+    const auto input = [&](std::size_t axis, Index residue, Index n) {
+        return (box.from[axis] + reaches[axis].low + n) * reaches[axis].step + residue;
+    };
     const auto inside = [](Index n, const SourceAxis& reach) { return n >= 0 && n < reach.extent; };
     for (const Index r0 : planes.residues)
         for (const Index r1 : lines.residues)
             for (const Index r2 : columns.residues) {
                 const Index first = input(2, r2, 0);
                 const Index low = std::clamp<Index>(first < 0 ? ceil_div(-first, columns.step) : 0, 0, wide);
-                const Index high = first < columns.extent ? std::clamp<Index>((columns.extent - 1 - first) / columns.step + 1, low, wide) : low;
+                const Index high = first < columns.extent
+                                       ? std::clamp<Index>((columns.extent - 1 - first) / columns.step + 1, low, wide)
+                                       : low;
                 for (Index image = box.image; image < box.image + box.images; ++image)
                     for (Index n0 = 0; n0 < box.cells[0]; ++n0)
                         for (Index n1 = 0; n1 < box.cells[1]; ++n1, to += wide * pitch) {
@@ -180,15 +191,15 @@ void fill_box(const Kernels<float>& kernels, const std::array<SourceAxis, 3>& re
                                 continue;
                             }
                             std::fill_n(to, low * pitch, Half(0));
-                            copy_cells(kernels, source, channels, source.at(image, i0, i1, first + low * columns.step), columns.step, high - low,
-                                       to + low * pitch, pitch);
+                            copy_cells(kernels, source, channels, source.at(image, i0, i1, first + low * columns.step),
+                                       columns.step, high - low, to + low * pitch, pitch);
                             std::fill_n(to + high * pitch, (wide - high) * pitch, Half(0));
                         }
             }
 }
 
-// Rows of a box are its cells one after the other, between lines those that are no outputs of the sweep: each tile begins at
-// the first output that has none.
+// Rows of a box are its cells one after the other, between lines those that are no outputs of the sweep: each tile
+// begins at the first output that has none.
 struct Rows {
     std::vector<Index> places;
     std::vector<void*> targets;
@@ -210,7 +221,8 @@ struct Rows {
                     to += matrix_rows;
                     end = row + matrix_rows;
                 }
-                for (const Index stop = std::min(end, last); row < stop; ++row, at += step) to[row - end + matrix_rows] = at;
+                for (const Index stop = std::min(end, last); row < stop; ++row, at += step)
+                    to[row - end + matrix_rows] = at;
             }
         }
     }
@@ -219,7 +231,8 @@ struct Rows {
 }  // namespace
 
 MatrixWeights::MatrixWeights(const Problem& problem, bool transpose)
-    : kernel_(problem), transpose_(transpose), inputs_(transpose ? problem.small : problem.big), columns_(transpose ? problem.big : problem.small) {
+    : kernel_(problem), transpose_(transpose), inputs_(transpose ? problem.small : problem.big),
+      columns_(transpose ? problem.big : problem.small) {
     // The least zeros behind the channels with which all runs of taps consist of whole products.
     const std::vector<Sweep> all = sweeps(problem, transpose, {1, 1, 1}, 1);
     double best = 1e300;
@@ -231,7 +244,8 @@ MatrixWeights::MatrixWeights(const Problem& problem, bool transpose)
                 for (const TapRun& run : runs_of(sweep.axes[2], inputs_ <= most_channels_of_run)) {
                     const Index numbers = channels * static_cast<Index>(run.taps.size());
                     fits = fits && numbers % depth == 0;
-                    products += static_cast<double>(numbers / depth) * static_cast<double>(sweep.taps()) / static_cast<double>(sweep.axes[2].taps.size());
+                    products += static_cast<double>(numbers / depth) * static_cast<double>(sweep.taps()) /
+                                static_cast<double>(sweep.axes[2].taps.size());
                 }
             if (fits && products < best) best = products, padded_ = channels, depth_ = depth;
         }
@@ -256,28 +270,34 @@ void MatrixWeights::pack(const Kernels<float>& kernels, const float* w, Half* to
             for (const Index t1 : sweep.axes[1].taps)
                 for (const TapRun& run : runs_of(sweep.axes[2], inputs_ <= most_channels_of_run))
                     for (const Index t2 : run.taps) {
-                        const float* from = w + ((t0 * kernel_.kernel[1] + t1) * kernel_.kernel[2] + t2) * kernel_.big * inputs;
+                        const float* from =
+                            w + ((t0 * kernel_.kernel[1] + t1) * kernel_.kernel[2] + t2) * kernel_.big * inputs;
                         std::fill(row.begin(), row.end(), 0.0f);
-                        if (transpose_) kernels.transpose({
-                            .from = from + first * inputs,
-                            .step = inputs,
-                            .rows = count,
-                            .columns = inputs_,
-                            .to = row.data(),
-                            .pitch = matrix_rows,
-                        });
-                        else for (Index c = 0; c < inputs_; ++c) std::copy_n(from + c * inputs + first, count, row.data() + c * matrix_rows);
+                        if (transpose_)
+                            kernels.transpose({
+                                .from = from + first * inputs,
+                                .step = inputs,
+                                .rows = count,
+                                .columns = inputs_,
+                                .to = row.data(),
+                                .pitch = matrix_rows,
+                            });
+                        else
+                            for (Index c = 0; c < inputs_; ++c)
+                                std::copy_n(from + c * inputs + first, count, row.data() + c * matrix_rows);
                         kernels.narrow(row.data(), padded_ * matrix_rows, rounded.data(), Storage::bfloat16);
                         // Pairs of channels beside each other.
                         for (Index c = 0; c < padded_; c += 2, at += 2 * matrix_rows)
                             for (Index n = 0; n < matrix_rows; ++n)
-                                for (Index k = 0; k < 2; ++k) at[2 * n + k] = rounded[static_cast<std::size_t>((c + k) * matrix_rows + n)];
+                                for (Index k = 0; k < 2; ++k)
+                                    at[2 * n + k] = rounded[static_cast<std::size_t>((c + k) * matrix_rows + n)];
                     }
     });
 }
 
-void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, MultiplyMatrices multiply, const Half* packed, const View<const Half>& source,
-                        const Epilogue<float>& epilogue, const View<Half>& target) const {
+void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, MultiplyMatrices multiply, const Half* packed,
+                        const View<const Half>& source, const Epilogue<float>& epilogue,
+                        const View<Half>& target) const {
     const std::vector<Sweep> all = sweeps(p, transpose_, {1, 1, 1}, 1);
     const bool joins = inputs_ <= most_channels_of_run;
     const std::array<SourceAxis, 3> reaches{SourceAxis(all, 0), SourceAxis(all, 1), SourceAxis(all, 2)};
@@ -292,8 +312,10 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
     }
     const bool wide = target.channel != 1 && columns_ > 1;
     const Axes size = transpose_ ? p.output : p.input;
-    const Index threads = get_num_threads(), wanted = threads == 1 ? 1 : tuning::run::tasks_of_thread * threads / std::max<Index>(boxes.count(), 1);
-    const Index parts = std::clamp<Index>(wanted, 1, wide ? 1 : ceil_div(tiles, 2)), each = ceil_div(ceil_div(tiles, 2), parts) * 2;
+    const Index threads = get_num_threads(),
+                wanted = threads == 1 ? 1 : tuning::run::tasks_of_thread * threads / std::max<Index>(boxes.count(), 1);
+    const Index parts = std::clamp<Index>(wanted, 1, wide ? 1 : ceil_div(tiles, 2)),
+                each = ceil_div(ceil_div(tiles, 2), parts) * 2;
     parallel(boxes.count() * parts, [&](Index task) {
         static thread_local Scratch<Half> cells_of_box;
         static thread_local Scratch<float> results;
@@ -316,15 +338,20 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
             region[1][axis] = std::min((box.from[axis] + box.count[axis]) * stride, size[axis]);
         }
         const Axes box_size{region[1][0] - region[0][0], region[1][1] - region[0][1], region[1][2] - region[0][2]};
-        const View<float> beside = dense(wide ? results.get(box.images * cells(box_size) * columns_) : nullptr, box_size, columns_);
+        const View<float> beside =
+            dense(wide ? results.get(box.images * cells(box_size) * columns_) : nullptr, box_size, columns_);
         const Half* weights = packed;
         for (const Sweep& sweep : all) {
             const auto& axes = sweep.axes;
             Axes count;
-            for (std::size_t axis = 0; axis < 3; ++axis) count[axis] = std::clamp<Index>(axes[axis].count - box.from[axis], 0, box.count[axis]);
-            const Index step = axes[2].stride * (wide ? columns_ * static_cast<Index>(sizeof(float)) : target.cell * static_cast<Index>(sizeof(Half)));
+            for (std::size_t axis = 0; axis < 3; ++axis)
+                count[axis] = std::clamp<Index>(axes[axis].count - box.from[axis], 0, box.count[axis]);
+            const Index step = axes[2].stride * (wide ? columns_ * static_cast<Index>(sizeof(float))
+                                                      : target.cell * static_cast<Index>(sizeof(Half)));
             rows.cut(box, count, pitch, step, [&](Index image, Index q0, Index q1) -> void* {
-                const auto at = [&](std::size_t axis, Index q) { return axes[axis].start + (box.from[axis] + q) * axes[axis].stride; };
+                const auto at = [&](std::size_t axis, Index q) {
+                    return axes[axis].start + (box.from[axis] + q) * axes[axis].stride;
+                };
                 const Index t0 = at(0, q0), t1 = at(1, q1), t2 = at(2, 0);
                 if (wide) return beside.at(image, t0 - region[0][0], t1 - region[0][1], t2 - region[0][2]);
                 return target.at(box.image + image, t0, t1, t2);
@@ -336,12 +363,16 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
                         const std::array<Index, 3> offset{o0, o1, run.offset};
                         Index residue = 0, cell = 0;
                         for (std::size_t axis = 0; axis < 3; ++axis) {
-                            residue = residue * static_cast<Index>(reaches[axis].residues.size()) + reaches[axis].residue_at(offset[axis]);
-                            cell = cell * box.cells[axis] + floor_div(offset[axis], reaches[axis].step) - reaches[axis].low;
+                            residue = residue * static_cast<Index>(reaches[axis].residues.size()) +
+                                      reaches[axis].residue_at(offset[axis]);
+                            cell = cell * box.cells[axis] + floor_div(offset[axis], reaches[axis].step) -
+                                   reaches[axis].low;
                         }
-                        for (Index n = 0; n < static_cast<Index>(run.taps.size()) * padded_; n += depth_) shifts.push_back(residue * box.residue + cell * pitch + n);
+                        for (Index n = 0; n < static_cast<Index>(run.taps.size()) * padded_; n += depth_)
+                            shifts.push_back(residue * box.residue + cell * pitch + n);
                     }
-            const auto pieces = static_cast<Index>(shifts.size()), count_of_tiles = static_cast<Index>(rows.places.size());
+            const auto pieces = static_cast<Index>(shifts.size()),
+                       count_of_tiles = static_cast<Index>(rows.places.size());
             if (count_of_tiles > 0) {
                 multiply({
                     .source = in,
@@ -363,7 +394,9 @@ void MatrixWeights::run(const Problem& p, const Kernels<float>& kernels, Multipl
             }
             weights += pieces * depth_ * tiles * matrix_rows;
         }
-        if (wide) store_box(kernels, target, box.image, box.images, region[0], region[1], columns_, beside.data, Storage::bfloat16);
+        if (wide)
+            store_box(kernels, target, box.image, box.images, region[0], region[1], columns_, beside.data,
+                      Storage::bfloat16);
     });
 }
 

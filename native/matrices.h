@@ -17,8 +17,9 @@ namespace backstride {
 
 constexpr Index matrix_rows = 16;  // and columns
 
-// Row r of tile n is the cell places[n] + r*step numbers behind `source`. Its sums over the pieces of depth, `shifts` behind
-// the cell each, times their weights, plus bias, activated, are rounded and written to targets[16*n + r], if that is not null.
+// Row r of tile n is the cell places[n] + r*step numbers behind `source`. Its sums over the pieces of depth, `shifts`
+// behind the cell each, times their weights, plus bias, activated, are rounded and written to targets[16*n + r], if
+// that is not null.
 struct MatrixProduct {
     const Half* source;
     const Index* places;
@@ -27,8 +28,8 @@ struct MatrixProduct {
     Index pieces, depth;  // `depth` numbers in each: even, 32 at most
     const Half* weights;  // [columns / 16][pieces][depth / 2][16][2]
     void* const* targets;
-    bool wide;          // whether targets are floats
-    const float* bias;  // padded to 16, or null
+    bool wide;                   // whether targets are floats
+    const float* bias;           // padded to 16, or null
     Index columns, first, last;  // output channels; tiles of them
     Activation activation;
 };

@@ -52,12 +52,14 @@ constexpr Index most_tiles = 4;  // of sums at a time
 // Rounds numbers of which some are subnormal, which the instruction for all others takes as zero.
 template <int Columns>
 [[gnu::noinline]] void store_small(const Vector<float>* row, Half* to, Index count) {
-    narrow<float>(reinterpret_cast<const float*>(row), count < 16 * Columns ? count : 16 * Columns, to, Storage::bfloat16);
+    narrow<float>(reinterpret_cast<const float*>(row), count < 16 * Columns ? count : 16 * Columns, to,
+                  Storage::bfloat16);
 }
 
 // Bias, activation and store of one row of two tiles of columns, or the single one, from `column` on.
 template <int Columns>
-[[gnu::always_inline]] inline void finish_row(const MatrixProduct& p, const float* sums, void* target, Index column, const Vector<float>* bias) {
+[[gnu::always_inline]] inline void finish_row(const MatrixProduct& p, const float* sums, void* target, Index column,
+                                              const Vector<float>* bias) {
     Vector<float> row[Columns];
 #pragma GCC unroll 2
     for (int v = 0; v < Columns; ++v) row[v] = *reinterpret_cast<const Loose<float>*>(sums + 16 * v) + bias[v];
@@ -90,8 +92,8 @@ template <int Columns>
     }
 }
 
-// Rows whose sums are complete, but for bias, activation and store: that is done while the matrix registers are busy with
-// those that follow.
+// Rows whose sums are complete, but for bias, activation and store: that is done while the matrix registers are busy
+// with those that follow.
 template <int Columns>
 class UnfinishedRows {
 public:
@@ -99,7 +101,8 @@ public:
 
     UnfinishedRows(const MatrixProduct& p, Index column) : column(column), p_(p) {
         for (int v = 0; v < Columns; ++v)
-            bias_[v] = p.bias ? Vector<float>(*reinterpret_cast<const Loose<float>*>(p.bias + (column + v) * 16)) : Vector<float>{};
+            bias_[v] = p.bias ? Vector<float>(*reinterpret_cast<const Loose<float>*>(p.bias + (column + v) * 16))
+                              : Vector<float>{};
     }
 
     Index rows() const { return rows_ - done_; }
@@ -107,14 +110,17 @@ public:
     // Where the next sums go, meanwhile.
     float* next() { return places_[sums_ == places_[0]]; }
 
-    void begin(const float* sums, void* const* targets, Index rows) { sums_ = sums, targets_ = targets, rows_ = rows, done_ = 0; }
+    void begin(const float* sums, void* const* targets, Index rows) {
+        sums_ = sums, targets_ = targets, rows_ = rows, done_ = 0;
+    }
 
     [[gnu::always_inline]] void finish(Index count) {
         for (const Index end = done_ + count < rows_ ? done_ + count : rows_; done_ < end; ++done_) {
             if (!targets_[done_]) continue;
 #pragma GCC unroll 2
             for (int v = 0; v < Columns; v += together)
-                finish_row<together>(p_, sums_ + done_ * line_of_sums<Columns> + v * 16, targets_[done_], (column + v) * 16, bias_ + v);
+                finish_row<together>(p_, sums_ + done_ * line_of_sums<Columns> + v * 16, targets_[done_],
+                                     (column + v) * 16, bias_ + v);
         }
     }
 

@@ -36,15 +36,18 @@ Problem products_of(const Problem& p) {
 
 bool keeps_products(const Problem& p) {
     const auto span = [&](std::size_t axis) {
-        return static_cast<double>(p.kernel[axis] - 1) * static_cast<double>(p.dilation[axis]) / static_cast<double>(p.strides[axis]) + 1;
+        return static_cast<double>(p.kernel[axis] - 1) * static_cast<double>(p.dilation[axis]) /
+                   static_cast<double>(p.strides[axis]) +
+               1;
     };
     const Index rows = rows_of(p);
-    return rows <= most_products && span(0) * span(1) * static_cast<double>(rows) * (span(2) + cells_of_line) * sizeof(float) <= lines_in_cache;
+    return rows <= most_products &&
+           span(0) * span(1) * static_cast<double>(rows) * (span(2) + cells_of_line) * sizeof(float) <= lines_in_cache;
 }
 
-// In products of a vector: those of the cells in the lanes, and the cells transposed; or those with taps in the lanes, whose last
-// vector is not full, and the products transposed. To transpose a square of numbers takes as many shuffles as its vectors times the
-// bits of their number, on one of two ports that multiply.
+// In products of a vector: those of the cells in the lanes, and the cells transposed; or those with taps in the lanes,
+// whose last vector is not full, and the products transposed. To transpose a square of numbers takes as many shuffles
+// as its vectors times the bits of their number, on one of two ports that multiply.
 bool transposing_products_is_cheaper(const Problem& p, Index lanes) {
     const Index rows = rows_of(p);
     Index shuffles = 2 * lanes;
@@ -59,14 +62,17 @@ bool transposes_products(const Problem& p, const Kernels<Scalar>& kernels, const
     return x.channel == 1 && keeps_products(p) && transposing_products_is_cheaper(p, kernels.lanes);
 }
 
-Index overlap_size(const Problem& p, Index lanes, bool transposed) { return p.small * (transposed ? padded(rows_of(p), lanes) : rows_of(p)); }
+Index overlap_size(const Problem& p, Index lanes, bool transposed) {
+    return p.small * (transposed ? padded(rows_of(p), lanes) : rows_of(p));
+}
 
 // [tap of the outer axes, where products are not kept][row tile][input channel][row], or as plain products are packed.
 template <typename Scalar>
 void pack_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* w, Scalar* packed) {
     if (transposed) {
         const Problem all = products_of(p);
-        return pack(all, Side(all, {1, 1, 1}, true, 1), sweeps(all, true, {1, 1, 1}, 1).front(), Forms(), kernels, w, packed);
+        return pack(all, Side(all, {1, 1, 1}, true, 1), sweeps(all, true, {1, 1, 1}, 1).front(), Forms(), kernels, w,
+                    packed);
     }
     const Index all = rows_of(p), rows = keeps_products(p) ? all : p.kernel[2] * p.big;
     for (Index from = 0; from < all; from += rows) {
@@ -80,17 +86,17 @@ void pack_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transpo
 }
 
 template <typename Scalar>
-void run_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
-                 const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
+void run_overlap(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed,
+                 const View<const Scalar>& x, const Epilogue<Scalar>& epilogue, const View<Scalar>& y) {
     if (keeps_products(p)) overlap_products(p, kernels, transposed, packed, x, epilogue, y);
     else overlap_lines(p, kernels, packed, x, epilogue, y);
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                      \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
     template bool transposes_products<Scalar>(const Problem&, const Kernels<Scalar>&, const View<const Scalar>&); \
-    template void pack_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*); \
-    template void run_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, const View<const Scalar>&, \
-                                      const Epilogue<Scalar>&, const View<Scalar>&);
+    template void pack_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*, Scalar*);     \
+    template void run_overlap<Scalar>(const Problem&, const Kernels<Scalar>&, bool, const Scalar*,                \
+                                      const View<const Scalar>&, const Epilogue<Scalar>&, const View<Scalar>&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

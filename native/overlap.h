@@ -21,8 +21,8 @@ bool keeps_products(const Problem& p);
 // Whether it takes fewer instructions to transpose products than to transpose cells, where channels are last.
 bool transposing_products_is_cheaper(const Problem& p, Index lanes);
 
-// Whether cells are multiplied as they lie in memory, channels last, and their products are transposed; otherwise cells are
-// transposed, or are beside each other as they are.
+// Whether cells are multiplied as they lie in memory, channels last, and their products are transposed; otherwise cells
+// are transposed, or are beside each other as they are.
 template <typename Scalar>
 bool transposes_products(const Problem& p, const Kernels<Scalar>& kernels, const View<const Scalar>& x);
 
@@ -30,10 +30,11 @@ bool transposes_products(const Problem& p, const Kernels<Scalar>& kernels, const
 Index overlap_size(const Problem& problem, Index lanes, bool transposed);
 
 template <typename Scalar>
-void pack_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* w, Scalar* packed);
+void pack_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* w,
+                  Scalar* packed);
 
 template <typename Scalar>
-void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
-                 const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
+void run_overlap(const Problem& problem, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed,
+                 const View<const Scalar>& x, const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
 
 }  // namespace backstride

@@ -79,8 +79,8 @@ void lane_product(const LaneProduct<Scalar>& job) {
     }
 }
 
-// The cells of a vector, each of `Wide` numbers of which `step` count, one after the other: each is stored whole, and the
-// next one overwrites what it has too many.
+// The cells of a vector, each of `Wide` numbers of which `step` count, one after the other: each is stored whole, and
+// the next one overwrites what it has too many.
 template <typename Scalar, int Width, int Wide>
 [[gnu::always_inline]] inline void store_cells(Scalar* to, typename Part<Scalar, Width>::Value value, Index step) {
     if constexpr (Width == Wide) {
@@ -88,7 +88,8 @@ template <typename Scalar, int Width, int Wide>
     } else {
         typedef typename Part<Scalar, Width>::Halves Halves;
         store_cells<Scalar, Width / 2, Wide>(to, Part<Scalar, Width>::low(value, Halves{}), step);
-        store_cells<Scalar, Width / 2, Wide>(to + Width / 2 / Wide * step, Part<Scalar, Width>::high(value, Halves{}), step);
+        store_cells<Scalar, Width / 2, Wide>(to + Width / 2 / Wide * step, Part<Scalar, Width>::high(value, Halves{}),
+                                             step);
     }
 }
 
@@ -101,7 +102,9 @@ void interleave_few(const Interleave<Scalar>& job) {
         Vector<Scalar> rows[Wide], next[Wide];
 #pragma GCC unroll 8
         for (int n = 0; n < Wide; ++n)
-            rows[n] = n < job.count ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(job.scratch + (n * job.vectors + v) * lanes)) : Vector<Scalar>{};
+            rows[n] = n < job.count ? Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(
+                                          job.scratch + (n * job.vectors + v) * lanes))
+                                    : Vector<Scalar>{};
 #pragma GCC unroll 3
         for (int round = 1; round < Wide; round *= 2) {
 #pragma GCC unroll 4
@@ -110,13 +113,15 @@ void interleave_few(const Interleave<Scalar>& job) {
             for (int n = 0; n < Wide; ++n) rows[n] = next[n];
         }
 #pragma GCC unroll 8
-        for (int n = 0; n < Wide; ++n, to += lanes / Wide * job.count) store_cells<Scalar, lanes, Wide>(to, rows[n], job.count);
+        for (int n = 0; n < Wide; ++n, to += lanes / Wide * job.count)
+            store_cells<Scalar, lanes, Wide>(to, rows[n], job.count);
     }
 }
 
 // `Vectors` vectors of a stream from a cell on.
 template <typename Scalar, int Vectors>
-[[gnu::always_inline]] inline void sum_stream(const Interleave<Scalar>& job, const Index* offsets, Index count, const Scalar* bias, Index cell, Scalar* to) {
+[[gnu::always_inline]] inline void sum_stream(const Interleave<Scalar>& job, const Index* offsets, Index count,
+                                              const Scalar* bias, Index cell, Scalar* to) {
     constexpr Index lanes = Lanes<Scalar>::count;
     Vector<Scalar> sum[Vectors] = {};
     if (bias)
@@ -127,7 +132,8 @@ template <typename Scalar, int Vectors>
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) sum[v] += *reinterpret_cast<const Loose<Scalar>*>(from + v * lanes);
         }
-    for (int v = 0; v < Vectors; ++v) *reinterpret_cast<Loose<Scalar>*>(to + cell + v * lanes) = activate<Scalar>(sum[v], job.activation);
+    for (int v = 0; v < Vectors; ++v)
+        *reinterpret_cast<Loose<Scalar>*>(to + cell + v * lanes) = activate<Scalar>(sum[v], job.activation);
 }
 
 template <typename Scalar>
@@ -149,7 +155,8 @@ void interleave(const Interleave<Scalar>& job) {
         for (Index v = 0; v < job.vectors; ++v) {
             Vector<Scalar> first, second;
             zip<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(job.scratch + v * lanes),
-                        *reinterpret_cast<const Loose<Scalar>*>(job.scratch + (job.vectors + v) * lanes), first, second);
+                        *reinterpret_cast<const Loose<Scalar>*>(job.scratch + (job.vectors + v) * lanes), first,
+                        second);
             *reinterpret_cast<Loose<Scalar>*>(job.to + 2 * v * lanes) = first;
             *reinterpret_cast<Loose<Scalar>*>(job.to + (2 * v + 1) * lanes) = second;
         }

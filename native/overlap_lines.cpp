@@ -41,17 +41,22 @@ public:
               const Epilogue<Scalar>& epilogue, const View<Scalar>& y)
         : Base(p, kernels, packed, x, epilogue, y, p.kernel[2] * p.big), reach_(axes_[2].cells) {
         // Boxes of output cells; their sizes do not depend on the number of threads.
-        const Index cells = axes_[2].count(), most = std::max(most_vectors * lanes_ - reach_, lanes_), pieces = ceil_div(cells, most);
+        const Index cells = axes_[2].count(), most = std::max(most_vectors * lanes_ - reach_, lanes_),
+                    pieces = ceil_div(cells, most);
         first_ = axes_[2].low();
         each_ = pieces == 1 ? cells : std::max(lanes_, padded(ceil_div(cells, pieces) + reach_, lanes_) - reach_);
         boxes_[2] = ceil_div(cells, each_);
         const Index width = std::min(each_ + reach_, p.input[2]) + lanes_;
-        const Index budget = std::max<Index>(1, lines_in_cache / (width * p.small * static_cast<Index>(sizeof(Scalar))));
-        ring_ = {(p.dilation[0] * (p.kernel[0] - 1)) / p.strides[0] + 2, (p.dilation[1] * (p.kernel[1] - 1)) / p.strides[1] + 2};
+        const Index budget =
+            std::max<Index>(1, lines_in_cache / (width * p.small * static_cast<Index>(sizeof(Scalar))));
+        ring_ = {(p.dilation[0] * (p.kernel[0] - 1)) / p.strides[0] + 2,
+                 (p.dilation[1] * (p.kernel[1] - 1)) / p.strides[1] + 2};
         size_ = {1, std::min(p.output[1], most_lines_of_box)};
         if (p.kernel[0] > 1) {  // planes are kept whole, as far as they lie in the box
             size_ = {std::min(p.output[0], most_planes_of_box), fewest_lines_of_box};
-            while (size_[1] < p.output[1] && size_[1] < most_lines_of_box && ring_[0] * lines_of(2 * size_[1]) <= budget) size_[1] *= 2;
+            while (size_[1] < p.output[1] && size_[1] < most_lines_of_box &&
+                   ring_[0] * lines_of(2 * size_[1]) <= budget)
+                size_[1] *= 2;
             ring_[1] = lines_of(size_[1]);
         }
         // Several short lines are multiplied at once, so that a tile of vectors is full.
@@ -80,7 +85,8 @@ private:
         static thread_local LinesWorkspace<Scalar> work;
         const Index to0 = std::min(from0 + size_[0], p_.output[0]), to1 = std::min(from1 + size_[1], p_.output[1]);
         // Output cells [q, q + each) of all phases, by the input cells [low, high).
-        const Index low = std::clamp<Index>(q - reach_, 0, p_.input[2]), high = std::clamp<Index>(q + each_, low, p_.input[2]);
+        const Index low = std::clamp<Index>(q - reach_, 0, p_.input[2]),
+                    high = std::clamp<Index>(q + each_, low, p_.input[2]);
         const Index line = padded(high - low, lanes_), pitch = ring_[1] * line + lanes_;
         work.plane_size = p_.small * pitch;
         work.lines = work.line_buffer.get(ring_[0] * work.plane_size);
@@ -101,7 +107,8 @@ private:
         // Sums have margins of zeros, which cells outside of the input stand for.
         const Index rows = p_.kernel[2] * p_.big, out_vectors = ceil_div(each_, lanes_);
         const Index margin = (reach_ + each_ + lanes_) / lanes_ * lanes_ + lanes_;
-        const Index sums_pitch = margin + line + margin + out_vectors * lanes_, products_pitch = together_ * line + lanes_;
+        const Index sums_pitch = margin + line + margin + out_vectors * lanes_,
+                    products_pitch = together_ * line + lanes_;
         work.sums = work.sum_buffer.get(rows * sums_pitch);
         std::fill_n(work.sums, rows * sums_pitch, Scalar(0));
         Base::point(work.streams, sums_pitch);
@@ -118,19 +125,22 @@ private:
                         while (o1 + count * s1 < end && alike(o1, o1 + count * s1)) ++count;
                         const Index last = o1 + (count - 1) * s1;
                         if (together_ == 1) {
-                            multiply(work, o0, o1, last, bring, place, pitch, line / lanes_, work.sums + margin, sums_pitch);
+                            multiply(work, o0, o1, last, bring, place, pitch, line / lanes_, work.sums + margin,
+                                     sums_pitch);
                         } else {
-                            multiply(work, o0, o1, last, bring, place, pitch, count * line / lanes_, products, products_pitch);
+                            multiply(work, o0, o1, last, bring, place, pitch, count * line / lanes_, products,
+                                     products_pitch);
                         }
                         for (Index n = 0; n < count; ++n, o1 += s1) {
-                            if (together_ > 1) kernels_.copy_lines({
-                                .from = products + n * line,
-                                .step = products_pitch,
-                                .lines = rows,
-                                .count = line,
-                                .to = work.sums + margin,
-                                .pitch = sums_pitch,
-                            });
+                            if (together_ > 1)
+                                kernels_.copy_lines({
+                                    .from = products + n * line,
+                                    .step = products_pitch,
+                                    .lines = rows,
+                                    .count = line,
+                                    .to = work.sums + margin,
+                                    .pitch = sums_pitch,
+                                });
                             work.sources.assign(1, work.sums + margin + q - (high > low ? low : q));
                             work.output.assign(1, {.image = image, .o0 = o0, .o1 = o1, .q = q, .from = 0});
                             Base::store(work.streams, work.sources, sums_pitch, out_vectors, each_, work.output);
@@ -148,8 +158,8 @@ private:
 
     // The products of the output lines from o1 to last, which meet the same taps.
     template <typename Bring, typename Place>
-    void multiply(LinesWorkspace<Scalar>& work, Index o0, Index o1, Index last, const Bring& bring, const Place& place, Index pitch, Index vectors, Scalar* sums,
-                  Index sums_pitch) const {
+    void multiply(LinesWorkspace<Scalar>& work, Index o0, Index o1, Index last, const Bring& bring, const Place& place,
+                  Index pitch, Index vectors, Scalar* sums, Index sums_pitch) const {
         work.sources.clear();
         work.taps.clear();
         axes_[0].meet(o0, [&](Index t0, Index i0) {
@@ -160,12 +170,14 @@ private:
             });
         });
         const Index count = static_cast<Index>(work.taps.size()), rows = p_.kernel[2] * p_.big;
-        for (Index row = 0; count == 0 && row < rows; ++row) std::fill_n(sums + row * sums_pitch, vectors * lanes_, Scalar(0));
+        for (Index row = 0; count == 0 && row < rows; ++row)
+            std::fill_n(sums + row * sums_pitch, vectors * lanes_, Scalar(0));
         if (count == 0) return;
         work.weights.resize(work.taps.size());
         Index row = 0;
         for (const Index size : tiles_) {
-            for (std::size_t n = 0; n < work.taps.size(); ++n) work.weights[n] = packed_ + (work.taps[n] * rows + row) * p_.small;
+            for (std::size_t n = 0; n < work.taps.size(); ++n)
+                work.weights[n] = packed_ + (work.taps[n] * rows + row) * p_.small;
             kernels_.lane_product({
                 .lines = work.sources.data(),
                 .weights = work.weights.data(),
@@ -194,9 +206,9 @@ void overlap_lines(const Problem& p, const Kernels<Scalar>& kernels, const Scala
     LinesKept<Scalar>(p, kernels, packed, x, epilogue, y).run();
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                      \
-    template void overlap_lines<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, const View<const Scalar>&, \
-                                        const Epilogue<Scalar>&, const View<Scalar>&);
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                         \
+    template void overlap_lines<Scalar>(const Problem&, const Kernels<Scalar>&, const Scalar*, \
+                                        const View<const Scalar>&, const Epilogue<Scalar>&, const View<Scalar>&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)
 #undef BACKSTRIDE_INSTANTIATE

@@ -23,14 +23,15 @@ inline std::vector<Index> row_tiles(Index rows) {
     return result;
 }
 
-// One axis: the input cells that may reach the output cells [from, to), and the taps of an output cell. An output cell is
-// q*stride + residue - before: its residue says which taps it meets, and tap t reaches it from input cell
-// q - t*dilation/stride.
+// One axis: the input cells that may reach the output cells [from, to), and the taps of an output cell. An output cell
+// is q*stride + residue - before: its residue says which taps it meets, and tap t reaches it from input cell q -
+// t*dilation/stride.
 struct Reach {
-    Index stride, dilation, before, extent, outputs, taps, cells;  // `cells`: how many input cells back the last tap reaches
+    Index stride, dilation, before, extent, outputs, taps,
+        cells;  // `cells`: how many input cells back the last tap reaches
     Reach(const Problem& p, std::size_t axis)
-        : stride(p.strides[axis]), dilation(p.dilation[axis]), before(p.before[axis]), extent(p.input[axis]), outputs(p.output[axis]),
-          taps(p.kernel[axis]), cells((taps - 1) * dilation / stride) {}
+        : stride(p.strides[axis]), dilation(p.dilation[axis]), before(p.before[axis]), extent(p.input[axis]),
+          outputs(p.output[axis]), taps(p.kernel[axis]), cells((taps - 1) * dilation / stride) {}
     Index first(Index from) const {
         return std::clamp<Index>(floor_div(from + before - dilation * (taps - 1) + stride - 1, stride), 0, extent);
     }
@@ -67,7 +68,8 @@ struct Shift {
 inline std::vector<std::vector<Shift>> shifts_of(const Reach& axis) {
     std::vector<std::vector<Shift>> result(static_cast<std::size_t>(axis.stride));
     for (Index tap = 0; tap < axis.taps; ++tap)
-        result[static_cast<std::size_t>(tap * axis.dilation % axis.stride)].push_back({.tap = tap, .cells = tap * axis.dilation / axis.stride});
+        result[static_cast<std::size_t>(tap * axis.dilation % axis.stride)].push_back(
+            {.tap = tap, .cells = tap * axis.dilation / axis.stride});
     return result;
 }
 
@@ -95,30 +97,34 @@ public:
     Overlap(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
             const Epilogue<Scalar>& epilogue, const View<Scalar>& y, Index rows)
         : p_(p), kernels_(kernels), packed_(packed), x_(x), epilogue_(epilogue), y_(y), tiles_(row_tiles(rows)),
-          axes_{Reach(p, 0), Reach(p, 1), Reach(p, 2)}, shifts_(shifts_of(axes_[2])), lanes_(kernels.lanes), adjacent_channels_(y.channel == 1 ? p.big : 1) {}
+          axes_{Reach(p, 0), Reach(p, 1), Reach(p, 2)}, shifts_(shifts_of(axes_[2])), lanes_(kernels.lanes),
+          adjacent_channels_(y.channel == 1 ? p.big : 1) {}
 
 protected:
     // Cells of a line, channel by channel, with zeros up to a whole vector.
     void load(const Scalar* from, Index count, Scalar* to, Index pitch) const {
-        if (x_.channel == 1) return kernels_.transpose({
-            .from = from,
-            .step = x_.cell,
-            .rows = count,
-            .columns = p_.small,
-            .to = to,
-            .pitch = pitch,
-            .pad = true,
-        });
-        if (x_.cell == 1) return kernels_.copy_lines({
-            .from = from,
-            .step = x_.channel,
-            .lines = p_.small,
-            .count = count,
-            .to = to,
-            .pitch = pitch,
-        });
+        if (x_.channel == 1)
+            return kernels_.transpose({
+                .from = from,
+                .step = x_.cell,
+                .rows = count,
+                .columns = p_.small,
+                .to = to,
+                .pitch = pitch,
+                .pad = true,
+            });
+        if (x_.cell == 1)
+            return kernels_.copy_lines({
+                .from = from,
+                .step = x_.channel,
+                .lines = p_.small,
+                .count = count,
+                .to = to,
+                .pitch = pitch,
+            });
         for (Index c = 0; c < p_.small; ++c)
-            for (Index n = 0; n < padded(count, lanes_); ++n) to[c * pitch + n] = n < count ? from[c * x_.channel + n * x_.cell] : Scalar(0);
+            for (Index n = 0; n < padded(count, lanes_); ++n)
+                to[c * pitch + n] = n < count ? from[c * x_.channel + n * x_.cell] : Scalar(0);
     }
 
     // Of sums[tap*big + channel][input cell], `pitch` apart.
@@ -126,7 +132,8 @@ protected:
         streams.offsets.clear(), streams.counts.clear(), streams.bias.clear();
         for (const std::vector<Shift>& taps : shifts_)
             for (Index c = 0; c < adjacent_channels_; ++c) {
-                for (const Shift& shift : taps) streams.offsets.push_back(shift.tap * p_.big * pitch + c * pitch - shift.cells);
+                for (const Shift& shift : taps)
+                    streams.offsets.push_back(shift.tap * p_.big * pitch + c * pitch - shift.cells);
                 streams.counts.push_back(static_cast<Index>(taps.size()));
             }
         for (Index channel = 0; epilogue_.bias && channel < p_.big; channel += adjacent_channels_)
@@ -134,10 +141,10 @@ protected:
                 for (Index c = 0; c < adjacent_channels_; ++c) streams.bias.push_back(epilogue_.bias[channel + c]);
     }
 
-    // The sums of all sources overlapped into output cells, all phases of `vectors` of cells; those of `each` cells from
-    // q on are a line. Channels stand beside each other in one go, or come one after the other.
-    void store(const Streams<Scalar>& streams, std::vector<const Scalar*>& sources, Index pitch, Index vectors, Index each,
-               const std::vector<OutputLine>& lines) const {
+    // The sums of all sources overlapped into output cells, all phases of `vectors` of cells; those of `each` cells
+    // from q on are a line. Channels stand beside each other in one go, or come one after the other.
+    void store(const Streams<Scalar>& streams, std::vector<const Scalar*>& sources, Index pitch, Index vectors,
+               Index each, const std::vector<OutputLine>& lines) const {
         static thread_local Scratch<Scalar> scratch, interleaved;
         const Index s2 = p_.strides[2], count = s2 * adjacent_channels_, size = count * vectors * lanes_;
         Scalar *beside = scratch.get(size), *cells = interleaved.get(size + most_excess);
@@ -184,8 +191,8 @@ protected:
 
 // The two forms: products are kept, or input lines.
 template <typename Scalar>
-void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed, const View<const Scalar>& x,
-                      const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
+void overlap_products(const Problem& p, const Kernels<Scalar>& kernels, bool transposed, const Scalar* packed,
+                      const View<const Scalar>& x, const Epilogue<Scalar>& epilogue, const View<Scalar>& y);
 template <typename Scalar>
 void overlap_lines(const Problem& p, const Kernels<Scalar>& kernels, const Scalar* packed, const View<const Scalar>& x,
                    const Epilogue<Scalar>& epilogue, const View<Scalar>& y);

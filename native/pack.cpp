@@ -28,7 +28,8 @@ public:
             run = std::min(width - n, column + n < side_.columns ? side_.channels - within : width - n);
             const Scalar* numbers = column + n < side_.columns ? at(tap, column + n) : nullptr;
             // Stacked cells may follow each other as channels do.
-            while (numbers && n + run < width && column + n + run < side_.columns && at(tap, column + n + run) == numbers + run * row)
+            while (numbers && n + run < width && column + n + run < side_.columns &&
+                   at(tap, column + n + run) == numbers + run * row)
                 run += std::min(width - n - run, side_.channels);
             if (!numbers) {
                 for (Index c = 0; c < depth; ++c) std::fill_n(to + c * width + n, run, Scalar(0));
@@ -43,7 +44,8 @@ public:
                 });
             } else {
                 for (Index c = 0; c < depth; ++c)
-                    std::copy_n(numbers + group * p_.small + (from + c) * (transpose_ ? 1 : inputs), run, to + c * width + n);
+                    std::copy_n(numbers + group * p_.small + (from + c) * (transpose_ ? 1 : inputs), run,
+                                to + c * width + n);
             }
         }
     }
@@ -73,15 +75,18 @@ private:
 }  // namespace
 
 template <typename Scalar>
-void transform_weights(const Problem& p, const Side& side, const Term& term, const Forms& forms, const Kernels<Scalar>& kernels,
-                       const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to, Index pitch) {
+void transform_weights(const Problem& p, const Side& side, const Term& term, const Forms& forms,
+                       const Kernels<Scalar>& kernels, const Scalar* w, const Patch& patch, Scalar* laid, Scalar* to,
+                       Index pitch) {
     static thread_local std::vector<const Scalar*> taps;
     const Index group = patch.group, column = patch.column, width = patch.width, from = patch.from, depth = patch.depth;
     const Index inputs = p.groups * p.small, pitch_of_taps = side.transpose ? width : inputs;
     const TapLayout<Scalar> layout(p, side, kernels, side.transpose, w);
     taps.resize(static_cast<std::size_t>(forms.lines.taps * forms.columns.taps));
     point_taps(term, forms, taps, [&](Index n, const Axes& tap) -> const Scalar* {
-        if (!side.transpose) return w + (((tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2]) * p.big + from) * inputs + group * p.small + column;
+        if (!side.transpose)
+            return w + (((tap[0] * p.kernel[1] + tap[1]) * p.kernel[2] + tap[2]) * p.big + from) * inputs +
+                   group * p.small + column;
         layout.lay(tap, group, column, width, from, depth, laid + n * depth * width);
         return laid + n * depth * width;
     });
@@ -115,8 +120,10 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
             const Scalar* from = w + tap * side.depth * inputs + group * p.small;
             for (Index c = 0; c < side.depth; ++c, from += inputs)
                 for (Index column = 0; column < stride; column += panel) {
-                    const Index width = std::min(stride - column, panel), count = std::min(side.columns - column, width);
-                    Scalar* to = packed + (group * stride + column) * side.depth * products + (tap * side.depth + c) * width;
+                    const Index width = std::min(stride - column, panel),
+                                count = std::min(side.columns - column, width);
+                    Scalar* to =
+                        packed + (group * stride + column) * side.depth * products + (tap * side.depth + c) * width;
                     std::copy_n(from + column, count, to);
                     std::fill_n(to + count, width - count, Scalar(0));
                 }
@@ -147,7 +154,8 @@ void pack(const Problem& p, const Side& side, const Sweep& sweep, const Forms& f
         for (Index number = 0; number < terms.count() * pieces; ++number) {
             const Term& term = terms.all[static_cast<std::size_t>(number / pieces)];
             const Index from = number % pieces * piece, depth = std::min(piece, side.depth - from);
-            Scalar* to = packed + (group * terms.count() + number / pieces) * planes * side.depth * stride + column * side.depth + from * width;
+            Scalar* to = packed + (group * terms.count() + number / pieces) * planes * side.depth * stride +
+                         column * side.depth + from * width;
             const Patch patch{.group = group, .column = column, .width = width, .from = from, .depth = depth};
             transform_weights(p, side, term, forms, kernels, w, patch, laid, to, side.depth * stride);
         }
@@ -163,11 +171,12 @@ void pack_depthwise(const Problem& p, Index lanes, const Scalar* w, Scalar* pack
     }
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                            \
-    template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,  \
-                               const Scalar*, Scalar*);                                                          \
-    template void transform_weights<Scalar>(const Problem&, const Side&, const Term&, const Forms&, const Kernels<Scalar>&, \
-                                            const Scalar*, const Patch&, Scalar*, Scalar*, Index);               \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                             \
+    template void pack<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&, const Kernels<Scalar>&,    \
+                               const Scalar*, Scalar*);                                                            \
+    template void transform_weights<Scalar>(const Problem&, const Side&, const Term&, const Forms&,                \
+                                            const Kernels<Scalar>&, const Scalar*, const Patch&, Scalar*, Scalar*, \
+                                            Index);                                                                \
     template void pack_depthwise<Scalar>(const Problem&, Index, const Scalar*, Scalar*);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)

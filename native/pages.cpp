@@ -191,9 +191,7 @@ std::unique_ptr<Pages> Pages::of(std::uintptr_t address, std::size_t bytes) {
 }
 
 Pages::Pages(std::uintptr_t address, std::uintptr_t start, std::uintptr_t stop, std::uintptr_t end, std::int64_t number)
-    : start_(start),
-      stop_(stop),
-      number_(number),
+    : start_(start), stop_(stop), number_(number),
       front_(reinterpret_cast<const char*>(address), reinterpret_cast<const char*>(start)),
       back_(reinterpret_cast<const char*>(stop), reinterpret_cast<const char*>(end)) {}
 

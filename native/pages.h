@@ -37,7 +37,8 @@ private:
 // Memory of one owner at one moment, and a copy of its bytes to compare with.
 class Copy {
 public:
-    Copy(std::uintptr_t address, std::size_t bytes) : memory_(reinterpret_cast<const char*>(address)), bytes_(memory_, memory_ + bytes) {}
+    Copy(std::uintptr_t address, std::size_t bytes)
+        : memory_(reinterpret_cast<const char*>(address)), bytes_(memory_, memory_ + bytes) {}
 
     // Whether the memory, which must still be there, holds the same bytes.
     bool stayed() const { return std::memcmp(memory_, bytes_.data(), bytes_.size()) == 0; }

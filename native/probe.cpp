@@ -116,8 +116,8 @@ struct Trial {
     double seconds = std::numeric_limits<double>::infinity();
 };
 
-// Round after round, so that what else the processor does for a moment disturbs a try of each and not all of one. The first
-// round is whole.
+// Round after round, so that what else the processor does for a moment disturbs a try of each and not all of one. The
+// first round is whole.
 void race(std::vector<Trial>& trials, double seconds) {
     const double end = now() + seconds;
     for (bool first = true; first || now() < end; first = false)
@@ -211,7 +211,9 @@ std::vector<std::string> processor_features() {
     for (const Feature& feature : features) {
         unsigned words[4] = {};
         if (!__get_cpuid_count(feature.leaf, feature.subleaf, &words[0], &words[1], &words[2], &words[3])) continue;
-        if (words[feature.word] >> feature.bit & 1 && (kept & feature.states) == feature.states && (feature.states != tiles || may_use_matrices())) names.emplace_back(feature.name);
+        if (words[feature.word] >> feature.bit & 1 && (kept & feature.states) == feature.states &&
+            (feature.states != tiles || may_use_matrices()))
+            names.emplace_back(feature.name);
     }
 #elif defined(__aarch64__)
     names.emplace_back("neon");
@@ -236,18 +238,21 @@ Measured measure(const std::string& instruction_set, const std::vector<Index>& w
     const Probe& probe = probe_of(instruction_set);
     Index most = memory_bytes;
     for (const Index bytes : working_sets) {
-        if (bytes < least_bytes || bytes % least_bytes || bytes > most_bytes) throw std::invalid_argument("working sets are 4 KiB to 64 MiB, by 4 KiB");
+        if (bytes < least_bytes || bytes % least_bytes || bytes > most_bytes)
+            throw std::invalid_argument("working sets are 4 KiB to 64 MiB, by 4 KiB");
         most = std::max(most, bytes);
     }
-    std::unique_ptr<float, Free> memory(static_cast<float*>(std::aligned_alloc(least_bytes, static_cast<std::size_t>(most))));
+    std::unique_ptr<float, Free> memory(
+        static_cast<float*>(std::aligned_alloc(least_bytes, static_cast<std::size_t>(most))));
     if (!memory) throw std::bad_alloc();
     std::memset(memory.get(), 0, static_cast<std::size_t>(most));
 
     constexpr Index additions = 1 << 14, rounds = 1 << 10;
     const auto add = [] { sink = static_cast<float>(add_chain(additions, 1)); };
     const auto multiply_add = [&] { sink = probe.multiply_add(rounds, 1e-6f); };
-    // Each after the other, for so long that the processor has settled on its clock for multiply-adds. A thread beside this one
-    // on its core may disturb additions that follow upon those: others, which may run at a higher clock, bound them.
+    // Each after the other, for so long that the processor has settled on its clock for multiply-adds. A thread beside
+    // this one on its core may disturb additions that follow upon those: others, which may run at a higher clock, bound
+    // them.
     std::vector<Trial> trials{
         {.prepare = multiply_add, .work = add, .tries = 64},
         {.prepare = add, .work = multiply_add, .tries = 64},

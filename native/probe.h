@@ -1,5 +1,5 @@
-// What the processor is and does: the features that it names, and a short measurement of its clock, its multiply-adds and
-// the rates of its caches. Nothing that computes a result reads any of it.
+// What the processor is and does: the features that it names, and a short measurement of its clock, its multiply-adds
+// and the rates of its caches. Nothing that computes a result reads any of it.
 #pragma once
 
 #include <string>
@@ -18,12 +18,14 @@ std::vector<std::string> processor_features();
 std::pair<Index, Index> vectors_of(const std::string& instruction_set);
 
 struct Measured {
-    double hertz, multiply_adds;                   // of a vector, a second
-    std::vector<std::pair<double, double>> rates;  // bytes a second, of a read and of a copy: read and written bytes together
-    std::pair<double, double> memory;              // the same behind all caches; zero where lines cannot be flushed
+    double hertz, multiply_adds;  // of a vector, a second
+    std::vector<std::pair<double, double>>
+        rates;                         // bytes a second, of a read and of a copy: read and written bytes together
+    std::pair<double, double> memory;  // the same behind all caches; zero where lines cannot be flushed
 };
 
-// One thread, for about `seconds`; each measurement is made once at least, and its pieces are small. Working sets are in bytes.
+// One thread, for about `seconds`; each measurement is made once at least, and its pieces are small. Working sets are
+// in bytes.
 Measured measure(const std::string& instruction_set, const std::vector<Index>& working_sets, double seconds);
 
 }  // namespace backstride

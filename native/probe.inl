@@ -37,7 +37,8 @@ constexpr int chains = BACKSTRIDE_REGISTERS == 32 ? 24 : 12;  // enough to hide 
 [[gnu::noinline]] static void copy_vectors(const float* from, Index count, float* to) {
     for (Index n = 0; n < count; n += 8 * wide) {
 #pragma GCC unroll 8
-        for (int v = 0; v < 8; ++v) *reinterpret_cast<Wide*>(to + n + v * wide) = *reinterpret_cast<const Wide*>(from + n + v * wide);
+        for (int v = 0; v < 8; ++v)
+            *reinterpret_cast<Wide*>(to + n + v * wide) = *reinterpret_cast<const Wide*>(from + n + v * wide);
     }
     __asm__ volatile("" ::: "memory");  // no call of memcpy in its place
 }

@@ -15,8 +15,8 @@ template <typename Scalar>
 #endif
 }
 
-// Weights that are needed next. The first four tiles ask for them, a quarter each: so they come from slower caches while these
-// products run.
+// Weights that are needed next. The first four tiles ask for them, a quarter each: so they come from slower caches
+// while these products run.
 template <typename Scalar>
 struct NextWeights {
     const Scalar* at;
@@ -25,8 +25,9 @@ struct NextWeights {
 
 // acc[r][v] += sum over taps and depth [from, to) of rows[tap][r][c] * weights[tap][c][v]
 template <typename Scalar, int Rows, int Vectors>
-[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap, Index from,
-                                              Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, Vector<Scalar> (&acc)[Rows][Vectors]) {
+[[gnu::always_inline]] inline void accumulate(const Block<Scalar>& block, Index row, Index first_tap, Index last_tap,
+                                              Index from, Index to, const Scalar* panel,
+                                              NextWeights<Scalar>& next_weights, Vector<Scalar> (&acc)[Rows][Vectors]) {
     constexpr Index width = Vectors * Lanes<Scalar>::count;
     constexpr Index size = static_cast<Index>(sizeof(Scalar));
     constexpr Index line = tuning::processor::line_bytes / size, page = tuning::processor::page_bytes / size;
@@ -41,7 +42,8 @@ template <typename Scalar, int Rows, int Vectors>
         }
         if (!meets) continue;
         const Scalar* weights = panel + tap * block.depth * width;
-        // Asked for with each channel: weights, or else the rows of the next tile, which mostly stand behind each other.
+        // Asked for with each channel: weights, or else the rows of the next tile, which mostly stand behind each
+        // other.
         const Scalar* next = next_weights.at;
         Index step = 0;
         if (next_weights.at < next_weights.end) {
@@ -54,7 +56,7 @@ template <typename Scalar, int Rows, int Vectors>
         for (Index c = from; c < to; ++c) {
             Vector<Scalar> b[Vectors];
             if constexpr (Vectors > 1) {  // other panels are short
-                // The processor's own prefetching of a stream ends with its page.
+                                          // The processor's own prefetching of a stream ends with its page.
 #pragma GCC unroll 4
                 for (Index n = 0; n < width; n += line) __builtin_prefetch(weights + c * width + page + n, 0, 3);
                 __builtin_prefetch(next, 0, 2);
@@ -140,7 +142,8 @@ template <typename Scalar, int Rows, int Vectors>
     if (block.columns - column >= Vectors * Lanes<Scalar>::count && block.activation <= Activation::relu)
         return finish_whole<Scalar, Rows, Vectors, false>(block, row, column, acc);
     if constexpr (masks_stores)
-        if (block.activation <= Activation::relu) return finish_whole<Scalar, Rows, Vectors, true>(block, row, column, acc);
+        if (block.activation <= Activation::relu)
+            return finish_whole<Scalar, Rows, Vectors, true>(block, row, column, acc);
     Vector<Scalar> sums[Rows][Vectors];  // whose address is given away: the sums themselves stay in registers
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
@@ -151,8 +154,10 @@ template <typename Scalar, int Rows, int Vectors>
 
 // The part [first_tap, last_tap), [from, to) of the sums of some rows, from and to where they are saved in between.
 template <typename Scalar, int Rows, int Vectors>
-[[gnu::always_inline]] inline void tile_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                                    Index from, Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, bool first, bool last) {
+[[gnu::always_inline]] inline void tile_times_panel(const Block<Scalar>& block, Index row, Index column,
+                                                    Index first_tap, Index last_tap, Index from, Index to,
+                                                    const Scalar* panel, NextWeights<Scalar>& next_weights, bool first,
+                                                    bool last) {
     constexpr Index lanes = Lanes<Scalar>::count, width = Vectors * lanes;
     Vector<Scalar> acc[Rows][Vectors];
     Scalar* saved = block.scratch + row * width;
@@ -161,10 +166,12 @@ template <typename Scalar, int Rows, int Vectors>
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v)
-            acc[r][v] = first ? Vector<Scalar>{} : Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes));
+            acc[r][v] = first ? Vector<Scalar>{}
+                              : Vector<Scalar>(*reinterpret_cast<const Loose<Scalar>*>(saved + r * width + v * lanes));
     if (last && block.streams && !block.bypasses)
         for (int r = 0; r < Rows && row + r < block.row_count; ++r)
-            for (int v = 0; v < Vectors; ++v) __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
+            for (int v = 0; v < Vectors; ++v)
+                __builtin_prefetch(block.targets[row + r] + block.target_offset + column + v * lanes, 1);
     accumulate<Scalar, Rows, Vectors>(block, row, first_tap, last_tap, from, to, panel, next_weights, acc);
     if (last) return finish<Scalar, Rows, Vectors>(block, row, column, acc);
 #pragma GCC unroll 16
@@ -175,9 +182,11 @@ template <typename Scalar, int Rows, int Vectors>
 
 // Few rows take as long as the weights of all of them take to be read: no sums of rows that are not there.
 template <typename Scalar, int Rows, int Vectors>
-[[gnu::noinline]] void few_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap, Index last_tap,
-                                       Index from, Index to, const Scalar* panel, NextWeights<Scalar>& next_weights, bool first, bool last) {
-    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, next_weights, first, last);
+[[gnu::noinline]] void few_times_panel(const Block<Scalar>& block, Index row, Index column, Index first_tap,
+                                       Index last_tap, Index from, Index to, const Scalar* panel,
+                                       NextWeights<Scalar>& next_weights, bool first, bool last) {
+    tile_times_panel<Scalar, Rows, Vectors>(block, row, column, first_tap, last_tap, from, to, panel, next_weights,
+                                            first, last);
 }
 
 template <typename Scalar, int Vectors>
@@ -206,17 +215,21 @@ void panel_times_rows(const Block<Scalar>& block, const Scalar* panel, Index col
         const Scalar* piece = panel + (tap * block.depth + from) * width;
         const Index size = (last_tap - tap) * (to - from) * width;
         NextWeights<Scalar> next_weights{piece, piece};
-        if (behind && block.row_count > Rows) next_weights.at = done ? behind : piece + size, next_weights.end = next_weights.at + size;
+        if (behind && block.row_count > Rows)
+            next_weights.at = done ? behind : piece + size, next_weights.end = next_weights.at + size;
         for (Index row = 0; row < block.row_count; row += Rows) {
             if constexpr (Vectors == panel_vectors) {
                 const Index left = block.row_count - row;
                 if (left <= tuning::loops::few_rows) {
-                    const auto few = left == 1 ? few_times_panel<Scalar, 1, Vectors> : left == 2 ? few_times_panel<Scalar, 2, Vectors> : few_times_panel<Scalar, 4, Vectors>;
+                    const auto few = left == 1   ? few_times_panel<Scalar, 1, Vectors>
+                                     : left == 2 ? few_times_panel<Scalar, 2, Vectors>
+                                                 : few_times_panel<Scalar, 4, Vectors>;
                     few(block, row, column, tap, last_tap, from, to, panel, next_weights, first, last);
                     continue;
                 }
             }
-            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, next_weights, first, last);
+            tile_times_panel<Scalar, Rows, Vectors>(block, row, column, tap, last_tap, from, to, panel, next_weights,
+                                                    first, last);
         }
         if (done) return;
         from = to < block.depth ? to : 0;
@@ -231,7 +244,9 @@ void multiply_rows(const Block<Scalar>& block) {
         const Index column = number * panel_vectors * lanes;
         const Index left = ceil_div(block.columns - column, lanes);
         const Scalar* panel = block.weights + block.taps * block.depth * column;
-        const Scalar* behind = block.next_weights && number + 1 < block.last_panel ? panel + block.taps * block.depth * panel_vectors * lanes : block.next_weights;
+        const Scalar* behind = block.next_weights && number + 1 < block.last_panel
+                                   ? panel + block.taps * block.depth * panel_vectors * lanes
+                                   : block.next_weights;
         switch (left < panel_vectors ? left : panel_vectors) {
             case 1: panel_times_rows<Scalar, 1>(block, panel, column, behind); break;
             case 2: panel_times_rows<Scalar, 2>(block, panel, column, behind); break;

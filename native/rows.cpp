@@ -32,10 +32,11 @@ Piece first_piece(const Sweep& sweep, Index depth, Index rows, Index panels, Ind
     return {.taps = 1, .depth = padded(ceil_div(depth, parts), depth_step)};
 }
 
-// `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros. The
-// next block copies those that are `ahead`, before its products can have fetched them.
+// `merged` neighbouring cells of a line from `first` on: in place, or copied to where `edges` points, between zeros.
+// The next block copies those that are `ahead`, before its products can have fetched them.
 template <typename Scalar>
-const Scalar* merged_cells(const DenseCall<Scalar>& call, const Scalar* line, Index first, Index extent, Index ahead, Scalar*& edges) {
+const Scalar* merged_cells(const DenseCall<Scalar>& call, const Scalar* line, Index first, Index extent, Index ahead,
+                           Scalar*& edges) {
     const Index channels = call.side.source_channels, count = call.side.merged;
     const Index low = std::max<Index>(0, -first), high = std::min(count, extent - first);
     if (low >= high) return call.zeros.data();
@@ -53,8 +54,9 @@ const Scalar* merged_cells(const DenseCall<Scalar>& call, const Scalar* line, In
 // meet the same taps at the border; image by image otherwise. They are pointed in runs: of images at one
 // cell, or of cells along the innermost axis.
 template <typename Scalar>
-void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece, Index from, Index rows, const Scalar** pointers,
-           Scalar** targets, Scalar* spilled, std::vector<Spill<Scalar>>& spills, Scalar* edges) {
+void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece, Index from, Index rows,
+           const Scalar** pointers, Scalar** targets, Scalar* spilled, std::vector<Spill<Scalar>>& spills,
+           Scalar* edges) {
     const auto& [planes, lines, columns] = sweep.axes;
     const Side& side = call.side;
     const Index cells = sweep.cells(), batch = call.problem.batch;
@@ -62,7 +64,9 @@ void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece
     const Index source_image = side.source[0] * side.source[1] * side.source[2] * side.source_channels;
     const Index source_step = inner_images ? source_image : columns.step * side.source_channels;
     const Index target_image = side.target[0] * side.target[1] * side.target[2] * side.target_channels;
-    const Index ahead = inner_images || lines.count == 1 ? 0 : (block_rows / columns.count + 1) * lines.step * side.source[2] * side.source_channels;
+    const Index ahead = inner_images || lines.count == 1
+                            ? 0
+                            : (block_rows / columns.count + 1) * lines.step * side.source[2] * side.source_channels;
     const bool in_place = !inner_images && side.stack[0] * side.stack[1] == 1;
     for (Index row = 0, run = 0; row < rows; row += run) {
         const Index image = inner_images ? (from + row) % batch : (from + row) / cells;
@@ -73,8 +77,9 @@ void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece
         const Index t0 = planes.start + q0 * planes.stride, t1 = lines.start + q1 * lines.stride;
         const Index t2 = columns.start + q2 * columns.stride;
         const auto aim = [&](Index n) {
-            targets[row + n] = call.aim(image + (inner_images ? n : 0), t0, t1, t2 + (inner_images ? 0 : n * columns.stride),
-                                        spilled ? spilled + (row + n) * call.stride : nullptr, spills);
+            targets[row + n] =
+                call.aim(image + (inner_images ? n : 0), t0, t1, t2 + (inner_images ? 0 : n * columns.stride),
+                         spilled ? spilled + (row + n) * call.stride : nullptr, spills);
         };
         // In place, rows lie evenly; only the first and the last of a line may reach outside.
         const Index target_step = inner_images ? target_image : columns.stride * side.target_channels;
@@ -92,7 +97,8 @@ void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece
         const auto wide = static_cast<Index>(columns.offsets.size()), high = static_cast<Index>(lines.offsets.size());
         for (Index tap = piece.tap; tap < piece.tap + piece.taps; ++tap, pointer += padded_rows) {
             const auto offset = [](const Axis& axis, Index n) { return axis.offsets[static_cast<std::size_t>(n)]; };
-            const Index i0 = q0 * planes.step + offset(planes, tap / wide / high), i1 = q1 * lines.step + offset(lines, tap / wide % high);
+            const Index i0 = q0 * planes.step + offset(planes, tap / wide / high),
+                        i1 = q1 * lines.step + offset(lines, tap / wide % high);
             const Index first = q2 * columns.step + offset(columns, tap % wide);
             const bool in = i0 >= 0 && i0 < planes.extent && i1 >= 0 && i1 < lines.extent;
             // Cells first + n*step of the innermost axis that lie inside, with all that are merged with them.
@@ -114,8 +120,9 @@ void point(const DenseCall<Scalar>& call, const Sweep& sweep, const Piece& piece
                     return;
                 }
                 for (Index n = start; n < end; ++n)
-                    pointer[n] = merged_cells(call, base + (inner_images ? n * source_image : 0), first + (inner_images ? 0 : n * columns.step),
-                                              columns.extent, ahead, edges);
+                    pointer[n] =
+                        merged_cells(call, base + (inner_images ? n * source_image : 0),
+                                     first + (inner_images ? 0 : n * columns.step), columns.extent, ahead, edges);
             };
             outside(0, low);
             for (Index n = low; n < high_end; ++n) pointer[n] = base + (first * side.source_channels + n * source_step);
@@ -150,31 +157,36 @@ void run_rows(const DenseCall<Scalar>& call, const BlockTask& task) {
     static thread_local std::vector<Scalar*> targets;
     static thread_local Scratch<Scalar> scratch_buffer, spilled_buffer, edges;
     static thread_local std::vector<Spill<Scalar>> spills;
-    const Index together = std::min(last - first, sums_in_cache / (padded_rows * width * static_cast<Index>(sizeof(Scalar))));
+    const Index together =
+        std::min(last - first, sums_in_cache / (padded_rows * width * static_cast<Index>(sizeof(Scalar))));
     Piece piece = first_piece(sweep, side.depth, rows, together, static_cast<Index>(sizeof(Scalar)));
     const Index most = piece.taps, depth = piece.depth;
     const bool whole = most == taps && depth == side.depth;
     pointers.resize(static_cast<std::size_t>(most * padded_rows));
-    for (Index tap = 0; tap < most; ++tap) std::fill_n(pointers.data() + tap * padded_rows + rows, std::min(rows_beyond, padded_rows - rows), call.zeros.data());
+    for (Index tap = 0; tap < most; ++tap)
+        std::fill_n(pointers.data() + tap * padded_rows + rows, std::min(rows_beyond, padded_rows - rows),
+                    call.zeros.data());
     targets.resize(padded_rows);
     Scalar* const scratch = scratch_buffer.get(padded_rows * width * (whole ? 1 : together));
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * call.stride) : nullptr;
     Scalar* const copies = side.merged > 1 ? edges.get(most * edge_rows(call, sweep, rows) * side.depth) : nullptr;
-    const Scalar* const weights = call.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * call.stride;
+    const Scalar* const weights =
+        call.weights[static_cast<std::size_t>(number)] + group * taps * side.depth * call.stride;
     for (Index panel = first; panel < last; panel += whole ? last - first : together) {
         const Index end = whole ? last : std::min(last, panel + together);
         for (piece.tap = 0; piece.tap < taps; piece.tap += most) {
             piece.taps = std::min(most, taps - piece.tap);
             const bool points = panel == first || most < taps;
             if (points && piece.tap == 0) spills.clear();
-            if (points)
-                point(call, sweep, piece, from, rows, pointers.data(), targets.data(), spilled, spills, copies);
+            if (points) point(call, sweep, piece, from, rows, pointers.data(), targets.data(), spilled, spills, copies);
             for (piece.from = 0; piece.from < side.depth; piece.from += depth) {
                 piece.depth = std::min(depth, side.depth - piece.from);
-                const bool begins = piece.tap + piece.from == 0, ends = piece.tap + piece.taps == taps && piece.from + piece.depth == side.depth;
+                const bool begins = piece.tap + piece.from == 0,
+                           ends = piece.tap + piece.taps == taps && piece.from + piece.depth == side.depth;
                 // Panel by panel, unless one piece is all there is.
                 const auto place = [&](Index at) {
-                    const Index column = std::min(at * width, call.stride), used = std::min(width, call.stride - column);
+                    const Index column = std::min(at * width, call.stride),
+                                used = std::min(width, call.stride - column);
                     return weights + taps * side.depth * column + (piece.tap * side.depth + piece.from) * used;
                 };
                 for (Index at = panel; at < end; at = whole ? end : at + 1) {
@@ -209,10 +221,11 @@ void run_rows(const DenseCall<Scalar>& call, const BlockTask& task) {
             }
         }
     }
-    for (const Spill<Scalar>& spill : spills) call.scatter(spill, first * call.panel_width(), last * call.panel_width());
+    for (const Spill<Scalar>& spill : spills)
+        call.scatter(spill, first * call.panel_width(), last * call.panel_width());
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                    \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                         \
     template Index row_blocks<Scalar>(const DenseCall<Scalar>&, const Sweep&); \
     template void run_rows<Scalar>(const DenseCall<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)

@@ -18,7 +18,8 @@ namespace {
 template <typename Scalar>
 std::vector<Scalar> untouched(const DenseCall<Scalar>& call) {
     const Side& side = call.side;
-    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)), scratch(static_cast<std::size_t>(64 * call.panel_width()));
+    std::vector<Scalar> cell(static_cast<std::size_t>(side.target_channels)),
+        scratch(static_cast<std::size_t>(64 * call.panel_width()));
     const Index panels = ceil_div(side.channels, call.panel_width());
     Scalar* target = cell.data();
     for (Index group = 0; group < side.groups; ++group)
@@ -51,17 +52,19 @@ void fill(const DenseCall<Scalar>& call) {
     });
 }
 
-// Cells of an inner axis that no tap takes to the other side, but for those between neighbouring taps: tiles leave rounding
-// errors of their neighbours in them.
+// Cells of an inner axis that no tap takes to the other side, but for those between neighbouring taps: tiles leave
+// rounding errors of their neighbours in them.
 std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose) {
     const Index stride = p.strides[axis], before = p.before[axis], reach = (p.kernel[axis] - 1) * p.dilation[axis];
     const Index size = (transpose ? p.output : p.input)[axis], other = (transpose ? p.input : p.output)[axis];
     const auto reached = [&](Index cell) {
         if (p.dilation[axis] == 1) {  // the taps of a cell lie `stride` apart, or beside each other
-            const Index at = transpose ? (cell + before) / stride : cell * stride - before, first = transpose ? (cell + before) % stride : 0;
+            const Index at = transpose ? (cell + before) / stride : cell * stride - before,
+                        first = transpose ? (cell + before) % stride : 0;
             if (transpose && (cell + before < 0 || first > reach)) return false;
             const Index most = transpose ? (reach - first) / stride : reach;
-            return transpose ? std::max<Index>(0, at - other + 1) <= std::min(most, at) : std::max<Index>(0, -at) <= std::min(most, other - 1 - at);
+            return transpose ? std::max<Index>(0, at - other + 1) <= std::min(most, at)
+                             : std::max<Index>(0, -at) <= std::min(most, other - 1 - at);
         }
         for (Index tap = 0; tap < p.kernel[axis]; ++tap) {
             const Index shift = tap * p.dilation[axis] - before, at = transpose ? cell - shift : cell * stride + shift;
@@ -85,7 +88,8 @@ std::vector<Index> unreached(const Problem& p, std::size_t axis, bool transpose)
 template <typename Scalar>
 void settle(const DenseCall<Scalar>& call) {
     const Side& side = call.side;
-    const std::vector<Index> lines = unreached(call.problem, 1, side.transpose), columns = unreached(call.problem, 2, side.transpose);
+    const std::vector<Index> lines = unreached(call.problem, 1, side.transpose),
+                             columns = unreached(call.problem, 2, side.transpose);
     if (lines.empty() && columns.empty()) return;
     const std::vector<Scalar> cell = untouched(call);
     const auto set = [&](Index line, Index column) {
@@ -116,12 +120,14 @@ bool has_gaps(const Side& side, const std::vector<Sweep>& sweeps) {
 template <typename Scalar>
 void run_all(const DenseCall<Scalar>& call) {
     if (has_gaps(call.side, call.sweeps)) fill(call);
-    const Index count = call.side.depthwise ? 1 : static_cast<Index>(call.sweeps.size()), panels = call.panels(), groups = call.side.groups;
+    const Index count = call.side.depthwise ? 1 : static_cast<Index>(call.sweeps.size()), panels = call.panels(),
+                groups = call.side.groups;
     std::vector<Index> blocks;
     Index total = 0, most = 0;
     double products = 0;
     for (const Sweep& sweep : call.sweeps) products += static_cast<double>(sweep.taps() * sweep.cells());
-    products *= static_cast<double>(call.problem.batch * call.side.depth) * static_cast<double>(call.side.columns * groups);
+    products *=
+        static_cast<double>(call.problem.batch * call.side.depth) * static_cast<double>(call.side.columns * groups);
     for (Index n = 0; n < count; ++n) {
         const auto at = static_cast<std::size_t>(n);
         const bool tiled = call.forms[at].tiled();
@@ -132,23 +138,29 @@ void run_all(const DenseCall<Scalar>& call) {
         total += blocks.back();
     }
     const auto worth = static_cast<Index>(std::min(products / products_of_piece, 1e9));
-    const Index wanted = std::min<Index>(tasks_of_thread * get_num_threads() / std::max<Index>(1, total * groups), worth);
+    const Index wanted =
+        std::min<Index>(tasks_of_thread * get_num_threads() / std::max<Index>(1, total * groups), worth);
     const Index pieces = get_num_threads() == 1 ? 1 : std::clamp<Index>(wanted, 1, panels);
     const Index each = ceil_div(panels, pieces);
     const auto run = [&](Index sweep, Index block, Index group, Index piece) {
         const Index first = piece * each, last = std::min(panels, first + each);
         if (block >= blocks[static_cast<std::size_t>(sweep)] || first >= last) return;
         const bool tiled = call.forms[static_cast<std::size_t>(sweep)].tiled();
-        const auto run_block = call.side.depthwise ? run_lines<Scalar> : tiled ? run_winograd<Scalar> : run_rows<Scalar>;
+        const auto run_block = call.side.depthwise ? run_lines<Scalar>
+                               : tiled             ? run_winograd<Scalar>
+                                                   : run_rows<Scalar>;
         run_block(call, {.sweep = sweep, .block = block, .group = group, .first_panel = first, .last_panel = last});
     };
     // The sweeps of a block read the same cells: they stay with a thread where there are blocks enough for all.
-    const Index together = most * groups * pieces >= tasks_to_stay * get_num_threads() ? count : 1, runs = count / together;
+    const Index together = most * groups * pieces >= tasks_to_stay * get_num_threads() ? count : 1,
+                runs = count / together;
     parallel(most * runs * groups * pieces, [&](Index task) {
         const Index from = task / pieces % runs * together, group = task / pieces / runs % groups;
-        for (Index sweep = from; sweep < from + together; ++sweep) run(sweep, task / pieces / runs / groups, group, task % pieces);
+        for (Index sweep = from; sweep < from + together; ++sweep)
+            run(sweep, task / pieces / runs / groups, group, task % pieces);
     });
-    if (std::any_of(call.forms.begin(), call.forms.end(), [](const Forms& forms) { return forms.tiled(); })) settle(call);
+    if (std::any_of(call.forms.begin(), call.forms.end(), [](const Forms& forms) { return forms.tiled(); }))
+        settle(call);
 }
 
 template void run_all<float>(const DenseCall<float>&);

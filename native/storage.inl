@@ -35,7 +35,8 @@ void widen(const Half* from, Index count, Scalar* to, Storage storage) {
     if (storage == Storage::float16) {
         for (Index n = 0; n < count; ++n) to[n] = static_cast<Scalar>(from_float16(from[n]));
     } else {
-        for (Index n = 0; n < count; ++n) to[n] = static_cast<Scalar>(bits_as<float>(static_cast<unsigned>(from[n]) << 16));
+        for (Index n = 0; n < count; ++n)
+            to[n] = static_cast<Scalar>(bits_as<float>(static_cast<unsigned>(from[n]) << 16));
     }
 }
 

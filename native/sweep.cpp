@@ -57,7 +57,8 @@ Axis whole(const Problem& p, std::size_t axis) {
     return result;
 }
 
-// One after the other, as even as they can be: so that all strands of an axis have as many taps as the longest, or one less.
+// One after the other, as even as they can be: so that all strands of an axis have as many taps as the longest, or one
+// less.
 static void split(const Strand& whole, Index step, Index parts, std::vector<Strand>& to) {
     const auto count = static_cast<Index>(whole.taps.size());
     for (Index part = 0, from = 0; part < parts; ++part) {
@@ -76,7 +77,8 @@ std::vector<Strand> strands(const Axis& axis, std::size_t most) {
     const std::size_t count = axis.taps.size();
     std::vector<std::size_t> order(count);
     std::iota(order.begin(), order.end(), std::size_t(0));
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return axis.offsets[a] < axis.offsets[b]; });
     std::vector<Strand> whole, result;
     std::map<Index, std::size_t> of_residue;
     std::size_t longest = 0;
@@ -92,7 +94,8 @@ std::vector<Strand> strands(const Axis& axis, std::size_t most) {
     }
     const Index parts = ceil_div(static_cast<Index>(longest), static_cast<Index>(most));
     for (const Strand& strand : whole) split(strand, axis.step, parts, result);
-    std::stable_sort(result.begin(), result.end(), [](const Strand& a, const Strand& b) { return a.taps.size() > b.taps.size(); });
+    std::stable_sort(result.begin(), result.end(),
+                     [](const Strand& a, const Strand& b) { return a.taps.size() > b.taps.size(); });
     return result;
 }
 
@@ -137,15 +140,18 @@ Index stacked_tap(const Problem& p, std::size_t axis, Index shift, Index residue
 
 bool has_holes(const Problem& p, const Stack& stack) {
     for (std::size_t axis = 0; axis < 3; ++axis)
-        if (stack[axis] > 1 && p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
+        if (stack[axis] > 1 &&
+            p.kernel[axis] != stack[axis] * ((p.kernel[axis] - 1) * p.dilation[axis] / stack[axis] + 1))
             return true;
     return false;
 }
 
 Index merged_taps(const Problem& p, bool transpose) {
     if (transpose || p.groups > 1 || p.dilation[2] > 1) return 1;
-    const bool inside = p.before[2] <= 0 && Wide(p.input[2] - 1) * p.strides[2] + p.kernel[2] - p.before[2] <= p.output[2];
-    const bool few = p.big <= few_merged_channels && Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_merged_products;
+    const bool inside =
+        p.before[2] <= 0 && Wide(p.input[2] - 1) * p.strides[2] + p.kernel[2] - p.before[2] <= p.output[2];
+    const bool few =
+        p.big <= few_merged_channels && Wide(p.kernel[0]) * p.kernel[1] * p.kernel[2] * p.big <= most_merged_products;
     return inside || few ? p.kernel[2] : 1;
 }
 

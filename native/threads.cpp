@@ -33,7 +33,9 @@ thread_local std::chrono::steady_clock::time_point asked;
 thread_local bool asking = false;
 
 void ask() {
-    if (!interrupted || asking || std::chrono::steady_clock::now() - asked < std::chrono::milliseconds(tuning::threads::questions)) return;
+    if (!interrupted || asking ||
+        std::chrono::steady_clock::now() - asked < std::chrono::milliseconds(tuning::threads::questions))
+        return;
     asking = true;
     const bool stops = interrupted();
     asking = false;
@@ -71,8 +73,8 @@ bool watch(const Condition& condition) {
     return condition();
 }
 
-// Whether there is memory for a thread's own variables and for the destructors of its buffers: the C library ends the process
-// where there is none. Nothing that is thread_local may be touched before.
+// Whether there is memory for a thread's own variables and for the destructors of its buffers: the C library ends the
+// process where there is none. Nothing that is thread_local may be touched before.
 bool has_memory() {
     void* volatile memory = std::malloc(std::size_t(1) << 16);  // or a compiler leaves it out
     void* const got = memory;
@@ -211,7 +213,9 @@ void Pool::serve(int number) {
         if (!mine) continue;
         all_.help();
         if (busy_.fetch_sub(1) == 1) {
-            { const std::lock_guard<std::mutex> lock(state_); }  // the caller has slept by now, or sees it
+            {
+                const std::lock_guard<std::mutex> lock(state_);
+            }  // the caller has slept by now, or sees it
             done_.notify_one();
         }
     }
@@ -253,7 +257,8 @@ void share_threads(const Team& team) {
 
 namespace {
 
-void run_lent(decltype(Team::run) run, std::ptrdiff_t tasks, int threads, const std::function<void(std::ptrdiff_t)>& work) {
+void run_lent(decltype(Team::run) run, std::ptrdiff_t tasks, int threads,
+              const std::function<void(std::ptrdiff_t)>& work) {
     struct Lent {
         Round round;
         std::thread::id caller = std::this_thread::get_id();

@@ -11,8 +11,8 @@ namespace backstride {
 void set_num_threads(int count);
 int get_num_threads();
 
-// GOMP_parallel of the OpenMP library whose threads are used from now on, in place of a pool, and what says how many they
-// may be by default.
+// GOMP_parallel of the OpenMP library whose threads are used from now on, in place of a pool, and what says how many
+// they may be by default.
 struct Team {
     void (*run)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
     int (*most)();
@@ -25,8 +25,8 @@ void share_threads(const Team& team);
 // The first exception of a task is thrown again here, after all threads have stopped.
 void parallel(std::ptrdiff_t tasks, const std::function<void(std::ptrdiff_t)>& work);
 
-// While it lives, the calling thread asks `check` every 20 ms or so, between tasks and in `pause`, and throws Interrupted
-// where that says yes.
+// While it lives, the calling thread asks `check` every 20 ms or so, between tasks and in `pause`, and throws
+// Interrupted where that says yes.
 struct Interrupted {};
 
 void pause();

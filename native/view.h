@@ -14,11 +14,14 @@ template <typename Scalar>
 struct View {
     Scalar* data;
     Index image, plane, line, cell, channel;
-    Scalar* at(Index n, Index i0, Index i1, Index i2) const { return data + n * image + i0 * plane + i1 * line + i2 * cell; }
+    Scalar* at(Index n, Index i0, Index i1, Index i2) const {
+        return data + n * image + i0 * plane + i1 * line + i2 * cell;
+    }
 
     // Whether it is (batch, *size, channels) without gaps, the channels innermost.
     bool is_dense(const Axes& size, Index channels) const {
-        return (channel == 1 || channels == 1) && (cell == channels || size[2] == 1) && (line == size[2] * channels || size[1] == 1) &&
+        return (channel == 1 || channels == 1) && (cell == channels || size[2] == 1) &&
+               (line == size[2] * channels || size[1] == 1) &&
                (plane == size[1] * size[2] * channels || size[0] == 1) && image == cells(size) * channels;
     }
 };

@@ -41,12 +41,14 @@ bool all_finite(const Kernels<Scalar>& kernels, const Scalar* x, Index count, Sc
 
 // Bias and activation of finished sums, in place.
 template <typename Scalar>
-void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, Index count, Index channels, Scalar* target) {
+void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, Index count, Index channels,
+            Scalar* target) {
     if (!epilogue.bias && epilogue.activation == Activation::none) return;
     const Index panel = kernels.panel_vectors * kernels.lanes;
     std::vector<Scalar> bias(static_cast<std::size_t>(padded(channels, kernels.lanes)), Scalar(0));
     for (Index at = 0; at < count; ++at, target += channels) {
-        for (Index c = 0; c < channels; ++c) bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
+        for (Index c = 0; c < channels; ++c)
+            bias[static_cast<std::size_t>(c)] = target[c] + (epilogue.bias ? epilogue.bias[c] : Scalar(0));
         kernels.multiply_rows({
             .row_count = 1,
             .taps = 0,
@@ -60,8 +62,8 @@ void finish(const Kernels<Scalar>& kernels, const Epilogue<Scalar>& epilogue, In
     }
 }
 
-// Of the tables of all weights, held for a look and never while they are packed: so a fork waits for it, and a signal's handler
-// that calls the engine in the midst of a call does not.
+// Of the tables of all weights, held for a look and never while they are packed: so a fork waits for it, and a signal's
+// handler that calls the engine in the midst of a call does not.
 std::mutex& tables() {
     static std::mutex* const all = [] {
         auto* made = new std::mutex;
@@ -84,7 +86,8 @@ template <typename Scalar>
 Chosen chosen(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice) {
     using Key = std::tuple<const Kernels<Scalar>*, bool, Algorithm, bool, Index, Index, Index, Axes, Axes, Axes>;
     static auto* const known = new std::map<Key, Chosen>;
-    const Key key{&kernels, transpose, choice.algorithm, choice.winograd, p.groups, p.small, p.big, p.kernel, p.strides, p.dilation};
+    const Key key{&kernels, transpose, choice.algorithm, choice.winograd, p.groups,
+                  p.small,  p.big,     p.kernel,         p.strides,       p.dilation};
     {
         const std::lock_guard<std::mutex> lock(tables());
         if (const auto at = known->find(key); at != known->end()) return at->second;
@@ -106,9 +109,8 @@ Chosen chosen(const Problem& p, const Kernels<Scalar>& kernels, bool transpose, 
 template <typename Scalar>
 Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
                          const Scalar* w, bool borrow)
-    : problem_(problem), kernels_(kernels), transpose_(transpose),
-      algorithm_(choice.algorithm), stack_(choice.stack), plain_stack_(choice.stack),
-      forced_(choice.algorithm != Algorithm::automatic),
+    : problem_(problem), kernels_(kernels), transpose_(transpose), algorithm_(choice.algorithm), stack_(choice.stack),
+      plain_stack_(choice.stack), forced_(choice.algorithm != Algorithm::automatic),
       kernel_size_(cells(problem.kernel) * problem.big * problem.groups * problem.small) {
     if (!borrow) own_.emplace(kernel_size_);
     small_ = all_finite(kernels, w, kernel_size_, scale_of_weights<Scalar>, borrow ? nullptr : own_->data());
@@ -124,7 +126,8 @@ Weights<Scalar>::Weights(const Problem& problem, const Kernels<Scalar>& kernels,
 }
 
 template <typename Scalar>
-ReusedBuffer<Scalar>::ReusedBuffer(Index count) : large_(static_cast<std::size_t>(count) * sizeof(Scalar) >= least_kept) {
+ReusedBuffer<Scalar>::ReusedBuffer(Index count)
+    : large_(static_cast<std::size_t>(count) * sizeof(Scalar) >= least_kept) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
     data_ = static_cast<Scalar*>(large_ ? take_result(bytes) : ::operator new(bytes, std::align_val_t{64}));
 }
@@ -138,8 +141,8 @@ ReusedBuffer<Scalar>::~ReusedBuffer() {
 
 void prepare_weights() { (void)tables(); }
 
-// Packed weights are made on the first call that needs them, and kept. Threads that need them at the same time each make
-// their own; the first ones are kept.
+// Packed weights are made on the first call that needs them, and kept. Threads that need them at the same time each
+// make their own; the first ones are kept.
 template <typename Scalar>
 const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const {
     {
@@ -154,7 +157,8 @@ const Scalar* Weights<Scalar>::remember(const Key& key, Index size, const std::f
 }
 
 template <typename Scalar>
-const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+const Scalar* Weights<Scalar>::packed(const Side& side, const std::vector<Sweep>& sweeps,
+                                      const std::vector<Forms>& forms) const {
     Index size = 0;
     for (std::size_t n = 0; n < sweeps.size(); ++n) size += packed_size(side, sweeps[n], forms[n], kernels_.lanes);
     return remember({side.transforms_on_the_fly, forms}, size, [&](Scalar* to) {
@@ -171,15 +175,23 @@ void Weights<Scalar>::run(const Problem& p, const View<const Scalar>& source, co
                           const View<Scalar>& target, bool alone) const {
     if (p.batch == 0 || cells(p.input) == 0 || cells(p.output) == 0) return;
     const Side side(p, stack_, transpose_, 1);
-    if (algorithm_ == Algorithm::overlap && finite_ && (forced_ || keeps_products(p) || lines_of_vector * p.input[2] > kernels_.lanes)) {
+    if (algorithm_ == Algorithm::overlap && finite_ &&
+        (forced_ || keeps_products(p) || lines_of_vector * p.input[2] > kernels_.lanes)) {
         const bool transposed = transposes_products(p, kernels_, source);
-        const Scalar* ready = remember({transposed, std::vector<Forms>(transposed ? 1 : 0)}, overlap_size(p, kernels_.lanes, transposed), [&](Scalar* to) { pack_overlap(p, kernels_, transposed, kernel_, to); });
+        const Scalar* ready =
+            remember({transposed, std::vector<Forms>(transposed ? 1 : 0)}, overlap_size(p, kernels_.lanes, transposed),
+                     [&](Scalar* to) { pack_overlap(p, kernels_, transposed, kernel_, to); });
         return run_overlap(p, kernels_, transposed, ready, source, epilogue, target);
     }
-    const bool plain = source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
+    const bool plain =
+        source.is_dense(side.source, side.source_channels) && target.is_dense(side.target, side.target_channels);
     if (plain) return run_dense(p, source.data, epilogue, target.data, alone);
-    if (algorithm_ == Algorithm::depthwise && finite_ && run_planes(p, kernels_, transpose_, kernel_, source, epilogue, target)) return;
-    const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to, bool one) { run_dense(part, from, epilogue, to, one); };
+    if (algorithm_ == Algorithm::depthwise && finite_ &&
+        run_planes(p, kernels_, transpose_, kernel_, source, epilogue, target))
+        return;
+    const DenseRun<Scalar> run = [&](const Problem& part, const Scalar* from, Scalar* to, bool one) {
+        run_dense(part, from, epilogue, to, one);
+    };
     run_boxes(p, kernels_, transpose_, source, target, run);
 }
 
@@ -190,14 +202,18 @@ void Weights<Scalar>::run(const Problem& p, const View<const Half>& source, cons
     if constexpr (sizeof(Scalar) == 4)
         if (storage == Storage::bfloat16 && multiplies_matrices()) {
             const MatrixWeights& ready = matrices();
-            const Scalar* packed = remember({true, {}}, ceil_div(ready.size(), 2), [&](Scalar* to) { ready.pack(kernels_, kernel_, reinterpret_cast<Half*>(to)); });
-            return ready.run(p, kernels_, matrices_of(kernels_), reinterpret_cast<const Half*>(packed), source, epilogue, target);
+            const Scalar* packed = remember({true, {}}, ceil_div(ready.size(), 2), [&](Scalar* to) {
+                ready.pack(kernels_, kernel_, reinterpret_cast<Half*>(to));
+            });
+            return ready.run(p, kernels_, matrices_of(kernels_), reinterpret_cast<const Half*>(packed), source,
+                             epilogue, target);
         }
     const bool paired = storage == Storage::bfloat16 && multiplies_pairs();
     const Weights& weights = paired ? pairs() : *this;
     const DenseRun<Scalar> each = [&](const Problem& part, const Scalar* from, Scalar* to, bool alone) {
         const Side side(part, weights.stack_, transpose_, 1);
-        weights.run(part, dense(from, side.source, side.source_channels), epilogue, dense(to, side.target, side.target_channels), alone);
+        weights.run(part, dense(from, side.source, side.source_channels), epilogue,
+                    dense(to, side.target, side.target_channels), alone);
     };
     run_boxes(paired ? halved(p) : p, kernels_, transpose_, source, target, each, paired ? Storage::pairs : storage);
 }
@@ -216,7 +232,8 @@ bool Weights<Scalar>::multiplies_pairs() const {
     if constexpr (sizeof(Scalar) == 4) {
         const Index channels = transpose_ ? problem_.small : problem_.big;
         if (channels % 2 || is_depthwise(halved(problem_))) return false;
-        const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked || (algorithm_ == Algorithm::winograd && !forced_);
+        const bool sums = algorithm_ == Algorithm::phases || algorithm_ == Algorithm::stacked ||
+                          (algorithm_ == Algorithm::winograd && !forced_);
         return sums && finite_ && pairs_of(kernels_) &&
                !(transpose_ && plain_algorithm() == Algorithm::stacked && has_holes(problem_, plain_stack_));
     }
@@ -228,7 +245,9 @@ template <typename Scalar>
 bool Weights<Scalar>::multiplies_matrices() const {
     if constexpr (sizeof(Scalar) == 4) {
         const bool forced = forced_ && algorithm_ != Algorithm::phases;
-        if (forced || !finite_ || problem_.groups > 1 || (transpose_ ? problem_.small : problem_.big) < fewest_matrix_channels || !matrices_of(kernels_)) return false;
+        if (forced || !finite_ || problem_.groups > 1 ||
+            (transpose_ ? problem_.small : problem_.big) < fewest_matrix_channels || !matrices_of(kernels_))
+            return false;
         for (std::size_t axis = 0; axis < 3; ++axis)
             if (problem_.strides[axis] > most_matrix_step || problem_.dilation[axis] > most_matrix_step) return false;
         return !transpose_ || !has_gaps(Side(problem_, {1, 1, 1}, true, 1), sweeps(problem_, true, {1, 1, 1}, 1));
@@ -260,14 +279,16 @@ const Weights<Scalar>& Weights<Scalar>::pairs() const {
             kernels_.narrow(kernel_, kernel_size_, bits.data(), Storage::bfloat16);
             std::vector<Scalar> both(static_cast<std::size_t>(kernel_size_ / 2));
             // Neighbours lie beside each other, or a row of small channels apart.
-            const Index step = transpose_ ? 2 : 1, apart = transpose_ ? 1 : inputs, length = transpose_ ? kernel_size_ / 2 : inputs;
+            const Index step = transpose_ ? 2 : 1, apart = transpose_ ? 1 : inputs,
+                        length = transpose_ ? kernel_size_ / 2 : inputs;
             for (Index row = 0; row < (transpose_ ? 1 : rows / 2); ++row)
                 for (Index n = 0; n < length; ++n) {
                     const Half* one = bits.data() + 2 * row * inputs + n * step;
                     const unsigned pair = one[0] | static_cast<unsigned>(one[apart]) << 16;
                     std::memcpy(both.data() + row * inputs + n, &pair, sizeof pair);
                 }
-            const Choice choice{.algorithm = plain_algorithm(), .winograd = false, .pairs = true, .stack = plain_stack_};
+            const Choice choice{
+                .algorithm = plain_algorithm(), .winograd = false, .pairs = true, .stack = plain_stack_};
             const auto* made = new Weights(halved(problem_), *pairs_of(kernels_), transpose_, choice, both.data());
             const Weights* none = nullptr;
             if (!pairs_.compare_exchange_strong(none, made)) delete made;  // another thread was first
@@ -305,7 +326,8 @@ std::vector<Tiled> Weights<Scalar>::parts(const Problem& p, const Side& side) co
 }
 
 template <typename Scalar>
-void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const {
+void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Epilogue<Scalar>& epilogue,
+                                Scalar* target, bool alone) const {
     const Side apart(p, stack_, transpose_, 1);
     std::vector<Sweep> all;
     std::vector<Forms> forms;
@@ -343,11 +365,13 @@ void Weights<Scalar>::run_dense(const Problem& p, const Scalar* source, const Ep
 
 // Whether the weights of tiles are needed once, for few blocks that would each transform them again.
 template <typename Scalar>
-bool Weights<Scalar>::transforms_on_the_fly(const Problem& p, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const {
+bool Weights<Scalar>::transforms_on_the_fly(const Problem& p, const std::vector<Sweep>& sweeps,
+                                            const std::vector<Forms>& forms) const {
     if (own_ || !transpose_) return false;
     const Side side(p, stack_, transpose_, 1, true);
     for (std::size_t n = 0; n < sweeps.size(); ++n)
-        if (forms[n].tiled() && winograd_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_repeated_transforms) return false;
+        if (forms[n].tiled() && winograd_blocks_of<Scalar>(p, side, sweeps[n], forms[n]) > most_repeated_transforms)
+            return false;
     return true;
 }
 

@@ -41,16 +41,16 @@ class Weights {
 public:
     // w is (*kernel, big, groups*small); it is copied, or borrowed for as long as these weights live. The sizes and the
     // batch in `problem` do not matter.
-    Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice, const Scalar* w,
-            bool borrow = false);
+    Weights(const Problem& problem, const Kernels<Scalar>& kernels, bool transpose, const Choice& choice,
+            const Scalar* w, bool borrow = false);
 
     ~Weights() { delete pairs_.load(), delete matrices_.load(); }
 
     // The one that runs: the loops of the definition where the kernel holds NaN or infinity.
     Algorithm algorithm() const { return finite_ ? algorithm_ : Algorithm::definition; }
 
-    // How half precision is computed: as single is, but bfloat16 in matrix registers or by products of pairs where the processor
-    // has them.
+    // How half precision is computed: as single is, but bfloat16 in matrix registers or by products of pairs where the
+    // processor has them.
     Algorithm algorithm(Storage storage) const {
         if (storage == Storage::bfloat16 && multiplies_matrices()) return Algorithm::phases;
         return storage == Storage::bfloat16 && multiplies_pairs() ? plain_algorithm() : algorithm();
@@ -65,8 +65,8 @@ public:
              const View<Scalar>& target, bool alone = true) const;
 
     // The same for half precision in memory.
-    void run(const Problem& problem, const View<const Half>& source, const Epilogue<Scalar>& epilogue, const View<Half>& target,
-             Storage storage) const;
+    void run(const Problem& problem, const View<const Half>& source, const Epilogue<Scalar>& epilogue,
+             const View<Half>& target, Storage storage) const;
 
 private:
     Problem halved(Problem p) const;
@@ -75,13 +75,15 @@ private:
     const MatrixWeights& matrices() const;
     Algorithm plain_algorithm() const;  // products without tiles
     const Weights& pairs() const;
-    void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target, bool alone) const;
+    void run_dense(const Problem& problem, const Scalar* source, const Epilogue<Scalar>& epilogue, Scalar* target,
+                   bool alone) const;
 
     using Sizes = std::tuple<Index, Axes, Axes, Axes>;  // batch, input, output, crop
-    using Key = std::pair<bool, std::vector<Forms>>;  // whether tiles are left out
+    using Key = std::pair<bool, std::vector<Forms>>;    // whether tiles are left out
     const Scalar* remember(const Key& key, Index size, const std::function<void(Scalar*)>& fill) const;
     std::vector<Tiled> parts(const Problem& problem, const Side& side) const;
-    bool transforms_on_the_fly(const Problem& problem, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
+    bool transforms_on_the_fly(const Problem& problem, const std::vector<Sweep>& sweeps,
+                               const std::vector<Forms>& forms) const;
     const Scalar* packed(const Side& side, const std::vector<Sweep>& sweeps, const std::vector<Forms>& forms) const;
 
     Problem problem_;

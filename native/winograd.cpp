@@ -29,26 +29,27 @@ TileGrid grid_of(const Sweep& sweep, const Forms& forms) {
 
 }  // namespace
 
-Index tiles_of(const Problem& p, const Sweep& sweep, const Forms& forms) { return grid_of(sweep, forms).per_image * p.batch; }
+Index tiles_of(const Problem& p, const Sweep& sweep, const Forms& forms) {
+    return grid_of(sweep, forms).per_image * p.batch;
+}
 
 template <typename Scalar>
 Cut cut_of_tiles(const Problem& p, const Side& side, const Sweep& sweep, const Forms& forms) {
     constexpr auto size = static_cast<Index>(sizeof(Scalar));
     const Index all = tiles_of(p, sweep, forms);
     if (side.transforms_on_the_fly) {
-        const Index depth = std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
+        const Index depth =
+            std::max(piece_in_cache / (forms.planes() * piece_columns * size) / depth_step * depth_step, depth_step);
         const Index most = std::clamp(many_rows / forms.planes() / row_step * row_step, most_rows, most_rows_of_piece);
         const Index blocks = std::max<Index>(ceil_div(all, most), 1), rows = ceil_div(all, blocks);
-        return {.rows = std::max(padded(rows, row_step), row_step),
-                .depth = std::min(side.depth, depth)};
+        return {.rows = std::max(padded(rows, row_step), row_step), .depth = std::min(side.depth, depth)};
     }
     const Index each = forms.planes() * size, terms = Terms(sweep, most_tile_taps).count();
     const bool many = each * terms * side.depth * side.columns > weights_in_cache;
     if (many) {  // weights are read once for as many rows as there can be
         const Index blocks = std::max<Index>(ceil_div(all, most_rows), 1), rows = ceil_div(all, blocks);
         const Index depth = planes_of_piece / (each * most_rows) / depth_step * depth_step;
-        return {.rows = std::max(padded(rows, row_step), row_step),
-                .depth = std::min(side.depth, depth)};
+        return {.rows = std::max(padded(rows, row_step), row_step), .depth = std::min(side.depth, depth)};
     }
     const Index depth = std::min(side.depth, planes_in_memory / (each * fewest_rows) / depth_step * depth_step);
     const Index fitting = planes_in_cache / std::max<Index>(1, each * depth) / even_step * even_step;
@@ -59,7 +60,8 @@ namespace {
 
 // The offset of an input cell from the start of its image, or -1 outside.
 Index cell_at(const Side& side, Index i0, Index i1, Index i2) {
-    const bool inside = i0 >= 0 && i0 < side.source[0] && i1 >= 0 && i1 < side.source[1] && i2 >= 0 && i2 < side.source[2];
+    const bool inside =
+        i0 >= 0 && i0 < side.source[0] && i1 >= 0 && i1 < side.source[1] && i2 >= 0 && i2 < side.source[2];
     return inside ? ((i0 * side.source[1] + i1) * side.source[2] + i2) * side.source_channels : -1;
 }
 
@@ -92,20 +94,27 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     const Index planes = forms.planes(), high = forms.lines.planes(), wide = forms.columns.planes();
     const Index outputs = forms.lines.outputs * forms.columns.outputs;
     const Index pitch = padded(most_depth, kernels.lanes), width = call.panel_width();
-    const bool whole = terms.count() == 1 && most_depth == side.depth && !side.transforms_on_the_fly;  // one piece serves all panels
+    const bool whole =
+        terms.count() == 1 && most_depth == side.depth && !side.transforms_on_the_fly;  // one piece serves all panels
     const Index together = whole ? 1 : std::min(panels_at_once, last - first);
     const Index plane_in = size * pitch + plane_gap, plane_out = (size + rows_beyond) * width + plane_gap;
     static thread_local std::vector<const Scalar*> cells, pointers;
     static thread_local std::vector<Scalar*> targets;
-    static thread_local Scratch<Scalar> transformed_buffer, laid_buffer, weights_buffer, multiplied_buffer, spilled_buffer;
+    static thread_local Scratch<Scalar> transformed_buffer, laid_buffer, weights_buffer, multiplied_buffer,
+        spilled_buffer;
     static thread_local std::vector<Spill<Scalar>> spills;
-    const auto sized = [](auto& buffer, Index count) { if (static_cast<Index>(buffer.size()) < count) buffer.resize(static_cast<std::size_t>(count)); };
+    const auto sized = [](auto& buffer, Index count) {
+        if (static_cast<Index>(buffer.size()) < count) buffer.resize(static_cast<std::size_t>(count));
+    };
     sized(cells, rows * planes);
     sized(targets, rows * outputs);
     Scalar* const transformed = transformed_buffer.get(planes * plane_in);
     Scalar* const multiplied = multiplied_buffer.get(together * planes * plane_out);
-    Scalar* const laid = side.transforms_on_the_fly && side.transpose ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width) : nullptr;
-    Scalar* const transformed_weights = side.transforms_on_the_fly ? weights_buffer.get(planes * (most_depth * width + plane_gap)) : nullptr;
+    Scalar* const laid = side.transforms_on_the_fly && side.transpose
+                             ? laid_buffer.get(forms.lines.taps * forms.columns.taps * most_depth * width)
+                             : nullptr;
+    Scalar* const transformed_weights =
+        side.transforms_on_the_fly ? weights_buffer.get(planes * (most_depth * width + plane_gap)) : nullptr;
     Scalar* const spilled = side.columns > side.channels ? spilled_buffer.get(rows * outputs * call.stride) : nullptr;
     spills.clear();
 
@@ -114,7 +123,8 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     const auto for_each_tile = [&](const auto& visit) {
         for (Index row = 0; row < rows; ++row) {
             const Index image = (from + row) / tiles.per_image, tile = (from + row) % tiles.per_image;
-            visit(row, image, tile / tiles.columns / tiles.lines, tile / tiles.columns % tiles.lines * forms.lines.outputs,
+            visit(row, image, tile / tiles.columns / tiles.lines,
+                  tile / tiles.columns % tiles.lines * forms.lines.outputs,
                   tile % tiles.columns * forms.columns.outputs);
         }
     };
@@ -123,7 +133,8 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
             const Index i0 = q0 * outer.step + term.offset;
             for (Index a = 0; a < high; ++a)
                 for (Index b = 0; b < wide; ++b) {
-                    const Index at = cell_at(side, i0, (q1 + a) * lines.step + term.lines->offset, (q2 + b) * columns.step + term.columns->offset);
+                    const Index at = cell_at(side, i0, (q1 + a) * lines.step + term.lines->offset,
+                                             (q2 + b) * columns.step + term.columns->offset);
                     cells[static_cast<std::size_t>((row * high + a) * wide + b)] =
                         at < 0 ? call.zeros.data() : call.source + image * image_size + at;
                 }
@@ -147,7 +158,8 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     const auto place = [&](Index term, Index start, Index panel) {  // of the weights of its first plane
         const Index column = panel * width, used = std::min(width, call.stride - column);
         const Index terms_before = group * terms.count() + term;
-        return call.weights[static_cast<std::size_t>(number)] + terms_before * planes * side.depth * call.stride + column * side.depth + start * used;
+        return call.weights[static_cast<std::size_t>(number)] + terms_before * planes * side.depth * call.stride +
+               column * side.depth + start * used;
     };
     for (Index panel = first; panel < last; panel += together) {
         const Index end = std::min(panel + together, last);
@@ -175,8 +187,10 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
                     const Scalar *weights = transformed_weights, *behind = nullptr;  // behind those of all planes
                     Index plane_weights = most_depth * width + plane_gap;
                     if (side.transforms_on_the_fly) {
-                        const Patch patch{.group = group, .column = column, .width = used, .from = start, .depth = depth};
-                        transform_weights(p, side, term, forms, kernels, call.kernel, patch, laid, transformed_weights, plane_weights);
+                        const Patch patch{
+                            .group = group, .column = column, .width = used, .from = start, .depth = depth};
+                        transform_weights(p, side, term, forms, kernels, call.kernel, patch, laid, transformed_weights,
+                                          plane_weights);
                     } else {
                         plane_weights = side.depth * call.stride;
                         weights = place(n, start, at);
@@ -188,8 +202,11 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
                                                                   : call.weights_after(number);
                     }
                     for (Index plane = 0; plane < planes; ++plane) {
-                        if (plane / wide >= planes_of(*term.lines, forms.lines) || plane % wide >= planes_of(*term.columns, forms.columns)) continue;
-                        const Scalar* next_weights = behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
+                        if (plane / wide >= planes_of(*term.lines, forms.lines) ||
+                            plane % wide >= planes_of(*term.columns, forms.columns))
+                            continue;
+                        const Scalar* next_weights =
+                            behind && plane + 1 < planes ? weights + (plane + 1) * plane_weights : behind;
                         kernels.multiply_rows({
                             .rows = pointers.data(),
                             .row_count = rows,
@@ -230,10 +247,10 @@ void run_winograd(const DenseCall<Scalar>& call, const BlockTask& task) {
     for (const Spill<Scalar>& spill : spills) call.scatter(spill, first * width, last * width);
 }
 
-#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                           \
-    template Cut cut_of_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);                  \
-    template Index winograd_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);              \
-    template Index winograd_blocks<Scalar>(const DenseCall<Scalar>&, const Sweep&, const Forms&);                         \
+#define BACKSTRIDE_INSTANTIATE(Scalar)                                                                  \
+    template Cut cut_of_tiles<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&);         \
+    template Index winograd_blocks_of<Scalar>(const Problem&, const Side&, const Sweep&, const Forms&); \
+    template Index winograd_blocks<Scalar>(const DenseCall<Scalar>&, const Sweep&, const Forms&);       \
     template void run_winograd<Scalar>(const DenseCall<Scalar>&, const BlockTask&);
 BACKSTRIDE_INSTANTIATE(float)
 BACKSTRIDE_INSTANTIATE(double)

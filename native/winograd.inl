@@ -62,7 +62,8 @@ void winograd_input_planes(const WinogradInput<Scalar>& job) {
             const Index left = job.depth - c;
             if (left >= lanes) {
 #pragma GCC unroll 16
-                for (int n = 0; n < count; ++n) d[n] = *reinterpret_cast<const Loose<Scalar>*>(cells[n] + job.source_offset + c);
+                for (int n = 0; n < count; ++n)
+                    d[n] = *reinterpret_cast<const Loose<Scalar>*>(cells[n] + job.source_offset + c);
             } else {
                 for (int n = 0; n < count; ++n) d[n] = some(cells[n] + job.source_offset + c, left);
             }
@@ -111,7 +112,8 @@ void winograd_weights_planes(const WinogradWeights<Scalar>& job) {
 #pragma GCC unroll 4
             for (int b = 0; b < Columns; ++b) winograd_weights_axis<Scalar, LineTaps, Lines>(g + b, Columns);
 #pragma GCC unroll 16
-            for (int n = 0; n < Lines * Columns; ++n) *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride + v) = g[n];
+            for (int n = 0; n < Lines * Columns; ++n)
+                *reinterpret_cast<Loose<Scalar>*>(to + n * job.plane_stride + v) = g[n];
         }
 }
 
@@ -148,11 +150,13 @@ void winograd_output_planes(const WinogradOutput<Scalar>& job) {
             const Scalar* from = job.planes + tile * job.tile_stride + v * lanes;
             Vector<Scalar> m[Lines * Columns];
 #pragma GCC unroll 16
-            for (int n = 0; n < Lines * Columns; ++n) m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
+            for (int n = 0; n < Lines * Columns; ++n)
+                m[n] = *reinterpret_cast<const Loose<Scalar>*>(from + n * job.plane_stride);
 #pragma GCC unroll 4
             for (int n = 0; n < Columns; ++n) winograd_output_axis<Scalar, LineOutputs, Lines>(m + n, Columns);
 #pragma GCC unroll 4
-            for (int n = 0; n < LineOutputs; ++n) winograd_output_axis<Scalar, ColumnOutputs, Columns>(m + n * Columns, 1);
+            for (int n = 0; n < LineOutputs; ++n)
+                winograd_output_axis<Scalar, ColumnOutputs, Columns>(m + n * Columns, 1);
             Vector<Scalar> bias{};
             if (job.bias) bias = *reinterpret_cast<const Loose<Scalar>*>(job.bias + job.column + v * lanes);
 #pragma GCC unroll 4
@@ -163,7 +167,8 @@ void winograd_output_planes(const WinogradOutput<Scalar>& job) {
                     if (!target) continue;
                     target += job.target_offset + job.column + v * lanes;
                     const Vector<Scalar> value = activate<Scalar>(m[line * Columns + cell] + bias, job.activation);
-                    if (job.bypasses && BACKSTRIDE_BYTES == 64 && left - v * lanes >= lanes && starts_line(target)) store_past_caches<Scalar>(target, value);
+                    if (job.bypasses && BACKSTRIDE_BYTES == 64 && left - v * lanes >= lanes && starts_line(target))
+                        store_past_caches<Scalar>(target, value);
                     else store_some<Scalar>(target, value, left - v * lanes);
                 }
         }
@@ -177,7 +182,7 @@ void winograd_output(const WinogradOutput<Scalar>& job) {
     switch (((a.outputs * 8 + a.planes()) * 8 + b.outputs) * 8 + b.planes()) {
 #define BACKSTRIDE_FORMS(a, b, c, d) \
     case (((a) * 8 + (b)) * 8 + (c)) * 8 + (d): return winograd_output_planes<Scalar, a, b, c, d>(job)
-#define BACKSTRIDE_LINES(a, b)   \
+#define BACKSTRIDE_LINES(a, b)    \
     BACKSTRIDE_FORMS(a, b, 1, 1); \
     BACKSTRIDE_FORMS(a, b, 2, 3); \
     BACKSTRIDE_FORMS(a, b, 3, 4); \
