@@ -27,10 +27,12 @@ def jax(
 
     By its `padding`::
 
-        "SAME":  o = i*s,              before = max(L-o, 0)//2
+    ::
+
+        "SAME":  o = i*s,                before = max(L-o, 0)//2
         "VALID": o = (i-1)s + max(K, s), before = 0
         pairs:   before = K-1-low, after = K-1-high: they pad the dilated input
-        pairs with `use_consistent_padding=True`: before = low, after = high: they crop the output
+        pairs with use_consistent_padding=True: before = low, after = high: they crop the output
 
     >>> jax(5, 3, strides=2, padding="SAME").crop
     ((0, 1),)
@@ -40,10 +42,23 @@ def jax(
     ((1, 2),)
 
     Only these two strings, so written, mean the padding of the forward convolution. Others that
-    `lax.conv_general_dilated` knows in any case ("same", "SAME_LOWER", ...) pad the input itself, and
-    are refused where a stride is above 1. `transpose_kernel` flips and swaps, and changes no size.
+    `lax.conv_general_dilated` knows in any case ("same", "SAME_LOWER", ...) pad the input itself, and are refused
+    where a stride is above 1. `transpose_kernel` flips and swaps, and changes no size.
 
-    Raises `ValueError` where JAX refuses, and where JAX returns an empty array.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        strides: An integer, or one per axis.
+        padding: "SAME", "VALID", or `[(low, high), ...]` per axis.
+        rhs_dilation: An integer, or one per axis.
+        use_consistent_padding: Whether pairs crop the output instead of padding the input.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where JAX refuses, and where JAX returns an empty array.
+
     Source: jax/_src/lax/convolution.py, jax 0.10.
     """
     pairs = None if isinstance(padding, str) else padding
@@ -83,12 +98,24 @@ def flax(
     >>> flax(5, 3, strides=2, padding=2).crop
     ((0, 0),)
 
-    An integer stands for both ends, of all axes or of its own. "CIRCULAR" adds the cells that "VALID"
-    has beyond `i*s` to the other end: that is no crop, and refused unless no axis has any (K <= s).
-    "CAUSAL", which Flax's documentation lists, is refused by JAX.
+    "CIRCULAR" adds the cells that "VALID" has beyond i*s to the other end: that is no crop, and refused unless no axis
+    has any (K <= s). "CAUSAL", which Flax's documentation lists, is refused by JAX.
 
-    Raises `ValueError` where Flax refuses, for "CIRCULAR" that wraps, and where JAX returns an empty
-    array. Source: flax/nnx/nn/linear.py, flax 0.12.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        strides: An integer, or one per axis.
+        padding: "SAME", "VALID", "CIRCULAR", or numbers; an integer stands for both ends, of all axes or
+            of its own.
+        kernel_dilation: An integer, or one per axis.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where Flax refuses, for "CIRCULAR" that wraps, and where JAX returns an empty array.
+
+    Source: flax/nnx/nn/linear.py, flax 0.12.
     """
     steps, dilation = 1 if strides is None else strides, 1 if kernel_dilation is None else kernel_dilation
     others = {"padding": None if isinstance(padding, str | int) else padding}
@@ -116,6 +143,8 @@ def equinox(
 
     By its `padding`::
 
+    ::
+
         explicit, "VALID":    before = p0, after = p1 - output_padding
         "SAME", "SAME_LOWER": o = i*s - output_padding, of the total crop P = L - o the floor half
                               first, or with SAME_LOWER the ceil half; a negative P is zeros at the end
@@ -127,12 +156,24 @@ def equinox(
     >>> equinox(5, 4, stride=3, padding="SAME_LOWER").crop
     ((1, 0),)
 
-    `output_padding` takes away from the size under "SAME" and adds to it elsewhere. It must be below
-    the stride, and may be negative. `padding_mode="CIRCULAR"` is legal with "SAME" and "SAME_LOWER"
-    without `output_padding`; where it wraps around (K > s) it is no crop, and refused.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        stride: An integer, or one per axis.
+        padding: "SAME", "SAME_LOWER", "VALID", an integer, or pairs.
+        output_padding: Takes away from the size under "SAME" and adds to it elsewhere; below the stride,
+            and may be negative.
+        dilation: An integer, or one per axis.
+        padding_mode: "ZEROS", or "CIRCULAR" with "SAME" and "SAME_LOWER" and without `output_padding`;
+            where it wraps around (K > s) it is no crop, and refused.
 
-    Raises `ValueError` where Equinox refuses, for a "CIRCULAR" that wraps, and where JAX returns an
-    empty array. Source: equinox/nn/_conv.py, `_padding_transpose`, equinox 0.13.
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where Equinox refuses, for a "CIRCULAR" that wraps, and where JAX returns an empty array.
+
+    Source: equinox/nn/_conv.py, `_padding_transpose`, equinox 0.13.
     """
     others = {"padding": None if isinstance(padding, str | int) else padding, "output_padding": output_padding}
     frame = read(input, kernel, ("stride", stride), ("dilation", dilation), **others)

@@ -26,6 +26,8 @@ def onnx(
 
     By `pads`, `auto_pad` and `output_shape`::
 
+    ::
+
         pads:                     before = pads[begin], after = pads[end] - output_padding
         SAME_UPPER, SAME_LOWER:   o = i*s, unless `output_shape` names another size
         size o, with T = L + output_padding - o:
@@ -34,17 +36,33 @@ def onnx(
 
     >>> onnx(5, 3, strides=2, pads=[1, 1], output_padding=1).crop
     ((1, 0),)
-    >>> onnx(5, 3, strides=2, auto_pad="SAME_UPPER").crop, onnx(5, 3, strides=2, output_shape=10).crop
-    (((0, 1),), ((1, 0),))
+    >>> onnx(5, 3, strides=2, auto_pad="SAME_UPPER").crop
+    ((0, 1),)
+    >>> onnx(5, 3, strides=2, output_shape=10).crop
+    ((1, 0),)
     >>> onnx((5, 5), (3, 1), pads=[1, 0, 0, 0]).crop
     ((1, 0), (0, 0))
 
-    `pads` lists all begins, then all ends. A negative T is refused: pads must not be negative, and
-    the text does not say where the zeros would go. "Less than the corresponding stride/dilation" is
-    read as less than the larger of the two.
+    A negative T is refused: pads must not be negative, and the text does not say where the zeros would go. "Less
+    than the corresponding stride/dilation" is read as less than the larger of the two.
 
-    Raises `ValueError` for what the text excludes. Source: docs/Operators.md, ConvTranspose-22, and
-    onnx/defs/nn/defs.cc, onnx 1.23.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        auto_pad: "NOTSET", "SAME_UPPER", "SAME_LOWER" or "VALID".
+        dilations: An integer, or one per axis.
+        output_padding: An integer, or one per axis.
+        output_shape: The wanted spatial size, or None.
+        pads: All begins, then all ends.
+        strides: An integer, or one per axis.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: For what the text excludes.
+
+    Source: docs/Operators.md, ConvTranspose-22, and onnx/defs/nn/defs.cc, onnx 1.23.
     """
     frame, ends, extra, sizes = _read(
         input,
@@ -97,9 +115,23 @@ def onnxruntime(
     >>> onnxruntime(5, 2, strides=3, output_shape=15).crop
     ((0, -1),)
 
-    Raises `ValueError` where ONNX Runtime refuses, and unlike `onnx` for an `output_padding` that
-    reaches the stride. Source: onnxruntime/core/providers/cpu/nn/conv_transpose_attributes.h,
-    onnxruntime 1.32.
+    Args:
+        input: As in `onnx`.
+        kernel: As in `onnx`.
+        auto_pad: As in `onnx`.
+        dilations: As in `onnx`.
+        output_padding: As in `onnx`, but below the stride.
+        output_shape: As in `onnx`.
+        pads: As in `onnx`.
+        strides: As in `onnx`.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where ONNX Runtime refuses.
+
+    Source: onnxruntime/core/providers/cpu/nn/conv_transpose_attributes.h, onnxruntime 1.32.
     """
     frame, ends, extra, sizes = _read(
         input,
@@ -142,10 +174,13 @@ def openvino(
 
     By `output_shape` and `auto_pad`::
 
-        without `output_shape`: before = pads_begin, after = pads_end - output_padding; pads are 0 under
-                                any other auto_pad than EXPLICIT, so SAME does not give i*s
+    ::
+
+        without output_shape: before = pads_begin, after = pads_end - output_padding; pads are 0 under
+                              any other auto_pad than EXPLICIT, so SAME does not give i*s
         with size o, T = max(L + output_padding - o, 0), after = L - o - before:
-            SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0; EXPLICIT before = pads_begin
+            SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0;
+            EXPLICIT before = pads_begin
 
     >>> openvino(3, 3, strides=2, auto_pad="SAME_UPPER").output
     (7,)
@@ -154,12 +189,27 @@ def openvino(
     >>> openvino(3, 3, strides=2, auto_pad="SAME_LOWER", output_shape=6).crop
     ((0, 1),)
 
-    UPPER and LOWER are the reverse of ONNX's. The specification lets EXPLICIT and VALID split a
-    given size like SAME_LOWER; the CPU plugin, followed here, does not. Any size and any
-    `output_padding` is legal.
+    UPPER and LOWER are the reverse of ONNX's. The specification lets EXPLICIT and VALID split a given size like
+    SAME_LOWER; the CPU plugin, followed here, does not. Any size and any `output_padding` is legal.
 
-    Raises `ValueError` for what the specification excludes. Source: docs convolution-backprop-data-1.rst
-    and convolution_backprop_shape_inference_util.hpp, openvino 2026.4.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        strides: An integer, or one per axis.
+        pads_begin: An integer, or one per axis.
+        pads_end: An integer, or one per axis.
+        dilations: An integer, or one per axis.
+        auto_pad: "EXPLICIT", "SAME_UPPER", "SAME_LOWER" or "VALID".
+        output_padding: An integer, or one per axis.
+        output_shape: The wanted spatial size, or None.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: For what the specification excludes.
+
+    Source: docs convolution-backprop-data-1.rst and convolution_backprop_shape_inference_util.hpp, openvino 2026.4.
     """
     name = choose("auto_pad", str(auto_pad).upper(), ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID"))
     ends = {"pads_begin": pads_begin, "pads_end": pads_end}

@@ -25,8 +25,10 @@ TENSORFLOW_LAYOUT = ("*k", "C_big", "C_small")
 class Convention:
     """One framework's way to write a transposed convolution.
 
-    `weight_layout` is the kernel's axes without groups. `grouped_layout` is the same with groups, or
-    None where the framework has none; the axis that `/groups` stands at holds one group's channels.
+    Args:
+        weight_layout: The kernel's axes without groups.
+        grouped_layout: The same with groups, or None where the framework has none; the axis that
+            `/groups` stands at holds one group's channels.
     """
 
     name: str

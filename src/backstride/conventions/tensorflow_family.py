@@ -20,7 +20,7 @@ def tensorflow(
 ) -> Geometry:
     """`tf.nn.conv1d_transpose`, `conv2d_transpose`, `conv3d_transpose`, with o = `output_shape`.
 
-    SAME: before = max(L-o, 0)//2. VALID: before = 0. [(before, after), ...]: as given. Always
+    SAME: before = max(L-o, 0)//2. VALID: before = 0. `[(before, after), ...]`: as given. Always
     after = L - o - before, and o one of the `strides` sizes that the convolution maps to `input`.
 
     >>> tensorflow(5, 3, output_shape=10, strides=2).crop
@@ -30,11 +30,23 @@ def tensorflow(
     >>> tensorflow((5, 5), 3, output_shape=(10, 9), strides=2, padding=[(1, 1), (2, 0)]).crop
     ((1, 0), (2, 0))
 
-    `output_shape` and `padding` are spatial only, without batch and channels. Pairs are taken in 2-D
-    only, and not negative. Dilation is part of the rule: XLA and oneDNN's CPU kernels take it, TensorFlow's own refuse.
+    Dilation is part of the rule: XLA and oneDNN's CPU kernels take it, TensorFlow's own refuse.
 
-    Raises `ValueError` where TensorFlow refuses. Source: tensorflow/core/kernels/conv_grad_shape_utils.cc
-    and tensorflow/python/ops/nn_ops.py, tensorflow 2.21.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        output_shape: The wanted size, spatial only, without batch and channels.
+        strides: An integer, or one per axis.
+        padding: "SAME", "VALID", or pairs for the spatial axes, in 2-D only, not negative.
+        dilations: An integer, or one per axis.
+
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where TensorFlow refuses.
+
+    Source: tensorflow/core/kernels/conv_grad_shape_utils.cc and tensorflow/python/ops/nn_ops.py, tensorflow 2.21.
     """
     pairs = None if isinstance(padding, str) else padding
     others = {"output_shape": output_shape, "padding": pairs}
@@ -73,6 +85,8 @@ def keras(
 
     By its `padding`::
 
+    ::
+
         same:  o = i*s, or (i-1)s + K%2 + output_padding; before = max(L-o, 0)//2
         valid: o = (i-1)s + max(K, s), or L + output_padding; before = 0
 
@@ -83,10 +97,21 @@ def keras(
     >>> keras(5, 2, strides=3).output
     (15,)
 
-    `output_padding` does not add to the default size, it replaces the rule. The layer wants it below
-    the stride, and no dilation above 1 beside a stride above 1, on whichever axes.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        strides: An integer, or one per axis; above 1 only without dilation, on whichever axes.
+        padding: "valid" or "same".
+        output_padding: Below the stride. It does not add to the default size, it replaces the rule.
+        dilation_rate: An integer, or one per axis.
 
-    Raises `ValueError` where the layer refuses. Source: keras/src/backend/common/backend_utils.py and
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where the layer refuses.
+
+    Source: keras/src/backend/common/backend_utils.py and
     keras/src/layers/convolutional/base_conv_transpose.py, keras 3.15.
     """
     others = {"output_padding": output_padding}

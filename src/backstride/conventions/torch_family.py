@@ -28,12 +28,24 @@ def torch(
     >>> torch(5, 3, dilation=3, output_padding=2).output
     (13,)
 
-    `output_size` is the spatial size that is given at call time, one of `stride` sizes from
-    L - 2p on; it takes the place of `output_padding`. `output_padding` lies below the larger of
-    stride and dilation, so it may reach the stride where the dilation is larger.
+    Args:
+        input: Spatial size in cells; an integer, or one per axis.
+        kernel: Taps; an integer, or one per axis.
+        stride: An integer, or one per axis.
+        padding: What the crop starts from; an integer, or one per axis.
+        output_padding: Below the larger of stride and dilation, so it may reach the stride where the
+            dilation is larger.
+        dilation: An integer, or one per axis.
+        output_size: The spatial size given at call time, one of `stride` sizes from L - 2p on; it takes
+            the place of `output_padding`.
 
-    Raises `ValueError` where torch refuses. Source: torch/nn/modules/conv.py, `_output_padding`, and
-    aten/src/ATen/native/Convolution.cpp, torch 2.13.
+    Returns:
+        The geometry of the call.
+
+    Raises:
+        ValueError: Where PyTorch refuses.
+
+    Source: torch/nn/modules/conv.py, `_output_padding`, and aten/src/ATen/native/Convolution.cpp, torch 2.13.
     """
     others = {"padding": padding, "output_padding": output_padding, "output_size": output_size}
     frame = read(input, kernel, ("stride", stride), ("dilation", dilation), **others)

@@ -15,7 +15,16 @@ def convert_kernel(kernel: AnyArray, convention: Convention, *, groups: int = 1)
     >>> convert_kernel(kernel, CONVENTIONS["jax"])[:, 0, 1]
     array([10,  6,  2])
 
-    With `groups` > 1 the result has the framework's grouped layout. Raises `ValueError` where it has none.
+    Args:
+        kernel: Shape `(*k, C_big // groups, C_small)`.
+        convention: The framework's, of `CONVENTIONS`.
+        groups: With more than 1, the result has the framework's grouped layout.
+
+    Returns:
+        The kernel in the framework's layout.
+
+    Raises:
+        ValueError: Where the framework has no groups.
     """
     import numpy as np  # noqa: PLC0415  most users of the records need no arrays
 

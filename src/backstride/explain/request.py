@@ -59,7 +59,15 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
     >>> found.explanation.geometry.output
     (14, 14)
 
-    Nothing is written unless everything could be made. Raises `ValueError` for what is not legal or too large.
+    Args:
+        request: The call and how to explain it.
+        files: Where to write which kind of picture; nothing is written unless everything could be made.
+
+    Returns:
+        The explanation of each layer of the call, and the files.
+
+    Raises:
+        ValueError: For what is not legal or too large.
     """
     for kind, path in files.items():
         check_file(kind, path, endings=(f".{kind}",), inputs=_read_files(request))

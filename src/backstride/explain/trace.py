@@ -91,7 +91,15 @@ def reached(geometry: Geometry, tap: Index) -> int:
 def trace(geometry: Geometry, window: DrawnCells | None = None) -> Trace:
     """Walk through a call, or through what meets in a window of it, in scatter order.
 
-    Raises `ValueError` where a whole call has more than 65536 (input cell, tap) pairs or output cells.
+    Args:
+        geometry: The call's integers.
+        window: The part of it to walk through; None for the whole call.
+
+    Returns:
+        All meetings of an input cell with a tap, cropped ones too.
+
+    Raises:
+        ValueError: Where a whole call has more than 65536 (input cell, tap) pairs or output cells.
     """
     if window is not None and not window.whole:
         return Trace(geometry, tuple(_partly(geometry, window)), window)

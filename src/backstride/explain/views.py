@@ -36,10 +36,23 @@ def draw(
     >>> drawing.frames, drawing.title
     (36, 'Gather: 3 x 3 to 6 x 6')
 
-    `view`: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling" (that layer's
-    stride as stride 1 and leaving out) or "channels". `values`: numbers for the cells. `maps`: C_small and C_big, and
-    `forward` for the convolution's kernels, for "channels". Of a layer of more than 32 cells a side the front and the
-    back are drawn, of three axes the planes below each other. Raises `ValueError` for kernels too large to draw.
+    Of a layer of more than 32 cells a side the front and the back are drawn, of three axes the planes below each
+    other.
+
+    Args:
+        geometry: The call's integers.
+        view: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling"
+            (that layer's stride as stride 1 and leaving out) or "channels".
+        values: Numbers for the cells.
+        known: The call's trace, where it was made before.
+        maps: C_small and C_big, for "channels".
+        forward: Whether "channels" shows the convolution's kernels.
+
+    Returns:
+        The frames, as plain shapes.
+
+    Raises:
+        ValueError: For kernels too large to draw.
     """
     if view not in VIEWS:
         message = f"`view` (={view!r}) must be one of {', '.join(VIEWS)}"

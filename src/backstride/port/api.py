@@ -96,13 +96,21 @@ def port(
     >>> print(port("k=4 s=2 p=1 cin=8 cout=4", to="torch").body.setup[0])
     layer = torch.nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, bias=False)
 
-    `call`: what `backstride.calls.parse` reads, or its result. `to`: torch, keras, tf, jax, flax, equinox,
-    onnx, openvino, coreml, tflite or mlx. `input`: spatial sizes, or these and the channels in the call's own
-    order. `kernel`: for calls that take it as an array. `weights`: a safetensors file with the tensors "kernel", in
-    the target's layout, and "bias", that the program loads instead of random numbers. `names`: the values of names in
-    the call. What comes back prints as the program.
+    Args:
+        call: What `backstride.calls.parse` reads, or its result.
+        to: torch, keras, tf, jax, flax, equinox, onnx, openvino, coreml, tflite or mlx.
+        input: Spatial sizes, or these and the channels in the call's own order.
+        kernel: Its size or shape, for calls that take it as an array.
+        weights: A safetensors file that the program loads instead of random numbers, with the tensors
+            "kernel", in the target's layout, and "bias".
+        names: The values of names in the call.
 
-    Raises `ValueError` for what cannot be read, for unknown targets, and for what the call's own framework refuses.
+    Returns:
+        The program, its verdict and its notes; it prints as the program.
+
+    Raises:
+        ValueError: For what cannot be read, for unknown targets, and for what the call's own framework
+            refuses.
     """
     target = target_of("to", to)
     source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call

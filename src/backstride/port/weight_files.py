@@ -21,9 +21,17 @@ LARGEST_FILE = 8 * 2**30
 def convert_file(result: Port, weights: Path, /, *, tensor: str | None = None, out: Path | None = None) -> Port:
     """The same program on weights of a file: they are converted, written beside it, and loaded by the program.
 
-    `weights`: a safetensors file, or an ONNX file with the node that the call is. `tensor`: the kernel's name in a
-    safetensors file, where several have its shape. `out`: the file to write; model.safetensors becomes
-    model.torch.safetensors without it. A bias that the call has and the file has not is 0.
+    Args:
+        result: What `port` gave.
+        weights: A safetensors file, or an ONNX file with the node that the call is.
+        tensor: The kernel's name in a safetensors file, where several have its shape.
+        out: The file to write; model.safetensors becomes model.torch.safetensors without it.
+
+    Returns:
+        The program that loads the converted weights. A bias that the call has and the file has not is 0.
+
+    Raises:
+        ValueError: Where the file cannot be read or written, or its tensors do not fit.
     """
     problem, call = result.problem, result.call
     path = weights.with_suffix(f".{result.target.name}.safetensors") if out is None else out

@@ -27,11 +27,19 @@ def port_weights(kernel: object, source: str, to: str, /, *, groups: int = 1) ->
     >>> np.array_equal(port_weights(port_weights(kernel, "torch", "flax"), "flax", "torch"), kernel)
     True
 
-    `kernel`: an array of any library, in the layout of `source`. `source`, `to`: torch, keras, tf, jax, flax,
-    equinox, onnx, openvino, coreml, tflite or mlx; a call, or a node as model.onnx:name, stands for its framework and
-    its own layout.
-    With `groups` > 1 a target without groups gets the kernel of the program that `backstride port` prints.
-    Returns the same kind of array. Raises `ValueError` for unknown names and for shapes that do not fit.
+    Args:
+        kernel: An array of any library, in the layout of `source`.
+        source: torch, keras, tf, jax, flax, equinox, onnx, openvino, coreml, tflite or mlx; a call, or a
+            node as model.onnx:name, stands for its framework and its own layout.
+        to: One of the same names.
+        groups: With more than 1, a target without groups gets the kernel of the program that
+            `backstride port` prints.
+
+    Returns:
+        The same kind of array, in the layout of `to`.
+
+    Raises:
+        ValueError: For unknown names and for shapes that do not fit.
     """
     weights = arrays.to_numpy("kernel", kernel)
     origin, count = _convention("source", source, groups)

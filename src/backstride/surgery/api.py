@@ -55,20 +55,30 @@ def convolutionalize(
     >>> report.outputs[0].stride, report.rewrites[1].result
     ((Fraction(4, 1), Fraction(4, 1)), 'convolution 4x4')
 
-    `model`: a torch.nn.Module that takes (N, C, H, W), an onnx.ModelProto, a keras.Model, or the path of an .onnx
-    or .keras file; it is not changed, and the network, of the same kind, has its own copy of the weights.
-    `input_shape`: (C, H, W), the native size. `head`: which result the network gives, where the model has several: its
-    position, the key of a dict, the name of an ONNX or Keras output; layers that only others need are left out. None
-    keeps all, packed as the model packs them. `se`: what a vector that weighs a map's channels (squeeze and
-    excitation) is pooled from on a larger image: "global", all of the image, or "local", the window of native size
-    around each cell; None refuses such layers. `dense`: "padded" keeps the classifier's padding; "valid" leaves out
-    the cells that read any; "shift_and_stitch" gives a cell for every crop, one pixel apart, from a classifier that
-    pads nowhere. Returns the network, an nn.Module for (N, C, H or more, W or more) that gives (N, classes, h, w),
-    and the `Report`.
+    Args:
+        model: A torch.nn.Module that takes `(N, C, H, W)`, an onnx.ModelProto, a keras.Model, or the path
+            of an .onnx or .keras file. It is not changed; the network, of the same kind, has its own copy
+            of the weights.
+        input_shape: `(C, H, W)`, the native size.
+        head: Which result the network gives, where the model has several: its position, the key of a
+            dict, the name of an ONNX or Keras output. Layers that only others need are left out. None
+            keeps all, packed as the model packs them.
+        se: What a vector that weighs a map's channels (squeeze and excitation) is pooled from on a larger
+            image: "global", all of the image, or "local", the window of native size around each cell.
+            None refuses such layers.
+        dense: "padded" keeps the classifier's padding; "valid" leaves out the cells that read any;
+            "shift_and_stitch" gives a cell for every crop, one pixel apart, from a classifier that pads
+            nowhere.
 
-    Raises `TypeError` for other kinds of model, `ValueError` for a shape that the model does not
-    take, and `RefusedError`, a `ValueError`, that names each layer that no rule can rewrite.
-    Sermanet et al., "OverFeat" (arXiv 1312.6229), section 3.5; Long et al. (arXiv 1411.4038), section 3.1.
+    Returns:
+        The network, for `(N, C, H or more, W or more)`, that gives `(N, classes, h, w)`, and the `Report`.
+
+    Raises:
+        TypeError: For other kinds of model.
+        ValueError: For a shape that the model does not take.
+        RefusedError: A `ValueError` that names each layer that no rule can rewrite.
+
+    Source: Sermanet et al., "OverFeat" (arXiv 1312.6229), section 3.5; Long et al. (arXiv 1411.4038), section 3.1.
     """
     shape = check_input_shape(input_shape)
     applier = applier_for("model", model)
@@ -128,21 +138,36 @@ def transpose(
     >>> network(zeros(1, 3, 20, 31)).shape, report.refusals[0].layer
     (torch.Size([1, 4, 20, 31]), 'head "classes"')
 
-    `model`, `input_shape`: as in `convolutionalize`. `head`: which result becomes the map, as there; needed where there
-    are several. `classes`: None keeps the classifier's last
-    layer as the score; a number replaces it by one with so many rows, the first of them copied, the
-    others zero. `skips`: "auto" taps every stride, a tuple names strides, () taps none (FCN-32s on a
-    classifier of stride 32; (16,) and (16, 8) are FCN-16s and FCN-8s). `decoder`: "fcn" adds 1x1 scores of
-    the taps; "unet" and "linknet" lift the features behind the scores too and join them with the taps, by
-    concatenation or sum, and add their scores, zero at first. `init`: how the transposed convolutions start:
-    "bilinear", "nearest", or "icnr", random kernels near the identity that repeat each cell, without
-    checkerboard. `se`: as in `convolutionalize`. `freeze`: the classifier's weights but the score layer's
-    require no gradient. A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost
-    coarse cells get those cells' scores. Returns the network, (N, C, H, W) to (N, classes, H, W) for
-    all H and W from the native size on, and the `Report`.
+    A softmax at the end runs after the decoder, per pixel. Pixels beyond the outermost coarse cells get those cells'
+    scores.
 
-    Raises what `convolutionalize` raises, and `ValueError` for other options and for strides without
-    a tap. Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
+    Args:
+        model: As in `convolutionalize`.
+        input_shape: `(C, H, W)`, the native size.
+        head: Which result becomes the map, as in `convolutionalize`; needed where there are several.
+        classes: None keeps the classifier's last layer as the score. A number replaces it by one with so
+            many rows, the first of them copied, the others zero.
+        skips: "auto" taps every stride, a tuple names strides, () taps none: FCN-32s on a classifier of
+            stride 32, while (16,) and (16, 8) are FCN-16s and FCN-8s.
+        decoder: "fcn" adds 1x1 scores of the taps. "unet" and "linknet" lift the features behind the
+            scores too, join them with the taps, by concatenation or sum, and add their scores, zero at
+            first.
+        init: How the transposed convolutions start: "bilinear", "nearest", or "icnr", random kernels near
+            the identity that repeat each cell, without checkerboard.
+        se: As in `convolutionalize`.
+        freeze: Whether the classifier's weights but the score layer's require no gradient.
+
+    Returns:
+        The network, `(N, C, H, W)` to `(N, classes, H, W)` for all H and W from the native size on, and the
+        `Report`.
+
+    Raises:
+        TypeError: For other kinds of model.
+        ValueError: For a shape that the model does not take, for other options, and for strides without a
+            tap.
+        RefusedError: A `ValueError` that names each layer that no rule can rewrite.
+
+    Source: Long, Shelhamer & Darrell, "Fully Convolutional Networks" (arXiv 1411.4038), sections 3 and 4.
     """
     shape = check_input_shape(input_shape)
     kind: DecoderKind = _check_option("decoder", decoder, DECODERS)
@@ -190,18 +215,29 @@ def receptive_field(
     >>> str(samples.receptive_field[0]), str(samples.stride[0]), samples.bound
     ('77/8', '1/8', True)
 
-    `model`: any network of sliding layers, with maps or vectors as results; a classifier's vector is the
-    one cell of its fully convolutional form. `input_shape`: (C, H, W), (C, L) or (C, D, H, W).
-    `head`: one of the results, as in `convolutionalize`; None takes all.
-    `se`: as in `convolutionalize`; what sees the whole image (a pooling that weighs a map or is resized to
-    one, instance and group norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so; where
-    nothing else is seen, they are the whole image's, at a stride of 0. Returns an `Output` for each
-    result. Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
-    the coordinate p; cells of a transposed convolution or an interpolation see different numbers, all within
-    (`Output.bound`).
+    Cell i sees at most `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has the
+    coordinate p. Cells of a transposed convolution or an interpolation see different numbers, all within
+    (`Output.bound`). What sees the whole image (a pooling that weighs a map or is resized to one, instance and group
+    norm) is left out of the numbers unless `se` is "local", and `Output.whole` says so; where nothing else is seen,
+    they are the whole image's, at a stride of 0.
 
-    Raises what `convolutionalize` raises. Araujo, Norris & Sim, "Computing Receptive Fields of
-    Convolutional Neural Networks", Distill 2019, equations 2 to 5.
+    Args:
+        model: Any network of sliding layers, with maps or vectors as results. A classifier's vector is the
+            one cell of its fully convolutional form.
+        input_shape: `(C, H, W)`, `(C, L)` or `(C, D, H, W)`.
+        head: One of the results, as in `convolutionalize`; None takes all.
+        se: As in `convolutionalize`.
+
+    Returns:
+        An `Output` for each result.
+
+    Raises:
+        TypeError: For other kinds of model.
+        ValueError: For a shape that the model does not take.
+        RefusedError: A `ValueError` that names each layer that no rule can follow.
+
+    Source: Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019,
+    equations 2 to 5.
     """
     applier = applier_for("model", model)
     shape = check_input_shape(input_shape, axes=(1, 2, 3))
@@ -232,14 +268,24 @@ def prove(
     >>> proof.holds, proof.expected.all(), proof.deviation.shape
     (True, np.True_, (3, 2))
 
-    Each cell of the network's result is compared with the classifier run on that cell's crop.
-    `classifier`, `network`, `report`: what `convolutionalize` or `transpose` took and gave (of a
-    transposed network, the coarse scores are compared). `image`: (C, H, W), at least the native size,
-    NumPy or PyTorch. `head`: which result, where the network has several. `timed`: measure how much faster
-    the network is than the classifier on all crops (`Proof.speed`). Both run in evaluation mode.
+    Each cell of the network's result is compared with the classifier run on that cell's crop. Both run in evaluation
+    mode.
 
-    Raises `TypeError` for what is no model or image, `ValueError` where the image does not fit, or
-    the network has another number of classes.
+    Args:
+        classifier: What `convolutionalize` or `transpose` took.
+        network: What it gave. Of a transposed network, the coarse scores are compared.
+        report: What it gave with it.
+        image: `(C, H, W)`, at least the native size, NumPy or PyTorch.
+        head: Which result, where the network has several.
+        timed: Whether to measure how much faster the network is than the classifier on all crops
+            (`Proof.speed`).
+
+    Returns:
+        The cells that must be equal, those that are, and by how much the others differ.
+
+    Raises:
+        TypeError: For what is no model or image.
+        ValueError: Where the image does not fit, or the network has another number of classes.
     """
     chosen = Choice(head, needed=True).among("the network", report.written)
     place = 0 if chosen is None else chosen.place

@@ -41,13 +41,27 @@ def convert_file(
 ) -> tuple[Report, tuple[Proof, ...]]:
     """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
 
-    `model`: the path of an .onnx or .keras file, or `package.module:factory`, a function without
-    arguments that gives a torch.nn.Module. `output`: a file of the same kind; of a factory's
-    network, its weights as .safetensors. `report_path`: an HTML file. `coarse`: no decoder; `dense`
-    then chooses the cells, as in `convolutionalize`, and without `head` the network keeps all of the model's results.
-    The others as in `transpose`. Returns the report and, where it is asked for, a proof of each result.
+    Args:
+        model: The path of an .onnx or .keras file, or `package.module:factory`, a function without
+            arguments that gives a torch.nn.Module.
+        input_shape: `(C, H, W)`, the native size.
+        output: A file of the same kind; of a factory's network, its weights as .safetensors.
+        report_path: An HTML file with the report and the proof; None for neither.
+        head: As in `transpose`. With `coarse` and without it, the network keeps all of the model's
+            results.
+        classes: As in `transpose`.
+        skips: As in `transpose`.
+        decoder: As in `transpose`.
+        init: As in `transpose`.
+        coarse: Whether to leave out the decoder.
+        dense: Of a coarse network, which cells it has, as in `convolutionalize`.
+        se: As in `convolutionalize`.
 
-    Raises `ValueError` in one sentence for what cannot be read, transposed or written; then no file is.
+    Returns:
+        The report and, where it is asked for, a proof of each result.
+
+    Raises:
+        ValueError: In one sentence, for what cannot be read, transposed or written; then no file is.
     """
     suffix = _suffix(model)
     if output.suffix != suffix:

@@ -17,9 +17,11 @@ MOST = 8  # heads that a sentence names
 class Head:
     """One result of a model.
 
-    `place`: its position among all that the model gives, counted from 0, packed ones where they stand. `name`: in
-    PyTorch its key or place in what packs it, joined by dots (`boxes`, `aux.0`); the output's name in ONNX; the key
-    or the layer's name in Keras. `label`: the layer that gives it.
+    Args:
+        place: Its position among all that the model gives, counted from 0, packed ones where they stand.
+        name: In PyTorch its key or place in what packs it, joined by dots (`boxes`, `aux.0`); the output's
+            name in ONNX; the key or the layer's name in Keras.
+        label: The layer that gives it.
     """
 
     place: int

@@ -25,6 +25,13 @@ def page(report: Report, *proofs: Proof) -> str:
     """The whole page.
 
     The parts are `Report.to_html` and the `Proof.to_html` of each proof; all names are escaped.
+
+    Args:
+        report: What was done.
+        proofs: What was compared, one for each result.
+
+    Returns:
+        HTML that needs no other file.
     """
     title = escape(f"{report.model}, transposed")
     proved = "".join(f"<h2>Proof</h2>{proof.to_html()}{LEGEND}" for proof in proofs)

@@ -27,14 +27,18 @@ Corner: TypeAlias = tuple[int, int, int, int]
 class Proof:
     """What was compared, cell by cell; the arrays are (h, w), one entry per cell of the network on the image.
 
-    `native_difference`: largest difference on the image's first crop of native size; `native_equal`:
-    whether it is within 1e-5 of the largest score. `deviation`: each cell's largest difference to
-    the classifier on its crop, NaN where the crop leaves the image. `expected`: cells that read no
-    padding otherwise than their crop does, and whose crop starts where the cells of all layers do, so must be equal.
-    `exact`: cells that are equal, within 1e-5 of the largest score that the classifier gives on the image.
-    `padded`: the layers that read padding in a crop where the image has pixels, or pool all of it.
-    `speed`: against the sliding-window classifier on the same image, where it was measured. `head`: which result was
-    compared, in words, where the classifier has several.
+    Args:
+        native_difference: Largest difference on the image's first crop of native size.
+        native_equal: Whether it is within 1e-5 of the largest score.
+        deviation: Each cell's largest difference to the classifier on its crop, NaN where the crop leaves
+            the image.
+        expected: Cells that must be equal: they read no padding otherwise than their crop does, and their
+            crop starts where the cells of all layers do.
+        exact: Cells that are equal, within 1e-5 of the largest score that the classifier gives on the
+            image.
+        padded: The layers that read padding in a crop where the image has pixels, or pool all of it.
+        speed: Against the sliding-window classifier on the same image, where it was measured.
+        head: Which result was compared, in words, where the classifier has several.
     """
 
     native_difference: float

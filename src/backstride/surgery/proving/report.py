@@ -20,11 +20,19 @@ Exact: TypeAlias = tuple[Fraction, ...]
 class Output:
     """How the cells of one output lie on the image, per axis (rows, columns).
 
-    Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has
-    the coordinate p. `size`: how many cells there are at native size. `whole`: whether a layer that sees all of the
-    image stands before, so that every cell does; the numbers leave it out. `bound`: whether they are an upper bound,
-    since cells behind an upsampling see different numbers of pixels. `name`: the layer that gives the output, `head`:
-    what the model's result is called.
+    Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has the coordinate p.
+
+    Args:
+        name: The layer that gives the output.
+        size: How many cells there are at native size.
+        receptive_field: Pixels.
+        stride: Pixels from one cell to the next.
+        offset: The middle of cell 0, in pixels.
+        whole: Whether a layer that sees all of the image stands before, so that every cell does; the
+            numbers leave it out.
+        bound: Whether they are an upper bound, since cells behind an upsampling see different numbers of
+            pixels.
+        head: What the model's result is called.
     """
 
     name: str
@@ -41,11 +49,17 @@ class Output:
 class Report:
     """What `convolutionalize` or `transpose` did.
 
-    `rewrites`: each layer that changed, with the rule and why it is the same function. `kept`: how
-    many layers run unchanged. `padded`: the layers that read padding in a crop where a larger image
-    has pixels. `outputs`: where the cells lie. `decoder`: the plan of `transpose`. `refusals`: what
-    was left out, with the reason. `graph`: the network as plain data. `heads`: all results of the model. `head`: the
-    one that the network gives alone; None where it gives all, packed as the model packs them.
+    Args:
+        rewrites: Each layer that changed, with the rule and why it is the same function.
+        kept: How many layers run unchanged.
+        padded: The layers that read padding in a crop where a larger image has pixels.
+        outputs: Where the cells lie.
+        decoder: The plan of `transpose`.
+        refusals: What was left out, with the reason.
+        graph: The network as plain data.
+        heads: All results of the model.
+        head: The one that the network gives alone; None where it gives all, packed as the model packs
+            them.
     """
 
     model: str

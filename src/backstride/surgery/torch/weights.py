@@ -25,7 +25,13 @@ def save_weights(network: object, path: str | Path) -> None:
     >>> save_weights(nn.Linear(3, 2), path)
     >>> load_weights(nn.Linear(3, 2), path)
 
-    Raises `TypeError` for what is no torch.nn.Module, `ValueError` where `path` is a folder.
+    Args:
+        network: A torch.nn.Module.
+        path: The file to write.
+
+    Raises:
+        TypeError: For what is no torch.nn.Module.
+        ValueError: Where `path` is a folder.
     """
     module = _module("network", network)
     target = Path(path)
@@ -37,8 +43,15 @@ def save_weights(network: object, path: str | Path) -> None:
 def load_weights(network: object, path: str | Path) -> None:
     """Read a safetensors file into a network that has the same layers; nothing in it is executed.
 
-    See `save_weights` for an example. Raises `ValueError` where the file is missing, is no safetensors
-    file, is larger than the network, or names other weights or shapes; the network is then unchanged.
+    See `save_weights` for an example.
+
+    Args:
+        network: A torch.nn.Module with the layers of the file.
+        path: The file to read.
+
+    Raises:
+        ValueError: Where the file is missing, is no safetensors file, is larger than the network, or names
+            other weights or shapes. The network is unchanged then.
     """
     module = _module("network", network)
     source = Path(path)
