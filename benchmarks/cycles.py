@@ -1,11 +1,14 @@
-"""The inner loops of the hot kernels on processors that are not at hand: LLVM's machine code analyzer, llvm-mca.
+"""The inner loops of the hot kernels on processors that are not at hand.
+
+LLVM's machine code analyzer, llvm-mca.
 
     python benchmarks/cycles.py
 
-Compiles the kernels of each instruction set to assembly with the flags of the build, finds the inner loops in it, has
-llvm-mca run each of them on a model of the processor, and writes the table of docs/kernels.md. What is looked at is
-the code of the library itself: nothing in the sources marks the loops, as a mark would change how they are compiled.
-A loop is found by the function that it stands in and by its number of multiply-adds.
+Compiles the kernels of each instruction set to assembly with the flags of the build, finds the
+inner loops in it, has llvm-mca run each of them on a model of the processor, and writes the table
+of docs/kernels.md. What is looked at is the code of the library itself: nothing in the sources
+marks the loops, as a mark would change how they are compiled. A loop is found by the function that
+it stands in and by its number of multiply-adds.
 
 Assembly is kept in build/cycles as long as it is newer than the sources.
 """
@@ -38,7 +41,10 @@ LOAD = re.compile(r"^\s+(?:v\w+\s+\S*\([^()]*\)[^,]*,|v\w+\s+\S*\([^()]*\)\{\S+,
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Kernels of one instruction set: where they are compiled, and what their multiply-add looks like."""
+    """Kernels of one instruction set.
+
+    Where they are compiled, and what their multiply-add looks like.
+    """
 
     name: str
     source: str
@@ -50,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A hot loop: the instance of a function that it stands in and its multiply-adds, with 32 registers and with 16."""
+    """A hot loop: its function's instance and its multiply-adds, with 32 and 16 registers."""
 
     words: str
     many: tuple[str, int]
@@ -70,8 +76,13 @@ class Run:
 
 X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
 HERE = f"{platform.machine()}-linux-gnu"
-CXX = {triple: os.environ.get("CXX", "g++") if triple == HERE else f"{triple}-g++" for triple in (X86, ARM)}
-AVX512 = Target("avx512", "target_avx512.cpp", CXX[X86], X86, "vfmadd231ps %zmm30, %zmm31, %zmm{}", 32)
+CXX = {
+    triple: os.environ.get("CXX", "g++") if triple == HERE else f"{triple}-g++"
+    for triple in (X86, ARM)
+}
+AVX512 = Target(
+    "avx512", "target_avx512.cpp", CXX[X86], X86, "vfmadd231ps %zmm30, %zmm31, %zmm{}", 32
+)
 AVX2 = Target("avx2", "target_avx2.cpp", CXX[X86], X86, "vfmadd231ps %ymm14, %ymm15, %ymm{}", 16)
 NEON = Target("neon", "target_baseline.cpp", CXX[ARM], ARM, "fmla v{}.4s, v30.4s, v31.4s", 32)
 PROCESSORS = {
@@ -83,43 +94,81 @@ PROCESSORS = {
     "neoverse-v1": NEON,
 }
 KERNELS = (
-    Kernel("products: full tile", ("panel_times_rows<float, 4>", 24), ("panel_times_rows<float, 2>", 12)),
-    Kernel("products: 4 rows", ("few_times_panel<float, 4, 4>", 16), ("few_times_panel<float, 4, 2>", 8)),
-    Kernel("products: 1 row", ("few_times_panel<float, 1, 4>", 4), ("few_times_panel<float, 1, 2>", 2)),
-    Kernel("products: 16 columns or fewer", ("panel_times_rows<float, 1>", 12), ("panel_times_rows<float, 1>", 8)),
+    Kernel(
+        "products: full tile",
+        ("panel_times_rows<float, 4>", 24),
+        ("panel_times_rows<float, 2>", 12),
+    ),
+    Kernel(
+        "products: 4 rows",
+        ("few_times_panel<float, 4, 4>", 16),
+        ("few_times_panel<float, 4, 2>", 8),
+    ),
+    Kernel(
+        "products: 1 row", ("few_times_panel<float, 1, 4>", 4), ("few_times_panel<float, 1, 2>", 2)
+    ),
+    Kernel(
+        "products: 16 columns or fewer",
+        ("panel_times_rows<float, 1>", 12),
+        ("panel_times_rows<float, 1>", 8),
+    ),
     Kernel("overlap: 6 rows", ("lane_rows<float, 6>", 24), ("lane_rows<float, 6>", 12)),
     Kernel("overlap: 3 rows", ("lane_rows<float, 3>", 21), ("lane_rows<float, 3>", 9)),
-    Kernel("depthwise: cells", ("depthwise_vectors<float, 4, true>", 16), ("depthwise_vectors<float, 2, true>", 4)),
     Kernel(
-        "depthwise: lines, 4 of stride 2", ("stream_blocks<float, 2, 4, 1>", 8), ("stream_blocks<float, 2, 4, 1>", 8)
+        "depthwise: cells",
+        ("depthwise_vectors<float, 4, true>", 16),
+        ("depthwise_vectors<float, 2, true>", 4),
+    ),
+    Kernel(
+        "depthwise: lines, 4 of stride 2",
+        ("stream_blocks<float, 2, 4, 1>", 8),
+        ("stream_blocks<float, 2, 4, 1>", 8),
     ),
 )
 
 
 def analyzer() -> str:
-    """The newest llvm-mca there is; exits in a sentence where that is too old or where there is none."""
+    """The newest llvm-mca there is.
+
+    Exits in a sentence where that is too old or where there is none.
+    """
     names = [f"llvm-mca-{version}" for version in range(40, OLDEST - 1, -1)]
     for name in [os.environ.get("LLVM_MCA", ""), *names, "llvm-mca"]:
         if name and shutil.which(name) and int(version(name).partition(".")[0]) >= OLDEST:
             return name
-    sys.exit(f"`llvm-mca` {OLDEST} or newer is missing; `apt-get install llvm-19` brings it, or LLVM_MCA names it")
+    sys.exit(
+        f"`llvm-mca` {OLDEST} or newer is missing; `apt-get install llvm-19` brings it, or "
+        "LLVM_MCA names it"
+    )
 
 
 def version(program: str) -> str:
     """The first number of the form 1.2 that a program says of itself."""
-    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=True
+    ).stdout
     found = re.search(r"\b\d+\.\d[\d.]*", shown)
     return found[0] if found else "0"
 
 
 def flags() -> list[str]:
-    """Those of the build: what CMake adds to a release, and the options of native/CMakeLists.txt."""
+    """Those of the build.
+
+    What CMake adds to a release, and the options of native/CMakeLists.txt.
+    """
     build = (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8")
     own = re.search(r"compile_options\(backstride_kernels PRIVATE ([^)]*)\)", build)
     standard = re.search(r"CMAKE_CXX_STANDARD (\d+)", build)
     assert own
     assert standard
-    return [f"-std=c++{standard[1]}", "-O3", "-DNDEBUG", *own[1].split(), "-fPIC", "-fvisibility=hidden"]
+    return [
+        f"-std=c++{standard[1]}",
+        "-O3",
+        "-DNDEBUG",
+        *own[1].split(),
+        "-fPIC",
+        "-fvisibility=hidden",
+    ]
 
 
 def assembly(target: Target) -> list[str]:
@@ -155,26 +204,41 @@ def loops(body: list[str]) -> Iterator[list[str]]:
         elif (jump := JUMP.match(line)) and jump[1] in labels:
             spans.append((labels[jump[1]], number))
     for first, last in spans:
-        if not any((first, last) != other and first <= other[0] and other[1] <= last for other in spans):
+        if not any(
+            (first, last) != other and first <= other[0] and other[1] <= last for other in spans
+        ):
             yield [line for line in body[first : last + 1] if re.match(r"\s+[a-z]", line)]
 
 
 def mangled(function: str) -> str:
-    """The part of a mangled name that stands for an instance: lane_rows<float, 6> -> 9lane_rowsIfLi6EE."""
+    """The part of a mangled name that stands for an instance.
+
+    lane_rows<float, 6> -> 9lane_rowsIfLi6EE.
+    """
     name, _, arguments = function.rstrip(">").partition("<")
     kinds = {"float": "f", "true": "Lb1E", "false": "Lb0E"}
-    return f"{len(name)}{name}I" + "".join(kinds.get(word, f"Li{word}E") for word in arguments.split(", ")) + "E"
+    return (
+        f"{len(name)}{name}I"
+        + "".join(kinds.get(word, f"Li{word}E") for word in arguments.split(", "))
+        + "E"
+    )
 
 
 def loop_of(target: Target, code: list[str], kernel: Kernel) -> list[str]:
-    """The first loop of so many multiply-adds in the kernel's function; exits in a sentence where there is none."""
+    """The first loop of so many multiply-adds in the kernel's function.
+
+    Exits in a sentence where there is none.
+    """
     function, fused = kernel.place(target)
     for name, body in functions(code):
         if mangled(function) in name:
             for loop in loops(body):
                 if sum(bool(FUSED.match(line)) for line in loop) == fused:
                     return loop
-    sys.exit(f"`{function}` has no loop of {fused} multiply-adds in {target.name}; KERNELS must follow native/")
+    sys.exit(
+        f"`{function}` has no loop of {fused} multiply-adds in {target.name}; KERNELS must follow "
+        "native/"
+    )
 
 
 def run(mca: str, processor: str, triple: str, instructions: list[str]) -> Run:
@@ -182,7 +246,14 @@ def run(mca: str, processor: str, triple: str, instructions: list[str]) -> Run:
     with tempfile.NamedTemporaryFile("w", suffix=".s") as file:
         _ = file.write("\n".join(instructions) + "\n")
         file.flush()
-        command = [mca, f"-mtriple={triple}", f"-mcpu={processor}", f"-iterations={ITERATIONS}", "--json", file.name]
+        command = [
+            mca,
+            f"-mtriple={triple}",
+            f"-mcpu={processor}",
+            f"-iterations={ITERATIONS}",
+            "--json",
+            file.name,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     report: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     region = report["CodeRegions"][0]
@@ -193,19 +264,27 @@ def run(mca: str, processor: str, triple: str, instructions: list[str]) -> Run:
         for entry in region["ResourcePressureView"]["ResourcePressureInfo"]
         if entry["InstructionIndex"] == len(instructions)
     }
-    return Run(cycles, limit_of(used, summary["TotaluOps"] / ITERATIONS / summary["DispatchWidth"] / cycles))
+    return Run(
+        cycles,
+        limit_of(used, summary["TotaluOps"] / ITERATIONS / summary["DispatchWidth"] / cycles),
+    )
 
 
 def limit_of(used: dict[str, float], dispatched: float) -> str:
     """The ports that are busy at least 95 % of the time, or what else holds the loop up."""
     most = max(used.values(), default=0)
     if most >= 0.95:
-        return " ".join(dict.fromkeys(short(name) for name, share in used.items() if share >= most - 0.03))
+        return " ".join(
+            dict.fromkeys(short(name) for name, share in used.items() if share >= most - 0.03)
+        )
     return "decoding" if dispatched >= 0.95 else "latency"
 
 
 def short(resource: str) -> str:
-    """A resource of LLVM's models in few letters: SPRPort05 -> p5, Zn4FP0 -> FP0, V1UnitL01.0 -> L01."""
+    """A resource of LLVM's models in few letters.
+
+    SPRPort05 -> p5, Zn4FP0 -> FP0, V1UnitL01.0 -> L01.
+    """
     name = re.sub(r"^(SPR|ICX|SKX|ADLP|Zn4|V1)(Unit)?|\..*$", "", resource)
     return re.sub(r"^(?:P|Port)0*(?=\d)", "p", name)
 
@@ -213,7 +292,9 @@ def short(resource: str) -> str:
 def table(mca: str) -> Iterator[str]:
     """The rows of docs/kernels.md."""
     targets = {target.name: target for target in PROCESSORS.values()}
-    code = {name: assembly(target) for name, target in targets.items() if shutil.which(target.compiler)}
+    code = {
+        name: assembly(target) for name, target in targets.items() if shutil.which(target.compiler)
+    }
     for name in targets.keys() - code.keys():
         print(f"no `{targets[name].compiler}`: {name} is left out", file=sys.stderr)
     here = {name: target for name, target in PROCESSORS.items() if target.name in code}
@@ -225,7 +306,11 @@ def table(mca: str) -> Iterator[str]:
     by = sorted({f"{target.compiler} {version(target.compiler)}" for target in here.values()})
     yield f"By llvm-mca {version(mca)}, from the assembly of {' and '.join(by)}."
     yield ""
-    yield "| loop | loads a product | " + " | ".join(f"{name}, {target.name}" for name, target in here.items()) + " |"
+    yield (
+        "| loop | loads a product | "
+        + " | ".join(f"{name}, {target.name}" for name, target in here.items())
+        + " |"
+    )
     yield "|---|" + "---|" * (len(here) + 1)
     yield "| multiply-adds alone | | " + " | ".join(f"{peak:.2f}" for peak in peaks.values()) + " |"
     for kernel in KERNELS:
@@ -235,7 +320,10 @@ def table(mca: str) -> Iterator[str]:
             loop, (_, fused) = loop_of(target, code[target.name], kernel), kernel.place(target)
             done = run(mca, name, target.triple, loop)
             loads[target.name] = f"{sum(bool(LOAD.match(line)) for line in loop) / fused:.2f}"
-            cells.append(f"{done.cycles / fused:.2f}: {100 * peaks[name] * fused / done.cycles:.0f} %, {done.limit}")
+            cells.append(
+                f"{done.cycles / fused:.2f}: {100 * peaks[name] * fused / done.cycles:.0f} %, "
+                f"{done.limit}"
+            )
         yield f"| {kernel.words} | {', '.join(loads.values())} | " + " | ".join(cells) + " |"
 
 

@@ -1,4 +1,7 @@
-"""What the engine is to reach, held against the measurements: each goal, what was reached, and who falls short."""
+"""What the engine is to reach, held against the measurements.
+
+Each goal, what was reached, and who falls short.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,26 @@ from limits import Limits
 from problem import VARIANTS
 from records import Cell, Records
 
-PEAK, MEMORY, TILES = 0.9, 0.8, 1.5  # fractions of a layer's limit; a copy's time within 25 % is 0.8
+PEAK, MEMORY, TILES = (
+    0.9,
+    0.8,
+    1.5,
+)  # fractions of a layer's limit; a copy's time within 25 % is 0.8
 WIDE = 64  # channels on both sides from which Winograd is to reach TILES
 TILE_GAIN = 16 / 9  # fewer multiplications by F(2,2) on both axes of 4x4 kernels of stride 2
 MEAN, GRADIENT_MEAN = 2.0, 1.5  # times as fast as the best peer, in geometric mean
-PACKED = {"AMD": 1.55, "Intel": 1.8}  # the same with weights packed beforehand, by who makes the processor
+PACKED = {
+    "AMD": 1.55,
+    "Intel": 1.8,
+}  # the same with weights packed beforehand, by who makes the processor
 ONE_CHANNEL, FIRST, CALL = 5.0, 2.0, 10.0  # times PyTorch; times a later call; microseconds
 
 
 class Short(NamedTuple):
-    """A layer that misses a goal. `table` and `key`: where the processor's file of causes says why."""
+    """A layer that misses a goal.
+
+    `table` and `key`: where the processor's file of causes says why.
+    """
 
     layer: Layer
     goal: str
@@ -53,7 +66,10 @@ def goals(records: Records) -> Iterable[Goal]:
 
 
 def level(machine: Mapping[str, str]) -> float:
-    """What the geometric mean with packed weights is to reach on a processor; AMD's level on those of others."""
+    """What the geometric mean with packed weights is to reach on a processor.
+
+    AMD's level on those of others.
+    """
     name = machine.get("processor", "")
     return next((least for maker, least in PACKED.items() if maker in name), PACKED["AMD"])
 
@@ -64,11 +80,13 @@ def mean(ratios: Iterable[float]) -> float:
 
 
 def at_the_limit(cells: Iterable[Cell], limits: Limits) -> tuple[float, float]:
-    """The geometric mean of the ratios if every layer ran at its limit, and with that of Winograd's tiles raised."""
+    """The geometric mean of the ratios at every layer's limit, with Winograd's raised."""
     plain: list[float] = []
     tiled: list[float] = []
     for cell in cells:
-        plain.append(1e3 * cell.median(cell.best(ours=False) or "") / limits.milliseconds(cell.layer)[0])
+        plain.append(
+            1e3 * cell.median(cell.best(ours=False) or "") / limits.milliseconds(cell.layer)[0]
+        )
         tiled.append(plain[-1] * (TILE_GAIN if cell.algorithm == "winograd" else 1))
     return mean(plain), mean(tiled)
 
@@ -86,10 +104,18 @@ def _ratios(cells: Sequence[Cell], packed: float) -> Iterable[Goal]:
         if ratio < 1
     ]
     words = f"{variant.title}: no layer slower than the best peer"
-    yield Goal(words, threads, f"{min(ratio for _, ratio in ratios):.2f} at least", not short, "", short)
+    yield Goal(
+        words, threads, f"{min(ratio for _, ratio in ratios):.2f} at least", not short, "", short
+    )
     least = packed if variant.name == "packed" else GRADIENT_MEAN if side else MEAN
     value = mean(ratio for _, ratio in ratios)
-    yield Goal(f"{variant.title}: geometric mean {least}", threads, f"{value:.2f}", value >= least, f"mean{side}")
+    yield Goal(
+        f"{variant.title}: geometric mean {least}",
+        threads,
+        f"{value:.2f}",
+        value >= least,
+        f"mean{side}",
+    )
 
 
 def _fractions(cells: Sequence[Cell], limits: Limits) -> Iterable[Goal]:
@@ -130,17 +156,30 @@ def _share(cell: Cell, limits: Limits) -> float:
 
 
 def _special(records: Records, threads: int) -> Iterable[Goal]:
-    rows = [row for row in records.special.get(("varying length", threads), []) if row["who"] == "ours"]
+    rows = [
+        row for row in records.special.get(("varying length", threads), []) if row["who"] == "ours"
+    ]
     if rows:
         most = max(row["first ms"] / row["again ms"] for row in rows)
-        words = "1-D input of a length not met before as fast as one that was: ratio of times, 1.2 at most"
-        yield Goal(words, threads, f"{most:.2f} at most", most <= 1.2, "length")  # the spread of a few calls
+        words = (
+            "1-D input of a length not met before as fast as one that was: ratio of times, 1.2 at "
+            "most"
+        )
+        yield Goal(
+            words, threads, f"{most:.2f} at most", most <= 1.2, "length"
+        )  # the spread of a few calls
     rows = records.special.get(("first calls", threads), [])
     if rows:
         ratios = {row["layer"]: row["first ms"] / row["again ms"] for row in rows}
         worst = max(ratios, key=lambda number: ratios[number])
         words = f"first call on a size less than {FIRST:g} times a later one"
-        yield Goal(words, threads, f"{ratios[worst]:.2f} at most (layer {worst})", ratios[worst] < FIRST, "first")
+        yield Goal(
+            words,
+            threads,
+            f"{ratios[worst]:.2f} at most (layer {worst})",
+            ratios[worst] < FIRST,
+            "first",
+        )
     rows = records.special.get(("overhead", threads), [])
     if rows:
         most = max(row["microseconds"] for row in rows)
@@ -157,14 +196,27 @@ def one_channel(records: Records, threads: int) -> float | None:
     cell = None if records.digest else records.cells.get((97, "packed", threads))
     ours = None if cell is None else cell.best(ours=True)
     torches = [] if cell is None else [name for name in cell.seconds if name.startswith("torch")]
-    return None if cell is None or ours is None or not torches else min(map(cell.median, torches)) / cell.median(ours)
+    return (
+        None
+        if cell is None or ours is None or not torches
+        else min(map(cell.median, torches)) / cell.median(ours)
+    )
 
 
 def causes(table: Any, short: Iterable[Short]) -> Iterable[tuple[str, str, str, str, str]]:
-    """Rows of what falls short: number, name, goal, reached with each number of threads, and the cause."""
+    """Rows of what falls short.
+
+    Number, name, goal, reached with each number of threads, and the cause.
+    """
     rows: dict[tuple[int, str, str], list[Short]] = {}
     for one in sorted(short, key=lambda one: (one.layer.number, one.table, one.goal, one.threads)):
         rows.setdefault((one.layer.number, one.goal, one.key), []).append(one)
     for (number, goal, key), many in rows.items():
         reached = ", ".join(f"{one.reached} on {one.threads}" for one in many)
-        yield str(number), many[0].layer.name, goal, reached, table.get(many[0].table, {}).get(key, "not profiled")
+        yield (
+            str(number),
+            many[0].layer.name,
+            goal,
+            reached,
+            table.get(many[0].table, {}).get(key, "not profiled"),
+        )

@@ -1,11 +1,14 @@
-"""The machine's limits, measured: peak of fused multiply-adds, and the rate of a copy for working sets of many sizes.
+"""The machine's limits, measured.
+
+Peak of fused multiply-adds, and the rate of a copy for working sets of many sizes.
 
     python benchmarks/limits.py
 
-The program that measures is limits.cpp, compiled with the system's compiler ($CXX, or c++) for this processor.
-A layer's limit is the roofline of Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009: the longer of
-useful work at the peak, and input, output and kernel moved once at the rate at which a copy of as many bytes runs
-when it is repeated, as the layer is: what fits in a cache may stay there.
+The program that measures is limits.cpp, compiled with the system's compiler ($CXX, or c++) for this
+processor. A layer's limit is the roofline of Williams, Waterman and Patterson, "Roofline", CACM
+52(4), 2009: the longer of useful work at the peak, and input, output and kernel moved once at the
+rate at which a copy of as many bytes runs when it is repeated, as the layer is: what fits in a
+cache may stay there.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-pthread")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`peak` in GFLOP/s; `copy` and `read` as (bytes of the working set, GB/s), the smallest first."""
+    """`peak` in GFLOP/s.
+
+    `copy` and `read` as (bytes of the working set, GB/s), the smallest first.
+    """
 
     threads: int
     peak: float
@@ -47,15 +53,21 @@ class Limits:
 
 
 def measure(threads: int) -> Limits:
-    """Compile and run limits.cpp; raises `CalledProcessError` where there is no working compiler."""
+    """Compile and run limits.cpp.
+
+    Raises `CalledProcessError` where there is no working compiler.
+    """
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "limits"
         compiler = os.environ.get("CXX", "c++")
         _ = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(program)], check=True)
-        done = subprocess.run([str(program), str(threads)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [str(program), str(threads)], check=True, capture_output=True, text=True
+        )
     peak, *lines = (line.split() for line in done.stdout.splitlines())
     rates = {
-        kind: tuple((int(size), float(rate)) for name, size, rate in lines if name == kind) for kind in ("copy", "read")
+        kind: tuple((int(size), float(rate)) for name, size, rate in lines if name == kind)
+        for kind in ("copy", "read")
     }
     return Limits(threads, float(peak[1]), rates["copy"], rates["read"])
 

@@ -1,4 +1,7 @@
-"""What the numbers were measured on, in words: processor, cores, versions; no names of hosts or folders."""
+"""What the numbers were measured on, in words: processor, cores, versions.
+
+No names of hosts or folders.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,17 @@ from importlib import metadata
 import backstride as bs
 
 PACKAGES = (
-    *("backstride", "numpy", "torch", "onnxruntime", "openvino", "tensorflow-cpu", "jax", "ai-edge-litert", "ncnn"),
+    *(
+        "backstride",
+        "numpy",
+        "torch",
+        "onnxruntime",
+        "openvino",
+        "tensorflow-cpu",
+        "jax",
+        "ai-edge-litert",
+        "ncnn",
+    ),
 )
 
 
@@ -18,7 +31,12 @@ def describe() -> dict[str, str]:
     """Name to words, in the order in which they are printed."""
     runs = next(row.name for row in bs.implementations() if row.runs)
     here = bs.machine()
-    words = {"processor": here.name, "cores used": str(here.processors), "system": _system(), "kernels": runs}
+    words = {
+        "processor": here.name,
+        "cores used": str(here.processors),
+        "system": _system(),
+        "kernels": runs,
+    }
     words["Python"] = platform.python_version()
     for package in PACKAGES:
         try:
@@ -29,7 +47,10 @@ def describe() -> dict[str, str]:
 
 
 def named(words: Mapping[str, str]) -> str:
-    """The name of a processor's files: what it calls itself, its family and model, and the cores that were used."""
+    """The name of a processor's files.
+
+    What it calls itself, its family and model, and the cores that were used.
+    """
     cores = words.get("cores used", "1")
     text = f"{words.get('processor', '')} {cores} {'core' if cores == '1' else 'cores'}".lower()
     text = re.sub(r"\((r|tm|c)\)", " ", text).replace("cpu family", "family")

@@ -1,4 +1,7 @@
-"""This library, in both layouts: a plan, or the plain function, which packs the weights with each call."""
+"""This library, in both layouts.
+
+A plan, or the plain function, which packs the weights with each call.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ def channels_first(problem: Problem) -> Runner:
 def algorithm(problem: Problem) -> str:
     """How a plan of the layer computes it."""
     layer = problem.layer
-    return bs.plan(problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups).algorithm
+    return bs.plan(
+        problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups
+    ).algorithm
 
 
 def _run(problem: Problem, x: Any, kernel: Any, data_format: Any) -> Runner:
@@ -32,7 +37,11 @@ def _run(problem: Problem, x: Any, kernel: Any, data_format: Any) -> Runner:
     layer, variant = problem.layer, problem.variant
     rank = len(layer.input)
     back = np.asarray if data_format == "channels_last" else last
-    sizes: dict[str, Any] = {"strides": layer.strides, "padding": layer.crop, "groups": layer.groups}
+    sizes: dict[str, Any] = {
+        "strides": layer.strides,
+        "padding": layer.crop,
+        "groups": layer.groups,
+    }
     sizes["data_format"] = data_format
     if variant.gradient is not None:
         image = problem.image if data_format == "channels_last" else first(problem.image)

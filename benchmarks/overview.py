@@ -1,4 +1,7 @@
-"""results.md, the table over processors, and what the README says of speed: from what is kept beside the pages."""
+"""results.md, the table over processors, and what the README says of speed.
+
+From what is kept beside the pages.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,11 @@ Written by `make bench` from what is kept beside the pages; a run on another kin
 its page. The ratio is the time of the best peer, of nine, divided by ours, each in its best layout, float32. Each
 cell: geometric mean of the ratios, the slowest layer, and how many layers are below 1.0. There are
 [whole models](torch_results.md), too.
-"""
-MARKS = ("<!-- what is measured: written by make bench and make bench-torch -->", "<!-- end of it -->")
+"""  # noqa: E501
+MARKS = (
+    "<!-- what is measured: written by make bench and make bench-torch -->",
+    "<!-- end of it -->",
+)
 
 
 def pages(folder: Path) -> dict[str, Records]:
@@ -34,7 +40,11 @@ def pages(folder: Path) -> dict[str, Records]:
 def table(folder: Path) -> str:
     """results.md."""
     known = pages(folder)
-    variants = [name for name in VARIANTS if any(records.factors(name, n) for records, n in _columns(known.values()))]
+    variants = [
+        name
+        for name in VARIANTS
+        if any(records.factors(name, n) for records, n in _columns(known.values()))
+    ]
     names = ("processor", "threads", "layers", *(VARIANTS[name].title for name in variants))
     rows: list[list[str]] = []
     held: list[list[str]] = []
@@ -49,25 +59,36 @@ def table(folder: Path) -> str:
 
 
 def words(folder: Path) -> str:
-    """What the README says: ranges over processors and thread counts, never one machine's figure alone."""
+    """What the README says.
+
+    Ranges over processors and thread counts, never one machine's figure alone.
+    """
     known = pages(folder)
     packed = [mean(records.factors("packed", n)) for records, n in _columns(known.values())]
-    lists = [records.factors(name, n) for records, n in _columns(known.values()) for name in VARIANTS]
+    lists = [
+        records.factors(name, n) for records, n in _columns(known.values()) for name in VARIANTS
+    ]
     lists = [ratios for ratios in lists if ratios]
     models = measured(folder)
-    steps = {part: [ratios for (_, _, name), ratios in models.items() if name == part and ratios] for part in LEVELS}
-    means = {part: _range(mean(ratios.values()) for ratios in tables) for part, tables in steps.items()}
+    steps = {
+        part: [ratios for (_, _, name), ratios in models.items() if name == part and ratios]
+        for part in LEVELS
+    }
+    means = {
+        part: _range(mean(ratios.values()) for ratios in tables) for part, tables in steps.items()
+    }
     least = {part: min(min(ratios.values()) for ratios in tables) for part, tables in steps.items()}
     machines = dict.fromkeys(
         [*(titled(records.machine) for records in known.values()), *(name for name, _, _ in models)]
     )
     return (
-        f"[{max(map(len, lists))} real layers](benchmarks/results.md) run {_range(packed)} times as fast as by the "
-        "best of nine other ways to run each, in geometric mean with weights packed beforehand; over all variants and "
-        f"gradients {_range(map(mean, lists))}, the slowest layer {min(map(min, lists)):.2f}. "
-        f"[{max(map(len, steps['inference']))} whole PyTorch models](benchmarks/torch_results.md) run "
-        f"{means['inference']} times as fast as by the best of five other ways, the slowest {least['inference']:.2f}; "
-        f"a training step {means['training']}, the slowest {least['training']:.2f}. Ranges over thread counts and "
+        f"[{max(map(len, lists))} real layers](benchmarks/results.md) run {_range(packed)} times "
+        "as fast as by the best of nine other ways to run each, in geometric mean with weights "
+        f"packed beforehand; over all variants and gradients {_range(map(mean, lists))}, the "
+        f"slowest layer {min(map(min, lists)):.2f}. [{max(map(len, steps['inference']))} whole "
+        f"PyTorch models](benchmarks/torch_results.md) run {means['inference']} times as fast as "
+        f"by the best of five other ways, the slowest {least['inference']:.2f}; a training step "
+        f"{means['training']}, the slowest {least['training']:.2f}. Ranges over thread counts and "
         f"processors: {'; '.join(machines)}."
     )
 
@@ -108,7 +129,10 @@ def _goals(records: Records, threads: int) -> Iterable[str]:
     least = level(records.machine)
     packed = records.factors("packed", threads)
     every = [ratio for name in VARIANTS for ratio in records.factors(name, threads)]
-    pairs: Mapping[float, float | None] = {least: mean(packed) if packed else None, 1.0: min(every, default=None)}
+    pairs: Mapping[float, float | None] = {
+        least: mean(packed) if packed else None,
+        1.0: min(every, default=None),
+    }
     for goal, value in pairs.items():
         reached = "reached" if value is not None and value >= goal else "**not reached**"
         yield "-" if value is None else f"{value:.2f} of {goal}: {reached}"

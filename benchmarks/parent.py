@@ -1,4 +1,7 @@
-"""The measuring process, from outside: it gets jobs, and is ended and started again where a peer takes too long."""
+"""The measuring process, from outside.
+
+It gets jobs, and is ended and started again where a peer takes too long.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,19 @@ from typing import Any, Self
 
 WORKER = Path(__file__).with_name("worker.py")
 START = 120.0  # seconds to import what is needed
-PATIENCE, PER_BEST = 10.0, 40.0  # seconds for a peer to be made and called twice, and as many best calls on top
+PATIENCE, PER_BEST = (
+    10.0,
+    40.0,
+)  # seconds for a peer to be made and called twice, and as many best calls on top
 TURNS = 300.0
 SPECIAL = 300.0
 
 
 class Parent:
-    """A worker with so many threads, on the layers of a file; used in a `with` statement, after which it is gone."""
+    """A worker with so many threads, on the layers of a file.
+
+    Used in a `with` statement, after which it is gone.
+    """
 
     def __init__(self, threads: int, runners: Iterable[str], file: Path) -> None:
         self.threads = threads
@@ -34,12 +43,18 @@ class Parent:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._end()
 
     def cell(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Measure a cell; whoever takes too long or breaks the process is dropped, and the rest starts over."""
+        """Measure a cell, dropping whoever takes too long or breaks the process.
+
+        The rest starts over then.
+        """
         dropped: dict[str, str] = {}
         while True:
             runners = [name for name in job["runners"] if name not in dropped]
@@ -56,7 +71,11 @@ class Parent:
                 if event["kind"] == "cell":
                     return {**event, "dropped": {**event["dropped"], **dropped}}
                 current = event["runner"]
-                allowed = PATIENCE + PER_BEST * event["best"] if current and event["best"] < 1e6 else TURNS
+                allowed = (
+                    PATIENCE + PER_BEST * event["best"]
+                    if current and event["best"] < 1e6
+                    else TURNS
+                )
 
     def special(self, name: str) -> dict[str, Any]:
         """Run one of the special cases."""
@@ -76,7 +95,12 @@ class Parent:
 
     def _start(self) -> subprocess.Popen[str]:
         count = str(self.threads)
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "NPROC": count, "OMP_NUM_THREADS": count}
+        quiet = {
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "GLOG_minloglevel": "3",
+            "NPROC": count,
+            "OMP_NUM_THREADS": count,
+        }
         process = subprocess.Popen(
             [sys.executable, str(WORKER), count, ";".join(self._runners), str(self._file)],
             stdin=subprocess.PIPE,
@@ -89,7 +113,10 @@ class Parent:
         threading.Thread(target=_listen, args=(process, self._events), daemon=True).start()
         ready = self._events.get(timeout=START)
         if ready is None:
-            message = f"the measuring process ended with exit code {process.wait()}; BENCH_VERBOSE=1 shows what it says"
+            message = (
+                f"the measuring process ended with exit code {process.wait()}; BENCH_VERBOSE=1 "
+                "shows what it says"
+            )
             raise RuntimeError(message)
         return process
 

@@ -1,4 +1,7 @@
-"""The picture of the results: the ratio of every layer on a logarithmic axis, one mark for each number of threads."""
+"""The picture of the results.
+
+The ratio of every layer on a logarithmic axis, one mark for each number of threads.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ COLOURS = ("#1f4e79", "#c55a11", "#548235", "#7030a0")
 
 
 def draw(records: Records, page: Path) -> list[Path]:
-    """Write an SVG and a PNG beside a page; nothing where matplotlib is missing or no layer was measured."""
+    """Write an SVG and a PNG beside a page.
+
+    Nothing where matplotlib is missing or no layer was measured.
+    """
     counts = sorted({threads for _, variant, threads in records.cells if variant == "packed"})
     tables = {threads: records.table("packed", threads) for threads in counts}
     numbers = list(dict.fromkeys(cell.layer.number for table in tables.values() for cell in table))
@@ -38,14 +44,21 @@ def draw(records: Records, page: Path) -> list[Path]:
     high = max(2.0, *(cell.ratio or 1 for table in tables.values() for cell in table))
     axes.set_xlim(low / 1.15, high * 1.15)
     ticks = [
-        tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low / 1.15 <= tick <= high * 1.15
+        tick
+        for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+        if low / 1.15 <= tick <= high * 1.15
     ]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set_yticks(range(len(numbers)), [f"{names[number]}  {number}" for number in numbers], fontsize=7)
+    axes.set_yticks(
+        range(len(numbers)), [f"{names[number]}  {number}" for number in numbers], fontsize=7
+    )
     axes.set_ylim(len(numbers) - 0.4, -0.6)
     axes.grid(axis="both", color="#dddddd", linewidth=0.6)
-    axes.set_xlabel("times as fast as the best peer, each in its best layout (logarithmic; right of 1 is faster)")
+    axes.set_xlabel(
+        "times as fast as the best peer, each in its best layout (logarithmic; right of 1 is "
+        "faster)"
+    )
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(tables), frameon=False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -1,4 +1,6 @@
-"""Compares the times that `plan.explain` predicts with measured ones, of every algorithm that may run.
+"""Compares the times that `plan.explain` predicts with measured ones.
+
+Every algorithm that may run is compared.
 
     python benchmarks/predicted.py                        all layers, 1 and 2 threads, 5 minutes on 2 cores
     python benchmarks/predicted.py --layers 3,24 --threads 1
@@ -6,9 +8,10 @@
                                                           code 3 while something is left
     python benchmarks/predicted.py --results              and write this processor's page
 
-Everybody's turn is a call that is not timed and a few that are; medians count. Heavier layers are timed with a smaller
-batch, or fewer output channels. What is four times as slow as the quickest keeps the time of its second call.
-"""
+Everybody's turn is a call that is not timed and a few that are; medians count. Heavier layers are
+timed with a smaller batch, or fewer output channels. What is four times as slow as the quickest
+keeps the time of its second call.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -35,8 +38,15 @@ import backstride as bs
 RAW = Path(__file__).parents[1] / "build" / "predicted.jsonl"
 RESULTS = Path(__file__).parent / "results"
 UNFINISHED = 3  # exit code
-FAR, TURNS, SECONDS = 4, 15, 1.0  # times as slow as the quickest; turns at most; and seconds of a layer
-CLOSE, BEST = 0.2, 1.05  # the level: predictions within 20 %, and the chosen one within 5 % of the best
+FAR, TURNS, SECONDS = (
+    4,
+    15,
+    1.0,
+)  # times as slow as the quickest; turns at most; and seconds of a layer
+CLOSE, BEST = (
+    0.2,
+    1.05,
+)  # the level: predictions within 20 %, and the chosen one within 5 % of the best
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,9 @@ def main() -> int:
     done, end = {(row.layer, row.threads) for row in known}, time.monotonic() + words.at_most
     for threads in words.threads:
         for layer in table(FILE).layers:
-            if (layer.number, threads) in done or layer.number not in (words.layers or {layer.number}):
+            if (layer.number, threads) in done or layer.number not in (
+                words.layers or {layer.number}
+            ):
                 continue
             if time.monotonic() > end:
                 print(f"stopped after {words.at_most:g} s; the same words with --resume go on")
@@ -117,9 +129,17 @@ def compare(layer: Layer, threads: int) -> Row:
     """Measure every algorithm that may run for a layer, interleaved."""
     bs.set_num_threads(threads)
     problem = Problem(layer, VARIANTS["packed"], threads)
-    options: dict[str, Any] = {"strides": layer.strides, "padding": layer.crop, "groups": layer.groups}
+    options: dict[str, Any] = {
+        "strides": layer.strides,
+        "padding": layer.crop,
+        "groups": layer.groups,
+    }
     automatic, x = bs.plan(problem.kernel, **options), problem.x
-    explained, plans, predicted = automatic.explain(x.shape), {automatic.algorithm: automatic}, dict[str, float]()
+    explained, plans, predicted = (
+        automatic.explain(x.shape),
+        {automatic.algorithm: automatic},
+        dict[str, float](),
+    )
     for row in explained.predictions:
         name = row.algorithm
         if name != automatic.algorithm:
@@ -133,7 +153,9 @@ def compare(layer: Layer, threads: int) -> Row:
 
 def times(plans: dict[str, Any], x: Any) -> dict[str, float]:
     """Median seconds of each plan, in turns, forwards and backwards."""
-    calls: dict[str, Callable[[], Any]] = {name: functools.partial(plan, x) for name, plan in plans.items()}
+    calls: dict[str, Callable[[], Any]] = {
+        name: functools.partial(plan, x) for name, plan in plans.items()
+    }
     single = {name: (timed(call), timed(call))[1] for name, call in calls.items()}
     near = [name for name in calls if single[name] < FAR * min(single.values())]
     total = sum(single[name] for name in near)
@@ -148,7 +170,11 @@ def times(plans: dict[str, Any], x: Any) -> dict[str, float]:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row of the table."""
-    others = (f"{name} {row.measured[name]:.3g} ({row.error(name):.2f})" for name in row.measured if name != row.chosen)
+    others = (
+        f"{name} {row.measured[name]:.3g} ({row.error(name):.2f})"
+        for name in row.measured
+        if name != row.chosen
+    )
     return (
         f"{row.layer} {row.name}",
         row.chosen,
@@ -168,11 +194,19 @@ def summary(rows: Iterable[Row]) -> Iterator[str]:
         own = [row for row in everybody if row.threads == threads]
         errors = [row.error(row.chosen) for row in own]
         others = [row.error(name) for row in own for name in row.measured]
-        close, all_close = (sum(abs(error - 1) <= CLOSE for error in found) / len(found) for found in (errors, others))
+        close, all_close = (
+            sum(abs(error - 1) <= CLOSE for error in found) / len(found)
+            for found in (errors, others)
+        )
         best, worst = sum(row.loss <= BEST for row in own), max(row.loss for row in own)
         near = f"within {CLOSE:.0%} of what was measured"
-        yield f"- {_threads(threads)}: {close:.0%} of the predictions of the chosen algorithm are {near},"
-        yield f"  {all_close:.0%} of all; the chosen one is within {BEST - 1:.0%} of the best one on"
+        yield (
+            f"- {_threads(threads)}: {close:.0%} of the predictions of the chosen algorithm are "
+            f"{near},"
+        )
+        yield (
+            f"  {all_close:.0%} of all; the chosen one is within {BEST - 1:.0%} of the best one on"
+        )
         yield f"  {best} of {len(own)} layers, and takes {worst:.2f} times its time at most."
 
 
@@ -185,8 +219,14 @@ def page(rows: list[Row]) -> str:
     parts = [
         f"# Predicted and measured: {titled(describe())}",
         "",
-        "Milliseconds of a call with packed weights, and predicted by measured in the last columns' brackets; made by",
-        "`benchmarks/predicted.py`. The level: within 20 % on 80 % of the layers, and the chosen algorithm within 5 %",
+        (
+            "Milliseconds of a call with packed weights, and predicted by measured in the last "
+            "columns' brackets; made by"
+        ),
+        (
+            "`benchmarks/predicted.py`. The level: within 20 % on 80 % of the layers, and the "
+            "chosen algorithm within 5 %"
+        ),
         "of the best one on every layer.",
         "",
         *summary(rows),

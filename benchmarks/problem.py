@@ -21,7 +21,10 @@ Cuts = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What is timed: the layer alone or with bias and ReLU; weights packed beforehand or given with each call."""
+    """What is timed: the layer alone or with bias and ReLU.
+
+    Weights packed beforehand or given with each call.
+    """
 
     name: str
     title: str
@@ -36,7 +39,9 @@ VARIANTS = {
         Variant("packed", "weights packed beforehand"),
         Variant("packed-relu", "weights packed beforehand, bias and ReLU", fused=True),
         Variant("call", "weights given with each call", packed=False),
-        Variant("call-relu", "weights given with each call, bias and ReLU", fused=True, packed=False),
+        Variant(
+            "call-relu", "weights given with each call, bias and ReLU", fused=True, packed=False
+        ),
         Variant("input-gradient", "gradient by the input", packed=False, gradient="input"),
         Variant("kernel-gradient", "gradient by the kernel", packed=False, gradient="kernel"),
     )
@@ -91,11 +96,16 @@ class Problem:
         return aligned(self.kernel.transpose(rank + 1, rank, *range(rank)))
 
     def _normal(self, seed: int, *shape: int) -> Array:
-        return aligned(np.random.default_rng([self.layer.number, seed]).standard_normal(shape, np.float32))
+        return aligned(
+            np.random.default_rng([self.layer.number, seed]).standard_normal(shape, np.float32)
+        )
 
 
 def aligned(array: Array) -> Array:
-    """A contiguous copy that starts at a cache line, as the arrays of every framework do, and NumPy's own may not."""
+    """A contiguous copy that starts at a cache line, as the frameworks' arrays do.
+
+    NumPy's own may not.
+    """
     memory = np.empty(array.nbytes + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -114,7 +124,10 @@ def last(array: Any) -> Any:
 
 
 def flat(layer: Layer) -> Layer:
-    """A 1-D layer as a 2-D one of height 1, for those who have no 1-D layers; others as they are."""
+    """A 1-D layer as a 2-D one of height 1, for those who have no 1-D layers.
+
+    Others as they are.
+    """
     if len(layer.input) > 1:
         return layer
     return Layer(
@@ -133,7 +146,10 @@ def flat(layer: Layer) -> Layer:
 
 
 def symmetric(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...], Cuts | None] | None:
-    """The crop in PyTorch's words: (padding, output_padding, what is left to slice off); None for a negative one."""
+    """The crop in PyTorch's words: (padding, output_padding, what is left to slice off).
+
+    None for a negative one.
+    """
     if any(min(pair) < 0 for pair in layer.crop):
         return None
     pads: list[int] = []
@@ -148,15 +164,23 @@ def symmetric(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...], Cuts | No
 
 
 def slices(cuts: Sequence[tuple[int, int]]) -> Cuts | None:
-    """Slices of the spatial axes that cut so many cells off each end; None where there is nothing to cut."""
+    """Slices of the spatial axes that cut so many cells off each end.
+
+    None where there is nothing to cut.
+    """
     if all(cut == (0, 0) for cut in cuts):
         return None
     return tuple(slice(before, -after or None) for before, after in cuts)
 
 
 def is_same(layer: Layer) -> bool:
-    """Whether the crop is TensorFlow's "SAME": the smaller half first, and the input that such an output has."""
+    """Whether the crop is TensorFlow's "SAME".
+
+    The smaller half first, and the input that such an output has.
+    """
     return all(
         cells == -(-size // step) and before == sum((before, after)) // 2 and after >= 0
-        for cells, size, step, (before, after) in zip(layer.input, layer.output, layer.strides, layer.crop, strict=True)
+        for cells, size, step, (before, after) in zip(
+            layer.input, layer.output, layer.strides, layer.crop, strict=True
+        )
     )

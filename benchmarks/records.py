@@ -1,7 +1,8 @@
-"""What was measured, as JSON lines in a file: written as it comes, read to make the tables, kept to go on later.
+"""What was measured, as JSON lines in a file.
 
-A run writes every time that it took. What is kept beside a page has their quartiles in place of them, which have the
-same median and spread. A page whose measurements were not kept has the ratios alone.
+Written as it comes, read to make the tables, kept to go on later. A run writes every time that it
+took. What is kept beside a page has their quartiles in place of them, which have the same median
+and spread. A page whose measurements were not kept has the ratios alone.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class Cell:
 class Records:
     """A whole file; of two measurements of the same thing the later one counts.
 
-    `layers` are those that the numbers mean; `file` and `digest` are of their file, the latter empty for the project's
-    own. `ratios` has those of a page whose measurements were not kept, by variant and threads.
+    `layers` are those that the numbers mean; `file` and `digest` are of their file, the latter
+    empty for the project's own. `ratios` has those of a page whose measurements were not kept, by
+    variant and threads.
     """
 
     layers: tuple[Layer, ...] = field(default_factory=layers)
@@ -65,11 +67,15 @@ class Records:
     file: str = "../layers.csv"
     machine: dict[str, str] = field(default_factory=dict[str, str])
     limits: dict[int, Limits] = field(default_factory=dict[int, Limits])
-    cells: dict[tuple[int, str, int], Cell] = field(default_factory=dict[tuple[int, str, int], Cell])
+    cells: dict[tuple[int, str, int], Cell] = field(
+        default_factory=dict[tuple[int, str, int], Cell]
+    )
     special: dict[tuple[str, int], list[dict[str, Any]]] = field(
         default_factory=dict[tuple[str, int], list[dict[str, Any]]]
     )
-    ratios: dict[tuple[str, int], list[float]] = field(default_factory=dict[tuple[str, int], list[float]])
+    ratios: dict[tuple[str, int], list[float]] = field(
+        default_factory=dict[tuple[str, int], list[float]]
+    )
 
     def add(self, record: dict[str, Any]) -> None:
         """Take in one line of the file."""
@@ -84,7 +90,9 @@ class Records:
                 rates = (tuple((size, rate) for size, rate in pairs) for pairs in (copy, read))
                 self.limits[threads] = Limits(threads, peak, *rates)
             case {"kind": "cell", "layer": number, "variant": variant, "threads": threads}:
-                layer = dataclasses.replace(self.layer(number), batch=record["batch"], big=record["big"])
+                layer = dataclasses.replace(
+                    self.layer(number), batch=record["batch"], big=record["big"]
+                )
                 cell = Cell(
                     layer,
                     variant,
@@ -125,7 +133,9 @@ class Records:
     @property
     def threads(self) -> list[int]:
         """The thread counts that were measured."""
-        return sorted({threads for _, _, threads in self.cells} | {threads for _, threads in self.ratios})
+        return sorted(
+            {threads for _, _, threads in self.cells} | {threads for _, threads in self.ratios}
+        )
 
     def kept(self) -> Records:
         """What is kept beside a page: times reduced to their quartiles, four digits of each."""
@@ -148,20 +158,33 @@ class Records:
             named = {"kind": "cell", **said, "variant": cell.variant, "threads": cell.threads}
             yield {**named, "algorithm": cell.algorithm, "seconds": seconds, **rest}
         for (name, threads), rows in self.special.items():
-            yield {"kind": "special", "name": name, "threads": threads, "rows": [_rounded(row) for row in rows]}
+            yield {
+                "kind": "special",
+                "name": name,
+                "threads": threads,
+                "rows": [_rounded(row) for row in rows],
+            }
 
 
 def _quartiles(values: list[float]) -> list[float]:
-    found = statistics.quantiles(values, n=4) if len(values) > 1 else values  # of three values, these are the values
+    found = (
+        statistics.quantiles(values, n=4) if len(values) > 1 else values
+    )  # of three values, these are the values
     return [float(f"{value:.4g}") for value in found]
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in row.items()}
+    return {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in row.items()
+    }
 
 
 def read(path: Path, table: Table | None = None) -> Records:
-    """All of a file, none of one that is not there; raises ValueError where a line is no measurement of the layers."""
+    """All of a file, none of one that is not there.
+
+    Raises ValueError where a line is no measurement of the layers.
+    """
     records = Records() if table is None else Records(table.layers, table.digest, table.name)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if records.digest and lines and '"layers"' not in lines[0]:

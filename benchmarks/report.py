@@ -30,15 +30,20 @@ measured rate of a copy of that size. Winograd needs fewer multiplications than 
 pass 100 %.
 
 ![Ratio to the best peer, layer by layer]({name}.svg)
-"""
+"""  # noqa: E501
 
 
 def write_page(records: Records, folder: Path) -> list[Path]:
-    """Keep the measurements, and write the page of their processor and its picture; returns the paths."""
+    """Keep the measurements, and write the page of their processor and its picture.
+
+    Returns the paths.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{named(records.machine)}.md"
     kept = path.with_suffix(".jsonl")
-    _ = kept.write_text("".join(json.dumps(line) + "\n" for line in records.lines()), encoding="utf-8")
+    _ = kept.write_text(
+        "".join(json.dumps(line) + "\n" for line in records.lines()), encoding="utf-8"
+    )
     _ = path.write_text(page(records.kept(), folder), encoding="utf-8")
     return [path, kept, *draw(records.kept(), path)]
 
@@ -52,19 +57,30 @@ def page(records: Records, folder: Path) -> str:
 
 def _parts(records: Records, known: Any) -> Iterable[str]:
     more = "" if records.digest else " [All processors](../results.md)."
-    yield HEAD.format(file=records.file, title=titled(records.machine), name=named(records.machine), more=more)
+    yield HEAD.format(
+        file=records.file, title=titled(records.machine), name=named(records.machine), more=more
+    )
     yield "## Machine\n"
     yield from grid(("", ""), [(name, words) for name, words in records.machine.items()])
     if records.limits:
         names = ("threads", "peak, GFLOP/s", "copy, GB/s read and written", "read, GB/s")
-        rows = [(str(n), f"{x.peak:.0f}", f"{x.memory:.1f}", f"{x.read[-1][1]:.1f}") for n, x in records.limits.items()]
+        rows = [
+            (str(n), f"{x.peak:.0f}", f"{x.memory:.1f}", f"{x.read[-1][1]:.1f}")
+            for n, x in records.limits.items()
+        ]
         yield from grid(names, rows)
     yield "## Summary\n"
-    yield from grid(("variant", "threads", "layers", "geomean", "min", "layers below 1.0"), list(_summary(records)))
+    yield from grid(
+        ("variant", "threads", "layers", "geomean", "min", "layers below 1.0"),
+        list(_summary(records)),
+    )
     if records.cells:
         taken = sorted(cell.foreign for cell in records.cells.values())
         share, most = (f"{100 * value:.0f} %" for value in (statistics.median(taken), taken[-1]))
-        yield f"Other processes took {share} of a processor during a layer's turns in the median, {most} at most.\n"
+        yield (
+            f"Other processes took {share} of a processor during a layer's turns in the median, "
+            f"{most} at most.\n"
+        )
     found = list(goals(records))
     yield from _goals(found)
     yield from _peers(records)
@@ -114,14 +130,26 @@ def _peers(records: Records) -> Iterable[str]:
     cells = [cell for (_, variant, _), cell in records.cells.items() if variant == "packed"]
     for threads in sorted({cell.threads for cell in cells}):
         for peer in PEERS:
-            mine = [cell for cell in cells if cell.threads == threads and peer in cell.seconds and cell.best(ours=True)]
+            mine = [
+                cell
+                for cell in cells
+                if cell.threads == threads and peer in cell.seconds and cell.best(ours=True)
+            ]
             if mine:
-                ratios = [cell.median(peer) / cell.median(cell.best(ours=True) or "") for cell in mine]
+                ratios = [
+                    cell.median(peer) / cell.median(cell.best(ours=True) or "") for cell in mine
+                ]
                 first = sum(cell.best(ours=False) == peer for cell in mine)
                 rows.append((peer, str(threads), str(len(mine)), str(first), f"{mean(ratios):.2f}"))
     if rows:
         yield "## Each peer by itself, weights packed beforehand\n"
-        names = ("peer", "threads", "layers it ran", "the best peer on", "geomean of its time to ours")
+        names = (
+            "peer",
+            "threads",
+            "layers it ran",
+            "the best peer on",
+            "geomean of its time to ours",
+        )
         yield from grid(names, rows)
 
 
@@ -130,20 +158,37 @@ def _left_out(records: Records) -> Iterable[str]:
     for cell in records.cells.values():
         for name, reason in cell.dropped.items():
             title = VARIANTS[cell.variant].title
-            reasons.setdefault((cell.layer.number, name, reason), set()).add(f"{title}, {_threads(cell.threads)}")
+            reasons.setdefault((cell.layer.number, name, reason), set()).add(
+                f"{title}, {_threads(cell.threads)}"
+            )
     if reasons:
         yield "## Who was left out\n"
         rows = [
-            (str(n), name, reason, "; ".join(sorted(where))) for (n, name, reason), where in sorted(reasons.items())
+            (str(n), name, reason, "; ".join(sorted(where)))
+            for (n, name, reason), where in sorted(reasons.items())
         ]
-        yield from grid(("no.", "who", "why", "where it was asked; not asked again after that"), rows)
+        yield from grid(
+            ("no.", "who", "why", "where it was asked; not asked again after that"), rows
+        )
 
 
 def _layers(records: Records, threads: int) -> Iterable[str]:
-    names = ("no.", "layer", "channels last, ms", "channels first, ms", "GFLOP/s", "of the limit", "limited by")
+    names = (
+        "no.",
+        "layer",
+        "channels last, ms",
+        "channels first, ms",
+        "GFLOP/s",
+        "of the limit",
+        "limited by",
+    )
     names = (*names, "best peer", "its ms", "ratio")
     others = [name for name in ("packed-relu", "call", "call-relu") if records.table(name, threads)]
-    titles = {"packed-relu": "with bias, ReLU", "call": "not packed", "call-relu": "not packed, bias, ReLU"}
+    titles = {
+        "packed-relu": "with bias, ReLU",
+        "call": "not packed",
+        "call-relu": "not packed, bias, ReLU",
+    }
     rows: list[Sequence[str]] = []
     for cell in records.table("packed", threads):
         ours, peer = cell.best(ours=True), cell.best(ours=False)
@@ -154,16 +199,25 @@ def _layers(records: Records, threads: int) -> Iterable[str]:
         if threads in records.limits:
             least, by = records.limits[threads].milliseconds(cell.layer)
             limit = f"{100 * least / mine:.0f} %"
-        shown = (*(_time(cell, name) for name in OURS), f"{cell.layer.gflop / mine * 1e3:.0f}", limit, by)
+        shown = (
+            *(_time(cell, name) for name in OURS),
+            f"{cell.layer.gflop / mine * 1e3:.0f}",
+            limit,
+            by,
+        )
         cells = [records.cells.get((cell.layer.number, name, threads)) for name in others]
         ratios = ["" if other is None else _ratio(other) for other in cells]
         name = cell.layer.name + _changed(records, cell)
-        rows.append((str(cell.layer.number), name, *shown, peer, _time(cell, peer), _ratio(cell), *ratios))
+        rows.append(
+            (str(cell.layer.number), name, *shown, peer, _time(cell, peer), _ratio(cell), *ratios)
+        )
     yield from grid((*names, *(titles[name] for name in others)), rows)
 
 
 def _time(cell: Cell, name: str) -> str:
-    return f"{1e3 * cell.median(name):.3g} ± {cell.spread(name):.0f} %" if name in cell.seconds else ""
+    return (
+        f"{1e3 * cell.median(name):.3g} ± {cell.spread(name):.0f} %" if name in cell.seconds else ""
+    )
 
 
 def _ratio(cell: Cell) -> str:
@@ -174,7 +228,9 @@ def _changed(records: Records, cell: Cell) -> str:
     """What was made smaller to bound the time."""
     original = records.layer(cell.layer.number)
     words = "" if cell.layer.batch == original.batch else f" (batch {cell.layer.batch})"
-    return words if cell.layer.big == original.big else f"{words} ({cell.layer.big} output channels)"
+    return (
+        words if cell.layer.big == original.big else f"{words} ({cell.layer.big} output channels)"
+    )
 
 
 def _gradients(records: Records, threads: int) -> Iterable[str]:
@@ -206,22 +262,32 @@ def _special(records: Records) -> Iterable[str]:
     for threads in sorted({threads for _, threads in records.special}):
         lengths = records.special.get(("varying length", threads), [])
         if lengths:
-            yield f"1-D input of varying length (1026 channels, k 1024, s 256), {_threads(threads)}:\n"
+            yield (
+                "1-D input of varying length (1026 channels, k 1024, s 256), "
+                f"{_threads(threads)}:\n"
+            )
             names = ("who", "length", "first call, ms", "again, ms", "first / again")
             yield from grid(names, [(r["who"], str(r["length"]), *_first(r)) for r in lengths])
         sizes = records.special.get(("first calls", threads), [])
         if sizes:
             yield f"A plan's first call on a size that it has not met, {_threads(threads)}:\n"
             yield from grid(
-                ("no.", "first call, ms", "again, ms", "first / again"), [(str(r["layer"]), *_first(r)) for r in sizes]
+                ("no.", "first call, ms", "again, ms", "first / again"),
+                [(str(r["layer"]), *_first(r)) for r in sizes],
             )
         calls = records.special.get(("overhead", threads), [])
         if calls:
             yield f"A call on one cell of one channel, {_threads(threads)}:\n"
-            yield from grid(("call", "microseconds"), [(f"`{r['call']}`", f"{r['microseconds']:.1f}") for r in calls])
+            yield from grid(
+                ("call", "microseconds"),
+                [(f"`{r['call']}`", f"{r['microseconds']:.1f}") for r in calls],
+            )
         ratio = one_channel(records, threads)
         if ratio is not None:
-            yield f"k 1024, s 256 to 1 channel (layer 97), {_threads(threads)}: {ratio:.1f} times as fast as PyTorch.\n"
+            yield (
+                f"k 1024, s 256 to 1 channel (layer 97), {_threads(threads)}: {ratio:.1f} times as "
+                "fast as PyTorch.\n"
+            )
 
 
 def _first(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -232,7 +298,8 @@ def _first(row: dict[str, Any]) -> tuple[str, str, str]:
 def _goals(found: Sequence[Goal]) -> Iterable[str]:
     yield "## Goals\n"
     rows = [
-        (goal.words, str(goal.threads), goal.reached, "reached" if goal.met else "**not reached**") for goal in found
+        (goal.words, str(goal.threads), goal.reached, "reached" if goal.met else "**not reached**")
+        for goal in found
     ]
     yield from grid(("goal", "threads", "measured", ""), rows)
 
@@ -248,11 +315,15 @@ def _shortfalls(records: Records, found: Sequence[Goal], known: Any) -> Iterable
         if cells:
             plain, tiled = at_the_limit(cells, limits)
             yield (
-                f"With every layer at its limit, {_threads(threads)}, the geometric mean over the best peer would "
-                f"be {plain:.2f}; {tiled:.2f} if besides every layer that runs as Winograd tiles needed 16/9 times "
-                "fewer multiplications and nothing else.\n"
+                f"With every layer at its limit, {_threads(threads)}, the geometric mean over the "
+                f"best peer would be {plain:.2f}; {tiled:.2f} if besides every layer that runs as "
+                "Winograd tiles needed 16/9 times fewer multiplications and nothing else.\n"
             )
-    reasons = {goal.words: known.get("goals", {}).get(goal.key, "not profiled") for goal in missed if goal.key}
+    reasons = {
+        goal.words: known.get("goals", {}).get(goal.key, "not profiled")
+        for goal in missed
+        if goal.key
+    }
     yield from grid(("goal", "cause"), list(reasons.items()))
     rows = list(causes(known, (one for goal in missed for one in goal.short)))
     if rows:

@@ -1,6 +1,9 @@
-"""Frames a second of road prediction: as PyTorch runs the network, as `backstride roads predict` does, in ONNX Runtime.
+"""Frames a second of road prediction.
 
-    python benchmarks/roads_predict.py --encoders mobilenetv3 resnet34 --runs stock prepared onnx --threads 2
+As PyTorch runs the network, as `backstride roads predict` does, in ONNX Runtime.
+
+    python benchmarks/roads_predict.py --encoders mobilenetv3 resnet34 --runs stock prepared onnx
+    --threads 2
 
 Random weights; pictures of noise, as bytes, to probabilities. Prints a table.
 """
@@ -41,11 +44,17 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     rows, columns = map(int, given.size.split("x"))
     pictures = np.random.default_rng(0).integers(0, 256, (given.batch, rows, columns, 3), np.uint8)
-    print(f"| frames a second, {columns} x {rows}, {given.threads} threads | {' | '.join(given.runs)} |")
+    print(
+        f"| frames a second, {columns} x {rows}, {given.threads} threads | "
+        f"{' | '.join(given.runs)} |"
+    )
     print(f"|---|{'---|' * len(given.runs)}")
     for encoder in given.encoders:
         network: Any = build(ModelConfig(encoder)).eval()
-        speeds = [given.batch / seconds(RUNS[run](network, encoder), pictures, given.seconds) for run in given.runs]
+        speeds = [
+            given.batch / seconds(RUNS[run](network, encoder), pictures, given.seconds)
+            for run in given.runs
+        ]
         print(f"| {encoder} | {' | '.join(f'{speed:.1f}' for speed in speeds)} |", flush=True)
 
 

@@ -1,17 +1,20 @@
-"""Times road networks on stock PyTorch and as Backstride runs them: training steps, predictions, and layers.
+"""Times road networks on stock PyTorch and as Backstride runs them.
+
+Training steps, predictions, and layers.
 
     python benchmarks/roads_run.py                                            all networks, a table in Markdown
     python benchmarks/roads_run.py --networks vgg16 --cases prediction        some of them, some of the work
     python benchmarks/roads_run.py --results                                  and write docs/roads-times.md
 
-`training step`: forward, loss, backward and AdamW on `--batch` pictures of `--train` (VGG16: half as high and wide),
-channels last; `accelerate` is all that differs. `prediction`: a picture of `--predict`, bytes to probabilities, on
-stock PyTorch in the faster of its two memory formats, and by what `backstride roads predict` runs. `its transposed
-layers`: these layers alone, on what they get there; in training forward and backward. A turn is four calls: PyTorch,
-Backstride, Backstride, PyTorch, so neither always comes second, and what drifts falls on both. Columns: medians in
-milliseconds; the median of the turns' ratios, with the bounds of its 95% confidence interval (order statistics: no
-distribution is assumed); turns.
-"""
+`training step`: forward, loss, backward and AdamW on `--batch` pictures of `--train` (VGG16: half
+as high and wide), channels last; `accelerate` is all that differs. `prediction`: a picture of
+`--predict`, bytes to probabilities, on stock PyTorch in the faster of its two memory formats, and
+by what `backstride roads predict` runs. `its transposed layers`: these layers alone, on what they
+get there; in training forward and backward. A turn is four calls: PyTorch, Backstride, Backstride,
+PyTorch, so neither always comes second, and what drifts falls on both. Columns: medians in
+milliseconds; the median of the turns' ratios, with the bounds of its 95% confidence interval (order
+statistics: no distribution is assumed); turns.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -68,7 +71,10 @@ def training(network: Any, batch: int, size: Sides) -> Run:
 def predictions(network: Any, size: Sides) -> tuple[list[Run], Run]:
     """One picture: channels last, channels first, and as `backstride roads predict` does."""
     picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
-    last, first = network.eval(), copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
+    last, first = (
+        network.eval(),
+        copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format),
+    )
 
     def image() -> torch.Tensor:
         return torch.as_tensor(picture).permute(0, 3, 1, 2).float().div_(255)
@@ -122,7 +128,10 @@ def alone(network: Any, batch: int, size: Sides, *, backward: bool) -> Run:
 
 
 def turns(others: list[Run], ours: Run, seconds: float) -> tuple[list[float], list[float]]:
-    """Seconds of the fastest of the others, and ours: sums of two calls, in the order theirs, ours, ours, theirs."""
+    """Seconds of the fastest of the others, and ours.
+
+    Sums of two calls, in the order theirs, ours, ours, theirs.
+    """
     theirs = min(others, key=lambda run: timed(run) + timed(run)) if len(others) > 1 else others[0]
     _ = timed(theirs), timed(ours)
     times: tuple[list[float], list[float]] = ([], [])
@@ -142,7 +151,10 @@ def timed(run: Run) -> float:
 
 
 def bounds(values: list[float]) -> tuple[float, float]:
-    """Between which the median lies with 95 percent: order statistics of a binomial distribution."""
+    """Between which the median lies with 95 percent.
+
+    Order statistics of a binomial distribution.
+    """
     ordered = sorted(values)
     low = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
     return ordered[low], ordered[-1 - low]
@@ -163,7 +175,11 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, str, str]:
         """Both times and the ratio."""
         low, high = self.bounds
-        return f"{self.theirs:.3g}", f"{self.ours:.3g}", f"{self.ratio:.2f} ({low:.2f} to {high:.2f})"
+        return (
+            f"{self.theirs:.3g}",
+            f"{self.ours:.3g}",
+            f"{self.ratio:.2f} ({low:.2f} to {high:.2f})",
+        )
 
 
 def row(network: str, what: str, times: tuple[list[float], list[float]]) -> Row:
@@ -180,7 +196,10 @@ def measure(name: str, words: argparse.Namespace) -> Iterable[Row]:
     theirs = stock(name, words.skips)
     if "training" in words.cases:
         size = tuple(side // SMALLER.get(name, 1) for side in words.train)
-        both = [copy.deepcopy(theirs), bt.accelerate(copy.deepcopy(theirs), convolutions="training").model]
+        both = [
+            copy.deepcopy(theirs),
+            bt.accelerate(copy.deepcopy(theirs), convolutions="training").model,
+        ]
         steps = [training(network, words.batch, size) for network in both]
         yield row(name, STEP, turns(steps[:1], steps[1], words.seconds))
         parts = [alone(network, words.batch, size, backward=True) for network in both]
@@ -197,15 +216,20 @@ def page(rows: Sequence[Row], words: argparse.Namespace) -> str:
     found = {(made.network, made.what): made for made in rows}
     kernels = next(status.name for status in bs.implementations() if status.runs)
     head = (
-        f"Written by `python benchmarks/roads_run.py --results`: {words.threads} of the processor's threads, kernels "
+        f"Written by `python benchmarks/roads_run.py --results`: {words.threads} of the "
+        "processor's threads, kernels "
     )
     head += (
-        f"{kernels}, PyTorch {torch.__version__}; medians in milliseconds, ratios with their 95% confidence interval."
+        f"{kernels}, PyTorch {torch.__version__}; medians in milliseconds, ratios with their 95% "
+        "confidence interval."
     )
     parts = [head, ""]
     titles = {
         PREDICTION: f"Prediction, one picture of {shown(words.predict)}, bytes to probabilities:",
-        STEP: f"A training step, {words.batch} pictures of {shown(words.train)}, with VGG16 half as high and wide:",
+        STEP: (
+            f"A training step, {words.batch} pictures of {shown(words.train)}, with VGG16 half as "
+            "high and wide:"
+        ),
     }
     for what, title in titles.items():
         parts += [
@@ -235,13 +259,23 @@ def sized(text: str) -> Sides:
 
 def main() -> None:
     """Print the table, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     _ = parser.add_argument("--networks", default=",".join(BUILT_IN), help="joined by commas")
-    _ = parser.add_argument("--cases", default="training,prediction", help="training, prediction, or both by a comma")
-    _ = parser.add_argument("--skips", type=lambda text: tuple(map(int, text.split(","))), default=(16, 8))
+    _ = parser.add_argument(
+        "--cases", default="training,prediction", help="training, prediction, or both by a comma"
+    )
+    _ = parser.add_argument(
+        "--skips", type=lambda text: tuple(map(int, text.split(","))), default=(16, 8)
+    )
     _ = parser.add_argument("--batch", type=int, default=2, help="pictures of a training step")
-    _ = parser.add_argument("--train", type=sized, default=(192, 320), help="rows x columns of a training step")
-    _ = parser.add_argument("--predict", type=sized, default=(360, 640), help="rows x columns of a prediction")
+    _ = parser.add_argument(
+        "--train", type=sized, default=(192, 320), help="rows x columns of a training step"
+    )
+    _ = parser.add_argument(
+        "--predict", type=sized, default=(360, 640), help="rows x columns of a prediction"
+    )
     _ = parser.add_argument("--threads", type=int, default=1)
     _ = parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
     _ = parser.add_argument("--results", action="store_true", help=f"write docs/{PAGE.name}")

@@ -1,4 +1,6 @@
-"""Times every layer of layers.csv against the best peer, interleaved; weights packed beforehand and not.
+"""Times every layer of layers.csv against the best peer, interleaved.
+
+Weights packed beforehand and not.
 
     python benchmarks/run.py                              all layers, 1 and 2 threads, 25 minutes on 2 cores
     python benchmarks/run.py --layers 3,24 --threads 1 --variants packed
@@ -8,10 +10,11 @@
     python benchmarks/run.py --from FILE --results        the same without measuring anything
     python benchmarks/run.py --file MINE.csv              other layers, in the form of layers.csv
 
-For each layer: the ratio of ours to the best peer in any layout, and everybody's GFLOP/s with the spread (half
-the distance of the quartiles, in percent). `~` marks a peer far behind, which was called a few times only.
-Heavier layers are timed with a smaller batch, or fewer output channels, which the row says.
-"""
+For each layer: the ratio of ours to the best peer in any layout, and everybody's GFLOP/s with the
+spread (half the distance of the quartiles, in percent). `~` marks a peer far behind, which was
+called a few times only. Heavier layers are timed with a smaller batch, or fewer output channels,
+which the row says.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ RAW = Path(__file__).parents[1] / "build" / "measurements.jsonl"
 DEFAULT = ("packed", "packed-relu", "call", "input-gradient", "kernel-gradient")
 UNFINISHED = 3  # exit code
 DISTURBED = 0.15  # processors' worth of time of others: measured again
-CARRY = 2.5  # times as slow as the best peer with packed weights: not asked again in the other variants
+CARRY = (
+    2.5  # times as slow as the best peer with packed weights: not asked again in the other variants
+)
 
 
 class OutOfTimeError(Exception):
@@ -84,7 +89,9 @@ def run_all(words: argparse.Namespace, records: Records) -> None:
         with Parent(threads, words.peers, words.file) as parent:
             for variant in words.variants:
                 run_table(words, records, parent, variant, keep)
-            for name in () if words.quick or records.digest else SPECIAL:  # they have layers of their own
+            for name in (
+                () if words.quick or records.digest else SPECIAL
+            ):  # they have layers of their own
                 if (name, threads) not in records.special:
                     in_time(words)
                     keep(parent.special(name))
@@ -96,7 +103,9 @@ def in_time(words: argparse.Namespace) -> None:
         raise OutOfTimeError
 
 
-def run_table(words: argparse.Namespace, records: Records, parent: Parent, variant: str, keep: Keep) -> None:
+def run_table(
+    words: argparse.Namespace, records: Records, parent: Parent, variant: str, keep: Keep
+) -> None:
     """Measure and print one variant."""
     print(title(variant, parent.threads), flush=True)
     for layer in words.layers:
@@ -109,30 +118,52 @@ def run_table(words: argparse.Namespace, records: Records, parent: Parent, varia
 
 
 def undisturbed(parent: Parent, asked: dict[str, Any]) -> dict[str, Any]:
-    """A cell, measured again where other processes took part of the processors; the least disturbed of three."""
+    """A cell, measured again where other processes took part of the processors.
+
+    The least disturbed of three.
+    """
     cells: list[dict[str, Any]] = []
     while len(cells) < 3 and (not cells or min(cell["foreign"] for cell in cells) > DISTURBED):
         cells.append(parent.cell(asked))
     return min(cells, key=lambda cell: cell["foreign"])
 
 
-def job(words: argparse.Namespace, layer: Layer, variant: str, records: Records, threads: int) -> dict[str, Any]:
-    """What the worker is asked: who runs is what was chosen, less those who have shown that they are far behind."""
-    names = [name for name in makers(VARIANTS[variant]) if name.startswith("ours") or name in words.peers]
+def job(
+    words: argparse.Namespace, layer: Layer, variant: str, records: Records, threads: int
+) -> dict[str, Any]:
+    """What the worker is asked.
+
+    Who runs is what was chosen, less those who have shown that they are far behind.
+    """
+    names = [
+        name for name in makers(VARIANTS[variant]) if name.startswith("ours") or name in words.peers
+    ]
     gradient = VARIANTS[variant].gradient
-    alike = [cell for key, cell in records.cells.items() if key[0] == layer.number and kind(key[1]) == gradient]
+    alike = [
+        cell
+        for key, cell in records.cells.items()
+        if key[0] == layer.number and kind(key[1]) == gradient
+    ]
     dropped = {name for cell in alike for name in cell.dropped if not name.startswith("ours")}
     before = records.cells.get((layer.number, "packed", threads))
     peer = None if before is None else before.best(ours=False)
     if gradient is None and before is not None and peer is not None:
         limit = CARRY * before.median(peer)
-        dropped |= {name for name in before.seconds if name in PEERS and before.median(name) > limit}
+        dropped |= {
+            name for name in before.seconds if name in PEERS and before.median(name) > limit
+        }
         fair = [name for name in names if name in PEERS and name not in dropped]
         if not fair:  # the best of those who can
             dropped = {name for name in dropped if name not in names}
     gflop = words.gflop / 2 if gradient else words.gflop
     runners = [name for name in names if name not in dropped]
-    return {"layer": layer.number, "variant": variant, "gflop": gflop, "runners": runners, "seconds": words.seconds}
+    return {
+        "layer": layer.number,
+        "variant": variant,
+        "gflop": gflop,
+        "runners": runners,
+        "seconds": words.seconds,
+    }
 
 
 def kind(variant: str) -> str | None:
@@ -168,12 +199,17 @@ def summary(cells: Iterable[Cell]) -> str:
     if not ratios:
         return "nothing was compared"
     mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
-    return f"geomean {mean:.2f}, min {min(ratios):.2f}, layers below 1.0: {sum(ratio < 1 for ratio in ratios)}"
+    return (
+        f"geomean {mean:.2f}, min {min(ratios):.2f}, layers below 1.0: "
+        f"{sum(ratio < 1 for ratio in ratios)}"
+    )
 
 
 def show(records: Records) -> None:
     """Print the tables of a file."""
-    for threads, variant in sorted({(cell.threads, cell.variant) for cell in records.cells.values()}, key=_order):
+    for threads, variant in sorted(
+        {(cell.threads, cell.variant) for cell in records.cells.values()}, key=_order
+    ):
         print(title(variant, threads))
         for layer in records.layers:
             if (layer.number, variant, threads) in records.cells:
@@ -186,22 +222,53 @@ def _order(key: tuple[int, str]) -> tuple[int, int]:
 
 
 def arguments() -> tuple[argparse.Namespace, Records]:
-    """The command line, checked, and what is measured already: exit code 2 and one line on what is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _ = parser.add_argument("--layers", help="numbers from the file, joined by commas; all by default")
+    """The command line, checked, and what is measured already.
+
+    Exit code 2 and one line on what is wrong.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _ = parser.add_argument(
+        "--layers", help="numbers from the file, joined by commas; all by default"
+    )
     _ = parser.add_argument("--threads", default="1,2", help="thread counts, joined by commas")
-    _ = parser.add_argument("--variants", default=",".join(DEFAULT), help=f"joined by commas, of {', '.join(VARIANTS)}")
-    _ = parser.add_argument("--peers", help=f"joined by semicolons, of {'; '.join(PEERS)}; all by default")
-    _ = parser.add_argument("--seconds", type=float, default=0.08, help="for each runner of each layer")
-    _ = parser.add_argument("--gflop", type=float, default=MOST_GFLOP, help="most work of a call; gradients half")
-    _ = parser.add_argument("--file", type=Path, default=FILE, help="CSV of layers with the columns of layers.csv")
-    _ = parser.add_argument("--raw", type=Path, help="file of measurements, started anew; in build/ by default")
-    _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
-    _ = parser.add_argument("--at-most", type=float, default=math.inf, help="seconds; nothing new begins after them")
-    _ = parser.add_argument("--from", dest="source", type=Path, help="file of measurements to read; measures nothing")
-    _ = parser.add_argument("--results", action="store_true", help="write the processor's page and its picture")
-    _ = parser.add_argument("--folder", type=Path, help="where --results writes; beside this file by default")
-    _ = parser.add_argument("--quick", action="store_true", help="without the machine's limits and special cases")
+    _ = parser.add_argument(
+        "--variants", default=",".join(DEFAULT), help=f"joined by commas, of {', '.join(VARIANTS)}"
+    )
+    _ = parser.add_argument(
+        "--peers", help=f"joined by semicolons, of {'; '.join(PEERS)}; all by default"
+    )
+    _ = parser.add_argument(
+        "--seconds", type=float, default=0.08, help="for each runner of each layer"
+    )
+    _ = parser.add_argument(
+        "--gflop", type=float, default=MOST_GFLOP, help="most work of a call; gradients half"
+    )
+    _ = parser.add_argument(
+        "--file", type=Path, default=FILE, help="CSV of layers with the columns of layers.csv"
+    )
+    _ = parser.add_argument(
+        "--raw", type=Path, help="file of measurements, started anew; in build/ by default"
+    )
+    _ = parser.add_argument(
+        "--resume", action="store_true", help="keep what --raw holds and measure the rest"
+    )
+    _ = parser.add_argument(
+        "--at-most", type=float, default=math.inf, help="seconds; nothing new begins after them"
+    )
+    _ = parser.add_argument(
+        "--from", dest="source", type=Path, help="file of measurements to read; measures nothing"
+    )
+    _ = parser.add_argument(
+        "--results", action="store_true", help="write the processor's page and its picture"
+    )
+    _ = parser.add_argument(
+        "--folder", type=Path, help="where --results writes; beside this file by default"
+    )
+    _ = parser.add_argument(
+        "--quick", action="store_true", help="without the machine's limits and special cases"
+    )
     words = parser.parse_args()
     words.until = time.perf_counter() + words.at_most
     try:
@@ -214,12 +281,17 @@ def arguments() -> tuple[argparse.Namespace, Records]:
     words.layers = [known[name] for name in _chosen(parser, "layers", words.layers, known, ",")]
     words.variants = _chosen(parser, "variants", words.variants, VARIANTS, ",")
     words.peers = _chosen(parser, "peers", words.peers, {**PEERS, **GRADIENTS}, ";")
-    words.threads = [int(n) for n in _chosen(parser, "threads", words.threads, map(str, range(1, 1025)), ",")]
+    words.threads = [
+        int(n) for n in _chosen(parser, "threads", words.threads, map(str, range(1, 1025)), ",")
+    ]
     if words.source is not None and not words.source.is_file():
-        parser.error(f"`--from` (={words.source}) must be a file that a run has written, such as {RAW.name}")
+        parser.error(
+            f"`--from` (={words.source}) must be a file that a run has written, such as {RAW.name}"
+        )
     if words.results and chosen.digest and words.folder is None:
         parser.error(
-            "`--results` of another `--file` needs `--folder`: pages of the project's own layers stay as they are"
+            "`--results` of another `--file` needs `--folder`: pages of the project's own layers "
+            "stay as they are"
         )
     if words.raw is None:
         words.raw = RAW.with_stem(f"{RAW.stem}-{chosen.digest}") if chosen.digest else RAW
@@ -227,7 +299,10 @@ def arguments() -> tuple[argparse.Namespace, Records]:
 
 
 def _known(parser: argparse.ArgumentParser, words: argparse.Namespace, chosen: Table) -> Records:
-    """What is measured already; of the same layers, and on this processor if the run is to go on."""
+    """What is measured already.
+
+    Of the same layers, and on this processor if the run is to go on.
+    """
     option, path = ("--from", words.source) if words.source else ("--raw", words.raw)
     if words.source is None and not words.resume:
         words.raw.unlink(missing_ok=True)
@@ -238,13 +313,18 @@ def _known(parser: argparse.ArgumentParser, words: argparse.Namespace, chosen: T
     except ValueError as error:
         parser.error(f"`{option}` (={path}): {error}")
     if words.source is None and records.machine and named(records.machine) != named(describe()):
-        parser.error(f"`--resume` of `{option}` (={path}): it was measured on {records.machine['processor']}; run anew")
+        parser.error(
+            f"`--resume` of `{option}` (={path}): it was measured on "
+            f"{records.machine['processor']}; run anew"
+        )
     if words.source and words.results and not records.cells:
         parser.error(f"`--from` (={path}) holds no single times; its page stays as it is")
     return records
 
 
-def _chosen(parser: argparse.ArgumentParser, name: str, text: str | None, known: Iterable[str], mark: str) -> list[str]:
+def _chosen(
+    parser: argparse.ArgumentParser, name: str, text: str | None, known: Iterable[str], mark: str
+) -> list[str]:
     legal = list(known)
     chosen = legal if text is None else [word.strip() for word in text.split(mark)]
     wrong = [word for word in chosen if word not in legal]

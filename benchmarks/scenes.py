@@ -1,4 +1,7 @@
-"""How fast scenes are rendered, and a contact sheet of them: `python benchmarks/scenes.py [--sheet FILE.jpg]`."""
+"""How fast scenes are rendered, and a contact sheet of them.
+
+`python benchmarks/scenes.py [--sheet FILE.jpg]`.
+"""
 
 from __future__ import annotations
 
@@ -38,21 +41,25 @@ def sheet(path: Path) -> None:
         found = [scene(seed, SHEET) for seed in range(first, first + COLUMNS)]
         pictures.append(
             [
-                np.where(masked & (one.mask == 1)[..., None], 0.55 * one.image + 0.45 * TINT, one.image).astype(
-                    np.uint8
-                )
+                np.where(
+                    masked & (one.mask == 1)[..., None], 0.55 * one.image + 0.45 * TINT, one.image
+                ).astype(np.uint8)
                 for one in found
             ]
         )
     file = io.BytesIO()
-    Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in pictures])).save(file, "JPEG", quality=85)
+    Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in pictures])).save(
+        file, "JPEG", quality=85
+    )
     write_beside(path, file.getvalue())
 
 
 def main() -> None:
     """What the header says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    _ = parser.add_argument("--sheet", type=Path, help="write a contact sheet here, and time nothing")
+    _ = parser.add_argument(
+        "--sheet", type=Path, help="write a contact sheet here, and time nothing"
+    )
     chosen: Path | None = parser.parse_args().sheet
     if chosen:
         sheet(chosen)

@@ -1,6 +1,7 @@
-"""What users complain about beside plain speed: inputs of varying length, the first call of a size, small calls.
+"""What users complain about beside plain speed.
 
-Each function gives rows of a table: name to number, times in milliseconds, or microseconds where the name says so.
+Inputs of varying length, the first call of a size, small calls. Each function gives rows of a
+table: name to number, times in milliseconds, or microseconds where the name says so.
 """
 
 from __future__ import annotations
@@ -21,17 +22,26 @@ import backstride as bs
 Row = dict[str, Any]
 LENGTHS = tuple(500 * (i + 1) for i in range(10))
 ALIKE = 3  # lengths for each of these
-STFT = Layer(0, "inverse STFT", 1, 1026, 1, (500,), (1024,), (256,), ((0, 0),), 1, "pytorch/pytorch#120982")
+STFT = Layer(
+    0, "inverse STFT", 1, 1026, 1, (500,), (1024,), (256,), ((0, 0),), 1, "pytorch/pytorch#120982"
+)
 FIRST_CALLS = (3, 22, 28, 45, 58, 69, 76, 97)  # of the project's own layers.csv
 
 
 def varying_length(threads: int) -> list[Row]:
-    """pytorch/pytorch#120982: an inverse STFT of 1026 channels, k 1024, s 256, on lengths that never come again."""
+    """pytorch/pytorch#120982.
+
+    An inverse STFT of 1026 channels, k 1024, s 256, on lengths that never come again.
+    """
     bs.set_num_threads(threads)
     random = np.random.default_rng(0)
     kernel = random.standard_normal((*STFT.kernel, STFT.big, STFT.small), np.float32)
     plan = bs.plan(kernel, strides=STFT.strides)
-    inputs = [random.standard_normal((1, n + more, STFT.small), np.float32) for n in LENGTHS for more in range(ALIKE)]
+    inputs = [
+        random.standard_normal((1, n + more, STFT.small), np.float32)
+        for n in LENGTHS
+        for more in range(ALIKE)
+    ]
     rows = _lengths("ours", [partial(plan, x) for x in inputs])
     torch = torch_peer.package(Problem(STFT, VARIANTS["packed"], threads))
     if torch is None:
@@ -47,29 +57,34 @@ def varying_length(threads: int) -> list[Row]:
 
 
 def _lengths(who: str, calls: list[Callable[[], Any]]) -> list[Row]:
-    """Medians of a few lengths, one cell apart, so that what else the machine does for a moment does not count."""
+    """Medians of a few lengths, one cell apart, so that brief disturbances do not count."""
     _ = calls[0]()  # the library itself warms up on the first length
     first = [timed(call) for call in calls]
     again = [statistics.median(timed(call) for _ in range(3)) for call in calls]
     rows: list[Row] = []
     for at, n in enumerate(LENGTHS):
-        one, other = (1e3 * statistics.median(times[at * ALIKE : (at + 1) * ALIKE]) for times in (first, again))
+        one, other = (
+            1e3 * statistics.median(times[at * ALIKE : (at + 1) * ALIKE])
+            for times in (first, again)
+        )
         rows.append({"who": who, "length": n, "first ms": one, "again ms": other})
     return rows
 
 
 def first_calls(threads: int) -> list[Row]:
-    """A plan's first call on a size it has not met, against later ones on the same size: medians of several sizes.
+    """A plan's first call on a size it has not met, against later ones on the same size.
 
-    Each call, first or later, gets numbers that were just drawn, and then other arrays go through the caches, so that
-    what differs is the library's work.
+    Medians of several sizes. Each call, first or later, gets numbers that were just drawn, and then
+    other arrays go through the caches, so that what differs is the library's work.
     """
     bs.set_num_threads(threads)
     random = np.random.default_rng(0)
     rows: list[Row] = []
     for layer in (layer.lighter(2) for layer in layers() if layer.number in FIRST_CALLS):
         problem = Problem(layer, VARIANTS["packed"], threads)
-        plan = bs.plan(problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups)
+        plan = bs.plan(
+            problem.kernel, strides=layer.strides, padding=layer.crop, groups=layer.groups
+        )
         for _ in range(3):
             _ = plan(problem.x)
         first: list[float] = []
@@ -77,7 +92,10 @@ def first_calls(threads: int) -> list[Row]:
         result = (layer.batch, *layer.output, layer.big)
         for more in range(1, 10):
             shape = (layer.batch, *layer.input[:-1], layer.input[-1] + more, layer.small)
-            calls = [_cold(partial(plan, random.standard_normal(shape, np.float32)), result) for _ in range(6)]
+            calls = [
+                _cold(partial(plan, random.standard_normal(shape, np.float32)), result)
+                for _ in range(6)
+            ]
             first.append(calls[0])
             again.append(statistics.median(calls[1:]))
         pair = statistics.median(first), statistics.median(again)
@@ -97,7 +115,10 @@ def overhead(threads: int) -> list[Row]:
     bs.set_num_threads(threads)
     x, kernel = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)
     plan = bs.plan(kernel)
-    calls = {"plan(x)": partial(plan, x), "bs.conv_transpose(x, kernel)": partial(bs.conv_transpose, x, kernel)}
+    calls = {
+        "plan(x)": partial(plan, x),
+        "bs.conv_transpose(x, kernel)": partial(bs.conv_transpose, x, kernel),
+    }
     return [
         {"call": name, "microseconds": 1e6 * statistics.median(timed(call, 300) for _ in range(15))}
         for name, call in calls.items()

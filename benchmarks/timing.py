@@ -1,12 +1,14 @@
 """Times several runners of one problem against each other, interleaved, within a budget.
 
-Everybody is called a few times; who is far behind then keeps those times, and the others go round in turns. A turn
-of a fast runner is a burst of calls after some that are not timed, so that neither the caches nor the threads of
-the one before decide. A runner whose first call takes far too long is dropped, and the reason is kept.
+Everybody is called a few times; who is far behind then keeps those times, and the others go round
+in turns. A turn of a fast runner is a burst of calls after some that are not timed, so that neither
+the caches nor the threads of the one before decide. A runner whose first call takes far too long is
+dropped, and the reason is kept.
 
-Threads that wait for the next call of their library look for it on a processor of their own: OpenMP's of PyTorch and
-ncnn for 7 ms, ONNX Runtime's for 40 ms. A turn begins when all threads of the process sleep, and with a call that is
-not timed, for everybody alike. What other processes take meanwhile is kept with the times.
+Threads that wait for the next call of their library look for it on a processor of their own:
+OpenMP's of PyTorch and ncnn for 7 ms, ONNX Runtime's for 40 ms. A turn begins when all threads of
+the process sleep, and with a call that is not timed, for everybody alike. What other processes take
+meanwhile is kept with the times.
 """
 
 from __future__ import annotations
@@ -52,9 +54,15 @@ class Times:
 
 
 def measure(
-    makers: Iterable[tuple[str, Maker]], problem: Problem, seconds: float, announce: Callable[[str, float], None]
+    makers: Iterable[tuple[str, Maker]],
+    problem: Problem,
+    seconds: float,
+    announce: Callable[[str, float], None],
 ) -> Times:
-    """Time the runners that can run the problem; `announce` hears who is next and the best time so far."""
+    """Time the runners that can run the problem.
+
+    `announce` hears who is next and the best time so far.
+    """
     times, runners = Times(), dict[str, Runner]()
     best = math.inf
     for name, make in makers:
@@ -91,12 +99,17 @@ def tried(call: Callable[[], Any]) -> list[float]:
 def contenders(times: Times) -> list[str]:
     """This library, and the peers that are not far behind the best one."""
     least = {name: min(values) for name, values in times.seconds.items()}
-    limit = BEHIND * min((time_ for name, time_ in least.items() if not name.startswith("ours")), default=math.inf)
+    limit = BEHIND * min(
+        (time_ for name, time_ in least.items() if not name.startswith("ours")), default=math.inf
+    )
     return [name for name, time_ in least.items() if name.startswith("ours") or time_ <= limit]
 
 
 def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float) -> None:
-    """Let them run in turn until the time is spent; the numbers of the turns replace those of before."""
+    """Let them run in turn until the time is spent.
+
+    The numbers of the turns replace those of before.
+    """
     single = {name: min(times.seconds[name]) for name in calls}
     least = 3 if sum(max(time_, BURST) for time_ in single.values()) > HEAVY else LEAST_ROUNDS
     for name in calls:
@@ -104,7 +117,9 @@ def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float
     others, started, waited, rounds = foreign(), time.perf_counter(), 0.0, 0
     _ = gc.collect()
     gc.disable()
-    while rounds < least or (rounds < MOST_ROUNDS and time.perf_counter() - started - waited < seconds * len(calls)):
+    while rounds < least or (
+        rounds < MOST_ROUNDS and time.perf_counter() - started - waited < seconds * len(calls)
+    ):
         for name, call in calls.items():
             waited += settle()
             if single[name] < MOST_WARM:
@@ -116,12 +131,17 @@ def take_turns(calls: dict[str, Callable[[], Any]], times: Times, seconds: float
 
 
 def settle() -> float:
-    """Wait until all other threads of this process sleep, or as long as they may take; the seconds that it took."""
+    """Wait until all other threads of this process sleep, or as long as they may take.
+
+    The seconds that it took.
+    """
     started, tasks = time.perf_counter(), Path("/proc/self/task")
     if not tasks.is_dir():
         time.sleep(SETTLED)
     own = str(threading.get_native_id())
-    while time.perf_counter() - started < SETTLED and any(_runs(task) for task in tasks.iterdir() if task.name != own):
+    while time.perf_counter() - started < SETTLED and any(
+        _runs(task) for task in tasks.iterdir() if task.name != own
+    ):
         time.sleep(5e-4)
     return time.perf_counter() - started
 
@@ -134,20 +154,34 @@ def _runs(task: Path) -> bool:
 
 
 def foreign() -> float:
-    """Seconds that others than this process have had of its processors, from some time on; 0 without /proc."""
+    """Seconds that others than this process have had of its processors, from some time on.
+
+    0 without /proc.
+    """
     path = Path("/proc/stat")
     if not path.is_file():
         return 0.0
     mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
-    ticks = sum(int(word) for line in lines if line[0] in mine for n, word in enumerate(line[1:9]) if n not in IDLE)
+    ticks = sum(
+        int(word)
+        for line in lines
+        if line[0] in mine
+        for n, word in enumerate(line[1:9])
+        if n not in IDLE
+    )
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def burst(call: Callable[[], Any], single: float) -> float:
-    """Seconds of a call: the median of a turn, so that what else the machine does for a moment does not count."""
+    """Seconds of a call.
+
+    The median of a turn, so that what else the machine does for a moment does not count.
+    """
     together = math.ceil(CHUNK / single)
-    return statistics.median(timed(call, together) for _ in range(math.ceil(BURST / (single * together))))
+    return statistics.median(
+        timed(call, together) for _ in range(math.ceil(BURST / (single * together)))
+    )
 
 
 def timed(call: Callable[[], Any], count: int = 1) -> float:

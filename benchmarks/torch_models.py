@@ -21,9 +21,10 @@ Builder = Callable[[bool], Built]
 
 @dataclass(frozen=True)
 class Entry:
-    """A model's name, how to build it with its inputs, its source, and whether decoding is most of its work.
+    """A model's name, how to build it, its source, and whether it mostly decodes.
 
-    `build_step` gives smaller data for a training step, `step` says which. `autocast`: it runs under that, to bfloat16.
+    `build_step` gives smaller data for a training step, `step` says which. `autocast`: it runs
+    under that, to bfloat16.
     """
 
     name: str
@@ -47,7 +48,11 @@ def dcgan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     layers: list[nn.Module] = []
     for index, (one, two) in enumerate(itertools.pairwise(widths)):
         options = (4, 1, 0) if index == 0 else (4, 2, 1)
-        layers += [nn.ConvTranspose2d(one, two, *options, bias=False), nn.BatchNorm2d(two), nn.ReLU(inplace=True)]
+        layers += [
+            nn.ConvTranspose2d(one, two, *options, bias=False),
+            nn.BatchNorm2d(two),
+            nn.ReLU(inplace=True),
+        ]
     layers += [nn.ConvTranspose2d(base, 3, 4, 2, 1, bias=False), nn.Tanh()]
     return nn.Sequential(*layers), (torch.randn(2 if small else 16, 100, 1, 1),)
 
@@ -55,12 +60,19 @@ def dcgan(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
 class UnetBlock(nn.Module):
     """pix2pix: down, what is inside, up, and the input beside the result."""
 
-    def __init__(self, outer: int, inner: int, submodule: nn.Module | None, data: int | None = None) -> None:
+    def __init__(
+        self, outer: int, inner: int, submodule: nn.Module | None, data: int | None = None
+    ) -> None:
         super().__init__()
         down = nn.Conv2d(data or outer, inner, 4, 2, 1, bias=False)
         self.outermost = data is not None
         up = nn.ConvTranspose2d(
-            inner if submodule is None else 2 * inner, 3 if data else outer, 4, 2, 1, bias=bool(data)
+            inner if submodule is None else 2 * inner,
+            3 if data else outer,
+            4,
+            2,
+            1,
+            bias=bool(data),
         )
         if self.outermost:
             layers = [down, submodule, nn.ReLU(), up, nn.Tanh()]
@@ -104,7 +116,12 @@ def cyclegan(small: bool, size: int = 256) -> tuple[nn.Module, tuple[Tensor, ...
     """The generator of 9 residual blocks for 256x256 images."""
     size = 32 if small else size
     base = 4 if small else 64
-    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, base, 7), nn.InstanceNorm2d(base), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(3, base, 7),
+        nn.InstanceNorm2d(base),
+        nn.ReLU(),
+    ]
     for width in (base, 2 * base):
         layers += [nn.Conv2d(width, 2 * width, 3, 2, 1), nn.InstanceNorm2d(2 * width), nn.ReLU()]
     layers += [Residual(4 * base) for _ in range(2 if small else 9)]
@@ -118,7 +135,9 @@ def cyclegan(small: bool, size: int = 256) -> tuple[nn.Module, tuple[Tensor, ...
 def double(one: int, two: int, rank: int = 2) -> nn.Sequential:
     """Two 3x3 convolutions with ReLU, padded so that sizes stay."""
     conv: Any = nn.Conv2d if rank == 2 else nn.Conv3d
-    return nn.Sequential(conv(one, two, 3, padding=1), nn.ReLU(), conv(two, two, 3, padding=1), nn.ReLU())
+    return nn.Sequential(
+        conv(one, two, 3, padding=1), nn.ReLU(), conv(two, two, 3, padding=1), nn.ReLU()
+    )
 
 
 class Unet(nn.Module):
@@ -128,7 +147,9 @@ class Unet(nn.Module):
         super().__init__()
         widths = [base * 2**level for level in range(5)]
         self.down = nn.ModuleList(double(*pair) for pair in zip([1, *widths], widths, strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, 2) for width in reversed(widths[:-1]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * width, width, 2, 2) for width in reversed(widths[:-1])
+        )
         self.join = nn.ModuleList(double(2 * width, width) for width in reversed(widths[:-1]))
         self.score = nn.Conv2d(base, 2, 1)
 
@@ -163,14 +184,18 @@ class Fcn8s(nn.Module):
         height, width = x.shape[2:]
         x = self.again(x + self.scores[1](pool4)[:, :, 5 : 5 + height, 5 : 5 + width])
         height, width = x.shape[2:]
-        return self.eight(x + self.scores[0](pool3)[:, :, 9 : 9 + height, 9 : 9 + width])[:, :, 31:-31, 31:-31]
+        return self.eight(x + self.scores[0](pool3)[:, :, 9 : 9 + height, 9 : 9 + width])[
+            :, :, 31:-31, 31:-31
+        ]
 
 
 def fcn8s(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The maps of a 500x500 image, padded by 100 as in the paper."""
     widths = (8, 16, 32) if small else (256, 512, 4096)
     sizes = (36, 20, 4) if small else (88, 44, 16)
-    return Fcn8s(widths), tuple(torch.randn(1, width, size, size) for width, size in zip(widths, sizes, strict=True))
+    return Fcn8s(widths), tuple(
+        torch.randn(1, width, size, size) for width, size in zip(widths, sizes, strict=True)
+    )
 
 
 class Fusion(nn.Module):
@@ -182,7 +207,9 @@ class Fusion(nn.Module):
             nn.ModuleList(
                 nn.Sequential(
                     nn.LeakyReLU(0.1),
-                    nn.Conv1d(width, width, taps, padding=dilation * (taps // 2), dilation=dilation),
+                    nn.Conv1d(
+                        width, width, taps, padding=dilation * (taps // 2), dilation=dilation
+                    ),
                     nn.LeakyReLU(0.1),
                     nn.Conv1d(width, width, taps, padding=taps // 2),
                 )
@@ -219,7 +246,10 @@ def generator(bands: int, width: int, ups: tuple[tuple[int, int], ...]) -> nn.Se
 
 
 class Decoder3d(nn.Module):
-    """The expanding half of the 3-D U-Net: 2x2x2 up-convolutions, joined with maps of the other half."""
+    """The expanding half of the 3-D U-Net.
+
+    2x2x2 up-convolutions, joined with maps of the other half.
+    """
 
     def __init__(self, base: int) -> None:
         super().__init__()
@@ -239,13 +269,21 @@ def unet3d(small: bool, depth: int = 4) -> tuple[nn.Module, tuple[Tensor, ...]]:
     base = 2 if small else 32
     depth, side = (1, 2) if small else (depth, 2 * depth)
     shapes = [(1, 16 * base, depth, side, side)]
-    shapes += [(1, base * 2**level, *(n * 2 ** (4 - level) for n in (depth, side, side))) for level in (3, 2, 1)]
+    shapes += [
+        (1, base * 2**level, *(n * 2 ** (4 - level) for n in (depth, side, side)))
+        for level in (3, 2, 1)
+    ]
     return Decoder3d(base), tuple(torch.randn(shape) for shape in shapes)
 
 
 def fsrcnn(small: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """FSRCNN(56, 12, 4), three times larger, from 85x85 as in Set5."""
-    layers: list[nn.Module] = [nn.Conv2d(1, 56, 5, padding=2), nn.PReLU(56), nn.Conv2d(56, 12, 1), nn.PReLU(12)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, 56, 5, padding=2),
+        nn.PReLU(56),
+        nn.Conv2d(56, 12, 1),
+        nn.PReLU(12),
+    ]
     for _ in range(4):
         layers += [nn.Conv2d(12, 12, 3, padding=1), nn.PReLU(12)]
     layers += [nn.Conv2d(12, 56, 1), nn.PReLU(56), nn.ConvTranspose2d(56, 1, 9, 3, 4, 2)]
@@ -264,10 +302,20 @@ MODELS = (
         "128x128",
     ),
     Entry(
-        "U-Net 512", unet, "Ronneberger et al., arXiv 1505.04597, figure 1", False, partial(unet, size=256), "256x256"
+        "U-Net 512",
+        unet,
+        "Ronneberger et al., arXiv 1505.04597, figure 1",
+        False,
+        partial(unet, size=256),
+        "256x256",
     ),
     Entry("FCN-8s head", fcn8s, "Long et al., arXiv 1411.4038, and voc-fcn8s/net.py"),
-    Entry("HiFi-GAN V1, 1 s", hifigan, "Kong et al., arXiv 2010.05646, appendix A", decoder_heavy=False),
+    Entry(
+        "HiFi-GAN V1, 1 s",
+        hifigan,
+        "Kong et al., arXiv 2010.05646, appendix A",
+        decoder_heavy=False,
+    ),
     Entry(
         "3-D U-Net decoder",
         unet3d,

@@ -1,4 +1,4 @@
-"""Networks of others, written from their published descriptions, at short, middle and long inputs."""
+"""Networks of others, from their published descriptions, at three lengths of input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ TAPS = 12  # of the low-pass filters
 
 
 class Filtered(nn.Module):
-    """BigVGAN's activation: twice as many samples, x + sin^2(a x) / b, and back, each through a low-pass filter."""
+    """BigVGAN's activation.
+
+    Twice as many samples, x + sin^2(a x) / b, and back, each through a low-pass filter.
+    """
 
     kernel: Tensor
 
@@ -25,7 +28,8 @@ class Filtered(nn.Module):
         super().__init__()
         self.rate = nn.Parameter(torch.zeros(1, width, 1))
         self.share = nn.Parameter(torch.zeros(1, width, 1))
-        # A windowed sinc that passes half of the frequencies, with a transition of 0.6 (Kaiser's rule for the window).
+        # A windowed sinc that passes half of the frequencies, with a transition of 0.6 (Kaiser's
+        # rule for the window).
         attenuation = 2.285 * (TAPS // 2 - 1) * math.pi * 0.6 + 7.95
         beta = 0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21)
         times = torch.arange(TAPS) - (TAPS - 1) / 2
@@ -35,7 +39,12 @@ class Filtered(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         width, half = len(self.kernel), TAPS // 2
         x = functional.pad(x, (half, half), mode="replicate")
-        x = 2 * functional.conv_transpose1d(x, self.kernel, stride=2, groups=width)[..., 3 * half - 1 : 1 - 3 * half]
+        x = (
+            2
+            * functional.conv_transpose1d(x, self.kernel, stride=2, groups=width)[
+                ..., 3 * half - 1 : 1 - 3 * half
+            ]
+        )
         x = x + torch.sin(torch.exp(self.rate) * x) ** 2 / (torch.exp(self.share) + 1e-9)
         x = functional.pad(x, (half - 1, half), mode="replicate")
         return functional.conv1d(x, self.kernel, stride=2, groups=width)
@@ -74,7 +83,10 @@ class Mean(nn.Module):
 
 
 def bigvgan(small: bool, frames: int) -> Built:
-    """A generator of the base kind, a quarter as wide: 16 frames of 80 mel bands to 4096 samples."""
+    """A generator of the base kind, a quarter as wide.
+
+    16 frames of 80 mel bands to 4096 samples.
+    """
     width = 16 if small else 128
     layers: list[nn.Module] = [nn.Conv1d(80, width, 7, padding=3)]
     for stride in (8, 8, 2, 2):
@@ -90,7 +102,7 @@ def bigvgan(small: bool, frames: int) -> Built:
 
 
 class Conditioned(nn.Module):
-    """VITS's decoder: the first convolution sees the speaker, and all later ones have weight norm."""
+    """VITS's decoder: the first convolution sees the speaker, later ones have weight norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -107,7 +119,10 @@ class Conditioned(nn.Module):
 
 def vits(small: bool, frames: int) -> Built:
     """Frames of 192 channels, 256 samples each."""
-    return Conditioned(16 if small else 512), (torch.randn(1, 192, 2 if small else frames), torch.randn(1, 256, 1))
+    return Conditioned(16 if small else 512), (
+        torch.randn(1, 192, 2 if small else frames),
+        torch.randn(1, 256, 1),
+    )
 
 
 class Spectrogram(nn.Module):
@@ -141,25 +156,31 @@ class ResidualUnit(nn.Module):
         self.units = units
         self.beside: Any = nn.Identity()
         if stride > 1 or one != two:
-            self.beside = nn.Conv2d(one, two, 3 if stride > 1 else 1, stride, 1 if stride > 1 else 0)
+            self.beside = nn.Conv2d(
+                one, two, 3 if stride > 1 else 1, stride, 1 if stride > 1 else 0
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.units(x) + self.beside(x)
 
 
 class Level(nn.Module):
-    """Half the size, what is below, both joined, and back by a 3x3 transposed convolution of stride 2."""
+    """Half the size, what is below, both joined, and back by a 3x3 transpose of stride 2."""
 
     def __init__(self, outer: int, data: int, widths: Sequence[int]) -> None:
         super().__init__()
         inner, top = widths[0], data != outer
-        self.down = ResidualUnit(data, inner, nn.Sequential(unit(data, inner, stride=2), unit(inner, inner)), 2)
+        self.down = ResidualUnit(
+            data, inner, nn.Sequential(unit(data, inner, stride=2), unit(inner, inner)), 2
+        )
         if len(widths) > 2:
             self.below: nn.Module = Level(inner, inner, widths[1:])
             joined = 2 * inner
         else:
             deep = widths[1]
-            self.below = ResidualUnit(inner, deep, nn.Sequential(unit(inner, deep), unit(deep, deep)))
+            self.below = ResidualUnit(
+                inner, deep, nn.Sequential(unit(inner, deep), unit(deep, deep))
+            )
             joined = inner + deep
         up = nn.ConvTranspose2d(joined, outer, 3, 2, 1, 1)
         self.up = nn.Sequential(up, nn.BatchNorm2d(outer), nn.PReLU())
@@ -177,14 +198,19 @@ def monai(small: bool, size: int) -> Built:
 
 
 class Demucs(nn.Module):
-    """A separator of waveforms: strided convolutions, an LSTM of both directions, and transposed ones."""
+    """A separator of waveforms.
+
+    Strided convolutions, an LSTM of both directions, and transposed ones.
+    """
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         widths = [1, *(width * 2**level for level in range(depth))]
         pairs = list(itertools.pairwise(widths))
         self.encoder = nn.ModuleList(
-            nn.Sequential(nn.Conv1d(one, two, 8, 4), nn.ReLU(), nn.Conv1d(two, 2 * two, 1), nn.GLU(1))
+            nn.Sequential(
+                nn.Conv1d(one, two, 8, 4), nn.ReLU(), nn.Conv1d(two, 2 * two, 1), nn.GLU(1)
+            )
             for one, two in pairs
         )
         self.memory = nn.LSTM(widths[-1], widths[-1], 2, bidirectional=True)
@@ -219,7 +245,9 @@ def demucs(small: bool, cells: int) -> Built:
     return Demucs(4 if small else 32, depth), (torch.randn(1, 1, length),)
 
 
-def _sized(name: str, build: Callable[[bool, int], Built], source: str, sizes: tuple[int, ...]) -> tuple[Entry, ...]:
+def _sized(
+    name: str, build: Callable[[bool, int], Built], source: str, sizes: tuple[int, ...]
+) -> tuple[Entry, ...]:
     def at(size: int) -> Builder:
         return lambda small: build(small, size)
 
@@ -227,9 +255,23 @@ def _sized(name: str, build: Callable[[bool, int], Built], source: str, sizes: t
 
 
 MODELS = (
-    *_sized("BigVGAN-like, {} frames", bigvgan, "Lee et al., arXiv 2206.04658, section 3", (16, 64, 256)),
-    *_sized("VITS decoder, {} frames", vits, "Kim et al., arXiv 2106.06103, section 2.5", (8, 32, 100)),
+    *_sized(
+        "BigVGAN-like, {} frames", bigvgan, "Lee et al., arXiv 2206.04658, section 3", (16, 64, 256)
+    ),
+    *_sized(
+        "VITS decoder, {} frames", vits, "Kim et al., arXiv 2106.06103, section 2.5", (8, 32, 100)
+    ),
     *_sized("SpeechT5 HiFi-GAN, {} frames", speecht5, "Ao et al., arXiv 2110.07205", (8, 32, 100)),
-    *_sized("MONAI U-Net 2-D, {} pixels", monai, "Kerfoot et al., LNCS 11395, 2019, figure 1", (64, 128, 256)),
-    *_sized("Demucs, depth 4, {} cells", demucs, "Defossez et al., arXiv 1911.13254, section 4", (16, 63, 250)),
+    *_sized(
+        "MONAI U-Net 2-D, {} pixels",
+        monai,
+        "Kerfoot et al., LNCS 11395, 2019, figure 1",
+        (64, 128, 256),
+    ),
+    *_sized(
+        "Demucs, depth 4, {} cells",
+        demucs,
+        "Defossez et al., arXiv 1911.13254, section 4",
+        (16, 63, 250),
+    ),
 )

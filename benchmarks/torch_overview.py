@@ -1,4 +1,4 @@
-"""The times of whole models as kept beside each processor's page, and the table over processors made from them."""
+"""The times of whole models beside each processor's page, and the table over them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEAD = """# Whole PyTorch models, by processor
 
 Written by `make bench-torch` from what is kept beside the pages; a run on another kind of processor adds its rows
 and its page.
-"""
+"""  # noqa: E501
 
 
 class Time(NamedTuple):
@@ -57,8 +57,13 @@ def read(path: Path) -> Times:
     """A file: lines of `# name: words` about the machine, then a table."""
     lines = path.read_text(encoding="utf-8").splitlines()
     said = [line.removeprefix("# ").partition(": ") for line in lines if line.startswith("# ")]
-    rows = [list(row.values()) for row in csv.DictReader(line for line in lines if not line.startswith("# "))]
-    times = [Time(int(row[0]), row[1], row[2], row[3], float(row[4]), float(row[5])) for row in rows]
+    rows = [
+        list(row.values())
+        for row in csv.DictReader(line for line in lines if not line.startswith("# "))
+    ]
+    times = [
+        Time(int(row[0]), row[1], row[2], row[3], float(row[4]), float(row[5])) for row in rows
+    ]
     return Times({name: words for name, _, words in said}, times)
 
 
@@ -69,7 +74,9 @@ def write(path: Path, kept: Times) -> None:
         file.writelines(f"# {name}: {words}\n" for name, words in kept.machine.items())
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Time._fields)
-        writer.writerows((*entry[:4], f"{entry.milliseconds:.2f}", f"{entry.spread:.0f}") for entry in kept.times)
+        writer.writerows(
+            (*entry[:4], f"{entry.milliseconds:.2f}", f"{entry.spread:.0f}") for entry in kept.times
+        )
 
 
 def ratio(times: Mapping[str, float]) -> tuple[str, float]:
@@ -79,7 +86,10 @@ def ratio(times: Mapping[str, float]) -> tuple[str, float]:
 
 
 def plain(times: Mapping[str, float]) -> float | None:
-    """How many times as fast plain `accelerate` is as the better of eager and channels last; None without both."""
+    """How many times as fast plain `accelerate` is as the better of eager and channels last.
+
+    None without both.
+    """
     stock = [times[runner] for runner in STOCK if runner in times]
     return min(stock) / times["accelerate"] if stock and "accelerate" in times else None
 
@@ -104,7 +114,7 @@ def models(times: Iterable[Time]) -> dict[tuple[int, str], dict[str, dict[str, f
 
 
 def measured(folder: Path) -> dict[tuple[str, int, str], dict[str, float]]:
-    """The ratios in float32 against every other runner by model, for each processor, thread count and part."""
+    """The float32 ratios to every other runner by model, per processor, threads and part."""
     return {
         (titled(kept.machine), *key): {
             name: ratio(times)[1] for name, times in tables.items() if dtype(name) == "float32"
@@ -129,11 +139,15 @@ def table(folder: Path) -> str:
         link = f"[{titled(kept.machine)}](results/{path.stem}.md)"
         for (threads, part), tables in models(kept.times).items():
             for name in DTYPES:
-                ratios = [ratio(times)[1] for model, times in tables.items() if dtype(model) == name]
+                ratios = [
+                    ratio(times)[1] for model, times in tables.items() if dtype(model) == name
+                ]
                 row = (link, str(threads), PARTS[part], name, str(len(ratios)))
                 every += [f"| {' | '.join((*row, *_held(part, ratios)))} |"] if ratios else []
             if part != "layers":
-                stock += (f"| {link} | {threads} | {PARTS[part]} | {row} |" for row in _stock(tables))
+                stock += (
+                    f"| {link} | {threads} | {PARTS[part]} | {row} |" for row in _stock(tables)
+                )
     parts = [HEAD, _EVERY, *every, _STOCK, *stock]
     return "\n".join(parts) + "\n"
 
@@ -143,13 +157,13 @@ _EVERY = f"""## Against every other runner
 The time of the fastest other runner (eager, channels last, `torch.compile`, ONNX Runtime, OpenVINO) divided by that
 of the fastest of ours. To reach: a geometric mean of {LEVELS["inference"]} in inference and {LEVELS["training"]} in
 training, and no model below 1.0.
-"""
+"""  # noqa: E501
 _STOCK = f"""
 ## Plain `accelerate` against PyTorch alone
 
 The time of the better of eager and channels last divided by that of `accelerate(model)`, without `trust` and in the
 model's own memory format. To reach: no model below {NEVER_BELOW}.
-"""
+"""  # noqa: E501
 
 
 def _files(folder: Path) -> list[Path]:
@@ -158,7 +172,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _held(part: str, ratios: list[float]) -> tuple[str, str, str]:
     mean = geomean(ratios)
-    said = "" if part not in LEVELS else f" of {LEVELS[part]}: " + ("reached" if mean >= LEVELS[part] else _NOT)
+    said = (
+        ""
+        if part not in LEVELS
+        else f" of {LEVELS[part]}: " + ("reached" if mean >= LEVELS[part] else _NOT)
+    )
     return f"{mean:.2f}{said}", f"{min(ratios):.2f}", str(sum(value < 1 for value in ratios))
 
 
@@ -173,4 +191,7 @@ def _stock(tables: Mapping[str, Mapping[str, float]]) -> Iterable[str]:
             worst = min(ratios, key=lambda model: ratios[model])
             held = "reached" if ratios[worst] >= NEVER_BELOW else _NOT
             mean = geomean(ratios.values())
-            yield f"{name} | {len(ratios)} | {mean:.2f} | {ratios[worst]:.2f} of {NEVER_BELOW}: {held} | {worst}"
+            yield (
+                f"{name} | {len(ratios)} | {mean:.2f} | {ratios[worst]:.2f} of {NEVER_BELOW}: "
+                f"{held} | {worst}"
+            )

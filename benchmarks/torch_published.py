@@ -1,4 +1,7 @@
-"""Models as their authors publish them: weight norm at several lengths, weights made for each call, half precision."""
+"""Models as their authors publish them.
+
+Weight norm at several lengths, weights made for each call, half precision.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ class Snake(nn.Module):
 
 def hooked(layer: nn.Module) -> nn.Module:
     """Weight norm by a hook, as the vocoders were published."""
-    with warnings.catch_warnings(), torch.no_grad():  # a weight that leads to no graph can be copied
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):  # a weight that leads to no graph can be copied
         warnings.simplefilter("ignore", FutureWarning)
         return nn.utils.weight_norm(layer)
 
@@ -51,15 +57,23 @@ def normed(model: nn.Module, norm: Norm) -> nn.Module:
 
 
 def oobleck(small: bool, cells: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The decoder of Stable Audio Open's autoencoder, half as wide: Snake, weight norm, 2048 samples a cell."""
+    """The decoder of Stable Audio Open's autoencoder, half as wide.
+
+    Snake, weight norm, 2048 samples a cell.
+    """
     width = 16 if small else 1024
     layers: list[nn.Module] = [nn.Conv1d(64, width, 7, padding=3)]
     for stride in (8, 8, 4, 4, 2):
-        layers += [Snake(width), nn.ConvTranspose1d(width, max(width // 2, 1), 2 * stride, stride, stride // 2)]
+        layers += [
+            Snake(width),
+            nn.ConvTranspose1d(width, max(width // 2, 1), 2 * stride, stride, stride // 2),
+        ]
         width = max(width // 2, 1)
         layers += [Dilated(width, dilation) for dilation in (1, 3, 9)]
     layers += [Snake(width), nn.Conv1d(width, 2, 7, padding=3)]
-    return normed(nn.Sequential(*layers), parametrizations.weight_norm), (torch.randn(1, 64, 2 if small else cells),)
+    return normed(nn.Sequential(*layers), parametrizations.weight_norm), (
+        torch.randn(1, 64, 2 if small else cells),
+    )
 
 
 class Dilated(nn.Module):
@@ -80,7 +94,11 @@ def demucs(small: bool, seconds: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     layers: list[nn.Module] = []
     for step in range(6):
         narrow = 8 if step == 5 else width // 2
-        layers += [nn.Conv1d(width, 2 * width, 3, padding=1), nn.GLU(1), nn.ConvTranspose1d(width, narrow, 8, 4)]
+        layers += [
+            nn.Conv1d(width, 2 * width, 3, padding=1),
+            nn.GLU(1),
+            nn.ConvTranspose1d(width, narrow, 8, 4),
+        ]
         layers += [] if step == 5 else [nn.ReLU()]
         width //= 2
     return nn.Sequential(*layers), (torch.randn(1, 64 if small else 2048, length),)
@@ -99,7 +117,9 @@ class Modulated(nn.Module):
         weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
         images, channels, *size = x.shape
         kernels = weight.transpose(1, 2).flatten(0, 1)
-        y = functional.conv_transpose2d(x.reshape(1, images * channels, *size), kernels, stride=2, groups=images)
+        y = functional.conv_transpose2d(
+            x.reshape(1, images * channels, *size), kernels, stride=2, groups=images
+        )
         return functional.avg_pool2d(y.view(images, -1, *y.shape[2:]), 2, 1)
 
 
@@ -132,7 +152,10 @@ def lowered(build: Builder) -> Builder:
     return made
 
 
-RADFORD, ISOLA = "Radford et al., arXiv 1511.06434, figure 1", "Isola et al., arXiv 1611.07004, section 6.1"
+RADFORD, ISOLA = (
+    "Radford et al., arXiv 1511.06434, figure 1",
+    "Isola et al., arXiv 1611.07004, section 6.1",
+)
 NORMS: dict[str, Norm] = {"hook": hooked, "parametrized": parametrizations.weight_norm}
 MODELS = (
     *PAPERS,
@@ -147,16 +170,37 @@ MODELS = (
         for frames in (8, 32, 100)
     ),
     *(
-        Entry(f"Oobleck decoder, {cells} cells", partial(oobleck, cells=cells), "Evans et al., arXiv 2407.14358", False)
+        Entry(
+            f"Oobleck decoder, {cells} cells",
+            partial(oobleck, cells=cells),
+            "Evans et al., arXiv 2407.14358",
+            False,
+        )
         for cells in (4, 16)
     ),
-    Entry("Demucs decoder, 2 s", partial(demucs, seconds=2), "Defossez et al., arXiv 1911.13254, section 4", False),
-    Entry("StyleGAN2 upsampling, batch 2", stylegan, "Karras et al., arXiv 1912.04958, section 2 and appendix B"),
+    Entry(
+        "Demucs decoder, 2 s",
+        partial(demucs, seconds=2),
+        "Defossez et al., arXiv 1911.13254, section 4",
+        False,
+    ),
+    Entry(
+        "StyleGAN2 upsampling, batch 2",
+        stylegan,
+        "Karras et al., arXiv 1912.04958, section 2 and appendix B",
+    ),
     Entry("DCGAN generator, batch 16, bfloat16", lowered(dcgan), RADFORD),
     Entry("pix2pix U-Net 256, bfloat16", lowered(pix2pix), ISOLA),
     Entry("DCGAN generator, batch 16, autocast", dcgan, RADFORD, autocast=True),
     Entry("pix2pix U-Net 256, autocast", pix2pix, ISOLA, autocast=True),
-    *(Entry(f"pix2pix U-Net {size}, 32 channels", partial(pix2pix, base=32, size=size), ISOLA) for size in (128, 256)),
-    Entry("pix2pix U-Net 128, 32 channels, bfloat16", lowered(partial(pix2pix, base=32, size=128)), ISOLA),
+    *(
+        Entry(f"pix2pix U-Net {size}, 32 channels", partial(pix2pix, base=32, size=size), ISOLA)
+        for size in (128, 256)
+    ),
+    Entry(
+        "pix2pix U-Net 128, 32 channels, bfloat16",
+        lowered(partial(pix2pix, base=32, size=128)),
+        ISOLA,
+    ),
     *OTHERS,
 )

@@ -1,8 +1,9 @@
-"""One row of the table of whole models, measured in a process of its own that is ended where a runner takes too long.
+"""One row of the table of whole models, measured in a process of its own.
 
-The process says what it is about to prepare (torch.compile runs a C++ compiler), then that it measures, then
-the times. A runner that takes longer than it may, fails, or takes the process with it, is left out with
-the reason, and the row starts over without it.
+It is ended where a runner takes too long. The process says what it is about to prepare
+(torch.compile runs a C++ compiler), then that it measures, then the times. A runner that takes
+longer than it may, fails, or takes the process with it, is left out with the reason, and the row
+starts over without it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def measured(job: Job) -> dict[str, Any]:
     """The times of a row in seconds, by runner, and who was left out for what reason."""
     dropped: dict[str, str] = {}
     while True:
-        left = dataclasses.replace(job, runners=tuple(name for name in job.runners if name not in dropped))
+        left = dataclasses.replace(
+            job, runners=tuple(name for name in job.runners if name not in dropped)
+        )
         found = _tried(left)
         if "times" in found:
             return {"key": job.key, "times": found["times"], "dropped": dropped}
@@ -76,7 +79,10 @@ def _tried(job: Job) -> dict[str, Any]:
                 return {"runner": runner, "reason": event["failed"]}
             runner = event["runner"]
     except queue.Empty:
-        return {"runner": runner, "reason": f"took more than {PREPARING if runner else MEASURING:.0f} s"}
+        return {
+            "runner": runner,
+            "reason": f"took more than {PREPARING if runner else MEASURING:.0f} s",
+        }
     finally:
         process.kill()
         _ = process.wait()
@@ -89,7 +95,13 @@ def _listen(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any]])
         for line in lines:
             if line.startswith("{"):
                 events.put(json.loads(line))
-    events.put({"failed": f"ended the process with code {process.wait()}; BENCH_VERBOSE=1 shows what it says"})
+    events.put(
+        {
+            "failed": (
+                f"ended the process with code {process.wait()}; BENCH_VERBOSE=1 shows what it says"
+            )
+        }
+    )
 
 
 class Kept:
@@ -109,7 +121,9 @@ class Kept:
                 row = json.loads(line)
                 self._known[row["key"]], where = row, row["processor"]
             except (ValueError, KeyError, TypeError):
-                message = f"it holds no measurements of this form ({line[:40]}); run without --resume"
+                message = (
+                    f"it holds no measurements of this form ({line[:40]}); run without --resume"
+                )
                 raise ValueError(message) from None
             if where != processor:
                 message = f"it was measured on {where}; run without --resume"

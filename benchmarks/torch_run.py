@@ -1,4 +1,4 @@
-"""Times whole PyTorch models before and after `accelerate`, against every other way to run them on a CPU.
+"""Times whole PyTorch models before and after `accelerate`, and other runners on a CPU.
 
     python benchmarks/torch_run.py                              all models, inference and one training step
     python benchmarks/torch_run.py --models 0,BigVGAN --threads 1    some of them, by number or by a part of the name
@@ -7,11 +7,12 @@
     python benchmarks/torch_run.py --resume --results                go on where the last run was stopped
     python benchmarks/torch_run.py --resume --results --at-most 80   and stop after 80 s; exit code 3 if some are left
 
-Three tables: inference of whole models; their transposed convolutions alone, each timed on the input that it gets
-in the model and summed; and one training step (forward, backward, SGD). Median of interleaved runs in
-milliseconds; the ratio is that of the fastest other runner to the fastest of ours. Each row is measured by a process
-of its own (torch_rows.py). A training step that would take very long is one of smaller data, which its row says.
-"""
+Three tables: inference of whole models; their transposed convolutions alone, each timed on the
+input that it gets in the model and summed; and one training step (forward, backward, SGD). Median
+of interleaved runs in milliseconds; the ratio is that of the fastest other runner to the fastest of
+ours. Each row is measured by a process of its own (torch_rows.py). A training step that would take
+very long is one of smaller data, which its row says.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -50,10 +51,11 @@ RAW = Path(__file__).parents[1] / "build" / "torch_times.jsonl"
 
 
 def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Run all of them in turn until the time is spent, at least 5 rounds (3 of slow ones) after one to warm up.
+    """Run all of them in turn until the time is spent, after one round to warm up.
 
-    Each timed run of a fast one follows an untimed one of the same runner, so that the threads of the one before,
-    which spin for a while, do not count against it.
+    At least 5 rounds (3 of slow ones). Each timed run of a fast one follows an untimed one of the
+    same runner, so that the threads of the one before, which spin for a while, do not count against
+    it.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     last = {name: seconds_of(run) for name, run in runs.items()}
@@ -62,14 +64,19 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
             _ = run()
     started = time.perf_counter()
     rounds = LEAST_ROUNDS
-    while time.perf_counter() - started < seconds * len(runs) or len(next(iter(times.values()))) < rounds:
+    while (
+        time.perf_counter() - started < seconds * len(runs)
+        or len(next(iter(times.values()))) < rounds
+    ):
         for name, run in runs.items():
             _ = settle()  # threads of the runner before
             if last[name] < SLOW:
                 _ = run()
             last[name] = seconds_of(run)
             times[name].append(last[name])
-        rounds = LEAST_SLOW_ROUNDS if min(seen[-1] for seen in times.values()) > SLOW else LEAST_ROUNDS
+        rounds = (
+            LEAST_SLOW_ROUNDS if min(seen[-1] for seen in times.values()) > SLOW else LEAST_ROUNDS
+        )
     return times
 
 
@@ -85,12 +92,16 @@ def quiet(name: str) -> None:
     _ = name
 
 
-def layers(model: nn.Module, inputs: Inputs, *, autocast: bool = False) -> list[tuple[nn.Module, Inputs]]:
+def layers(
+    model: nn.Module, inputs: Inputs, *, autocast: bool = False
+) -> list[tuple[nn.Module, Inputs]]:
     """Each transposed convolution with the input that it gets in the model."""
     found: list[tuple[nn.Module, Inputs]] = []
     kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     handles = [
-        module.register_forward_pre_hook(lambda module, args: found.append((module, (args[0].clone(),))))
+        module.register_forward_pre_hook(
+            lambda module, args: found.append((module, (args[0].clone(),)))
+        )
         for module in model.modules()
         if isinstance(module, kinds)
     ]
@@ -102,7 +113,10 @@ def layers(model: nn.Module, inputs: Inputs, *, autocast: bool = False) -> list[
 
 
 def build(entry: Entry, *, small: bool, step: bool = False) -> tuple[nn.Module, Inputs]:
-    """The model in evaluation, the same weights every time; `step`: with the data of its training step."""
+    """The model in evaluation, the same weights every time.
+
+    `step`: with the data of its training step.
+    """
     made: Any = torch
     made.manual_seed(0)  # not wholly typed
     model, inputs = (entry.build_step if step and entry.build_step else entry.build)(small)
@@ -126,7 +140,9 @@ def time_layers(
 ) -> dict[str, list[float]]:
     """The same for the transposed convolutions alone: medians of the layers, summed."""
     totals: dict[str, float] = {}
-    names = tuple(name for name in job.runners if not name.endswith("compile"))  # nothing is there to be joined
+    names = tuple(
+        name for name in job.runners if not name.endswith("compile")
+    )  # nothing is there to be joined
     alone = dataclasses.replace(job, runners=names, seconds=job.seconds / 4)
     for layer, given in layers(model, inputs, autocast=autocast):
         for name, times in time_inference(layer, given, alone, say, autocast=autocast).items():
@@ -146,7 +162,10 @@ def time_training(entry: Entry, job: Job, say: Say = quiet) -> dict[str, list[fl
 
 
 def called(run: Run | None) -> Run | None:
-    """A runner after its first call, which is part of its preparation: torch.compile compiles then."""
+    """A runner after its first call, which is part of its preparation.
+
+    Torch.compile compiles then.
+    """
     if run is not None:
         _ = run()
     return run
@@ -156,26 +175,43 @@ def row(threads: int, part: str, name: str, times: dict[str, list[float]]) -> li
     """Print one row; the ratio of the fastest other runner to ours."""
     medians = {runner: statistics.median(values) for runner, values in times.items()}
     peer, factor = ratio(medians)
-    shown = "  ".join(f"{runner} {1e3 * medians[runner]:.2f}±{spread(times[runner]):.0f}%" for runner in medians)
+    shown = "  ".join(
+        f"{runner} {1e3 * medians[runner]:.2f}±{spread(times[runner]):.0f}%" for runner in medians
+    )
     print(f"{name:27} x{factor:5.2f} of {peer:13} {shown}", flush=True)
-    return [Time(threads, part, name, runner, 1e3 * medians[runner], spread(times[runner])) for runner in medians]
+    return [
+        Time(threads, part, name, runner, 1e3 * medians[runner], spread(times[runner]))
+        for runner in medians
+    ]
 
 
 def summary(times: list[Time], what: str) -> None:
     """The geometric mean and the worst, of the fastest of ours and of plain `accelerate`."""
     models = dict.fromkeys(entry.model for entry in times)
-    tables = [{entry.runner: entry.milliseconds for entry in times if entry.model == model} for model in models]
+    tables = [
+        {entry.runner: entry.milliseconds for entry in times if entry.model == model}
+        for model in models
+    ]
     stock = "the better of eager and channels last to plain accelerate"
     alone = [factor for table in tables if (factor := plain(table)) is not None]
-    for words, ratios in ((what, [ratio(table)[1] for table in tables]), (f"{what}, {stock}", alone)):
+    for words, ratios in (
+        (what, [ratio(table)[1] for table in tables]),
+        (f"{what}, {stock}", alone),
+    ):
         if ratios:
             below = sum(factor < 1 for factor in ratios)
-            print(f"{words}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: {below} of {len(ratios)}")
+            print(
+                f"{words}: geomean {geomean(ratios):.2f}, min {min(ratios):.2f}, below 1.0: "
+                f"{below} of {len(ratios)}"
+            )
     print()
 
 
 def timed(job: Job, say: Say = quiet) -> dict[str, list[float]]:
-    """The times of one row; `say` is told each runner before it is prepared, and an empty name before all are timed."""
+    """The times of one row.
+
+    `say` is told each runner before it is prepared, and an empty name before all are timed.
+    """
     torch.set_num_threads(job.threads)
     bs.set_num_threads(job.threads)
     entry = next(entry for entry in MODELS if entry.name == job.model)
@@ -189,29 +225,59 @@ def arguments() -> tuple[argparse.Namespace, Kept]:
     """The words of the command line, with what they choose, and what was measured already."""
     listed = "\n".join(f"  {number:>2} {entry.name}" for number, entry in enumerate(MODELS))
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, epilog=f"models:\n{listed}")
-    _ = parser.add_argument("--models", help="numbers or parts of names joined by commas; all by default")
-    _ = parser.add_argument("--parts", default=",".join(PARTS), help="of inference, layers, training")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=form, epilog=f"models:\n{listed}"
+    )
+    _ = parser.add_argument(
+        "--models", help="numbers or parts of names joined by commas; all by default"
+    )
+    _ = parser.add_argument(
+        "--parts", default=",".join(PARTS), help="of inference, layers, training"
+    )
     _ = parser.add_argument("--without", default="", help="runners to leave out, joined by commas")
-    _ = parser.add_argument("--threads", default=str(torch.get_num_threads()), help="of every runner, joined by commas")
-    _ = parser.add_argument("--seconds", type=float, default=0.7, help="for each runner of each model")
-    _ = parser.add_argument("--small", action="store_true", help="tiny versions, to see that everything runs")
-    _ = parser.add_argument("--raw", type=Path, default=RAW, help="file of measurements, started anew")
-    _ = parser.add_argument("--resume", action="store_true", help="keep what --raw holds and measure the rest")
-    _ = parser.add_argument("--at-most", type=float, default=math.inf, help="seconds; nothing new begins after them")
-    _ = parser.add_argument("--results", action="store_true", help="keep the times, write the processor's page")
-    _ = parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where --results writes")
+    _ = parser.add_argument(
+        "--threads", default=str(torch.get_num_threads()), help="of every runner, joined by commas"
+    )
+    _ = parser.add_argument(
+        "--seconds", type=float, default=0.7, help="for each runner of each model"
+    )
+    _ = parser.add_argument(
+        "--small", action="store_true", help="tiny versions, to see that everything runs"
+    )
+    _ = parser.add_argument(
+        "--raw", type=Path, default=RAW, help="file of measurements, started anew"
+    )
+    _ = parser.add_argument(
+        "--resume", action="store_true", help="keep what --raw holds and measure the rest"
+    )
+    _ = parser.add_argument(
+        "--at-most", type=float, default=math.inf, help="seconds; nothing new begins after them"
+    )
+    _ = parser.add_argument(
+        "--results", action="store_true", help="keep the times, write the processor's page"
+    )
+    _ = parser.add_argument(
+        "--folder", type=Path, default=Path(__file__).parent, help="where --results writes"
+    )
     words = parser.parse_args()
     left_out = {name for name in words.without.split(",") if name}
     if unknown := sorted(left_out - set(RUNNERS)):
-        parser.error(f"`--without` (={words.without}) names no runner {unknown[0]!r}; legal are {', '.join(RUNNERS)}")
+        parser.error(
+            f"`--without` (={words.without}) names no runner {unknown[0]!r}; legal are "
+            f"{', '.join(RUNNERS)}"
+        )
     if set(OURS) & set(RUNNERS) <= left_out or set(RUNNERS) - set(OURS) <= left_out:
         parser.error(f"`--without` (={words.without}) must leave one of ours and one other runner")
     words.parts = words.parts.split(",")
     if not set(words.parts) <= set(PARTS):
-        parser.error(f"`--parts` (={','.join(words.parts)}) must be some of {', '.join(PARTS)}, joined by commas")
+        parser.error(
+            f"`--parts` (={','.join(words.parts)}) must be some of {', '.join(PARTS)}, joined by "
+            "commas"
+        )
     if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", words.threads):
-        parser.error(f"`--threads` (={words.threads}) must be numbers from 1 to 999, joined by commas")
+        parser.error(
+            f"`--threads` (={words.threads}) must be numbers from 1 to 999, joined by commas"
+        )
     words.threads = list(dict.fromkeys(map(int, words.threads.split(","))))
     words.chosen = list(MODELS)
     if words.models is not None:
@@ -219,9 +285,12 @@ def arguments() -> tuple[argparse.Namespace, Kept]:
         if wrong := [word for word, entries in found.items() if not entries]:
             last = len(MODELS) - 1
             parser.error(
-                f"`--models` (={words.models}) names no model {wrong[0]!r}; legal are 0 to {last} and parts of names"
+                f"`--models` (={words.models}) names no model {wrong[0]!r}; legal are 0 to {last} "
+                "and parts of names"
             )
-        words.chosen = [entry for entry in MODELS if any(entry in entries for entries in found.values())]
+        words.chosen = [
+            entry for entry in MODELS if any(entry in entries for entries in found.values())
+        ]
     words.runners = tuple(name for name in RUNNERS if name not in left_out)
     try:
         return words, Kept(words.raw, resume=words.resume, processor=describe()["processor"])
@@ -255,7 +324,9 @@ def table(words: argparse.Namespace, kept: Kept, threads: int, part: str, until:
     found: list[Time] = []
     hidden = not sys.stderr.isatty()
     trained = tuple(name for name in TRAINED if name in words.runners or name not in RUNNERS)
-    for entry in track(words.chosen, part, console=Console(stderr=True), transient=True, disable=hidden):
+    for entry in track(
+        words.chosen, part, console=Console(stderr=True), transient=True, disable=hidden
+    ):
         runners = trained if part == "training" else words.runners
         job = Job(part, entry.name, threads, runners, words.seconds, words.small)
         if job not in kept and time.perf_counter() > until:

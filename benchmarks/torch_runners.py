@@ -1,4 +1,7 @@
-"""The ways to run a PyTorch model on a CPU, ours among them: each gives a call that can be timed."""
+"""The ways to run a PyTorch model on a CPU, ours among them.
+
+Each gives a call that can be timed.
+"""
 
 from __future__ import annotations
 
@@ -65,20 +68,30 @@ def onnxruntime(model: nn.Module, inputs: Inputs) -> Run | None:
     runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(exported(model, inputs), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        exported(model, inputs), options, providers=["CPUExecutionProvider"]
+    )
     names = [entry.name for entry in session.get_inputs()]
     feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     return lambda: session.run(None, feed)
 
 
 def openvino(model: nn.Module, inputs: Inputs, precision: str = "f32") -> Run | None:
-    """OpenVINO's CPU plugin, float32 in and out; with "bf16" it computes in bfloat16 where the processor does."""
+    """OpenVINO's CPU plugin, float32 in and out.
+
+    With "bf16" it computes in bfloat16 where the processor does.
+    """
     if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("onnx") is None:
         return None
     vino: Any = importlib.import_module("openvino")
-    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": precision,
+    }
     core = vino.Core()
-    request = core.compile_model(core.read_model(exported(model, inputs)), "CPU", settings).create_infer_request()
+    request = core.compile_model(
+        core.read_model(exported(model, inputs)), "CPU", settings
+    ).create_infer_request()
     arrays = [tensor.numpy() for tensor in inputs]
     return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
 
@@ -94,7 +107,14 @@ RUNNERS: dict[str, Callable[[nn.Module, Inputs], Run | None]] = {
     "accelerate + trust + channels last": trusting_last,
     "accelerate + compile": accelerated_compiled,
 }
-TRAINED = ("eager", "channels last", "compile", "accelerate", "accelerate + channels last", "accelerate + compile")
+TRAINED = (
+    "eager",
+    "channels last",
+    "compile",
+    "accelerate",
+    "accelerate + channels last",
+    "accelerate + compile",
+)
 
 
 def inference(model: Any, inputs: Inputs) -> Run:
@@ -108,7 +128,10 @@ def inference(model: Any, inputs: Inputs) -> Run:
 
 
 def prepared(name: str, model: nn.Module, inputs: Inputs, *, autocast: bool = False) -> Run | None:
-    """A runner's call, under autocast to bfloat16 where asked; None where it cannot run the model in such precision."""
+    """A runner's call, under autocast to bfloat16 where asked.
+
+    None where it cannot run the model in such precision.
+    """
     if not autocast and inputs[0].dtype == torch.float32:
         return RUNNERS[name](model, inputs)
     if name == "ONNX Runtime":  # its CPU provider has no convolution in bfloat16
@@ -127,7 +150,7 @@ def prepared(name: str, model: nn.Module, inputs: Inputs, *, autocast: bool = Fa
 
 
 def training(name: str, model: nn.Module, inputs: Inputs, *, autocast: bool = False) -> Run | None:
-    """One step of SGD on the mean square of the result, the forward pass under autocast to bfloat16 where asked."""
+    """One step of SGD on the result's mean square, the forward pass autocast where asked."""
     if name.endswith("channels last"):
         changed = last(model, inputs)
         if changed is None:
@@ -154,7 +177,10 @@ def last(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:
     if form is None:
         return None
     rank = inputs[0].dim()  # others, as the latent of a style, have no such format
-    changed = tuple(tensor.contiguous(memory_format=form) if tensor.dim() == rank else tensor for tensor in inputs)
+    changed = tuple(
+        tensor.contiguous(memory_format=form) if tensor.dim() == rank else tensor
+        for tensor in inputs
+    )
     anything: Any = model  # PyTorch's stubs know no memory format for modules
     return anything.to(memory_format=form), changed
 

@@ -33,11 +33,14 @@ time of the better of eager and channels last divided by that of `accelerate(mod
 in the model, and summed. A training step that would take very long is one of smaller data, which its row says. Under
 autocast and in bfloat16, OpenVINO computes in bfloat16, and ONNX Runtime, which does not, is left out. A dash: the
 runner was left out or cannot run the model. All processors: ../torch_results.md.
-"""
+"""  # noqa: E501
 
 
 def keep(times: list[Time], folder: Path) -> list[Path]:
-    """Put measurements into this processor's file, in place of older ones of the same thing; write the pages anew."""
+    """Put measurements into this processor's file, in place of older ones of the same thing.
+
+    Write the pages anew.
+    """
     machine = describe()
     path = folder / "results" / f"{named(machine)}{SUFFIX}.csv"
     known = {entry[:4]: entry for entry in (*(read(path).times if path.exists() else []), *times)}
@@ -59,12 +62,14 @@ def rewrite(path: Path, folder: Path) -> list[Path]:
 
 
 def _documented(written: Path, folder: Path) -> list[Path]:
-    """The page of the documentation that takes in a processor's page, if the folder is the project's own."""
+    """The documentation page that takes in a processor's page, in the project's own folder."""
     if folder.resolve() != FOLDER:
         return []
     path = FOLDER.parent / "docs" / "results" / written.name
     path.parent.mkdir(exist_ok=True)
-    words = f"---\norphan: true\n---\n\n```{{include}} ../../benchmarks/results/{written.name}\n```\n"
+    words = (
+        f"---\norphan: true\n---\n\n```{{include}} ../../benchmarks/results/{written.name}\n```\n"
+    )
     _ = path.write_text(words, encoding="utf-8")
     return [path]
 
@@ -72,8 +77,15 @@ def _documented(written: Path, folder: Path) -> list[Path]:
 def page(path: Path) -> str:
     """The page, as Markdown."""
     machine, times = read(path)
-    lines = [HEAD.format(title=titled(machine), name=path.stem), "## Machine\n", "|  |  |", "|---|---|"]
-    lines += [f"| {name} | {words} |" for name, words in machine.items() if not words.startswith("not ")]
+    lines = [
+        HEAD.format(title=titled(machine), name=path.stem),
+        "## Machine\n",
+        "|  |  |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| {name} | {words} |" for name, words in machine.items() if not words.startswith("not ")
+    ]
     for threads in sorted({entry.threads for entry in times}):
         lines.append(f"\n## {'One thread' if threads == 1 else f'{threads} threads'}\n")
         lines += ["| part | models | geomean | min | below 1.0 |", "|---|---|---|---|---|"]
@@ -86,7 +98,11 @@ def page(path: Path) -> str:
                 tables += [f"\n### {title}\n", *rows]
                 heavy = {entry.trained for entry in MODELS if entry.decoder_heavy} & set(ratios)
                 if part == "training" and heavy:
-                    lines.append(_summary(f"{title}, decoder-heavy models", {name: ratios[name] for name in heavy}))
+                    lines.append(
+                        _summary(
+                            f"{title}, decoder-heavy models", {name: ratios[name] for name in heavy}
+                        )
+                    )
         lines += tables
     return "\n".join(lines) + "\n"
 
@@ -95,17 +111,24 @@ def _table(times: list[Time]) -> tuple[dict[str, float], list[str]]:
     runners = list(dict.fromkeys(entry.runner for entry in times if entry.runner not in OURS))
     runners += [runner for runner in OURS if any(entry.runner == runner for entry in times)]
     ratios: dict[str, float] = {}
-    lines = [f"| model | {' | '.join(runners)} | ratio | to | plain |", "|---|" + "---|" * (len(runners) + 3)]
+    lines = [
+        f"| model | {' | '.join(runners)} | ratio | to | plain |",
+        "|---|" + "---|" * (len(runners) + 3),
+    ]
     for model in dict.fromkeys(entry.model for entry in times):
         found = {entry.runner: entry for entry in times if entry.model == model}
         milliseconds = {runner: entry.milliseconds for runner, entry in found.items()}
         peer, ratios[model] = ratio(milliseconds)
         stock = plain(milliseconds)
         cells = [
-            f"{found[runner].milliseconds:.2f} ± {found[runner].spread:.0f} %" if runner in found else "-"
+            f"{found[runner].milliseconds:.2f} ± {found[runner].spread:.0f} %"
+            if runner in found
+            else "-"
             for runner in runners
         ]
-        last = "-" if stock is None else f"{stock:.2f}" if stock >= NEVER_BELOW else f"**{stock:.2f}**"
+        last = (
+            "-" if stock is None else f"{stock:.2f}" if stock >= NEVER_BELOW else f"**{stock:.2f}**"
+        )
         lines.append(f"| {model} | {' | '.join(cells)} | {ratios[model]:.2f} | {peer} | {last} |")
     return ratios, lines
 
@@ -113,4 +136,7 @@ def _table(times: list[Time]) -> tuple[dict[str, float], list[str]]:
 def _summary(title: str, ratios: dict[str, float]) -> str:
     values = list(ratios.values())
     below = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items() if value < 1)
-    return f"| {title} | {len(values)} | {geomean(values):.2f} | {min(values):.2f} | {below or 'none'} |"
+    return (
+        f"| {title} | {len(values)} | {geomean(values):.2f} | {min(values):.2f} | "
+        f"{below or 'none'} |"
+    )

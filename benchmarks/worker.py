@@ -1,7 +1,8 @@
-"""The process that measures: jobs come as JSON lines, events go back as JSON lines. Started by run.py.
+"""The process that measures: jobs come as JSON lines, events go back as JSON lines.
 
-One process holds all peers and one number of threads, since some set it once; on as many processors, so that
-nobody uses more. Whatever peers print goes to standard error. The parent ends it where a peer takes too long.
+Started by run.py. One process holds all peers and one number of threads, since some set it once; on
+as many processors, so that nobody uses more. Whatever peers print goes to standard error. The
+parent ends it where a peer takes too long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,19 @@ from problem import VARIANTS, Problem
 from special import SPECIAL
 from timing import measure
 
-WARM_UP = Layer(0, "small", 1, 21, 21, (16, 16), (4, 4), (2, 2), ((0, 0), (0, 0)), 1, "one that everybody can express")
+WARM_UP = Layer(
+    0,
+    "small",
+    1,
+    21,
+    21,
+    (16, 16),
+    (4, 4),
+    (2, 2),
+    ((0, 0), (0, 0)),
+    1,
+    "one that everybody can express",
+)
 
 
 def main() -> None:
@@ -42,7 +55,12 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if "special" in job:
-            tell(kind="special", name=job["special"], threads=threads, rows=SPECIAL[job["special"]](threads))
+            tell(
+                kind="special",
+                name=job["special"],
+                threads=threads,
+                rows=SPECIAL[job["special"]](threads),
+            )
         else:
             tell(**cell(job, known[job["layer"]], threads, tell))
 
@@ -66,8 +84,19 @@ def cell(job: dict[str, Any], layer: Layer, threads: int, tell: Any) -> dict[str
         job["seconds"],
         lambda name, best: tell(kind="next", runner=name, best=min(best, 1e6)),
     )
-    said = {"layer": layer.number, "batch": layer.batch, "big": layer.big, "algorithm": ours.algorithm(problem)}
-    return {"kind": "cell", **said, "variant": variant.name, "threads": threads, **dataclasses.asdict(times)}
+    said = {
+        "layer": layer.number,
+        "batch": layer.batch,
+        "big": layer.big,
+        "algorithm": ours.algorithm(problem),
+    }
+    return {
+        "kind": "cell",
+        **said,
+        "variant": variant.name,
+        "threads": threads,
+        **dataclasses.asdict(times),
+    }
 
 
 if __name__ == "__main__":

@@ -13,9 +13,23 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-PAGE, PICTURE, LISTS = DOCS / "architecture.md", DOCS / "pictures" / "layers.svg", DOCS / "layers.toml"
-KERNELS, KERNELS_PICTURE, STEPS = DOCS / "kernels.md", DOCS / "pictures" / "kernels.svg", DOCS / "kernels.toml"
-LEFT, WIDTH, ROW, BOX, GAP = 130, 1060, 82, 60, 8  # pixels: where boxes begin, of the picture, a layer, a box, a gap
+PAGE, PICTURE, LISTS = (
+    DOCS / "architecture.md",
+    DOCS / "pictures" / "layers.svg",
+    DOCS / "layers.toml",
+)
+KERNELS, KERNELS_PICTURE, STEPS = (
+    DOCS / "kernels.md",
+    DOCS / "pictures" / "kernels.svg",
+    DOCS / "kernels.toml",
+)
+LEFT, WIDTH, ROW, BOX, GAP = (
+    130,
+    1060,
+    82,
+    60,
+    8,
+)  # pixels: where boxes begin, of the picture, a layer, a box, a gap
 LABEL = "The parts of Backstride, each layer importing only from those below"
 KERNELS_LABEL = "The files that a call passes, from Python to the loops that multiply"
 STYLE = """
@@ -28,18 +42,23 @@ text { text-anchor: middle; fill: #16202b; }
 .arrow { stroke: #3b6ea5; stroke-width: 1.6; }
 """
 TIP = (
-    '<defs><marker id="tip" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
-    '<path d="M0 0 L8 4 L0 8 z" fill="#3b6ea5"/></marker></defs>'
+    '<defs><marker id="tip" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="6" markerHeight="6" '
+    'orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#3b6ea5"/></marker></defs>'
 )
 
 
 def lists() -> dict[str, list[list[str]]]:
-    """Per package, its layers from the lowest on, each a list of names; "" is the library itself."""
+    """Per package, its layers from the lowest on, each a list of names.
+
+    "" is the library itself.
+    """
     data = tomllib.loads(LISTS.read_text(encoding="utf-8"))
     packages: dict[str, list[str]] = data.pop("packages")
     found = {package: [layer.split() for layer in layers] for package, layers in packages.items()}
     for package, layers in data.items():
-        found["" if package == "backstride" else package] = [list(layer["parts"]) for layer in layers]
+        found["" if package == "backstride" else package] = [
+            list(layer["parts"]) for layer in layers
+        ]
     return found
 
 
@@ -60,7 +79,9 @@ def table(package: str) -> str:
     rows = ["| layer | part | what stands there | what does not |", "|---|---|---|---|"]
     for layer, parts in described(package):
         for place, (part, (_, what, without)) in enumerate(parts.items()):
-            rows.append(f"| {'' if place else layer} | `{shown(package, part)}` | {what} | {without} |")
+            rows.append(
+                f"| {'' if place else layer} | `{shown(package, part)}` | {what} | {without} |"
+            )
     return "\n".join(rows)
 
 
@@ -81,7 +102,9 @@ def steps() -> list[tuple[str, dict[str, tuple[str, str]]]]:
 
 def kernels_picture() -> str:
     """The way of a call as an SVG."""
-    rows = [(step, {file: few for file, (few, _) in files.items() if few}) for step, files in steps()]
+    rows = [
+        (step, {file: few for file, (few, _) in files.items() if few}) for step, files in steps()
+    ]
     return drawn([row for row in rows if row[1]], KERNELS_LABEL)
 
 
@@ -98,7 +121,10 @@ def kernels_page(text: str) -> str:
 def drawn(rows: Sequence[tuple[str, Mapping[str, str]]], label: str) -> str:
     """Rows of boxes as an SVG, each a name above a few words; an arrow leads to the row below."""
     height = len(rows) * ROW + 2 * GAP
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" '
+    )
     lines = [f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", TIP]
     for row, (title, boxes) in enumerate(rows):
         top = 2 * GAP + row * ROW
@@ -114,7 +140,9 @@ def drawn(rows: Sequence[tuple[str, Mapping[str, str]]], label: str) -> str:
             ]
         if row + 1 < len(rows):
             middle = (LEFT + WIDTH - 2 * GAP) / 2
-            lines.append(f'<path d="M{middle} {top + BOX + 3} v12" class="arrow" marker-end="url(#tip)"/>')
+            lines.append(
+                f'<path d="M{middle} {top + BOX + 3} v12" class="arrow" marker-end="url(#tip)"/>'
+            )
     return "\n".join([*lines, "</svg>\n"])
 
 
@@ -122,7 +150,9 @@ def page(text: str) -> str:
     """The page with its tables, each between two comments, made anew."""
     for package in ("backstride", "surgery"):
         before, mark, rest = re.split(rf"(<!-- layers of {package},[^>]*-->\n)", text)
-        text = f"{before}{mark}\n{table(package)}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+        text = (
+            f"{before}{mark}\n{table(package)}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+        )
     return text
 
 

@@ -1,4 +1,7 @@
-"""Write the tables of docs/roads-config.md from the fields of a run's config, where each setting is described."""
+"""Write the tables of docs/roads-config.md from the fields of a run's config.
+
+Each setting is described there.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ def page(text: str) -> str:
         section = getattr(config, name.strip("[]"))
         begin, end = f"<!-- options of {name}, written by docs/roads_options.py -->", "<!-- end -->"
         made = f"{begin}\n\n{table(section, defaults)}\n\n{end}"
-        text = re.sub(f"{re.escape(begin)}.*?{end}", lambda _, made=made: made, text, flags=re.DOTALL)
+        text = re.sub(
+            f"{re.escape(begin)}.*?{end}", lambda _, made=made: made, text, flags=re.DOTALL
+        )
     return text
 
 

@@ -1,4 +1,7 @@
-"""Puts the pictures of a folder on one sheet: python docs/roads_sheet.py FOLDER SHEET, a PNG or JPEG file."""
+"""Puts the pictures of a folder on one sheet.
+
+Python docs/roads_sheet.py FOLDER SHEET, a PNG or JPEG file.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Write the numbers of native/tuning.h into docs/engine.md: a table of those that choose, and others.
+"""Write the numbers of native/tuning.h into docs/engine.md.
 
-In the text, a number stands before its name: `512<!-- choice.most_sharing_channels -->`.
+A table of those that choose, and others. In the text, a number stands before its name:
+`512<!-- choice.most_sharing_channels -->`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ DOCS = Path(__file__).parent
 HEADER, PAGE = DOCS.parent / "native" / "tuning.h", DOCS / "engine.md"
 CHOOSE = ("nominal", "choice")  # the groups of the table
 UNITS = ("GiB", "MiB", "KiB")
-CONSTANT = re.compile(r"constexpr [\w:]+ (?P<name>\w+)(\[\])? = (?P<value>.+);\s+// (?P<unit>[\w ]+): (?P<reason>.+)")
+CONSTANT = re.compile(
+    r"constexpr [\w:]+ (?P<name>\w+)(\[\])? = (?P<value>.+);\s+// (?P<unit>[\w ]+): (?P<reason>.+)"
+)
 NUMBER = re.compile(r"[\d.]+(?: [KMG]iB)?(?P<name><!-- (?P<group>\w+)\.(?P<of>\w+) -->)")
-TABLE = re.compile(r"(?P<mark><!-- numbers that choose,[^>]*-->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+TABLE = re.compile(
+    r"(?P<mark><!-- numbers that choose,[^>]*-->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 
 Number: TypeAlias = int | float | tuple[int, ...]
 
@@ -52,7 +57,9 @@ def constants(header: str) -> dict[str, dict[str, Constant]]:
                 message = f"no `constexpr type name = value;  // unit: reason`: {line}"
                 raise ValueError(message)
             own = found.setdefault(group, {})
-            own[match["name"]] = Constant(evaluated(match["value"], own), match["unit"], match["reason"])
+            own[match["name"]] = Constant(
+                evaluated(match["value"], own), match["unit"], match["reason"]
+            )
     return found
 
 
@@ -84,7 +91,9 @@ def table(groups: Mapping[str, Mapping[str, Constant]]) -> str:
     rows = ["| number | value | unit | what it is and why |", "|---|---|---|---|"]
     for group in CHOOSE:
         for name, constant in groups[group].items():
-            rows.append(f"| `{group}::{name}` | {constant.shown} | {constant.unit} | {constant.reason} |")
+            rows.append(
+                f"| `{group}::{name}` | {constant.shown} | {constant.unit} | {constant.reason} |"
+            )
     return "\n".join(rows)
 
 

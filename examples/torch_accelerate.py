@@ -26,7 +26,8 @@ with torch.no_grad():
     after = generator(noise)
 print("largest difference below 1e-5:", bool((after - before).abs().max() < 1e-5))
 
-# Training goes on with the same optimizer, parameters and state dict; changed weights are packed anew.
+# Training goes on with the same optimizer, parameters and state dict; changed weights are packed
+# anew.
 optimizer = torch.optim.Adam(generator.parameters())
 generator.train()(noise).square().mean().backward()
 optimizer.step()

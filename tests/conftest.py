@@ -20,13 +20,17 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.register_profile("slow", parent=settings.get_profile("default"), max_examples=2000)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as in the background of a shell; commands would inherit it
     _ = signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file() -> Generator[None, list[Any], list[Any]]:
-    """Tests hold no doctests: looking for some skips a test file that cannot be imported, as if it were a framework."""
+    """Tests hold no doctests: looking for some skips a test file that cannot be imported, as if it
+    were a framework.
+    """
     found = yield
     return [collector for collector in found if type(collector).__name__ != "DoctestModule"]
 

@@ -19,7 +19,9 @@ def save(path: Path, pixels: NDArray[Any]) -> Path:
 
 def photograph(path: Path, rows: int = 6, columns: int = 8) -> Path:
     """Write a photograph of noise."""
-    return save(path, np.random.default_rng(rows).integers(0, 256, (rows, columns, 3)).astype(np.uint8))
+    return save(
+        path, np.random.default_rng(rows).integers(0, 256, (rows, columns, 3)).astype(np.uint8)
+    )
 
 
 def kitti_mask(path: Path, labels: NDArray[np.uint8]) -> Path:

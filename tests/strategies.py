@@ -76,7 +76,9 @@ class Drawn:
     def biases(self, dtype: str = "int64") -> tuple[Array, Array]:
         """(bias of the small side, bias of the big side)."""
         random = np.random.default_rng(self.seed + 1)
-        small, big = (random.integers(-9, 10, self.groups * n).astype(dtype) for n in (self.small, self.big))
+        small, big = (
+            random.integers(-9, 10, self.groups * n).astype(dtype) for n in (self.small, self.big)
+        )
         return small, big
 
 
@@ -85,12 +87,17 @@ LARGEST_KERNEL = {1: 5, 2: 4, 3: 2}
 
 
 @st.composite
-def geometries(draw: st.DrawFn, *, ranks: tuple[int, ...] = (1, 2, 3), negative: bool = True) -> Geometry:
+def geometries(
+    draw: st.DrawFn, *, ranks: tuple[int, ...] = (1, 2, 3), negative: bool = True
+) -> Geometry:
     """Any geometry whose output has a cell: strides, dilation, and crops of either sign."""
     rank = draw(st.sampled_from(ranks))
     axes: list[tuple[int, int, int, int, Pair]] = []
     for _ in range(rank):
-        size, taps = draw(st.integers(1, LARGEST_INPUT[rank])), draw(st.integers(1, LARGEST_KERNEL[rank]))
+        size, taps = (
+            draw(st.integers(1, LARGEST_INPUT[rank])),
+            draw(st.integers(1, LARGEST_KERNEL[rank])),
+        )
         stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
         full = (size - 1) * stride + dilation * (taps - 1) + 1
         least = -3 if negative else 0
@@ -105,7 +112,13 @@ def geometries(draw: st.DrawFn, *, ranks: tuple[int, ...] = (1, 2, 3), negative:
 
 
 @st.composite
-def calls(draw: st.DrawFn, *, ranks: tuple[int, ...] = (1, 2, 3), negative: bool = True, least_batch: int = 0) -> Drawn:
+def calls(
+    draw: st.DrawFn,
+    *,
+    ranks: tuple[int, ...] = (1, 2, 3),
+    negative: bool = True,
+    least_batch: int = 0,
+) -> Drawn:
     """Any legal call of the three operations."""
     return Drawn(
         geometry=draw(geometries(ranks=ranks, negative=negative)),

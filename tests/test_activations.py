@@ -26,7 +26,9 @@ SAMPLES = np.array([-1e4, -20.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0
     ],
 )
 def test_values(name: str, expected: list[float]) -> None:
-    np.testing.assert_allclose(activate(np.array([-1.0, 0.0, 2.0, 9.0]), name), expected, rtol=1e-14)
+    np.testing.assert_allclose(
+        activate(np.array([-1.0, 0.0, 2.0, 9.0]), name), expected, rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -47,7 +49,9 @@ def test_dtype_and_shape_stay_and_large_numbers_do_no_harm(name: str, dtype: str
 def test_they_equal_pytorchs(name: str) -> None:
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
     function = torch.tanh if name == "tanh" else getattr(torch.nn.functional, name)
-    np.testing.assert_allclose(activate(SAMPLES, name), function(torch.from_numpy(SAMPLES)).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(
+        activate(SAMPLES, name), function(torch.from_numpy(SAMPLES)).numpy(), rtol=1e-12
+    )
 
 
 def test_none_leaves_the_array_alone() -> None:

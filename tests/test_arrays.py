@@ -1,4 +1,6 @@
-"""Arrays of any library in, the same kind, dtype and device out; one fixture holds the libraries."""
+"""Arrays of any library in, the same kind, dtype and device out; one fixture holds the
+libraries.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,13 @@ def torch_backend(make: Callable[[Any, Any], Any]) -> Callable[[], Backend]:
         torch = optional("torch")
         return Backend(
             lambda values: make(torch, torch.from_numpy(np.array(values, order="C"))),
-            lambda tensor: (kind(tensor), tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad),
+            lambda tensor: (
+                kind(tensor),
+                tensor.dtype,
+                tensor.device,
+                tensor.layout,
+                tensor.requires_grad,
+            ),
             lambda tensor: tensor.double().numpy(),
         )
 
@@ -116,23 +124,34 @@ def tensorflow_backend(dtype: str) -> Callable[[], Backend]:
 heavy = pytest.mark.frameworks
 BACKENDS = [
     pytest.param(lambda: Backend(np.array, numpy_traits), id="numpy"),
-    pytest.param(lambda: Backend(lambda values: np.asarray(values, "f2"), numpy_traits), id="numpy-float16"),
     pytest.param(
-        lambda: Backend(lambda values: np.asarray(values, ml_dtypes.bfloat16), numpy_traits), id="numpy-bfloat16"
+        lambda: Backend(lambda values: np.asarray(values, "f2"), numpy_traits), id="numpy-float16"
+    ),
+    pytest.param(
+        lambda: Backend(lambda values: np.asarray(values, ml_dtypes.bfloat16), numpy_traits),
+        id="numpy-bfloat16",
     ),
     pytest.param(readonly_numpy, id="numpy-read-only"),
     pytest.param(viewed_numpy, id="numpy-view"),
     pytest.param(strict, id="array-api-strict"),
     pytest.param(lambda: strict("device1"), id="array-api-strict-device1"),
     pytest.param(torch_backend(lambda _, tensor: tensor), id="torch"),
-    pytest.param(torch_backend(lambda torch, tensor: tensor.to(torch.bfloat16)), id="torch-bfloat16"),
+    pytest.param(
+        torch_backend(lambda torch, tensor: tensor.to(torch.bfloat16)), id="torch-bfloat16"
+    ),
     pytest.param(torch_backend(lambda torch, tensor: tensor.to(torch.float16)), id="torch-float16"),
     pytest.param(torch_backend(lambda torch, tensor: tensor.to(torch.int32)), id="torch-int32"),
     pytest.param(torch_backend(torch_strided), id="torch-strided"),
-    pytest.param(torch_backend(lambda torch, tensor: torch.complex(-tensor, tensor).imag), id="torch-imaginary-part"),
-    pytest.param(torch_backend(lambda _, tensor: tensor.mul(-1)._neg_view()), id="torch-negative-view"),
     pytest.param(
-        torch_backend(lambda torch, tensor: torch.complex(tensor, tensor * 0).conj().real), id="torch-conjugate"
+        torch_backend(lambda torch, tensor: torch.complex(-tensor, tensor).imag),
+        id="torch-imaginary-part",
+    ),
+    pytest.param(
+        torch_backend(lambda _, tensor: tensor.mul(-1)._neg_view()), id="torch-negative-view"
+    ),
+    pytest.param(
+        torch_backend(lambda torch, tensor: torch.complex(tensor, tensor * 0).conj().real),
+        id="torch-conjugate",
     ),
     pytest.param(jax_backend("float32"), id="jax", marks=heavy),
     pytest.param(jax_backend("bfloat16"), id="jax-bfloat16", marks=heavy),
@@ -157,7 +176,10 @@ def test_what_goes_in_comes_out(backend: Backend) -> None:
     pairs = [
         (bs.conv_transpose(backend.make(X[..., :1]), kernel, bias, strides=2), wide),
         (bs.plan(kernel, bias, strides=2)(backend.make(X[..., :1])), wide),
-        (bs.conv(backend.make(wide), kernel, padding="same"), bs.conv(wide, KERNEL, padding="same")),
+        (
+            bs.conv(backend.make(wide), kernel, padding="same"),
+            bs.conv(wide, KERNEL, padding="same"),
+        ),
         (bs.conv_kernel_gradient(x, x, (1, 1, 2, 2)), bs.conv_kernel_gradient(X, X, (1, 1, 2, 2))),
         (bs.dense(x, backend.make(KERNEL[0, :, :2, 0])), bs.dense(X, KERNEL[0, :, :2, 0])),
         (bs.relu(x), bs.relu(X)),
@@ -167,7 +189,9 @@ def test_what_goes_in_comes_out(backend: Backend) -> None:
     expected_traits = backend.traits(x)
     for result, expected in pairs:
         assert backend.traits(result) == expected_traits
-        rounded = backend.values(backend.make(expected))  # one rounding to the dtype, as a result has
+        rounded = backend.values(
+            backend.make(expected)
+        )  # one rounding to the dtype, as a result has
         assert np.array_equal(backend.values(result), rounded)
         assert tuple(result.shape) == expected.shape
     for argument, values in ((x, X), (kernel, KERNEL), (bias, BIAS)):
@@ -195,9 +219,16 @@ def test_torch_in_its_own_layout(order: str) -> None:
     x, kernel = torch.arange(48.0).reshape(1, 3, 4, 4), torch.arange(54.0).reshape(3, 2, 3, 3)
     data = x.to(memory_format=getattr(torch, order))
     weights = kernel.to(memory_format=getattr(torch, order))
-    options: dict[str, Any] = {"strides": 2, "padding": 1, "output_padding": 1, "data_format": "channels_first"}
+    options: dict[str, Any] = {
+        "strides": 2,
+        "padding": 1,
+        "output_padding": 1,
+        "data_format": "channels_first",
+    }
     result = bs.conv_transpose(data, weights, **options)
-    expected = torch.nn.functional.conv_transpose2d(x, kernel, stride=2, padding=1, output_padding=1)
+    expected = torch.nn.functional.conv_transpose2d(
+        x, kernel, stride=2, padding=1, output_padding=1
+    )
     assert torch.equal(result, expected)
 
 
@@ -225,8 +256,9 @@ def test_torch_tensors_that_cannot_be_read_are_refused(wrong: str) -> None:
         "grad": (
             x.clone().requires_grad_(),
             (
-                "`x` requires grad, which this function would lose; the nearest legal call is x.detach(), "
-                "and conv, conv_transpose and conv_kernel_gradient are each other's derivatives"
+                "`x` requires grad, which this function would lose; the nearest legal call is "
+                "x.detach(), and conv, conv_transpose and conv_kernel_gradient are each other's "
+                "derivatives"
             ),
         ),
         "sparse": (
@@ -235,7 +267,10 @@ def test_torch_tensors_that_cannot_be_read_are_refused(wrong: str) -> None:
         ),
         "meta": (
             x.to("meta"),
-            "`x` is on the meta device and has no values; the nearest legal call gives a tensor with values",
+            (
+                "`x` is on the meta device and has no values; the nearest legal call gives a "
+                "tensor with values"
+            ),
         ),
     }[wrong]
     with pytest.raises(TypeError) as caught:
@@ -269,7 +304,9 @@ class Exporter:
 
 
 @pytest.mark.parametrize("hands_back", [True, False])
-def test_an_unknown_library_that_speaks_dlpack(hands_back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_library_that_speaks_dlpack(
+    hands_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = types.ModuleType("newcomer")
     monkeypatch.setitem(sys.modules, "newcomer", library)
     monkeypatch.setattr(Exporter, "__module__", "newcomer.core")
@@ -293,7 +330,8 @@ def test_jax_under_a_trace_is_refused() -> None:
     with pytest.raises(TypeError) as caught:
         jax.jit(partial(bs.plan, strides=2))(kernel)
     assert str(caught.value) == (
-        "`kernel` has no values yet: it is traced by jax.jit; the nearest legal call is outside of it"
+        "`kernel` has no values yet: it is traced by jax.jit; the nearest legal call is outside of "
+        "it"
     )
 
 
@@ -309,7 +347,10 @@ def test_a_jax_result_is_where_the_argument_was() -> None:
 @pytest.mark.frameworks
 def test_a_tensorflow_variable_is_read_and_a_tensor_comes_back() -> None:
     tensorflow = optional("tensorflow")
-    x, kernel = tensorflow.Variable(np.ones((1, 3, 1), "f4")), tensorflow.Variable(np.ones((2, 1, 1), "f4"))
+    x, kernel = (
+        tensorflow.Variable(np.ones((1, 3, 1), "f4")),
+        tensorflow.Variable(np.ones((2, 1, 1), "f4")),
+    )
     result = bs.conv_transpose(x, kernel)
     assert tensorflow.is_tensor(result)
     assert result.dtype == tensorflow.float32
@@ -329,5 +370,8 @@ def test_tensorflow_without_values_is_refused(make: str) -> None:
 
     with pytest.raises(TypeError) as caught:
         traced(given)
-    message = "`x` has no values yet: it is traced by tf.function; the nearest legal call is outside of it"
+    message = (
+        "`x` has no values yet: it is traced by tf.function; the nearest legal call is outside of "
+        "it"
+    )
     assert message in str(caught.value)  # TensorFlow writes the user's line before it

@@ -1,4 +1,5 @@
-"""The article that this project starts from: its listings, its printed numbers, its sentences, its mistakes.
+"""The article that this project starts from: its listings, its printed numbers, its sentences, its
+mistakes.
 
 Manuel Cuevas, "Transpose a CNN (TensorFlow)". Each correction in docs/article.md is a test here.
 """
@@ -60,7 +61,9 @@ def listing(number: int) -> Path:
 def printed(number: int, implementation: str = "") -> str:
     environment = {**os.environ, "BACKSTRIDE_IMPLEMENTATION": implementation}
     command = [sys.executable, "-W", "error", str(listing(number))]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
 
 def floats(text: str) -> list[str]:
@@ -80,7 +83,9 @@ def test_the_import_is_the_only_changed_line(number: int) -> None:
 
 @pytest.mark.parametrize("implementation", [row.name for row in bs.implementations() if row.usable])
 def test_listing_1_prints_the_articles_table(implementation: str) -> None:
-    head, by_conv, by_dense = re.split(r"transpose of a (?:conv|dense) layer: ", printed(1, implementation))
+    head, by_conv, by_dense = re.split(
+        r"transpose of a (?:conv|dense) layer: ", printed(1, implementation)
+    )
     assert floats(head)[:16] == INPUTS
     for part in (by_conv, by_dense):
         assert part.startswith("(1, 4, 4, 1) \n")
@@ -89,7 +94,9 @@ def test_listing_1_prints_the_articles_table(implementation: str) -> None:
 
 def test_listing_1_finds_dense_and_1x1_convolution_equal() -> None:
     text = printed(1)
-    dense, conv = (np.array(floats(part.split("Same")[0]), float) for part in text.split("Output = ")[1:])
+    dense, conv = (
+        np.array(floats(part.split("Same")[0]), float) for part in text.split("Output = ")[1:]
+    )
     assert dense.shape == conv.shape == (32,)
     np.testing.assert_allclose(dense, conv, atol=1e-5)
     assert re.findall(r"Same output\? = (\w+)", text) == ["True", "True"]
@@ -97,17 +104,25 @@ def test_listing_1_finds_dense_and_1x1_convolution_equal() -> None:
 
 def test_listing_2_prints_the_articles_shapes() -> None:
     first, *lines = printed(2).splitlines()
-    assert first == "downsampleg example"  # as in the listing; the article's results say "downsample example"
+    assert (
+        first == "downsampleg example"
+    )  # as in the listing; the article's results say "downsample example"
     assert lines == SHAPES
 
 
 @pytest.mark.parametrize("number", DIGESTS)
 def test_the_page_shows_what_is_printed(number: int) -> None:
-    blocks = re.findall(rf"```console\n\$ python examples/article_listing_{number}\.py\n(.*?)```", PAGE, re.DOTALL)
+    blocks = re.findall(
+        rf"```console\n\$ python examples/article_listing_{number}\.py\n(.*?)```", PAGE, re.DOTALL
+    )
     assert len(blocks) == 1
     checker, loosely = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert checker.check_output(blocks[0], printed(number), loosely)
-    wrong = printed(number).replace("(64, 12, 12, 128)", "(64, 13, 13, 128)").replace("1.9132932", "1.9132934")
+    wrong = (
+        printed(number)
+        .replace("(64, 12, 12, 128)", "(64, 13, 13, 128)")
+        .replace("1.9132932", "1.9132934")
+    )
     assert not checker.check_output(blocks[0], wrong, loosely)
 
 
@@ -117,19 +132,43 @@ def test_the_page_shows_what_is_printed(number: int) -> None:
 @pytest.mark.parametrize(
     ("size", "kernel", "padding", "output"),
     [
-        ((2, 2), 3, "same", (4, 4)),  # "a 2x2 input and a 3x3 kernel; with SAME padding, and a stride of 2 [...] 4x4"
-        ((3, 3), 5, "same", (6, 6)),  # "a 3x3 input [...] 6x6 [...] filter was of size 5x5 [...] stride of 2, SAME"
-        ((4, 4), 3, "valid", (9, 9)),  # "if it were changed to (3, 3) [...] (9, 9), at least with VALID padding"
+        (
+            (2, 2),
+            3,
+            "same",
+            (4, 4),
+        ),  # "a 2x2 input and a 3x3 kernel; with SAME padding, and a stride of 2 [...] 4x4"
+        (
+            (3, 3),
+            5,
+            "same",
+            (6, 6),
+        ),  # "a 3x3 input [...] 6x6 [...] filter was of size 5x5 [...] stride of 2, SAME"
+        (
+            (4, 4),
+            3,
+            "valid",
+            (9, 9),
+        ),  # "if it were changed to (3, 3) [...] (9, 9), at least with VALID padding"
         ((4, 4), 3, "same", (8, 8)),  # "how we get from a height and width from (4, 4) to (8, 8)"
-        ((4, 4), 1, "same", (8, 8)),  # "the kernel size could also be (1, 1) and the output shape would be the same"
+        (
+            (4, 4),
+            1,
+            "same",
+            (8, 8),
+        ),  # "the kernel size could also be (1, 1) and the output shape would be the same"
         ((4, 4), 1, "valid", (8, 8)),
         ((4, 4), 2, "valid", (8, 8)),
     ],
 )
-def test_sizes_at_stride_2(size: tuple[int, int], kernel: int, padding: str, output: tuple[int, int]) -> None:
+def test_sizes_at_stride_2(
+    size: tuple[int, int], kernel: int, padding: str, output: tuple[int, int]
+) -> None:
     rule = "same" if padding == "same" else "valid"
     assert bs.geometry(size, kernel, strides=2, padding=rule).output == output
-    y = bs.conv_transpose(np.ones((1, *size, 1)), np.ones((kernel, kernel, 1, 1)), strides=2, padding=rule)
+    y = bs.conv_transpose(
+        np.ones((1, *size, 1)), np.ones((kernel, kernel, 1, 1)), strides=2, padding=rule
+    )
     assert y.shape == (1, *output, 1)
 
 
@@ -155,7 +194,9 @@ def test_each_pixel_gives_a_weighted_kernel() -> None:
 
 
 def test_the_listing_has_stride_1_so_its_size_stays() -> None:
-    assert "conv2d_transpose(conv_out, 1, (1, 1), (1, 1), kernel_initializer" in listing(1).read_text(encoding="utf-8")
+    assert "conv2d_transpose(conv_out, 1, (1, 1), (1, 1), kernel_initializer" in listing(
+        1
+    ).read_text(encoding="utf-8")
     assert bs.geometry((4, 4), 1, strides=1).output == (4, 4)
     assert bs.geometry((4, 4), 1, strides=2).output == (8, 8)
 
@@ -164,7 +205,9 @@ def test_the_listings_transpose_is_one_number_times_the_input() -> None:
     weights = random_normal((2,), 0).astype(np.float64)
     factor = float(weights @ weights)
     assert factor == pytest.approx(4.58799, abs=5e-6)
-    np.testing.assert_allclose(np.array(TRANSPOSES, float), factor * np.array(INPUTS, float), rtol=3e-7)
+    np.testing.assert_allclose(
+        np.array(TRANSPOSES, float), factor * np.array(INPUTS, float), rtol=3e-7
+    )
 
 
 def test_1_by_1_at_stride_2_leaves_three_quarters_empty() -> None:
@@ -174,7 +217,9 @@ def test_1_by_1_at_stride_2_leaves_three_quarters_empty() -> None:
 
 
 def matrix(sizes: Sequence[int], kernel: np.ndarray, *, transposed: bool) -> np.ndarray:
-    """The matrix of a stride 2 layer, "same", between flattened maps: its columns are the images of single cells."""
+    """The matrix of a stride 2 layer, "same", between flattened maps: its columns are the images of
+    single cells.
+    """
     cells = np.eye(int(np.prod(sizes))).reshape(-1, *sizes, 1)
     operation = bs.conv_transpose if transposed else bs.conv
     return operation(cells, kernel, strides=2, padding="same").reshape(len(cells), -1).T

@@ -59,7 +59,13 @@ CASES: list[tuple[Callable[..., bs.Geometry], int, int, dict[str, Any], tuple[in
     (cv.openvino, 4, 3, {"strides": 2, "auto_pad": "SAME_UPPER"}, (0, 0)),
     (cv.openvino, 4, 3, {"strides": 2, "auto_pad": "same_upper", "output_shape": 8}, (1, 0)),
     (cv.openvino, 4, 3, {"strides": 2, "auto_pad": "SAME_LOWER", "output_shape": 8}, (0, 1)),
-    (cv.openvino, 4, 3, {"strides": 2, "auto_pad": "VALID", "output_shape": 6, "pads_begin": 1}, (0, 3)),
+    (
+        cv.openvino,
+        4,
+        3,
+        {"strides": 2, "auto_pad": "VALID", "output_shape": 6, "pads_begin": 1},
+        (0, 3),
+    ),
     (cv.openvino, 4, 3, {"strides": 2, "output_shape": 6, "pads_begin": 1}, (1, 2)),
     (cv.openvino, 4, 3, {"strides": 2, "output_padding": 5, "pads_end": 1}, (0, -4)),
 ]
@@ -67,13 +73,19 @@ CASES: list[tuple[Callable[..., bs.Geometry], int, int, dict[str, Any], tuple[in
 
 @pytest.mark.parametrize(("rule", "input", "kernel", "arguments", "crop"), CASES)
 def test_cases_by_hand(
-    rule: Callable[..., bs.Geometry], input: int, kernel: int, arguments: dict[str, Any], crop: tuple[int, int]
+    rule: Callable[..., bs.Geometry],
+    input: int,
+    kernel: int,
+    arguments: dict[str, Any],
+    crop: tuple[int, int],
 ) -> None:
     assert rule(input, kernel, **arguments).crop == (crop,)
 
 
 @given(sizes, sizes, steps, spacings, st.integers(0, 8), st.integers(0, 4))
-def test_torch_output_size_is_output_shape(i: int, k: int, s: int, d: int, p: int, more: int) -> None:
+def test_torch_output_size_is_output_shape(
+    i: int, k: int, s: int, d: int, p: int, more: int
+) -> None:
     length = (i - 1) * s + d * (k - 1) + 1
     size = length - 2 * p + more % s
     _ = assume(size > 0)
@@ -83,19 +95,25 @@ def test_torch_output_size_is_output_shape(i: int, k: int, s: int, d: int, p: in
 
 
 @given(sizes, sizes, steps, spacings, st.sampled_from(["same", "valid"]), st.data())
-def test_tensorflow_is_our_strings(i: int, k: int, s: int, d: int, padding: Any, data: st.DataObject) -> None:
+def test_tensorflow_is_our_strings(
+    i: int, k: int, s: int, d: int, padding: Any, data: st.DataObject
+) -> None:
     default = bs.geometry(i, k, strides=s, padding=padding, dilation=d)
-    tf = cv.tensorflow(i, k, strides=s, padding=padding.upper(), dilations=d, output_shape=default.output[0])
+    tf = cv.tensorflow(
+        i, k, strides=s, padding=padding.upper(), dilations=d, output_shape=default.output[0]
+    )
     assert tf == default == cv.jax(i, k, strides=s, padding=padding.upper(), rhs_dilation=d)
     low = (i - 1) * s + (1 if padding == "same" else d * (k - 1) + 1)
     size = data.draw(st.integers(low, low + s - 1))
-    assert cv.tensorflow(i, k, strides=s, padding=padding.upper(), dilations=d, output_shape=size) == bs.geometry(
-        i, k, strides=s, padding=padding, dilation=d, output_shape=size
-    )
+    assert cv.tensorflow(
+        i, k, strides=s, padding=padding.upper(), dilations=d, output_shape=size
+    ) == bs.geometry(i, k, strides=s, padding=padding, dilation=d, output_shape=size)
 
 
 @given(sizes, sizes, steps, spacings)
-def test_defaults_of_keras_flax_and_equinox_same_are_tensorflows(i: int, k: int, s: int, d: int) -> None:
+def test_defaults_of_keras_flax_and_equinox_same_are_tensorflows(
+    i: int, k: int, s: int, d: int
+) -> None:
     same = bs.geometry(i, k, strides=s, padding="same", dilation=d)
     assert cv.flax(i, k, strides=s, kernel_dilation=d) == same
     assert cv.equinox(i, k, stride=s, dilation=d, padding="SAME") == same
@@ -106,14 +124,23 @@ def test_defaults_of_keras_flax_and_equinox_same_are_tensorflows(i: int, k: int,
         assert cv.keras(i, k, strides=s, dilation_rate=d, padding="same") == same
 
 
-@given(sizes, sizes, steps, spacings, st.integers(0, 4), st.sampled_from(["SAME_UPPER", "SAME_LOWER"]))
-def test_onnx_same_is_ours_and_openvino_reverses_it(i: int, k: int, s: int, d: int, less: int, name: str) -> None:
+@given(
+    sizes, sizes, steps, spacings, st.integers(0, 4), st.sampled_from(["SAME_UPPER", "SAME_LOWER"])
+)
+def test_onnx_same_is_ours_and_openvino_reverses_it(
+    i: int, k: int, s: int, d: int, less: int, name: str
+) -> None:
     length, size = (i - 1) * s + d * (k - 1) + 1, i * s - less % s
     rule: Any = "same" if name == "SAME_UPPER" else "same_lower"
     ours = bs.geometry(i, k, strides=s, padding=rule, dilation=d, output_shape=size)
     other = "SAME_LOWER" if name == "SAME_UPPER" else "SAME_UPPER"
     assert cv.openvino(i, k, strides=s, dilations=d, auto_pad=other, output_shape=size) == ours
-    arguments: dict[str, Any] = {"strides": s, "dilations": d, "auto_pad": name, "output_shape": size}
+    arguments: dict[str, Any] = {
+        "strides": s,
+        "dilations": d,
+        "auto_pad": name,
+        "output_shape": size,
+    }
     assert cv.onnxruntime(i, k, **arguments) == ours
     if size <= length:
         assert cv.onnx(i, k, **arguments) == ours
@@ -123,10 +150,14 @@ def test_onnx_same_is_ours_and_openvino_reverses_it(i: int, k: int, s: int, d: i
 
 
 @given(sizes, sizes, steps, spacings, st.integers(-3, 9), st.integers(-3, 9))
-def test_jax_pairs_pad_the_input_or_crop_the_output(i: int, k: int, s: int, d: int, low: int, high: int) -> None:
+def test_jax_pairs_pad_the_input_or_crop_the_output(
+    i: int, k: int, s: int, d: int, low: int, high: int
+) -> None:
     span = d * (k - 1) + 1
     _ = assume((i - 1) * s + span - low - high > 0)
-    crop = cv.jax(i, k, strides=s, padding=[(low, high)], rhs_dilation=d, use_consistent_padding=True)
+    crop = cv.jax(
+        i, k, strides=s, padding=[(low, high)], rhs_dilation=d, use_consistent_padding=True
+    )
     inverse = [(span - 1 - low, span - 1 - high)]
     assert crop == cv.jax(i, k, strides=s, padding=inverse, rhs_dilation=d)
     assert crop == cv.equinox(i, k, stride=s, padding=[(low, high)], dilation=d)
@@ -134,7 +165,9 @@ def test_jax_pairs_pad_the_input_or_crop_the_output(i: int, k: int, s: int, d: i
 
 
 @given(sizes, sizes, steps, spacings, st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
-def test_explicit_pads_agree_across_frameworks(i: int, k: int, s: int, d: int, b: int, e: int, op: int) -> None:
+def test_explicit_pads_agree_across_frameworks(
+    i: int, k: int, s: int, d: int, b: int, e: int, op: int
+) -> None:
     extra = op % s
     _ = assume((i - 1) * s + d * (k - 1) + 1 - b - e > 0)
     expected = bs.geometry(i, k, strides=s, dilation=d, padding=[(b, e)], output_padding=extra)
@@ -142,7 +175,9 @@ def test_explicit_pads_agree_across_frameworks(i: int, k: int, s: int, d: int, b
     assert cv.onnx(i, k, pads=[b, e], **ends) == expected
     assert cv.onnxruntime(i, k, pads=[b, e], **ends) == expected
     assert cv.openvino(i, k, pads_begin=b, pads_end=e, **ends) == expected
-    assert cv.equinox(i, k, stride=s, dilation=d, padding=[(b, e)], output_padding=extra) == expected
+    assert (
+        cv.equinox(i, k, stride=s, dilation=d, padding=[(b, e)], output_padding=extra) == expected
+    )
     two = cv.tensorflow((i, 1), (k, 1), strides=(s, 1), dilations=(d, 1), padding=[(b, e), (0, 0)],
                         output_shape=(expected.output[0], 1))  # fmt: skip
     assert two.crop[0] == expected.crop[0]
@@ -152,29 +187,29 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     (
         lambda: cv.torch(5, 3, stride=2, output_padding=2),
         (
-            "`output_padding` (=2) must be 0 to 1 on axis 0: below the larger of stride and dilation; "
-            "the nearest legal value is 1"
+            "`output_padding` (=2) must be 0 to 1 on axis 0: below the larger of stride and "
+            "dilation; the nearest legal value is 1"
         ),
     ),
     (
         lambda: cv.torch(5, 3, stride=2, padding=1, output_size=11),
         (
-            "`output_size` (=11) must be 9 to 10 on axis 0: the sizes that a convolution with this stride and padding "
-            "maps to `input`; the nearest legal value is 10"
+            "`output_size` (=11) must be 9 to 10 on axis 0: the sizes that a convolution with this "
+            "stride and padding maps to `input`; the nearest legal value is 10"
         ),
     ),
     (
         lambda: cv.torch((5, 1), 1, padding=(0, 1)),
         (
-            "`padding` (=(0, 1)) must leave at least 1 of the 1 cells of the full output of axis 1, not -1; "
-            "the nearest legal call has padding=(0, 0)"
+            "`padding` (=(0, 1)) must leave at least 1 of the 1 cells of the full output of axis "
+            "1, not -1; the nearest legal call has padding=(0, 0)"
         ),
     ),
     (
         lambda: cv.torch(1, 1, padding=3, output_size=1),
         (
-            "`output_size` (=1) has no legal value on axis 0: the sizes that a convolution with this stride and "
-            "padding maps to `input`"
+            "`output_size` (=1) has no legal value on axis 0: the sizes that a convolution with "
+            "this stride and padding maps to `input`"
         ),
     ),
     (
@@ -184,60 +219,80 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     (
         lambda: cv.tensorflow(5, 3, strides=2, output_shape=11),
         (
-            "`output_shape` (=11) must be 9 to 10 on axis 0: the sizes that a convolution with padding='SAME' maps to "
-            "`input`; the nearest legal value is 10"
+            "`output_shape` (=11) must be 9 to 10 on axis 0: the sizes that a convolution with "
+            "padding='SAME' maps to `input`; the nearest legal value is 10"
         ),
     ),
     (
         lambda: cv.tensorflow(5, 3, strides=2, padding=[(1, 1)], output_shape=9),
         (
-            '`padding` (=[(1, 1)]) must be "SAME" or "VALID" in 1-D: TensorFlow takes pairs in 2-D only; the nearest '
-            'legal value is "SAME"'
+            '`padding` (=[(1, 1)]) must be "SAME" or "VALID" in 1-D: TensorFlow takes pairs in 2-D '
+            'only; the nearest legal value is "SAME"'
         ),
     ),
     (
         lambda: cv.tensorflow((5, 5), 3, strides=2, padding=[(1, 1), (-1, 0)], output_shape=9),
-        "`padding` (=[(1, 1), (-1, 0)]) must not be negative; the nearest legal call has padding=[(1, 1), (0, 0)]",
+        (
+            "`padding` (=[(1, 1), (-1, 0)]) must not be negative; the nearest legal call has "
+            "padding=[(1, 1), (0, 0)]"
+        ),
     ),
     (
         lambda: cv.keras((5, 5), 3, strides=(1, 2), dilation_rate=(2, 1)),
-        "`dilation_rate` (=(2, 1)) must be 1 beside `strides` (=(1, 2)) above 1; the nearest legal value is 1",
+        (
+            "`dilation_rate` (=(2, 1)) must be 1 beside `strides` (=(1, 2)) above 1; the nearest "
+            "legal value is 1"
+        ),
     ),
     (
         lambda: cv.keras(5, 3, strides=2, output_padding=2),
-        "`output_padding` (=2) must be 0 to 1 on axis 0: below the stride; the nearest legal value is 1",
+        (
+            "`output_padding` (=2) must be 0 to 1 on axis 0: below the stride; the nearest legal "
+            "value is 1"
+        ),
     ),
     (
         lambda: cv.jax(5, 3, strides=2, padding="SAME_LOWER"),
-        '`padding` (=\'SAME_LOWER\') must be one of "SAME", "VALID"; the nearest legal value is "SAME"',
+        (
+            '`padding` (=\'SAME_LOWER\') must be one of "SAME", "VALID"; the nearest legal value '
+            'is "SAME"'
+        ),
     ),
     (
         lambda: cv.flax(5, 3, padding="CAUSAL"),
-        '`padding` (=\'CAUSAL\') must be one of "SAME", "VALID", "CIRCULAR"; the nearest legal value is "SAME"',
+        (
+            '`padding` (=\'CAUSAL\') must be one of "SAME", "VALID", "CIRCULAR"; the nearest legal '
+            'value is "SAME"'
+        ),
     ),
     (
         lambda: cv.flax(5, 3, strides=2, padding="CIRCULAR"),
         (
-            '`padding` (="CIRCULAR") wraps 1 cells around axis 0, where the kernel spans 3 and the stride is 2: that '
+            '`padding` (="CIRCULAR") wraps 1 cells around axis 0, where the kernel spans 3 and the '
+            "stride is 2: that "
             "is no crop of the full output; legal with strides from 3 on"
         ),
     ),
     (
         lambda: cv.equinox(5, 3, padding_mode="CIRCULAR", padding="VALID"),
-        '`padding` (=\'VALID\') must be one of "SAME", "SAME_LOWER"; the nearest legal value is "SAME"',
+        (
+            '`padding` (=\'VALID\') must be one of "SAME", "SAME_LOWER"; the nearest legal value '
+            'is "SAME"'
+        ),
     ),
     (
         lambda: cv.onnx(5, 2, strides=3, auto_pad="SAME_UPPER"),
         (
-            "`auto_pad` (='SAME_UPPER') asks for 15 cells on axis 0, of 14: a negative total_padding, which the text "
-            "does not split; the nearest legal call has output_padding=(1,)"
+            "`auto_pad` (='SAME_UPPER') asks for 15 cells on axis 0, of 14: a negative "
+            "total_padding, which the text does not split; the nearest legal call has "
+            "output_padding=(1,)"
         ),
     ),
     (
         lambda: cv.onnx(5, 3, pads=[1, 1], auto_pad="VALID"),
         (
-            '`pads` (=[1, 1]) cannot be used with `auto_pad` (="VALID"); the nearest legal call leaves `pads` out, or '
-            'auto_pad="NOTSET"'
+            '`pads` (=[1, 1]) cannot be used with `auto_pad` (="VALID"); the nearest legal call '
+            'leaves `pads` out, or auto_pad="NOTSET"'
         ),
     ),
     (
@@ -246,7 +301,10 @@ MESSAGES: list[tuple[Callable[[], bs.Geometry], str]] = [
     ),
     (
         lambda: cv.onnxruntime(5, 3, dilations=3, output_padding=2),
-        "`output_padding` (=2) must be 0 on axis 0: the sizes that map back to `input`; the nearest legal value is 0",
+        (
+            "`output_padding` (=2) must be 0 on axis 0: the sizes that map back to `input`; the "
+            "nearest legal value is 0"
+        ),
     ),
     (
         lambda: cv.onnxruntime(5, 3, strides=2, output_shape=13),
@@ -292,14 +350,20 @@ def test_refused(call: Callable[[], bs.Geometry]) -> None:
 
 
 def test_openvino_ignores_pads_beside_auto_pad() -> None:
-    assert cv.openvino(5, 3, strides=2, auto_pad="VALID", pads_begin=-1, pads_end=4).crop == ((0, 0),)
+    assert cv.openvino(5, 3, strides=2, auto_pad="VALID", pads_begin=-1, pads_end=4).crop == (
+        (0, 0),
+    )
 
 
 def test_records_name_their_rule() -> None:
     for name, record in cv.CONVENTIONS.items():
         assert record.name == name
         assert record.constructor.__name__ == name.partition(",")[0]
-        assert sorted(axis for axis in record.weight_layout if "/" not in axis) == ["*k", "C_big", "C_small"]
+        assert sorted(axis for axis in record.weight_layout if "/" not in axis) == [
+            "*k",
+            "C_big",
+            "C_small",
+        ]
     flipping = {name for name, record in cv.CONVENTIONS.items() if record.flips}
     assert flipping == {"jax", "flax", "equinox"}
 

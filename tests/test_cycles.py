@@ -39,7 +39,13 @@ def test_the_innermost_loop_is_found_by_function_and_products(cycles: Any) -> No
     code = ASSEMBLY.splitlines()
     wanted = ("lane_rows<float, 6>", 2)
     loop = cycles.loop_of(cycles.AVX2, code, cycles.Kernel("overlap", wanted, wanted))
-    assert [line.split("\t")[1] for line in loop] == ["vmovups", "vfmadd231ps", "vfmadd231ps", "addq", "jne"]
+    assert [line.split("\t")[1] for line in loop] == [
+        "vmovups",
+        "vfmadd231ps",
+        "vfmadd231ps",
+        "addq",
+        "jne",
+    ]
     assert sum(bool(cycles.LOAD.match(line)) for line in loop) == 2
 
 
@@ -47,7 +53,8 @@ def test_the_innermost_loop_is_found_by_function_and_products(cycles: Any) -> No
 def test_a_loop_that_is_gone_ends_in_a_sentence(cycles: Any, wanted: tuple[str, int]) -> None:
     kernel = cycles.Kernel("overlap", wanted, wanted)
     with pytest.raises(
-        SystemExit, match=f"`{wanted[0]}` has no loop of {wanted[1]} multiply-adds in avx2; KERNELS must"
+        SystemExit,
+        match=f"`{wanted[0]}` has no loop of {wanted[1]} multiply-adds in avx2; KERNELS must",
     ):
         cycles.loop_of(cycles.AVX2, ASSEMBLY.splitlines(), kernel)
 
@@ -58,7 +65,8 @@ def test_no_llvm_mca_ends_in_a_sentence(cycles: Any, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(cycles.shutil, "which", nowhere)
     with pytest.raises(
-        SystemExit, match=r"^`llvm-mca` 18 or newer is missing; `apt-get install llvm-19` brings it, or"
+        SystemExit,
+        match=r"^`llvm-mca` 18 or newer is missing; `apt-get install llvm-19` brings it, or",
     ):
         cycles.main()
 
@@ -77,7 +85,10 @@ def test_functions_are_called_what_a_compiler_calls_them(cycles: Any) -> None:
     for kernel in cycles.KERNELS:
         for function, _ in (kernel.many, kernel.few):
             name = function.partition("<")[0]
-            assert any(f" {name}(" in path.read_text(encoding="utf-8") for path in cycles.NATIVE.glob("*.inl")), name
+            assert any(
+                f" {name}(" in path.read_text(encoding="utf-8")
+                for path in cycles.NATIVE.glob("*.inl")
+            ), name
 
 
 @pytest.mark.parametrize(

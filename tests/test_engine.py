@@ -1,4 +1,6 @@
-"""Which implementation runs: the list, the choice, forcing one, and an installation without the compiled part."""
+"""Which implementation runs: the list, the choice, forcing one, and an installation without the
+compiled part.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ USABLE = [entry.name for entry in IMPLEMENTATIONS if entry.obstacle() is None]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_each_row_says_what_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +40,9 @@ def test_each_row_says_what_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", USABLE)
-def test_a_forced_implementation_is_the_one_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forced_implementation_is_the_one_that_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, name)
     assert [row.name for row in bs.implementations() if row.runs] == [name]
     ran: list[str] = []
@@ -61,7 +67,11 @@ def spy(ran: list[str], name: str, operation: Any) -> Any:
 def test_without_forcing_the_first_usable_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     for dtype in map(np.dtype, ("float32", "float64", "float16", "int8", "uint64", "complex64")):
-        able = [entry for entry in IMPLEMENTATIONS if entry.obstacle() is None and entry.takes(widened(dtype))]
+        able = [
+            entry
+            for entry in IMPLEMENTATIONS
+            if entry.obstacle() is None and entry.takes(widened(dtype))
+        ]
         assert select(dtype) is able[0]
 
 
@@ -78,7 +88,10 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "Numpy")
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
         _ = bs.implementations()
-    assert str(caught.value) == f"`{VARIABLE}` (='Numpy') is no implementation; usable are {', '.join(USABLE)}"
+    assert (
+        str(caught.value)
+        == f"`{VARIABLE}` (='Numpy') is no implementation; usable are {', '.join(USABLE)}"
+    )
     with pytest.raises(ValueError, match="is no implementation"):
         _ = bs.conv_transpose(np.ones((1, 3, 1)), np.ones((2, 1, 1)))
 
@@ -102,7 +115,9 @@ def test_an_unusable_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     others = ", ".join(name for name in USABLE if name != entry.name)
     with pytest.raises(RuntimeError) as caught:
         _ = bs.implementations()
-    message = f"`{VARIABLE}` (={entry.name!r}) cannot run here: it is switched off; usable are {others}"
+    message = (
+        f"`{VARIABLE}` (={entry.name!r}) cannot run here: it is switched off; usable are {others}"
+    )
     assert str(caught.value) == message
     monkeypatch.delenv(VARIABLE)
     rows = bs.implementations()
@@ -117,9 +132,12 @@ def test_one_that_does_not_compute_in_the_dtype_is_refused(monkeypatch: pytest.M
     monkeypatch.setenv(VARIABLE, entry.name)
     with pytest.raises(TypeError) as caught:
         _ = bs.conv_transpose(np.ones((1, 3, 1), np.int32), np.ones((2, 1, 1), np.int32))
-    nearest = next(e.name for e in IMPLEMENTATIONS if e.obstacle() is None and e.takes(np.dtype(np.int64)))
+    nearest = next(
+        e.name for e in IMPLEMENTATIONS if e.obstacle() is None and e.takes(np.dtype(np.int64))
+    )
     assert str(caught.value) == (
-        f"`{VARIABLE}` (={entry.name!r}) does not compute in int32; the nearest legal value is {nearest!r}"
+        f"`{VARIABLE}` (={entry.name!r}) does not compute in int32; the nearest legal value is "
+        f"{nearest!r}"
     )
 
 

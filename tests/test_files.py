@@ -21,7 +21,9 @@ def test_text_and_bytes_and_missing_folders(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "c.bin").read_bytes() == b"\x00\x01"
 
 
-def test_a_failed_rename_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "report.html"
     write_beside(target, "old")
 
@@ -94,7 +96,9 @@ def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path)
     assert not list(place.parent.iterdir())
 
 
-def test_a_folder_comes_back_where_its_place_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_comes_back_where_its_place_cannot_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place, rename = tmp_path / "pictures", Path.rename
     place.mkdir()
     _ = (place / "a").write_text("old")
@@ -123,7 +127,9 @@ def test_only_folders_are_replaced(tmp_path: Path) -> None:
     _ = (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path)
     for name in ("file", "link"):
-        with pytest.raises(ValueError, match=rf"^`path` \(='.*{name}'\) must be a folder, but it is a {name}$"):
+        with pytest.raises(
+            ValueError, match=rf"^`path` \(='.*{name}'\) must be a folder, but it is a {name}$"
+        ):
             replaced(tmp_path / name)
 
 
@@ -135,19 +141,30 @@ def test_what_may_be_written_is_said_before_the_work(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     inputs = {"photo": photo, "names": None, "weights": tmp_path / "missing"}
     for name in ("photo.png", "link.png", "twin.png"):
-        with pytest.raises(ValueError, match=rf"{name}'\) is the file that `photo` \(='.*'\) reads; name another one$"):
+        with pytest.raises(
+            ValueError,
+            match=rf"{name}'\) is the file that `photo` \(='.*'\) reads; name another one$",
+        ):
             check_file("output", tmp_path / name, inputs=inputs)
-    with pytest.raises(ValueError, match=r"^`output` \(='.*pipe.png'\) is no ordinary file; name one, or a new one$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`output` \(='.*pipe.png'\) is no ordinary file; name one, or a new one$",
+    ):
         check_file("output", tmp_path / "pipe.png")
     with pytest.raises(ValueError, match=r"^`svg` \(='.*a.gif'\) must end in .svg$"):
         check_file("svg", tmp_path / "a.gif", endings=(".svg",))
     with pytest.raises(
-        ValueError, match=r"^`out` \(='.*x'\) lies in a folder that does not exist; make it first: mkdir"
+        ValueError,
+        match=r"^`out` \(='.*x'\) lies in a folder that does not exist; make it first: mkdir",
     ):
         check_file("out", tmp_path / "no" / "such" / "x")
-    with pytest.raises(ValueError, match=r"^`out` \(='.*x'\) lies below '.*photo.png', which is a file$"):
+    with pytest.raises(
+        ValueError, match=r"^`out` \(='.*x'\) lies below '.*photo.png', which is a file$"
+    ):
         check_folder("out", photo / "deep" / "x")
-    with pytest.raises(ValueError, match=r"^`out` \(='.*photo.png'\) must be a folder, but it is a file$"):
+    with pytest.raises(
+        ValueError, match=r"^`out` \(='.*photo.png'\) must be a folder, but it is a file$"
+    ):
         check_folder("out", photo)
     check_file("output", tmp_path / "new.PNG", endings=(".png",), inputs=inputs)
     check_folder("out", tmp_path / "new")

@@ -30,8 +30,16 @@ from strategies import geometries
         ({"input": 7, "kernel": 3, "strides": 2, "padding": "same_lower"}, (1, 0), 14),
         ({"input": 7, "kernel": 3, "strides": 2, "padding": 1, "output_padding": 1}, (1, 0), 14),
         ({"input": 7, "kernel": 3, "strides": 2, "padding": 1}, (1, 1), 13),
-        ({"input": 7, "kernel": 3, "strides": 2, "padding": "same", "output_shape": 13}, (1, 1), 13),
-        ({"input": 7, "kernel": 3, "strides": 2, "padding": [(0, 1)], "output_shape": 15}, (0, 0), 15),
+        (
+            {"input": 7, "kernel": 3, "strides": 2, "padding": "same", "output_shape": 13},
+            (1, 1),
+            13,
+        ),
+        (
+            {"input": 7, "kernel": 3, "strides": 2, "padding": [(0, 1)], "output_shape": 15},
+            (0, 0),
+            15,
+        ),
         ({"input": 3, "kernel": 2, "strides": 5, "padding": "valid"}, (0, -3), 15),
         ({"input": 3, "kernel": 2, "strides": 5, "padding": "same"}, (0, -3), 15),
         ({"input": 3, "kernel": 2, "strides": 5, "padding": 0}, (0, 0), 12),
@@ -80,7 +88,11 @@ def test_the_adjoint_of_the_adjoint_is_the_geometry(where: bs.Geometry) -> None:
 @given(geometries())
 def test_its_fields_describe_it_completely(where: bs.Geometry) -> None:
     again = bs.geometry(
-        where.input, where.kernel, strides=where.strides, padding=list(where.crop), dilation=where.dilation
+        where.input,
+        where.kernel,
+        strides=where.strides,
+        padding=list(where.crop),
+        dilation=where.dilation,
     )
     assert again == where
     assert where.full == tuple(
@@ -92,7 +104,9 @@ def test_its_fields_describe_it_completely(where: bs.Geometry) -> None:
 @given(geometries())
 def test_the_phases_partition_the_outputs_and_the_taps(where: bs.Geometry) -> None:
     for axis, phases in enumerate(where.phases):
-        cells = [cell for p in phases for cell in range(p.start, where.output[axis], where.strides[axis])]
+        cells = [
+            cell for p in phases for cell in range(p.start, where.output[axis], where.strides[axis])
+        ]
         assert sorted(cells) == list(range(where.output[axis]))
         assert [p.count for p in phases] == [
             len(range(p.start, where.output[axis], where.strides[axis])) for p in phases
@@ -126,7 +140,9 @@ def test_tap_ranges_name_every_meeting_of_the_definition(where: bs.Geometry) -> 
     found: set[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = set()
     for tap in range(where.kernel[0]):
         first, stop, start = where.tap_range(0, tap)
-        found |= {((m,), (tap,), (start + (m - first) * where.strides[0],)) for m in range(first, stop)}
+        found |= {
+            ((m,), (tap,), (start + (m - first) * where.strides[0],)) for m in range(first, stop)
+        }
     assert found == set(reference.meetings(where))
 
 
@@ -136,12 +152,16 @@ def test_coverage_is_the_transpose_of_ones(where: bs.Geometry) -> None:
     for row in where.coverage():
         counts = np.multiply.outer(counts, np.array(row))
     x, kernel = np.ones((1, *where.input, 1), np.int64), np.ones((*where.kernel, 1, 1), np.int64)
-    stamped = bs.conv_transpose(x, kernel, strides=where.strides, padding=list(where.crop), dilation=where.dilation)
+    stamped = bs.conv_transpose(
+        x, kernel, strides=where.strides, padding=list(where.crop), dilation=where.dilation
+    )
     assert np.array_equal(counts.reshape(stamped.shape), stamped)
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5))
-def test_even_means_that_all_interior_cells_are_covered_alike(kernel: int, stride: int, dilation: int) -> None:
+def test_even_means_that_all_interior_cells_are_covered_alike(
+    kernel: int, stride: int, dilation: int
+) -> None:
     span = dilation * (kernel - 1) + 1
     inputs = 2 * math.ceil(span / stride) + 2
     where = bs.geometry(inputs, kernel, strides=stride, dilation=dilation)
@@ -187,7 +207,9 @@ def _maps_back(size: int, kernel: int, wanted: int, options: dict[str, Any]) -> 
 
 
 @given(st.integers(1, 30), st.integers(1, 7), st.integers(1, 5), st.integers(1, 3))
-def test_convolution_sizes_are_tensorflows_formulas(size: int, kernel: int, stride: int, dilation: int) -> None:
+def test_convolution_sizes_are_tensorflows_formulas(
+    size: int, kernel: int, stride: int, dilation: int
+) -> None:
     # tensorflow/core/framework/common_shape_fns.cc, GetWindowedOutputSizeVerbose
     span = dilation * (kernel - 1) + 1
     same = convolution(size, kernel, strides=stride, padding="same", dilation=dilation)
@@ -195,28 +217,45 @@ def test_convolution_sizes_are_tensorflows_formulas(size: int, kernel: int, stri
     assert same.output == (math.ceil(size / stride),)
     assert same.padding[0][0] == total // 2
     if size >= span:
-        assert convolution(size, kernel, strides=stride, dilation=dilation).output == ((size - span) // stride + 1,)
+        assert convolution(size, kernel, strides=stride, dilation=dilation).output == (
+            (size - span) // stride + 1,
+        )
 
 
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 5), st.integers(1, 3))
-def test_default_outputs_are_tensorflows(size: int, kernel: int, stride: int, dilation: int) -> None:
-    # keras/src/backend/common/backend_utils.py, _get_output_shape_given_tf_padding: i*s, and i*s + max(K - s, 0)
+def test_default_outputs_are_tensorflows(
+    size: int, kernel: int, stride: int, dilation: int
+) -> None:
+    # i*s, and i*s + max(K - s, 0), as in _get_output_shape_given_tf_padding of
+    # keras/src/backend/common/backend_utils.py
     span = dilation * (kernel - 1) + 1
     options: dict[str, Any] = {"strides": stride, "dilation": dilation}
     assert bs.geometry(size, kernel, padding="same", **options).output == (size * stride,)
-    assert bs.geometry(size, kernel, padding="valid", **options).output == (size * stride + max(span - stride, 0),)
+    assert bs.geometry(size, kernel, padding="valid", **options).output == (
+        size * stride + max(span - stride, 0),
+    )
 
 
-@given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.data())
+@given(
+    st.integers(1, 9),
+    st.integers(1, 7),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(0, 3),
+    st.data(),
+)
 def test_explicit_padding_is_pytorchs_formula(
     size: int, kernel: int, stride: int, dilation: int, padding: int, data: st.DataObject
 ) -> None:
-    # https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html, the formula of L_out
+    # https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html, the formula of
+    # L_out
     extra = data.draw(st.integers(0, max(stride, dilation) - 1))
     expected = (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1
     if expected < 1:
         return
-    where = bs.geometry(size, kernel, strides=stride, padding=padding, output_padding=extra, dilation=dilation)
+    where = bs.geometry(
+        size, kernel, strides=stride, padding=padding, output_padding=extra, dilation=dilation
+    )
     assert where.output == (expected,)
     assert where.crop == ((padding, padding - extra),)
 

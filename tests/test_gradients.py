@@ -1,4 +1,6 @@
-"""The kernel gradient: where Winograd tiles run, how close they come, and where NaN goes; half precision; boxes."""
+"""The kernel gradient: where Winograd tiles run, how close they come, and where NaN goes; half
+precision; boxes.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ class Case:
     def arrays(self, form: str) -> tuple[AnyArray, AnyArray]:
         """Both sides, float32: integers, numbers of both signs, or positive ones."""
         random = np.random.default_rng(11)
-        shapes = (self.batch, *self.geometry.output, self.big), (self.batch, *self.input, self.small)
+        shapes = (
+            (self.batch, *self.geometry.output, self.big),
+            (self.batch, *self.input, self.small),
+        )
         if form == "integers":
             y, x = (random.integers(-3, 4, shape) for shape in shapes)
         elif form == "normal":
@@ -193,7 +198,9 @@ def in_format(case: Case, y: AnyArray, x: AnyArray, data_format: str, **options:
         return case.gradient(y, x, **options)
     shape = (case.small, case.big // case.groups, *case.kernel)
     options |= {"data_format": data_format, **case.options}
-    return np.moveaxis(bs.conv_kernel_gradient(first(y), first(x), shape, **options), (0, 1), (-1, -2))
+    return np.moveaxis(
+        bs.conv_kernel_gradient(first(y), first(x), shape, **options), (0, 1), (-1, -2)
+    )
 
 
 def is_rounded_once(found: AnyArray, exact: AnyArray, error: AnyArray, kind: str) -> bool:
@@ -248,13 +255,19 @@ def test_integers_are_exact_in_boxes(name: str) -> None:
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
-def test_what_is_not_finite_in_a_later_box_goes_where_the_definition_sends_it(value: float, data_format: str) -> None:
+def test_what_is_not_finite_in_a_later_box_goes_where_the_definition_sends_it(
+    value: float, data_format: str
+) -> None:
     case = BOXED["plane"]
     y, x = (array.astype(ml_dtypes.bfloat16) for array in case.arrays("positive"))
     x[0, 120, 3, 2] = value
     found = in_format(case, y, x, data_format).astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        exact = case.gradient(y.astype(np.float64), x.astype(np.float64)).astype(ml_dtypes.bfloat16).astype(np.float32)
+        exact = (
+            case.gradient(y.astype(np.float64), x.astype(np.float64))
+            .astype(ml_dtypes.bfloat16)
+            .astype(np.float32)
+        )
     assert np.array_equal(np.isnan(found), np.isnan(exact))
     assert np.array_equal(np.isinf(found), np.isinf(exact))
     assert np.allclose(found, exact, rtol=2.0**-7, equal_nan=True)

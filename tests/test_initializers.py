@@ -40,7 +40,9 @@ def test_every_phase_sums_to_one(s: int, extra: int, init: Any) -> None:
 def test_bilinear_keeps_a_constant_map(s: int, extra: int) -> None:
     k = s + extra
     cells = extra + 4
-    y = bs.conv_transpose(np.full((1, cells, 1), 3.0), bilinear(k, s, 1, dtype="float64"), strides=s)
+    y = bs.conv_transpose(
+        np.full((1, cells, 1), 3.0), bilinear(k, s, 1, dtype="float64"), strides=s
+    )
     np.testing.assert_allclose(y[0, interior(k, s, cells), 0], 3.0, rtol=1e-14)
 
 
@@ -60,7 +62,9 @@ def test_bilinear_samples_a_ramp_from_2s_minus_1_taps_on(s: int, extra: int) -> 
 @pytest.mark.parametrize("s", range(1, 10))
 def test_the_fcn_kernel_with_same_samples_half_pixels(s: int) -> None:
     ramp = np.arange(6, dtype=np.float64)[None, :, None]
-    y = bs.conv_transpose(ramp, bilinear(2 * s - s % 2, s, 1, dtype="float64"), strides=s, padding="same")[0, :, 0]
+    y = bs.conv_transpose(
+        ramp, bilinear(2 * s - s % 2, s, 1, dtype="float64"), strides=s, padding="same"
+    )[0, :, 0]
     half_pixels = (np.arange(6 * s) + 0.5) / s - 0.5
     inside = (half_pixels >= 0) & (half_pixels <= 5)
     np.testing.assert_allclose(y[inside], half_pixels[inside], rtol=1e-13, atol=1e-13)
@@ -101,7 +105,9 @@ def test_equal_kernel_and_stride_make_both_fillers_one() -> None:
 
 
 @pytest.mark.parametrize("init", [bilinear, nearest])
-@pytest.mark.parametrize(("kernel", "strides"), [((4,), (2,)), ((5, 4), (3, 2)), ((4, 3, 2), (2, 2, 1))])
+@pytest.mark.parametrize(
+    ("kernel", "strides"), [((4,), (2,)), ((5, 4), (3, 2)), ((4, 3, 2), (2, 2, 1))]
+)
 def test_kernels_are_outer_products_on_their_own_channel(
     init: Any, kernel: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
@@ -118,7 +124,9 @@ def test_kernels_are_outer_products_on_their_own_channel(
 
 def test_channels_first_interpolates_as_channels_last_does() -> None:
     x = np.random.default_rng(0).normal(size=(2, 5, 4, 3))
-    last = bs.conv_transpose(x, bilinear((4, 6), (2, 3), 3, dtype="float64"), strides=(2, 3), padding="same")
+    last = bs.conv_transpose(
+        x, bilinear((4, 6), (2, 3), 3, dtype="float64"), strides=(2, 3), padding="same"
+    )
     kernel = bilinear((4, 6), (2, 3), 3, dtype="float64", data_format="channels_first")
     first = bs.conv_transpose(
         np.moveaxis(x, -1, 1), kernel, strides=(2, 3), padding="same", data_format="channels_first"
@@ -128,7 +136,8 @@ def test_channels_first_interpolates_as_channels_last_does() -> None:
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize(
-    ("spatial", "strides"), [((1,), 4), ((2,), 3), ((1, 1), (2, 2)), ((3, 2), (2, 3)), ((1, 2, 1), 2)]
+    ("spatial", "strides"),
+    [((1,), 4), ((2,), 3), ((1, 1), (2, 2)), ((3, 2), (2, 3)), ((1, 2, 1), 2)],
 )
 def test_icnr_is_the_base_then_nearest(
     spatial: tuple[int, ...], strides: int | tuple[int, ...], data_format: DataFormat
@@ -146,7 +155,9 @@ def test_icnr_is_the_base_then_nearest(
     for axis, s in enumerate(steps):
         coarse = np.repeat(coarse, s, axis=axis + (1 if data_format == "channels_last" else 2))
     np.testing.assert_allclose(y, coarse, rtol=1e-12, atol=1e-14)
-    assert bs.geometry(3, kernel.shape[0 if data_format == "channels_last" else 2], strides=steps[0]).is_even
+    assert bs.geometry(
+        3, kernel.shape[0 if data_format == "channels_last" else 2], strides=steps[0]
+    ).is_even
 
 
 def test_icnr_keeps_the_dtype() -> None:
@@ -245,9 +256,12 @@ def test_random_normal_is_tensorflows(
 ) -> None:
     stream = Philox.seeded(seed, graph_seed)
     for run in runs:
-        assert stream.normal(shape).ravel() == pytest.approx(run, rel=4e-7, abs=5e-9)  # the printed digits
+        assert stream.normal(shape).ravel() == pytest.approx(
+            run, rel=4e-7, abs=5e-9
+        )  # the printed digits
     np.testing.assert_array_equal(
-        random_normal(shape, seed, graph_seed=graph_seed), Philox.seeded(seed, graph_seed).normal(shape)
+        random_normal(shape, seed, graph_seed=graph_seed),
+        Philox.seeded(seed, graph_seed).normal(shape),
     )
 
 
@@ -259,7 +273,9 @@ def test_random_normal_of_no_cells_and_of_one() -> None:
 
 def test_random_normal_is_scaled_after_the_draw() -> None:
     plain = random_normal((9,), 3)
-    np.testing.assert_array_equal(random_normal((9,), 3, mean=0.5, stddev=3.0), plain * np.float32(3) + np.float32(0.5))
+    np.testing.assert_array_equal(
+        random_normal((9,), 3, mean=0.5, stddev=3.0), plain * np.float32(3) + np.float32(0.5)
+    )
 
 
 def test_random_normal_is_normal() -> None:
@@ -284,7 +300,9 @@ def test_random_normal_against_tensorflow(seed: int, graph_seed: int | None) -> 
 @pytest.mark.frameworks
 def test_random_normal_with_mean_against_tensorflow() -> None:
     (theirs,) = tensorflow_runs((64, 33), 3, None, runs=1, mean=0.25, stddev=1.5)
-    np.testing.assert_allclose(random_normal((64, 33), 3, mean=0.25, stddev=1.5), theirs, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(
+        random_normal((64, 33), 3, mean=0.25, stddev=1.5), theirs, rtol=0, atol=2e-6
+    )
 
 
 def tensorflow_runs(

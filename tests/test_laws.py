@@ -1,4 +1,6 @@
-"""The laws of the three operations, on calls that hypothesis draws: exact, because the numbers are integers."""
+"""The laws of the three operations, on calls that hypothesis draws: exact, because the numbers are
+integers.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,18 @@ def channels_last(call: Drawn, kernel: Array) -> Array:
 
 
 def choices() -> list[object]:
-    """Each implementation with each dtype of the comparison that it computes in; those not usable here say why."""
+    """Each implementation with each dtype of the comparison that it computes in; those not usable
+    here say why.
+    """
     params: list[object] = []
     for entry in IMPLEMENTATIONS:
         obstacle = entry.obstacle()
         marks = () if obstacle is None else (pytest.mark.skip(reason=f"{entry.name}: {obstacle}"),)
         dtypes = [name for name in ("float32", "float64", "int64") if entry.takes(np.dtype(name))]
-        params += [pytest.param(entry.name, dtype, marks=marks, id=f"{entry.name}-{dtype}") for dtype in dtypes]
+        params += [
+            pytest.param(entry.name, dtype, marks=marks, id=f"{entry.name}-{dtype}")
+            for dtype in dtypes
+        ]
     return params
 
 
@@ -68,7 +75,9 @@ def test_each_entry_of_the_kernel_gradient_is_the_change_by_one_step_of_that_wei
 
 
 @pytest.mark.parametrize(("name", "dtype"), choices())
-def test_every_implementation_equals_the_definition(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_implementation_equals_the_definition(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, name)
     assert [row.name for row in bs.implementations() if row.runs] == [name]
 
@@ -85,9 +94,15 @@ def test_every_implementation_equals_the_definition(name: str, dtype: str, monke
         gradient = reference.conv_kernel_gradient(exact_x, exact_y, where, **keywords)
         pairs = [
             (bs.conv_transpose(x, kernel, **call.options), up),
-            (bs.conv_transpose(x, kernel, big, activation="relu", **call.options), (up + big.reshape(column)).clip(0)),
+            (
+                bs.conv_transpose(x, kernel, big, activation="relu", **call.options),
+                (up + big.reshape(column)).clip(0),
+            ),
             (bs.conv(y, kernel, **call.options), down),
-            (bs.conv(y, kernel, small, activation="relu6", **call.options), (down + small.reshape(column)).clip(0, 6)),
+            (
+                bs.conv(y, kernel, small, activation="relu6", **call.options),
+                (down + small.reshape(column)).clip(0, 6),
+            ),
             (bs.conv_kernel_gradient(y, x, kernel.shape, **call.options), gradient),
         ]
         for result, expected in pairs:
@@ -98,15 +113,21 @@ def test_every_implementation_equals_the_definition(name: str, dtype: str, monke
 
 
 @given(calls(), st.integers(-9, 9), st.integers(-9, 9))
-def test_conv_transpose_is_linear_in_the_data_and_in_the_kernel(call: Drawn, a: int, b: int) -> None:
+def test_conv_transpose_is_linear_in_the_data_and_in_the_kernel(
+    call: Drawn, a: int, b: int
+) -> None:
     x, kernel, _ = call.arrays()
     other_x, other_kernel = x[..., ::-1] + 1, kernel[::-1] - 2
 
     def run(data: Array, weights: Array) -> Array:
         return bs.conv_transpose(data, weights, **call.options)
 
-    assert np.array_equal(run(a * x + b * other_x, kernel), a * run(x, kernel) + b * run(other_x, kernel))
-    assert np.array_equal(run(x, a * kernel + b * other_kernel), a * run(x, kernel) + b * run(x, other_kernel))
+    assert np.array_equal(
+        run(a * x + b * other_x, kernel), a * run(x, kernel) + b * run(other_x, kernel)
+    )
+    assert np.array_equal(
+        run(x, a * kernel + b * other_kernel), a * run(x, kernel) + b * run(x, other_kernel)
+    )
 
 
 @given(calls())
@@ -118,7 +139,11 @@ def test_strides_are_zeros_put_between_the_inputs(call: Drawn) -> None:
     spread = np.zeros((call.batch, *sizes, view.shape[-1]), x.dtype)
     spread[:, *(slice(None, None, s) for s in where.strides)] = view
     dense = bs.conv_transpose(
-        spread, channels_last(call, kernel), padding=list(where.crop), dilation=where.dilation, groups=call.groups
+        spread,
+        channels_last(call, kernel),
+        padding=list(where.crop),
+        dilation=where.dilation,
+        groups=call.groups,
     )
     strided = bs.conv_transpose(x, kernel, **call.options)
     assert np.array_equal(data_view(strided, call.data_format), dense)
@@ -129,7 +154,10 @@ def test_without_strides_it_is_a_convolution_with_the_kernel_turned_round(call: 
     x, kernel, _ = call.arrays()
     where, rank = call.geometry, len(call.geometry.input)
     spans = [span - 1 for span in where.effective_kernel]
-    crop = [(span - before, span - after) for span, (before, after) in zip(spans, where.crop, strict=True)]
+    crop = [
+        (span - before, span - after)
+        for span, (before, after) in zip(spans, where.crop, strict=True)
+    ]
     if any(i + sum(pair) <= span for i, pair, span in zip(where.input, crop, spans, strict=True)):
         return  # with stride 1 this crop leaves nothing
     weights = np.flip(channels_last(call, kernel), tuple(range(rank)))
@@ -152,13 +180,18 @@ def test_a_crop_cuts_the_full_result(call: Drawn) -> None:
     x, kernel, _ = call.arrays()
     full = bs.conv_transpose(x, kernel, **call.options_with(padding=0))
     view = data_view(full, call.data_format)
-    slices = tuple(starmap(slice, zip((before for before, _ in call.geometry.crop), stops(call), strict=True)))
+    slices = tuple(
+        starmap(slice, zip((before for before, _ in call.geometry.crop), stops(call), strict=True))
+    )
     result = bs.conv_transpose(x, kernel, **call.options)
     assert np.array_equal(data_view(result, call.data_format), view[:, *slices])
 
 
 def stops(call: Drawn) -> list[int]:
-    return [length - after for length, (_, after) in zip(call.geometry.full, call.geometry.crop, strict=True)]
+    return [
+        length - after
+        for length, (_, after) in zip(call.geometry.full, call.geometry.crop, strict=True)
+    ]
 
 
 @given(calls())
@@ -166,13 +199,24 @@ def test_both_layouts_give_the_same(call: Drawn) -> None:
     x, kernel, y = call.arrays()
     if call.data_format == "channels_last":
         call = dataclasses.replace(call, data_format="channels_first")
-        x, y, kernel = np.moveaxis(x, -1, 1), np.moveaxis(y, -1, 1), np.moveaxis(kernel, (-1, -2), (0, 1))
+        x, y, kernel = (
+            np.moveaxis(x, -1, 1),
+            np.moveaxis(y, -1, 1),
+            np.moveaxis(kernel, (-1, -2), (0, 1)),
+        )
     first, last = call.options, call.options_with(data_format="channels_last")
-    x_last, y_last, kernel_last = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1), np.moveaxis(kernel, (0, 1), (-1, -2))
-    assert np.array_equal(
-        np.moveaxis(bs.conv_transpose(x, kernel, **first), 1, -1), bs.conv_transpose(x_last, kernel_last, **last)
+    x_last, y_last, kernel_last = (
+        np.moveaxis(x, 1, -1),
+        np.moveaxis(y, 1, -1),
+        np.moveaxis(kernel, (0, 1), (-1, -2)),
     )
-    assert np.array_equal(np.moveaxis(bs.conv(y, kernel, **first), 1, -1), bs.conv(y_last, kernel_last, **last))
+    assert np.array_equal(
+        np.moveaxis(bs.conv_transpose(x, kernel, **first), 1, -1),
+        bs.conv_transpose(x_last, kernel_last, **last),
+    )
+    assert np.array_equal(
+        np.moveaxis(bs.conv(y, kernel, **first), 1, -1), bs.conv(y_last, kernel_last, **last)
+    )
     assert np.array_equal(
         np.moveaxis(bs.conv_kernel_gradient(y, x, kernel.shape, **first), (0, 1), (-1, -2)),
         bs.conv_kernel_gradient(y_last, x_last, kernel_last.shape, **last),
@@ -184,7 +228,10 @@ def test_groups_are_separate_calls_side_by_side(call: Drawn) -> None:
     x, kernel, y = call.arrays()
     axis, kernel_axis = (-1, -1) if call.data_format == "channels_last" else (1, 0)
     single = call.options_with(groups=1)
-    xs, kernels, ys = (np.split(array, call.groups, n) for array, n in ((x, axis), (kernel, kernel_axis), (y, axis)))
+    xs, kernels, ys = (
+        np.split(array, call.groups, n)
+        for array, n in ((x, axis), (kernel, kernel_axis), (y, axis))
+    )
     ups = [bs.conv_transpose(part, own, **single) for part, own in zip(xs, kernels, strict=True)]
     downs = [bs.conv(part, own, **single) for part, own in zip(ys, kernels, strict=True)]
     assert np.array_equal(bs.conv_transpose(x, kernel, **call.options), np.concatenate(ups, axis))
@@ -197,7 +244,9 @@ def test_the_images_of_a_batch_do_not_meet(call: Drawn) -> None:
     for operation, data in ((bs.conv_transpose, x), (bs.conv, y)):
         result = operation(data, kernel, **call.options)
         for n in range(call.batch):
-            assert np.array_equal(result[n : n + 1], operation(data[n : n + 1], kernel, **call.options))
+            assert np.array_equal(
+                result[n : n + 1], operation(data[n : n + 1], kernel, **call.options)
+            )
 
 
 @given(calls())

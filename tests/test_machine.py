@@ -74,7 +74,9 @@ def test_it_is_made_once_and_cannot_be_changed() -> None:
 
 def test_instruction_sets_are_those_of_the_engine() -> None:
     compiled = [
-        row.name for row in bs.implementations() if row.usable and row.name not in {"numpy", "direct", "reference"}
+        row.name
+        for row in bs.implementations()
+        if row.usable and row.name not in {"numpy", "direct", "reference"}
     ]
     assert list(bs.machine().instruction_sets) == compiled
 
@@ -82,11 +84,23 @@ def test_instruction_sets_are_those_of_the_engine() -> None:
 @pytest.mark.skipif(not module.CPUINFO.exists(), reason="the system has no /proc/cpuinfo")
 def test_features_are_those_that_the_system_names() -> None:
     lines = module.CPUINFO.read_text(encoding="utf-8").splitlines()
-    flags = next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), None)
+    flags = next(
+        (set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), None
+    )
     if flags is None or module._native is None:
         pytest.skip("the system names no flags, or there is no compiled part")
     asked = (
-        *("fma", "f16c", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16"),
+        *(
+            "fma",
+            "f16c",
+            "avx2",
+            "avx512f",
+            "avx512dq",
+            "avx512bw",
+            "avx512vl",
+            "avx512_vnni",
+            "avx512_bf16",
+        ),
         *("avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"),
     )
     assert set(bs.machine().features) & set(asked) == flags & set(asked)
@@ -120,7 +134,9 @@ def test_the_peak_follows_from_what_is_overridden(monkeypatch: pytest.MonkeyPatc
 
 
 def test_sizes_and_rates_are_overridden_level_by_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = overridden(monkeypatch, "L1d=64K,L2=3M,L3=1073741824,L2.read=7,memory.copy=9.5,measure=no")
+    machine = overridden(
+        monkeypatch, "L1d=64K,L2=3M,L3=1073741824,L2.read=7,memory.copy=9.5,measure=no"
+    )
     levels = {level.name: level for level in machine.levels}
     assert [levels[name].size for name in module.CACHES] == [64 << 10, 3 << 20, 1 << 30]
     assert (levels["L2"].read, levels["memory"].copy) == (7, 9.5)
@@ -136,13 +152,28 @@ def test_without_measurements_two_runs_say_the_same(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("L2=big", "sets `L2` to 'big', which must be a positive number, as in L2=1048576 or L2=1M"),
+        (
+            "L2=big",
+            "sets `L2` to 'big', which must be a positive number, as in L2=1048576 or L2=1M",
+        ),
         ("L2", "sets `L2` to '', which must be a positive number, as in L2=1048576 or L2=1M"),
-        ("processors=0", "sets `processors` to '0', which must be a positive number, as in processors=2"),
-        ("fma_units=1.5", "sets `fma_units` to '1.5', which must be a positive number, as in fma_units=2"),
-        ("L2.read=nan", "sets `L2.read` to 'nan', which must be a positive number, as in L2.read=3.5"),
+        (
+            "processors=0",
+            "sets `processors` to '0', which must be a positive number, as in processors=2",
+        ),
+        (
+            "fma_units=1.5",
+            "sets `fma_units` to '1.5', which must be a positive number, as in fma_units=2",
+        ),
+        (
+            "L2.read=nan",
+            "sets `L2.read` to 'nan', which must be a positive number, as in L2.read=3.5",
+        ),
         ("measure=0", "sets `measure` to '0', which must be yes or no"),
-        ("L2=1K", "makes `L2` (1 KiB) smaller than `L1d` (32 KiB); caches grow with their distance"),
+        (
+            "L2=1K",
+            "makes `L2` (1 KiB) smaller than `L1d` (32 KiB); caches grow with their distance",
+        ),
         ("L3.read=5", "sets a rate of `L3`, which is not among L1d, L2, memory here"),
         ("cores=2", f"has no 'cores'; it sets {', '.join(module.NAMES)}"),
     ],
@@ -150,7 +181,11 @@ def test_without_measurements_two_runs_say_the_same(monkeypatch: pytest.MonkeyPa
 def test_an_override_that_makes_no_sense_is_said_in_a_sentence(
     text: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    levels = [Level("L1d", 32 << 10, 1, 1, 1), Level("L2", 1 << 20, 1, 1, 1), Level("memory", 0, 1, 1, 1)]
+    levels = [
+        Level("L1d", 32 << 10, 1, 1, 1),
+        Level("L2", 1 << 20, 1, 1, 1),
+        Level("memory", 0, 1, 1, 1),
+    ]
 
     def known(_: int) -> list[Level]:
         return levels
@@ -162,14 +197,21 @@ def test_an_override_that_makes_no_sense_is_said_in_a_sentence(
         _ = overridden(monkeypatch, text)
 
 
-def test_where_nothing_can_be_read_defaults_stand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_nothing_can_be_read_defaults_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(module, "CPUINFO", tmp_path / "none")
     monkeypatch.setattr(module, "SYSTEM", tmp_path)
     monkeypatch.setattr(module, "_native", None)
     monkeypatch.setattr(module, "_sysctl", silent)
     machine = bs.machine()
     assert machine.name
-    assert (machine.instruction_sets, machine.features, machine.lanes, machine.registers) == ((), (), 4, 16)
+    assert (machine.instruction_sets, machine.features, machine.lanes, machine.registers) == (
+        (),
+        (),
+        4,
+        16,
+    )
     assert [(level.name, level.size) for level in machine.levels] == [
         ("L1d", 32 << 10),
         ("L2", 512 << 10),
@@ -180,7 +222,9 @@ def test_where_nothing_can_be_read_defaults_stand(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(module._native is None, reason="there is no compiled part")
-def test_measurements_go_on_without_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_measurements_go_on_without_sources(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(module, "SYSTEM", tmp_path)
     monkeypatch.setattr(module, "_sysctl", silent)
     assert [level.size for level in bs.machine().levels] == [32 << 10, 512 << 10, 8 << 20, 0]
@@ -248,7 +292,10 @@ def processors() -> set[int]:
     ],
 )
 def test_caches_are_those_of_sysfs(
-    rows: dict[str, tuple[str, str, str, str]], sizes: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rows: dict[str, tuple[str, str, str, str]],
+    sizes: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     caches(tmp_path, rows)
     monkeypatch.setattr(module, "SYSTEM", tmp_path)
@@ -257,7 +304,9 @@ def test_caches_are_those_of_sysfs(
     assert all(row[2] in {None, level.shared_by} for row, level in zip(sizes, found, strict=True))
 
 
-def test_caches_of_macos_are_those_of_its_fast_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_caches_of_macos_are_those_of_its_fast_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     known = {
         "hw.perflevel0.l1dcachesize": "131072",
         "hw.l1dcachesize": "65536",
@@ -279,7 +328,9 @@ def test_caches_of_macos_are_those_of_its_fast_cores(monkeypatch: pytest.MonkeyP
     assert found == [("L1d", 128 << 10, 1), ("L2", 12 << 20, 4)]
 
 
-@pytest.mark.parametrize("sizes", [(1, 2, 3), (48 << 10, 2 << 20, 480 << 20), (128 << 10, 64 << 20, 1 << 30)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 3), (48 << 10, 2 << 20, 480 << 20), (128 << 10, 64 << 20, 1 << 30)]
+)
 def test_a_measurement_is_bounded(sizes: tuple[int, ...]) -> None:
     """Its time is given, and no working set is larger than 8 MiB, whatever the caches are."""
     assert module.SECONDS <= 0.035
@@ -323,5 +374,7 @@ def test_importing_and_computing_measure_nothing() -> None:
         "y = bs.conv_transpose(x, np.ones((3, 3, 24, 24), np.float32), strides=2)\n"
         "bs.conv(y, np.ones((3, 3, 24, 24), np.float32), strides=2)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stderr == ""

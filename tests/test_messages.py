@@ -66,13 +66,17 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X2, K1), {}, ValueError, "`x` has shape (1, 4, 4, 1); for this kernel it must have 3 axes: (N, size0, 1)"),
     (bs.conv_transpose, (X2[0], K2), {}, ValueError, "`x` has shape (4, 4, 1); for this kernel it must have 4 axes: (N, size0, size1, 1)"),
     (bs.conv_transpose, (X1, np.ones((3, 1))), {}, ValueError, "`kernel` has shape (3, 1); it must have 1 to 3 spatial axes and 2 for the channels: (*k, C_big // groups, C_small)"),
-    (bs.conv_transpose, (X1, np.ones((3, 1))), {"data_format": "channels_first"}, ValueError, "`kernel` has shape (3, 1); it must have 1 to 3 spatial axes and 2 for the channels: (C_small, C_big // groups, *k)"),
+    (bs.conv_transpose, (X1, np.ones((3, 1))), {"data_format": (
+        "channels_first"
+    )}, ValueError, "`kernel` has shape (3, 1); it must have 1 to 3 spatial axes and 2 for the channels: (C_small, C_big // groups, *k)"),
     (bs.conv_transpose, (X1, np.ones((2, 2, 2, 2, 1, 1))), {}, ValueError, "`kernel` has shape (2, 2, 2, 2, 1, 1); it must have 1 to 3 spatial axes and 2 for the channels: (*k, C_big // groups, C_small)"),
     (bs.conv_transpose, (X1, np.ones((0, 1, 1))), {}, ValueError, "`kernel` has shape (0, 1, 1); every axis must have at least 1 entry"),
     (bs.conv_transpose, (np.ones((1, 0, 1)), K1), {}, ValueError, "`x` has shape (1, 0, 1); every spatial axis must have at least 1 cell"),
     (bs.conv_transpose, (np.ones((1, 4, 0)), K1), {}, ValueError, "`x` has shape (1, 4, 0), 0 channels; for this kernel and `groups` it must be (N, size0, 1)"),
     (bs.conv_transpose, (np.ones((1, 4, 5)), K1), {}, ValueError, "`x` has shape (1, 4, 5), 5 channels; for this kernel and `groups` it must be (N, size0, 1)"),
-    (bs.conv_transpose, (np.ones((1, 5, 4, 4)), np.ones((6, 2, 3, 3))), {"data_format": "channels_first"}, ValueError, "`x` has shape (1, 5, 4, 4), 5 channels; for this kernel and `groups` it must be (N, 6, size0, size1)"),
+    (bs.conv_transpose, (np.ones((1, 5, 4, 4)), np.ones((6, 2, 3, 3))), {"data_format": (
+        "channels_first"
+    )}, ValueError, "`x` has shape (1, 5, 4, 4), 5 channels; for this kernel and `groups` it must be (N, 6, size0, size1)"),
     (bs.conv, (np.ones((1, 4, 4, 3)), K6), {}, ValueError, "`x` has shape (1, 4, 4, 3), 3 channels; for this kernel and `groups` it must be (N, size0, size1, 2)"),
     (bs.conv_transpose, (X6, K6, np.ones(3)), {}, ValueError, "`bias` has shape (3,); it must be (2,), one entry per output channel"),
     (bs.conv, (np.ones((1, 4, 4, 2)), K6, np.ones((6, 1))), {}, ValueError, "`bias` has shape (6, 1); it must be (6,), one entry per output channel"),
@@ -102,7 +106,9 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X6, K6), {"groups": -2}, ValueError, "`groups` (=-2) must divide C_small (=6) of `kernel` (3, 3, 2, 6); the nearest legal value is 1"),
     (bs.conv_transpose, (X6, K6), {"groups": 2.0}, TypeError, "`groups` (=2.0) must be an integer, not float; the nearest legal value is 2"),
     (bs.conv_transpose, (X6, K6), {"groups": True}, TypeError, "`groups` (=True) must be an integer, not bool; the nearest legal value is 1"),
-    (bs.conv_transpose, (X6, K6), {"groups": "2"}, TypeError, "`groups` (='2') must be an integer, not str"),
+    (bs.conv_transpose, (X6, K6), {"groups": (
+        "2"
+    )}, TypeError, "`groups` (='2') must be an integer, not str"),
     (bs.conv_transpose, (X6, K6), {"groups": (2, 2)}, TypeError, "`groups` (=(2, 2)) must be an integer, not tuple"),
     # strides and dilation
     (bs.conv_transpose, (X1, K1), {"strides": 0}, ValueError, "`strides` (=0) must be at least 1 and below 2**63; the nearest legal value is 1"),
@@ -113,7 +119,9 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X1, K1), {"strides": math.nan}, TypeError, "`strides` (=nan) must be an integer or a sequence of integers, not float"),
     (bs.conv_transpose, (X1, K1), {"strides": math.inf}, TypeError, "`strides` (=inf) must be an integer or a sequence of integers, not float"),
     (bs.conv_transpose, (X1, K1), {"strides": True}, TypeError, "`strides` (=True) must be an integer or a sequence of integers, not bool; the nearest legal value is 1"),
-    (bs.conv_transpose, (X1, K1), {"strides": "2"}, TypeError, "`strides` (='2') must be an integer or a sequence of integers, not str"),
+    (bs.conv_transpose, (X1, K1), {"strides": (
+        "2"
+    )}, TypeError, "`strides` (='2') must be an integer or a sequence of integers, not str"),
     (bs.conv_transpose, (X1, K1), {"strides": None}, TypeError, "`strides` (=None) must be an integer or a sequence of integers, not NoneType"),
     (bs.conv_transpose, (X2, K2), {"strides": (2, 2, 2)}, ValueError, "`strides` (=(2, 2, 2)) has 3 entries and `kernel` (=(3, 3)) has 2; give one per axis, or a single integer"),
     (bs.conv_transpose, (X2, K2), {"strides": (2,)}, ValueError, "`strides` (=(2,)) has 1 entry and `kernel` (=(3, 3)) has 2; give one per axis, or a single integer"),
@@ -126,9 +134,15 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X1, K1), {"dilation": (1, 1)}, ValueError, "`dilation` (=(1, 1)) has 2 entries and `kernel` (=(3,)) has 1; give one per axis, or a single integer"),
     (bs.conv_transpose, (X1, K1), {"dilation": 0.0}, TypeError, "`dilation` (=0.0) must be an integer or a sequence of integers, not float; the nearest legal value is 1"),
     # padding
-    (bs.conv_transpose, (X1, K1), {"padding": "SAME"}, ValueError, '`padding` (=\'SAME\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
-    (bs.conv_transpose, (X1, K1), {"padding": "SAME_UPPER"}, ValueError, '`padding` (=\'SAME_UPPER\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
-    (bs.conv_transpose, (X1, K1), {"padding": "full"}, ValueError, '`padding` (=\'full\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis'),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "SAME"
+    )}, ValueError, '`padding` (=\'SAME\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "SAME_UPPER"
+    )}, ValueError, '`padding` (=\'SAME_UPPER\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "full"
+    )}, ValueError, '`padding` (=\'full\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis'),
     (bs.conv_transpose, (X1, K1), {"padding": None}, TypeError, '`padding` (=None) must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis, not NoneType'),
     (bs.conv_transpose, (X1, K1), {"padding": 1.0}, TypeError, '`padding` (=1.0) must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis, not float; the nearest legal value is 1'),
     (bs.conv_transpose, (X1, K1), {"padding": math.nan}, TypeError, '`padding` (=nan) must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis, not float'),
@@ -149,7 +163,9 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X1, K1), {"padding": [(3, 3)]}, ValueError, "`padding` (=[(3, 3)]) must leave at least 1 of the 6 cells of the full output of axis 0; the nearest legal pair is (3, 2)"),
     (bs.conv_transpose, (X1, K1), {"padding": [(9, 0)]}, ValueError, "`padding` (=[(9, 0)]) must leave at least 1 of the 6 cells of the full output of axis 0; the nearest legal pair is (5, 0)"),
     (bs.conv_transpose, (X1, K1), {"padding": [(2**63, 0)]}, ValueError, "`padding` (=9223372036854775808) must be between -2**63 and 2**63"),
-    (bs.plan, (K1,), {"padding": "SAME"}, ValueError, '`padding` (=\'SAME\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
+    (bs.plan, (K1,), {"padding": (
+        "SAME"
+    )}, ValueError, '`padding` (=\'SAME\') must be "same", "same_lower", "valid", an integer, or a (before, after) pair per axis; the nearest legal value is "same"'),
     (bs.conv, (X1, K1), {"padding": -1}, ValueError, '`kernel` (=3) with dilation 1 spans 3 cells, more than the padded input of 2 on axis 0; the nearest legal padding pair is (-1, 0), or padding="same"'),
     (bs.conv, (X1[:, :2], K1), {}, ValueError, '`kernel` (=3) with dilation 1 spans 3 cells, more than the padded input of 2 on axis 0; the nearest legal padding pair is (0, 1), or padding="same"'),
     (bs.conv, (X2, np.ones((3, 5, 1, 1))), {}, ValueError, '`kernel` (=5) with dilation 1 spans 5 cells, more than the padded input of 4 on axis 1; the nearest legal padding pair is (0, 1), or padding="same"'),
@@ -160,31 +176,67 @@ WRONG: list[Wrong] = [
     (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": 1, "output_padding": -1}, ValueError, "`output_padding` (=-1) must be at least 0 and below 2**63; the nearest legal value is 0"),
     (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": 1, "output_padding": 1.0}, TypeError, "`output_padding` (=1.0) must be an integer or a sequence of integers, not float; the nearest legal value is 1"),
     (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": 1, "output_padding": (1, 1)}, ValueError, "`output_padding` (=(1, 1)) has 2 entries and `kernel` (=(3,)) has 1; give one per axis, or a single integer"),
-    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": "same", "output_padding": 1}, ValueError, '`output_padding` (=1) goes with explicit padding only, not with padding="same"; name the size with `output_shape`'),
+    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": (
+        "same"
+    ), "output_padding": 1}, ValueError, '`output_padding` (=1) goes with explicit padding only, not with padding="same"; name the size with `output_shape`'),
     (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": 1, "output_padding": 1, "output_shape": 8}, ValueError, "`output_padding` (=1) and `output_shape` (=8) both say which size comes out; give one of them"),
-    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": "same", "output_shape": 9}, ValueError, "`output_shape` (=9) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same' maps to 4; the nearest legal value is 8"),
-    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": "same", "output_shape": 6}, ValueError, "`output_shape` (=6) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same' maps to 4; the nearest legal value is 7"),
-    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": "same_lower", "output_shape": 6}, ValueError, "`output_shape` (=6) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same_lower' maps to 4; the nearest legal value is 7"),
-    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": "valid", "output_shape": 8}, ValueError, "`output_shape` (=8) must be 9 to 10 on axis 0: the sizes that a convolution with stride 2 and padding='valid' maps to 4; the nearest legal value is 9"),
+    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": (
+        "same"
+    ), "output_shape": 9}, ValueError, "`output_shape` (=9) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same' maps to 4; the nearest legal value is 8"),
+    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": (
+        "same"
+    ), "output_shape": 6}, ValueError, "`output_shape` (=6) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same' maps to 4; the nearest legal value is 7"),
+    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": (
+        "same_lower"
+    ), "output_shape": 6}, ValueError, "`output_shape` (=6) must be 7 to 8 on axis 0: the sizes that a convolution with stride 2 and padding='same_lower' maps to 4; the nearest legal value is 7"),
+    (bs.conv_transpose, (X1, K1), {"strides": 2, "padding": (
+        "valid"
+    ), "output_shape": 8}, ValueError, "`output_shape` (=8) must be 9 to 10 on axis 0: the sizes that a convolution with stride 2 and padding='valid' maps to 4; the nearest legal value is 9"),
     (bs.conv_transpose, (X1, K1), {"padding": 1, "output_shape": 5}, ValueError, "`output_shape` (=5) must be 4 on axis 0: the sizes that a convolution with stride 1 and padding=1 maps to 4; the nearest legal value is 4"),
-    (bs.conv_transpose, (X1, K1), {"padding": "same", "output_shape": 0}, ValueError, "`output_shape` (=0) must be 4 on axis 0: the sizes that a convolution with stride 1 and padding='same' maps to 4; the nearest legal value is 4"),
-    (bs.conv_transpose, (X1, K1), {"padding": "same", "output_shape": 4.0}, TypeError, "`output_shape` (=4.0) must be an integer or a sequence of integers, not float; the nearest legal value is 4"),
-    (bs.conv_transpose, (X1, K1), {"padding": "same", "output_shape": (1, 4, 1)}, ValueError, "`output_shape` (=(1, 4, 1)) has 3 entries and `kernel` (=(3,)) has 1; give one per axis, or a single integer"),
-    (bs.conv_transpose, (X1, K1), {"padding": "same", "output_shape": (None,)}, TypeError, "`output_shape[0]` (=None) must be an integer, not NoneType"),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "same"
+    ), "output_shape": 0}, ValueError, "`output_shape` (=0) must be 4 on axis 0: the sizes that a convolution with stride 1 and padding='same' maps to 4; the nearest legal value is 4"),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "same"
+    ), "output_shape": 4.0}, TypeError, "`output_shape` (=4.0) must be an integer or a sequence of integers, not float; the nearest legal value is 4"),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "same"
+    ), "output_shape": (1, 4, 1)}, ValueError, "`output_shape` (=(1, 4, 1)) has 3 entries and `kernel` (=(3,)) has 1; give one per axis, or a single integer"),
+    (bs.conv_transpose, (X1, K1), {"padding": (
+        "same"
+    ), "output_shape": (None,)}, TypeError, "`output_shape[0]` (=None) must be an integer, not NoneType"),
     (bs.conv_transpose, (X1, K1), {"padding": 5, "output_shape": 1}, ValueError, "`padding` (=5) must leave at least 1 of the 6 cells of the full output of axis 0; the nearest legal pair is (5, 0)"),
     (bs.conv_transpose, (X1, K1), {"strides": 3, "padding": [(7, 6)], "output_shape": 3}, ValueError, "`output_shape` (=3) must be 1 on axis 0: the sizes that a convolution with stride 3 and padding=[(7, 6)] maps to 4; the nearest legal value is 1"),
-    (bs.conv_transpose, (X2, K2), {"strides": (2, 3), "padding": "same", "output_shape": (8, 13)}, ValueError, "`output_shape` (=13) must be 10 to 12 on axis 1: the sizes that a convolution with stride 3 and padding='same' maps to 4; the nearest legal value is 12"),
+    (bs.conv_transpose, (X2, K2), {"strides": (2, 3), "padding": (
+        "same"
+    ), "output_shape": (8, 13)}, ValueError, "`output_shape` (=13) must be 10 to 12 on axis 1: the sizes that a convolution with stride 3 and padding='same' maps to 4; the nearest legal value is 12"),
     # data_format and activation
-    (bs.conv_transpose, (X1[:, :1], K1[:1]), {"data_format": "NCHW"}, ValueError, '`data_format` (=\'NCHW\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_first"'),
-    (bs.conv_transpose, (X1, K1), {"data_format": "NHWC"}, ValueError, '`data_format` (=\'NHWC\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_last"'),
+    (bs.conv_transpose, (X1[:, :1], K1[:1]), {"data_format": (
+        "NCHW"
+    )}, ValueError, '`data_format` (=\'NCHW\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_first"'),
+    (bs.conv_transpose, (X1, K1), {"data_format": (
+        "NHWC"
+    )}, ValueError, '`data_format` (=\'NHWC\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_last"'),
     (bs.conv, (X1, K1), {"data_format": None}, ValueError, '`data_format` (=None) must be "channels_last" or "channels_first"; the nearest legal value is "channels_last"'),
-    (bs.dense_to_conv, (D,), {"data_format": "CHW"}, ValueError, '`data_format` (=\'CHW\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_last"'),
-    (bs.conv_transpose, (X1, K1), {"activation": "ReLU"}, ValueError, "`activation` (='ReLU') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu; the nearest legal value is 'relu'"),
-    (bs.conv_transpose, (X1, K1), {"activation": "softmax"}, ValueError, "`activation` (='softmax') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu"),
+    (bs.dense_to_conv, (D,), {"data_format": (
+        "CHW"
+    )}, ValueError, '`data_format` (=\'CHW\') must be "channels_last" or "channels_first"; the nearest legal value is "channels_last"'),
+    (bs.conv_transpose, (X1, K1), {"activation": (
+        "ReLU"
+    )}, ValueError, "`activation` (='ReLU') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu; the nearest legal value is 'relu'"),
+    (bs.conv_transpose, (X1, K1), {"activation": (
+        "softmax"
+    )}, ValueError, "`activation` (='softmax') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu"),
     (bs.conv, (X1, K1), {"activation": max}, ValueError, "`activation` (=<built-in function max>) must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu"),
-    (bs.dense, (D, D), {"activation": "Tanh"}, ValueError, "`activation` (='Tanh') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu; the nearest legal value is 'tanh'"),
-    (bs.conv, (X1.astype("i4"), K1.astype("i4")), {"activation": "tanh"}, TypeError, "`activation` (='tanh') is not exact for int32; the nearest legal value is 'relu'"),
-    (bs.conv, (X1.astype("c8"), K1.astype("c8")), {"activation": "relu"}, TypeError, "`activation` (='relu') is not defined for complex64 numbers; the nearest legal value is None"),
+    (bs.dense, (D, D), {"activation": (
+        "Tanh"
+    )}, ValueError, "`activation` (='Tanh') must be None or one of relu, relu6, leaky_relu, sigmoid, tanh, gelu, silu; the nearest legal value is 'tanh'"),
+    (bs.conv, (X1.astype("i4"), K1.astype("i4")), {"activation": (
+        "tanh"
+    )}, TypeError, "`activation` (='tanh') is not exact for int32; the nearest legal value is 'relu'"),
+    (bs.conv, (X1.astype("c8"), K1.astype("c8")), {"activation": (
+        "relu"
+    )}, TypeError, "`activation` (='relu') is not defined for complex64 numbers; the nearest legal value is None"),
     # numbers that pass 64 bits, and integers that pass their dtype
     (bs.conv_transpose, (X1, K1), {"strides": 2**62}, ValueError, "`output` would have 18446744073709551616 cells; at most 2**63 - 1 can be counted"),
     (bs.conv_transpose, (np.ones((1024, 4, 1)), K1), {"strides": 2**53}, ValueError, "`output` would have 590295810358705651712 bytes; at most 2**63 - 1 can be counted"),
@@ -274,7 +326,9 @@ def proposal(message: str) -> Better | None:
 
 
 def place(message: str) -> tuple[str, list[int]]:
-    """Which argument a message corrects, and which entry of it: `padding[1][0]` is ("padding", [1, 0])."""
+    """Which argument a message corrects, and which entry of it: `padding[1][0]` is ("padding", [1,
+    0]).
+    """
     found = re.match(r"`(\w+)((?:\[\d\])*)`", message)
     assert found, message
     path = [int(digit) for digit in re.findall(r"\d", found[2])]
@@ -342,9 +396,24 @@ def test_an_error_has_no_hidden_cause() -> None:
 @pytest.mark.parametrize(
     ("function", "arguments", "name", "message"),
     [
-        (bs.conv_transpose, (X6, K6), "bias", "`bias` is given by its place: conv_transpose(x, kernel, bias)"),
-        (bs.conv_transpose, (X6, K6), "stride", "`stride` is no option of conv_transpose; the nearest is strides"),
-        (bs.plan, (K6,), "output_pading", "`output_pading` is no option of plan; the nearest is output_padding"),
+        (
+            bs.conv_transpose,
+            (X6, K6),
+            "bias",
+            "`bias` is given by its place: conv_transpose(x, kernel, bias)",
+        ),
+        (
+            bs.conv_transpose,
+            (X6, K6),
+            "stride",
+            "`stride` is no option of conv_transpose; the nearest is strides",
+        ),
+        (
+            bs.plan,
+            (K6,),
+            "output_pading",
+            "`output_pading` is no option of plan; the nearest is output_padding",
+        ),
     ],
 )
 def test_another_library_s_names_are_answered_with_ours(

@@ -1,4 +1,6 @@
-"""What the compiled kernels promise beside right results: bits, threads, forks, and no hidden reads."""
+"""What the compiled kernels promise beside right results: bits, threads, forks, and no hidden
+reads.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from implementations import COMPILED
 pytestmark = pytest.mark.skipif(not COMPILED, reason="this installation is pure Python")
 
 
-def layer(small: int = 40, big: int = 70, size: int = 17, dtype: str = "float32") -> tuple[AnyArray, AnyArray]:
+def layer(
+    small: int = 40, big: int = 70, size: int = 17, dtype: str = "float32"
+) -> tuple[AnyArray, AnyArray]:
     random = np.random.default_rng(7)
     x = random.standard_normal((3, size, size, small)).astype(dtype)
     return x, random.standard_normal((4, 4, big, small)).astype(dtype)
@@ -54,17 +58,23 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
     """A tile's rows are summed alike: an image gives the same bits alone and in a batch."""
     x, kernel = layer()
     together = bs.conv_transpose(x, kernel, strides=2)
-    alone = np.concatenate([bs.conv_transpose(x[n : n + 1], kernel, strides=2) for n in range(len(x))])
+    alone = np.concatenate(
+        [bs.conv_transpose(x[n : n + 1], kernel, strides=2) for n in range(len(x))]
+    )
     assert together.tobytes() == alone.tobytes()
 
 
 @pytest.mark.usefixtures("target")
 def test_rounding_stays_within_the_bound_of_direct_summation() -> None:
-    """|error| <= 4 units in the last place * sqrt(terms) of sum |x||w|, against exact products in float64."""
+    """|error| <= 4 units in the last place * sqrt(terms) of sum |x||w|, against exact products in
+    float64.
+    """
     x, kernel = layer(small=160, size=5)
     y = bs.conv_transpose(x, kernel, strides=2)
     exact = bs.conv_transpose(x.astype("float64"), kernel.astype("float64"), strides=2)
-    magnitude = bs.conv_transpose(np.abs(x).astype("float64"), np.abs(kernel).astype("float64"), strides=2)
+    magnitude = bs.conv_transpose(
+        np.abs(x).astype("float64"), np.abs(kernel).astype("float64"), strides=2
+    )
     terms = 2 * 2 * 160
     assert (np.abs(y - exact) <= 4 * np.finfo(np.float32).eps * np.sqrt(terms) * magnitude).all()
 
@@ -136,8 +146,13 @@ def test_nan_and_infinity_go_where_the_definition_sends_them(where: str, value: 
     if where == "x":
         image[1, 2, 1, 1] = value
     with np.errstate(invalid="ignore"):  # BLAS raises the flag in lanes that it throws away
-        expected = reference.conv_transpose(x, kernel, geometry), reference.conv(image, kernel, geometry)
-    assert np.array_equal(bs.conv_transpose(x, kernel, strides=2, padding=1), expected[0], equal_nan=True)
+        expected = (
+            reference.conv_transpose(x, kernel, geometry),
+            reference.conv(image, kernel, geometry),
+        )
+    assert np.array_equal(
+        bs.conv_transpose(x, kernel, strides=2, padding=1), expected[0], equal_nan=True
+    )
     assert np.array_equal(bs.conv(image, kernel, strides=2, padding=1), expected[1], equal_nan=True)
 
 
@@ -146,7 +161,11 @@ def test_strides_far_beyond_the_kernel_fill_the_rest_with_the_bias() -> None:
     x, kernel, bias = np.ones((1, 2, 2, 1)), np.ones((1, 2, 3, 1)), np.array([1.0, -2.0, 3.0])
     y = bs.conv_transpose(x, kernel, bias, strides=(5, 7), padding="same", activation="relu")
     expected = np.maximum(
-        reference.conv_transpose(x, kernel, bs.geometry((2, 2), (1, 2), strides=(5, 7), padding="same")) + bias, 0
+        reference.conv_transpose(
+            x, kernel, bs.geometry((2, 2), (1, 2), strides=(5, 7), padding="same")
+        )
+        + bias,
+        0,
     )
     assert np.array_equal(y, expected)
 
@@ -154,12 +173,23 @@ def test_strides_far_beyond_the_kernel_fill_the_rest_with_the_bias() -> None:
 @pytest.mark.parametrize(
     ("count", "kind", "message"),
     [
-        (-1, ValueError, "`count` (=-1) must be at least 0 and below 2**63; the nearest legal value is 0"),
-        (10**9, ValueError, "`count` (=1000000000) must be at most 4096; the nearest legal value is 4096"),
+        (
+            -1,
+            ValueError,
+            "`count` (=-1) must be at least 0 and below 2**63; the nearest legal value is 0",
+        ),
+        (
+            10**9,
+            ValueError,
+            "`count` (=1000000000) must be at most 4096; the nearest legal value is 4096",
+        ),
         (
             1.5,
             TypeError,
-            "`count` (=1.5) must be an integer or a sequence of integers, not float; the nearest legal value is 2",
+            (
+                "`count` (=1.5) must be an integer or a sequence of integers, not float; the "
+                "nearest legal value is 2"
+            ),
         ),
     ],
 )
@@ -175,7 +205,10 @@ def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
     ones, zeros = (1, 1, 1), (0, 0, 0)
 
     def make(
-        kernel: AnyArray = w, target: str = COMPILED[-1], strides: Any = (1, 1, 2), name: str = "automatic"
+        kernel: AnyArray = w,
+        target: str = COMPILED[-1],
+        strides: Any = (1, 1, 2),
+        name: str = "automatic",
     ) -> Any:
         return module.Weights64(kernel, target, True, strides, ones, 1, name, True)
 
@@ -194,7 +227,9 @@ def test_the_binding_refuses_arrays_that_do_not_fit() -> None:
         lambda: run(source=x[:0]),
         lambda: run(source=x[0]),
     ):
-        with pytest.raises(ValueError, match=r"fit|size|activation|instruction set|positive|algorithm|spatial"):
+        with pytest.raises(
+            ValueError, match=r"fit|size|activation|instruction set|positive|algorithm|spatial"
+        ):
             _ = wrong()
 
 
@@ -212,7 +247,9 @@ def test_bytes_are_compared_to_the_last(size: int) -> None:
 
 
 STUB = Path(str(native.__file__)).with_name("_native.pyi")
-Members = dict[str, set[tuple[str, ...]] | None]  # parameters, of each overload; None for what is no function
+Members = dict[
+    str, set[tuple[str, ...]] | None
+]  # parameters, of each overload; None for what is no function
 
 
 def stubbed(text: str) -> Members:
@@ -230,7 +267,9 @@ def stubbed(text: str) -> Members:
         for entry in entries:
             if isinstance(entry, ast.FunctionDef):
                 called = not any(ast.unparse(word) == "property" for word in entry.decorator_list)
-                members[owner + entry.name] = {tuple(word.arg for word in entry.args.args)} if called else None
+                members[owner + entry.name] = (
+                    {tuple(word.arg for word in entry.args.args)} if called else None
+                )
     return members
 
 
@@ -263,15 +302,21 @@ def test_the_stub_describes_the_module() -> None:
     text = STUB.read_text(encoding="utf-8")
     module: Any = native._native  # pyright: ignore[reportPrivateUsage]  the binding itself is the subject
     assert stubbed(text) == bound(module)
-    for wrong in (text.replace("def narrow(", "def narrower("), text.replace("last: bool", "first: bool")):
+    for wrong in (
+        text.replace("def narrow(", "def narrower("),
+        text.replace("last: bool", "first: bool"),
+    ):
         assert stubbed(wrong) != bound(module)
 
 
 @pytest.mark.parametrize(
-    "entry", [pytest.param(entry, id=entry.name) for entry in IMPLEMENTATIONS if entry.obstacle() is None]
+    "entry",
+    [pytest.param(entry, id=entry.name) for entry in IMPLEMENTATIONS if entry.obstacle() is None],
 )
 @pytest.mark.parametrize("shape", [(5, 7, 3), (6, 4, 2, 3), (3, 5, 2, 1, 2)])
-def test_every_implementation_reorders_weights(entry: Implementation, shape: tuple[int, ...]) -> None:
+def test_every_implementation_reorders_weights(
+    entry: Implementation, shape: tuple[int, ...]
+) -> None:
     kernel = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     assert np.array_equal(entry.channels_last_kernel(kernel), kernel_view(kernel, "channels_first"))
     matrix = kernel.reshape(len(kernel), -1)

@@ -1,4 +1,6 @@
-"""The sources of the compiled kernels: records are filled by name, and quotients are rounded up in one place."""
+"""The sources of the compiled kernels: records are filled by name, and quotients are rounded up in
+one place.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,18 @@ def test_records_are_filled_by_name(path: Path) -> None:
     assert lines_of(path, BY_POSITION) == []
 
 
-@pytest.mark.parametrize("line", ["kernels.gather({nullptr, 0})", "runs.push_back({\n    large, small, count})"])
+@pytest.mark.parametrize(
+    "line", ["kernels.gather({nullptr, 0})", "runs.push_back({\n    large, small, count})"]
+)
 def test_records_filled_by_position_are_found(line: str) -> None:
     assert BY_POSITION.search(line)
 
 
 def test_quotients_are_rounded_up_in_one_place() -> None:
-    assert {path.name for path in SOURCES if lines_of(path, ROUNDED_UP)} == {"integers.h", *OF_BYTES}
+    assert {path.name for path in SOURCES if lines_of(path, ROUNDED_UP)} == {
+        "integers.h",
+        *OF_BYTES,
+    }
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

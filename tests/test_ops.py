@@ -1,7 +1,8 @@
-"""The public functions: the article's shapes, every dtype, exact integers, memory orders, and PyTorch's numbers.
+"""The public functions: the article's shapes, every dtype, exact integers, memory orders, and
+PyTorch's numbers.
 
-Longer than other files: each function is held to the same few laws, whose tables and helpers stand here once.
-"""
+Longer than other files: each function is held to the same few laws, whose tables and helpers stand
+here once."""
 
 from __future__ import annotations
 
@@ -34,19 +35,31 @@ def ones(*shape: int, dtype: str = "float32") -> Array:
     ("x", "kernel", "options", "expected"),
     [
         ((64, 7, 7, 256), (3, 3, 128, 256), {"strides": 2, "padding": "same"}, (64, 14, 14, 128)),
-        ((64, 7, 7, 256), (3, 3, 128, 256), {"strides": 2, "output_shape": (16, 16)}, (64, 16, 16, 128)),
+        (
+            (64, 7, 7, 256),
+            (3, 3, 128, 256),
+            {"strides": 2, "output_shape": (16, 16)},
+            (64, 16, 16, 128),
+        ),
         ((1, 2, 2, 1), (3, 3, 1, 1), {"strides": 2, "padding": "same"}, (1, 4, 4, 1)),
         ((1, 3, 3, 1), (3, 3, 1, 1), {"strides": 2, "padding": "same"}, (1, 6, 6, 1)),
         ((1, 4, 4, 1), (3, 3, 1, 1), {"strides": 2, "padding": "valid"}, (1, 9, 9, 1)),
         ((1, 4, 4, 1), (3, 3, 1, 1), {"strides": 2, "padding": "same"}, (1, 8, 8, 1)),
         ((64, 14, 14, 256), (3, 3, 128, 256), {"strides": 1, "padding": "same"}, (64, 14, 14, 128)),
-        ((64, 12, 12, 256), (3, 3, 128, 256), {"strides": 1, "padding": "valid"}, (64, 14, 14, 128)),
+        (
+            (64, 12, 12, 256),
+            (3, 3, 128, 256),
+            {"strides": 1, "padding": "valid"},
+            (64, 14, 14, 128),
+        ),
     ],
 )
 def test_the_shapes_of_the_article_transposed(
     x: tuple[int, ...], kernel: tuple[int, ...], options: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
-    batch, channels = (2, 8) if x[0] == 64 else (1, 1)  # the article's sizes with fewer channels and images
+    batch, channels = (
+        (2, 8) if x[0] == 64 else (1, 1)
+    )  # the article's sizes with fewer channels and images
     small = ones(batch, *x[1:3], channels), ones(*kernel[:2], channels, channels)
     assert bs.conv_transpose(*small, **options).shape == (batch, *expected[1:3], channels)
     assert bs.geometry(x[1:3], kernel[:2], **options).output == expected[1:3]
@@ -72,7 +85,12 @@ def test_the_article_at_its_full_size() -> None:
     ],
 )
 def test_the_shapes_of_convolutions(size: int, options: dict[str, Any], expected: int) -> None:
-    assert bs.conv(ones(2, size, size, 3), ones(3, 3, 3, 4), **options).shape == (2, expected, expected, 4)
+    assert bs.conv(ones(2, size, size, 3), ones(3, 3, 3, 4), **options).shape == (
+        2,
+        expected,
+        expected,
+        4,
+    )
 
 
 def test_a_dense_layer_is_a_convolution() -> None:
@@ -84,10 +102,14 @@ def test_a_dense_layer_is_a_convolution() -> None:
 
 @pytest.mark.parametrize("spatial", [(4,), (4, 5), (2, 3, 4)])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_a_dense_layer_on_a_flat_map_is_a_convolution_over_the_map(spatial: tuple[int, ...], data_format: Any) -> None:
+def test_a_dense_layer_on_a_flat_map_is_a_convolution_over_the_map(
+    spatial: tuple[int, ...], data_format: Any
+) -> None:
     random = np.random.default_rng(1)
     kernel = random.integers(-9, 9, (3 * math.prod(spatial), 7))
-    x = random.integers(-9, 9, (2, *spatial, 3) if data_format == "channels_last" else (2, 3, *spatial))
+    x = random.integers(
+        -9, 9, (2, *spatial, 3) if data_format == "channels_last" else (2, 3, *spatial)
+    )
     weights = bs.dense_to_conv(kernel, spatial, data_format=data_format)
     over_map = bs.conv(x, weights, data_format=data_format)
     assert np.array_equal(over_map.reshape(2, 7), bs.dense(bs.flatten(x), kernel))
@@ -113,7 +135,9 @@ def test_bias_and_activation_come_after_the_sum(call: Drawn, data: st.DataObject
     activation = data.draw(st.sampled_from(names))
     x, kernel, y = call.floats()
     small, big = (bias / 8 for bias in call.biases("float64"))
-    column = (-1,) if call.data_format == "channels_last" else (-1, *(1,) * len(call.geometry.input))
+    column = (
+        (-1,) if call.data_format == "channels_last" else (-1, *(1,) * len(call.geometry.input))
+    )
     up = bs.conv_transpose(x, kernel, **call.options) + big.reshape(column)
     down = bs.conv(y, kernel, **call.options) + small.reshape(column)
     result = bs.conv_transpose(x, kernel, big, activation=activation, **call.options)
@@ -139,7 +163,10 @@ def formula(activation: str, x: Array) -> Array:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_comes_out_as_it_went_in(dtype: str) -> None:
     kind = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    x, kernel = np.arange(8).reshape(1, 2, 2, 2).astype(kind), np.arange(12).reshape(2, 2, 3, 1).astype(kind)
+    x, kernel = (
+        np.arange(8).reshape(1, 2, 2, 2).astype(kind),
+        np.arange(12).reshape(2, 2, 3, 1).astype(kind),
+    )
     bias, weights = np.arange(3).astype(kind), np.arange(12).reshape(2, 2, 3, 1)
     y = bs.conv_transpose(x[..., :1], kernel, bias, strides=2)
     assert y.dtype == kind
@@ -162,7 +189,9 @@ def test_half_precision_accumulates_in_float32_and_rounds_once(dtype: Any, call:
     # Eighths, whose sums are exact in any order.
     x, kernel, y = ((np.round(8 * array) / 8).astype(dtype) for array in call.floats())
     bias = call.biases()[1].astype(dtype)
-    wide_x, wide_kernel, wide_y, wide_bias = (array.astype(np.float32) for array in (x, kernel, y, bias))
+    wide_x, wide_kernel, wide_y, wide_bias = (
+        array.astype(np.float32) for array in (x, kernel, y, bias)
+    )
     pairs = [
         (
             bs.conv_transpose(x, kernel, bias, activation="sigmoid", **call.options),
@@ -189,7 +218,10 @@ def test_complex_numbers() -> None:
     x, kernel = np.array([[[1 + 2j], [3j]]], np.complex64), np.array([[[1j]], [[2]]], np.complex64)
     assert bs.conv_transpose(x, kernel).ravel().tolist() == [1j - 2, 2 + 4j - 3, 6j]
     assert bs.conv(x, kernel).ravel().tolist() == [1j - 2 + 6j]
-    assert bs.conv_kernel_gradient(x, x[:, :1], (2, 1, 1)).ravel().tolist() == [(1 + 2j) ** 2, 3j * (1 + 2j)]
+    assert bs.conv_kernel_gradient(x, x[:, :1], (2, 1, 1)).ravel().tolist() == [
+        (1 + 2j) ** 2,
+        3j * (1 + 2j),
+    ]
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
@@ -200,7 +232,10 @@ def test_integers_reach_their_limits_exactly(dtype: str) -> None:
     assert bs.conv(x, one).ravel().tolist() == [limits.max, limits.min]
     assert bs.conv_kernel_gradient(x[:, :1], one, (1, 1, 1)).item() == limits.max
     assert bs.dense(x, one[0]).ravel().tolist() == [limits.max, limits.min]
-    for refused in (lambda: bs.conv_transpose(x, one, one[0, 0]), lambda: bs.conv(x, one, one[0, 0])):
+    for refused in (
+        lambda: bs.conv_transpose(x, one, one[0, 0]),
+        lambda: bs.conv(x, one, one[0, 0]),
+    ):
         with pytest.raises(ValueError, match=f"in which the result {limits.max + 1} does not fit"):
             _ = refused()
     with pytest.raises(ValueError, match=f"in which the result {2 * limits.max} does not fit"):
@@ -214,7 +249,10 @@ def test_sums_may_pass_64_bits_and_come_back() -> None:
     assert bs.conv_transpose(x, kernel).item() == half
     assert bs.conv(x, np.ones((1, 5, 1), np.int64)).item() == half
     assert bs.dense(x, np.ones((5, 1), np.int64)).item() == half
-    assert bs.conv_kernel_gradient(x.reshape(5, 1, 1), np.ones((5, 1, 1), np.int64), (1, 1, 1)).item() == half
+    assert (
+        bs.conv_kernel_gradient(x.reshape(5, 1, 1), np.ones((5, 1, 1), np.int64), (1, 1, 1)).item()
+        == half
+    )
     three, ones_in = x[..., :3], np.ones((1, 3, 1), np.int64)
     column = three.reshape(3, 1, 1)
     for refused in (
@@ -235,18 +273,31 @@ def test_large_uint64_values_are_exact() -> None:
         _ = bs.conv_transpose(x, kernel)
     assert bs.conv_transpose(x, kernel[:2]).ravel().tolist() == [2**63 + 1, 2**62, 0]
     assert bs.conv(x, kernel[:2]).ravel().tolist() == [2**63 + 1]
-    assert bs.conv_transpose(x, kernel[:1], np.array([2**62], np.uint64)).ravel().tolist() == [3 * 2**62 + 1, 2**63]
-    odd, one = np.array([[[2**60 + 1]]], np.uint64), np.ones(1, np.uint64)  # float64 would round this
+    assert bs.conv_transpose(x, kernel[:1], np.array([2**62], np.uint64)).ravel().tolist() == [
+        3 * 2**62 + 1,
+        2**63,
+    ]
+    odd, one = (
+        np.array([[[2**60 + 1]]], np.uint64),
+        np.ones(1, np.uint64),
+    )  # float64 would round this
     assert bs.conv_transpose(odd, one.reshape(1, 1, 1), one).item() == 2**60 + 2
     assert bs.conv(odd, one.reshape(1, 1, 1), one).item() == 2**60 + 2
     assert bs.dense(odd, one.reshape(1, 1), one).item() == 2**60 + 2
-    assert bs.plan(np.array([[[2**64 - 1]]], np.uint64))(np.array([[[1]]], np.uint64)).item() == 2**64 - 1
+    assert (
+        bs.plan(np.array([[[2**64 - 1]]], np.uint64))(np.array([[[1]]], np.uint64)).item()
+        == 2**64 - 1
+    )
 
 
 def test_unsigned_results_below_zero_cannot_be() -> None:
-    assert bs.conv_transpose(np.zeros((1, 1, 1), np.uint8), np.ones((1, 1, 1), np.uint8)).item() == 0
+    assert (
+        bs.conv_transpose(np.zeros((1, 1, 1), np.uint8), np.ones((1, 1, 1), np.uint8)).item() == 0
+    )
     with pytest.raises(ValueError, match="result -129 does not fit"):
-        _ = bs.conv(np.full((1, 1, 1), -128, np.int8), np.ones((1, 1, 1), np.int8), np.array([-1], np.int8))
+        _ = bs.conv(
+            np.full((1, 1, 1), -128, np.int8), np.ones((1, 1, 1), np.int8), np.array([-1], np.int8)
+        )
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
@@ -329,22 +380,35 @@ def test_what_a_call_remembers_does_not_reach_one_with_the_same_bytes_in_another
     shapes = (1, 5, 5, 4), (3, 3, 2, 4), (2,), (1, 11, 11, 2)
     x, kernel, bias, y = (random.integers(-9, 10, shape).astype(np.float32) for shape in shapes)
     up = reference.conv_transpose(x, kernel, bs.geometry((5, 5), 3, strides=2)) + bias
-    down, gradient = bs.conv(y, kernel, strides=2), bs.conv_kernel_gradient(y, x, kernel.shape, strides=2)
+    down, gradient = (
+        bs.conv(y, kernel, strides=2),
+        bs.conv_kernel_gradient(y, x, kernel.shape, strides=2),
+    )
     forms: list[Any] = [np.copy, swapped, field, unaligned]
     for one, other, third in [*itertools.product(forms, repeat=3)] * 2:
         assert np.array_equal(bs.conv_transpose(one(x), other(kernel), third(bias), strides=2), up)
         assert np.array_equal(bs.conv(one(y), other(kernel), strides=2), down)
-        assert np.array_equal(bs.conv_kernel_gradient(one(y), other(x), kernel.shape, strides=2), gradient)
+        assert np.array_equal(
+            bs.conv_kernel_gradient(one(y), other(x), kernel.shape, strides=2), gradient
+        )
     other_numbers = kernel.view(kernel.dtype.newbyteorder())  # of the same bytes, next to zero
-    assert abs(bs.conv_transpose(x.astype(other_numbers.dtype), other_numbers, strides=2)).max() < 1e-30
+    assert (
+        abs(bs.conv_transpose(x.astype(other_numbers.dtype), other_numbers, strides=2)).max()
+        < 1e-30
+    )
     assert np.array_equal(bs.conv_transpose(x, kernel, strides=2) + bias, up)
 
 
 def test_arrays_that_repeat_one_value_without_memory() -> None:
-    x, kernel = np.broadcast_to(np.float32(2), (2, 5, 5, 3)), np.broadcast_to(np.float32(3), (3, 3, 4, 3))
+    x, kernel = (
+        np.broadcast_to(np.float32(2), (2, 5, 5, 3)),
+        np.broadcast_to(np.float32(3), (3, 3, 4, 3)),
+    )
     bias = np.broadcast_to(np.float32(1), (4,))
     result = bs.conv_transpose(x, kernel, bias, strides=2)
-    assert np.array_equal(result, bs.conv_transpose(x.copy(), kernel.copy(), bias.copy(), strides=2))
+    assert np.array_equal(
+        result, bs.conv_transpose(x.copy(), kernel.copy(), bias.copy(), strides=2)
+    )
     assert result.flags.writeable
 
 
@@ -352,21 +416,30 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
     x, kernel = np.ones((0, 4, 4, 3)), np.ones((3, 3, 2, 3))
     assert bs.conv_transpose(x, kernel, strides=2, padding="same").shape == (0, 8, 8, 2)
     assert bs.conv(np.ones((0, 8, 8, 2)), kernel, strides=2, padding="same").shape == (0, 4, 4, 3)
-    gradient = bs.conv_kernel_gradient(np.ones((0, 8, 8, 2)), x, kernel.shape, strides=2, padding="same")
+    gradient = bs.conv_kernel_gradient(
+        np.ones((0, 8, 8, 2)), x, kernel.shape, strides=2, padding="same"
+    )
     assert np.array_equal(gradient, np.zeros(kernel.shape))
     assert bs.dense(x, np.ones((3, 7))).shape == (0, 4, 4, 7)
 
 
 def test_results_never_share_memory_with_arguments() -> None:
     x, kernel = np.ones((1, 3, 1)), np.ones((1, 1, 1))
-    for result in (bs.conv_transpose(x, kernel), bs.conv(x, kernel), bs.relu(x), bs.dense(x, kernel[0])):
+    for result in (
+        bs.conv_transpose(x, kernel),
+        bs.conv(x, kernel),
+        bs.relu(x),
+        bs.dense(x, kernel[0]),
+    ):
         assert not np.shares_memory(result, x)
 
 
 def test_the_geometry_of_a_plan() -> None:
     run = bs.plan(ones(3, 3, 2, 4), strides=2, padding="same", groups=2)
     assert run.geometry((5, 6)) == bs.geometry((5, 6), 3, strides=2, padding="same")
-    assert repr(run) == "<plan 4 -> 4 channels, kernel (3, 3), strides=2, padding='same', dilation=1>"
+    assert (
+        repr(run) == "<plan 4 -> 4 channels, kernel (3, 3), strides=2, padding='same', dilation=1>"
+    )
     assert run(ones(2, 5, 6, 4)).shape == (2, 10, 12, 4)
     assert run(ones(1, 1, 1, 4)).shape == (1, 2, 2, 4)
 
@@ -377,7 +450,10 @@ def test_three_hundred_calls_equal_pytorchs(call: Drawn, data: st.DataObject) ->
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
     rank, where = len(call.geometry.input), call.geometry
     padding = tuple(data.draw(st.integers(0, (length - 1) // 2)) for length in where.full)
-    extra = tuple(data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(where.strides, where.dilation, strict=True))
+    extra = tuple(
+        data.draw(st.integers(0, max(s, d) - 1))
+        for s, d in zip(where.strides, where.dilation, strict=True)
+    )
     call = Drawn(
         bs.geometry(
             where.input,
@@ -395,17 +471,30 @@ def test_three_hundred_calls_equal_pytorchs(call: Drawn, data: st.DataObject) ->
         call.seed,
     )
     x, kernel, y = call.floats()
-    options = {"stride": where.strides, "padding": padding, "dilation": where.dilation, "groups": call.groups}
+    options = {
+        "stride": where.strides,
+        "padding": padding,
+        "dilation": where.dilation,
+        "groups": call.groups,
+    }
     ours = call.options_with(padding=[(p, p) for p in padding])
     functional: Any = importlib.import_module("torch.nn.functional")
-    data_in, weights = torch.from_numpy(x).requires_grad_(), torch.from_numpy(kernel).requires_grad_()
-    theirs = getattr(functional, f"conv_transpose{rank}d")(data_in, weights, output_padding=extra, **options)
+    data_in, weights = (
+        torch.from_numpy(x).requires_grad_(),
+        torch.from_numpy(kernel).requires_grad_(),
+    )
+    theirs = getattr(functional, f"conv_transpose{rank}d")(
+        data_in, weights, output_padding=extra, **options
+    )
     close(bs.conv_transpose(x, kernel, output_padding=extra, **ours), theirs)
     theirs.backward(torch.from_numpy(y))
     close(bs.conv(y, kernel, **call.options), data_in.grad)
     close(bs.conv_kernel_gradient(y, x, kernel.shape, **call.options), weights.grad)
     if all(cells < s for cells, s in zip(extra, where.strides, strict=True)):
-        close(bs.conv(y, kernel, **ours), getattr(functional, f"conv{rank}d")(torch.from_numpy(y), weights, **options))
+        close(
+            bs.conv(y, kernel, **ours),
+            getattr(functional, f"conv{rank}d")(torch.from_numpy(y), weights, **options),
+        )
 
 
 def close(ours: Array, theirs: Any) -> None:

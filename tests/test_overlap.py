@@ -1,4 +1,6 @@
-"""Few output channels: overlapped products equal the definition, on lines of any length, and keep their bits."""
+"""Few output channels: overlapped products equal the definition, on lines of any length, and keep
+their bits.
+"""
 
 from typing import Any
 
@@ -22,7 +24,10 @@ def test_few_output_channels_equal_the_definition_across_boxes(
     x = rng.integers(-4, 5, (2, *size, 5)).astype(np.float32)
     kernel = rng.integers(-4, 5, (*(kernel_size,) * rank, big, 5)).astype(np.float32)
     if data_format == "channels_first":
-        x, kernel = np.moveaxis(x, -1, 1).copy(), kernel.transpose(rank + 1, rank, *range(rank)).copy()
+        x, kernel = (
+            np.moveaxis(x, -1, 1).copy(),
+            kernel.transpose(rank + 1, rank, *range(rank)).copy(),
+        )
     overlap, definition = (
         bs.plan(kernel, strides=stride, padding=1, data_format=data_format, algorithm=name)(x)
         for name in ("overlap", "definition")
@@ -48,14 +53,22 @@ def test_few_output_channels_equal_the_definition_across_boxes(
 )
 @pytest.mark.parametrize("channels", [3, 40])
 def test_short_lines_and_images_beside_each_other_equal_the_definition(
-    size: tuple[int, ...], kernel_size: int, options: dict[str, Any], big: int, channels: int, data_format: Any
+    size: tuple[int, ...],
+    kernel_size: int,
+    options: dict[str, Any],
+    big: int,
+    channels: int,
+    data_format: Any,
 ) -> None:
     rng, rank = np.random.default_rng(big), len(size)
     x = rng.integers(-4, 5, (7, *size, channels)).astype(np.float32)
     kernel = rng.integers(-4, 5, (*(kernel_size,) * rank, big, channels)).astype(np.float32)
     bias = rng.integers(-4, 5, big).astype(np.float32)
     if data_format == "channels_first":
-        x, kernel = np.moveaxis(x, -1, 1).copy(), kernel.transpose(rank + 1, rank, *range(rank)).copy()
+        x, kernel = (
+            np.moveaxis(x, -1, 1).copy(),
+            kernel.transpose(rank + 1, rank, *range(rank)).copy(),
+        )
     overlap, definition = (
         bs.plan(kernel, bias, **options, data_format=data_format, algorithm=name)(x)
         for name in ("overlap", "definition")
@@ -68,10 +81,16 @@ def test_short_lines_and_images_beside_each_other_equal_the_definition(
 def test_short_lines_have_the_same_bits_alone_and_beside_each_other(data_format: Any) -> None:
     """Whatever images and lines they share vectors with, and however a plane is cut for threads."""
     rng = np.random.default_rng(0)
-    x, kernel = rng.standard_normal((5, 40, 30, 64), np.float32), rng.standard_normal((5, 5, 1, 64), np.float32)
+    x, kernel = (
+        rng.standard_normal((5, 40, 30, 64), np.float32),
+        rng.standard_normal((5, 5, 1, 64), np.float32),
+    )
     if data_format == "channels_first":
         x, kernel = np.moveaxis(x, -1, 1).copy(), kernel.transpose(3, 2, 0, 1).copy()
-    up, before = bs.plan(kernel, strides=2, padding=2, data_format=data_format), bs.get_num_threads()
+    up, before = (
+        bs.plan(kernel, strides=2, padding=2, data_format=data_format),
+        bs.get_num_threads(),
+    )
     assert up.algorithm == "overlap"
     try:
         bs.set_num_threads(1)
@@ -87,5 +106,7 @@ def test_short_lines_have_the_same_bits_alone_and_beside_each_other(data_format:
 def test_an_infinity_between_short_lines_stays_where_the_definition_sends_it() -> None:
     x, kernel = np.ones((3, 6, 6, 4), np.float32), np.ones((4, 4, 1, 4), np.float32)
     x[1, 5, 5, 2], x[2, 0, 0, 0] = np.inf, np.nan
-    overlap, definition = (bs.plan(kernel, strides=2, algorithm=name)(x) for name in ("overlap", "definition"))
+    overlap, definition = (
+        bs.plan(kernel, strides=2, algorithm=name)(x) for name in ("overlap", "definition")
+    )
     np.testing.assert_array_equal(overlap, definition)

@@ -51,7 +51,9 @@ def by_thread(array: Any, place: int) -> None:
 
 @pytest.mark.parametrize("write", [by_numpy, by_address, by_system_call, by_thread])
 @given(size=SIZES, data=st.data())
-def test_every_write_is_noticed_and_none_beside_it(write: Callable[[Any, int], None], size: int, data: Any) -> None:
+def test_every_write_is_noticed_and_none_beside_it(
+    write: Callable[[Any, int], None], size: int, data: Any
+) -> None:
     memory = np.zeros(size + 64, np.uint8)
     start = data.draw(st.integers(0, 64), label="start")
     array = memory[start : start + size]
@@ -60,7 +62,12 @@ def test_every_write_is_noticed_and_none_beside_it(write: Callable[[Any, int], N
     for place in {*range(start), *range(start + size, size + 64)}:
         memory[place] = 1  # a neighbour's, on the same page
     assert pages.stayed()
-    write(array, data.draw(st.sampled_from([0, size - 1, size // 2]) | st.integers(0, size - 1), label="place"))
+    write(
+        array,
+        data.draw(
+            st.sampled_from([0, size - 1, size // 2]) | st.integers(0, size - 1), label="place"
+        ),
+    )
     assert not pages.stayed()
     again = watched(array)
     assert again.stayed()

@@ -1,4 +1,6 @@
-"""Every peer of the benchmark computes the layer that we compute, so that nobody is timed on something else."""
+"""Every peer of the benchmark computes the layer that we compute, so that nobody is timed on
+something else.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,11 @@ def same_numbers(result: Any, expected: Any) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_our_runners_are_the_public_functions(name: str, variant: str, modules: Any) -> None:
     call = problem(modules, name, variant)
-    options: Any = {"strides": call.layer.strides, "padding": call.layer.crop, "groups": call.layer.groups}
+    options: Any = {
+        "strides": call.layer.strides,
+        "padding": call.layer.crop,
+        "groups": call.layer.groups,
+    }
     match variant:
         case "input-gradient":
             expected = bs.conv(call.image, call.kernel, **options)
@@ -84,7 +90,9 @@ def test_our_runners_are_the_public_functions(name: str, variant: str, modules: 
             expected = bs.conv_kernel_gradient(call.image, call.x, call.kernel.shape, **options)
         case _:
             activation = "relu" if call.variant.fused else None
-            expected = bs.conv_transpose(call.x, call.kernel, call.bias, activation=activation, **options)
+            expected = bs.conv_transpose(
+                call.x, call.kernel, call.bias, activation=activation, **options
+            )
             assert expected.shape == (call.layer.batch, *call.layer.output, call.layer.big)
     for make in modules("peers").OURS.values():
         runner = make(call)

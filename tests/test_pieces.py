@@ -1,4 +1,6 @@
-"""Products over many taps or channels, cut into pieces, and kernel gradients of gathered cells: exact, and orderly."""
+"""Products over many taps or channels, cut into pieces, and kernel gradients of gathered cells:
+exact, and orderly.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,21 @@ CASES: dict[str, tuple[Any, ...]] = {
 
 
 def layer(kind: str, most: int) -> tuple[AnyArray, AnyArray, AnyArray, bs.Geometry, dict[str, Any]]:
-    """x, y and the kernel as integers up to `most` in float32, the geometry, and the options of a call."""
+    """x, y and the kernel as integers up to `most` in float32, the geometry, and the options of a
+    call.
+    """
     size, taps, strides, dilation, crop, small, big, groups = CASES[kind]
     where = bs.geometry(size, taps, strides=strides, dilation=dilation, padding=crop)
     random = np.random.default_rng(len(kind))
     shapes = (2, *size, small), (2, *where.output, big), (*taps, big // groups, small)
     x, y, kernel = (random.integers(-most, most + 1, shape).astype(np.float32) for shape in shapes)
-    return x, y, kernel, where, {"strides": strides, "dilation": dilation, "padding": crop, "groups": groups}
+    return (
+        x,
+        y,
+        kernel,
+        where,
+        {"strides": strides, "dilation": dilation, "padding": crop, "groups": groups},
+    )
 
 
 @pytest.mark.usefixtures("target")
@@ -44,7 +54,9 @@ def layer(kind: str, most: int) -> tuple[AnyArray, AnyArray, AnyArray, bs.Geomet
 def test_small_integers_are_exact(kind: str) -> None:
     x, y, kernel, where, options = layer(kind, 3)
     groups = options["groups"]
-    assert np.array_equal(bs.conv(y, kernel, **options), reference.conv(y, kernel, where, groups=groups))
+    assert np.array_equal(
+        bs.conv(y, kernel, **options), reference.conv(y, kernel, where, groups=groups)
+    )
     gradient = bs.conv_kernel_gradient(y, x, kernel.shape, **options)
     assert np.array_equal(gradient, reference.conv_kernel_gradient(x, y, where, groups=groups))
 
@@ -57,7 +69,12 @@ def test_the_same_bits_for_any_number_of_threads(kind: str) -> None:
     try:
         for count in (1, 2, 5):
             bs.set_num_threads(count)
-            results.append((bs.conv(y, kernel, **options), bs.conv_kernel_gradient(y, x, kernel.shape, **options)))
+            results.append(
+                (
+                    bs.conv(y, kernel, **options),
+                    bs.conv_kernel_gradient(y, x, kernel.shape, **options),
+                )
+            )
     finally:
         bs.set_num_threads(0)
     for down, gradient in results[1:]:

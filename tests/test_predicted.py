@@ -1,4 +1,6 @@
-"""The comparison of predictions with measurements runs, goes on where it stopped, and counts what its page says."""
+"""The comparison of predictions with measurements runs, goes on where it stopped, and counts what
+its page says.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ _ = pytest.importorskip("torch", reason="the benchmark needs a peer")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / "predicted.py"), "--layers", "28,100", "--threads", "1", *words]
+    command = [
+        sys.executable,
+        str(FOLDER / "predicted.py"),
+        "--layers",
+        "28,100",
+        "--threads",
+        "1",
+        *words,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -40,9 +50,16 @@ def test_the_page_counts_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def row(layer: int, chosen: float, other: float, told: float) -> Any:
         times = {"phases": chosen, "winograd": other}
-        return predicted.Row(layer, "a layer", 1, "phases", "products", times, {"phases": told, "winograd": other})
+        return predicted.Row(
+            layer, "a layer", 1, "phases", "products", times, {"phases": told, "winograd": other}
+        )
 
-    rows = [row(1, 2.0, 3.0, 2.3), row(2, 2.0, 3.0, 2.5), row(3, 3.0, 2.0, 3.0), row(4, 2.09, 2.0, 2.0)]
+    rows = [
+        row(1, 2.0, 3.0, 2.3),
+        row(2, 2.0, 3.0, 2.5),
+        row(3, 3.0, 2.0, 3.0),
+        row(4, 2.09, 2.0, 2.0),
+    ]
     assert [round(each.loss, 3) for each in rows] == [1.0, 1.0, 1.5, 1.045]
     said = " ".join(predicted.summary(rows))
     for words in (
@@ -52,4 +69,7 @@ def test_the_page_counts_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
         "takes 1.50 times",
     ):
         assert words in said
-    assert "| 3 a layer | phases | 3 | 3 | 1.00 | products | 1.50 | winograd 2 (1.00) |" in predicted.page(rows)
+    assert (
+        "| 3 a layer | phases | 3 | 3 | 1.00 | products | 1.50 | winograd 2 (1.00) |"
+        in predicted.page(rows)
+    )

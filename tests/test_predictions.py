@@ -1,4 +1,6 @@
-"""What plan.explain says: one function of layer and sizes; no choice or result follows a measurement."""
+"""What plan.explain says: one function of layer and sizes; no choice or result follows a
+measurement.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,20 @@ def layer(kind: str, **options: Any) -> tuple[Any, tuple[int, ...]]:
     shape, strides, padding, size, groups = LAYERS[kind]
     random: Any = np.random.default_rng(0)
     kernel = random.standard_normal(shape, np.float32)
-    return bs.plan(kernel, strides=strides, padding=padding, groups=groups, **options), (2, *size, shape[-1])
+    return bs.plan(kernel, strides=strides, padding=padding, groups=groups, **options), (
+        2,
+        *size,
+        shape[-1],
+    )
 
 
 def cycles(kind: str, target: str, batch: int = 2) -> dict[str, float]:
     """By nominal rates."""
     plan, shape = layer(kind)
     call = Call(plan.geometry(shape[1:-1]), LAYERS[kind][4], "channels_last")
-    packed = SimpleNamespace(dtype="float32", forced=False, outputs=LAYERS[kind][0][-2] * LAYERS[kind][4])
+    packed = SimpleNamespace(
+        dtype="float32", forced=False, outputs=LAYERS[kind][0][-2] * LAYERS[kind][4]
+    )
     rates, shape = predictions.nominal_rates(target), (batch, *shape[1:])
     rows = predictions.predictions(packed, shape, call, target=target, rates=rates, threads=1)
     return {row.algorithm: row.milliseconds for row in rows}
@@ -62,7 +70,11 @@ def test_the_parts_of_each_prediction_are_its_whole(kind: str) -> None:
     for row in explained.predictions:
         assert row.algorithm in str(explained)
         assert sum(row.parts.values()) == pytest.approx(row.milliseconds)
-        assert row.parts[row.limit] == max(row.parts.values()) == pytest.approx(row.share * row.milliseconds)
+        assert (
+            row.parts[row.limit]
+            == max(row.parts.values())
+            == pytest.approx(row.share * row.milliseconds)
+        )
         assert min(row.parts.values()) >= 0
 
 
@@ -116,7 +128,9 @@ def test_large_weights_meet_few_cells_without_tiles() -> None:
 
 @compiled
 def test_no_bit_follows_what_was_measured() -> None:
-    """Neither which algorithm runs, nor its result, on whatever machine this process takes itself to be on."""
+    """Neither which algorithm runs, nor its result, on whatever machine this process takes itself
+    to be on.
+    """
     code = (
         "import sys, hashlib, numpy as np, backstride as bs; sys.path.insert(0, 'tests');"
         "from test_predictions import LAYERS, layer; found = [];"
@@ -148,11 +162,16 @@ def test_what_is_shown_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(VARIABLE, "measure=no, gigahertz=4")
     fast = layer("many cells")[0].explain((1, 40, 40, 64))
     assert slow.chosen == fast.chosen
-    assert all(a.milliseconds > 2 * b.milliseconds for a, b in zip(slow.predictions, fast.predictions, strict=True))
+    assert all(
+        a.milliseconds > 2 * b.milliseconds
+        for a, b in zip(slow.predictions, fast.predictions, strict=True)
+    )
 
 
 @pytest.mark.parametrize("implementation", ["numpy", "reference"])
-def test_other_implementations_have_no_model(monkeypatch: pytest.MonkeyPatch, implementation: str) -> None:
+def test_other_implementations_have_no_model(
+    monkeypatch: pytest.MonkeyPatch, implementation: str
+) -> None:
     monkeypatch.setenv("BACKSTRIDE_IMPLEMENTATION", implementation)
     explained = layer("many cells")[0].explain((1, 9, 9, 64))
     assert explained.predictions == ()
@@ -182,8 +201,12 @@ def test_a_shape_is_made_of_integers() -> None:
 @compiled
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e13])
 @pytest.mark.parametrize("forced", [None, "winograd"])
-def test_what_a_kernels_numbers_rule_out_is_not_said_to_run(value: float, forced: str | None) -> None:
-    """NaN and infinity leave the loops of the definition; numbers that transforms could push to infinity, no tiles."""
+def test_what_a_kernels_numbers_rule_out_is_not_said_to_run(
+    value: float, forced: str | None
+) -> None:
+    """NaN and infinity leave the loops of the definition; numbers that transforms could push to
+    infinity, no tiles.
+    """
     kernel = np.ones(LAYERS["many cells"][0], np.float32)
     assert bs.plan(kernel, strides=2, padding=1).algorithm == "winograd"
     kernel[1, 2, 3, 4] = value

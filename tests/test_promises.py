@@ -1,7 +1,8 @@
-"""The engine's promises on numbers, for each implementation usable here: exact on integers, close to the truth.
+"""The engine's promises on numbers, for each implementation usable here: exact on integers, close
+to the truth.
 
-What concerns threads, forks and NaN stands in test_native.py, memory and interruption in test_resources.py.
-"""
+What concerns threads, forks and NaN stands in test_native.py, memory and interruption in
+test_resources.py."""
 
 from __future__ import annotations
 
@@ -23,7 +24,11 @@ from backstride.geometry import Geometry
 from backstride.layout import AnyArray
 from strategies import Drawn
 
-NAMES = [entry.name for entry in IMPLEMENTATIONS if entry.obstacle() is None and entry.name != "reference"]
+NAMES = [
+    entry.name
+    for entry in IMPLEMENTATIONS
+    if entry.obstacle() is None and entry.name != "reference"
+]
 DIRECT: dict[str, Any] = {"winograd": False}
 CHANNELS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 31, 33, 48, 66)
 DTYPES: tuple[Any, ...] = ("float32", "float32", "float64", "float16", ml_dtypes.bfloat16)
@@ -50,8 +55,13 @@ def drawn(random: np.random.Generator) -> Drawn:
     rank = int(random.integers(1, 4))
     axes: list[tuple[int, int, int, int, tuple[int, int]]] = []
     for _ in range(rank):
-        size, taps = (int(random.integers(1, most)) for most in ((30, 10), (9, 6), (5, 4))[rank - 1])
-        stride, dilation = int(random.choice([1, 2, 2, 3, 4, 7])), int(random.choice([1, 1, 1, 2, 3]))
+        size, taps = (
+            int(random.integers(1, most)) for most in ((30, 10), (9, 6), (5, 4))[rank - 1]
+        )
+        stride, dilation = (
+            int(random.choice([1, 2, 2, 3, 4, 7])),
+            int(random.choice([1, 1, 1, 2, 3])),
+        )
         if random.random() < 0.2:
             taps, dilation = stride, 1
         full = (size - 1) * stride + dilation * (taps - 1) + 1
@@ -93,13 +103,23 @@ def disguised(array: AnyArray, random: np.random.Generator) -> AnyArray:
 
 
 def check(number: int) -> None:
-    """One random call: integers in floating point, so that each correct result has exactly the oracle's bits."""
+    """One random call: integers in floating point, so that each correct result has exactly the
+    oracle's bits.
+    """
     random = np.random.default_rng(number)
     call = drawn(random)
     dtype = np.dtype(DTYPES[int(random.integers(len(DTYPES)))])
-    operation = ("conv_transpose", "plan", "plan", "conv", "conv_kernel_gradient")[int(random.integers(5))]
-    shapes = {"x": call.data_shape("small"), "kernel": call.kernel_shape, "y": call.data_shape("big")}
-    exact = {name: random.integers(-3, 4, shape).astype(np.float64) for name, shape in shapes.items()}
+    operation = ("conv_transpose", "plan", "plan", "conv", "conv_kernel_gradient")[
+        int(random.integers(5))
+    ]
+    shapes = {
+        "x": call.data_shape("small"),
+        "kernel": call.kernel_shape,
+        "y": call.data_shape("big"),
+    }
+    exact = {
+        name: random.integers(-3, 4, shape).astype(np.float64) for name, shape in shapes.items()
+    }
     given = {name: disguised(array.astype(dtype), random) for name, array in exact.items()}
     keywords: dict[str, Any] = {"groups": call.groups, "data_format": call.data_format}
     if operation == "conv_kernel_gradient":
@@ -108,7 +128,11 @@ def check(number: int) -> None:
         return same(result, expected, dtype, None, call, operation)
     channels = call.groups * (call.small if operation == "conv" else call.big)
     bias = random.integers(-9, 10, channels).astype(np.float64) if random.random() < 0.5 else None
-    activation = EXACT[int(random.integers(4))] if random.random() < 0.8 else str(random.choice(list(ACTIVATIONS)))
+    activation = (
+        EXACT[int(random.integers(4))]
+        if random.random() < 0.8
+        else str(random.choice(list(ACTIVATIONS)))
+    )
     narrow = None if bias is None else bias.astype(dtype)
     options = call.options_with(activation=activation)
     if operation == "conv":
@@ -129,18 +153,26 @@ def check(number: int) -> None:
     return same(result, expected, dtype, activation, call, operation)
 
 
-def same(result: AnyArray, expected: AnyArray, dtype: Any, activation: str | None, call: Drawn, name: str) -> None:
+def same(
+    result: AnyArray, expected: AnyArray, dtype: Any, activation: str | None, call: Drawn, name: str
+) -> None:
     about = f"{name} {call} {dtype} {activation}"
     assert result.dtype == dtype, about
     assert result.shape == expected.shape, about
     if activation in EXACT:
-        np.testing.assert_array_equal(result, activate(expected, activation).astype(dtype), err_msg=about)
+        np.testing.assert_array_equal(
+            result, activate(expected, activation).astype(dtype), err_msg=about
+        )
         return
     wide = np.float64 if dtype == np.float64 else np.float32
     limits: Any = ml_dtypes.finfo
     precision = float(limits(dtype).eps) + 8 * float(np.finfo(wide).eps)
     np.testing.assert_allclose(
-        result.astype(np.float64), activate(expected, activation), rtol=precision, atol=precision, err_msg=about
+        result.astype(np.float64),
+        activate(expected, activation),
+        rtol=precision,
+        atol=precision,
+        err_msg=about,
     )
 
 
@@ -261,7 +293,9 @@ def test_each_algorithm_runs_where_it_is_forced_and_keeps_its_bound(kind: str) -
 @pytest.mark.usefixtures("target")
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_every_kind_of_layer_has_the_same_bits_for_any_number_of_threads(kind: str, data_format: Any) -> None:
+def test_every_kind_of_layer_has_the_same_bits_for_any_number_of_threads(
+    kind: str, data_format: Any
+) -> None:
     case = CASES[kind]
     random = np.random.default_rng(3)
     x = random.standard_normal((3, *case.input, case.small), np.float32)
@@ -269,12 +303,19 @@ def test_every_kind_of_layer_has_the_same_bits_for_any_number_of_threads(kind: s
     if data_format == "channels_first":
         rank = len(case.kernel)
         x, kernel = np.moveaxis(x, -1, 1), kernel.transpose(rank + 1, rank, *range(rank))
-    options: dict[str, Any] = {"strides": case.strides, "groups": case.groups, "data_format": data_format}
+    options: dict[str, Any] = {
+        "strides": case.strides,
+        "groups": case.groups,
+        "data_format": data_format,
+    }
     results: list[list[bytes]] = []
     for threads in (1, 2, 3, 8):
         bs.set_num_threads(threads)
         y = bs.conv_transpose(x, kernel, **options)
-        others = bs.conv(y, kernel, **options), bs.conv_kernel_gradient(y, x, kernel.shape, **options)
+        others = (
+            bs.conv(y, kernel, **options),
+            bs.conv_kernel_gradient(y, x, kernel.shape, **options),
+        )
         results.append([array.tobytes() for array in (y, *others)])
     assert all(result == results[0] for result in results)
 
@@ -286,16 +327,24 @@ def test_results_too_large_for_the_caches_have_the_same_bits(
 ) -> None:
     rng = np.random.default_rng(size)
     x = rng.standard_normal((5, 64, 64, 24), np.float32)
-    plan = bs.plan(rng.standard_normal((size, size, channels, 24), np.float32), strides=2, padding=padding)
+    plan = bs.plan(
+        rng.standard_normal((size, size, channels, 24), np.float32), strides=2, padding=padding
+    )
     whole = plan(x)
     assert whole.nbytes > 12 << 20, target  # beyond the limit with 64 channels, below it with 40
     assert all(np.array_equal(whole[n : n + 1], plan(x[n : n + 1])) for n in range(len(x)))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_every_half_precision_number_is_read_and_rounded_as_numpy_does(dtype: Any, target: str) -> None:
+def test_every_half_precision_number_is_read_and_rounded_as_numpy_does(
+    dtype: Any, target: str
+) -> None:
     every = np.arange(2**16, dtype=np.uint16).view(dtype)
-    for factor in (1.0, 1.5, 0.375):  # the last two round, and reach infinity and the subnormal numbers
+    for factor in (
+        1.0,
+        1.5,
+        0.375,
+    ):  # the last two round, and reach infinity and the subnormal numbers
         got = bs.conv_transpose(every.reshape(1, -1, 1), np.full((1, 1, 1), factor, dtype))[0, :, 0]
         with np.errstate(over="ignore", invalid="ignore"):
             expected = (np.float32(0) + every.astype(np.float32) * np.float32(factor)).astype(dtype)
@@ -313,9 +362,19 @@ def test_half_precision_is_single_precision_rounded_once(
     rng = np.random.default_rng(channels)
     first = data_format == "channels_first"
     # Eighths, whose sums are exact in any order.
-    shapes = (2, 12, 70, 66) if first else (2, 70, 66, 12), (12, channels, 4, 3) if first else (4, 3, channels, 12)
-    x, kernel, bias = ((rng.integers(-99, 99, shape) / 8).astype(dtype) for shape in (*shapes, channels))
-    options: dict[str, Any] = {"strides": (2, 1), "padding": 1, "data_format": data_format, "activation": "silu"}
+    shapes = (
+        (2, 12, 70, 66) if first else (2, 70, 66, 12),
+        (12, channels, 4, 3) if first else (4, 3, channels, 12),
+    )
+    x, kernel, bias = (
+        (rng.integers(-99, 99, shape) / 8).astype(dtype) for shape in (*shapes, channels)
+    )
+    options: dict[str, Any] = {
+        "strides": (2, 1),
+        "padding": 1,
+        "data_format": data_format,
+        "activation": "silu",
+    }
     single = bs.plan(kernel.astype(np.float32), bias.astype(np.float32), winograd=False, **options)
     half = bs.plan(kernel, bias, winograd=False, **options)
     for view in (x, x[:, ::-1, ::2], x.swapaxes(1, 3).copy().swapaxes(1, 3)):
@@ -323,7 +382,9 @@ def test_half_precision_is_single_precision_rounded_once(
             continue
         expected = single(view.astype(np.float32)).astype(dtype)
         assert np.array_equal(half(view).view(np.uint16), expected.view(np.uint16)), target
-    y = (rng.integers(-99, 99, (2, channels, 70, 66) if first else (2, 70, 66, channels)) / 8).astype(dtype)
+    y = (
+        rng.integers(-99, 99, (2, channels, 70, 66) if first else (2, 70, 66, channels)) / 8
+    ).astype(dtype)
     down = bs.conv(y, kernel, x[0].ravel()[:12], **options)
     given = (array.astype(np.float32) for array in (y, kernel, x[0].ravel()[:12]))
     expected = bs.conv(*given, winograd=False, **options).astype(dtype)
@@ -354,12 +415,16 @@ def test_sums_of_bfloat16_are_those_of_float32_before_they_are_rounded(
     exact = bs.conv_transpose(*wide, **options)
     bound = bs.conv_transpose(*(np.abs(array) for array in wide), **options)
     if data_format == "channels_first":
-        x, kernel = (np.ascontiguousarray(np.moveaxis(array, -1, axis)) for array, axis in ((x, 1), (kernel, 0)))
+        x, kernel = (
+            np.ascontiguousarray(np.moveaxis(array, -1, axis))
+            for array, axis in ((x, 1), (kernel, 0))
+        )
         kernel = np.ascontiguousarray(np.moveaxis(kernel, -1, 1))
     found = bs.conv_transpose(x, kernel, data_format=data_format, **options).astype(np.float64)
     found = found if data_format == "channels_last" else np.moveaxis(found, 1, -1)
     terms = small // groups * math.prod(taps)
     rounding = 2.0**-8 * (np.abs(exact) + np.finfo(np.float32).tiny)
-    assert (np.abs(found - exact) <= rounding + 1.01 * 4 * np.finfo(np.float32).eps * math.sqrt(terms) * bound).all(), (
-        target
-    )
+    assert (
+        np.abs(found - exact)
+        <= rounding + 1.01 * 4 * np.finfo(np.float32).eps * math.sqrt(terms) * bound
+    ).all(), target

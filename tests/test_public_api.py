@@ -1,4 +1,6 @@
-"""The public names: `__all__` is the whole list, and each function teaches itself by an example that runs."""
+"""The public names: `__all__` is the whole list, and each function teaches itself by an example
+that runs.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_all_names_what_is_there_in_order() -> None:
     public = {
         name
         for name in dir(bs)
-        if not name.startswith("_") and not inspect.ismodule(getattr(bs, name)) and name not in MECHANISM
+        if not name.startswith("_")
+        and not inspect.ismodule(getattr(bs, name))
+        and name not in MECHANISM
     }
     assert public == set(bs.__all__)
     assert set(bs.__all__) >= CONTRACT
@@ -47,7 +51,9 @@ def test_a_front_door_is_a_table_of_contents(package: str) -> None:
     seen: dict[str, tuple[str, ...]] = {}
     loaded: dict[str, tuple[str, ...]] = {}
     public: list[str] = []
-    for node in ast.parse((Path(str(bs.__file__)).parent / package).read_text(encoding="utf-8")).body:
+    for node in ast.parse(
+        (Path(str(bs.__file__)).parent / package).read_text(encoding="utf-8")
+    ).body:
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 pass
@@ -55,9 +61,15 @@ def test_a_front_door_is_a_table_of_contents(package: str) -> None:
                 pass
             case ast.Assign(targets=[ast.Name("__all__")], value=listed):
                 public = ast.literal_eval(listed)
-            case ast.If(test=ast.Name("TYPE_CHECKING"), body=imports, orelse=[ast.Assign(value=ast.Call() as call)]):
+            case ast.If(
+                test=ast.Name("TYPE_CHECKING"),
+                body=imports,
+                orelse=[ast.Assign(value=ast.Call() as call)],
+            ):
                 seen = {
-                    (entry.module or "").rpartition(".")[2]: tuple(alias.name for alias in entry.names)
+                    (entry.module or "").rpartition(".")[2]: tuple(
+                        alias.name for alias in entry.names
+                    )
                     for entry in imports
                     if isinstance(entry, ast.ImportFrom)
                 }
@@ -66,22 +78,37 @@ def test_a_front_door_is_a_table_of_contents(package: str) -> None:
             case _:
                 pytest.fail(ast.unparse(node))
     assert seen == loaded
-    assert sorted(name for names in seen.values() for name in names if name[0] != "_") == sorted(public)
+    assert sorted(name for names in seen.values() for name in names if name[0] != "_") == sorted(
+        public
+    )
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import backstride.geometry, backstride.port.api, backstride.sizes, backstride as bs",
-        "import backstride as bs; bs.geometry, bs.port, bs.sizes; import backstride.geometry, backstride.port.api",
-        "import backstride as bs; from backstride.port.api import Port; from backstride import sizes",
+        (
+            "import backstride as bs; bs.geometry, bs.port, bs.sizes; import backstride.geometry, "
+            "backstride.port.api"
+        ),
+        (
+            "import backstride as bs; from backstride.port.api import Port; from backstride import "
+            "sizes"
+        ),
     ],
 )
 def test_a_name_is_its_function_whatever_was_imported_before(code: str) -> None:
     check = (
-        "\nfor name in bs.__all__: assert callable(getattr(bs, name)) and getattr(bs, name) is getattr(bs, name), name"
+        "\nfor name in bs.__all__: assert callable(getattr(bs, name)) and getattr(bs, name) is "
+        "getattr(bs, name), name"
     )
-    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code + check],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.stderr == ""
 
 
@@ -112,7 +139,9 @@ def test_arrays_come_by_position_and_options_by_name(name: str) -> None:
     arrays = [entry.name for entry in parameters if entry.kind is entry.POSITIONAL_ONLY]
     loose = [entry.name for entry in parameters if entry.kind is entry.POSITIONAL_OR_KEYWORD]
     assert loose == (["input", "kernel"] if not arrays else [])
-    assert all(entry.default is not entry.empty for entry in parameters if entry.kind is entry.KEYWORD_ONLY)
+    assert all(
+        entry.default is not entry.empty for entry in parameters if entry.kind is entry.KEYWORD_ONLY
+    )
 
 
 def test_conv_transpose_has_the_options_of_the_contract() -> None:
@@ -135,5 +164,9 @@ def test_conv_transpose_has_the_options_of_the_contract() -> None:
     planned = {name: entry.default for name, entry in inspect.signature(bs.plan).parameters.items()}
     assert {name: planned[name] for name in options} == options
     only = {"output_padding", "output_shape"}
-    shared = {name: entry.default for name, entry in inspect.signature(bs.conv).parameters.items() if name in options}
+    shared = {
+        name: entry.default
+        for name, entry in inspect.signature(bs.conv).parameters.items()
+        if name in options
+    }
     assert shared == {name: value for name, value in options.items() if name not in only}

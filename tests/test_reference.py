@@ -48,12 +48,16 @@ def test_fractions_stay_fractions() -> None:
 
 def test_integers_do_not_overflow() -> None:
     largest = np.full((1, 3, 1), np.iinfo(np.int64).max)
-    y = reference.conv_transpose(largest, np.full((3, 1, 1), np.iinfo(np.int64).max), bs.geometry(3, 3))
+    y = reference.conv_transpose(
+        largest, np.full((3, 1, 1), np.iinfo(np.int64).max), bs.geometry(3, 3)
+    )
     assert y.ravel().tolist() == [n * (2**63 - 1) ** 2 for n in (1, 2, 3, 2, 1)]
 
 
 def einsum(call: Drawn, x: Array, kernel: Array) -> Array:
-    """The same sum from the dense matrix of each axis: matrix[o, i, j] = 1 where o == i*s + j*d - before."""
+    """The same sum from the dense matrix of each axis: matrix[o, i, j] = 1 where o == i*s + j*d -
+    before.
+    """
     where = call.geometry
     letters = "abc"[: len(where.input)]
     operands: list[Array] = []
@@ -62,17 +66,25 @@ def einsum(call: Drawn, x: Array, kernel: Array) -> Array:
         meets = o == i * where.strides[axis] + j * where.dilation[axis] - where.crop[axis][0]
         operands.append(meets.astype(np.int64))
     data = data_view(x, call.data_format).reshape(call.batch, *where.input, call.groups, call.small)
-    weights = kernel_view(kernel, call.data_format).reshape(*where.kernel, call.big, call.groups, call.small)
-    matrices = ",".join(f"{a.upper()}{a}{a.translate(str.maketrans('abc', 'ijk'))}" for a in letters)
+    weights = kernel_view(kernel, call.data_format).reshape(
+        *where.kernel, call.big, call.groups, call.small
+    )
+    matrices = ",".join(
+        f"{a.upper()}{a}{a.translate(str.maketrans('abc', 'ijk'))}" for a in letters
+    )
     taps = letters.translate(str.maketrans("abc", "ijk"))
-    y: Array = np.einsum(f"n{letters}gs,{taps}tgs,{matrices}->n{letters.upper()}gt", data, weights, *operands)
+    y: Array = np.einsum(
+        f"n{letters}gs,{taps}tgs,{matrices}->n{letters.upper()}gt", data, weights, *operands
+    )
     return y.reshape(call.batch, *where.output, call.groups * call.big)
 
 
 @given(calls())
 def test_the_definition_equals_a_product_with_the_matrices_of_the_axes(call: Drawn) -> None:
     x, kernel, _ = call.arrays()
-    y = reference.conv_transpose(x, kernel, call.geometry, groups=call.groups, data_format=call.data_format)
+    y = reference.conv_transpose(
+        x, kernel, call.geometry, groups=call.groups, data_format=call.data_format
+    )
     assert np.array_equal(data_view(y, call.data_format), einsum(call, x, kernel))
 
 
@@ -80,9 +92,13 @@ def test_the_definition_equals_a_product_with_the_matrices_of_the_axes(call: Dra
 def test_the_three_definitions_are_one_trilinear_form(call: Drawn) -> None:
     x, kernel, y = call.arrays()
     where = call.geometry
-    up = reference.conv_transpose(x, kernel, where, groups=call.groups, data_format=call.data_format)
+    up = reference.conv_transpose(
+        x, kernel, where, groups=call.groups, data_format=call.data_format
+    )
     down = reference.conv(y, kernel, where, groups=call.groups, data_format=call.data_format)
-    gradient = reference.conv_kernel_gradient(x, y, where, groups=call.groups, data_format=call.data_format)
+    gradient = reference.conv_kernel_gradient(
+        x, y, where, groups=call.groups, data_format=call.data_format
+    )
     form = (up * y).sum()
     assert form == (down * x).sum()
     assert form == (gradient * kernel).sum()

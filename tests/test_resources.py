@@ -1,4 +1,6 @@
-"""What a call takes: little memory; where there is none, a MemoryError; and it can be interrupted."""
+"""What a call takes: little memory; where there is none, a MemoryError; and it can be
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from implementations import COMPILED
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="this installation is pure Python"),
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read and limited as Linux does it"),
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="memory is read and limited as Linux does it"
+    ),
 ]
 
 
@@ -69,7 +73,9 @@ LARGE = {  # x, kernel, strides: with a column buffer of 270 MB to 540 MB
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("kind", LARGE)
 def test_the_workspace_is_small(kind: str, data_format: str, threads: int) -> None:
-    """At most 8 MiB for each thread beside the packed weights and the output: no column buffer, no second image."""
+    """At most 8 MiB for each thread beside the packed weights and the output: no column buffer, no
+    second image.
+    """
     x, kernel, strides = LARGE[kind]
     if data_format == "channels_first":
         x, kernel = (x[0], x[-1], *x[1:-1]), (kernel[-1], kernel[-2], *kernel[:-2])
@@ -117,7 +123,9 @@ print(refused)
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_too_little_memory_is_a_memory_error_and_nothing_else(threads: int, target: str) -> None:
-    """Limits from next to nothing to enough, so that each allocation of a call is the one that fails once."""
+    """Limits from next to nothing to enough, so that each allocation of a call is the one that
+    fails once.
+    """
     limits = [*range(0, 48, 2), 4000]
     (line,) = run_python(ALLOCATION.format(threads=threads, limits=limits), **{VARIABLE: target})
     assert 3 < int(line) < len(limits)
@@ -150,7 +158,9 @@ assert np.array_equal(plan(x[:4]), plan(x[-4:]))
 
 @pytest.mark.usefixtures("target")
 def test_a_long_call_can_be_interrupted() -> None:
-    """Between images: after an eighth of the work, measured in processor time, the rest is left undone."""
+    """Between images: after an eighth of the work, measured in processor time, the rest is left
+    undone.
+    """
     (share,) = run_python(INTERRUPT)
     assert float(share) < 0.5
 
@@ -229,11 +239,13 @@ for data in (x, np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1]):
         _ = signal.setitimer(signal.ITIMER_PROF, 0)
         results.append(np.array_equal(found, expected))
 print(all(results), len(results))
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_signals_handler_may_call_the_plan_that_is_being_packed_and_run(threads: int, target: str) -> None:
+def test_a_signals_handler_may_call_the_plan_that_is_being_packed_and_run(
+    threads: int, target: str
+) -> None:
     right, count = run_python(HANDLER.format(threads=threads), **{VARIABLE: target})[0].split()
     assert right == "True"
     assert int(count) > 6
@@ -278,7 +290,7 @@ with recent._lock:
         os._exit(0)
     wrong += os.waitpid(child, 0)[1] != 0
 print(wrong)
-"""
+"""  # noqa: E501
 
 
 def test_a_child_that_is_forked_while_another_thread_packs_and_looks_up_computes() -> None:
@@ -314,7 +326,7 @@ for kilobytes in range({first}, {last}, {step}):
     status = os.waitpid(child, 0)[1]
     ends.add(status)
 print(*sorted(ends))
-"""
+"""  # noqa: E501
 
 
 def test_threads_that_begin_without_memory_end_no_process() -> None:
@@ -325,6 +337,14 @@ def test_threads_that_begin_without_memory_end_no_process() -> None:
 
 def test_a_cache_keeps_the_newest_within_its_bounds() -> None:
     cache: recent.Cache[bytes] = recent.Cache(3, 10, len)
-    for size, kept in ((4, [4]), (5, [4, 5]), (3, [5, 3]), (1, [5, 3, 1]), (0, [3, 1, 0]), (3, [1, 0, 3]), (11, [])):
+    for size, kept in (
+        (4, [4]),
+        (5, [4, 5]),
+        (3, [5, 3]),
+        (1, [5, 3, 1]),
+        (0, [3, 1, 0]),
+        (3, [1, 0, 3]),
+        (11, []),
+    ):
         cache.keep((size,), bytes(size))
         assert [len(value) for value in cache.values()] == kept

@@ -1,4 +1,6 @@
-"""What rounding may do: bounds that hold for any numbers, outliers among them, and cells that nothing reaches."""
+"""What rounding may do: bounds that hold for any numbers, outliers among them, and cells that
+nothing reaches.
+"""
 
 from __future__ import annotations
 
@@ -60,19 +62,30 @@ def nearby(array: AnyArray, steps: tuple[int, ...]) -> AnyArray:
     """The largest magnitude within `FAR` steps along the inner two axes of (N, *size, C)."""
     result: AnyArray = np.abs(array)
     for axis, step in list(enumerate(steps, start=1))[-2:]:
-        wide: AnyArray = np.pad(result, [(FAR * step, FAR * step) if n == axis else (0, 0) for n in range(result.ndim)])
+        wide: AnyArray = np.pad(
+            result, [(FAR * step, FAR * step) if n == axis else (0, 0) for n in range(result.ndim)]
+        )
         places = range(0, 2 * FAR * step + 1, step)
         parts = [np.take(wide, list(range(n, n + result.shape[axis])), axis) for n in places]
         result = np.max(np.stack(parts), axis=0)
     return result
 
 
-def check(found: AnyArray, exact: AnyArray, terms: AnyArray, sums: AnyArray, tiled: AnyArray | None, rank: int) -> None:
+def check(
+    found: AnyArray,
+    exact: AnyArray,
+    terms: AnyArray,
+    sums: AnyArray,
+    tiled: AnyArray | None,
+    rank: int,
+) -> None:
     """`sums`: of |x||w|. `tiled`: of |w| and the largest |x| nearby, where tiles may have run."""
     count = float(terms.max())
     bound = sums * (math.expm1(count * ROUNDING * 1.01) + count * 2.0**-53)
     if tiled is not None:
-        bound = np.maximum(bound, 4.0 ** min(rank, 2) * math.expm1((count + 10) * ROUNDING * 1.01) * tiled)
+        bound = np.maximum(
+            bound, 4.0 ** min(rank, 2) * math.expm1((count + 10) * ROUNDING * 1.01) * tiled
+        )
     assert (np.abs(found.astype(np.float64) - exact) <= bound).all()
     assert not found[terms == 0].any()
 
@@ -105,7 +118,15 @@ def test_errors_are_within_the_bounds_that_are_promised(kind: str, numbers: Any)
     all_faces: Any = (
         (bs.conv_transpose, up, (x, w), wide, kernel, (one, three), (1,) * rank),
         (bs.conv, down, (y, w), image, kernel, (two, three), strides),
-        (bs.conv_kernel_gradient, gradient, (other, x, w.shape), wide, even, (one, two), (1,) * rank),
+        (
+            bs.conv_kernel_gradient,
+            gradient,
+            (other, x, w.shape),
+            wide,
+            even,
+            (one, two),
+            (1,) * rank,
+        ),
     )
     for run, faces, arrays, a, b, units, steps in all_faces:
         exact, sums, terms = faces(a, b), faces(np.abs(a), np.abs(b)), faces(*units)
@@ -119,7 +140,9 @@ def test_errors_are_within_the_bounds_that_are_promised(kind: str, numbers: Any)
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("winograd", [True, False])
 def test_an_outlier_changes_nothing_beyond_its_tile(kind: str, winograd: bool) -> None:
-    """To the bit: a tile reaches three cells beyond what reads the outlier; sums of products, none."""
+    """To the bit: a tile reaches three cells beyond what reads the outlier; sums of products,
+    none.
+    """
     size, taps, strides, small, big, groups = CASES[kind]
     where, random = bs.geometry(size, taps, strides=strides), np.random.default_rng(len(kind))
     x = normal(random, (1, *size, small)).astype(np.float32)
@@ -142,7 +165,10 @@ def test_cells_that_no_tap_reaches_hold_the_bias_alone(kind: str, activation: An
     padding, random = [(-3, -4)] * len(size), np.random.default_rng(len(kind))
     where = bs.geometry(size, taps, strides=strides, padding=padding)
     x = 1e15 * normal(random, (1, *size, small)).astype(np.float32)
-    w, bias = (normal(random, shape).astype(np.float32) for shape in ((*taps, big // groups, small), (big,)))
+    w, bias = (
+        normal(random, shape).astype(np.float32)
+        for shape in ((*taps, big // groups, small), (big,))
+    )
     reached = reference.conv_transpose(np.ones(x.shape), np.ones(w.shape), where, groups=groups) > 0
     options: dict[str, Any] = {"strides": strides, "groups": groups, "activation": activation}
     found = bs.conv_transpose(x, w, bias, padding=padding, **options)

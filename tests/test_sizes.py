@@ -1,4 +1,6 @@
-"""The inverse question: every call that is listed is legal and right, and none within bounds is missing."""
+"""The inverse question: every call that is listed is legal and right, and none within bounds is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +23,39 @@ def test_every_listed_call_goes_from_input_to_output(size: int, wanted: int) -> 
         assert call.geometry.output == (wanted,) == call.output
 
 
-@given(SMALL, st.integers(1, 30), st.integers(1, 3), st.sampled_from(["same", "same_lower", "valid"]))
-def test_no_rule_within_the_searched_bounds_is_missing(size: int, wanted: int, dilation: int, rule: str) -> None:
+@given(
+    SMALL, st.integers(1, 30), st.integers(1, 3), st.sampled_from(["same", "same_lower", "valid"])
+)
+def test_no_rule_within_the_searched_bounds_is_missing(
+    size: int, wanted: int, dilation: int, rule: str
+) -> None:
     expected: set[tuple[int, int]] = set()
     for stride in range(1, max(1, wanted // max(size - 1, 1)) + 1):
         for kernel in range(1, max(2 * stride, 7) + 1):
             try:
-                _ = geometry(size, kernel, strides=stride, padding=rule, output_shape=wanted, dilation=dilation)  # pyright: ignore[reportArgumentType]  a drawn rule
+                _ = geometry(
+                    size,
+                    kernel,
+                    strides=stride,
+                    padding=rule,
+                    output_shape=wanted,
+                    dilation=dilation,
+                )  # pyright: ignore[reportArgumentType]  a drawn rule
             except ValueError:
                 continue
             expected.add((stride, kernel))
-    found = {(call.strides, call.kernel) for call in sizes(size, wanted, dilation=dilation) if call.padding == rule}
+    found = {
+        (call.strides, call.kernel)
+        for call in sizes(size, wanted, dilation=dilation)
+        if call.padding == rule
+    }
     assert found == expected
 
 
 @given(SMALL, st.integers(1, 30), st.integers(1, 3))
-def test_no_integer_padding_within_the_searched_bounds_is_missing(size: int, wanted: int, dilation: int) -> None:
+def test_no_integer_padding_within_the_searched_bounds_is_missing(
+    size: int, wanted: int, dilation: int
+) -> None:
     expected: set[tuple[int, int, int, int]] = set()
     for stride in range(1, max(1, wanted // max(size - 1, 1)) + 1):
         for kernel in range(1, max(2 * stride, 7) + 1):
@@ -54,14 +73,20 @@ def test_no_integer_padding_within_the_searched_bounds_is_missing(size: int, wan
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 4))
-def test_an_open_input_is_the_one_that_the_convolution_maps_to(wanted: int, kernel: int, stride: int) -> None:
+def test_an_open_input_is_the_one_that_the_convolution_maps_to(
+    wanted: int, kernel: int, stride: int
+) -> None:
     for call in sizes(None, wanted, kernel=kernel, strides=stride):
         assert call.geometry.output == (wanted,)
         assert call.geometry.adjoint.output == call.input
 
 
 def test_an_open_output_lists_one_size_per_stride_step() -> None:
-    assert [call.output for call in sizes(7, kernel=3, strides=3, padding="same")] == [(21,), (19,), (20,)]
+    assert [call.output for call in sizes(7, kernel=3, strides=3, padding="same")] == [
+        (21,),
+        (19,),
+        (20,),
+    ]
 
 
 def test_several_axes_share_the_options() -> None:
@@ -71,7 +96,9 @@ def test_several_axes_share_the_options() -> None:
 
 
 def test_the_size_that_keras_refuses_for_its_output_padding() -> None:
-    """keras#13231: FCN-8s from 46x62 to 368x489 needs 8 more cells on one axis, as many as the stride."""
+    """keras#13231: FCN-8s from 46x62 to 368x489 needs 8 more cells on one axis, as many as the
+    stride.
+    """
     wanted = sizes((46, 62), (368, 489), kernel=16, strides=8)
     assert {call.padding for call in wanted} == {"same", "same_lower"}
 
@@ -95,11 +122,16 @@ def test_nothing_is_found_where_nothing_is_legal() -> None:
             (7, 2000),
             {},
             (
-                "`input` (=(7,)) and `output` (=(2000,)) leave about 12493494 calls to try, more than 200000; "
+                "`input` (=(7,)) and `output` (=(2000,)) leave about 12493494 calls to try, more "
+                "than 200000; "
                 'narrow it, for example strides=286, kernel=572, padding="same"'
             ),
         ),
-        ((0, 4), {}, "`input` (=0) must be at least 1 and below 2**63; the nearest legal value is 1"),
+        (
+            (0, 4),
+            {},
+            "`input` (=0) must be at least 1 and below 2**63; the nearest legal value is 1",
+        ),
         (
             ((7, 7), (14, 14, 14)),
             {},
@@ -111,11 +143,16 @@ def test_nothing_is_found_where_nothing_is_legal() -> None:
         (
             (7, 14),
             {"padding": [(0, 1)]},
-            "`padding` (=[(0, 1)]) must be a rule or one integer here; the nearest legal value is 0",
+            (
+                "`padding` (=[(0, 1)]) must be a rule or one integer here; the nearest legal value "
+                "is 0"
+            ),
         ),
     ],
 )
-def test_wrong_calls_say_why(arguments: tuple[int | None, int | None], options: dict[str, int], message: str) -> None:
+def test_wrong_calls_say_why(
+    arguments: tuple[int | None, int | None], options: dict[str, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         _ = sizes(*arguments, **options)
 

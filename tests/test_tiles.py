@@ -1,4 +1,6 @@
-"""Winograd tiles that sum over phases and parts of them: close to the truth, exact on integers, and refusable."""
+"""Winograd tiles that sum over phases and parts of them: close to the truth, exact on integers, and
+refusable.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def test_small_integers_are_exact_in_every_layout(kind: str, data_format: Any) -
     given = single(y, kernel)
     if data_format == "channels_first":
         expected = np.moveaxis(expected, -1, 1)
-        given = [np.moveaxis(given[0], -1, 1).copy(), np.moveaxis(given[1], (-1, -2), (0, 1)).copy()]
+        given = [
+            np.moveaxis(given[0], -1, 1).copy(),
+            np.moveaxis(given[1], (-1, -2), (0, 1)).copy(),
+        ]
     for winograd in (True, False):
         result = bs.conv(given[0], given[1], data_format=data_format, winograd=winograd, **options)
         assert np.array_equal(result, expected)
@@ -66,13 +71,17 @@ def test_small_integers_are_exact_in_every_layout(kind: str, data_format: Any) -
 
 @pytest.mark.usefixtures("target")
 @pytest.mark.parametrize("kind", CASES)
-def test_errors_stay_within_a_millionth_and_without_tiles_within_the_bound_of_sums(kind: str) -> None:
+def test_errors_stay_within_a_millionth_and_without_tiles_within_the_bound_of_sums(
+    kind: str,
+) -> None:
     y, kernel, where, options = layer(kind, 2**20)
     count = options["groups"]
     exact = reference.conv(y, kernel, where, groups=count)
     magnitude = reference.conv(np.abs(y), np.abs(kernel), where, groups=count)
     terms = reference.conv(np.ones_like(y), np.ones_like(kernel), where, groups=count)
-    tiles, sums = (bs.conv(*single(y, kernel), winograd=winograd, **options) for winograd in (True, False))
+    tiles, sums = (
+        bs.conv(*single(y, kernel), winograd=winograd, **options) for winograd in (True, False)
+    )
     assert np.array_equal(tiles, sums) == (kind not in TILED)
     assert (np.abs(tiles - exact) <= 1e-6 * magnitude).all()
     assert (np.abs(sums - exact) <= 4 * np.finfo(np.float32).eps * np.sqrt(terms) * magnitude).all()
@@ -87,7 +96,13 @@ def test_the_same_bits_for_any_number_of_threads(kind: str) -> None:
     for threads in (1, 2, 5):
         bs.set_num_threads(threads)
         results.append(
-            bs.conv(y, kernel, np.float32(kernel[(0,) * (kernel.ndim - 1)]), activation="relu", **options).tobytes()
+            bs.conv(
+                y,
+                kernel,
+                np.float32(kernel[(0,) * (kernel.ndim - 1)]),
+                activation="relu",
+                **options,
+            ).tobytes()
         )
     assert len(set(results)) == 1
 

@@ -1,4 +1,6 @@
-"""native/tuning.h has the numbers that decide how kernels run; docs/engine.md has them from there."""
+"""native/tuning.h has the numbers that decide how kernels run; docs/engine.md has them from
+there.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LITERAL = re.compile(r"\b(\w+) = (?:std::size_t\(\d+\)|[\d.]+(?:e\d+)?)(?: (?:<<|\*) \d+)?(?=[,;])")
-CONSTANT = re.compile(r"^ *(?:static )?constexpr (?:Index|double|int|std::size_t) (.*)$", re.MULTILINE)
+CONSTANT = re.compile(
+    r"^ *(?:static )?constexpr (?:Index|double|int|std::size_t) (.*)$", re.MULTILINE
+)
 ELSEWHERE = {  # of instructions, operating systems and mathematics, and what a measurement takes
     "activations.inl": "coefficients of the approximations",
     "dispatch.cpp": "bits of CPUID and numbers of Linux",
@@ -48,7 +52,9 @@ def test_the_page_has_the_numbers_of_the_header(tuning: Any) -> None:
     assert tuning.page(text, header) == text, "run: python docs/tuning.py"
     assert len(re.findall(r"<!-- \w+\.\w+ -->", text)) >= 15
     changed = header.replace("most_sharing_channels = 512;", "most_sharing_channels = 640;")
-    assert "output channels are 640<!-- choice.most_sharing_channels --> at most" in tuning.page(text, changed)
+    assert "output channels are 640<!-- choice.most_sharing_channels --> at most" in tuning.page(
+        text, changed
+    )
     assert "| `choice::most_sharing_channels` | 640 |" in tuning.page(text, changed)
 
 
@@ -62,23 +68,34 @@ def test_numbers_are_read_with_their_units_and_reasons(tuning: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["constexpr Index rows = 6;", "constexpr Index rows = 6;  // that are multiplied at once"]
+    "line",
+    ["constexpr Index rows = 6;", "constexpr Index rows = 6;  // that are multiplied at once"],
 )
 def test_a_number_needs_a_unit_and_a_reason(tuning: Any, line: str) -> None:
-    with pytest.raises(ValueError, match=f"no `constexpr type name = value;  // unit: reason`: {line}"):
+    with pytest.raises(
+        ValueError, match=f"no `constexpr type name = value;  // unit: reason`: {line}"
+    ):
         tuning.constants(f"namespace rows {{\n{line}\n}}")
 
 
 def test_no_other_file_has_such_a_number() -> None:
     files = [path for path in (ROOT / "native").iterdir() if path.suffix in {".cpp", ".h", ".inl"}]
-    found = {path.name: literals(path.read_text(encoding="utf-8")) for path in files if path.name != "tuning.h"}
+    found = {
+        path.name: literals(path.read_text(encoding="utf-8"))
+        for path in files
+        if path.name != "tuning.h"
+    }
     assert found.keys() >= ELSEWHERE.keys()
     names = [name for file, own in found.items() if file not in ELSEWHERE for name in own]
-    assert sorted(names) == sorted(STRUCTURE), "a number that decides something stands in native/tuning.h"
+    assert sorted(names) == sorted(STRUCTURE), (
+        "a number that decides something stands in native/tuning.h"
+    )
 
 
 def test_such_a_number_would_be_found() -> None:
     assert literals("constexpr Index box_bytes = 3 << 20;  // of a box") == ["box_bytes"]
     assert literals("    static constexpr double least = 2e7, most = 0.8;") == ["least", "most"]
-    assert literals("constexpr std::size_t kept = std::size_t(1) << 20;\nconstexpr int on = 3;") == ["kept", "on"]
+    assert literals(
+        "constexpr std::size_t kept = std::size_t(1) << 20;\nconstexpr int on = 3;"
+    ) == ["kept", "on"]
     assert literals("constexpr Index padded = rows + beyond;\nconst Index each = 4;") == []

@@ -1,4 +1,6 @@
-"""Legal calls of PyTorch's functions drawn by hypothesis, and how results are compared; shared by these tests."""
+"""Legal calls of PyTorch's functions drawn by hypothesis, and how results are compared; shared by
+these tests.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ STOCK: dict[int, Callable[..., Any]] = {
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-OURS: dict[int, Callable[..., Any]] = {1: bt.conv_transpose1d, 2: bt.conv_transpose2d, 3: bt.conv_transpose3d}
+OURS: dict[int, Callable[..., Any]] = {
+    1: bt.conv_transpose1d,
+    2: bt.conv_transpose2d,
+    3: bt.conv_transpose3d,
+}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 

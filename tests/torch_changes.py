@@ -62,7 +62,11 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     ".data = at the same address": swap_data,
     "NumPy": lambda layer: layer.weight.detach().numpy().__imul__(2),
     "one tap of every kernel": lambda layer: layer.weight.data[:, :, 1].mul_(5),
-    "a new Parameter": lambda layer: setattr(layer, "weight", nn.Parameter(layer.weight.detach() * 2)),
+    "a new Parameter": lambda layer: setattr(
+        layer, "weight", nn.Parameter(layer.weight.detach() * 2)
+    ),
     "double and back": lambda layer: layer.double().float(),
-    "swap_tensors": lambda layer: torch.utils.swap_tensors(layer.weight, nn.Parameter(layer.weight.detach() * 2)),
+    "swap_tensors": lambda layer: torch.utils.swap_tensors(
+        layer.weight, nn.Parameter(layer.weight.detach() * 2)
+    ),
 }

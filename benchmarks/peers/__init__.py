@@ -1,14 +1,17 @@
-"""What a user would otherwise pick: each peer makes a `Runner` for a problem, or gives None where it cannot.
+"""What a user would otherwise pick.
 
-It cannot where it is not installed, does not know the layer, or takes no weights with a call. Everybody computes
-in float32, in the layout that it likes best, with the input already in its own hands; the result stays there too.
-A crop that a peer's call cannot say is a slice of the result, a view. What can be done before is not timed.
+Each peer makes a `Runner` for a problem, or gives None where it cannot. It cannot where it is not
+installed, does not know the layer, or takes no weights with a call. Everybody computes in float32,
+in the layout that it likes best, with the input already in its own hands; the result stays there
+too. A crop that a peer's call cannot say is a slice of the result, a view. What can be done before
+is not timed.
 
 | peer | package | weights packed beforehand | crop | not expressed |
 |---|---|---|---|---|
 | torch | torch | no | padding, output_padding, slice | |
 | torch, channels last | torch | no | the same | 3-D |
-| torch, frozen | torch | by the operation that Inductor's freezing emits | the same | 3-D; weights with the call |
+| torch, frozen | torch | by the operation that Inductor's freezing emits | the same | 3-D; weights
+with the call |
 | ONNX Runtime | onnxruntime | by the session | pads, output_padding | weights with the call |
 | OpenVINO | openvino | by the compiled model | the same node | weights with the call |
 | TensorFlow | tensorflow-cpu | no | explicit or SAME, slice in 3-D | |
@@ -16,8 +19,8 @@ A crop that a peer's call cannot say is a slice of the result, a view. What can 
 | LiteRT | ai-edge-litert | by XNNPACK | SAME, slice | groups; weights with the call |
 | ncnn | ncnn | by the pipeline | pads, output_pad | weights with the call |
 
-All of them install from PyPI with `pip install -e '.[bench]'`; the models of ONNX Runtime and OpenVINO are made
-with onnx, those of LiteRT with TensorFlow's converter.
+All of them install from PyPI with `pip install -e '.[bench]'`; the models of ONNX Runtime and
+OpenVINO are made with onnx, those of LiteRT with TensorFlow's converter.
 """
 
 from __future__ import annotations
@@ -57,4 +60,7 @@ def makers(variant: Variant) -> dict[str, Maker]:
     """Everybody who may take part in a variant, this library first."""
     if variant.gradient is not None:
         return {**OURS, **GRADIENTS}
-    return {**OURS, **{name: make for name, make in PEERS.items() if variant.packed or name in CALLED}}
+    return {
+        **OURS,
+        **{name: make for name, make in PEERS.items() if variant.packed or name in CALLED},
+    }

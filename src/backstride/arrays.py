@@ -17,13 +17,27 @@ import numpy as np
 from backstride.layout import AnyArray
 
 ForeignArray: TypeAlias = Any
-"""An array of any library, none of which is imported for its type; or what was given in its place."""
+"""An array of any library, none of which is imported for its type.
+
+Or what was given in its place.
+"""
 DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-NEAREST_DTYPES = {"bool": "uint8", "float8": "float16", "float128": "float64", "complex256": "complex128"}
-LIBRARIES = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "cupy": "cupy"}
+NEAREST_DTYPES = {
+    "bool": "uint8",
+    "float8": "float16",
+    "float128": "float64",
+    "complex256": "complex128",
+}
+LIBRARIES = {
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "tensorflow": "tensorflow",
+    "cupy": "cupy",
+}
 
 
 def library_of(name: str, array: ForeignArray) -> str:
@@ -33,7 +47,10 @@ def library_of(name: str, array: ForeignArray) -> str:
     'numpy'
     """
     if isinstance(array, np.ma.MaskedArray):
-        message = f"`{name}` is a masked array, whose mask would be lost; the nearest legal call is {name}.filled(0)"
+        message = (
+            f"`{name}` is a masked array, whose mask would be lost; the nearest legal call is "
+            f"{name}.filled(0)"
+        )
         raise TypeError(message)
     if isinstance(array, np.ndarray | np.generic):
         return "numpy"
@@ -52,13 +69,15 @@ def library_of(name: str, array: ForeignArray) -> str:
 
 def same_library(**arrays: object) -> str:
     """The library that all given arrays come from; mixed ones are refused."""
-    libraries = {name: library_of(name, array) for name, array in arrays.items() if array is not None}
+    libraries = {
+        name: library_of(name, array) for name, array in arrays.items() if array is not None
+    }
     (first, library), *others = libraries.items()
     for name, other in others:
         if other != library:
             message = (
-                f"`{name}` (an array of {other}) must come from the library of `{first}`, which is {library}; "
-                f"convert one of them"
+                f"`{name}` (an array of {other}) must come from the library of `{first}`, which is "
+                f"{library}; convert one of them"
             )
             raise TypeError(message)
     return library
@@ -107,7 +126,9 @@ def to_numpy(name: str, array: ForeignArray) -> AnyArray:
 
 
 def bits(name: str, array: ForeignArray) -> AnyArray | None:
-    """Half precision of NumPy, or of PyTorch on the CPU, as the uint16 that it shares memory with; None for others.
+    """Half precision of NumPy, or of PyTorch on the CPU, as the uint16 that it shares memory with.
+
+    None for others.
 
     >>> bits("x", np.ones(2, np.float16))
     array([15360, 15360], dtype=uint16)
@@ -115,7 +136,9 @@ def bits(name: str, array: ForeignArray) -> AnyArray | None:
     match library_of(name, array):
         case "numpy":
             shared = np.asarray(array)
-            return shared.view(np.uint16) if shared.dtype.isnative and shared.flags.aligned else None
+            return (
+                shared.view(np.uint16) if shared.dtype.isnative and shared.flags.aligned else None
+            )
         case "torch" if array.device.type == "cpu":
             integers = sys.modules["torch"].int16
             return _torch_dense(name, array).view(integers).numpy().view(np.uint16)
@@ -124,7 +147,10 @@ def bits(name: str, array: ForeignArray) -> AnyArray | None:
 
 
 def from_bits(result: AnyArray, model: ForeignArray) -> ForeignArray:
-    """What `bits` takes apart, put together: bits as an array of the library and dtype of `model`."""
+    """What `bits` takes apart, put together.
+
+    Bits as an array of the library and dtype of `model`.
+    """
     if library_of("x", model) == "numpy":
         return result.view(model.dtype)
     return sys.modules["torch"].from_numpy(result.view(np.int16)).view(model.dtype)
@@ -136,7 +162,9 @@ def back(result: AnyArray, model: ForeignArray) -> ForeignArray:
         case "numpy":
             return result.astype(model.dtype, copy=False)
         case "torch":
-            return sys.modules["torch"].from_numpy(result).to(device=model.device, dtype=model.dtype)
+            return (
+                sys.modules["torch"].from_numpy(result).to(device=model.device, dtype=model.dtype)
+            )
         case "jax":
             jax = sys.modules["jax"]
             return jax.device_put(jax.numpy.asarray(result, dtype=model.dtype), model.sharding)
@@ -159,21 +187,27 @@ def _torch_to_numpy(name: str, tensor: ForeignArray, kind: str) -> AnyArray:
 def _torch_dense(name: str, tensor: ForeignArray) -> ForeignArray:
     if tensor.requires_grad:
         message = (
-            f"`{name}` requires grad, which this function would lose; the nearest legal call is {name}.detach(), "
-            "and conv, conv_transpose and conv_kernel_gradient are each other's derivatives"
+            f"`{name}` requires grad, which this function would lose; the nearest legal call is "
+            f"{name}.detach(), and conv, conv_transpose and conv_kernel_gradient are each other's "
+            "derivatives"
         )
         raise TypeError(message)
     if tensor.is_meta:
-        message = f"`{name}` is on the meta device and has no values; the nearest legal call gives a tensor with values"
+        message = (
+            f"`{name}` is on the meta device and has no values; the nearest legal call gives a "
+            "tensor with values"
+        )
         raise TypeError(message)
     if str(tensor.layout) != "torch.strided":
-        message = f"`{name}` has layout {tensor.layout}; the nearest legal call is {name}.to_dense()"
+        message = (
+            f"`{name}` has layout {tensor.layout}; the nearest legal call is {name}.to_dense()"
+        )
         raise TypeError(message)
     return tensor.resolve_conj().resolve_neg().cpu()
 
 
 def _elsewhere(array: ForeignArray) -> bool:
-    """Whether an array lives on a device that NumPy cannot read (DLPack device type 1 is the CPU)."""
+    """Whether an array lives on a device that NumPy cannot read (by DLPack, type 1 is the CPU)."""
     device: Callable[[], tuple[int, int]] | None = getattr(array, "__dlpack_device__", None)
     return device is not None and int(device()[0]) != 1
 
@@ -186,7 +220,10 @@ def _generic_back(result: AnyArray, model: ForeignArray) -> ForeignArray:
     module = sys.modules[type(model).__module__.partition(".")[0]]
     if hasattr(module, "from_dlpack"):
         return module.from_dlpack(result)
-    message = f"`x` (an array of {module.__name__}) can be read, but no result can be handed back: no from_dlpack"
+    message = (
+        f"`x` (an array of {module.__name__}) can be read, but no result can be handed back: no "
+        "from_dlpack"
+    )
     raise TypeError(message)
 
 
@@ -195,7 +232,10 @@ def _speaks_array_api(model: object) -> TypeGuard[ForeignArray]:
 
 
 def _refuse_traced(name: str, tracer: str) -> None:
-    message = f"`{name}` has no values yet: it is traced by {tracer}; the nearest legal call is outside of it"
+    message = (
+        f"`{name}` has no values yet: it is traced by {tracer}; the nearest legal call is outside "
+        "of it"
+    )
     raise TypeError(message)
 
 

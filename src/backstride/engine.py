@@ -1,7 +1,7 @@
 """Which implementation runs: a best-first list, and one environment variable to force a choice.
 
-`BACKSTRIDE_IMPLEMENTATION` forces one by name; a name that is unknown, or that cannot run here, is an
-error that lists the usable ones. A new implementation is one more entry of `IMPLEMENTATIONS`.
+`BACKSTRIDE_IMPLEMENTATION` forces one by name; a name that is unknown, or that cannot run here, is
+an error that lists the usable ones. A new implementation is one more entry of `IMPLEMENTATIONS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import numpy as np
 
 from backstride import reference
 from backstride.direct import DIRECT
-from backstride.implementation import Call, Implementation, Layer, Storage, finish, require_algorithm
+from backstride.implementation import (
+    Call,
+    Implementation,
+    Layer,
+    Storage,
+    finish,
+    require_algorithm,
+)
 from backstride.layout import AnyArray, AnyDtype
 from backstride.native import Compiled
 from backstride.portable import Portable
@@ -43,7 +50,9 @@ class Reference(Implementation):
     def takes(self, dtype: AnyDtype) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
+    def pack(
+        self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True
+    ) -> AnyArray:
         require_algorithm(algorithm, self.name, (self.algorithm,))
         return kernel.copy()
 
@@ -57,7 +66,9 @@ class Reference(Implementation):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        y = reference.conv_transpose(x, packed, call.geometry, groups=call.groups, data_format=call.data_format)
+        y = reference.conv_transpose(
+            x, packed, call.geometry, groups=call.groups, data_format=call.data_format
+        )
         return np.ascontiguousarray(finish(y.astype(x.dtype), bias, activation, call.data_format))
 
     def conv(
@@ -70,11 +81,17 @@ class Reference(Implementation):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        x = reference.conv(y, kernel, call.geometry, groups=call.groups, data_format=call.data_format)
+        x = reference.conv(
+            y, kernel, call.geometry, groups=call.groups, data_format=call.data_format
+        )
         return np.ascontiguousarray(finish(x.astype(y.dtype), bias, activation, call.data_format))
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
-        kernel = reference.conv_kernel_gradient(x, y, call.geometry, groups=call.groups, data_format=call.data_format)
+    def conv_kernel_gradient(
+        self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None
+    ) -> AnyArray:
+        kernel = reference.conv_kernel_gradient(
+            x, y, call.geometry, groups=call.groups, data_format=call.data_format
+        )
         return np.ascontiguousarray(kernel.astype(x.dtype))
 
 
@@ -100,7 +117,9 @@ class Status:
 
 
 def implementations() -> tuple[Status, ...]:
-    """List the implementations, best first: which are usable here, which one runs, and why others cannot.
+    """List the implementations, best first.
+
+    Which are usable here, which one runs, and why others cannot.
 
     >>> [row.name for row in implementations()]
     ['avx512', 'avx2', 'baseline', 'neon', 'numpy', 'direct', 'reference']
@@ -121,7 +140,7 @@ def implementations() -> tuple[Status, ...]:
 
 
 def select(dtype: AnyDtype) -> Implementation:
-    """The forced implementation, or the first usable one that computes in `dtype` or a wider one."""
+    """The forced implementation, or the first usable one for `dtype` or a wider one."""
     wanted = os.environ.get(VARIABLE)
     usable = [entry for entry in IMPLEMENTATIONS if entry.obstacle() is None]
     best = next(entry for entry in usable if entry.takes(widened(dtype)))
@@ -136,7 +155,8 @@ def select(dtype: AnyDtype) -> Implementation:
             raise RuntimeError(message)
         if not entry.takes(widened(dtype)):
             message = (
-                f"`{VARIABLE}` (={wanted!r}) does not compute in {dtype}; the nearest legal value is {best.name!r}"
+                f"`{VARIABLE}` (={wanted!r}) does not compute in {dtype}; the nearest legal value "
+                f"is {best.name!r}"
             )
             raise TypeError(message)
         return entry

@@ -1,4 +1,7 @@
-"""Files appear whole or not at all: written beside their place, then renamed. Here stands what may be written, too."""
+"""Files appear whole or not at all: written beside their place, then renamed.
+
+Here stands what may be written, too.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ YOUNG = 60.0  # seconds in which a part is nobody's to sweep, since its lock may
 
 
 def check_file(
-    name: str, path: Path, *, endings: Sequence[str] = (), inputs: Mapping[str, Path | None] | None = None
+    name: str,
+    path: Path,
+    *,
+    endings: Sequence[str] = (),
+    inputs: Mapping[str, Path | None] | None = None,
 ) -> None:
     """Refuse, before the work, a file that could not or should not be written.
 
@@ -32,7 +39,8 @@ def check_file(
         name: The argument's name, for the sentence.
         path: The file. Its folder must exist; it may be an ordinary file, which is replaced.
         endings: What the name may end in, in lower case; any ending where there is none.
-        inputs: Files that are read, by argument: none of them is written over, under whatever name or link.
+        inputs: Files that are read, by argument: none of them is written over, under whatever name
+            or link.
 
     Raises:
         ValueError: In one sentence, with what is legal.
@@ -49,14 +57,18 @@ def check_file(
     _check_parent(name, path)
     for other, read in (inputs or {}).items():
         if read is not None and path.exists() and read.exists() and path.samefile(read):
-            message = f"`{name}` (={str(path)!r}) is the file that `{other}` (={str(read)!r}) reads; name another one"
+            message = (
+                f"`{name}` (={str(path)!r}) is the file that `{other}` (={str(read)!r}) reads; "
+                "name another one"
+            )
             raise ValueError(message)
 
 
 def check_folder(name: str, path: Path) -> None:
-    """Refuse, before the work, a folder for results that is none, or that lies in a folder that is missing.
+    """Refuse, before the work, a folder for results that cannot be one.
 
-    Raises `ValueError` in one sentence. `make_folder` makes the folder itself.
+    It is none, or lies in a folder that is missing. Raises `ValueError` in one sentence.
+    `make_folder` makes the folder itself.
     """
     if path.exists() and not path.is_dir():
         message = f"`{name}` (={str(path)!r}) must be a folder, but it is a file"
@@ -72,7 +84,10 @@ def _check_parent(name: str, path: Path) -> None:
     if not above.is_dir():
         message = f"`{name}` (={str(path)!r}) lies below {str(above)!r}, which is a file"
         raise ValueError(message)
-    message = f"`{name}` (={str(path)!r}) lies in a folder that does not exist; make it first: mkdir -p {path.parent}"
+    message = (
+        f"`{name}` (={str(path)!r}) lies in a folder that does not exist; make it first: mkdir -p "
+        f"{path.parent}"
+    )
     raise ValueError(message)
 
 
@@ -87,11 +102,12 @@ def write_beside(path: Path, content: str | bytes, *, one_of_many: bool = False)
 
 @contextmanager
 def beside(path: Path, *, one_of_many: bool = False) -> Generator[Path]:
-    """An empty file for a library to write, which takes the place of `path` at the end, or goes where that fails.
+    """An empty file for a library to write, which takes the place of `path` at the end.
 
-    It is named as `leftovers` finds it. An existing file keeps its mode, a link goes on pointing to it. The new one is
-    on the disk before it takes the place, and what killed processes left of it is removed; `one_of_many` leaves out
-    both, which cost more than a small file. Makes missing folders.
+    It is removed where that fails. It is named as `leftovers` finds it. An existing file keeps its
+    mode, a link goes on pointing to it. The new one is on the disk before it takes the place, and
+    what killed processes left of it is removed; `one_of_many` leaves out both, which cost more than
+    a small file. Makes missing folders.
 
     Raises:
         ValueError: `path` is a folder, or lies below a file.
@@ -116,7 +132,9 @@ def beside(path: Path, *, one_of_many: bool = False) -> Generator[Path]:
             _to_disk(target.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
-        if error.errno is None or (error.filename is not None and part.name not in str(error.filename)):
+        if error.errno is None or (
+            error.filename is not None and part.name not in str(error.filename)
+        ):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # the name that users know
     except BaseException:
@@ -136,7 +154,10 @@ def _mode(path: Path) -> int:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; a system that cannot say so is not asked."""
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    A system that cannot say so is not asked.
+    """
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -177,13 +198,17 @@ def _literal(name: str) -> str:
 
 @contextmanager
 def instead_of(path: Path) -> Generator[Path]:
-    """An empty folder to write into, which takes the place of the folder `path` at the end, or goes where that fails.
+    """An empty folder to write into, which takes the place of `path` at the end.
 
-    What was in `path` is gone then; a folder that stayed empty takes no place. Makes missing folders above it.
-    Raises `ValueError` where `path` is a file or a link, or lies below a file.
+    It is removed where that fails. What was in `path` is gone then; a folder that stayed empty
+    takes no place. Makes missing folders above it. Raises `ValueError` where `path` is a file or a
+    link, or lies below a file.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        message = f"`path` (={str(path)!r}) must be a folder, but it is a {'link' if path.is_symlink() else 'file'}"
+        message = (
+            f"`path` (={str(path)!r}) must be a folder, but it is a "
+            f"{'link' if path.is_symlink() else 'file'}"
+        )
         raise ValueError(message)
     fresh, old = (path.with_name(f".{path.name}.{word}") for word in ("new", "old"))
     if old.exists() and not path.exists():  # a process was killed between the two renames
@@ -200,7 +225,11 @@ def instead_of(path: Path) -> Generator[Path]:
     except BaseException as error:
         if old.exists() and not path.exists():
             _ = old.rename(path)
-        if isinstance(error, OSError) and error.filename is not None and str(error.filename).startswith(str(fresh)):
+        if (
+            isinstance(error, OSError)
+            and error.filename is not None
+            and str(error.filename).startswith(str(fresh))
+        ):
             name = str(path) + str(error.filename).removeprefix(str(fresh))
             raise OSError(error.errno, error.strerror, name) from error  # the name that users know
         raise
@@ -210,7 +239,10 @@ def instead_of(path: Path) -> Generator[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What killed processes left in a folder and those below it; whoever has the folder to himself may remove them."""
+    """What killed processes left in a folder and those below it.
+
+    Whoever has the folder to himself may remove them.
+    """
     return sorted(folder.rglob(f".*{PART}"))
 
 

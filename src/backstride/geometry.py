@@ -79,7 +79,11 @@ class Geometry:
 
     def __post_init__(self) -> None:
         rank = common_rank(
-            input=self.input, kernel=self.kernel, strides=self.strides, dilation=self.dilation, crop=self.crop
+            input=self.input,
+            kernel=self.kernel,
+            strides=self.strides,
+            dilation=self.dilation,
+            crop=self.crop,
         )
         for name in ("input", "kernel", "strides", "dilation"):
             object.__setattr__(self, name, as_sizes(name, getattr(self, name), rank))
@@ -89,8 +93,9 @@ class Geometry:
         for axis, (length, size) in enumerate(zip(full, output, strict=True)):
             if size < 1:
                 message = (
-                    f"`crop` (={self.crop[axis]}) must leave at least 1 of the {length} cells of axis {axis}; "
-                    f"the nearest legal pair is {nearest_crop(length, self.crop[axis])}"
+                    f"`crop` (={self.crop[axis]}) must leave at least 1 of the {length} cells of "
+                    f"axis {axis}; the nearest legal pair is "
+                    f"{nearest_crop(length, self.crop[axis])}"
                 )
                 raise ValueError(message)
         check_cells("input", math.prod(self.input))
@@ -131,7 +136,9 @@ class Geometry:
         return tuple(phases)
 
     def tap_range(self, axis: int, tap: int) -> tuple[int, int, int]:
-        """The inputs that `tap` carries into the output of `axis`: (first, stop, where the first lands).
+        """The inputs that `tap` carries into the output of `axis`.
+
+        (first, stop, where the first lands).
 
         >>> geometry(7, 3, strides=2, padding=1).tap_range(0, 0)
         (1, 7, 1)
@@ -143,7 +150,9 @@ class Geometry:
         return first, stop, first * stride + offset
 
     def coverage(self) -> tuple[tuple[int, ...], ...]:
-        """Per axis, how many (input, tap) pairs reach each output cell; a cell's count is the product.
+        """Per axis, how many (input, tap) pairs reach each output cell.
+
+        A cell's count is the product.
 
         >>> geometry(3, 3, strides=2).coverage()
         ((1, 1, 2, 1, 2, 1, 1),)
@@ -154,12 +163,14 @@ class Geometry:
                 for n in range(phase.count):
                     # The taps whose input `first + n - shift` lies on the map; shifts ascend.
                     last = phase.first + n
-                    met = bisect_right(phase.shifts, last) - bisect_right(phase.shifts, last - self.input[axis])
+                    met = bisect_right(phase.shifts, last) - bisect_right(
+                        phase.shifts, last - self.input[axis]
+                    )
                     counts[axis][phase.start + n * self.strides[axis]] = met
         return tuple(tuple(row) for row in counts)
 
     def coverage_counts(self) -> tuple[dict[int, int], ...]:
-        """Per axis, how many output cells so many (input, tap) pairs reach, without going through the cells.
+        """Per axis, how many output cells so many (input, tap) pairs reach, without a loop.
 
         >>> geometry(10**12, 3, strides=2).coverage_counts()
         ({1: 1000000000002, 2: 999999999999},)
@@ -171,18 +182,25 @@ class Geometry:
                 # The count changes where a tap's first input comes in, and behind its last.
                 ends = {end for shift in phase.shifts for end in (shift, shift + size)}
                 stop = phase.first + phase.count
-                steps = [phase.first, *sorted(end for end in ends if phase.first < end < stop), stop]
+                steps = [
+                    phase.first,
+                    *sorted(end for end in ends if phase.first < end < stop),
+                    stop,
+                ]
                 for first, last in pairwise(steps):
-                    met = bisect_right(phase.shifts, first) - bisect_right(phase.shifts, first - size)
+                    met = bisect_right(phase.shifts, first) - bisect_right(
+                        phase.shifts, first - size
+                    )
                     counts[met] = counts.get(met, 0) + last - first
             rows.append(dict(sorted(counts.items())))
         return tuple(rows)
 
     @property
     def is_even(self) -> bool:
-        """Whether all interior cells get equally many taps; if not, the layer prints a checkerboard.
+        """Whether all interior cells get equally many taps.
 
-        Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016.
+        If not, the layer prints a checkerboard. Odena, Dumoulin & Olah, "Deconvolution and
+        Checkerboard Artifacts", Distill 2016.
         """
         axes = zip(self.kernel, self.strides, self.dilation, strict=True)
         return all(k % s == 0 and math.gcd(s, d) == 1 for k, s, d in axes)
@@ -281,7 +299,8 @@ def convolution(
     >>> convolution((14, 14), 3, strides=2, padding="same").output
     (7, 7)
 
-    Parameters as in `geometry`. Raises `ValueError` where the kernel is larger than the padded input.
+    Parameters as in `geometry`. Raises `ValueError` where the kernel is larger than the padded
+    input.
     """
     steps = kernel_steps(kernel, input=input, strides=strides, padding=padding, dilation=dilation)
     return convolution_of(steps, input)
@@ -308,7 +327,9 @@ def _crop(steps: KernelSteps, axis: int, input: int) -> Pair:
         leave = None if wanted is None else max(size, 1)
         refuse_crop(axis, steps.padding, pads, length + steps.extra[axis], leave=leave)
     if wanted is not None and not max(low, 1) <= size < low + stride:
-        maps = f"a convolution with stride {stride} and padding={shown(steps.padding)} maps to {input}"
+        maps = (
+            f"a convolution with stride {stride} and padding={shown(steps.padding)} maps to {input}"
+        )
         refuse_output_shape(axis, wanted, range(max(low, 1), low + stride), maps)
     before = crop_before(length - size, pads[axis])
     return before, length - size - before
@@ -339,8 +360,8 @@ def _convolved(steps: KernelSteps, axis: int, inputs: tuple[int, ...]) -> tuple[
         before, after = (0, 0) if isinstance(pad, str) else pad
         missing = spanned - padded
         what = (
-            f"`kernel` (={steps.kernel[axis]}) with dilation {steps.dilation[axis]} spans {spanned} cells, more than "
-            f"the padded input of {padded} on axis {axis}"
+            f"`kernel` (={steps.kernel[axis]}) with dilation {steps.dilation[axis]} spans "
+            f"{spanned} cells, more than the padded input of {padded} on axis {axis}"
         )
         nearest = f'padding pair is {(before, after + missing)}, or padding="same"'
         raise illegal(what, nearest, input=(*inputs[:axis], size + missing, *inputs[axis + 1 :]))
@@ -368,7 +389,9 @@ def full_size(input: int, span: int, stride: int) -> int:
 
 
 def output_size(input: int, span: int, stride: int, padding: Pair = (0, 0)) -> int:
-    """One axis: `floor((i + before + after - K) / s) + 1`, the size of a strided convolution or pooling.
+    """One axis: the size of a strided convolution or pooling.
+
+    It is `floor((i + before + after - K) / s) + 1`.
 
     >>> output_size(15, span=3, stride=2), output_size(14, 3, 2, (0, 1))
     (7, 7)
@@ -376,10 +399,15 @@ def output_size(input: int, span: int, stride: int, padding: Pair = (0, 0)) -> i
     return (input + sum(padding) - span) // stride + 1
 
 
-def same_padding(input: int, span: int, stride: int, rule: Literal["same", "same_lower"] = "same") -> Pair:
-    """One axis: the padding with which `ceil(i/s)` windows fit, the larger half behind, or before by "same_lower".
+def same_padding(
+    input: int, span: int, stride: int, rule: Literal["same", "same_lower"] = "same"
+) -> Pair:
+    """One axis: the padding with which `ceil(i/s)` windows fit.
 
-    >>> same_padding(14, span=3, stride=2), same_padding(14, 3, 2, "same_lower"), same_padding(14, 3, 1)
+    The larger half is behind, or before by "same_lower".
+
+    >>> same_padding(14, span=3, stride=2), same_padding(14, 3, 2, "same_lower"), same_padding(14,
+    ...     3, 1)
     ((0, 1), (1, 0), (1, 1))
     """
     total = max(full_size(-(-input // stride), span, stride) - input, 0)
@@ -387,7 +415,9 @@ def same_padding(input: int, span: int, stride: int, rule: Literal["same", "same
     return before, total - before
 
 
-def output_range(input: int, span: int, stride: int, pad: PaddingRule | Pair) -> tuple[int, int, int]:
+def output_range(
+    input: int, span: int, stride: int, pad: PaddingRule | Pair
+) -> tuple[int, int, int]:
     """One axis: (smallest legal output, default output, full length); `stride` sizes are legal.
 
     The convolution with this padding maps exactly those sizes back to `input`.
@@ -406,7 +436,9 @@ def cropped(full: tuple[int, ...], crop: tuple[Pair, ...]) -> tuple[int, ...]:
     >>> cropped((15, 15), ((0, 1), (1, 1)))
     (14, 13)
     """
-    return tuple(length - before - after for length, (before, after) in zip(full, crop, strict=True))
+    return tuple(
+        length - before - after for length, (before, after) in zip(full, crop, strict=True)
+    )
 
 
 def crop_before(total: int, pad: PaddingRule | Pair) -> int:

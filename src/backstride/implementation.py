@@ -1,7 +1,8 @@
-"""What every implementation of the three operations is: the interface between arguments and arithmetic.
+"""What every implementation of the three operations is.
 
-An implementation gets checked NumPy arrays of one dtype, which it never writes to, and a `Call`.
-Everything that users can get wrong was settled before.
+The interface between arguments and arithmetic. An implementation gets checked NumPy arrays of one
+dtype, which it never writes to, and a `Call`. Everything that users can get wrong was settled
+before.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ class Call:
     groups: int
     data_format: DataFormat
     winograd: bool = True
-    """Whether `conv` and a kernel gradient may use Winograd tiles; of `conv_transpose`, packing the kernel decides."""
+    """Whether `conv` and a kernel gradient may use Winograd tiles.
+
+    Of `conv_transpose`, packing the kernel decides.
+    """
     before: Three = field(init=False, repr=False)
     """The leading crop of three axes; axes that are not there have none."""
     output: tuple[int, ...] = field(init=False, repr=False)
@@ -86,7 +90,8 @@ class Prediction:
     Args:
         algorithm: its name.
         milliseconds: of the whole call, on as many threads as it may use.
-        limit: what takes most of it: "products", "weights from L3", "tile transforms", "fixed costs", ... .
+        limit: what takes most of it: "products", "weights from L3", "tile transforms", "fixed
+            costs", ... .
         share: the part of the time that it takes, from 0 to 1.
         parts: milliseconds of each of them.
     """
@@ -100,10 +105,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxisConvolution:
-    """A convolution of stride 1 by tiles of four outputs along the first axis: `native/axis_tiles.h`.
+    """A convolution of stride 1 by tiles of four outputs along the first axis.
 
-    Arrays are (batch, cells, channels), or (batch, channels, cells) where channels stand `first`; cells are those
-    of the axis times those of its `plane`. Matrices are flat.
+    `native/axis_tiles.h`. Arrays are (batch, cells, channels), or (batch, channels, cells) where
+    channels stand `first`; cells are those of the axis times those of its `plane`. Matrices are
+    flat.
     """
 
     source: AnyArray
@@ -139,7 +145,10 @@ class Implementation(ABC):
     algorithm: str = "definition"
     """The one that is always used, where there is no choice."""
     takes_bits: bool = False
-    """Whether it reads and writes half precision as bits, of a `Storage`; others get such arrays widened."""
+    """Whether it reads and writes half precision as bits, of a `Storage`.
+
+    Others get such arrays widened.
+    """
     tiles_axes: bool = False
     """Whether `axis_convolution` is there."""
 
@@ -152,14 +161,20 @@ class Implementation(ABC):
         """Whether it computes in this dtype; others are widened first."""
 
     @abstractmethod
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Packed:
+    def pack(
+        self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True
+    ) -> Packed:
         """A copy of the kernel in the form that `conv_transpose` reads; made once for a plan.
 
-        `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one out.
+        `algorithm` forces one by name; without `winograd`, the automatic choice leaves that one
+        out.
         """
 
     def borrow(self, kernel: AnyArray, layer: Layer, *, winograd: bool = True) -> Packed:
-        """What `pack` gives, for one call: it may read the kernel itself, which must not change before."""
+        """What `pack` gives, for one call.
+
+        It may read the kernel itself, which must not change before.
+        """
         return self.pack(kernel, layer, winograd=winograd)
 
     def algorithm_of(self, packed: Packed, *, storage: Storage | None = None) -> str:  # noqa: ARG002  where there is a choice
@@ -167,7 +182,10 @@ class Implementation(ABC):
         return self.algorithm
 
     def predict(self, packed: Packed, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
-        """What `conv_transpose` of an array of this shape takes by each algorithm there is; none without a model."""
+        """What `conv_transpose` of an array of this shape takes by each algorithm there is.
+
+        None without a model.
+        """
         _ = packed, shape, call
         return ()
 
@@ -182,14 +200,19 @@ class Implementation(ABC):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        """Map x `(N, *input, C_small)` and a packed kernel to y `(N, *output, C_big)`, or channels first.
+        """Map x `(N, *input, C_small)` and a packed kernel to y `(N, *output, C_big)`.
 
-        With a `storage`, which only what `takes_bits` is given, x and y are bits; all else is float32. The same holds
-        for `conv` and `conv_kernel_gradient`.
+        Or channels first. With a `storage`, which only what `takes_bits` is given, x and y are
+        bits; all else is float32. The same holds for `conv` and `conv_kernel_gradient`.
         """
 
     def repeat(
-        self, shape: tuple[int, ...], packed: Packed, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        shape: tuple[int, ...],
+        packed: Packed,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
     ) -> Repeated:
         """A function of x alone, for arrays of this shape, in the kernel's dtype."""
         _ = shape
@@ -206,23 +229,35 @@ class Implementation(ABC):
         *,
         storage: Storage | None = None,
     ) -> AnyArray:
-        """Map y `(N, *output, C_big)` and a kernel to x `(N, *input, C_small)`, or channels first."""
+        """Map y `(N, *output, C_big)` and a kernel to x `(N, *input, C_small)`.
+
+        Or channels first.
+        """
 
     @abstractmethod
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
-        """Map x `(N, *input, C_small)` and y `(N, *output, C_big)` to a kernel, or channels first; all of them bits."""
+    def conv_kernel_gradient(
+        self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None
+    ) -> AnyArray:
+        """Map x `(N, *input, C_small)` and y `(N, *output, C_big)` to a kernel, or channels first.
+
+        All of them bits.
+        """
 
     def axis_convolution(self, packed: Packed, call: AxisConvolution) -> bool:
-        """Write the result of a convolution to its `target`; where `tiles_axes` says that this is there.
+        """Write the result of a convolution to its `target`.
 
-        The kernel is packed as that of a transposed convolution of as many groups as points. False where the source
-        holds numbers that tiles may not compute with, and the result means nothing.
+        Where `tiles_axes` says that this is there. The kernel is packed as that of a transposed
+        convolution of as many groups as points. False where the source holds numbers that tiles may
+        not compute with, and the result means nothing.
         """
         _ = packed, call
         return False
 
     def channels_last_kernel(self, kernel: AnyArray) -> AnyArray:
-        """(*k, C_big/groups, C_small) from a contiguous kernel (C_small, C_big/groups, *k); a view, or contiguous."""
+        """(*k, C_big/groups, C_small) from a contiguous kernel (C_small, C_big/groups, *k).
+
+        A view, or contiguous.
+        """
         return kernel_view(kernel, "channels_first")
 
     def transposed(self, matrix: AnyArray) -> AnyArray:
@@ -236,13 +271,15 @@ def require_algorithm(algorithm: str | None, name: str, legal: tuple[str, ...]) 
         return
     near = difflib.get_close_matches(str(algorithm), legal, 1) or [legal[0]]
     message = (
-        f"`algorithm` (={algorithm!r}) must be None or one that {name} has for this kernel: {', '.join(legal)}; "
-        f"the nearest legal value is {near[0]!r}"
+        f"`algorithm` (={algorithm!r}) must be None or one that {name} has for this kernel: "
+        f"{', '.join(legal)}; the nearest legal value is {near[0]!r}"
     )
     raise ValueError(message)
 
 
-def finish(x: AnyArray, bias: AnyArray | None, activation: str | None, data_format: DataFormat) -> AnyArray:
+def finish(
+    x: AnyArray, bias: AnyArray | None, activation: str | None, data_format: DataFormat
+) -> AnyArray:
     """Add the bias along the channels and apply the activation."""
     if bias is not None:
         column = (-1,) if data_format == "channels_last" else (-1, *(1,) * (x.ndim - 2))

@@ -1,9 +1,10 @@
-"""Kernels to start a transposed convolution from: bilinear, nearest, ICNR; and TensorFlow 1's seeded normal.
+"""Kernels to start a transposed convolution from: bilinear, nearest, ICNR.
 
-NumPy only. The kernels are in the layout of `conv_transpose`: channels_last `(*k, C_big, C_small)`,
-channels_first `(C_small, C_big, *k)`. A stride `s` splits the taps of an axis into `s` phases `p, p + s, ...`,
-one for each residue of the output position; a kernel keeps constant maps constant exactly where the taps
-of each phase sum to 1, and that takes at least one tap in each: `k >= s`.
+And TensorFlow 1's seeded normal. NumPy only. The kernels are in the layout of `conv_transpose`:
+channels_last `(*k, C_big, C_small)`, channels_first `(C_small, C_big, *k)`. A stride `s` splits the
+taps of an axis into `s` phases `p, p + s, ...`, one for each residue of the output position; a
+kernel keeps constant maps constant exactly where the taps of each phase sum to 1, and that takes at
+least one tap in each: `k >= s`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from backstride.integers import Size, as_integer, as_sizes, check_cells, common_rank
-from backstride.layout import AnyArray, AnyDtype, DataFormat, check_data_format, kernel_unview, kernel_view
+from backstride.layout import (
+    AnyArray,
+    AnyDtype,
+    DataFormat,
+    check_data_format,
+    kernel_unview,
+    kernel_view,
+)
 
 DEFAULT_GRAPH_SEED = 87654321
 LARGEST_SEED = 2**31 - 1
@@ -39,19 +47,23 @@ def bilinear(
     >>> bilinear(4, 2, 1)[:, 0, 0]
     array([0.25, 0.75, 0.75, 0.25], dtype=float32)
 
-    Its answer to a ramp is the ramp, sampled at `(o - (k-1)/2) / s` for output cell `o` before the crop:
+    Its answer to a ramp is the ramp, sampled at `(o - (k-1)/2) / s` for output cell `o` before the
+    crop:
 
     >>> from backstride import conv_transpose
-    >>> conv_transpose(np.float32([[[0], [4], [8]]]), bilinear(4, 2, 1), strides=2, padding="same")[0, 1:-1, 0]
+    >>> conv_transpose(np.float32([[[0], [4], [8]]]), bilinear(4, 2, 1), strides=2,
+    ...     padding="same")[0, 1:-1, 0]
     array([1., 3., 5., 7.], dtype=float32)
 
-    Tap `j` of an axis is `max(0, 1 - |j - (k-1)/2| / s)`, divided by the sum of its phase, so that each phase
-    sums to 1 for any `k >= s`. From `k = 2s - 1` (odd k) or `k = 2s` (even k) on, those sums are 1 already, and
-    ramps are kept. For `k = 2s - s % 2`, the choice of fully convolutional networks, this is Caffe's filler, and
-    padding "same" samples at half-pixel positions, `(o + 1/2) / s - 1/2`. Shorter kernels keep ramps only
-    in the phases that have two taps; `k = s` repeats cells.
+    Tap `j` of an axis is `max(0, 1 - |j - (k-1)/2| / s)`, divided by the sum of its phase, so that
+    each phase sums to 1 for any `k >= s`. From `k = 2s - 1` (odd k) or `k = 2s` (even k) on, those
+    sums are 1 already, and ramps are kept. For `k = 2s - s % 2`, the choice of fully convolutional
+    networks, this is Caffe's filler, and padding "same" samples at half-pixel positions,
+    `(o + 1/2) / s - 1/2`. Shorter kernels keep ramps only in the phases that have two taps; `k = s`
+    repeats cells.
 
-    Long, Shelhamer & Darrell 2015 (arXiv 1411.4038), section 3.3; Caffe `filler.hpp`, BilinearFiller.
+    Long, Shelhamer & Darrell 2015 (arXiv 1411.4038), section 3.3; Caffe `filler.hpp`,
+    BilinearFiller.
 
     Args:
         kernel: an integer, or one per axis (1 to 3 axes).
@@ -106,15 +118,17 @@ def nearest(
 
 
 def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_last") -> AnyArray:
-    """Spread a kernel over the phases of a stride, so that a layer without checkerboard starts from it.
+    """Spread a kernel over the phases of a stride.
+
+    A layer then starts without checkerboard.
 
     >>> icnr(np.float32([5, 7]).reshape(2, 1, 1), 3)[:, 0, 0]
     array([5., 5., 5., 7., 7., 7.], dtype=float32)
 
     Each tap is repeated `s` times, so `conv_transpose(x, icnr(base, s), strides=s)` is
     `conv_transpose(x, base)` with each cell repeated `s` times. A base of one tap per axis gives
-    `k = s`, the sub-pixel convolution of the paper; one of `b` taps gives `k = b*s`, its generalisation.
-    Other `k` have phases of unequal size, which no one base can fill.
+    `k = s`, the sub-pixel convolution of the paper; one of `b` taps gives `k = b*s`, its
+    generalisation. Other `k` have phases of unequal size, which no one base can fill.
 
     Aitken et al. 2017 (arXiv 1707.02937), equation 5.
 
@@ -132,7 +146,10 @@ def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_l
     layout = check_data_format(data_format)
     taps = kernel_view(np.asarray(base), layout)
     if not 3 <= taps.ndim <= 5:
-        message = f"`base` has shape {np.shape(base)}; it must have 1 to 3 spatial axes and 2 for the channels"
+        message = (
+            f"`base` has shape {np.shape(base)}; it must have 1 to 3 spatial axes and 2 for the "
+            "channels"
+        )
         raise ValueError(message)
     rank = taps.ndim - 2
     steps = as_sizes("strides", strides, rank)
@@ -144,7 +161,9 @@ def icnr(base: AnyArray, strides: Size, *, data_format: DataFormat = "channels_l
 def random_normal(
     shape: Size, seed: int, *, graph_seed: int | None = None, mean: float = 0.0, stddev: float = 1.0
 ) -> Floats:
-    """The first values that TensorFlow 1's `tf.random_normal(shape, seed=seed)` gives on a CPU, in float32.
+    """The first values of TensorFlow 1's `tf.random_normal(shape, seed=seed)` on a CPU.
+
+    In float32.
 
     >>> random_normal((1, 2), 0)
     array([[-0.3991576,  2.1044393]], dtype=float32)
@@ -169,15 +188,15 @@ def random_normal(
 
 
 class Philox:
-    """The counter-based generator Philox 4x32-10, with TensorFlow's way to seed it and to draw from it.
+    """The counter-based generator Philox 4x32-10, seeded and drawn from as TensorFlow does.
 
     >>> stream = Philox.seeded(0)
     >>> stream.normal((1, 2)), stream.normal((1, 2))
     (array([[-0.3991576,  2.1044393]], dtype=float32), array([[ 1.50847  , -1.2423378]], dtype=float32))
 
-    A block is four random 32-bit words. `key` (64 bits) names the stream, `counter` (128 bits) the next block.
-    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3.
-    """
+    A block is four random 32-bit words. `key` (64 bits) names the stream, `counter` (128 bits) the
+    next block. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3.
+    """  # noqa: E501
 
     def __init__(self, key: int, counter: int = 0) -> None:
         self.key = key % 2**64
@@ -186,7 +205,11 @@ class Philox:
     @classmethod
     def seeded(cls, seed: int, graph_seed: int | None = None) -> Philox:
         """The stream of an operation: tensorflow/python/framework/random_seed.py, `get_seed`."""
-        graph = DEFAULT_GRAPH_SEED if graph_seed is None else as_integer("graph_seed", graph_seed) % LARGEST_SEED
+        graph = (
+            DEFAULT_GRAPH_SEED
+            if graph_seed is None
+            else as_integer("graph_seed", graph_seed) % LARGEST_SEED
+        )
         operation = as_integer("seed", seed) % LARGEST_SEED
         if (graph, operation) == (0, 0):
             operation = LARGEST_SEED  # TensorFlow reads (0, 0) as "no seed"
@@ -229,10 +252,16 @@ class Philox:
         low, high = np.uint64(self.counter & (2**64 - 1)), np.uint64(self.counter >> 64)
         lows = np.arange(count, dtype=np.uint64) + low
         highs = high + (lows < low).astype(np.uint64)
-        return [word for half in (lows, highs) for word in (half & np.uint64(0xFFFFFFFF), half >> np.uint64(32))]
+        return [
+            word
+            for half in (lows, highs)
+            for word in (half & np.uint64(0xFFFFFFFF), half >> np.uint64(32))
+        ]
 
 
-def _round(words: list[NDArray[np.uint64]], key0: np.uint64, key1: np.uint64) -> list[NDArray[np.uint64]]:
+def _round(
+    words: list[NDArray[np.uint64]], key0: np.uint64, key1: np.uint64
+) -> list[NDArray[np.uint64]]:
     product0, product1 = words[0] * np.uint64(0xD2511F53), words[2] * np.uint64(0xCD9E8D57)
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     return [
@@ -244,12 +273,16 @@ def _round(words: list[NDArray[np.uint64]], key0: np.uint64, key1: np.uint64) ->
 
 
 def _box_muller(blocks: Words) -> Floats:
-    """Blocks (n, 4) to normal numbers (n, 4): tensorflow random_distributions_utils.h, `BoxMullerFloat`.
+    """Blocks (n, 4) to normal numbers (n, 4).
 
-    Logarithm, sine and cosine are float64 ones, rounded once. glibc's float functions, which TensorFlow calls,
-    are rounded so almost always: 985 numbers of 1000 are equal to the bit, the others within 3 units in the last place.
+    Tensorflow random_distributions_utils.h, `BoxMullerFloat`. Logarithm, sine and cosine are
+    float64 ones, rounded once. glibc's float functions, which TensorFlow calls, are rounded so
+    almost always: 985 numbers of 1000 are equal to the bit, the others within 3 units in the last
+    place.
     """
-    uniform = ((blocks & np.uint32(0x7FFFFF)) | np.uint32(127 << 23)).view(np.float32) - np.float32(1)
+    uniform = ((blocks & np.uint32(0x7FFFFF)) | np.uint32(127 << 23)).view(np.float32) - np.float32(
+        1
+    )
     first, second = np.maximum(uniform[:, ::2], np.float32(1e-7)), uniform[:, 1::2]
     logarithm = np.log(first.astype(np.float64)).astype(np.float32)
     radius = np.sqrt(np.float32(-2) * logarithm)
@@ -261,12 +294,14 @@ def _box_muller(blocks: Words) -> Floats:
 def _axes(kernel: Size, strides: Size) -> list[tuple[int, int]]:
     """(k, s) per axis, each with a tap for every phase."""
     rank = common_rank(kernel=kernel, strides=strides)
-    pairs = list(zip(as_sizes("kernel", kernel, rank), as_sizes("strides", strides, rank), strict=True))
+    pairs = list(
+        zip(as_sizes("kernel", kernel, rank), as_sizes("strides", strides, rank), strict=True)
+    )
     for axis, (k, s) in enumerate(pairs):
         if k < s:
             message = (
-                f"`kernel` (={k}) must be at least `strides` (={s}) on axis {axis}, or output cells get no tap; "
-                f"the nearest legal value is {s}, and {2 * s - s % 2} keeps ramps"
+                f"`kernel` (={k}) must be at least `strides` (={s}) on axis {axis}, or output "
+                f"cells get no tap; the nearest legal value is {s}, and {2 * s - s % 2} keeps ramps"
             )
             raise ValueError(message)
     return pairs
@@ -283,7 +318,9 @@ def _box(k: int, s: int) -> NDArray[np.float64]:
     return taps
 
 
-def _per_channel(taps: list[NDArray[np.float64]], channels: int, data_format: DataFormat, dtype: AnyDtype) -> AnyArray:
+def _per_channel(
+    taps: list[NDArray[np.float64]], channels: int, data_format: DataFormat, dtype: AnyDtype
+) -> AnyArray:
     layout, (count,) = check_data_format(data_format), as_sizes("channels", channels, 1)
     kernel = np.multiply.outer(reduce(np.multiply.outer, taps), np.eye(count))
     return np.ascontiguousarray(kernel_unview(kernel, layout)).astype(dtype)
@@ -292,6 +329,8 @@ def _per_channel(taps: list[NDArray[np.float64]], channels: int, data_format: Da
 def _floating(dtype: DTypeLike) -> AnyDtype:
     kind = np.dtype(dtype)
     if kind.kind not in "fc":
-        message = f"`dtype` (={kind}) must be a floating dtype; the nearest legal value is 'float32'"
+        message = (
+            f"`dtype` (={kind}) must be a floating dtype; the nearest legal value is 'float32'"
+        )
         raise TypeError(message)
     return kind

@@ -23,7 +23,10 @@ PLAIN = frozenset((int, str, type(None)))
 
 @dataclass(frozen=True, slots=True)
 class KernelSteps:
-    """How a kernel steps over an input of any size: what was asked for, checked, an entry per axis."""
+    """How a kernel steps over an input of any size.
+
+    What was asked for, checked, an entry per axis.
+    """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -64,7 +67,9 @@ def kernel_steps(
     kernels = as_sizes("kernel", kernel, rank)
     steps, dilations = as_sizes("strides", strides, rank), as_sizes("dilation", dilation, rank)
     pads = as_padding(padding, rank)
-    extra = as_output_padding(output_padding, output_shape, padding, steps=steps, dilations=dilations)
+    extra = as_output_padding(
+        output_padding, output_shape, padding, steps=steps, dilations=dilations
+    )
     wanted = None if output_shape is None else as_integers("output_shape", output_shape, rank)
     return KernelSteps(kernels, steps, dilations, pads, extra, wanted, padding)
 
@@ -81,8 +86,8 @@ def common_rank(**values: object) -> int:
     for other, length in others:
         if length != rank:
             message = (
-                f"`{other}` (={shown(values[other])}) has {_entries(length)} and `{name}` (={shown(values[name])}) "
-                f"has {rank}; give one per axis, or a single integer"
+                f"`{other}` (={shown(values[other])}) has {_entries(length)} and `{name}` "
+                f"(={shown(values[name])}) has {rank}; give one per axis, or a single integer"
             )
             raise ValueError(message)
     return rank
@@ -93,37 +98,54 @@ def as_sizes(name: str, value: object, rank: int, *, least: int = 1) -> tuple[in
     entries = as_integers(name, value, rank, least=least)
     for axis, entry in enumerate(entries):
         if not least <= entry <= LARGEST:
-            what = f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
+            what = (
+                f"`{_item(name, value, axis)}` (={entry}) must be at least {least} and below 2**63"
+            )
             if entry > least:
                 raise ValueError(what)
-            raise illegal(what, f"value is {least}", **{name: tuple(max(least, size) for size in entries)})
+            raise illegal(
+                what, f"value is {least}", **{name: tuple(max(least, size) for size in entries)}
+            )
     return entries
 
 
 def as_integers(name: str, value: object, rank: int, *, least: int = -LARGEST) -> tuple[int, ...]:
-    """Check an integer or a sequence of `rank` of them, of any size; `least` is for the message only."""
+    """Check an integer or a sequence of `rank` of them, of any size.
+
+    `least` is for the message only.
+    """
     if _are_integers(value) and len(value) == rank:
         return value
     if not is_sequence(value):
-        return (as_integer(name, value, rule="an integer or a sequence of integers", least=least),) * rank
+        return (
+            as_integer(name, value, rule="an integer or a sequence of integers", least=least),
+        ) * rank
     if len(value) != rank:
         message = f"`{name}` (={shown(value)}) must have one entry per axis, {rank} of them"
         raise ValueError(message)
-    return tuple(as_integer(f"{name}[{axis}]", entry, least=least) for axis, entry in enumerate(value))
+    return tuple(
+        as_integer(f"{name}[{axis}]", entry, least=least) for axis, entry in enumerate(value)
+    )
 
 
 def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
     """Check [(before, after), ...], one pair per axis, of either sign."""
     if _are_pairs(value) and len(value) == rank:
         return value
-    entries = [entry for entry in value if is_sequence(entry) and len(entry) == 2] if is_sequence(value) else []
+    entries = (
+        [entry for entry in value if is_sequence(entry) and len(entry) == 2]
+        if is_sequence(value)
+        else []
+    )
     pairs = [
         (as_integer(f"{name}[{axis}][0]", pair[0]), as_integer(f"{name}[{axis}][1]", pair[1]))
         for axis, pair in enumerate(entries)
     ]
     if not is_sequence(value) or not len(pairs) == len(value) == rank:
         nearest = ", ".join(["(before, after)"] * rank)
-        message = f"`{name}` (={shown(value)}) must be one (before, after) pair per axis: [{nearest}]"
+        message = (
+            f"`{name}` (={shown(value)}) must be one (before, after) pair per axis: [{nearest}]"
+        )
         raise ValueError(message)
     for entry in (entry for pair in pairs for entry in pair):
         if abs(entry) > LARGEST:
@@ -133,8 +155,13 @@ def as_pairs(name: str, value: object, rank: int) -> tuple[Pair, ...]:
 
 
 def pairs_of(padding: object) -> object:
-    """What `padding` tells about the number of axes: itself where it holds a pair for each, or else None."""
-    return padding if is_sequence(padding) and all(is_sequence(entry) for entry in padding) else None
+    """What `padding` tells about the number of axes.
+
+    Itself where it holds a pair for each, or else None.
+    """
+    return (
+        padding if is_sequence(padding) and all(is_sequence(entry) for entry in padding) else None
+    )
 
 
 def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
@@ -144,7 +171,11 @@ def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
         if padding == "same" or padding == "same_lower" or padding == "valid":  # noqa: PLR1714  narrows the type
             return (padding,) * rank
         message = f"`padding` (={padding!r}) must be {rule}"
-        near = [name for name in RULES if name in (padding.lower(), padding.lower().removesuffix("_upper"))]
+        near = [
+            name
+            for name in RULES
+            if name in (padding.lower(), padding.lower().removesuffix("_upper"))
+        ]
         raise ValueError(f'{message}; the nearest legal value is "{near[0]}"' if near else message)
     if not is_sequence(padding):
         size = as_integer("padding", padding, rule=rule)
@@ -155,7 +186,9 @@ def as_padding(padding: object, rank: int) -> tuple[PaddingRule | Pair, ...]:
         if len(flat) == rank:
             message += f"; the nearest legal value is {list(zip(flat, flat, strict=True))}"
         elif len(flat) == 2 * rank:
-            message += f"; the nearest legal value is {list(zip(flat[::2], flat[1::2], strict=True))}"
+            message += (
+                f"; the nearest legal value is {list(zip(flat[::2], flat[1::2], strict=True))}"
+            )
         raise ValueError(message)
     return as_pairs("padding", padding, rank)
 
@@ -173,13 +206,14 @@ def as_output_padding(
         return (0,) * len(steps)
     if output_shape is not None:
         message = (
-            f"`output_padding` (={shown(output_padding)}) and `output_shape` (={shown(output_shape)}) both say "
-            "which size comes out; give one of them"
+            f"`output_padding` (={shown(output_padding)}) and `output_shape` "
+            f"(={shown(output_shape)}) both say which size comes out; give one of them"
         )
         raise ValueError(message)
     if isinstance(padding, str):
         message = (
-            f"`output_padding` (={shown(output_padding)}) goes with explicit padding only, not with "
+            f"`output_padding` (={shown(output_padding)}) goes with explicit padding only, not "
+            "with "
             f'padding="{padding}"; name the size with `output_shape`'
         )
         raise ValueError(message)  # noqa: TRY004  the combination is at fault, not the type
@@ -187,12 +221,18 @@ def as_output_padding(
     for axis, (cells, s, d) in enumerate(zip(extra, steps, dilations, strict=True)):
         if cells >= max(s, d):
             item = _item("output_padding", output_padding, axis)
-            what = f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on axis {axis}"
-            nearest = (
-                f"value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in `padding` adds any number of "
-                "cells"
+            what = (
+                f"`{item}` (={cells}) must be below the larger of stride {s} and dilation {d} on "
+                f"axis {axis}"
             )
-            legal = tuple(min(wanted, max(pair) - 1) for wanted, *pair in zip(extra, steps, dilations, strict=True))
+            nearest = (
+                f"value is {max(s, d) - 1}, and a crop pair (before, after - {cells}) in `padding` "
+                "adds any number of cells"
+            )
+            legal = tuple(
+                min(wanted, max(pair) - 1)
+                for wanted, *pair in zip(extra, steps, dilations, strict=True)
+            )
             raise illegal(what, nearest, output_padding=legal)
     return extra
 
@@ -220,11 +260,20 @@ def check_cells(name: str, cells: int, *, what: str = "cells") -> None:
 
 
 def refuse_crop(
-    axis: int, padding: Padding, pads: Sequence[PaddingRule | Pair], length: int, *, leave: int | None
+    axis: int,
+    padding: Padding,
+    pads: Sequence[PaddingRule | Pair],
+    length: int,
+    *,
+    leave: int | None,
 ) -> NoReturn:
-    """Refuse a padding that crops everything; `leave` is the size that was asked for, if one was."""
+    """Refuse a padding that crops everything.
+
+    `leave` is the size that was asked for, if one was.
+    """
     what = (
-        f"`padding` (={shown(padding)}) must leave at least 1 of the {length} cells of the full output of axis {axis}"
+        f"`padding` (={shown(padding)}) must leave at least 1 of the {length} cells of the full "
+        f"output of axis {axis}"
     )
     if not is_sequence(padding) and leave is None:
         raise illegal(what, f"value on this axis is {(length - 1) // 2}", padding=(length - 1) // 2)
@@ -238,11 +287,16 @@ def refuse_output_shape(axis: int, wanted: tuple[int, ...], legal: range, maps: 
     sizes = f"{legal.start}" if len(legal) == 1 else f"{legal.start} to {legal.stop - 1}"
     nearest = max(legal.start, min(wanted[axis], legal.stop - 1))
     what = f"`output_shape` (={wanted[axis]}) must be {sizes} on axis {axis}: the sizes that {maps}"
-    raise illegal(what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :]))
+    raise illegal(
+        what, f"value is {nearest}", output_shape=(*wanted[:axis], nearest, *wanted[axis + 1 :])
+    )
 
 
 def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
-    """The crop that leaves so many cells: less off the back, and where that is not enough, off the front."""
+    """The crop that leaves so many cells.
+
+    Less off the back, and where that is not enough, off the front.
+    """
     before, after = crop
     excess = before + after - (length - leave)
     back = min(excess, max(after, 0))
@@ -250,14 +304,17 @@ def nearest_crop(length: int, crop: Pair, leave: int = 1) -> Pair:
 
 
 def illegal(what: str, nearest: str = "", **legal: object) -> ValueError:
-    """What a rule refuses: the sentence, and the arguments with which the call would be legal, for `legal_call`."""
+    """What a rule refuses.
+
+    The sentence, and the arguments with which the call would be legal, for `legal_call`.
+    """
     problem = ValueError(what + (f"; the nearest legal {nearest}" if nearest else ""))
     problem.__dict__.update(what=what, legal=legal)
     return problem
 
 
 def legal_call(problem: ValueError) -> tuple[str, dict[str, object]]:
-    """The sentence of a refusal without its end, and the arguments that would be legal, if any are known."""
+    """The sentence of a refusal without its end, and the legal arguments, if any are known."""
     return problem.__dict__.get("what", str(problem)), problem.__dict__.get("legal", {})
 
 

@@ -42,9 +42,15 @@ def data_unview(x: AnyArray, data_format: DataFormat) -> AnyArray:
 
 def kernel_view(kernel: AnyArray, data_format: DataFormat) -> AnyArray:
     """(*k, C_big/groups, C_small) view of a kernel in either layout."""
-    return kernel if data_format == "channels_last" else kernel.transpose(*range(2, kernel.ndim), 1, 0)
+    return (
+        kernel if data_format == "channels_last" else kernel.transpose(*range(2, kernel.ndim), 1, 0)
+    )
 
 
 def kernel_unview(kernel: AnyArray, data_format: DataFormat) -> AnyArray:
     """Undo `kernel_view`."""
-    return kernel if data_format == "channels_last" else kernel.transpose(-1, -2, *range(kernel.ndim - 2))
+    return (
+        kernel
+        if data_format == "channels_last"
+        else kernel.transpose(-1, -2, *range(kernel.ndim - 2))
+    )

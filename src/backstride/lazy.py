@@ -1,6 +1,7 @@
-"""Public names that load when they are first asked for (PEP 562), so that a command loads what it uses and no more.
+"""Public names that load when they are first asked for (PEP 562).
 
-NumPy alone takes longer to load than an explanation takes to be made.
+So a command loads what it uses and no more. NumPy alone takes longer to load than an explanation
+takes to be made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from types import ModuleType
 class _Package(ModuleType):
     """A package whose public names win over modules of the same name.
 
-    Importing `backstride.geometry` binds the module in its package, over the function `backstride.geometry`.
+    Importing `backstride.geometry` binds the module in its package, over the function
+    `backstride.geometry`.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -22,7 +24,9 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
-def attach(package: str, **modules: tuple[str, ...]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+def attach(
+    package: str, **modules: tuple[str, ...]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose public names stand in these modules below it.
 
     Afterwards a name is an attribute like any other.

@@ -1,8 +1,9 @@
-"""The processor in one place: what it is called, what its vectors, caches and memory are, and what they do at most.
+"""The processor in one place.
 
-Names and sizes come from CPUID or HWCAP and from the operating system; the clock, the multiply-adds and the rates of
-caches and memory from a measurement of some 40 ms, made once for a process when they are first asked for. Where a
-source cannot be read, a default stands in its place.
+What it is called, what its vectors, caches and memory are, and what they do at most. Names and
+sizes come from CPUID or HWCAP and from the operating system; the clock, the multiply-adds and the
+rates of caches and memory from a measurement of some 40 ms, made once for a process when they are
+first asked for. Where a source cannot be read, a default stands in its place.
 
 Nothing that computes a result reads any of this, so results keep their bits whatever stands here.
 """
@@ -74,9 +75,10 @@ class Machine:
     Args:
         name: what the processor calls itself.
         architecture: "x86_64", "aarch64", ... .
-        instruction_sets: those that this build has kernels for and this processor runs, the best first; none where
-            the compiled part was not built.
-        features: further instruction sets that it offers, used or not: "avx512_bf16", "amx_tile", "neon", ... .
+        instruction_sets: those that this build has kernels for and this processor runs, the best
+            first; none where the compiled part was not built.
+        features: further instruction sets that it offers, used or not: "avx512_bf16", "amx_tile",
+            "neon", ... .
         lanes: float32 numbers in a vector of the best instruction set.
         registers: its vector registers.
         processors: how many this process may use.
@@ -106,16 +108,26 @@ class Machine:
             ("features", ", ".join(self.features) or "none known"),
             ("vectors", f"{self.registers} registers of {self.lanes} float32"),
             ("processors", f"{self.processors} for this process"),
-            ("products", f"{self.fma_units} a cycle at {self.gigahertz:.2f} GHz, {self.peak:.0f} GFLOP/s a thread"),
+            (
+                "products",
+                (
+                    f"{self.fma_units} a cycle at {self.gigahertz:.2f} GHz, {self.peak:.0f} "
+                    "GFLOP/s a thread"
+                ),
+            ),
         ]
         for level in self.levels:
             size = f"{_size(level.size)} for {level.shared_by}" if level.size else "-"
-            rows.append((level.name, f"{size:16}read {level.read:6.1f} GB/s, copy {level.copy:6.1f} GB/s"))
+            rows.append(
+                (level.name, f"{size:16}read {level.read:6.1f} GB/s, copy {level.copy:6.1f} GB/s")
+            )
         return "\n".join(f"{name:15}{words}" for name, words in rows)
 
 
 def features() -> tuple[str, ...]:
-    """Instructions beyond the kernels' own that this processor runs and this system lets run; nothing is measured.
+    """Instructions beyond the kernels' own that this processor runs and this system lets run.
+
+    Nothing is measured.
 
     >>> "amx_bf16" not in features() or "amx_tile" in features()
     True
@@ -133,15 +145,16 @@ def caches() -> dict[str, int]:
 
 
 def machine() -> Machine:
-    """Describe the processor: instruction sets, vectors, caches, and what one thread reaches of each.
+    """Describe the processor.
 
-    The first call measures for some 40 ms, and the answer stays for the process. The engine's results never depend on
-    it.
+    Instruction sets, vectors, caches, and what one thread reaches of each. The first call measures
+    for some 40 ms, and the answer stays for the process. The engine's results never depend on it.
 
     The environment variable BACKSTRIDE_MACHINE overrides what was read or measured, as in
-    `BACKSTRIDE_MACHINE="fma_units=1, L2=1M, memory.read=12"`: `processors`, `fma_units`, `gigahertz`, from which the
-    peak follows, or `peak`; sizes of `L1d`, `L2`, `L3` in bytes, K or M; rates as `L2.read` and `memory.copy` in GB/s.
-    `measure=no` takes defaults in the place of measurements, so that two runs say the same.
+    `BACKSTRIDE_MACHINE="fma_units=1, L2=1M, memory.read=12"`: `processors`, `fma_units`,
+    `gigahertz`, from which the peak follows, or `peak`; sizes of `L1d`, `L2`, `L3` in bytes, K or
+    M; rates as `L2.read` and `memory.copy` in GB/s. `measure=no` takes defaults in the place of
+    measurements, so that two runs say the same.
 
     >>> import backstride as bs
     >>> machine = bs.machine()
@@ -168,7 +181,11 @@ def _described(text: str) -> Machine:
     numbers = {name: wanted[name] for name in NUMBERS if name in wanted}
     result = replace(base, **numbers, levels=tuple(_levels(base, wanted, text)))
     follows = "peak" not in numbers and {"fma_units", "gigahertz"} & numbers.keys()
-    return replace(result, peak=2 * result.lanes * result.fma_units * result.gigahertz) if follows else result
+    return (
+        replace(result, peak=2 * result.lanes * result.fma_units * result.gigahertz)
+        if follows
+        else result
+    )
 
 
 def _overrides(text: str) -> Iterator[tuple[str, float | int | bool]]:
@@ -178,7 +195,9 @@ def _overrides(text: str) -> Iterator[tuple[str, float | int | bool]]:
             raise _refusal(text, f"has no {name!r}; it sets {', '.join(NAMES)}")
         value = _value(name, word)
         if value is None:
-            rule = "yes or no" if name == "measure" else f"a positive number, as in {_example(name)}"
+            rule = (
+                "yes or no" if name == "measure" else f"a positive number, as in {_example(name)}"
+            )
             raise _refusal(text, f"sets `{name}` to {word!r}, which must be {rule}")
         yield name, value
 
@@ -212,8 +231,12 @@ def _levels(base: Machine, wanted: dict[str, float | int | bool], text: str) -> 
     for level in _default_levels(base.processors):
         if level.name in wanted and level.name not in there:
             there[level.name] = level
-        elif level.name not in there and any(f"{level.name}.{rate}" in wanted for rate in ("read", "copy")):
-            raise _refusal(text, f"sets a rate of `{level.name}`, which is not among {', '.join(there)} here")
+        elif level.name not in there and any(
+            f"{level.name}.{rate}" in wanted for rate in ("read", "copy")
+        ):
+            raise _refusal(
+                text, f"sets a rate of `{level.name}`, which is not among {', '.join(there)} here"
+            )
     previous: Level | None = None
     for name in (*CACHES, "memory"):
         if name not in there:
@@ -225,8 +248,16 @@ def _levels(base: Machine, wanted: dict[str, float | int | bool], text: str) -> 
             read=float(wanted.get(f"{name}.read", level.read)),
             copy=float(wanted.get(f"{name}.copy", level.copy)),
         )
-        if previous and name in CACHES and level.size < previous.size and {name, previous.name} & wanted.keys():
-            sizes = f"`{name}` ({_size(level.size)}) smaller than `{previous.name}` ({_size(previous.size)})"
+        if (
+            previous
+            and name in CACHES
+            and level.size < previous.size
+            and {name, previous.name} & wanted.keys()
+        ):
+            sizes = (
+                f"`{name}` ({_size(level.size)}) smaller than `{previous.name}` "
+                f"({_size(previous.size)})"
+            )
             raise _refusal(text, f"makes {sizes}; caches grow with their distance")
         yield level
         previous = level
@@ -256,14 +287,23 @@ def _read(*, measures: bool) -> Machine:
 def _measured(base: Machine) -> Machine:
     assert _native is not None
     caches = base.levels[:-1]
-    sets = [_working_set(level.size, caches[n - 1].size if n else 0) for n, level in enumerate(caches)]
+    sets = [
+        _working_set(level.size, caches[n - 1].size if n else 0) for n, level in enumerate(caches)
+    ]
     try:
-        hertz, multiply_adds, rates, memory = _native.measure(base.instruction_sets[0], sets, SECONDS)
+        hertz, multiply_adds, rates, memory = _native.measure(
+            base.instruction_sets[0], sets, SECONDS
+        )
     except MemoryError:
         return base
-    pairs = [*rates, memory if memory[0] else (1e9 * base.levels[-1].read, 1e9 * base.levels[-1].copy)]
+    pairs = [
+        *rates,
+        memory if memory[0] else (1e9 * base.levels[-1].read, 1e9 * base.levels[-1].copy),
+    ]
     both = zip(base.levels, pairs, strict=True)
-    levels = tuple(replace(level, read=read * 1e-9, copy=copy * 1e-9) for level, (read, copy) in both)
+    levels = tuple(
+        replace(level, read=read * 1e-9, copy=copy * 1e-9) for level, (read, copy) in both
+    )
     return replace(
         base,
         fma_units=max(1, round(multiply_adds / hertz)),
@@ -274,13 +314,19 @@ def _measured(base: Machine) -> Machine:
 
 
 def _working_set(size: int, nearer: int) -> int:
-    """Half of a cache; more than the nearer one holds and no more than four times that, where there is one."""
+    """Half of a cache.
+
+    More than the nearer one holds and no more than four times that, where there is one.
+    """
     wanted = min(size // 2, 4 * nearer) if nearer else size // 2
     return max(PAGE, min(max(wanted, 2 * nearer), MOST) // PAGE * PAGE)
 
 
 def _known_levels(processors: int) -> list[Level]:
-    """What the operating system says of the caches, or the defaults; rates are those of the defaults."""
+    """What the operating system says of the caches, or the defaults.
+
+    Rates are those of the defaults.
+    """
     defaults = _default_levels(processors)
     levels = {level.name: level for level in (*_sysfs_levels(), *_sysctl_levels())}
     if not {"L1d", "L2"} <= levels.keys():
@@ -306,8 +352,12 @@ def _sysfs_levels() -> Iterator[Level]:
     first = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     for folder in sorted(SYSTEM.glob(f"cpu{first}/cache/index*")):
         try:
-            level, kind, size, shared = ((folder / name).read_text(encoding="utf-8").strip() for name in FILES)
-            name = {("1", "Data"): "L1d", ("2", "Unified"): "L2", ("3", "Unified"): "L3"}.get((level, kind))
+            level, kind, size, shared = (
+                (folder / name).read_text(encoding="utf-8").strip() for name in FILES
+            )
+            name = {("1", "Data"): "L1d", ("2", "Unified"): "L2", ("3", "Unified"): "L3"}.get(
+                (level, kind)
+            )
             value = _value(name, size) if name else None
             if name and value:
                 yield Level(name, int(value), _count(shared), 0, 0)
@@ -340,7 +390,9 @@ def _first_number(names: tuple[str, ...]) -> int:
 
 def _sysctl(name: str) -> str:
     try:
-        done = subprocess.run([SYSCTL, "-n", name], capture_output=True, text=True, check=False, timeout=5)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            [SYSCTL, "-n", name], capture_output=True, text=True, check=False, timeout=5
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
@@ -355,11 +407,16 @@ def _name() -> str:
         lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         lines = []
-    words = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    words = {
+        name.strip(): value.strip()
+        for name, _, value in (line.partition(":") for line in reversed(lines))
+    }
     if "model name" not in words:
         brand = _sysctl("machdep.cpu.brand_string") if platform.system() == "Darwin" else ""
         return brand or platform.processor() or platform.machine() or "unknown"
-    numbers = ", ".join(f"{name} {words[name]}" for name in ("cpu family", "model") if name in words)
+    numbers = ", ".join(
+        f"{name} {words[name]}" for name in ("cpu family", "model") if name in words
+    )
     return f"{words['model name']} ({numbers})" if numbers else words["model name"]
 
 

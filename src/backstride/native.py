@@ -1,8 +1,8 @@
 """The compiled implementations: C++ kernels from `native/`, where this installation has them.
 
 `Compiled` runs implicit matrix products over row pointers, phase by phase, in the registers of one
-instruction set. Where NaN or infinity meets a zero that only fills a tile, it falls back to the loops of
-the definition, which are an implementation of their own in `direct`.
+instruction set. Where NaN or infinity meets a zero that only fills a tile, it falls back to the
+loops of the definition, which are an implementation of their own in `direct`.
 """
 
 from __future__ import annotations
@@ -58,23 +58,25 @@ class Watch(Protocol):
 class Compiled(Implementation):
     """The kernels of one instruction set, float32 and float64, on several threads.
 
-    The algorithm is chosen by the kernel alone (`native/choose.cpp`): the one that takes the fewest cycles by the model
-    of `native/cost.h`, at the nominal rates of the instruction set.
+    The algorithm is chosen by the kernel alone (`native/choose.cpp`): the one that takes the fewest
+    cycles by the model of `native/cost.h`, at the nominal rates of the instruction set.
 
     - `depthwise`: each channel is a group of its own; cells are sums over taps, channel by channel.
     - `phases`: one product per phase.
-    - `stacked`: neighbouring cells beside each other, which fill vectors where output channels are few.
-    - `winograd`: float32, and phases of 2 to 12 neighbouring taps per axis: tiles F(2,2), F(3,2) and F(2,3), where a
-      map has enough of them to pay; other phases as above. A NaN or infinity in `x` makes this call run plain products
-      instead, so that it reaches no other cells.
-    - `overlap`: products of taps, all or those of the innermost axis, are overlapped. Cells or taps stand in the lanes.
-      Short lines stand beside each other; those of half a vector or less run as above where a kernel has too many taps
-      for that.
+    - `stacked`: neighbouring cells beside each other, which fill vectors where output channels are
+      few.
+    - `winograd`: float32, and phases of 2 to 12 neighbouring taps per axis: tiles F(2,2), F(3,2)
+      and F(2,3), where a map has enough of them to pay; other phases as above. A NaN or infinity in
+      `x` makes this call run plain products instead, so that it reaches no other cells.
+    - `overlap`: products of taps, all or those of the innermost axis, are overlapped. Cells or taps
+      stand in the lanes. Short lines stand beside each other; those of half a vector or less run as
+      above where a kernel has too many taps for that.
     - `definition`: the plain loops; only by request, and where the kernel holds NaN or infinity.
 
-    `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and at most 12 taps in every phase
-    of its strides, several in some, where a map pays. The products of all phases, and of all taps of the outermost of
-    three axes, are summed before the one transform of the output.
+    `conv` runs as Winograd tiles, too: float32, at least 24 channels on both sides, and at most 12
+    taps in every phase of its strides, several in some, where a map pays. The products of all
+    phases, and of all taps of the outermost of three axes, are summed before the one transform of
+    the output.
     """
 
     takes_bits = True
@@ -86,18 +88,29 @@ class Compiled(Implementation):
     def obstacle(self) -> str | None:
         if _native is None:
             return NOT_BUILT
-        return None if self.name in _native.instruction_sets() else f"this processor does not have {self.name}"
+        return (
+            None
+            if self.name in _native.instruction_sets()
+            else f"this processor does not have {self.name}"
+        )
 
     def takes(self, dtype: AnyDtype) -> bool:
         return dtype.name in ("float32", "float64")
 
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> Weights:
+    def pack(
+        self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True
+    ) -> Weights:
         view, native = kernel_axes(_kernel_last(kernel, layer.data_format, self.name)), built()
-        steps, small = (three(layer.strides, 1), three(layer.dilation, 1)), view.shape[4] // layer.groups
+        steps, small = (
+            (three(layer.strides, 1), three(layer.dilation, 1)),
+            view.shape[4] // layer.groups,
+        )
         sizes = view.shape[:3], *steps, layer.groups, small, view.shape[3]
         if algorithm is not None:
             require_algorithm(
-                algorithm, self.name, tuple(native.algorithms(*sizes, self.name, view.dtype.itemsize == 8))
+                algorithm,
+                self.name,
+                tuple(native.algorithms(*sizes, self.name, view.dtype.itemsize == 8)),
             )
         weights = native.Weights32 if view.dtype.itemsize == 4 else native.Weights64
         return weights(view, self.name, True, *sizes[1:4], algorithm or "automatic", winograd)
@@ -129,9 +142,17 @@ class Compiled(Implementation):
         return y
 
     def repeat(
-        self, shape: tuple[int, ...], packed: Weights, bias: AnyArray | None, activation: str | None, call: Call
+        self,
+        shape: tuple[int, ...],
+        packed: Weights,
+        bias: AnyArray | None,
+        activation: str | None,
+        call: Call,
     ) -> Repeated:
-        result, dtype = _shape(shape[0], call.output, packed.outputs, call.data_format), np.dtype(packed.dtype)
+        result, dtype = (
+            _shape(shape[0], call.output, packed.outputs, call.data_format),
+            np.dtype(packed.dtype),
+        )
         if math.prod(result) * dtype.itemsize >= LEAST_KEPT:
             return super().repeat(shape, packed, bias, activation, call)
         code, before = CODES[activation], call.before
@@ -144,9 +165,13 @@ class Compiled(Implementation):
 
         return again
 
-    def predict(self, packed: Weights, shape: tuple[int, ...], call: Call) -> tuple[Prediction, ...]:
+    def predict(
+        self, packed: Weights, shape: tuple[int, ...], call: Call
+    ) -> tuple[Prediction, ...]:
         rates, threads = measured_rates(self.name), get_num_threads()
-        return tuple(predictions(packed, shape, call, target=self.name, rates=rates, threads=threads))
+        return tuple(
+            predictions(packed, shape, call, target=self.name, rates=rates, threads=threads)
+        )
 
     def conv(
         self,
@@ -171,7 +196,9 @@ class Compiled(Implementation):
         steps = three(call.geometry.strides, 1), three(call.geometry.dilation, 1), call.before
         return self.name, call.data_format == "channels_first", *steps, call.groups, call.winograd
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
+    def conv_kernel_gradient(
+        self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None
+    ) -> AnyArray:
         channel = 1 if call.data_format == "channels_first" else -1
         shape = (*call.geometry.kernel, y.shape[channel] // call.groups, x.shape[channel])
         sums = _kept(shape, np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32))
@@ -218,9 +245,10 @@ class Compiled(Implementation):
 
 
 def set_num_threads(count: int) -> None:
-    """Set how many threads a call of the compiled kernels may use; 0 for as many as there are processors.
+    """Set how many threads a call of the compiled kernels may use.
 
-    Once `backstride.torch` is imported, 0 means as many as `torch.set_num_threads` says.
+    0 for as many as there are processors. Once `backstride.torch` is imported, 0 means as many as
+    `torch.set_num_threads` says.
 
     >>> set_num_threads(1)
     >>> get_num_threads()
@@ -238,7 +266,10 @@ def set_num_threads(count: int) -> None:
     """
     number = as_sizes("count", count, 1, least=0)[0]
     if number > MOST_THREADS:
-        message = f"`count` (={number}) must be at most {MOST_THREADS}; the nearest legal value is {MOST_THREADS}"
+        message = (
+            f"`count` (={number}) must be at most {MOST_THREADS}; the nearest legal value is "
+            f"{MOST_THREADS}"
+        )
         raise ValueError(message)
     if _native is not None:
         _native.set_num_threads(number)
@@ -254,10 +285,10 @@ def get_num_threads() -> int:
 
 
 def share_threads(run: int, most: int) -> bool:
-    """Run on the threads of an OpenMP library from now on: addresses of GOMP_parallel, and of how many they may be.
+    """Run on the threads of an OpenMP library from now on.
 
-    That number is then the default of `get_num_threads`. A forked child has threads of its own. False in a pure
-    Python installation.
+    Addresses of GOMP_parallel, and of how many they may be. That number is then the default of
+    `get_num_threads`. A forked child has threads of its own. False in a pure Python installation.
     """
     if _native is not None:
         _native.share_threads(run, most)
@@ -265,18 +296,20 @@ def share_threads(run: int, most: int) -> bool:
 
 
 def has_matrices() -> bool:
-    """Whether the compiled kernels multiply bfloat16 in the matrix registers of the processor (AMX)."""
+    """Whether the compiled kernels multiply bfloat16 in AMX's matrix registers."""
     return _native is not None and any(map(_native.has_matrices, _native.instruction_sets()))
 
 
 def release_memory() -> int:
-    """Give back to the system the memory that results leave behind for later ones; how many bytes it was.
+    """Give back to the system the memory that results leave behind for later ones.
+
+    How many bytes it was.
 
     >>> release_memory() >= 0
     True
 
-    Results of 1 MiB or more use the memory of freed results of a similar size, since fresh memory costs a page
-    fault for each 4 KiB. At most 256 MiB are kept.
+    Results of 1 MiB or more use the memory of freed results of a similar size, since fresh memory
+    costs a page fault for each 4 KiB. At most 256 MiB are kept.
     """
     return 0 if _native is None else _native.release_results()
 
@@ -287,25 +320,34 @@ def same_bytes(one: AnyArray, other: AnyArray) -> bool:
 
 
 def watched(address: int, bytes: int) -> Watch | None:
-    """Memory of the caller's, watched from now on: `stayed()` says whether nobody wrote to it, without reading it.
+    """Memory of the caller's, watched from now on.
 
-    Linux 6.7 and later tell it of private memory, page by page (`native/pages.h`); None where nobody does. It is
-    watched for as long as the result is kept, which may be asked for as long as the memory is there.
+    `stayed()` says whether nobody wrote to it, without reading it. Linux 6.7 and later tell it of
+    private memory, page by page (`native/pages.h`); None where nobody does. It is watched for as
+    long as the result is kept, which may be asked for as long as the memory is there.
     """
     return None if _native is None else _native.Pages.of(address, bytes)
 
 
 def copied(address: int, bytes: int) -> Watch | None:
-    """The same by a copy of the bytes, which `stayed()` compares; None in a pure Python installation."""
+    """The same by a copy of the bytes, which `stayed()` compares.
+
+    None in a pure Python installation.
+    """
     return None if _native is None else _native.Copy(address, bytes)
 
 
-def _shape(batch: int, size: tuple[int, ...], channels: int, data_format: DataFormat) -> tuple[int, ...]:
+def _shape(
+    batch: int, size: tuple[int, ...], channels: int, data_format: DataFormat
+) -> tuple[int, ...]:
     return (batch, *size, channels) if data_format == "channels_last" else (batch, channels, *size)
 
 
 def _like(data: AnyArray, size: tuple[int, ...], channels: int, call: Call) -> AnyArray:
-    """An array for the other side of a call, of as many images and as wide numbers; not initialised."""
+    """An array for the other side of a call, of as many images and as wide numbers.
+
+    Not initialised.
+    """
     shape = _shape(data.shape[0], size, channels, call.data_format)
     return _bits(shape) if data.dtype.itemsize == 2 else _kept(shape, data.dtype)
 
@@ -355,13 +397,22 @@ def is_there() -> bool:
     return _native is not None
 
 
-def to_columns(y: AnyArray, columns: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool) -> None:
-    """Lay y (batch, *size, big), or the other way around, out as a row for each cell of x: `native/columns.h`."""
+def to_columns(
+    y: AnyArray, columns: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool
+) -> None:
+    """Lay y (batch, *size, big), or the other way around, out as a row for each cell of x.
+
+    `native/columns.h`.
+    """
     built().to_columns(y, columns, sizes, last)
 
 
 def from_columns(
-    columns: AnyArray, bias: AnyArray | None, y: AnyArray, sizes: tuple[tuple[int, ...], ...], last: bool
+    columns: AnyArray,
+    bias: AnyArray | None,
+    y: AnyArray,
+    sizes: tuple[tuple[int, ...], ...],
+    last: bool,
 ) -> None:
     """Sum such rows into y, on top of a bias."""
     built().from_columns(columns, bias, y, sizes, last)

@@ -53,7 +53,9 @@ def conv_transpose(
     activation: str | None = None,
     winograd: bool = True,
 ) -> Array:
-    """Transposed convolution: every input cell stamps the weighted kernel, and the result is cropped.
+    """Transposed convolution.
+
+    Every input cell stamps the weighted kernel, and the result is cropped.
 
     >>> import numpy as np
     >>> x, kernel = np.array([[[1.0], [10.0]]]), np.array([[[1.0]], [[2.0]], [[3.0]]])
@@ -73,8 +75,8 @@ def conv_transpose(
     Args:
         x: `(N, *input, C_small)`, 1 to 3 spatial axes; channels first: `(N, C_small, *input)`.
         kernel: `(*k, C_big // groups, C_small)`; channels first: `(C_small, C_big // groups, *k)`.
-        bias: `(C_big,)`. All arrays are of one library and dtype: float16 and bfloat16 accumulate in
-            float32, integers are exact.
+        bias: `(C_big,)`. All arrays are of one library and dtype: float16 and bfloat16 accumulate
+            in float32, integers are exact.
         strides: as in `geometry`, like the next four.
         padding: of the convolution that this transposes.
         output_padding: cells added at the end.
@@ -92,7 +94,16 @@ def conv_transpose(
         TypeError: an argument is of the wrong kind.
         ValueError: a value or a shape is not legal.
     """
-    options = strides, padding, output_padding, output_shape, dilation, groups, data_format, activation
+    options = (
+        strides,
+        padding,
+        output_padding,
+        output_shape,
+        dilation,
+        groups,
+        data_format,
+        activation,
+    )
     key = (int(bool(winograd)), *options)  # plain: not True, which could be an option in place of 1
     plan = recent.find(kernel, bias, key) if type(x) is np.ndarray else None
     if plan is not None:
@@ -120,7 +131,9 @@ def conv(
     activation: str | None = None,
     winograd: bool = True,
 ) -> Array:
-    """Strided convolution (without a flip, as in every deep learning framework): the adjoint of `conv_transpose`.
+    """Strided convolution (without a flip, as in every deep learning framework).
+
+    The adjoint of `conv_transpose`.
 
     >>> import numpy as np
     >>> y, kernel = np.array([[[1.0], [2.0], [3.0], [4.0]]]), np.array([[[1.0]], [[2.0]], [[3.0]]])
@@ -150,9 +163,16 @@ def conv(
     """
     key = None
     if bias is None and activation is None:
-        key = recent.shapes_of_call(x, kernel, bool(winograd), "conv", strides, padding, dilation, groups, data_format)
+        key = recent.shapes_of_call(
+            x, kernel, bool(winograd), "conv", strides, padding, dilation, groups, data_format
+        )
         if (earlier := recent.checked(key)) is not None:
-            return cast("Array", earlier[0].conv(cast("AnyArray", x), cast("AnyArray", kernel), None, None, earlier[1]))
+            return cast(
+                "Array",
+                earlier[0].conv(
+                    cast("AnyArray", x), cast("AnyArray", kernel), None, None, earlier[1]
+                ),
+            )
     _ = arrays.same_library(x=x, kernel=kernel, bias=bias)
     kind = arrays.dtype_name("kernel", kernel)
     same_kind(kind, "kernel", x=x, bias=bias)
@@ -172,7 +192,9 @@ def conv(
     activation, implementation = fitted.activation, select(weights.dtype)
     if storage is not None:
         if implementation.takes_bits:
-            bits = implementation.conv(data, widen(weights), offset, activation, call, storage=storage)
+            bits = implementation.conv(
+                data, widen(weights), offset, activation, call, storage=storage
+            )
             return arrays.from_bits(bits, x)
         data = arrays.to_numpy("x", x)
     terms = math.prod(where.kernel) * fitted.big // fitted.groups * largest(weights)
@@ -225,7 +247,10 @@ def conv_kernel_gradient(
     asked = kernel_shape, strides, padding, dilation, groups, data_format
     key = recent.shapes_of_call(x, y, bool(winograd), "gradient", *asked)
     if (earlier := recent.checked(key)) is not None:
-        return cast("Array", earlier[0].conv_kernel_gradient(cast("AnyArray", y), cast("AnyArray", x), earlier[1]))
+        return cast(
+            "Array",
+            earlier[0].conv_kernel_gradient(cast("AnyArray", y), cast("AnyArray", x), earlier[1]),
+        )
     _ = arrays.same_library(x=x, y=y)
     kind = arrays.dtype_name("x", x)
     same_kind(kind, "x", y=y)
@@ -234,17 +259,21 @@ def conv_kernel_gradient(
         data, gradient, storage = arrays.to_numpy("x", x), arrays.to_numpy("y", y), None
     shape = entries("kernel_shape", kernel_shape)
     if not 3 <= len(shape) <= 5:
-        message = f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
+        message = (
+            f"`kernel_shape` (={shape}) must have 1 to 3 spatial entries and 2 for the channels"
+        )
         raise ValueError(message)
-    options = CallOptions(strides, padding, dilation=dilation, groups=groups, data_format=data_format)
+    options = CallOptions(
+        strides, padding, dilation=dilation, groups=groups, data_format=data_format
+    )
     fitted, where = recent.fit(options, "kernel_shape", shape, data)
     layout = fitted.data_format
     check_data("y", gradient.shape, fitted.rank, fitted.small, layout)
     expected = (data.shape[0], *where.input)
     if (gradient.shape[0], *spatial_of(gradient.shape, layout)) != expected:
         message = (
-            f"`y` has batch and size {(gradient.shape[0], *spatial_of(gradient.shape, layout))}; the convolution of "
-            f"`x` gives {expected}"
+            f"`y` has batch and size {(gradient.shape[0], *spatial_of(gradient.shape, layout))}; "
+            f"the convolution of `x` gives {expected}"
         )
         raise ValueError(message)
     call = Call(where, fitted.groups, layout, bool(winograd))
@@ -262,7 +291,9 @@ def conv_kernel_gradient(
 
 
 @named
-def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: str | None = None) -> Array:
+def dense(
+    x: Array, kernel: Array, bias: Array | None = None, /, *, activation: str | None = None
+) -> Array:
     """Dense layer on the last axis: `x @ kernel + bias`. Equal to a 1x1 convolution on every pixel.
 
     >>> import numpy as np
@@ -295,9 +326,13 @@ def dense(x: Array, kernel: Array, bias: Array | None = None, /, *, activation: 
         )
         raise ValueError(message)
     offset = None if bias is None else widen(bias_values(bias, weights.shape[1]))
-    source, wide, offset = exact_integers(data, widen(weights), offset, weights.shape[0] * largest(weights))
+    source, wide, offset = exact_integers(
+        data, widen(weights), offset, weights.shape[0] * largest(weights)
+    )
     result = source @ wide
-    return narrow(activate(result if offset is None else result + offset, activation), x, data.dtype)
+    return narrow(
+        activate(result if offset is None else result + offset, activation), x, data.dtype
+    )
 
 
 def relu(x: Array, /) -> Array:
@@ -343,13 +378,21 @@ def flatten(x: Array, /) -> Array:
     _ = arrays.dtype_name("x", x)
     data = arrays.to_numpy("x", x)
     if data.ndim < 1:
-        message = "`x` has shape (); it must have a batch axis; the nearest legal call is x.reshape(1)"
+        message = (
+            "`x` has shape (); it must have a batch axis; the nearest legal call is x.reshape(1)"
+        )
         raise ValueError(message)
-    return arrays.back(np.ascontiguousarray(data.reshape(data.shape[0], math.prod(data.shape[1:]))), x)
+    return arrays.back(
+        np.ascontiguousarray(data.reshape(data.shape[0], math.prod(data.shape[1:]))), x
+    )
 
 
 def dense_to_conv(
-    kernel: Array, spatial: Sequence[int] | None = None, /, *, data_format: DataFormat = "channels_last"
+    kernel: Array,
+    spatial: Sequence[int] | None = None,
+    /,
+    *,
+    data_format: DataFormat = "channels_last",
 ) -> Array:
     """The kernel of the convolution that a dense layer is.
 
@@ -382,8 +425,8 @@ def dense_to_conv(
     inputs, outputs = weights.shape
     if not 1 <= len(size) <= 3 or inputs % math.prod(size):
         message = (
-            f"`spatial` (={size}) must have 1 to 3 axes and a number of cells that divides the {inputs} rows "
-            "of `kernel`"
+            f"`spatial` (={size}) must have 1 to 3 axes and a number of cells that divides the "
+            f"{inputs} rows of `kernel`"
         )
         raise ValueError(message)
     channels = inputs // math.prod(size)

@@ -57,10 +57,11 @@ class CallOptions:
         *,
         x_shape: tuple[int, ...] | None = None,
     ) -> FittedOptions:
-        """Check them against a kernel, `name`, and the larger side of a convolution, if that is known.
+        """Check them against a kernel, `name`, and a convolution's larger side, if known.
 
         >>> import numpy as np
-        >>> fitted = CallOptions(strides=2, groups=2).fit("kernel", (3, 3, 4, 6), np.dtype(np.float32))
+        >>> fitted = CallOptions(strides=2, groups=2).fit("kernel", (3, 3, 4, 6),
+        ...     np.dtype(np.float32))
         >>> fitted.big, fitted.small, fitted.steps.strides
         (8, 6, (2, 2))
 
@@ -72,7 +73,8 @@ class CallOptions:
 
         Raises:
             TypeError: an option is of the wrong kind, or the activation is not exact in this dtype.
-            ValueError: an option is not legal, or they do not fit each other, the kernel or the data.
+            ValueError: an option is not legal, or they do not fit each other, the kernel or the
+                data.
         """
         layout = check_data_format(self.data_format)
         groups, big, small = kernel_channels(name, shape, self.groups, layout)

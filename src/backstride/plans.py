@@ -1,4 +1,7 @@
-"""A transposed convolution whose kernel is packed once: what `plan` gives, and what every `conv_transpose` runs."""
+"""A transposed convolution whose kernel is packed once.
+
+What `plan` gives, and what every `conv_transpose` runs.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,28 @@ from backstride.precision import exact_integers, largest, narrow, read, widen
 Array = TypeVar("Array")
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-SIZES = ("strides", "padding", "output_padding", "output_shape", "dilation")  # options that `repr` shows
+SIZES = (
+    "strides",
+    "padding",
+    "output_padding",
+    "output_shape",
+    "dilation",
+)  # options that `repr` shows
 MOST_SIZES = 64  # whose geometry a plan remembers
 REASONS = {
     "depthwise": "each channel is a group of its own",
-    "phases": "output channels fill vectors, and tiles would save no products, cost more, or spread rounding errors",
-    "stacked": "neighbouring cells beside each other take fewer cycles than phases, and nothing takes fewer",
-    "winograd": "tiles save more products than they cost; phases that they do not pay for run as plain products",
+    "phases": (
+        "output channels fill vectors, and tiles would save no products, cost more, or spread "
+        "rounding errors"
+    ),
+    "stacked": (
+        "neighbouring cells beside each other take fewer cycles than phases, and nothing takes "
+        "fewer"
+    ),
+    "winograd": (
+        "tiles save more products than they cost; phases that they do not pay for run as plain "
+        "products"
+    ),
     "overlap": "output channels are too few to fill vectors",
     "definition": "the kernel holds NaN or infinity",
 }
@@ -63,15 +81,28 @@ class Explanation:
         lines = [f"{self.chosen} on {self.implementation}: {self.reason}"]
         for row in self.predictions:
             mark = ">" if row.algorithm == self.chosen else " "
-            lines.append(f"{mark} {row.algorithm:10} {row.milliseconds:10.3f} ms   {row.share:4.0%} {row.limit}")
-        return "\n".join(lines if self.predictions else [*lines, "  there is no model of what it takes"])
+            lines.append(
+                f"{mark} {row.algorithm:10} {row.milliseconds:10.3f} ms   {row.share:4.0%} "
+                f"{row.limit}"
+            )
+        return "\n".join(
+            lines if self.predictions else [*lines, "  there is no model of what it takes"]
+        )
 
 
 class Plan:
-    """A transposed convolution with its kernel packed: call it with `x`. Made by `plan`; `once` for a single call."""
+    """A transposed convolution with its kernel packed: call it with `x`.
+
+    Made by `plan`; `once` for a single call.
+    """
 
     def __init__(
-        self, kernel: ForeignArray, bias: ForeignArray | None, options: CallOptions, *, once: bool = False
+        self,
+        kernel: ForeignArray,
+        bias: ForeignArray | None,
+        options: CallOptions,
+        *,
+        once: bool = False,
     ) -> None:
         self._library = arrays.same_library(kernel=kernel, bias=bias)
         self._kind = arrays.dtype_name("kernel", kernel)
@@ -79,9 +110,13 @@ class Plan:
         weights = arrays.to_numpy("kernel", kernel)
         self._options, self._fitted = options, options.fit("kernel", weights.shape, weights.dtype)
         self._implementation, layer = select(weights.dtype), self._fitted.layer
-        self._bias = None if bias is None else widen(bias_values(bias, self._fitted.big)).copy(order="C")
+        self._bias = (
+            None if bias is None else widen(bias_values(bias, self._fitted.big)).copy(order="C")
+        )
         if once:
-            self._packed = self._implementation.borrow(widen(weights), layer, winograd=options.winograd)
+            self._packed = self._implementation.borrow(
+                widen(weights), layer, winograd=options.winograd
+            )
         else:
             self._packed = self._implementation.pack(
                 widen(weights), layer, algorithm=options.algorithm, winograd=options.winograd
@@ -89,15 +124,22 @@ class Plan:
         self._largest = largest(weights)
         self._calls: dict[tuple[int, ...], Call] = {}
         self._ready: dict[tuple[int, ...], Callable[[ForeignArray], ForeignArray]] = {}
-        self._plain = weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
+        self._plain = (
+            weights.dtype if self._library == "numpy" and weights.dtype.char in "fd" else None
+        )
 
     @property
     def algorithm(self) -> str:
-        """How the result is computed: the names and the rule are those of `backstride.native.Compiled`."""
+        """How the result is computed.
+
+        The names and the rule are those of `backstride.native.Compiled`.
+        """
         return self._implementation.algorithm_of(self._packed, storage=storage_of(self._kind))
 
     def explain(self, x_shape: Sequence[int]) -> Explanation:
-        """Predict what a call takes by each algorithm that could run, and say why the chosen one does.
+        """Predict what a call takes by each algorithm that could run.
+
+        The result says why the chosen one runs.
 
         >>> import numpy as np, backstride as bs
         >>> up = bs.plan(np.ones((4, 4, 32, 64), np.float32), strides=2, padding=1)
@@ -107,15 +149,17 @@ class Plan:
         >>> all(row.milliseconds > 0 for row in explained.predictions)
         True
 
-        `print` shows it as a table. Times are those of a model with the rates that `bs.machine()` measured, on as many
-        threads as a call may use; most are within 20 %. The choice never depends on a measurement. Half precision is
-        predicted as the float32 that it is computed in.
+        `print` shows it as a table. Times are those of a model with the rates that `bs.machine()`
+        measured, on as many threads as a call may use; most are within 20 %. The choice never
+        depends on a measurement. Half precision is predicted as the float32 that it is computed in.
 
         Args:
-            x_shape: the shape of an input, `(N, *input, C_small)`, or `(N, C_small, *input)` for channels_first.
+            x_shape: the shape of an input, `(N, *input, C_small)`, or `(N, C_small, *input)` for
+                channels_first.
 
         Returns:
-            An `Explanation`; without predictions where there is no model, as in a pure Python installation.
+            An `Explanation`; without predictions where there is no model, as in a pure Python
+            installation.
 
         Raises:
             TypeError: `x_shape` is not made of integers.
@@ -143,7 +187,10 @@ class Plan:
         return call
 
     def __call__(self, x: Array, /) -> Array:
-        """Transpose-convolve x `(N, *input, C_small)`, or `(N, C_small, *input)` for channels_first."""
+        """Transpose-convolve x `(N, *input, C_small)`.
+
+        Or `(N, C_small, *input)` for channels_first.
+        """
         if type(x) is np.ndarray and x.dtype is self._plain and x.flags.aligned:
             ready = self._ready.get(x.shape)
             return self._made_ready(x.shape)(x) if ready is None else ready(x)
@@ -167,7 +214,11 @@ class Plan:
         require_library("x", x, self._library)
         same_kind(self._kind, "kernel", x=x)
         data, storage = read("x", x, self._kind)
-        call, run, fitted = self._fitting(data.shape), self._implementation.conv_transpose, self._fitted
+        call, run, fitted = (
+            self._fitting(data.shape),
+            self._implementation.conv_transpose,
+            self._fitted,
+        )
         if storage is not None:
             if self._implementation.takes_bits:
                 bits = run(data, self._packed, self._bias, fitted.activation, call, storage=storage)
@@ -179,9 +230,14 @@ class Plan:
 
     def __repr__(self) -> str:
         given = {name: getattr(self._options, name) for name in SIZES}
-        settings = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        settings = ", ".join(
+            f"{name}={value!r}" for name, value in given.items() if value is not None
+        )
         fitted = self._fitted
-        return f"<plan {fitted.small} -> {fitted.big} channels, kernel {fitted.steps.kernel}, {settings}>"
+        return (
+            f"<plan {fitted.small} -> {fitted.big} channels, kernel {fitted.steps.kernel}, "
+            f"{settings}>"
+        )
 
 
 def _remember(values: dict[Key, Value], key: Key, value: Value) -> None:
@@ -214,7 +270,8 @@ def plan(
     >>> up(np.ones((1, 3, 5, 1))).shape
     (1, 6, 10, 1)
 
-    The kernel is copied: later changes to it do not reach the plan. `plan.algorithm` says how it is computed:
+    The kernel is copied: later changes to it do not reach the plan. `plan.algorithm` says how it is
+    computed:
 
     >>> kernel = np.ones((4, 4, 64, 64), np.float32)
     >>> plan(kernel, strides=2, algorithm="phases").algorithm
@@ -232,9 +289,9 @@ def plan(
         data_format: "channels_last" or "channels_first".
         activation: by name.
         algorithm: forces one by name.
-        winograd: False keeps to sums of the products themselves, whose rounding errors are relative to
-            what an output reads; those of Winograd's tiles are relative to the largest numbers nearby
-            (docs/engine.md has both bounds).
+        winograd: False keeps to sums of the products themselves, whose rounding errors are relative
+            to what an output reads; those of Winograd's tiles are relative to the largest numbers
+            nearby (docs/engine.md has both bounds).
 
     Returns:
         A `Plan`, to be called with `x`.

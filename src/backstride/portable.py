@@ -13,8 +13,23 @@ from itertools import product
 import numpy as np
 
 from backstride.geometry import Geometry, Phase
-from backstride.implementation import Call, Implementation, Layer, Storage, finish, require_algorithm
-from backstride.layout import AnyArray, AnyDtype, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.implementation import (
+    Call,
+    Implementation,
+    Layer,
+    Storage,
+    finish,
+    require_algorithm,
+)
+from backstride.layout import (
+    AnyArray,
+    AnyDtype,
+    DataFormat,
+    data_unview,
+    data_view,
+    kernel_unview,
+    kernel_view,
+)
 
 Slices = tuple[slice, ...]
 
@@ -31,7 +46,9 @@ class Portable(Implementation):
     def takes(self, dtype: AnyDtype) -> bool:
         return dtype.kind in "cO" or dtype.name in ("float32", "float64", "int64")
 
-    def pack(self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True) -> AnyArray:
+    def pack(
+        self, kernel: AnyArray, layer: Layer, *, algorithm: str | None = None, winograd: bool = True
+    ) -> AnyArray:
         require_algorithm(algorithm, self.name, (self.algorithm,))
         return _matrices(kernel, layer.groups, layer.data_format)
 
@@ -46,7 +63,9 @@ class Portable(Implementation):
         storage: Storage | None = None,
     ) -> AnyArray:
         geometry, groups, big = call.geometry, call.groups, packed.shape[-1]
-        inputs = _rows(data_view(x, call.data_format), groups)  # (groups, N * cells, C_small/groups)
+        inputs = _rows(
+            data_view(x, call.data_format), groups
+        )  # (groups, N * cells, C_small/groups)
         batch = x.shape[0]
         y = np.zeros((batch, *geometry.output, groups * big), x.dtype)
         for phases in product(*geometry.phases):
@@ -57,9 +76,14 @@ class Portable(Implementation):
                 source, target = _overlap(phases, position, geometry)
                 part = np.matmul(inputs, packed[tap]).reshape(groups, batch, *geometry.input, big)
                 total[:, :, *target] += part[:, :, *source]
-            steps = tuple(slice(phase.start, None, s) for phase, s in zip(phases, geometry.strides, strict=True))
+            steps = tuple(
+                slice(phase.start, None, s)
+                for phase, s in zip(phases, geometry.strides, strict=True)
+            )
             y[:, *steps] = np.moveaxis(total, 0, -2).reshape(batch, *counts, groups * big)
-        return np.ascontiguousarray(finish(data_unview(y, call.data_format), bias, activation, call.data_format))
+        return np.ascontiguousarray(
+            finish(data_unview(y, call.data_format), bias, activation, call.data_format)
+        )
 
     def conv(
         self,
@@ -72,7 +96,9 @@ class Portable(Implementation):
         storage: Storage | None = None,
     ) -> AnyArray:
         geometry, groups = call.geometry, call.groups
-        matrices = np.swapaxes(_matrices(kernel, groups, call.data_format), -1, -2)  # (*k, groups, big, small)
+        matrices = np.swapaxes(
+            _matrices(kernel, groups, call.data_format), -1, -2
+        )  # (*k, groups, big, small)
         outputs, batch = data_view(y, call.data_format), y.shape[0]
         x = np.zeros((groups, batch, *geometry.input, matrices.shape[-1]), y.dtype)
         for tap in np.ndindex(*geometry.kernel):
@@ -81,9 +107,13 @@ class Portable(Implementation):
             part = np.matmul(_rows(read, groups), matrices[tap])
             x[:, :, *source] += part.reshape(groups, *read.shape[:-1], x.shape[-1])
         merged = np.moveaxis(x, 0, -2).reshape(batch, *geometry.input, groups * x.shape[-1])
-        return np.ascontiguousarray(finish(data_unview(merged, call.data_format), bias, activation, call.data_format))
+        return np.ascontiguousarray(
+            finish(data_unview(merged, call.data_format), bias, activation, call.data_format)
+        )
 
-    def conv_kernel_gradient(self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None) -> AnyArray:
+    def conv_kernel_gradient(
+        self, x: AnyArray, y: AnyArray, call: Call, *, storage: Storage | None = None
+    ) -> AnyArray:
         geometry, groups = call.geometry, call.groups
         inputs, outputs = data_view(x, call.data_format), data_view(y, call.data_format)
         big, small = outputs.shape[-1] // groups, inputs.shape[-1] // groups
@@ -106,10 +136,14 @@ def _matrices(kernel: AnyArray, groups: int, data_format: DataFormat) -> AnyArra
 def _rows(view: AnyArray, groups: int) -> AnyArray:
     """(N, *size, C) to contiguous matrices (groups, N * cells, C/groups)."""
     cells = math.prod(view.shape[:-1])
-    return np.ascontiguousarray(np.moveaxis(view.reshape(cells, groups, view.shape[-1] // groups), 1, 0))
+    return np.ascontiguousarray(
+        np.moveaxis(view.reshape(cells, groups, view.shape[-1] // groups), 1, 0)
+    )
 
 
-def _overlap(phases: tuple[Phase, ...], position: tuple[int, ...], geometry: Geometry) -> tuple[Slices, Slices]:
+def _overlap(
+    phases: tuple[Phase, ...], position: tuple[int, ...], geometry: Geometry
+) -> tuple[Slices, Slices]:
     """Which inputs one tap of a phase reads, and where in the phase their products go."""
     source: list[slice] = []
     target: list[slice] = []
@@ -122,11 +156,16 @@ def _overlap(phases: tuple[Phase, ...], position: tuple[int, ...], geometry: Geo
 
 
 def _meeting(geometry: Geometry, tap: tuple[int, ...]) -> tuple[Slices, Slices]:
-    """The input cells that one tap carries into the output, and the strided output cells they meet."""
+    """The input cells that one tap carries into the output, and the cells that they meet.
+
+    These are strided output cells.
+    """
     source: list[slice] = []
     target: list[slice] = []
     for axis, entry in enumerate(tap):
         first, stop, start = geometry.tap_range(axis, entry)
         source.append(slice(first, stop))
-        target.append(slice(start, start + (stop - first) * geometry.strides[axis], geometry.strides[axis]))
+        target.append(
+            slice(start, start + (stop - first) * geometry.strides[axis], geometry.strides[axis])
+        )
     return tuple(source), tuple(target)

@@ -1,4 +1,7 @@
-"""In which numbers a call is computed: half precision in float32, integers in 64 bits or without limit."""
+"""In which numbers a call is computed.
+
+Half precision in float32, integers in 64 bits or without limit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from backstride.layout import AnyArray, AnyDtype
 
 
 def widened(dtype: AnyDtype) -> AnyDtype:
-    """The dtype that narrow numbers are computed in: half precision in float32, integers in int64."""
+    """The dtype that narrow numbers are computed in.
+
+    Half precision in float32, integers in int64.
+    """
     if dtype.kind in "iu":
         return np.dtype(np.int64)
     if dtype.kind in "fV" and dtype.itemsize <= 2:
@@ -20,7 +26,10 @@ def widened(dtype: AnyDtype) -> AnyDtype:
 
 
 def read(name: str, array: ForeignArray, kind: str) -> tuple[AnyArray, Storage | None]:
-    """The numbers of an array of this dtype; half precision as bits where they share memory, with their storage."""
+    """The numbers of an array of this dtype.
+
+    Half precision as bits where they share memory, with their storage.
+    """
     storage = storage_of(kind)
     bits = None if storage is None else arrays.bits(name, array)
     return (arrays.to_numpy(name, array), None) if bits is None else (bits, storage)
@@ -43,19 +52,29 @@ def largest(array: AnyArray) -> int:
 def exact_integers(
     x: AnyArray, kernel: Packed, bias: AnyArray | None, bound: int
 ) -> tuple[AnyArray, Packed, AnyArray | None]:
-    """Widen `x`; where sums of integers could pass 64 bits, all arrays hold Python integers instead."""
+    """Widen `x` for sums of integers that could pass 64 bits.
+
+    All arrays hold Python integers then.
+    """
     wide = widen(x)
     if x.dtype.kind not in "iu":
         return wide, kernel, bias
     offset = 0 if bias is None else max(abs(int(value)) for value in bias)
     overflows = largest(x) * bound + offset > np.iinfo(np.int64).max
     if overflows or object in (wide.dtype, kernel.dtype):
-        return wide.astype(object), kernel.astype(object), None if bias is None else bias.astype(object)
+        return (
+            wide.astype(object),
+            kernel.astype(object),
+            None if bias is None else bias.astype(object),
+        )
     return wide, kernel, bias
 
 
 def narrow(result: AnyArray, x: ForeignArray, dtype: AnyDtype) -> ForeignArray:
-    """Back to the dtype and library of `x`; an integer that does not fit is an error, never a wrapped one."""
+    """Back to the dtype and library of `x`.
+
+    An integer that does not fit is an error, never a wrapped one.
+    """
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         for value in (result.min(), result.max()) if result.size else ():

@@ -1,7 +1,7 @@
-"""What a call takes by each algorithm of the compiled kernels, predicted by the model of `native/cost.h`.
+"""Times of a call by each algorithm of the compiled kernels, by the model of `native/cost.h`.
 
-Which algorithm and which tiles run follows from the nominal rates of an instruction set; what is shown here, from those
-of `bs.machine()`.
+Which algorithm and which tiles run follows from the nominal rates of an instruction set; what is
+shown here, from those of `bs.machine()`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ CALL = 0.003  # milliseconds of a call that computes nothing
 
 
 class Rates(NamedTuple):
-    """What the model of `native/cost.h` takes a processor for: vectors and bytes a cycle, caches, clock."""
+    """What the model of `native/cost.h` takes a processor for.
+
+    Vectors and bytes a cycle, caches, clock.
+    """
 
     multiply_adds: float
     loads: float
@@ -32,7 +35,10 @@ class Rates(NamedTuple):
 
 
 def nominal_rates(target: str) -> Rates:
-    """What processors of an instruction set have in common: choices follow from these, and never from a measurement."""
+    """What processors of an instruction set have in common.
+
+    Choices follow from these, and never from a measurement.
+    """
     return Rates(*built().nominal_rates(target), hertz=3e9)
 
 
@@ -58,12 +64,22 @@ def predictions(
     packed: Packed, shape: tuple[int, ...], call: Call, *, target: str, rates: Rates, threads: int
 ) -> Iterator[Prediction]:
     """Each algorithm that may run, in the order of `algorithms`."""
-    where, groups, channel = call.geometry, call.groups, 1 if call.data_format == "channels_first" else -1
-    channels, outputs, sizes = shape[channel], packed.outputs, (three(where.input, 1), three(call.output, 1))
+    where, groups, channel = (
+        call.geometry,
+        call.groups,
+        1 if call.data_format == "channels_first" else -1,
+    )
+    channels, outputs, sizes = (
+        shape[channel],
+        packed.outputs,
+        (three(where.input, 1), three(call.output, 1)),
+    )
     steps = three(where.kernel, 1), three(where.strides, 1), three(where.dilation, 1), call.before
     problem = shape[0], groups, channels // groups, outputs // groups, *sizes, *steps
     number = 8 if packed.dtype == "float64" else 4
-    data = number * shape[0] * (channels * math.prod(where.input) + outputs * math.prod(call.output))
+    data = (
+        number * shape[0] * (channels * math.prod(where.input) + outputs * math.prod(call.output))
+    )
     weights = number * math.prod(where.kernel) * channels * outputs // groups
     words = (
         "products",
@@ -72,7 +88,9 @@ def predictions(
         "tile transforms",
         f"input and result from {_level(data, rates)}",
     )
-    for algorithm, cycles in built().predictions(*problem, target, number == 8, packed.forced, rates[:8]):
+    for algorithm, cycles in built().predictions(
+        *problem, target, number == 8, packed.forced, rates[:8]
+    ):
         scale = 1e3 / rates.hertz / threads
         parts = {word: scale * value for word, value in zip(words, cycles, strict=True)}
         parts["fixed costs"] += CALL

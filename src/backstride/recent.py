@@ -1,8 +1,9 @@
-"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel; geometries and checks of others.
+"""Plans of recent calls of `conv_transpose`, for the next call with the same kernel.
 
-Nothing is trusted but contents: a plan is used again only where kernel and bias hold the very bytes that it was
-made from, and all options are equal. So a kernel that was changed in place is packed anew, and an equal one in another
-place is not. What that costs is one reading of the kernel. At most 16 plans are kept, of 64 MiB of kernels in all.
+Geometries and checks of others. Nothing is trusted but contents: a plan is used again only where
+kernel and bias hold the very bytes that it was made from, and all options are equal. So a kernel
+that was changed in place is packed anew, and an equal one in another place is not. What that costs
+is one reading of the kernel. At most 16 plans are kept, of 64 MiB of kernels in all.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Cache(OrderedDict[Key, Value]):
         bytes_of: the bytes of a value; none have any unless it says so.
     """
 
-    def __init__(self, most: int, most_bytes: int = 0, bytes_of: Callable[[Value], int] | None = None) -> None:
+    def __init__(
+        self, most: int, most_bytes: int = 0, bytes_of: Callable[[Value], int] | None = None
+    ) -> None:
         super().__init__()
         self._most, self._most_bytes, self._bytes_of = most, most_bytes, bytes_of
 
@@ -99,12 +102,15 @@ def find(kernel: ForeignArray, bias: ForeignArray | None, options: Key) -> Plan 
 
 
 def keeps(kernel: ForeignArray) -> TypeGuard[AnyArray]:
-    """Whether plans of such a kernel are kept: NumPy's, of a dtype that is computed as it is, and not too large."""
+    """Whether plans of such a kernel are kept.
+
+    NumPy's, of a dtype that is computed as it is, and not too large.
+    """
     return _readable(kernel) and kernel.flags.c_contiguous and kernel.nbytes <= MOST_BYTES
 
 
 def add(kernel: AnyArray, bias: ForeignArray | None, options: Key, plan: Plan) -> None:
-    """Keep the plan of a kernel that `keeps` accepts, unless its bias or its options are not plain."""
+    """Keep the plan of a kernel that `keeps` accepts, unless bias or options are not plain."""
     if not (bias is None or _readable(bias)):
         return
     key = _key(kernel, bias, options)
@@ -116,23 +122,45 @@ def add(kernel: AnyArray, bias: ForeignArray | None, options: Key, plan: Plan) -
 def fit(
     options: CallOptions, name: str, kernel: AnyArray | tuple[int, ...], x: AnyArray
 ) -> tuple[FittedOptions, Geometry]:
-    """Options checked against a kernel, or its shape, and the larger side of a convolution; its adjoint. Remembered."""
+    """Options checked against a kernel, or its shape, and the larger side of a convolution.
+
+    Its adjoint. Remembered.
+    """
     shape, dtype = (kernel, x.dtype) if isinstance(kernel, tuple) else (kernel.shape, kernel.dtype)
-    sizes = options.strides, options.padding, options.output_padding, options.output_shape, options.dilation
+    sizes = (
+        options.strides,
+        options.padding,
+        options.output_padding,
+        options.output_shape,
+        options.dilation,
+    )
     asked = *map(_frozen, sizes), options.groups, options.data_format, options.activation
     key = (name, shape, dtype.char, x.shape, *asked)
     fit_and_adjoint = _fitted.get(key) if _plain(key) else None
     if fit_and_adjoint is None:
         fitted = options.fit(name, shape, dtype, x_shape=x.shape)
-        fit_and_adjoint = fitted, convolution_of(fitted.steps, spatial_of(x.shape, fitted.data_format)).adjoint
+        fit_and_adjoint = (
+            fitted,
+            convolution_of(fitted.steps, spatial_of(x.shape, fitted.data_format)).adjoint,
+        )
         if _plain(key):
             _fitted.keep(key, fit_and_adjoint)
     return fit_and_adjoint
 
 
-def shapes_of_call(one: ForeignArray, other: ForeignArray, winograd: bool, *options: object) -> Key | None:
-    """What decides how two arrays are convolved, beside their numbers; None unless both are NumPy's, of one dtype."""
-    if not _readable(one) or not _readable(other) or one.dtype != other.dtype or not all(map(_plain, options)):
+def shapes_of_call(
+    one: ForeignArray, other: ForeignArray, winograd: bool, *options: object
+) -> Key | None:
+    """What decides how two arrays are convolved, beside their numbers.
+
+    None unless both are NumPy's, of one dtype.
+    """
+    if (
+        not _readable(one)
+        or not _readable(other)
+        or one.dtype != other.dtype
+        or not all(map(_plain, options))
+    ):
         return None
     return (one.shape, other.shape, one.dtype.char, _forced(), winograd, *options)
 
@@ -149,19 +177,40 @@ def keep(key: Key | None, implementation: Implementation, call: Call) -> None:
 
 
 def _readable(array: ForeignArray) -> TypeGuard[AnyArray]:
-    """Whether it is NumPy's and the engine takes its numbers where they are: their bytes alone say little."""
-    return type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative and array.flags.aligned
+    """Whether it is NumPy's and the engine takes its numbers where they are.
+
+    Their bytes alone say little.
+    """
+    return (
+        type(array) is np.ndarray
+        and array.dtype.char in "fd"
+        and array.dtype.isnative
+        and array.flags.aligned
+    )
 
 
 def _frozen(value: object) -> object:
-    return tuple(map(_frozen, cast("list[object]", value))) if isinstance(value, list | tuple) else value
+    return (
+        tuple(map(_frozen, cast("list[object]", value)))
+        if isinstance(value, list | tuple)
+        else value
+    )
 
 
 def _key(kernel: AnyArray, bias: AnyArray | None, options: Key) -> Key | None:
-    """What must be equal beside the bytes; None where equal options could mean something else, as True and 1."""
+    """What must be equal beside the bytes.
+
+    None where equal options could mean something else, as True and 1.
+    """
     if not all(map(_plain, options)):
         return None
-    return (kernel.shape, kernel.dtype.char, None if bias is None else bias.shape, _forced(), *options)
+    return (
+        kernel.shape,
+        kernel.dtype.char,
+        None if bias is None else bias.shape,
+        _forced(),
+        *options,
+    )
 
 
 def _forced() -> str | None:

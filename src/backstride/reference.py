@@ -1,8 +1,9 @@
-"""The definition, written as a plain scatter: the oracle that every other implementation is held to.
+"""The definition, written as a plain scatter.
 
-Exact: integers of any width become Python integers, `fractions.Fraction` stays as it is, so the
-results are arrays of objects without rounding or overflow. Floating point arrays keep their dtype.
-One loop over all meetings of an input cell, a tap and an output cell; slow, and meant to be read.
+The oracle that every other implementation is held to. Exact: integers of any width become Python
+integers, `fractions.Fraction` stays as it is, so the results are arrays of objects without rounding
+or overflow. Floating point arrays keep their dtype. One loop over all meetings of an input cell, a
+tap and an output cell; slow, and meant to be read.
 """
 
 from __future__ import annotations
@@ -13,13 +14,22 @@ from itertools import product
 import numpy as np
 
 from backstride.geometry import Geometry
-from backstride.layout import AnyArray, DataFormat, data_unview, data_view, kernel_unview, kernel_view
+from backstride.layout import (
+    AnyArray,
+    DataFormat,
+    data_unview,
+    data_view,
+    kernel_unview,
+    kernel_view,
+)
 
 Index = tuple[int, ...]
 
 
 def meetings(geometry: Geometry) -> Iterator[tuple[Index, Index, Index]]:
-    """Every (input cell, tap, output cell) that meet: `output = input*s + tap*d - before`, uncropped.
+    """Every (input cell, tap, output cell) that meet.
+
+    `output = input*s + tap*d - before`, uncropped.
 
     >>> from backstride.geometry import geometry
     >>> list(meetings(geometry(2, 2, strides=3, padding=[(1, 0)])))
@@ -33,12 +43,19 @@ def meetings(geometry: Geometry) -> Iterator[tuple[Index, Index, Index]]:
                     cell, geometry.strides, tap, geometry.dilation, geometry.crop, strict=True
                 )
             )
-            if all(0 <= position < size for position, size in zip(target, geometry.output, strict=True)):
+            if all(
+                0 <= position < size for position, size in zip(target, geometry.output, strict=True)
+            ):
                 yield cell, tap, target
 
 
 def conv_transpose(
-    x: AnyArray, kernel: AnyArray, geometry: Geometry, *, groups: int = 1, data_format: DataFormat = "channels_last"
+    x: AnyArray,
+    kernel: AnyArray,
+    geometry: Geometry,
+    *,
+    groups: int = 1,
+    data_format: DataFormat = "channels_last",
 ) -> AnyArray:
     """Scatter: `y[output] += w[tap] x[input]`.
 
@@ -61,9 +78,17 @@ def conv_transpose(
 
 
 def conv(
-    y: AnyArray, kernel: AnyArray, geometry: Geometry, *, groups: int = 1, data_format: DataFormat = "channels_last"
+    y: AnyArray,
+    kernel: AnyArray,
+    geometry: Geometry,
+    *,
+    groups: int = 1,
+    data_format: DataFormat = "channels_last",
 ) -> AnyArray:
-    """Gather, the adjoint: `x[input] += w[tap]^T y[output]`. Maps (N, *output, C_big) to (N, *input, C_small)."""
+    """Gather, the adjoint: `x[input] += w[tap]^T y[output]`.
+
+    Maps (N, *output, C_big) to (N, *input, C_small).
+    """
     y, kernel = data_view(_exact(y), data_format), kernel_view(_exact(kernel), data_format)
     big, small = kernel.shape[-2], kernel.shape[-1] // groups
     x = np.zeros((y.shape[0], *geometry.input, small * groups), y.dtype)
@@ -75,9 +100,17 @@ def conv(
 
 
 def conv_kernel_gradient(
-    x: AnyArray, y: AnyArray, geometry: Geometry, *, groups: int = 1, data_format: DataFormat = "channels_last"
+    x: AnyArray,
+    y: AnyArray,
+    geometry: Geometry,
+    *,
+    groups: int = 1,
+    data_format: DataFormat = "channels_last",
 ) -> AnyArray:
-    """The derivative of <y, conv_transpose(x, w)> by w: `w[tap] += y[output] x[input]^T`, summed over the batch."""
+    """The derivative of <y, conv_transpose(x, w)> by w.
+
+    `w[tap] += y[output] x[input]^T`, summed over the batch.
+    """
     x, y = data_view(_exact(x), data_format), data_view(_exact(y), data_format)
     big, small = y.shape[-1] // groups, x.shape[-1] // groups
     kernel = np.zeros((*geometry.kernel, big, small * groups), x.dtype)

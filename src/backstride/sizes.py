@@ -48,7 +48,10 @@ class LegalCall:
         parts = [f"kernel={self.kernel}", f"strides={self.strides}", f"padding={padding}"]
         if self.dilation != 1:
             parts.append(f"dilation={self.dilation}")
-        for name, value in (("output_padding", self.output_padding), ("output_shape", self.output_shape)):
+        for name, value in (
+            ("output_padding", self.output_padding),
+            ("output_shape", self.output_shape),
+        ):
             if value is not None:
                 parts += [f"{name}={value[0] if len(set(value)) == 1 else value}"]
         return ", ".join(parts)
@@ -93,15 +96,15 @@ def sizes(
     >>> print(sizes(46, 368, kernel=16, padding=4)[0])
     kernel=16, strides=8, padding=4
 
-    What is None is searched. Calls that need neither `output_padding` nor `output_shape` come first,
-    then even coverage, then kernels that leave no holes, then smaller ones.
+    What is None is searched. Calls that need neither `output_padding` nor `output_shape` come
+    first, then even coverage, then kernels that leave no holes, then smaller ones.
 
     Args:
         input: an integer or one per axis; None for "any", but not for both sizes.
         output: the same.
         kernel: the same on every axis; searched up to twice the stride, and at least up to 7.
-        strides: the same on every axis; searched: every stride that can work, or 1 to 4 where one of
-            the sizes is open.
+        strides: the same on every axis; searched: every stride that can work, or 1 to 4 where one
+            of the sizes is open.
         padding: a rule or an integer; integers are searched up to half of the effective kernel, and
             all of it for stride 1.
         dilation: the same on every axis.
@@ -120,12 +123,18 @@ def sizes(
     inputs = None if input is None else as_sizes("input", input, rank)
     outputs = None if output is None else as_sizes("output", output, rank)
     (dilated,) = as_sizes("dilation", dilation, 1)
-    rules: tuple[PaddingRule | int | None, ...] = (*RULES, None) if padding is None else (_one_padding(padding),)
+    rules: tuple[PaddingRule | int | None, ...] = (
+        (*RULES, None) if padding is None else (_one_padding(padding),)
+    )
     steps = _strides(inputs, outputs, strides)
     _refuse_too_many(inputs, outputs, kernel, steps, padding)
     calls: list[LegalCall] = []
     for stride in steps:
-        kernels = range(1, _largest_kernel(stride) + 1) if kernel is None else as_sizes("kernel", kernel, 1)
+        kernels = (
+            range(1, _largest_kernel(stride) + 1)
+            if kernel is None
+            else as_sizes("kernel", kernel, 1)
+        )
         for width in kernels:
             for rule in rules:
                 calls += _calls(inputs, outputs, _Stamp(width, stride, dilated), rule)
@@ -133,7 +142,10 @@ def sizes(
 
 
 def _calls(
-    inputs: tuple[int, ...] | None, outputs: tuple[int, ...] | None, stamp: _Stamp, rule: PaddingRule | int | None
+    inputs: tuple[int, ...] | None,
+    outputs: tuple[int, ...] | None,
+    stamp: _Stamp,
+    rule: PaddingRule | int | None,
 ) -> Iterator[LegalCall]:
     """The legal calls of one kernel, stride and padding; None stands for every integer padding."""
     if inputs is None:
@@ -166,23 +178,34 @@ def _between(
     call = LegalCall(inputs, wanted, stamp.kernel, stamp.stride, pad, stamp.dilation)
     if wanted == tuple(default for _, default, _ in ranges):
         return call
-    return replace(call, output_shape=wanted) if isinstance(pad, str) else replace(call, output_padding=extra)
+    return (
+        replace(call, output_shape=wanted)
+        if isinstance(pad, str)
+        else replace(call, output_padding=extra)
+    )
 
 
-def _from_output(outputs: tuple[int, ...], stamp: _Stamp, pad: PaddingRule | int) -> Iterator[LegalCall]:
-    """The one input that the convolution with these options maps `outputs` to, if the kernel fits."""
+def _from_output(
+    outputs: tuple[int, ...], stamp: _Stamp, pad: PaddingRule | int
+) -> Iterator[LegalCall]:
+    """The one input that the convolution with these options maps to `outputs`, if it fits."""
     padded = math.inf if pad in ("same", "same_lower") else min(outputs) + sum(_pair(pad))
     if stamp.span > padded:
         return
-    convolved = convolution(outputs, stamp.kernel, strides=stamp.stride, padding=pad, dilation=stamp.dilation)
+    convolved = convolution(
+        outputs, stamp.kernel, strides=stamp.stride, padding=pad, dilation=stamp.dilation
+    )
     call = _between(convolved.output, outputs, stamp, pad)
     if call is not None:
         yield call
 
 
 def _paddings(inputs: tuple[int, ...], wanted: tuple[int, ...], stamp: _Stamp) -> range:
-    """The integer paddings p with 0 <= wanted - (full - 2p) < max(stride, dilation) on every axis."""
-    surplus = [full_size(size, stamp.span, stamp.stride) - out for size, out in zip(inputs, wanted, strict=True)]
+    """Integer paddings p with 0 <= wanted - (full - 2p) < max(stride, dilation) on all axes."""
+    surplus = [
+        full_size(size, stamp.span, stamp.stride) - out
+        for size, out in zip(inputs, wanted, strict=True)
+    ]
     low = max(0, *(-(-total // 2) for total in surplus))
     high = min(-(-(total + max(stamp.stride, stamp.dilation)) // 2) for total in surplus)
     return range(low, min(high, stamp.largest_padding + 1))
@@ -192,7 +215,9 @@ def _largest_kernel(stride: int) -> int:
     return max(2 * stride, 7)
 
 
-def _strides(inputs: tuple[int, ...] | None, outputs: tuple[int, ...] | None, strides: int | None) -> Sequence[int]:
+def _strides(
+    inputs: tuple[int, ...] | None, outputs: tuple[int, ...] | None, strides: int | None
+) -> Sequence[int]:
     if strides is not None:
         return as_sizes("strides", strides, 1)
     if inputs is None or outputs is None:
@@ -210,10 +235,16 @@ def _refuse_too_many(
 ) -> None:
     """Refuse a search that would not end in a moment; the count is an estimate from above."""
     largest = strides[-1]
-    per_stride = (1 if kernel else _largest_kernel(largest)) * (1 if padding is not None else 3 + largest // 2)
+    per_stride = (1 if kernel else _largest_kernel(largest)) * (
+        1 if padding is not None else 3 + largest // 2
+    )
     calls = per_stride * len(strides) // (1 if len(strides) == 1 else 3)
     if calls > MOST_CALLS:
-        ends = [f"`{name}` (={value})" for name, value in (("input", inputs), ("output", outputs)) if value]
+        ends = [
+            f"`{name}` (={value})"
+            for name, value in (("input", inputs), ("output", outputs))
+            if value
+        ]
         stride = -(-max(outputs) // max(inputs)) if inputs and outputs else strides[0]
         message = (
             f"{' and '.join(ends)} leave about {calls} calls to try, more than {MOST_CALLS}; "
@@ -227,7 +258,10 @@ def _one_padding(padding: Padding) -> PaddingRule | int:
     if isinstance(pad, str):
         return pad
     if pad[0] != pad[1]:
-        message = f"`padding` (={padding}) must be a rule or one integer here; the nearest legal value is {pad[0]}"
+        message = (
+            f"`padding` (={padding}) must be a rule or one integer here; the nearest legal value "
+            f"is {pad[0]}"
+        )
         raise ValueError(message)
     return pad[0]
 
@@ -242,5 +276,7 @@ def _pair(pad: PaddingRule | int | None) -> tuple[int, int]:
 
 def _plainness(call: LegalCall) -> tuple[bool, bool, bool, int, int, int]:
     extra = call.output_padding is not None or call.output_shape is not None
-    order = RULES.index(call.padding) if isinstance(call.padding, str) else len(RULES) + call.padding
+    order = (
+        RULES.index(call.padding) if isinstance(call.padding, str) else len(RULES) + call.padding
+    )
     return extra, not call.is_even, call.kernel < call.strides, call.kernel, call.strides, order

@@ -28,7 +28,9 @@ def write(path: Path, opset: int = 22, **attributes: Any) -> Path:
         helper.make_tensor("v", kind, [6, 1, 2, 2], [0.0] * 24),
     ]
     inputs = [helper.make_tensor_value_info("x", kind, [1, 4, 7, 9])]
-    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("z", kind, None)], tensors)
+    graph = helper.make_graph(
+        nodes, "g", inputs, [helper.make_tensor_value_info("z", kind, None)], tensors
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), str(path))
     return path
 
@@ -36,7 +38,13 @@ def write(path: Path, opset: int = 22, **attributes: Any) -> Path:
 def test_a_node_by_name_and_by_output(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", strides=[2, 2], pads=[1, 2, 0, 1], group=2)
     call = parse(f"{path}:decoder/up")
-    assert (call.small, call.big, call.groups, call.kernel, call.has_bias) == (4, 6, 2, (3, 5), True)
+    assert (call.small, call.big, call.groups, call.kernel, call.has_bias) == (
+        4,
+        6,
+        2,
+        (3, 5),
+        True,
+    )
     assert call.geometry((7, 9)).crop == ((1, 0), (2, 1))
     assert parse(f"{path}:z").kernel == (2, 2)
 
@@ -46,7 +54,10 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
     for text, words in (
         (
             f"{path}:decoder/upp",
-            f"the node 'decoder/upp', which is not there; the nearest of 2 ConvTranspose nodes are {path}:decoder/up",
+            (
+                "the node 'decoder/upp', which is not there; the nearest of 2 ConvTranspose nodes "
+                f"are {path}:decoder/up"
+            ),
         ),
         (f"{path}:relu", "names the node 'relu', which is a Relu; the nearest of 2"),
         (f"{path}", "names no node; the nearest of 2"),
@@ -57,7 +68,9 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
 
 
 def computed(path: Path, *, stated: bool) -> Path:
-    """Two nodes whose kernels the graph computes: by DequantizeLinear and Identity, and by a product."""
+    """Two nodes whose kernels the graph computes: by DequantizeLinear and Identity, and by a
+    product.
+    """
     onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
     numpy: Any = pytest.importorskip("numpy")
     helper, kind = onnx.helper, onnx.TensorProto
@@ -100,14 +113,17 @@ def test_kernels_that_the_graph_computes(tmp_path: Path, stated: bool) -> None:
 
 def test_a_kernel_said_beside_the_node(tmp_path: Path) -> None:
     path = computed(tmp_path / "m.onnx", stated=True)
-    with pytest.raises(ValueError, match=r"^`kernel` is not said by onnx.ConvTranspose; give its size"):
+    with pytest.raises(
+        ValueError, match=r"^`kernel` is not said by onnx.ConvTranspose; give its size"
+    ):
         _ = parse(f"{path}:unknown").geometry()
     assert parse(f"{path}:unknown", kernel=(3, 2)).geometry().output == (15, 18)
     whole = parse(f"{path}:unknown", kernel=(4, 6, 3, 2))
     assert (whole.small, whole.big, whole.kernel) == (4, 6, (3, 2))
     assert parse(f"{path}:up", kernel=3).kernel == (3, 3)
     with pytest.raises(
-        ValueError, match=r"^`kernel` \(=\(2, 2\)\) is not that of the node, \(4, 2, 3, 3\); leave it out$"
+        ValueError,
+        match=r"^`kernel` \(=\(2, 2\)\) is not that of the node, \(4, 2, 3, 3\); leave it out$",
     ):
         _ = parse(f"{path}:up", kernel=(2, 2))
 

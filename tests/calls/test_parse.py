@@ -50,10 +50,25 @@ def test_every_way_to_write_it_gives_14_cells(text: str, kernel: Any, function: 
 
 
 def test_positional_arguments_stand_in_each_framework_s_own_order() -> None:
-    torch = parse("torch.nn.ConvTranspose2d(4, 6, (3, 5), (2, 1), (1, 0), (1, 0), 2, False, (1, 2))")
-    assert torch.options == {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "dilation": (1, 2)}
-    assert (torch.small, torch.big, torch.groups, torch.kernel, torch.has_bias) == (4, 6, 2, (3, 5), False)
-    function = parse("torch.nn.functional.conv_transpose1d(x, w, b, 2, 1, 0, 3, 4)", kernel=(3, 2, 5))
+    torch = parse(
+        "torch.nn.ConvTranspose2d(4, 6, (3, 5), (2, 1), (1, 0), (1, 0), 2, False, (1, 2))"
+    )
+    assert torch.options == {
+        "stride": (2, 1),
+        "padding": (1, 0),
+        "output_padding": (1, 0),
+        "dilation": (1, 2),
+    }
+    assert (torch.small, torch.big, torch.groups, torch.kernel, torch.has_bias) == (
+        4,
+        6,
+        2,
+        (3, 5),
+        False,
+    )
+    function = parse(
+        "torch.nn.functional.conv_transpose1d(x, w, b, 2, 1, 0, 3, 4)", kernel=(3, 2, 5)
+    )
     assert (function.small, function.big, function.groups, function.dilation) == (3, 6, 3, 4)
     general, ranked = (
         parse("equinox.nn.ConvTranspose(1, 2, 3, 5, 4, 2, 1)"),
@@ -71,21 +86,41 @@ def test_positional_arguments_stand_in_each_framework_s_own_order() -> None:
 
 def test_whole_shapes_give_the_channels() -> None:
     assert parse("F.conv_transpose2d(x, w, groups=2)", kernel=(4, 3, 5, 5)).big == 6
-    jax = parse("jax.lax.conv_transpose(x, w, (2,), 'SAME', transpose_kernel=True)", kernel=(3, 8, 4))
+    jax = parse(
+        "jax.lax.conv_transpose(x, w, (2,), 'SAME', transpose_kernel=True)", kernel=(3, 8, 4)
+    )
     assert (jax.framework, jax.small, jax.big) == ("jax, transpose_kernel=True", 4, 8)
     words = '("NCHW", "OIHW", "NCHW")'
-    first = parse(f"jax.lax.conv_transpose(x, w, (2, 2), 'SAME', dimension_numbers={words})", kernel=(8, 4, 3, 2))
-    assert (first.small, first.big, first.kernel, first.data_format) == (4, 8, (3, 2), "channels_first")
+    first = parse(
+        f"jax.lax.conv_transpose(x, w, (2, 2), 'SAME', dimension_numbers={words})",
+        kernel=(8, 4, 3, 2),
+    )
+    assert (first.small, first.big, first.kernel, first.data_format) == (
+        4,
+        8,
+        (3, 2),
+        "channels_first",
+    )
     assert first.convention.weight_layout == ("C_big", "C_small", "*k")
-    made = parse("tf.nn.conv2d_transpose(tf.zeros([1, 7, 7, 4]), tf.ones((3, 3, 8, 4)), [1, 14, 14, 8], 2)")
+    made = parse(
+        "tf.nn.conv2d_transpose(tf.zeros([1, 7, 7, 4]), tf.ones((3, 3, 8, 4)), [1, 14, 14, 8], 2)"
+    )
     assert (made.input, made.small, made.big) == ((7, 7), 4, 8)
     assert parse("bs.conv_transpose(x, np.ones((3, 8, 4)), strides=2)").small == 4
 
 
 def test_haiku_is_jax_with_its_channels_the_other_way_around() -> None:
     haiku = parse("hk.Conv2DTranspose(8, (3, 2), stride=2, data_format='NCHW')").at((4, 7, 9))
-    assert (haiku.framework, haiku.small, haiku.big, haiku.data_format) == ("jax", 4, 8, "channels_first")
-    assert (haiku.convention.weight_layout, haiku.convention.flips) == (("*k", "C_big", "C_small"), True)
+    assert (haiku.framework, haiku.small, haiku.big, haiku.data_format) == (
+        "jax",
+        4,
+        8,
+        "channels_first",
+    )
+    assert (haiku.convention.weight_layout, haiku.convention.flips) == (
+        ("*k", "C_big", "C_small"),
+        True,
+    )
     jax = parse("jax.lax.conv_transpose(x, w, (2, 2), 'SAME')", kernel=(3, 2)).at((7, 9))
     assert haiku.geometry() == jax.geometry()
     assert parse("hk.ConvNDTranspose(1, 8, 3, padding='VALID')").geometry(5).output == (7,)
@@ -99,7 +134,10 @@ def test_haiku_is_jax_with_its_channels_the_other_way_around() -> None:
             "hk.Conv2DTranspose(8, 3, data_format='CHWN')",
             r"^`data_format` .* the nearest legal call has data_format=\"NHWC",
         ),
-        ("hk.Conv2DTranspose(8, 3, mask=m)", r"^`mask` .* must be None: multiply the kernel by it instead"),
+        (
+            "hk.Conv2DTranspose(8, 3, mask=m)",
+            r"^`mask` .* must be None: multiply the kernel by it instead",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             _ = parse(text)
@@ -107,7 +145,10 @@ def test_haiku_is_jax_with_its_channels_the_other_way_around() -> None:
 
 def test_openvino_in_any_opset() -> None:
     for module in ("openvino.opset1", "ov.opset15", "opset", "opset13", "ops"):
-        call = parse(f"{module}.convolution_backprop_data(x, w, [2, 1], pads_begin=[1, 0])", kernel=(4, 8, 3, 3))
+        call = parse(
+            f"{module}.convolution_backprop_data(x, w, [2, 1], pads_begin=[1, 0])",
+            kernel=(4, 8, 3, 3),
+        )
         assert (call.framework, call.small, call.big, call.groups) == ("openvino", 4, 8, 1)
         assert call.geometry((5, 5)).crop == ((1, 0), (0, 0))
     name = "opset.group_convolution_backprop_data(x, w, [2, 2])"
@@ -115,9 +156,14 @@ def test_openvino_in_any_opset() -> None:
     assert (grouped.small, grouped.big, grouped.groups, grouped.kernel) == (6, 12, 3, (3, 3))
     one = parse(name, kernel=(1, 2, 4, 3, 3))
     assert (one.small, one.big, one.groups) == (2, 4, 1)
-    with pytest.raises(ValueError, match=r"^`kernel` \(=\(3, 3\)\) must be the whole shape \(groups, C_small/groups"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`kernel` \(=\(3, 3\)\) must be the whole shape \(groups, C_small/groups",
+    ):
         _ = parse(name, kernel=(3, 3))
-    with pytest.raises(ValueError, match=r"^`strides` \(=2\) at column \d+ must be a list with one entry for each"):
+    with pytest.raises(
+        ValueError, match=r"^`strides` \(=2\) at column \d+ must be a list with one entry for each"
+    ):
         _ = parse("opset.convolution_backprop_data(x, w, 2)")
 
 
@@ -149,7 +195,12 @@ def test_activations_and_biases() -> None:
 def test_an_input_may_come_with_channels_and_batch() -> None:
     keras, torch = parse(SAME), parse("nn.ConvTranspose2d(256, 128, 3)")
     assert keras.at((7, 8, 256)).small == keras.at((1, 7, 8, 256)).small == 256
-    assert keras.at((7, 8, 256)).input == torch.at((256, 7, 8)).input == torch.at((7, 8)).input == (7, 8)
+    assert (
+        keras.at((7, 8, 256)).input
+        == torch.at((256, 7, 8)).input
+        == torch.at((7, 8)).input
+        == (7, 8)
+    )
     assert torch.at(7).input == (7, 7)
     with pytest.raises(
         ValueError,
@@ -175,14 +226,25 @@ def test_nothing_in_the_text_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 3999, "f(" * 1900, "-" * 3999 + "1", "f(" + "9" * 3000 + ")", "x" * 9000, "f(\x00)", "\ud800("]
+    "text",
+    [
+        "(" * 3999,
+        "f(" * 1900,
+        "-" * 3999 + "1",
+        "f(" + "9" * 3000 + ")",
+        "x" * 9000,
+        "f(\x00)",
+        "\ud800(",
+    ],
 )
 def test_hostile_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^`call` "):
         _ = parse(text)
 
 
-@given(st.text(alphabet="ConvTranspose2d(1,2=.'[])xk s:\n-*\"é", max_size=60) | st.text(max_size=40))
+@given(
+    st.text(alphabet="ConvTranspose2d(1,2=.'[])xk s:\n-*\"é", max_size=60) | st.text(max_size=40)
+)
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(ValueError, TypeError):
         assert isinstance(parse(text), SourceCall)
@@ -211,7 +273,13 @@ def _pairs(least: int, most: int) -> st.SearchStrategy[int | tuple[int, int]]:
     input_size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
 )
 def test_a_written_call_has_the_rule_s_geometry(
-    small: int, big: int, kernel: Any, stride: Any, padding: Any, dilation: Any, input_size: tuple[int, int]
+    small: int,
+    big: int,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    input_size: tuple[int, int],
 ) -> None:
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     words = ", ".join(f"{name}={value!r}" for name, value in options.items())

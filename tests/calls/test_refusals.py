@@ -1,4 +1,6 @@
-"""Whatever a framework refuses, the reader of its call refuses, and what it takes is taken, to the same size."""
+"""Whatever a framework refuses, the reader of its call refuses, and what it takes is taken, to the
+same size.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,12 @@ from backstride.calls import parse
 
 # By the name of the layer or function: arguments, and the size that goes in, channels included.
 TORCH = (
-    "4, 6, 3, groups=2|4, 6, 3, groups=4|6, 4, 3, groups=4|4, 6, 0|4, 6, 3, 0|4, 6, 3, 2, -1|4, 6, 3, 2, 0, 2|"
-    "4, 6, 3, 2, 0, 1, dilation=0|4, 6, 3, 2, 0, -1|4, 6, (3, 3, 3)|4, 6, (3,)|4, 6, 3, (2,)|4, 6, 3, (2, 2, 2)|"
-    "4, 6, 3, padding='same'|4, 6, 3, padding=(1,)|4, 6, 3, padding_mode='reflect'|4, 6, 3, groups=0|4, 6, 3.0|"
-    "4, 6, 3, 2.0|4, 6, 3, bias=0|4, 6, 3, bias=None|4, 6, 3, 2, 4|4, 6, 3, 2, 3|0, 6, 3|4, 0, 3|5, 6, 3|"
-    "4, 6, 3, dilation=(2, 1), output_padding=1|4, 6, 3, 2, output_padding=(1, 2)|4, 6, 3, dilation=3, output_padding=2"
+    "4, 6, 3, groups=2|4, 6, 3, groups=4|6, 4, 3, groups=4|4, 6, 0|4, 6, 3, 0|4, 6, 3, 2, -1|4, 6, "
+    "3, 2, 0, 2|4, 6, 3, 2, 0, 1, dilation=0|4, 6, 3, 2, 0, -1|4, 6, (3, 3, 3)|4, 6, (3,)|4, 6, 3, "
+    "(2,)|4, 6, 3, (2, 2, 2)|4, 6, 3, padding='same'|4, 6, 3, padding=(1,)|4, 6, 3, "
+    "padding_mode='reflect'|4, 6, 3, groups=0|4, 6, 3.0|4, 6, 3, 2.0|4, 6, 3, bias=0|4, 6, 3, "
+    "bias=None|4, 6, 3, 2, 4|4, 6, 3, 2, 3|0, 6, 3|4, 0, 3|5, 6, 3|4, 6, 3, dilation=(2, 1), "
+    "output_padding=1|4, 6, 3, 2, output_padding=(1, 2)|4, 6, 3, dilation=3, output_padding=2"
 )
 FUNCTION = (
     "torch.ones(1, 4, 5, 5), torch.ones(4, 3, 3, 3), torch.ones(2)|"
@@ -35,46 +38,48 @@ FUNCTION = (
     "torch.ones(1, 4, 5, 5), torch.ones(4, 3, 3, 3), None, 2, 1, 2"
 )
 KERAS = (
-    "6, 3|6, 3, 2, dilation_rate=2|6, 3, (2, 1), dilation_rate=(1, 2)|6, 3, padding='causal'|6, 3, padding='SAME'|"
-    "6, 3, 2, output_padding=2|6, 3, 2, output_padding=1|6, 3, 2, 'same', 0|6, 4, 2, 'same', 1|0, 3|6, 0|6, 3, 0|"
-    "6, (3, 3, 3)|6, 3, groups=2|6, 3, data_format='NHWC'|6, 3, activation='nope'|6, 3, activation='hard_sigmoid'|"
-    "6, 3, use_bias=1|6, 3, dilation_rate=0|6, 3, strides=(2,)|6, 3, 2, output_padding=(1, 2)|6, 3, padding=1|"
-    "6, 3, padding=None|6, 3, dilation_rate=2|6, 3, 2, 'same', -1|6, 2, 3, 'same', output_padding=2"
+    "6, 3|6, 3, 2, dilation_rate=2|6, 3, (2, 1), dilation_rate=(1, 2)|6, 3, padding='causal'|6, 3, "
+    "padding='SAME'|6, 3, 2, output_padding=2|6, 3, 2, output_padding=1|6, 3, 2, 'same', 0|6, 4, "
+    "2, 'same', 1|0, 3|6, 0|6, 3, 0|6, (3, 3, 3)|6, 3, groups=2|6, 3, data_format='NHWC'|6, 3, "
+    "activation='nope'|6, 3, activation='hard_sigmoid'|6, 3, use_bias=1|6, 3, dilation_rate=0|6, "
+    "3, strides=(2,)|6, 3, 2, output_padding=(1, 2)|6, 3, padding=1|6, 3, padding=None|6, 3, "
+    "dilation_rate=2|6, 3, 2, 'same', -1|6, 2, 3, 'same', output_padding=2"
 )
 TF_X, TF_W = "tf.ones([1, 7, 7, 4])", "tf.ones([3, 3, 8, 4])"
 TENSORFLOW = (
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], 2|{TF_X}, {TF_W}, [2, 14, 14, 8], 2|{TF_X}, {TF_W}, [1, 14, 14, 6], 2|"
-    f"{TF_X}, tf.ones([3, 3, 8, 5]), [1, 14, 14, 8], 2|{TF_X}, {TF_W}, [1, 14, 14, 8], 2, 'same'|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], [2, 2, 2, 1]|{TF_X}, {TF_W}, [1, 15, 14, 8], 2|{TF_X}, {TF_W}, [14, 14], 2|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], 2, data_format='NHCW'|tf.ones([7, 7, 4]), {TF_W}, [1, 14, 14, 8], 2|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], 2, padding=[[0, 0], [0, 1], [0, 1], [0, 0]]|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], 2, padding=[[0, 0], [-1, 1], [0, 1], [0, 0]]|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], (2,)|{TF_X}, {TF_W}, [1, 14, 14, 8], (2, 2)|"
-    f"{TF_X}, {TF_W}, [1, 14, 14, 8], (2, 2, 2)"
+    f"{TF_X}, {TF_W}, [1, 14, 14, 8], 2|{TF_X}, {TF_W}, [2, 14, 14, 8], 2|{TF_X}, {TF_W}, [1, 14, "
+    f"14, 6], 2|{TF_X}, tf.ones([3, 3, 8, 5]), [1, 14, 14, 8], 2|{TF_X}, {TF_W}, [1, 14, 14, 8], "
+    f"2, 'same'|{TF_X}, {TF_W}, [1, 14, 14, 8], [2, 2, 2, 1]|{TF_X}, {TF_W}, [1, 15, 14, 8], "
+    f"2|{TF_X}, {TF_W}, [14, 14], 2|{TF_X}, {TF_W}, [1, 14, 14, 8], 2, "
+    f"data_format='NHCW'|tf.ones([7, 7, 4]), {TF_W}, [1, 14, 14, 8], 2|{TF_X}, {TF_W}, [1, 14, 14, "
+    f"8], 2, padding=[[0, 0], [0, 1], [0, 1], [0, 0]]|{TF_X}, {TF_W}, [1, 14, 14, 8], 2, "
+    f"padding=[[0, 0], [-1, 1], [0, 1], [0, 0]]|{TF_X}, {TF_W}, [1, 14, 14, 8], (2,)|{TF_X}, "
+    f"{TF_W}, [1, 14, 14, 8], (2, 2)|{TF_X}, {TF_W}, [1, 14, 14, 8], (2, 2, 2)"
 )
 JAX_X, JAX_W = "jnp.ones((1, 7, 7, 4))", "jnp.ones((3, 3, 4, 8))"
 JAX = (
-    f"{JAX_X}, {JAX_W}, (2, 2), 'SAME'|jnp.ones((1, 7, 7, 5)), {JAX_W}, (2, 2), 'SAME'|"
-    f"{JAX_X}, {JAX_W}, 2, 'SAME'|{JAX_X}, {JAX_W}, (2,), 'SAME'|"
-    f"{JAX_X}, {JAX_W}, (2, 2), 'same'|{JAX_X}, {JAX_W}, (1, 1), 'same'|{JAX_X}, {JAX_W}, (2, 2), 1|"
-    f"{JAX_X}, {JAX_W}, (2, 2), [(1, 1)]|"
-    f"{JAX_X}, {JAX_W}, (2, 2), 'SAME', rhs_dilation=2|{JAX_X}, {JAX_W}, (2, 2), 'SAME', transpose_kernel=True|"
-    f"{JAX_X}, jnp.ones((3, 3, 8, 4)), (2, 2), 'SAME', transpose_kernel=True|"
+    f"{JAX_X}, {JAX_W}, (2, 2), 'SAME'|jnp.ones((1, 7, 7, 5)), {JAX_W}, (2, 2), 'SAME'|{JAX_X}, "
+    f"{JAX_W}, 2, 'SAME'|{JAX_X}, {JAX_W}, (2,), 'SAME'|{JAX_X}, {JAX_W}, (2, 2), 'same'|{JAX_X}, "
+    f"{JAX_W}, (1, 1), 'same'|{JAX_X}, {JAX_W}, (2, 2), 1|{JAX_X}, {JAX_W}, (2, 2), [(1, 1)]|"
+    f"{JAX_X}, {JAX_W}, (2, 2), 'SAME', rhs_dilation=2|{JAX_X}, {JAX_W}, (2, 2), 'SAME', "
+    f"transpose_kernel=True|{JAX_X}, jnp.ones((3, 3, 8, 4)), (2, 2), 'SAME', transpose_kernel=True|"
     f"jnp.ones((7, 7, 4)), {JAX_W}, (2, 2), 'SAME'"
 )
 FLAX = (
-    "4, 6, (3, 3)|4, 6, (3, 3), 2|4, 6, (3, 3), (2,)|5, 6, (3, 3)|4, 0, (3, 3)|4, 6, (3, 3), (2, 2), padding='same'|"
-    "4, 6, (3, 3), (2, 2), padding=(1, 2)|4, 6, (3, 3), (2, 2), padding=((1, 2),)|4, 6, (3, 3), (0, 2)"
+    "4, 6, (3, 3)|4, 6, (3, 3), 2|4, 6, (3, 3), (2,)|5, 6, (3, 3)|4, 0, (3, 3)|4, 6, (3, 3), (2, "
+    "2), padding='same'|4, 6, (3, 3), (2, 2), padding=(1, 2)|4, 6, (3, 3), (2, 2), padding=((1, "
+    "2),)|4, 6, (3, 3), (0, 2)"
 )
 EQUINOX = (
-    "4, 6, 3|4, 6, 3, groups=2|4, 6, 3, groups=4|4, 6, 3, 2, 2|4, 6, 3, 2, 1, 1|4, 6, 3, 2, -1|4, 6, 3, 2, 0, 'SAME'|"
-    "4, 6, 3, 2, 1, 'SAME'|4, 6, 3, 2, 0, 'same'|4, 6, 3, 2, 0, 'CAUSAL'|4, 6, 3, (2,)|4, 6, (3, 3, 3)|"
-    "4, 6, 3, 2, 0, ((1, 1),)|4, 6, 3, 2, 0, ((1, 1), (0, 1))|4, 6, 3, 2, padding_mode='REFLECT'|"
-    "4, 6, 3, 2, padding_mode='CIRCULAR'|4, 6, 2, 2, 0, 'SAME', padding_mode='CIRCULAR'|4, 6, 3, 0|5, 6, 3"
+    "4, 6, 3|4, 6, 3, groups=2|4, 6, 3, groups=4|4, 6, 3, 2, 2|4, 6, 3, 2, 1, 1|4, 6, 3, 2, -1|4, "
+    "6, 3, 2, 0, 'SAME'|4, 6, 3, 2, 1, 'SAME'|4, 6, 3, 2, 0, 'same'|4, 6, 3, 2, 0, 'CAUSAL'|4, 6, "
+    "3, (2,)|4, 6, (3, 3, 3)|4, 6, 3, 2, 0, ((1, 1),)|4, 6, 3, 2, 0, ((1, 1), (0, 1))|4, 6, 3, 2, "
+    "padding_mode='REFLECT'|4, 6, 3, 2, padding_mode='CIRCULAR'|4, 6, 2, 2, 0, 'SAME', "
+    "padding_mode='CIRCULAR'|4, 6, 3, 0|5, 6, 3"
 )
 MLX = (
-    "4, 6, 3|4, 6, 3, 2, 1, 1, 2|4, 6, 3, 2, 1, 1, 5|4, 6, 3, 2, -1|4, 6, (3, 3, 3)|4, 6, 3, 0|4, 6, 0|5, 6, 3|"
-    "4, 6, 3, 2, 0, 2, 1|4, 6, 3, (2,)|4, 6, 3, 2, 1, 1, -1"
+    "4, 6, 3|4, 6, 3, 2, 1, 1, 2|4, 6, 3, 2, 1, 1, 5|4, 6, 3, 2, -1|4, 6, (3, 3, 3)|4, 6, 3, 0|4, "
+    "6, 0|5, 6, 3|4, 6, 3, 2, 0, 2, 1|4, 6, 3, (2,)|4, 6, 3, 2, 1, 1, -1"
 )
 SCRIPT = """
 import json, sys
@@ -96,7 +101,7 @@ for text, size in json.load(sys.stdin):
     except Exception as error:
         found.append(None)
 print("RESULT" + json.dumps(found))
-"""
+"""  # noqa: E501
 
 
 def ours(text: str, size: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -180,13 +185,20 @@ def test_the_other_frameworks() -> None:
     ],
 )
 def test_nodes_of_onnx(
-    attributes: dict[str, Any], kernel: tuple[int, ...], bias: tuple[int, ...], legal: bool, tmp_path: Path
+    attributes: dict[str, Any],
+    kernel: tuple[int, ...],
+    bias: tuple[int, ...],
+    legal: bool,
+    tmp_path: Path,
 ) -> None:
     onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
     runtime: Any = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     numpy: Any = pytest.importorskip("numpy")
     kind, helper = onnx.TensorProto.FLOAT, onnx.helper
-    tensors = [onnx.numpy_helper.from_array(numpy.ones(size, "f"), name) for name, size in (("w", kernel), ("b", bias))]
+    tensors = [
+        onnx.numpy_helper.from_array(numpy.ones(size, "f"), name)
+        for name, size in (("w", kernel), ("b", bias))
+    ]
     graph = helper.make_graph(
         [helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], **attributes)],
         "g",
@@ -206,7 +218,9 @@ def test_nodes_of_onnx(
     else:
         with pytest.raises(Exception, match=r"\S"):  # noqa: PT012  the checker or the session
             onnx.checker.check_model(model, full_check=True)
-            session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
             _ = session.run(None, {"x": numpy.ones((1, 4, 5, 5), "f")})
         with pytest.raises(ValueError, match=r"^`"):
             _ = parse(str(path)).geometry()

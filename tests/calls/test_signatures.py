@@ -35,14 +35,31 @@ for name in json.load(sys.stdin):
         [p.name for p in parameters if p.kind == kinds.KEYWORD_ONLY],
     ]
 print("RESULT" + json.dumps(found))
-"""
+"""  # noqa: E501
 # No signature of Python: built in, or gone from the installed version.
-WITHOUT = ("torch.nn.functional.", "tf.layers.", "backstride.", "haiku.", "mlx.core.", "coremltools.")
+WITHOUT = (
+    "torch.nn.functional.",
+    "tf.layers.",
+    "backstride.",
+    "haiku.",
+    "mlx.core.",
+    "coremltools.",
+)
 
 
 @pytest.mark.frameworks
 def test_the_order_of_every_parameter() -> None:
-    for module in ("tensorflow", "keras", "jax", "flax", "equinox", "openvino", "torch", "mlx", "onnx"):
+    for module in (
+        "tensorflow",
+        "keras",
+        "jax",
+        "flax",
+        "equinox",
+        "openvino",
+        "torch",
+        "mlx",
+        "onnx",
+    ):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
     names = [signature.name for signature in SIGNATURES if not signature.name.startswith(WITHOUT)]
@@ -57,7 +74,8 @@ def test_the_order_of_every_parameter() -> None:
     assert set(found) == set(names)
     for name, (positional, keyword_only) in found.items():
         read = BY_NAME[name]
-        # A class may take more at its end than is of interest here, but what is read stands in that order.
+        # A class may take more at its end than is of interest here, but what is read stands in that
+        # order.
         assert positional[: len(read.parameters.split())] == read.parameters.split(), name
         if not name.startswith("keras"):
             assert set(keyword_only) <= set(read.keyword_only.split()), name

@@ -17,7 +17,12 @@ from backstride.cli import main
 def backstride(*words: str) -> subprocess.CompletedProcess[str]:
     program = "from backstride.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, env=None, timeout=60
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=None,
+        timeout=60,
     )
 
 
@@ -31,7 +36,18 @@ def test_sizes_prints_the_plainest_calls() -> None:
 
 
 def test_sizes_as_json_are_the_calls_of_the_library() -> None:
-    done = backstride("sizes", "--input", "12", "--output", "375", "--strides", "32", "--padding", "same", "--json")
+    done = backstride(
+        "sizes",
+        "--input",
+        "12",
+        "--output",
+        "375",
+        "--strides",
+        "32",
+        "--padding",
+        "same",
+        "--json",
+    )
     calls: list[dict[str, Any]] = json.loads(done.stdout)
     assert {call["kernel"] for call in calls} == set(range(1, 65))
     assert {tuple(call["output_shape"]) for call in calls} == {(375,)}
@@ -39,15 +55,24 @@ def test_sizes_as_json_are_the_calls_of_the_library() -> None:
 
 def test_sizes_says_when_nothing_is_legal() -> None:
     done = backstride("sizes", "--input", "5", "--output", "6", "--kernel", "1", "--strides", "1")
-    assert (done.returncode, done.stdout) == (0, "No legal call: try other --kernel, --strides or --padding.\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "No legal call: try other --kernel, --strides or --padding.\n",
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["sizes"], "`input` and `output` are both None; give at least one of them"),
-        (["sizes", "--input", "7x"], "`input` (='7x') must be a size, or sizes joined by x; for example 12 or 46x62"),
-        (["sizes", "--input", "0"], "`input` (=0) must be at least 1 and below 2**63; the nearest legal value is 1"),
+        (
+            ["sizes", "--input", "7x"],
+            "`input` (='7x') must be a size, or sizes joined by x; for example 12 or 46x62",
+        ),
+        (
+            ["sizes", "--input", "0"],
+            "`input` (=0) must be at least 1 and below 2**63; the nearest legal value is 1",
+        ),
         (
             ["sizes", "--input", "7", "--padding", "SAME"],
             "`padding` (='SAME') must be one of same, same_lower, valid, or an integer",
@@ -67,7 +92,9 @@ def test_bad_input_is_one_line_and_exit_code_2(words: list[str], message: str) -
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["demo", "transpose", "segment", "sizes", "explain", "explore", "conform"])
+@pytest.mark.parametrize(
+    "command", ["demo", "transpose", "segment", "sizes", "explain", "explore", "conform"]
+)
 def test_help_has_an_example(command: str) -> None:
     done = backstride(command, "--help")
     assert done.returncode == 0
@@ -88,12 +115,13 @@ def test_no_command_shows_the_help() -> None:
 
 def test_light_commands_load_no_framework() -> None:
     program = (
-        "import sys; from backstride.cli import main\n"
-        "try: main(['sizes', '--input', '7', '--output', '14'])\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'tensorflow', 'jax', 'matplotlib', 'mlxtend') if name in sys.modules])"
+        "import sys; from backstride.cli import main\ntry: main(['sizes', '--input', '7', "
+        "'--output', '14'])\nexcept SystemExit: pass\nprint([name for name in ('torch', "
+        "'tensorflow', 'jax', 'matplotlib', 'mlxtend') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -101,13 +129,21 @@ def test_light_commands_load_no_framework() -> None:
     ("command", "module", "wanted"),
     [
         ("roads labels data --out drawn", "backstride.roads.data.folders", '"backstride[roads]"'),
-        ("roads export --checkpoint . --output r.onnx", "backstride.roads.prediction", '"backstride[roads,onnx]"'),
+        (
+            "roads export --checkpoint . --output r.onnx",
+            "backstride.roads.prediction",
+            '"backstride[roads,onnx]"',
+        ),
         ("demo --out demo", "backstride.demo", '"backstride[demo]"'),
         ("transpose a:b --input 3x8x8 --output x.safetensors", "backstride.surgery", "torch"),
     ],
 )
 def test_a_missing_package_is_one_line_with_the_command_that_brings_it(
-    command: str, module: str, wanted: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    module: str,
+    wanted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def missing(*_: object) -> None:
         message = "No module named 'torch'"
@@ -138,5 +174,7 @@ def test_ctrl_c_while_it_loads_is_one_line() -> None:
         "from backstride.__main__ import main\n"
         "main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "backstride: stopped\n")

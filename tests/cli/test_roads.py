@@ -19,7 +19,10 @@ from backstride.roads.synthetic import SyntheticDataset
 
 _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
 
-TRAIN = "--scenes 4 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu --augment none"
+TRAIN = (
+    "--scenes 4 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu --augment "
+    "none"
+)
 
 
 def run(*words: str) -> int:
@@ -36,7 +39,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return printed.err.removeprefix("backstride: ").strip()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "synthesize", "labels", "import"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "predict", "export", "synthesize", "labels", "import"]
+)
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(command, "--help") == 0
     assert re.search(rf"Examples?:\s+backstride roads {command} ", capsys.readouterr().out)
@@ -62,7 +67,10 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run("synthesize", "--out", scenes, "--count", "6", "--size", "64x96") == 0
     assert len(list((tmp_path / "scenes" / "training" / "gt_image_2").iterdir())) == 6
     _ = capsys.readouterr()
-    assert run("train", "--data", scenes, *TRAIN.split()[2:], "--epochs", "1", "--out", out, "--json") == 0
+    assert (
+        run("train", "--data", scenes, *TRAIN.split()[2:], "--epochs", "1", "--out", out, "--json")
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert result["epochs"] == 1
     assert Path(result["best"]).is_file()
@@ -70,16 +78,33 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert found["views"]["perspective"]["all"]["maxf"] == pytest.approx(result["maxf"], abs=2e-3)
     assert "bird's eye" in found["views"]
-    assert meaning_of(Path(out)).threshold == found["threshold"]  # that of the held-out pictures, from training
+    assert (
+        meaning_of(Path(out)).threshold == found["threshold"]
+    )  # that of the held-out pictures, from training
     _ = keep_threshold(Path(out), 0.25)
-    assert run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes) == 0
+    assert (
+        run("evaluate", "--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes)
+        == 0
+    )
     printed = capsys.readouterr().out
-    numbers = [re.findall(r"\d+\.\d\d\b", line) for line in printed.splitlines() if re.match(r"perspective|bird", line)]
+    numbers = [
+        re.findall(r"\d+\.\d\d\b", line)
+        for line in printed.splitlines()
+        if re.match(r"perspective|bird", line)
+    ]
     assert len(numbers) >= 4  # whole, in the 80 columns that a file has
     assert all(len(row) == 8 for row in numbers)
     assert "F is at a threshold of 0.25, MaxF at" in printed
     assert "; --keep-threshold keeps that one with the checkpoint" in printed
-    words = ["--checkpoint", out, "--out", str(tmp_path / "figures"), "--data", scenes, "--keep-threshold"]
+    words = [
+        "--checkpoint",
+        out,
+        "--out",
+        str(tmp_path / "figures"),
+        "--data",
+        scenes,
+        "--keep-threshold",
+    ]
     assert run("evaluate", *words, "--json") == 0
     best = json.loads(capsys.readouterr().out)["best_threshold"]
     assert meaning_of(Path(out)).threshold == best
@@ -94,7 +119,21 @@ def test_from_scenes_to_measures(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_clear_scenes_are_written_when_asked_for(tmp_path: Path) -> None:
     for words in ((), ("--clear",)):
-        assert run("synthesize", "--out", str(tmp_path), "--count", "1", "--size", "64x96", "--seed", "4", *words) == 0
+        assert (
+            run(
+                "synthesize",
+                "--out",
+                str(tmp_path),
+                "--count",
+                "1",
+                "--size",
+                "64x96",
+                "--seed",
+                "4",
+                *words,
+            )
+            == 0
+        )
         wanted = SyntheticDataset(1, (64, 96), 4, clear=bool(words))
         with Image.open(tmp_path / "training/image_2" / f"{wanted.samples[0].name}.png") as picture:
             assert (np.asarray(picture) == wanted.image(0)).all()
@@ -115,25 +154,41 @@ def test_a_config_may_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFix
         ("train --out OUT --encoder vgg", "`encoder` (='vgg') must be "),
         ("train --out OUT --weights nowhere", "`weights` (='nowhere') does not exist"),
         ("train --out OUT --balance 1", "`balance` (='1') must be "),
-        ("train --out OUT --freeze block9", "`freeze` (='block9') begins the name of no layer of the encoder; "),
+        (
+            "train --out OUT --freeze block9",
+            "`freeze` (='block9') begins the name of no layer of the encoder; ",
+        ),
         ("evaluate --checkpoint nowhere --out OUT", "`checkpoint` (='nowhere') does not exist"),
         ("synthesize --out OUT --size 4", "`size` (='4') must be rows x columns; "),
         ("train", "Missing option '--out'"),
-        ("import coco FROM OUT", "`source` (='FROM'): the folder has no JSON file; name the one of the labels"),
+        (
+            "import coco FROM OUT",
+            "`source` (='FROM'): the folder has no JSON file; name the one of the labels",
+        ),
         ("labels FROM --out OUT", "`data` (='FROM') has no photographs; it must have "),
     ],
 )
-def test_refuses_in_one_sentence(words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refuses_in_one_sentence(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "from").mkdir()
-    given = words.replace("OUT", str(tmp_path / "out")).replace("FROM", str(tmp_path / "from")).split()
-    scenes = ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
-    assert refused(capsys, *given, *scenes).replace(str(tmp_path / "from"), "FROM").startswith(message)
+    given = (
+        words.replace("OUT", str(tmp_path / "out")).replace("FROM", str(tmp_path / "from")).split()
+    )
+    scenes = (
+        ["--scenes", "2", "--epochs", "1"] if given[0] == "train" and "--data" not in given else []
+    )
+    assert (
+        refused(capsys, *given, *scenes).replace(str(tmp_path / "from"), "FROM").startswith(message)
+    )
 
 
 def test_what_is_drawn_says_nothing_but_that_where_errors_go_to_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("synthesize", "--out", str(tmp_path / "scenes"), "--count", "1", "--size", "64x96") == 0
+    assert (
+        run("synthesize", "--out", str(tmp_path / "scenes"), "--count", "1", "--size", "64x96") == 0
+    )
     assert run("labels", str(tmp_path / "scenes"), "--out", str(tmp_path / "drawn")) == 0
     printed = capsys.readouterr()
     assert printed.err == ""

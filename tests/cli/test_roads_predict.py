@@ -37,7 +37,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
     monkeypatch.chdir(tmp_path)
     _ = Path("net.safetensors").write_bytes(b"the weights")
 
@@ -65,7 +67,9 @@ def test_failures_are_listed_and_counted(shell: Shell) -> None:
     _ = Path("photos/1.png").write_bytes(b"no picture")
     code, out, err = shell.predict("photos")
     assert (code, err) == (1, "")
-    assert out.splitlines()[0].startswith("1: `images` (='photos/1.png') is no picture that can be read")
+    assert out.splitlines()[0].startswith(
+        "1: `images` (='photos/1.png') is no picture that can be read"
+    )
     assert out.splitlines()[1].startswith("2 predicted")
     assert "1 failed" in out.splitlines()[1]
     assert shell.predict("photos/1.png")[0] == 2
@@ -75,7 +79,9 @@ def test_skipped_frames_are_listed(shell: Shell) -> None:
     _ = pytest.importorskip("av", reason="videos are read by PyAV")
     _ = film(Path("drive.ts"), 30)
     data = Path("drive.ts").read_bytes()
-    _ = Path("drive.ts").write_bytes(data[: len(data) // 2] + bytes(3000) + data[len(data) // 2 + 3000 :])
+    _ = Path("drive.ts").write_bytes(
+        data[: len(data) // 2] + bytes(3000) + data[len(data) // 2 + 3000 :]
+    )
     code, out, _ = shell.predict("drive.ts")
     found = json.loads(Path("road/manifest.json").read_text())["done"]["drive"]
     lost = sum(entry["frames"] for entry in found["skipped"])
@@ -86,18 +92,26 @@ def test_skipped_frames_are_listed(shell: Shell) -> None:
 
 
 def test_json(shell: Shell) -> None:
-    code, out, err = shell.predict("photos", "--json", "--write", "mask, overlay", "--size", "24x32", "--batch", "2")
+    code, out, err = shell.predict(
+        "photos", "--json", "--write", "mask, overlay", "--size", "24x32", "--batch", "2"
+    )
     found = json.loads(out)
     assert (code, err, found["resumed"]) == (0, "", 0)
     assert [entry["name"] for entry in found["outcomes"]] == ["0", "1", "2"]
-    assert sorted(path.name for path in Path("road").iterdir() if path.is_dir()) == ["masks", "overlays"]
+    assert sorted(path.name for path in Path("road").iterdir() if path.is_dir()) == [
+        "masks",
+        "overlays",
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (["none.jpg"], "`images` (='none.jpg') does not exist"),
-        (["photos", "--write", "all"], "`write` (='all') must be some of overlay, mask, probability"),
+        (
+            ["photos", "--write", "all"],
+            "`write` (='all') must be some of overlay, mask, probability",
+        ),
         (["photos", "--size", "big"], "`size` (='big')"),
         (["photos", "--threshold", "2"], "`threshold` (=2.0) must be from 0 to 1"),
         (["photos", "--device", "tpu"], '`device` (=\'tpu\') must be "cpu" or "cuda"'),
@@ -110,16 +124,23 @@ def test_bad_input_is_one_line(shell: Shell, words: list[str], line: str) -> Non
     assert err.count("\n") == 1
 
 
-def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_wrong_checkpoint_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     _ = pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
     _ = pytest.importorskip("torch", reason="road networks are PyTorch modules")
     monkeypatch.chdir(tmp_path)
     _ = save(Path("photos") / "0.png", picture(0))
     _ = Path("net.safetensors").write_bytes(b"no weights")
-    for command, words in (("predict", ["photos", "--out", "road"]), ("export", ["--output", "net.onnx"])):
+    for command, words in (
+        ("predict", ["photos", "--out", "road"]),
+        ("export", ["--output", "net.onnx"]),
+    ):
         code, _, err = Shell(tmp_path, capsys)(command, *words, "--checkpoint", "net.safetensors")
         assert code == 2
-        assert err.startswith("backstride: `checkpoint` (='net.safetensors') is no safetensors file")
+        assert err.startswith(
+            "backstride: `checkpoint` (='net.safetensors') is no safetensors file"
+        )
         assert err.count("\n") == 1
     assert not Path("net.onnx").exists()
 

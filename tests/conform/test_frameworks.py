@@ -10,7 +10,10 @@ from backstride import conform
 from backstride.conform.rows import ROWS, SLOW, SLOWEST
 
 ROWS_AND_MARKS = [
-    name if name in {"torch", "torch-gradient"} else pytest.param(name, marks=pytest.mark.frameworks) for name in ROWS
+    name
+    if name in {"torch", "torch-gradient"}
+    else pytest.param(name, marks=pytest.mark.frameworks)
+    for name in ROWS
 ]
 
 

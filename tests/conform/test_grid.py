@@ -1,4 +1,6 @@
-"""The list of calls reaches the edges where frameworks have been wrong, and is the same everywhere."""
+"""The list of calls reaches the edges where frameworks have been wrong, and is the same
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_the_list_reaches_the_edges(name: str) -> None:
     axes = [
         (i, k, s, d, d * (k - 1) + 1, before, after)
         for _, g in legal
-        for i, k, s, d, (before, after) in zip(g.input, g.kernel, g.strides, g.dilation, g.crop, strict=True)
+        for i, k, s, d, (before, after) in zip(
+            g.input, g.kernel, g.strides, g.dilation, g.crop, strict=True
+        )
     ]
     edges = {
         "s > K": any(s > span for _, _, s, _, span, _, _ in axes),
@@ -54,7 +58,10 @@ def test_the_list_reaches_the_edges(name: str) -> None:
         "negative crop behind": any(a < 0 for *_, a in axes),
         "output below input": any(g.output[0] < g.input[0] for _, g in legal),
         "every rank": {len(g.input) for _, g in legal} == {1, 2, 3},
-        "unequal axes": sum(len(set(g.input)) == len(set(g.kernel)) == len(set(g.strides)) == 2 for _, g in legal) > 50,
+        "unequal axes": sum(
+            len(set(g.input)) == len(set(g.kernel)) == len(set(g.strides)) == 2 for _, g in legal
+        )
+        > 50,
         "batches": any(call.batch > 1 for call, _ in legal),
         "channels": any(call.small != call.big for call, _ in legal),
     }
@@ -65,12 +72,16 @@ def test_the_list_reaches_the_edges(name: str) -> None:
     if name in WITH_GROUPS:
         edges["groups"] = any(call.groups > 1 for call, _ in legal)
         edges["depthwise"] = any(call.groups == call.small == call.big > 1 for call, _ in legal)
-        edges["wide groups"] = any(call.groups > 1 and call.small > call.groups < call.big for call, _ in legal)
+        edges["wide groups"] = any(
+            call.groups > 1 and call.small > call.groups < call.big for call, _ in legal
+        )
     if name in {"torch", "onnx", "openvino"}:
         edges["output_padding in [s, d)"] = any(
             s <= op < d
             for call, g in legal
-            for op, s, d in zip(call.per_axis("output_padding", 0), g.strides, g.dilation, strict=True)
+            for op, s, d in zip(
+                call.per_axis("output_padding", 0), g.strides, g.dilation, strict=True
+            )
         )
     missed = {edge for edge, reached in edges.items() if not reached}
     assert missed == OUT_OF_REACH.get(name, set())
@@ -80,4 +91,13 @@ def test_operands_are_exact_and_never_zero() -> None:
     x, kernel = Call((6, 5), (5, 4), groups=2, small=4, big=4, batch=2).operands()
     assert x.shape == (2, 6, 5, 4)
     assert kernel.shape == (5, 4, 2, 4)
-    assert {*x.ravel().tolist(), *kernel.ravel().tolist()} == {-4.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 4.0}
+    assert {*x.ravel().tolist(), *kernel.ravel().tolist()} == {
+        -4.0,
+        -3.0,
+        -2.0,
+        -1.0,
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+    }

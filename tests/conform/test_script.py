@@ -12,15 +12,21 @@ from backstride import conform
 from backstride.cli import main
 
 
-def test_a_disagreement_becomes_a_program_that_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disagreement_becomes_a_program_that_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _ = pytest.importorskip("torch", reason="PyTorch is not installed")
     (result,) = conform.run(["torch"], limit=60, shift=1)
     programs = conform.scripts([result])
     assert len(programs) == len(result.disagreements) > 0
-    name, text = next((name, text) for name, text in programs.items() if name.endswith("differs.py"))
+    name, text = next(
+        (name, text) for name, text in programs.items() if name.endswith("differs.py")
+    )
     program = tmp_path / name
     _ = program.write_text(text)
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, check=True
+    )
     lines = done.stdout.splitlines()
     # The rule was put off on purpose; without that the two sides agree.
     assert lines[0].startswith("torch 2.")
@@ -29,7 +35,9 @@ def test_a_disagreement_becomes_a_program_that_shows_it(tmp_path: Path, capsys: 
     assert capsys.readouterr().out == ""
 
 
-def test_the_command_writes_the_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _ = pytest.importorskip("torch", reason="PyTorch is not installed")
     with pytest.raises(SystemExit) as caught:
         main(["conform", "torch-gradient", "--scripts", str(tmp_path / "failing")])

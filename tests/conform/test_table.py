@@ -42,7 +42,9 @@ def test_what_memory_decides_never_agrees() -> None:
     """Right or not by chance, the row says the same on every machine."""
 
     def right(call: Call, _x: AnyArray, _kernel: AnyArray) -> Run:
-        return lambda: gradients.expected(call, jax(call.input, call.kernel, **call.arguments), "jax")
+        return lambda: gradients.expected(
+            call, jax(call.input, call.kernel, **call.arguments), "jax"
+        )
 
     def wrong(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         return lambda: right(call, x, kernel)() + 1
@@ -93,7 +95,9 @@ def test_refusals_on_one_side_are_seen() -> None:
     def always(_call: Call, _x: AnyArray, _kernel: AnyArray) -> Run:
         return lambda: np.ones((1, 1, 1), np.float32)
 
-    assert {entry.kind for entry in compare("torch", "torch", torch, never, CALLS).disagreements} == {"refuses"}
+    assert {
+        entry.kind for entry in compare("torch", "torch", torch, never, CALLS).disagreements
+    } == {"refuses"}
     kinds = {entry.kind for entry in compare("torch", "torch", torch, always, CALLS).disagreements}
     assert kinds == {"accepts", "differs"}
 
@@ -108,7 +112,10 @@ def test_a_fault_of_ours_in_laying_out_is_no_refusal() -> None:
 
 def test_a_differing_result_is_explained_only_where_the_other_geometry_holds() -> None:
     call = Call((3,), (3,), {"stride": 2, "padding": 1})
-    ours, theirs = torch(3, 3, stride=2, padding=1), torch(3, 3, stride=2, padding=0, output_padding=0)
+    ours, theirs = (
+        torch(3, 3, stride=2, padding=1),
+        torch(3, 3, stride=2, padding=0, output_padding=0),
+    )
     x, kernel = call.operands()
     y = reference.conv_transpose(x, kernel, theirs)
 
@@ -128,7 +135,9 @@ def test_unknown_rows_are_refused() -> None:
 
 
 def test_markdown_has_a_line_for_each_result() -> None:
-    disagreement = conform.Disagreement("differs", "reversed", 2, "input 3, kernel 3: `padding` was read backwards")
+    disagreement = conform.Disagreement(
+        "differs", "reversed", 2, "input 3, kernel 3: `padding` was read backwards"
+    )
     results = (
         conform.Result("torch", "torch", "torch 2", None, 10, 8, 3, (disagreement,)),
         conform.Result("jax", "jax", absent="jax is not installed"),
@@ -136,4 +145,7 @@ def test_markdown_has_a_line_for_each_result() -> None:
     lines = conform.to_markdown(results).splitlines()
     assert "| PyTorch | torch 2 | `torch` | 10 | 8 | 3 | 2 differs: reversed |" in lines
     assert "| JAX | absent | `jax` | | | | jax is not installed |" in lines
-    assert lines[-2:] == ["- differs (2): reversed.", "  `input 3, kernel 3: padding was read backwards`"]
+    assert lines[-2:] == [
+        "- differs (2): reversed.",
+        "  `input 3, kernel 3: padding was read backwards`",
+    ]

@@ -91,7 +91,12 @@ def pixels(path: Path) -> NDArray[np.uint8]:
 def test_report_holds_the_figures(quick: tuple[demo.DemoResult, str]) -> None:
     result, _ = quick
     text = result.files[0].read_text()
-    for figure in (f"{result.accuracy:.1%}", f"{result.mean_iou:.3f}", f"{result.mean_iou_decoder:.3f}", "484 of 484"):
+    for figure in (
+        f"{result.accuracy:.1%}",
+        f"{result.mean_iou:.3f}",
+        f"{result.mean_iou_decoder:.3f}",
+        "484 of 484",
+    ):
         assert figure in text
     assert text.count("data:image/png;base64,") == 4 * 4 + 10
     assert not re.search(r"https?://|<script|<link|url\(", text)
@@ -103,7 +108,12 @@ def test_prints_what_it_finds(quick: tuple[demo.DemoResult, str]) -> None:
     assert f"names {result.accuracy:.1%} of 1000 held-out ones right" in printed
     assert f"Tuned all layers: mean IoU {result.mean_iou:.3f} on 40 scenes" in printed
     assert str(result.files[0]) in printed
-    for bar in ("classifier, epochs", "scenes to train on", "proof, steps", "tuning all layers, batches"):
+    for bar in (
+        "classifier, epochs",
+        "scenes to train on",
+        "proof, steps",
+        "tuning all layers, batches",
+    ):
         assert bar in printed
 
 
@@ -114,7 +124,9 @@ def test_result_is_plain_data(quick: tuple[demo.DemoResult, str]) -> None:
 
 @pytest.fixture(name="tiny")
 def tiny_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "QUICK", Effort(epochs=1, scenes=8, decoder_steps=2, network_steps=3, tests=4))
+    monkeypatch.setattr(
+        job, "QUICK", Effort(epochs=1, scenes=8, decoder_steps=2, network_steps=3, tests=4)
+    )
 
 
 def figures(result: demo.DemoResult) -> dict[str, Any]:
@@ -157,7 +169,9 @@ def test_refuses_a_file_as_folder(tmp_path: Path) -> None:
         assert str(caught.value) == f"`out` (={str(out)!r}) {said}"
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is the folder that nobody can write to")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="/proc is the folder that nobody can write to"
+)
 def test_refuses_a_folder_that_cannot_be_written_to() -> None:
     with pytest.raises(OSError, match=r"^`out` \(='/proc/self'\) cannot be written to: ") as caught:
         _ = demo.run(Path("/proc/self"))
@@ -170,15 +184,24 @@ def test_refuses_a_negative_seed(tmp_path: Path) -> None:
     assert str(caught.value) == "`seed` (=-1) must not be negative; the nearest legal value is 0"
 
 
-def test_names_the_extra_where_torch_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_names_the_extra_where_torch_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         _ = demo.run(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert str(caught.value) == 'the demo needs torch, which is not installed: pip install "backstride[demo]"'
+    assert (
+        str(caught.value)
+        == 'the demo needs torch, which is not installed: pip install "backstride[demo]"'
+    )
 
 
 def test_importing_it_imports_no_framework() -> None:
-    program = "import sys, backstride.demo; print(sorted({'torch', 'mlxtend', 'PIL'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = (
+        "import sys, backstride.demo; print(sorted({'torch', 'mlxtend', 'PIL'} & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"

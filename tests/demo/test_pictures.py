@@ -13,18 +13,30 @@ from backstride.demo import pictures
 from backstride.demo.pictures import COLOURS, DARK, PALETTE, Grid
 from backstride.demo.scenes import BACKGROUND
 
-# On linear RGB, full severity: Machado, Oliveira & Fernandes, "A Physiologically-based Model for Simulation of Color
-# Vision Deficiency", 2009, table 1
+# On linear RGB, full severity: Machado, Oliveira & Fernandes, "A Physiologically-based Model for
+# Simulation of Color Vision Deficiency", 2009, table 1
 EYES = {
     "normal": np.eye(3),
     "protanopic": np.array(
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
     ),
     "deuteranopic": np.array(
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
     ),
     "tritanopic": np.array(
-        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
     ),
 }
 LEAST = {"normal": 0.17, "protanopic": 0.13, "deuteranopic": 0.13, "tritanopic": 0.10}
@@ -64,7 +76,9 @@ def test_colours_stay_apart(eyes: str) -> None:
 def test_the_distance_can_be_too_small() -> None:
     red_and_green = np.array([[200, 60, 60], [110, 110, 40]], np.uint8)
     assert (
-        least_distance(red_and_green, "deuteranopic") < LEAST["deuteranopic"] < least_distance(red_and_green, "normal")
+        least_distance(red_and_green, "deuteranopic")
+        < LEAST["deuteranopic"]
+        < least_distance(red_and_green, "normal")
     )
 
 
@@ -75,7 +89,9 @@ def test_label_maps_have_the_palettes_colours() -> None:
 
 
 def test_scenes_are_grey() -> None:
-    assert pictures.grey(np.array([[0, 0.5, 1]], np.float32)).tolist() == [[[0] * 3, [128] * 3, [255] * 3]]
+    assert pictures.grey(np.array([[0, 0.5, 1]], np.float32)).tolist() == [
+        [[0] * 3, [128] * 3, [255] * 3]
+    ]
 
 
 def test_heat_lies_where_the_cells_look() -> None:

@@ -54,7 +54,9 @@ class Balance(HTMLParser):
 
 def test_is_self_contained(findings: Findings) -> None:
     text = page(findings)
-    assert not re.search(r"https?:|//|@import|url\(|<link|<script|<iframe", text.replace("<!doctype", ""))
+    assert not re.search(
+        r"https?:|//|@import|url\(|<link|<script|<iframe", text.replace("<!doctype", "")
+    )
     sources = re.findall(r'src="([^"]*)"', text)
     assert len(sources) == 4 + 10
     for source in sources:

@@ -42,7 +42,13 @@ def test_equal_inks_belong_to_the_later_one() -> None:
 
 def test_faint_ink_is_background() -> None:
     image, label = empty(1, 2)
-    stamp(image, label, np.array([[np.nextafter(np.float32(INK), np.float32(0)), INK]], np.float32), 7, (0, 0))
+    stamp(
+        image,
+        label,
+        np.array([[np.nextafter(np.float32(INK), np.float32(0)), INK]], np.float32),
+        7,
+        (0, 0),
+    )
     assert label.tolist() == [[BACKGROUND, 7]]
 
 
@@ -74,7 +80,9 @@ def test_labels_say_what_the_images_show(digits: Digits) -> None:
     assert scenes.images.max() <= 1
     assert set(np.unique(scenes.labels)) == {*range(10), BACKGROUND}
     assert np.all(scenes.images[scenes.labels != BACKGROUND] >= INK)
-    assert np.any(scenes.images[scenes.labels == BACKGROUND] >= INK), "clutter is bright and yet background"
+    assert np.any(scenes.images[scenes.labels == BACKGROUND] >= INK), (
+        "clutter is bright and yet background"
+    )
 
 
 def test_a_scene_of_one_digit_shows_no_other(digits: Digits) -> None:
@@ -95,7 +103,9 @@ def test_every_scene_is_reported(digits: Digits) -> None:
 
 @pytest.mark.parametrize("draw", clutter.DRAWINGS)
 @pytest.mark.parametrize("seed", range(20))
-def test_clutter_is_visible_and_small_enough(draw: clutter.Drawing, seed: int, digits: Digits) -> None:
+def test_clutter_is_visible_and_small_enough(
+    draw: clutter.Drawing, seed: int, digits: Digits
+) -> None:
     patch = draw(digits, np.random.default_rng(seed))
     assert patch.dtype == np.float32
     assert max(patch.shape) <= 64

@@ -51,8 +51,16 @@ def test_encoder_moves_only_when_told(network: Any, scenes: Scenes, whole: bool)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     losses = tuned(network, scenes, whole=whole)
     torch: Any = importlib.import_module("torch")
-    moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
-    encoder = {name for name in before if name.startswith("backbone.") and not name.startswith("backbone.9.")}
+    moved = {
+        name
+        for name, parameter in network.named_parameters()
+        if not torch.equal(parameter, before[name])
+    }
+    encoder = {
+        name
+        for name in before
+        if name.startswith("backbone.") and not name.startswith("backbone.9.")
+    }
     assert len(losses) == 3
     assert "backbone.9.weight" in moved
     assert (encoder <= moved) if whole else not (encoder & moved)

@@ -1,4 +1,6 @@
-"""The cure of a checkerboard is a call of the framework that was asked about, legal there, of the same sizes."""
+"""The cure of a checkerboard is a call of the framework that was asked about, legal there, of the
+same sizes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ CALLS = (
     ("torch", "nn.ConvTranspose2d(8, 4, {k}, {s}, {p}, groups=2, bias=False)", False),
     (
         "torch",
-        "torch.nn.ConvTranspose1d(in_channels=8, out_channels=4, kernel_size={k}, stride={s}, padding={p})",
+        (
+            "torch.nn.ConvTranspose1d(in_channels=8, out_channels=4, kernel_size={k}, stride={s}, "
+            "padding={p})"
+        ),
         False,
     ),
     ("torch", "F.conv_transpose2d(x, w, b, {s}, {p})", True),
@@ -35,11 +40,21 @@ CALLS = (
     ("equinox", "eqx.nn.ConvTranspose2d(8, 4, {k}, {s}, padding={p}, key=key)", False),
     (
         "onnx",
-        "helper.make_node('ConvTranspose', ['x', 'w'], ['y'], kernel_shape=[{k}, {k}], strides=[{s}, {s}])",
+        (
+            "helper.make_node('ConvTranspose', ['x', 'w'], ['y'], kernel_shape=[{k}, {k}], "
+            "strides=[{s}, {s}])"
+        ),
         False,
     ),
     ("openvino", "opset.convolution_backprop_data(x, w, [{s}, {s}], pads_begin=[{p}, 0])", True),
-    ("coreml", "mb.conv_transpose(x=x, weight=w, strides=[{s}, {s}], pad_type='custom', pad=[{p}, 0, 0, 0])", True),
+    (
+        "coreml",
+        (
+            "mb.conv_transpose(x=x, weight=w, strides=[{s}, {s}], pad_type='custom', pad=[{p}, 0, "
+            "0, 0])"
+        ),
+        True,
+    ),
     ("mlx", "mlx.nn.ConvTranspose2d(8, 4, {k}, {s}, {p})", False),
     ("", "k={k} s={s} p={p} cin=8 cout=4", False),
     ("", "bs.conv_transpose(x, w, strides=({s}, {s}), padding={p})", True),
@@ -79,15 +94,29 @@ def test_a_cure_reads_back_to_an_even_layer_of_the_same_sizes(
     again, size = split(fix)
     found = parse(again, kernel=size)
     assert (found.function, found.framework) == (call.function, call.framework)
-    assert (found.groups, found.activation, found.has_bias) == (call.groups, call.activation, call.has_bias)
+    assert (found.groups, found.activation, found.has_bias) == (
+        call.groups,
+        call.activation,
+        call.has_bias,
+    )
     result = found.at(where.input).geometry()
     assert result.is_even
     assert (result.strides, result.output) == (where.strides, where.output)
 
 
-@given(k=st.integers(1, 12), s=st.integers(2, 5), p=st.integers(0, 3), op=st.integers(0, 4), n=st.integers(1, 9))
-def test_pytorch_has_a_cure_wherever_it_can_say_one(k: int, s: int, p: int, op: int, n: int) -> None:
-    """PyTorch crops both ends, the odd cell in front: every even kernel that is long enough fits."""
+@given(
+    k=st.integers(1, 12),
+    s=st.integers(2, 5),
+    p=st.integers(0, 3),
+    op=st.integers(0, 4),
+    n=st.integers(1, 9),
+)
+def test_pytorch_has_a_cure_wherever_it_can_say_one(
+    k: int, s: int, p: int, op: int, n: int
+) -> None:
+    """PyTorch crops both ends, the odd cell in front: every even kernel that is long enough
+    fits.
+    """
     try:
         call = parse(f"nn.ConvTranspose1d(1, 1, {k}, {s}, {p}, {op})").at(n)
         where = call.geometry()
@@ -99,7 +128,14 @@ def test_pytorch_has_a_cure_wherever_it_can_say_one(k: int, s: int, p: int, op: 
 
 def test_pytorch_runs_its_cures() -> None:
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
-    for k, s, p, op in ((4, 3, 0, 0), (3, 2, 1, 1), (5, 3, 1, 2), (5, 4, 0, 0), (2, 3, 0, 2), (7, 2, 3, 0)):
+    for k, s, p, op in (
+        (4, 3, 0, 0),
+        (3, 2, 1, 1),
+        (5, 3, 1, 2),
+        (5, 4, 0, 0),
+        (2, 3, 0, 2),
+        (7, 2, 3, 0),
+    ):
         found = bs.explain(f"nn.ConvTranspose2d(8, 4, {k}, {s}, {p}, {op})", input=(6, 5))
         assert found.evenness.fix is not None
         result = eval(found.evenness.fix, {"torch": torch})(torch.ones(1, 8, 6, 5))  # noqa: S307  a call of ours

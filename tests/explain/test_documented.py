@@ -43,13 +43,15 @@ GALLERY: Any = load_gallery()
 # Output sizes of the guide, by its own formulas and captions.
 SIZES = {
     "1.0": 3,
-    "1.1": 3, "1.2": 3, "1.3": 3, "1.4": 2, "1.5": 3, "2.1": 2, "2.2": 6, "2.3": 5, "2.4": 7, "2.5": 2, "2.6": 3,
-    "2.7": 3, "2.8a": 3, "2.8b": 2, "4.1": 4, "4.2": 5, "4.3": 5, "4.4": 5, "4.5": 5, "4.6": 5, "4.7": 6, "5.1": 3,
+    "1.1": 3, "1.2": 3, "1.3": 3, "1.4": 2, "1.5": 3, "2.1": 2, "2.2": 6, "2.3": 5, "2.4": 7, "2.5": 2, "2.6": 3,  # noqa: E501
+    "2.7": 3, "2.8a": 3, "2.8b": 2, "4.1": 4, "4.2": 5, "4.3": 5, "4.4": 5, "4.5": 5, "4.6": 5, "4.7": 6, "5.1": 3,  # noqa: E501
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_commands_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     if "--matrix" in command:
         _ = pytest.importorskip("scipy.sparse", reason="matrices need SciPy")
     monkeypatch.chdir(tmp_path)
@@ -63,7 +65,9 @@ def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_gallery_is_whole_and_up_to_date() -> None:
     assert {figure.number for figure in GALLERY.FIGURES} == set(SIZES)
     assert (DOCS / "gallery.md").read_text(encoding="utf-8") == GALLERY.page()
-    assert {path.name for path in (DOCS / "gallery").glob("*.svg")} == {f.file.name for f in GALLERY.FIGURES}
+    assert {path.name for path in (DOCS / "gallery").glob("*.svg")} == {
+        f.file.name for f in GALLERY.FIGURES
+    }
 
 
 @pytest.mark.parametrize("figure", GALLERY.FIGURES, ids=lambda figure: figure.number)
@@ -83,7 +87,11 @@ def test_the_guide_s_numbers() -> None:
     x = values.read("x", request.x, (5, 5))
     w = values.read("w", request.w, (3, 3))
     drawing = draw(geometry, "convolution", values.Values(x, (5, 5), w, (3, 3)))
-    texts = [item.shape.text for item in drawing.items if isinstance(item.shape, Text) and item.last == drawing.frames]
+    texts = [
+        item.shape.text
+        for item in drawing.items
+        if isinstance(item.shape, Text) and item.last == drawing.frames
+    ]
     exact = [
         int((np.array(x).reshape(5, 5)[i : i + 3, j : j + 3] * np.array(w).reshape(3, 3)).sum())
         for i in range(3)

@@ -27,7 +27,9 @@ def test_coverage_counts_every_output_cell(where: Geometry) -> None:
 
 
 @given(geometries(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
-def test_multiply_adds_are_the_meetings_of_all_channels(where: Geometry, small: int, big: int, groups: int) -> None:
+def test_multiply_adds_are_the_meetings_of_all_channels(
+    where: Geometry, small: int, big: int, groups: int
+) -> None:
     found = cost(where, small * groups, big * groups, groups)
     kept = sum(meeting.output is not None for meeting in trace(where).meetings)
     assert found.multiply_adds == kept * small * big * groups
@@ -46,7 +48,9 @@ def test_a_score_of_0_is_an_even_layer(where: Geometry) -> None:
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 @pytest.mark.parametrize("strides", [2, 3, 4])
 @pytest.mark.parametrize("padding", ["same", "valid", 0])
-def test_the_fix_is_even_and_has_the_same_sizes(kernel: int, strides: int, padding: str | int) -> None:
+def test_the_fix_is_even_and_has_the_same_sizes(
+    kernel: int, strides: int, padding: str | int
+) -> None:
     where = geometry((6, 6), kernel, strides=strides, padding=padding)  # type: ignore[arg-type]
     fix = evenness(where).fix
     if where.is_even:
@@ -74,9 +78,17 @@ def test_phases_name_the_inputs_of_each_output(where: Geometry) -> None:
         for phase in axis.phases:
             for step in range(phase.count):
                 cell = phase.start + step * axis.stride
-                terms = {(phase.first + step - shift, tap) for tap, shift in zip(phase.taps, phase.shifts, strict=True)}
+                terms = {
+                    (phase.first + step - shift, tap)
+                    for tap, shift in zip(phase.taps, phase.shifts, strict=True)
+                }
                 inside = {(m, tap) for m, tap in terms if 0 <= m < axis.input}
-                met = {(m.input[number], m.tap[number]) for key, ms in sums.items() if key[number] == cell for m in ms}
+                met = {
+                    (m.input[number], m.tap[number])
+                    for key, ms in sums.items()
+                    if key[number] == cell
+                    for m in ms
+                }
                 assert met <= inside
 
 
@@ -90,8 +102,8 @@ def test_the_article_s_layer_in_words() -> None:
     assert "(7 - 1) * 2 + 3 - 0 - 1 = 14 1 cell cropped: the odd one off the back" in text["Sizes"]
     assert "each 0, 2, 4, ... 0, 2 x[n]*w[0] + x[n-1]*w[2]" in text["Phases"]
     assert (
-        'An even layer with the same sizes: keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same").'
-        in text["Coverage"]
+        "An even layer with the same sizes: keras.layers.Conv2DTranspose(128, 4, strides=2, "
+        'padding="same").' in text["Coverage"]
     )
     assert "295,040 parameters" in text["Cost"]
     assert "PyTorch exact with a crop" in text["The same layer elsewhere"]
@@ -120,8 +132,13 @@ def test_a_number_that_a_common_counter_reports_is_told_apart() -> None:
 
 
 def test_axes_too_long_are_refused() -> None:
-    for name, where in (("kernel", geometry(3, LARGEST_AXIS + 1)), ("strides", geometry(3, 3, strides=2**40))):
-        with pytest.raises(ValueError, match=rf"`{name}` .* must be at most {LARGEST_AXIS} on each axis"):
+    for name, where in (
+        ("kernel", geometry(3, LARGEST_AXIS + 1)),
+        ("strides", geometry(3, 3, strides=2**40)),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"`{name}` .* must be at most {LARGEST_AXIS} on each axis"
+        ):
             _ = axes(where)
 
 

@@ -1,4 +1,6 @@
-"""The files: SVG without outside references, the right frames in CSS and pixels, GIF and MP4 that open."""
+"""The files: SVG without outside references, the right frames in CSS and pixels, GIF and MP4 that
+open.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_each_group_is_visible_in_its_frames_and_no_other(drawing: Drawing) -> N
     assert {group.attrib["class"].removeprefix("f") for group in groups} == set(films)
     for name, rules in films.items():
         first, last = map(int, name.split("-"))
-        stops = [(float(at), state) for at, state in re.findall(r"([\d.]+)%\{visibility:(\w+)\}", rules)]
+        stops = [
+            (float(at), state) for at, state in re.findall(r"([\d.]+)%\{visibility:(\w+)\}", rules)
+        ]
         for frame in range(drawing.frames):
             middle = 100 * (frame + 0.5) / drawing.frames
             states = [state for at, state in stops if at <= middle]
@@ -78,7 +82,11 @@ def test_a_gif_has_every_frame_and_takes_under_two_seconds(drawing: Drawing) -> 
     image = image_module.open(io.BytesIO(content))
     assert (image.format, image.n_frames) == ("GIF", drawing.frames)
     assert image.size == (drawing.width, drawing.height)
-    cell = next(item for item in drawing.items if isinstance(item.shape, Rect) and item.shape.style == "output-on")
+    cell = next(
+        item
+        for item in drawing.items
+        if isinstance(item.shape, Rect) and item.shape.style == "output-on"
+    )
     image.seek(cell.first)
     red, green, blue = image.convert("RGB").getpixel((int(cell.shape.x) + 6, int(cell.shape.y) + 6))  # type: ignore[union-attr]
     assert f"#{red:02x}{green:02x}{blue:02x}" == STYLES["light"]["output-on"].fill

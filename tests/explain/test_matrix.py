@@ -1,4 +1,6 @@
-"""The matrix and its transpose: they multiply as the definition does, and a wrong pair would be noticed."""
+"""The matrix and its transpose: they multiply as the definition does, and a wrong pair would be
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ def test_one_is_the_other_s_transpose_and_multiplies_as_the_definition(where: Ge
     taps = np.arange(1, np.prod(where.kernel) + 1).reshape(*where.kernel, 1, 1)
     x = np.random.default_rng(0).integers(-9, 10, (1, *where.input, 1))
     y = np.random.default_rng(1).integers(-9, 10, (1, *where.output, 1))
-    assert (found.transposed @ x.ravel()).tolist() == reference.conv_transpose(x, taps, where).ravel().tolist()
-    assert (found.convolution @ y.ravel()).tolist() == reference.conv(y, taps, where).ravel().tolist()
+    assert (found.transposed @ x.ravel()).tolist() == reference.conv_transpose(
+        x, taps, where
+    ).ravel().tolist()
+    assert (found.convolution @ y.ravel()).tolist() == reference.conv(
+        y, taps, where
+    ).ravel().tolist()
 
 
 def test_a_wrong_pair_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,9 @@ def test_gathering_and_scattering_are_one_sum(where: Geometry) -> None:
     random = np.random.default_rng(0)
     x, w = random.integers(-9, 10, where.input), random.integers(-9, 10, where.kernel)
     found = trace(where)
-    gathered = [sum(int(x[m.input] * w[m.tap]) for m in meetings) for meetings in found.by_output().values()]
+    gathered = [
+        sum(int(x[m.input] * w[m.tap]) for m in meetings) for meetings in found.by_output().values()
+    ]
     exact = reference.conv_transpose(x[None, ..., None], w[..., None, None], where)
     assert gathered == exact.ravel().tolist()
     scattered = dict.fromkeys(cells(where.output), 0)
@@ -64,5 +66,7 @@ def test_data_name_cells_by_their_place_in_row_order(where: Geometry) -> None:
 
 
 def test_a_call_too_large_to_trace_is_refused() -> None:
-    with pytest.raises(ValueError, match=f"at most {LARGEST_TRACE} can be traced; --json gives the explanation"):
+    with pytest.raises(
+        ValueError, match=f"at most {LARGEST_TRACE} can be traced; --json gives the explanation"
+    ):
         _ = trace(geometry((100, 100), 3, strides=2))

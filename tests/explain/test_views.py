@@ -35,7 +35,9 @@ def labels(drawing: Drawing, panel: str, frame: int) -> dict[int, str]:
     """The uppermost text in each cell of a panel in a frame."""
     seen = [item.shape for item in drawing.items if item.first <= frame < item.last]
     texts = {(shape.x, shape.y): shape.text for shape in seen if isinstance(shape, Text)}
-    cells = [shape for shape in seen if isinstance(shape, Rect) and shape.cell and shape.cell[0] == panel]
+    cells = [
+        shape for shape in seen if isinstance(shape, Rect) and shape.cell and shape.cell[0] == panel
+    ]
     found: dict[int, str] = {}
     for shape in cells:
         assert shape.cell is not None
@@ -77,9 +79,13 @@ def test_scatter_ends_with_the_sums(where: Geometry) -> None:
     drawing = draw(where, "scatter", values)
     exact = reference.conv_transpose(*arrays(values), where).ravel()
     written = labels(drawing, "output", drawing.frames - 1)
-    sums = dict(zip(drawn(where, "output"), trace(where, window(where)).by_output().values(), strict=True))
+    sums = dict(
+        zip(drawn(where, "output"), trace(where, window(where)).by_output().values(), strict=True)
+    )
     reached = {place for place, meetings in sums.items() if meetings}
-    assert {place: int(text) for place, text in written.items()} == {place: exact[place] for place in reached}
+    assert {place: int(text) for place, text in written.items()} == {
+        place: exact[place] for place in reached
+    }
 
 
 @given(layers)
@@ -87,7 +93,10 @@ def test_scatter_ends_with_the_sums(where: Geometry) -> None:
 def test_gather_writes_one_sum_a_frame(where: Geometry) -> None:
     values = numbered(where, "gather")
     drawing = draw(where, "gather", values)
-    exact, cells = reference.conv_transpose(*arrays(values), where).ravel().tolist(), drawn(where, "output")
+    exact, cells = (
+        reference.conv_transpose(*arrays(values), where).ravel().tolist(),
+        drawn(where, "output"),
+    )
     frame = drawing.frames // 2
     written = labels(drawing, "output", frame)
     assert {place: int(text) for place, text in written.items()} == {

@@ -1,4 +1,6 @@
-"""Of a larger layer the front and the back are drawn: its own cells, with its own sums, in bounded pictures."""
+"""Of a larger layer the front and the back are drawn: its own cells, with its own sums, in bounded
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,10 @@ def larger(draw_: Any) -> Geometry:
 def test_what_meets_in_a_window_is_what_meets_in_the_layer(where: Geometry) -> None:
     whole, part = trace(where), trace(where, window(where))
     assert set(part.meetings) <= set(whole.meetings)
-    for cells, known in ((part.by_output(), whole.by_output()), (part.by_input(), whole.by_input())):
+    for cells, known in (
+        (part.by_output(), whole.by_output()),
+        (part.by_input(), whole.by_input()),
+    ):
         assert cells == {index: known[index] for index in cells}
 
 
@@ -65,7 +70,14 @@ def test_a_window_holds_both_ends_in_order(where: Geometry) -> None:
     assert not found.whole
     assert (found.output[0][0], found.output[0][-1]) == (0, where.output[0] - 1)
     assert set(found.input[0]) <= set(range(where.input[0]))
-    for axis in (found.input, found.kernel, found.output, found.full, found.stretched, found.padded):
+    for axis in (
+        found.input,
+        found.kernel,
+        found.output,
+        found.full,
+        found.stretched,
+        found.padded,
+    ):
         assert all(one < other for one, other in pairwise(axis[0]))
     assert len(found.output[0]) <= LARGEST_SIDE
 
@@ -73,17 +85,21 @@ def test_a_window_holds_both_ends_in_order(where: Geometry) -> None:
 @given(geometries())
 @settings(max_examples=200)
 def test_coverage_is_counted_without_its_cells(where: Geometry) -> None:
-    large = Geometry(tuple(i + 50 for i in where.input), where.kernel, where.strides, where.dilation, where.crop)
+    large = Geometry(
+        tuple(i + 50 for i in where.input), where.kernel, where.strides, where.dilation, where.crop
+    )
     for layer in (where, large):
-        assert layer.coverage_counts() == tuple(dict(sorted(Counter(counts).items())) for counts in layer.coverage())
+        assert layer.coverage_counts() == tuple(
+            dict(sorted(Counter(counts).items())) for counts in layer.coverage()
+        )
 
 
 def test_a_layer_of_a_million_cells_is_explained_and_drawn() -> None:
     found = explain("nn.ConvTranspose1d(64, 32, 16, 8, 4)", input=(64, 10**6))
     assert found.axes[0].coverage == {1: 8, 2: 8 * 10**6 - 8}
     assert (
-        "drawn: output cells 0 to 15 and 7999984 to 7999999 of 8000000; what is left out goes on in the same way"
-        in (texts(found.drawing("gather")))
+        "drawn: output cells 0 to 15 and 7999984 to 7999999 of 8000000; what is left out goes on "
+        "in the same way" in (texts(found.drawing("gather")))
     )
 
 
@@ -94,10 +110,18 @@ def test_every_view_draws_large_layers_within_bounds(where: Geometry, view: Any)
     assert drawing.frames <= 32 * 32
     assert len(drawing.items) < 2 * LARGEST_TRACE
     assert max(drawing.width, drawing.height) < 8000
-    places = [item.shape.cell for item in drawing.items if isinstance(item.shape, Rect) and item.shape.cell]
+    places = [
+        item.shape.cell
+        for item in drawing.items
+        if isinstance(item.shape, Rect) and item.shape.cell
+    ]
     sizes = {"input": where.input, "output": where.output, "kernel": where.kernel}
     if view in {"convolution", "subsampling"}:
-        sizes = {"input": where.output, "output": tuple(2**60 for _ in where.input), "kernel": where.kernel}
+        sizes = {
+            "input": where.output,
+            "output": tuple(2**60 for _ in where.input),
+            "kernel": where.kernel,
+        }
     for panel, cell in places:
         count = 1
         for side in sizes[panel]:
@@ -113,20 +137,22 @@ def test_the_layer_that_people_have() -> None:
     said = texts(found.drawing("scatter"))
     assert "full 130 x 130, framed: output 128 x 128" in said
     assert (
-        "drawn: output cells 0 to 7 and 120 to 127 of 128 of each axis; what is left out goes on in the same way"
-        in said
+        "drawn: output cells 0 to 7 and 120 to 127 of 128 of each axis; what is left out goes on "
+        "in the same way" in said
     )
     assert "2 cells cropped, 1 off each end of each axis" in said
     assert "1 to 4" in texts(found.drawing("coverage"))
-    assert "output [120,1] = x[59,0]·w[3,2] + x[59,1]·w[3,0] + x[60,0]·w[1,2] + x[60,1]·w[1,0]" in texts(
-        found.drawing("gather")
+    assert (
+        "output [120,1] = x[59,0]·w[3,2] + x[59,1]·w[3,0] + x[60,0]·w[1,2] + x[60,1]·w[1,0]"
+        in texts(found.drawing("gather"))
     )
 
 
 def test_a_small_layer_says_nothing_of_windows() -> None:
     for view in CELL_VIEWS:
         assert not any(
-            text.startswith("drawn: ") for text in texts(draw(geometry((14, 14), 4, strides=2, padding=1), view))
+            text.startswith("drawn: ")
+            for text in texts(draw(geometry((14, 14), 4, strides=2, padding=1), view))
         )
 
 
@@ -144,9 +170,13 @@ def test_three_axes_are_planes_below_each_other() -> None:
 
 def test_kernels_too_wide_for_a_picture_are_refused() -> None:
     where = geometry((64, 64), 100)
-    with pytest.raises(ValueError, match=r"^`kernel` \(=\(100, 100\)\) has 10000 taps, too many to draw") as caught:
+    with pytest.raises(
+        ValueError, match=r"^`kernel` \(=\(100, 100\)\) has 10000 taps, too many to draw"
+    ) as caught:
         _ = draw(where)
-    assert str(caught.value).endswith("give a smaller kernel, or --json for the explanation as data")
+    assert str(caught.value).endswith(
+        "give a smaller kernel, or --json for the explanation as data"
+    )
 
 
 def test_a_page_says_how_many_cells_a_tap_reaches_in_the_whole_layer() -> None:
@@ -158,7 +188,9 @@ def test_a_page_says_how_many_cells_a_tap_reaches_in_the_whole_layer() -> None:
         counts[flat(meeting.tap, where.kernel)] += meeting.output is not None
     assert dict(content["trace"]["reached"]) == counts
     named = re.findall(r'data-panel="output" data-cell="(\d+)"', content["drawings"]["gather"])
-    assert set(map(int, named)) == {flat(cell, where.output) for cell in product(*window(where).output)}
+    assert set(map(int, named)) == {
+        flat(cell, where.output) for cell in product(*window(where).output)
+    }
     assert json.dumps(content["trace"])
 
 
@@ -170,8 +202,12 @@ def test_a_matrix_too_large_to_print_shows_its_corners() -> None:
     small, big = (0, 1, 2, 30, 48), (0, 1, 40, 200, 224)
     part, whole = corners(where, small, big), matrices(trace(where))
     assert part.holds
-    assert (part.transposed.toarray() == whole.transposed.toarray()[list(big)][:, list(small)]).all()
-    assert (part.convolution.toarray() == whole.convolution.toarray()[list(small)][:, list(big)]).all()
+    assert (
+        part.transposed.toarray() == whole.transposed.toarray()[list(big)][:, list(small)]
+    ).all()
+    assert (
+        part.convolution.toarray() == whole.convolution.toarray()[list(small)][:, list(big)]
+    ).all()
     text = matrix_text(where)
     assert "0 to 9 and 39 to 48 of 49, 0 to 9 and 215 to 224 of 225; the proof is of these" in text
     assert len(text.splitlines()) == 25

@@ -24,9 +24,17 @@ uvicorn: Any = pytest.importorskip("uvicorn", reason="the page needs uvicorn")
 
 from backstride.explore import application  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 Page = Any
 
 
@@ -35,7 +43,9 @@ def address() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(application(), host="127.0.0.1", port=port, log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(application(), host="127.0.0.1", port=port, log_level="error")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -77,7 +87,8 @@ def page(browser: Any) -> Iterator[Page]:
 def lit(page: Page, panel: str) -> set[int]:
     return set(
         page.eval_on_selector_all(
-            f'#stage rect[data-panel="{panel}"].from', "found => found.map(cell => Number(cell.dataset.cell))"
+            f'#stage rect[data-panel="{panel}"].from',
+            "found => found.map(cell => Number(cell.dataset.cell))",
         )
     )
 
@@ -101,7 +112,9 @@ CALLS = [
 
 @pytest.mark.parametrize("view", ["scatter", "gather"])
 @pytest.mark.parametrize(("call", "size"), CALLS)
-def test_a_hovered_output_lights_exactly_its_inputs(page: Page, address: str, view: str, call: str, size: str) -> None:
+def test_a_hovered_output_lights_exactly_its_inputs(
+    page: Page, address: str, view: str, call: str, size: str
+) -> None:
     _ = page.goto(f"{address}?{urlencode({'call': call, 'input': size, 'view': view})}")
     sizes = tuple(map(int, size.split("x")))
     where: Geometry = parse(call).geometry(sizes if len(sizes) > 1 else int(size))
@@ -112,7 +125,11 @@ def test_a_hovered_output_lights_exactly_its_inputs(page: Page, address: str, vi
         inputs.add(flat(cell, where.input))
         taps.add(flat(tap, where.kernel))
     cells = page.locator('#stage rect[data-panel="output"]').count()
-    panels = set(page.eval_on_selector_all("#stage rect[data-panel]", "found => found.map(cell => cell.dataset.panel)"))
+    panels = set(
+        page.eval_on_selector_all(
+            "#stage rect[data-panel]", "found => found.map(cell => cell.dataset.panel)"
+        )
+    )
     for output in range(0, cells, 2):
         page.hover(f'#stage rect[data-panel="output"][data-cell="{output}"]')
         inputs, taps = met.get(output, (set(), set()))
@@ -121,14 +138,18 @@ def test_a_hovered_output_lights_exactly_its_inputs(page: Page, address: str, vi
         if "kernel" in panels:
             assert lit(page, "kernel") == taps
         text = page.inner_text("#about")
-        assert text.count("·") == min(len([m for m in meetings if flat(m[2], where.output) == output]), 12)
+        assert text.count("·") == min(
+            len([m for m in meetings if flat(m[2], where.output) == output]), 12
+        )
 
 
 def test_a_hovered_input_lights_what_it_stamps(page: Page, address: str) -> None:
     _ = page.goto(f"{address}?input=3x3&padding=same")
     where = parse("k=3 s=2 p=same").geometry((3, 3))
     page.hover('#stage rect[data-panel="input"][data-cell="4"]')
-    assert lit(page, "output") == {flat(o, where.output) for cell, _, o in reference.meetings(where) if cell == (1, 1)}
+    assert lit(page, "output") == {
+        flat(o, where.output) for cell, _, o in reference.meetings(where) if cell == (1, 1)
+    }
 
 
 def test_sliders_draw_again_and_the_link_brings_back(page: Page, address: str) -> None:
@@ -201,7 +222,9 @@ def test_every_frame_shows_its_groups(page: Page, address: str) -> None:
 
 
 def test_the_code_of_each_framework_is_copied(page: Page, address: str) -> None:
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address.rstrip("/"))
+    page.context.grant_permissions(
+        ["clipboard-read", "clipboard-write"], origin=address.rstrip("/")
+    )
     _ = page.goto(f"{address}?input=4x4&padding=same")
     assert page.locator("#code details").count() >= 10
     page.click("#code details:first-of-type summary")
@@ -220,34 +243,46 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, address: str) -> None:
     assert page.inner_text("#about").startswith("input [0, 0] reaches")
 
 
-@pytest.mark.parametrize("query", [{"input": "4x4"}, {"call": "nn.ConvTranspose3d(256, 128, 4, 2, 1)", "input": "64"}])
-def test_nothing_on_a_phone_scrolls_sideways(page: Page, address: str, query: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "query", [{"input": "4x4"}, {"call": "nn.ConvTranspose3d(256, 128, 4, 2, 1)", "input": "64"}]
+)
+def test_nothing_on_a_phone_scrolls_sideways(
+    page: Page, address: str, query: dict[str, str]
+) -> None:
     page.set_viewport_size({"width": 375, "height": 844})
     _ = page.goto(f"{address}?{urlencode(query)}")
     page.evaluate("document.querySelectorAll('details').forEach(entry => { entry.open = true; })")
     wide = page.evaluate(
-        "[...document.querySelectorAll('body, body *:not(input, svg *)')]"
-        ".filter(e => e.scrollWidth > Math.max(e.clientWidth, 0) + 1 && getComputedStyle(e).overflowX !== 'visible')"
-        ".map(e => e.tagName + ' ' + e.className)"
+        "[...document.querySelectorAll('body, body *:not(input, svg *)')].filter(e => "
+        "e.scrollWidth > Math.max(e.clientWidth, 0) + 1 && getComputedStyle(e).overflowX !== "
+        "'visible').map(e => e.tagName + ' ' + e.className)"
     )
     assert wide == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
-def test_of_a_large_layer_the_ends_are_walked_and_the_sums_are_whole(page: Page, address: str) -> None:
-    _ = page.goto(f"{address}?{urlencode({'call': 'nn.ConvTranspose2d(256, 128, 4, 2, 1)', 'input': '64'})}")
+def test_of_a_large_layer_the_ends_are_walked_and_the_sums_are_whole(
+    page: Page, address: str
+) -> None:
+    _ = page.goto(
+        f"{address}?{urlencode({'call': 'nn.ConvTranspose2d(256, 128, 4, 2, 1)', 'input': '64'})}"
+    )
     page.focus('#stage rect[data-panel="output"][data-cell="7"]')
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#about") == "output [0, 120] = x[0, 59]·w[1, 3] + x[0, 60]·w[1, 1]"
     page.hover('#stage rect[data-panel="kernel"][data-cell="0"]')
-    assert page.inner_text("#about").startswith(f"kernel [0, 0] reaches {63 * 63} output cells, here [1, 1] [1, 3]")
+    assert page.inner_text("#about").startswith(
+        f"kernel [0, 0] reaches {63 * 63} output cells, here [1, 1] [1, 3]"
+    )
     page.fill('input[name="kernel"]', "5")
     until(page, "document.querySelector('#headline').textContent === '64 x 64  ->  129 x 129'")
     assert page.input_value('input[name="input"]') == "64"
 
 
 def test_the_planes_of_three_axes_have_sliders(page: Page, address: str) -> None:
-    _ = page.goto(f"{address}?{urlencode({'call': 'nn.ConvTranspose3d(8, 4, (2, 3, 4), 2)', 'input': '3x4x5'})}")
+    _ = page.goto(
+        f"{address}?{urlencode({'call': 'nn.ConvTranspose3d(8, 4, (2, 3, 4), 2)', 'input': '3x4x5'})}"  # noqa: E501
+    )
     assert page.inner_text("#headline").startswith("3 x 4 x 5, 8 channels")
     page.fill('input[name="kernel-column"]', "3")
     until(page, "document.querySelector('#headline').textContent === '3 x 4 x 5  ->  6 x 9 x 11'")
@@ -256,7 +291,9 @@ def test_the_planes_of_three_axes_have_sliders(page: Page, address: str) -> None
 def test_the_written_page_works_without_a_server(page: Page, tmp_path: Any) -> None:
     from backstride.explain import Request, answer  # noqa: PLC0415
 
-    _ = answer(Request("k=3 s=2 p=same", input=(3, 3), numbers=True), {"html": tmp_path / "call.html"})
+    _ = answer(
+        Request("k=3 s=2 p=same", input=(3, 3), numbers=True), {"html": tmp_path / "call.html"}
+    )
     _ = page.goto((tmp_path / "call.html").as_uri())
     page.hover('#stage rect[data-panel="output"][data-cell="14"]')
     assert lit(page, "input") == {0, 1, 3, 4}
@@ -275,7 +312,7 @@ def test_a_picture_moves_by_itself_frame_by_frame(page: Page, view: View) -> Non
                 for (const film of document.getAnimations()) { film.pause(); film.currentTime = 1000 * (at + 0.5); }
                 const groups = [...document.querySelectorAll("g")];
                 return groups.map(g => [g.getAttribute("class"), getComputedStyle(g).visibility === "visible"]);
-            }""",
+            }""",  # noqa: E501
             frame,
         )
         assert seen
@@ -291,8 +328,8 @@ def test_paper_and_readers_who_want_no_motion_see_the_still(page: Page) -> None:
         _ = page.set_content(to_svg(drawing))
         assert page.evaluate("document.getAnimations().length") == 0
         names = page.evaluate(
-            "[...document.querySelectorAll('g')].filter(g => getComputedStyle(g).visibility === 'visible')"
-            ".map(g => g.getAttribute('class'))"
+            "[...document.querySelectorAll('g')].filter(g => getComputedStyle(g).visibility === "
+            "'visible').map(g => g.getAttribute('class'))"
         )
         spans = [tuple(map(int, name.removeprefix("f").split("-"))) for name in names]
         assert spans

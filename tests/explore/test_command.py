@@ -1,4 +1,6 @@
-"""`backstride explore` as a user runs it: a process, its page over the loopback interface, and its end."""
+"""`backstride explore` as a user runs it: a process, its page over the loopback interface, and its
+end.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,10 @@ def test_a_port_that_is_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         code, output, errors = refused("--port", str(port))
-    line = f"backstride: `port` (={port}) cannot be had on 127.0.0.1: Address already in use; port=0 takes a free one\n"
+    line = (
+        f"backstride: `port` (={port}) cannot be had on 127.0.0.1: Address already in use; port=0 "
+        "takes a free one\n"
+    )
     assert (code, output, errors) == (2, "", line)
 
 

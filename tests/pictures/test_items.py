@@ -17,8 +17,15 @@ def touch(*paths: Path) -> None:
 
 def test_folders_are_searched_in_order(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "photos" / "out"
-    touch(photos / "b.jpg", photos / "a.PNG", photos / "deep" / "a.png", photos / "deep" / "drive.mp4")
-    touch(photos / "notes.txt", photos / ".hidden.jpg", photos / ".cache" / "c.jpg", out / "masks" / "a.png")
+    touch(
+        photos / "b.jpg", photos / "a.PNG", photos / "deep" / "a.png", photos / "deep" / "drive.mp4"
+    )
+    touch(
+        photos / "notes.txt",
+        photos / ".hidden.jpg",
+        photos / ".cache" / "c.jpg",
+        out / "masks" / "a.png",
+    )
     found = items([photos], out)
     assert [(item.name, item.is_video) for item in found] == [
         ("a", False),
@@ -31,7 +38,11 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
 
 def test_outputs_beside_their_inputs_are_no_inputs(tmp_path: Path) -> None:
     touch(tmp_path / "a.jpg", tmp_path / "deep" / "masks" / "b.png")
-    touch(tmp_path / "masks" / "a.png", tmp_path / "overlays" / "a.jpg", tmp_path / "probabilities" / "a.png")
+    touch(
+        tmp_path / "masks" / "a.png",
+        tmp_path / "overlays" / "a.jpg",
+        tmp_path / "probabilities" / "a.png",
+    )
     assert [item.name for item in items([tmp_path], tmp_path)] == ["a", "deep/masks/b"]
 
 
@@ -54,12 +65,24 @@ def test_a_file_named_twice_is_one(tmp_path: Path) -> None:
 
 
 def test_messages(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg", tmp_path / "notes.txt", tmp_path / "empty" / "b.txt")
-    with pytest.raises(ValueError, match=r"^`images`: .*x/a.jpg and .*y/a.jpg would have the same outputs; predict th"):
+    touch(
+        tmp_path / "x" / "a.jpg",
+        tmp_path / "y" / "a.jpg",
+        tmp_path / "notes.txt",
+        tmp_path / "empty" / "b.txt",
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"^`images`: .*x/a.jpg and .*y/a.jpg would have the same outputs; predict th",
+    ):
         _ = items([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
     with pytest.raises(ValueError, match=r"^`images` \(='.*none.jpg'\) does not exist$"):
         _ = items([tmp_path / "none.jpg"], tmp_path / "out")
-    with pytest.raises(ValueError, match=r"^`images` \(='.*notes.txt'\) is no picture, video or folder; legal are"):
+    with pytest.raises(
+        ValueError, match=r"^`images` \(='.*notes.txt'\) is no picture, video or folder; legal are"
+    ):
         _ = items([tmp_path / "notes.txt"], tmp_path / "out")
-    with pytest.raises(ValueError, match=r"^`images` \(='.*empty'\) holds no picture and no video$"):
+    with pytest.raises(
+        ValueError, match=r"^`images` \(='.*empty'\) holds no picture and no video$"
+    ):
         _ = items([tmp_path / "empty"], tmp_path / "out")

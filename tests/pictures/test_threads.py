@@ -15,7 +15,9 @@ from backstride.pictures.threads import ahead, behind
 
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_nothing_is_lost_or_swapped(entries: list[int], depth: int) -> None:
-    assert list(behind(lambda entry: -entry, ahead(entries, depth), depth)) == [-entry for entry in entries]
+    assert list(behind(lambda entry: -entry, ahead(entries, depth), depth)) == [
+        -entry for entry in entries
+    ]
 
 
 def test_no_further_ahead_than_asked() -> None:

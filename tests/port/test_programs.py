@@ -1,4 +1,6 @@
-"""Every call to every target that runs here: the printed program's result has every bit of the call's."""
+"""Every call to every target that runs here: the printed program's result has every bit of the
+call's.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def marked(name: str) -> object:
 
 def verify(work: list[Job]) -> None:
     found = list(differences(work))
-    wrong = [f"{job.call}: {result}" for job, result in zip(work, found, strict=False) if result.largest != 0.0]
+    wrong = [
+        f"{job.call}: {result}"
+        for job, result in zip(work, found, strict=False)
+        if result.largest != 0.0
+    ]
     assert (wrong, len(found)) == ([], len(work))
 
 
@@ -45,7 +51,11 @@ def test_calls_are_what_their_own_frameworks_compute() -> None:
     found = list(differences(work))
     sources = {result.source.partition(" ")[0] for result in found}
     assert {"torch", "keras", "tensorflow", "jax", "flax", "equinox"} <= sources
-    assert [f"{job.call}: {result}" for job, result in zip(work, found, strict=True) if result.largest != 0.0] == []
+    assert [
+        f"{job.call}: {result}"
+        for job, result in zip(work, found, strict=True)
+        if result.largest != 0.0
+    ] == []
 
 
 def test_a_wrong_program_is_caught() -> None:
@@ -56,7 +66,9 @@ def test_a_wrong_program_is_caught() -> None:
     expected = reference.conv_transpose(x, kernel, result.geometry)
     assert np.array_equal(run_program(result, x, kernel, None), expected)
     # The other side of the odd cell: the right size, and wrong.
-    setup = tuple(line.replace("padding=1, output_padding=1", "padding=0") for line in result.body.setup)
+    setup = tuple(
+        line.replace("padding=1, output_padding=1", "padding=0") for line in result.body.setup
+    )
     lines = ("y = layer(x)", "return y[:, :, :-1]")
     wrong = replace(result, body=replace(result.body, setup=setup, up=lines))
     found = run_program(wrong, x, kernel, None)

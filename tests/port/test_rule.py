@@ -1,4 +1,6 @@
-"""What is left to a slice or to zeros: native crop and rest make the wanted crop, on every target."""
+"""What is left to a slice or to zeros: native crop and rest make the wanted crop, on every
+target.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,22 @@ def problems(draw: st.DrawFn) -> Problem:
     strides = tuple(draw(st.integers(1, 4)) for _ in axes)
     dilation = tuple(draw(st.sampled_from((1, 1, 2, 3))) for _ in axes)
     sizes = tuple(draw(st.integers(1, 5)) for _ in axes)
-    full = [(i - 1) * s + d * (k - 1) + 1 for i, k, s, d in zip(sizes, kernel, strides, dilation, strict=True)]
+    full = [
+        (i - 1) * s + d * (k - 1) + 1
+        for i, k, s, d in zip(sizes, kernel, strides, dilation, strict=True)
+    ]
     crop: list[tuple[int, int]] = []
     for length in full:
         before = draw(st.integers(-3, length - 1))
         crop.append((before, draw(st.integers(-3, length - 1 - max(before, 0)))))
     groups = draw(st.sampled_from((1, 1, 2)))
     return Problem(
-        Geometry(sizes, kernel, strides, dilation, tuple(crop)), 2 * groups, groups, groups, draw(st.booleans()), None
+        Geometry(sizes, kernel, strides, dilation, tuple(crop)),
+        2 * groups,
+        groups,
+        groups,
+        draw(st.booleans()),
+        None,
     )
 
 
@@ -42,18 +52,26 @@ def problems(draw: st.DrawFn) -> Problem:
 def test_native_crop_and_rest_make_the_wanted_crop(problem: Problem, name: str) -> None:
     ability = TARGETS[name].ability
     found = fit(problem, ability)
-    native = ability.convention.constructor(found.where.input, found.where.kernel, **found.arguments).crop
-    for axis, (want, has, rest) in enumerate(zip(problem.where.crop, native, found.crop, strict=True)):
+    native = ability.convention.constructor(
+        found.where.input, found.where.kernel, **found.arguments
+    ).crop
+    for axis, (want, has, rest) in enumerate(
+        zip(problem.where.crop, native, found.crop, strict=True)
+    ):
         for end in (0, 1):
             assert has[end] + rest[end] == want[end]
             # Zeros stand only where nothing was computed.
             assert rest[end] >= 0 or has[end] <= 0, (axis, end)
-    assert (found.verdict == "exact") == (not found.refusals and not found.slices and not found.pads)
+    assert (found.verdict == "exact") == (
+        not found.refusals and not found.slices and not found.pads
+    )
     assert bool(found.reason) == (found.verdict != "exact")
 
 
 @given(problems(), st.sampled_from(["torch", "jax", "keras", "mlx", "onnx"]))
-def test_slices_and_zeros_after_the_native_operation_are_the_call(problem: Problem, name: str) -> None:
+def test_slices_and_zeros_after_the_native_operation_are_the_call(
+    problem: Problem, name: str
+) -> None:
     """The composition itself, on the definition: no framework needed."""
     found = fit(problem, TARGETS[name].ability)
     x, kernel = integers(problem)
@@ -76,11 +94,20 @@ def after(found: Fit, x: Any, kernel: Any) -> Any:
         stuffed[tuple(slice(None, None, step) for step in problem.where.dilation)] = kernel
         kernel = stuffed
     where = found.where
-    native = tuple((want[0] - rest[0], want[1] - rest[1]) for want, rest in zip(where.crop, found.crop, strict=True))
-    y = reference.conv_transpose(
-        x, kernel, Geometry(where.input, where.kernel, where.strides, where.dilation, native), groups=problem.groups
+    native = tuple(
+        (want[0] - rest[0], want[1] - rest[1])
+        for want, rest in zip(where.crop, found.crop, strict=True)
     )
-    cut = [slice(max(b, 0), size - max(a, 0)) for size, (b, a) in zip(y.shape[1:-1], found.crop, strict=True)]
+    y = reference.conv_transpose(
+        x,
+        kernel,
+        Geometry(where.input, where.kernel, where.strides, where.dilation, native),
+        groups=problem.groups,
+    )
+    cut = [
+        slice(max(b, 0), size - max(a, 0))
+        for size, (b, a) in zip(y.shape[1:-1], found.crop, strict=True)
+    ]
     y = y[(slice(None), *cut, slice(None))]
     return np.pad(y, [(0, 0), *((max(-b, 0), max(-a, 0)) for b, a in found.crop), (0, 0)])
 
@@ -115,7 +142,14 @@ def test_verdicts(text: str, to: str, verdict: str, reason: str) -> None:
 
 
 def test_calls_of_a_framework_come_back_exact() -> None:
-    names = {"torch": "torch", "tensorflow": "tf", "keras": "keras", "jax": "jax", "flax": "flax", "equinox": "equinox"}
+    names = {
+        "torch": "torch",
+        "tensorflow": "tf",
+        "keras": "keras",
+        "jax": "jax",
+        "flax": "flax",
+        "equinox": "equinox",
+    }
     for framework, target in names.items():
         ability = TARGETS[target].ability
         verdicts: list[str] = []
@@ -124,13 +158,21 @@ def test_calls_of_a_framework_come_back_exact() -> None:
                 where = ability.convention.constructor(call.input, call.kernel, **call.arguments)
             except (ValueError, TypeError):
                 continue
-            if framework == "tensorflow" and not isinstance(call.arguments["padding"], str) and max(where.dilation) > 1:
+            if (
+                framework == "tensorflow"
+                and not isinstance(call.arguments["padding"], str)
+                and max(where.dilation) > 1
+            ):
                 continue  # its CPU kernels refuse dilation beside pairs
             kept = zip(where.full, where.crop, strict=True)
             if any(max(before, 0) + max(after_, 0) >= length for length, (before, after_) in kept):
                 continue  # zeros only: refused
             even = [span % 2 == 0 for span in where.effective_kernel]
-            if framework == "keras" and call.arguments.get("output_padding") is not None and any(even):
+            if (
+                framework == "keras"
+                and call.arguments.get("output_padding") is not None
+                and any(even)
+            ):
                 continue  # TensorFlow's SAME, one of Keras's backends, has no size of (i-1)s
             problem = Problem(where, call.small, call.big, 1, False, None)
             verdicts.append(fit(problem, ability).verdict)
@@ -149,7 +191,8 @@ def test_unknown_targets_and_hostile_texts() -> None:
 
 def test_a_call_without_a_computed_cell_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"^`call` crops all 3 computed cells of axis 0 and appends zeros: nothing to port$"
+        ValueError,
+        match=r"^`call` crops all 3 computed cells of axis 0 and appends zeros: nothing to port$",
     ):
         _ = port("k=3 p=[(-3,3)]", to="torch", input=1)
 
@@ -158,6 +201,7 @@ def test_what_the_call_s_own_rule_refuses_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^`output_padding` \(=2\) must be 0 to 1 on axis 0"):
         _ = port(parse("nn.ConvTranspose2d(1, 1, 3, 2, 0, 2)"), to="keras")
     with pytest.raises(
-        ValueError, match=r"^`groups` \(=3\) must divide `in_channels` \(=4\) of torch.nn.ConvTranspose2d; "
+        ValueError,
+        match=r"^`groups` \(=3\) must divide `in_channels` \(=4\) of torch.nn.ConvTranspose2d; ",
     ):
         _ = port("nn.ConvTranspose2d(4, 3, 3, groups=3)", to="keras")

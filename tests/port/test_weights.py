@@ -1,4 +1,6 @@
-"""Kernels between layouts: there and back, equal to each framework's own meaning, and from files."""
+"""Kernels between layouts: there and back, equal to each framework's own meaning, and from
+files.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,18 @@ def test_there_and_back(source: str, to: str, groups: int) -> None:
 def test_known_layouts() -> None:
     torch = np.arange(24.0).reshape(2, 3, 2, 2)
     assert np.array_equal(port_weights(torch, "torch", "keras"), torch.transpose(2, 3, 1, 0))
-    assert np.array_equal(port_weights(torch, "torch", "jax"), torch[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
-    call = 'jax.lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))'
-    assert np.array_equal(bs.port_weights(torch, "torch", call), torch[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-    assert np.array_equal(port_weights(torch, "torch", "backstride"), port_weights(torch, "torch", "tensorflow"))
+    assert np.array_equal(
+        port_weights(torch, "torch", "jax"), torch[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+    )
+    call = (
+        'jax.lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))'
+    )
+    assert np.array_equal(
+        bs.port_weights(torch, "torch", call), torch[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+    )
+    assert np.array_equal(
+        port_weights(torch, "torch", "backstride"), port_weights(torch, "torch", "tensorflow")
+    )
 
 
 def test_the_kind_of_array_stays() -> None:
@@ -47,14 +57,18 @@ def test_the_kind_of_array_stays() -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ValueError, match=r"^`source` \(='torhc'\) is not known; the nearest are torch$"):
+    with pytest.raises(
+        ValueError, match=r"^`source` \(='torhc'\) is not known; the nearest are torch$"
+    ):
         _ = port_weights(np.ones((2, 2, 2)), "torhc", "keras")
     with pytest.raises(
-        ValueError, match=r"^`kernel` has shape \(2, 2\); torch has \(C_small, C_big, \*k\) with groups=1$"
+        ValueError,
+        match=r"^`kernel` has shape \(2, 2\); torch has \(C_small, C_big, \*k\) with groups=1$",
     ):
         _ = port_weights(np.ones((2, 2)), "torch", "keras")
     with pytest.raises(
-        ValueError, match=r"^`groups` \(=3\) must divide the channels of `kernel` \(4, 1, 2\), C_small=4$"
+        ValueError,
+        match=r"^`groups` \(=3\) must divide the channels of `kernel` \(4, 1, 2\), C_small=4$",
     ):
         _ = port_weights(np.ones((4, 1, 2)), "torch", "onnx", groups=3)
 
@@ -65,11 +79,16 @@ def saved(tmp_path: Path) -> tuple[Path, Any, Any]:
     rng = np.random.default_rng(0)
     kernel, bias = rng.standard_normal((4, 3, 3, 3), np.float32), rng.standard_normal(3, np.float32)
     path = tmp_path / "model.safetensors"
-    library.save_file({"up.weight": kernel, "up.bias": bias, "head.weight": np.ones((3, 2), np.float32)}, str(path))
+    library.save_file(
+        {"up.weight": kernel, "up.bias": bias, "head.weight": np.ones((3, 2), np.float32)},
+        str(path),
+    )
     return path, kernel, bias
 
 
-def test_a_program_runs_on_the_weights_of_a_file(saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_runs_on_the_weights_of_a_file(
+    saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, kernel, bias = saved
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
     result = convert_file(port("nn.ConvTranspose2d(4, 3, 3, 2, 1)", to="torch", input=(5, 6)), path)
@@ -93,20 +112,26 @@ def test_the_file_holds_the_target_s_layout(saved: tuple[Path, Any, Any]) -> Non
     assert np.array_equal(found["bias"], bias)
 
 
-def test_files_that_do_not_fit(saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_do_not_fit(
+    saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, kernel, _ = saved
     library: Any = importlib.import_module("safetensors.numpy")
     with pytest.raises(
-        ValueError, match=r"has no array of shape \(4, 3, 5, 5\), the call's kernel; it has up.weight \(4, 3, 3, 3\)$"
+        ValueError,
+        match=r"has no array of shape \(4, 3, 5, 5\), the call's kernel; it has up.weight \(4, 3, 3, 3\)$",
     ):
         _ = convert_file(port("nn.ConvTranspose2d(4, 3, 5)", to="keras"), path)
     result = port("nn.ConvTranspose2d(4, 3, 3)", to="keras")
-    with pytest.raises(ValueError, match=r"^`tensor` \(='up.wieght'\) is not in .*; the nearest are up.weight"):
+    with pytest.raises(
+        ValueError, match=r"^`tensor` \(='up.wieght'\) is not in .*; the nearest are up.weight"
+    ):
         _ = convert_file(result, path, tensor="up.wieght")
     two = path.with_name("two.safetensors")
     library.save_file({"a.weight": kernel, "b.weight": kernel}, str(two))
     with pytest.raises(
-        ValueError, match=r"has several kernels of shape \(4, 3, 3, 3\); name one with tensor='a.weight'$"
+        ValueError,
+        match=r"has several kernels of shape \(4, 3, 3, 3\); name one with tensor='a.weight'$",
     ):
         _ = convert_file(result, two)
     assert convert_file(result, two, tensor="b.weight").verdict == "exact"
@@ -129,7 +154,15 @@ def model(tmp_path: Path) -> tuple[Path, Any, Any]:
     kernel, bias = rng.standard_normal((4, 2, 3, 2), np.float32), rng.standard_normal(4, np.float32)
     arrays = {"w": kernel, "b": bias, "v": rng.standard_normal((4, 2, 3, 2), np.float32)}
     nodes = [
-        helper.make_node("ConvTranspose", ["x", "w", "b"], ["h"], "up", strides=[2, 2], pads=[1, 0, 0, 0], group=2),
+        helper.make_node(
+            "ConvTranspose",
+            ["x", "w", "b"],
+            ["h"],
+            "up",
+            strides=[2, 2],
+            pads=[1, 0, 0, 0],
+            group=2,
+        ),
         helper.make_node("ConvTranspose", ["h", "v"], ["y"], "up2", group=2),
         helper.make_node("ConvTranspose", ["h", "x"], ["z"], "computed", kernel_shape=[3, 3]),
     ]
@@ -137,7 +170,10 @@ def model(tmp_path: Path) -> tuple[Path, Any, Any]:
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xyz"]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], tensors)
     path = tmp_path / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), str(path))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10),
+        str(path),
+    )
     return path, kernel, bias
 
 
@@ -165,7 +201,9 @@ def run_onnx(path: Path, x: Any) -> Any:
     del graph.graph.node[1:]
     del graph.graph.output[:]
     graph.graph.output.append(onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, None))
-    session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {"x": x})[0]
 
 
@@ -174,7 +212,8 @@ def test_onnx_files_without_the_weights(model: tuple[Path, Any, Any]) -> None:
     path, _, _ = model
     onnx: Any = importlib.import_module("onnx")
     with pytest.raises(
-        ValueError, match=r"is an ONNX file, and the call none of its nodes; call it .*model.onnx:node$"
+        ValueError,
+        match=r"is an ONNX file, and the call none of its nodes; call it .*model.onnx:node$",
     ):
         _ = convert_file(port("nn.ConvTranspose2d(4, 4, (3, 2))", to="keras"), path)
     with pytest.raises(
@@ -184,8 +223,13 @@ def test_onnx_files_without_the_weights(model: tuple[Path, Any, Any]) -> None:
         _ = convert_file(port(f"{path}:computed", to="keras"), path)
     outside = path.with_name("outside.onnx")
     loaded = onnx.load(str(path))
-    onnx.save_model(loaded, str(outside), save_as_external_data=True, size_threshold=0, location="passwd.bin")
-    with pytest.raises(ValueError, match=r"^`weights` has the numbers of 'w' outside the file, and other files are n"):
+    onnx.save_model(
+        loaded, str(outside), save_as_external_data=True, size_threshold=0, location="passwd.bin"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"^`weights` has the numbers of 'w' outside the file, and other files are n",
+    ):
         _ = convert_file(port(f"{outside}:up", to="keras"), outside)
     lying = path.with_name("lying.onnx")
     loaded = onnx.load(str(path))

@@ -1,10 +1,11 @@
-"""Trains a small run at one go and beside it one that is killed at given moments and resumed after each.
+"""Trains a small run at one go and beside it one that is killed at given moments and resumed after
+each.
 
     killed.py FOLDER EPOCHS MOMENT...
 
-A moment is `picture:N`, `before:N`, `within:N` or `after:N`: at the N-th picture that a process reads, or
-the N-th file that it writes, before it, when it is written but not yet in its place, or after it.
-"""
+A moment is `picture:N`, `before:N`, `within:N` or `after:N`: at the N-th picture that a process
+reads, or the N-th file that it writes, before it, when it is written but not yet in its place, or
+after it."""
 
 from __future__ import annotations
 
@@ -32,16 +33,25 @@ from roads.toy import Toy
 
 def flipped(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Mirror images, half of the time."""
-    return (images.flip(-1), labels.flip(-1)) if np.random.default_rng(seed).random() < 0.5 else (images, labels)
+    return (
+        (images.flip(-1), labels.flip(-1))
+        if np.random.default_rng(seed).random() < 0.5
+        else (images, labels)
+    )
 
 
 def run(out: Path, epochs: int, *, resume: bool) -> None:
-    """A small run with all that has a state: dropout, batch norms, frozen ones, momenta, a schedule, early stopping.
+    """A small run with all that has a state: dropout, batch norms, frozen ones, momenta, a
+    schedule, early stopping.
 
-    The state is written wherever it may be: after the second and fourth of the five batches of an epoch, and after it.
-    """
+    The state is written wherever it may be: after the second and fourth of the five batches of an
+    epoch, and after it."""
     settings = TrainConfig(
-        *(epochs, 4, 2, 3e-3), freeze=("features.1",), patience=50, accelerator="cpu", save_minutes=1e-9
+        *(epochs, 4, 2, 3e-3),
+        freeze=("features.1",),
+        patience=50,
+        accelerator="cpu",
+        save_minutes=1e-9,
     )
     config = RunConfig(ModelConfig("mobilenetv3-minimal", dropout=0.3), DataConfig(), settings)
     split = Split(Toy(20, ragged=True), Toy(4, seed=1), flipped)

@@ -19,13 +19,15 @@ torch: Any = importlib.import_module("torch")
 
 STILL = Augment(
     flip=0, rotation=0, scale=1, shift=0, perspective=0,
-    brightness=0, contrast=0, saturation=0, hue=0, gamma=0, blur=0, noise=0, shadow=0, bonnet=0, wall=0,
+    brightness=0, contrast=0, saturation=0, hue=0, gamma=0, blur=0, noise=0, shadow=0, bonnet=0, wall=0,  # noqa: E501
 )  # fmt: skip
 
 
 def batch(count: int = 3) -> tuple[Tensor, Tensor]:
     """Images whose red is their mask, and whose green is 1 everywhere."""
-    masks = torch.stack([torch.from_numpy(scene(seed, (48, 64)).mask).long() for seed in range(count)])
+    masks = torch.stack(
+        [torch.from_numpy(scene(seed, (48, 64)).mask).long() for seed in range(count)]
+    )
     images = torch.stack([masks.float(), torch.ones(masks.shape), torch.zeros(masks.shape)], 1)
     return images, masks
 
@@ -54,7 +56,9 @@ def test_a_flip_is_a_flip_and_twice_is_none() -> None:
     assert torch.equal(flipped(changed, labels, seed=2)[1], masks)
 
 
-@pytest.mark.parametrize("change", [{"rotation": 8.0}, {"scale": 1.5}, {"shift": 0.2}, {"perspective": 0.3}])
+@pytest.mark.parametrize(
+    "change", [{"rotation": 8.0}, {"scale": 1.5}, {"shift": 0.2}, {"perspective": 0.3}]
+)
 def test_masks_move_with_their_pictures(change: dict[str, float]) -> None:
     images, masks = batch()
     moved = 0
@@ -104,14 +108,20 @@ def test_all_follows_from_the_seed() -> None:
 def test_one_picture() -> None:
     found = scene(3, (48, 64))
     image, mask = Augment().one(found.image, found.mask, 1)
-    assert (image.shape, image.dtype, mask.shape, mask.dtype) == ((48, 64, 3), np.uint8, (48, 64), np.uint8)
+    assert (image.shape, image.dtype, mask.shape, mask.dtype) == (
+        (48, 64, 3),
+        np.uint8,
+        (48, 64),
+        np.uint8,
+    )
     same_image, same_mask = STILL.one(found.image, found.mask, 1)
     np.testing.assert_array_equal(same_image, found.image)
     np.testing.assert_array_equal(same_mask, found.mask)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "rule"), [("flip", 2, "0 to 1"), ("scale", 0.5, "1 to 4"), ("hue", 1, "0 to 0.5")]
+    ("name", "value", "rule"),
+    [("flip", 2, "0 to 1"), ("scale", 0.5, "1 to 4"), ("hue", 1, "0 to 0.5")],
 )
 def test_numbers_out_of_range(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=rf"^`{name}` \(={value}\) must be from {rule}$"):
@@ -119,6 +129,11 @@ def test_numbers_out_of_range(name: str, value: float, rule: str) -> None:
 
 
 def test_importing_it_imports_no_framework() -> None:
-    code = "import sys, backstride.roads.data.augment; print({'torch', 'kornia', 'PIL'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    code = (
+        "import sys, backstride.roads.data.augment; print({'torch', 'kornia', 'PIL'} & "
+        "set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "set()"

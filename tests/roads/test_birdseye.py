@@ -5,7 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from backstride.roads.camera import Camera
-from backstride.roads.evaluation.birdseye import KITTI, View, labels_from_above, probability_from_above
+from backstride.roads.evaluation.birdseye import (
+    KITTI,
+    View,
+    labels_from_above,
+    probability_from_above,
+)
 
 CAMERA = Camera(focal=721.5, cx=609.6, cy=172.9, height=1.65, pitch=0.02)
 SHAPE = (375, 1242)

@@ -45,7 +45,9 @@ def test_a_camera_that_looks_down_sees_the_horizon_higher() -> None:
 
 
 def test_positive_roll_lowers_the_horizon_on_the_left() -> None:
-    _, v = Camera(500, 320, 180, 1.5, 0.0, roll=0.05).image_from_ground(np.array([-1e5, 1e5]), np.array([1e6, 1e6]))
+    _, v = Camera(500, 320, 180, 1.5, 0.0, roll=0.05).image_from_ground(
+        np.array([-1e5, 1e5]), np.array([1e6, 1e6])
+    )
     assert v[0] > v[1]
 
 
@@ -56,10 +58,14 @@ def test_what_is_above_the_horizon_or_behind_is_nan() -> None:
 
 
 @given(cameras)
-def test_calibration_files_say_the_same(tmp_path_factory: pytest.TempPathFactory, camera: Camera) -> None:
+def test_calibration_files_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory, camera: Camera
+) -> None:
     path = tmp_path_factory.mktemp("calib") / "um_000000.txt"
     _ = path.write_text(camera.calibration())
-    np.testing.assert_allclose(read_calibration(path).matrix, camera.ground.matrix, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        read_calibration(path).matrix, camera.ground.matrix, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_resizing_maps_pixel_areas() -> None:
@@ -80,7 +86,9 @@ def test_resizing_maps_pixel_areas() -> None:
         (r"\Z", " " * 70000, "has more than 65536 bytes; a KITTI calibration has about 2000"),
     ],
 )
-def test_files_that_are_none(pattern: str, replacement: str, complaint: str, tmp_path: Path) -> None:
+def test_files_that_are_none(
+    pattern: str, replacement: str, complaint: str, tmp_path: Path
+) -> None:
     path = tmp_path / "calib.txt"
     _ = path.write_text(re.sub(pattern, replacement, Camera(500, 320, 180, 1.5, 0.0).calibration()))
     with pytest.raises(ValueError, match=re.escape(f"`calibration` (={str(path)!r}) {complaint}")):

@@ -32,7 +32,10 @@ def test_comes_back(tmp_path: Path) -> None:
         found, config = checkpoint.load(place)
         assert config == CONFIG
         assert not found.training
-        assert all(torch.equal(value, found.state_dict()[key]) for key, value in module.state_dict().items())
+        assert all(
+            torch.equal(value, found.state_dict()[key])
+            for key, value in module.state_dict().items()
+        )
     assert torch.equal(state, torch.get_rng_state())
     assert (tmp_path / "run" / "config.toml").read_text() == to_toml(CONFIG)
 
@@ -54,12 +57,16 @@ def message(path: Path) -> str:
 
 def test_refuses_what_is_none(tmp_path: Path) -> None:
     assert message(tmp_path) == (
-        "`checkpoint` (='PATH') is a folder without best.safetensors and last.safetensors; train there first"
+        "`checkpoint` (='PATH') is a folder without best.safetensors and last.safetensors; train "
+        "there first"
     )
     assert message(tmp_path / "none") == "`checkpoint` (='PATH') does not exist"
-    _ = importlib.import_module("safetensors.torch").save_file({"a": torch.zeros(1)}, tmp_path / "plain")
+    _ = importlib.import_module("safetensors.torch").save_file(
+        {"a": torch.zeros(1)}, tmp_path / "plain"
+    )
     assert (
-        message(tmp_path / "plain") == "`checkpoint` (='PATH') is no checkpoint of backstride roads: it has no config"
+        message(tmp_path / "plain")
+        == "`checkpoint` (='PATH') is no checkpoint of backstride roads: it has no config"
     )
 
 
@@ -79,17 +86,27 @@ def test_unpickles_nothing(tmp_path: Path) -> None:
 
 
 def test_another_architecture_is_one_sentence(tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", classes=3)))
-    assert message(path) == (
-        "`checkpoint` (='PATH') belongs to another architecture: for its `classes` (=3) it would hold an array of "
-        "shape (3,)"
+    path = checkpoint.save(
+        tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", classes=3))
     )
-    path = checkpoint.save(tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", skips=(16,))))
-    assert message(path).endswith("its segmenter.skips.8.bias has shape (2,), the network's is missing")
+    assert message(path) == (
+        "`checkpoint` (='PATH') belongs to another architecture: for its `classes` (=3) it would "
+        "hold an array of shape (3,)"
+    )
+    path = checkpoint.save(
+        tmp_path, built(), RunConfig(ModelConfig("mobilenetv3-minimal", skips=(16,)))
+    )
+    assert message(path).endswith(
+        "its segmenter.skips.8.bias has shape (2,), the network's is missing"
+    )
 
 
 def test_a_config_that_is_none_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    _ = path.write_bytes(checkpoint.packed({"a": torch.zeros(1)}, "[model]\nencoders = 3", Meaning()))
-    with pytest.raises(ValueError, match=r"^`model.encoders` in .*file is no key; the nearest is `model.encoder`$"):
+    _ = path.write_bytes(
+        checkpoint.packed({"a": torch.zeros(1)}, "[model]\nencoders = 3", Meaning())
+    )
+    with pytest.raises(
+        ValueError, match=r"^`model.encoders` in .*file is no key; the nearest is `model.encoder`$"
+    ):
         _ = checkpoint.load(path)

@@ -1,4 +1,6 @@
-"""Several classes: trained, chosen by a measure, measured, predicted, drawn with a legend, exported."""
+"""Several classes: trained, chosen by a measure, measured, predicted, drawn with a legend,
+exported.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ from roads.toy import Toy  # noqa: E402
 
 CLASSES = ("background", "road", "sky")
 CONFIG = RunConfig(
-    ModelConfig("mobilenetv3-minimal"), train=TrainConfig(epochs=3, batch=2, rate=3e-3, accelerator="cpu", threads=1)
+    ModelConfig("mobilenetv3-minimal"),
+    train=TrainConfig(epochs=3, batch=2, rate=3e-3, accelerator="cpu", threads=1),
 )
 
 
@@ -54,14 +57,21 @@ class Skies(Toy):
 @pytest.fixture(name="run", scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
     console = Console(file=io.StringIO(), width=120)
-    result = train(CONFIG, tmp_path_factory.mktemp("run"), split=Split(Skies(8), Skies(3, seed=1)), console=console)
+    result = train(
+        CONFIG,
+        tmp_path_factory.mktemp("run"),
+        split=Split(Skies(8), Skies(3, seed=1)),
+        console=console,
+    )
     assert isinstance(console.file, io.StringIO)
     return result, console.file.getvalue()
 
 
 def test_is_judged_by_the_mean_over_the_classes(run: tuple[Result, str]) -> None:
     result, printed = run
-    rows = list(csv.DictReader(io.StringIO((result.out / "epochs.csv").read_text(encoding="utf-8"))))
+    rows = list(
+        csv.DictReader(io.StringIO((result.out / "epochs.csv").read_text(encoding="utf-8")))
+    )
     for row in rows:
         of_classes = [float(row[f"iou of {name}"]) for name in CLASSES]
         assert float(row["val_miou"]) == pytest.approx(sum(of_classes) / 3, abs=1e-5)
@@ -76,18 +86,27 @@ def test_is_judged_by_the_mean_over_the_classes(run: tuple[Result, str]) -> None
 def test_the_measure_is_chosen() -> None:
     assert measure_named("auto", CLASSES) == "miou"
     assert measure_named("sky", CLASSES) == "sky"
-    with pytest.raises(ValueError, match=r"^`measure` \(='car'\) must be one of auto, maxf, miou, backgr"):
+    with pytest.raises(
+        ValueError, match=r"^`measure` \(='car'\) must be one of auto, maxf, miou, backgr"
+    ):
         _ = measure_named("car", CLASSES)
 
 
 def test_a_class_decides_which_epoch_is_best(tmp_path: Path) -> None:
-    config = RunConfig(CONFIG.model, train=TrainConfig(epochs=1, batch=4, accelerator="cpu", measure="sky", threads=1))
-    result = train(config, tmp_path, split=Split(Skies(4), Skies(2, seed=1)), console=Console(quiet=True))
+    config = RunConfig(
+        CONFIG.model,
+        train=TrainConfig(epochs=1, batch=4, accelerator="cpu", measure="sky", threads=1),
+    )
+    result = train(
+        config, tmp_path, split=Split(Skies(4), Skies(2, seed=1)), console=Console(quiet=True)
+    )
     rows = list(csv.DictReader(io.StringIO((tmp_path / "epochs.csv").read_text(encoding="utf-8"))))
     assert result.score == pytest.approx(max(float(row["iou of sky"]) for row in rows), abs=1e-6)
 
 
-def test_is_measured_by_the_labels_of_the_largest_score(run: tuple[Result, str], tmp_path: Path) -> None:
+def test_is_measured_by_the_labels_of_the_largest_score(
+    run: tuple[Result, str], tmp_path: Path
+) -> None:
     trained, _ = checkpoint.load(run[0].best)
     held_out = Skies(3, seed=1)
     found = evaluate(trained, held_out, tmp_path, worst=2)
@@ -105,7 +124,10 @@ def test_is_measured_by_the_labels_of_the_largest_score(run: tuple[Result, str],
 
 def test_masks_overlays_and_legends(tmp_path: Path) -> None:
     file = checkpoint.save(
-        tmp_path, network(classes=4), RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)), meaning=Meaning(NAMES)
+        tmp_path,
+        network(classes=4),
+        RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)),
+        meaning=Meaning(NAMES),
     )
     photo = pictures(1, 96, 201)[0]
     _ = save(tmp_path / "photo.png", photo)
@@ -122,7 +144,10 @@ def test_masks_overlays_and_legends(tmp_path: Path) -> None:
     np.testing.assert_allclose(levels / 65535, shares.max(0), rtol=0, atol=1e-4)
     assert overlay.shape[1] >= 201
     assert overlay.shape[0] > 96  # the legend
-    with pytest.raises(ValueError, match=r"^`threshold` \(=0.5\) is for two classes; the network has 4: leave it out$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`threshold` \(=0.5\) is for two classes; the network has 4: leave it out$",
+    ):
         _ = predict([tmp_path / "photo.png"], file, tmp_path / "out", threshold=0.5)
 
 
@@ -148,7 +173,10 @@ def test_every_class_but_the_background_has_a_colour_that_the_legend_shows() -> 
 def test_films(tmp_path: Path) -> None:
     av: Any = pytest.importorskip("av", reason="videos are read by PyAV")
     file = checkpoint.save(
-        tmp_path, network(classes=4), RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)), meaning=Meaning(NAMES)
+        tmp_path,
+        network(classes=4),
+        RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)),
+        meaning=Meaning(NAMES),
     )
     _ = film(tmp_path / "drive.mp4", 3)
     found = predict([tmp_path / "drive.mp4"], file, tmp_path / "out")
@@ -168,7 +196,10 @@ def test_exported(tmp_path: Path) -> None:
     _ = pytest.importorskip("onnxscript", reason="torch.onnx exports with it")
     _ = pytest.importorskip("onnxruntime", reason="it runs what is exported")
     file = checkpoint.save(
-        tmp_path, network(classes=4), RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)), meaning=Meaning(NAMES)
+        tmp_path,
+        network(classes=4),
+        RunConfig(ModelConfig("mobilenetv3-minimal", classes=4)),
+        meaning=Meaning(NAMES),
     )
     _ = export(file, tmp_path / "net.onnx")
     _ = save(tmp_path / "photo.png", pictures(1, 96, 130)[0])
@@ -181,7 +212,10 @@ def test_exported(tmp_path: Path) -> None:
 
 
 def test_the_commands_print_the_classes(
-    run: tuple[Result, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: tuple[Result, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     held_out = Skies(3, seed=1)
@@ -190,7 +224,9 @@ def test_the_commands_print_the_classes(
         Path("data/masks").mkdir(exist_ok=True, parents=True)
         Image.fromarray(held_out.mask(index)).save(Path("data/masks") / f"{index}.png")
     _ = Path("data/classes.toml").write_text(
-        "".join(f'[[class]]\nname = "{name}"\nids = [{label}]\n' for label, name in enumerate(CLASSES))
+        "".join(
+            f'[[class]]\nname = "{name}"\nids = [{label}]\n' for label, name in enumerate(CLASSES)
+        )
     )
     words = ["evaluate", "--checkpoint", str(run[0].out), "--data", "data", "--out", "figures"]
     for extra in ([], ["--json"], ["--keep-threshold"]):
@@ -198,24 +234,32 @@ def test_the_commands_print_the_classes(
             cli.main(["roads", *words, *extra])
         printed = capsys.readouterr()
         if not extra:
-            assert all(name in printed.out for name in (*CLASSES, "mean", "pictures, in percent; of road"))
+            assert all(
+                name in printed.out for name in (*CLASSES, "mean", "pictures, in percent; of road")
+            )
         elif extra == ["--json"]:
             assert list(json.loads(printed.out)["classes"]) == list(CLASSES)
         else:
             assert caught.value.code == 2
-            assert printed.err == "backstride: a threshold is for two classes; the network has 3: leave it out\n"
+            assert (
+                printed.err
+                == "backstride: a threshold is for two classes; the network has 3: leave it out\n"
+            )
     with pytest.raises(SystemExit):
-        cli.main(["roads", "predict", "data/images", "--checkpoint", str(run[0].out), "--out", "found"])
+        cli.main(
+            ["roads", "predict", "data/images", "--checkpoint", str(run[0].out), "--out", "found"]
+        )
     assert "labels: 0 background, 1 road, 2 sky" in capsys.readouterr().out
     _ = Path("data/classes.toml").write_text(
         "".join(
-            f'[[class]]\nname = "{name}"\nids = [{label}]\n' for label, name in enumerate(sorted(CLASSES, reverse=True))
+            f'[[class]]\nname = "{name}"\nids = [{label}]\n'
+            for label, name in enumerate(sorted(CLASSES, reverse=True))
         )
     )
     with pytest.raises(SystemExit) as caught:
         cli.main(["roads", *words])
     assert caught.value.code == 2
     assert capsys.readouterr().err == (
-        "backstride: the class 'sky' has label 0 in the pictures and 2 in the network; name a table with the classes "
-        "in its order, background, road, sky: --table\n"
+        "backstride: the class 'sky' has label 0 in the pictures and 2 in the network; name a "
+        "table with the classes in its order, background, road, sky: --table\n"
     )

@@ -10,16 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride.roads.config import DataConfig, ModelConfig, RunConfig, TrainConfig, changed, check_config, settings_of
+from backstride.roads.config import (
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    changed,
+    check_config,
+    settings_of,
+)
 from backstride.roads.toml import from_toml, read_config, to_toml
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 
 
 @given(
-    st.builds(ModelConfig, encoder=TEXTS, weights=TEXTS, skips=st.lists(st.integers(1, 32)).map(tuple)),
+    st.builds(
+        ModelConfig, encoder=TEXTS, weights=TEXTS, skips=st.lists(st.integers(1, 32)).map(tuple)
+    ),
     st.builds(DataConfig, folder=TEXTS, held_out=st.lists(TEXTS).map(tuple), augment=TEXTS),
-    st.builds(TrainConfig, rate=st.floats(0, 1), decay=st.floats(0, 1e-9), epochs=st.integers(1, 10**9)),
+    st.builds(
+        TrainConfig, rate=st.floats(0, 1), decay=st.floats(0, 1e-9), epochs=st.integers(1, 10**9)
+    ),
 )
 def test_comes_back_from_its_text(model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
     config = RunConfig(model, data, train)
@@ -78,7 +90,9 @@ def test_the_page_of_options_has_each_key_with_its_default() -> None:
     page = (Path(__file__).parents[2] / "docs/roads-config.md").read_text(encoding="utf-8")
     found = {
         name: re.findall(r"^\| `(\w+)` \| .* \| `(.+?)` \| .+ \|$", part, re.MULTILINE)
-        for name, part in zip(re.findall(r"## `\[(\w+)\]`", page), page.split("\n## ")[1:], strict=True)
+        for name, part in zip(
+            re.findall(r"## `\[(\w+)\]`", page), page.split("\n## ")[1:], strict=True
+        )
     }
     defaults = tomllib.loads(to_toml(RunConfig()))
     assert list(found) == [section.name for section in dataclasses.fields(RunConfig)]
@@ -88,7 +102,9 @@ def test_the_page_of_options_has_each_key_with_its_default() -> None:
 
 
 def test_the_page_of_options_is_written_from_the_fields() -> None:
-    spec = importlib.util.spec_from_file_location("roads_options", Path(__file__).parents[2] / "docs/roads_options.py")
+    spec = importlib.util.spec_from_file_location(
+        "roads_options", Path(__file__).parents[2] / "docs/roads_options.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     options = importlib.util.module_from_spec(spec)
@@ -112,5 +128,8 @@ def test_every_setting_has_its_least_value(value: float) -> None:
     for name, section in sections:
         for entry, known in settings_of(section):
             if known.least is not None:
-                with pytest.raises(ValueError, match=rf"^`{entry.name}` .* the nearest legal value is {known.least}$"):
+                with pytest.raises(
+                    ValueError,
+                    match=rf"^`{entry.name}` .* the nearest legal value is {known.least}$",
+                ):
                     check_config(changed(RunConfig(), **{f"{name}__{entry.name}": value}))

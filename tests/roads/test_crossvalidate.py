@@ -46,7 +46,9 @@ def config_of_drives(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(name="found", scope="module")
-def finished(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[CrossValidation, Path, str]:
+def finished(
+    config: RunConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[CrossValidation, Path, str]:
     out = tmp_path_factory.mktemp("cross") / "new"
     console = Console(file=io.StringIO(), width=120)
     found = crossvalidate(config, out, console=console)
@@ -61,13 +63,17 @@ def test_each_drive_is_held_out_once(found: tuple[CrossValidation, Path, str]) -
     assert [line for line in printed.splitlines() if line.startswith("held out")] == [
         "held out 1/3: city/a", "held out 2/3: city/b", "held out 3/3: hills",
     ]  # fmt: skip
-    assert json.loads((out / "crossvalidation.json").read_text(encoding="utf-8")) == result.as_dict()
+    assert (
+        json.loads((out / "crossvalidation.json").read_text(encoding="utf-8")) == result.as_dict()
+    )
     values = [fold.maxf for fold in result.folds]
     assert result.as_dict()["mean"]["maxf"] == pytest.approx(float(np.mean(values)), rel=1e-15)
     assert result.as_dict()["worst"]["maxf"] == min(values)
 
 
-def test_the_figures_are_those_of_the_network_that_is_kept(found: tuple[CrossValidation, Path, str]) -> None:
+def test_the_figures_are_those_of_the_network_that_is_kept(
+    found: tuple[CrossValidation, Path, str],
+) -> None:
     result, out, _ = found
     for fold, run in zip(result.folds, sorted(out.glob("0*")), strict=True):
         network, config = checkpoint.load(run)
@@ -80,7 +86,9 @@ def test_the_figures_are_those_of_the_network_that_is_kept(found: tuple[CrossVal
 
 
 def test_a_drive_held_out_has_no_say(config: RunConfig, tmp_path: Path) -> None:
-    """Its masks turned round change what is measured, and not one number of the network or its threshold."""
+    """Its masks turned round change what is measured, and not one number of the network or its
+    threshold.
+    """
     own = changed(config, data__held_out=("hills",))
     split = open_split(own.data, 0)
     assert split.tuning is not None
@@ -88,13 +96,18 @@ def test_a_drive_held_out_has_no_say(config: RunConfig, tmp_path: Path) -> None:
     assert not kept & {sample.name for sample in split.held_out.samples}
     assert len(kept) == len(split.train.samples) + len(split.tuning.samples) == 12
     turned = replace(split, held_out=Toy(3, seed=8))
-    runs = [train(own, tmp_path / name, split=one, console=QUIET) for name, one in (("a", split), ("b", turned))]
+    runs = [
+        train(own, tmp_path / name, split=one, console=QUIET)
+        for name, one in (("a", split), ("b", turned))
+    ]
     first, second = (checkpoint.load(run.out)[0].state_dict() for run in runs)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert len({checkpoint.meaning_of(run.out).threshold for run in runs}) == 1
 
 
-def test_goes_on_where_it_was_stopped(config: RunConfig, found: tuple[CrossValidation, Path, str]) -> None:
+def test_goes_on_where_it_was_stopped(
+    config: RunConfig, found: tuple[CrossValidation, Path, str]
+) -> None:
     result, out, _ = found
     before = {path: path.stat().st_mtime_ns for path in out.rglob("best.safetensors")}
     (out / "03-hills" / "held-out.json").unlink()
@@ -104,26 +117,41 @@ def test_goes_on_where_it_was_stopped(config: RunConfig, found: tuple[CrossValid
         _ = crossvalidate(config, out, console=QUIET)
 
 
-def test_starts_from_another_run(config: RunConfig, found: tuple[CrossValidation, Path, str], tmp_path: Path) -> None:
+def test_starts_from_another_run(
+    config: RunConfig, found: tuple[CrossValidation, Path, str], tmp_path: Path
+) -> None:
     run = found[1] / "01-city-a"
-    still = changed(config, train__rate=0.0, train__decay=0.0, train__epochs=1, train__start=str(run))
+    still = changed(
+        config, train__rate=0.0, train__decay=0.0, train__epochs=1, train__start=str(run)
+    )
     still = changed(still, data__held_out=("city/a",))
     result = train(still, tmp_path / "on", console=QUIET)
     given, begun = (checkpoint.load(path)[0] for path in (run, result.out))
-    for (name, one), (_, other) in zip(given.named_parameters(), begun.named_parameters(), strict=True):
+    for (name, one), (_, other) in zip(
+        given.named_parameters(), begun.named_parameters(), strict=True
+    ):
         assert torch.equal(one, other), name
-    assert "start" in (result.out / "config.toml").read_text(encoding="utf-8").partition("[hashes]")[2]
+    assert (
+        "start" in (result.out / "config.toml").read_text(encoding="utf-8").partition("[hashes]")[2]
+    )
     assert read_config(result.out / "config.toml").train.start == str(run)
     wider = changed(still, model__encoder="resnet34")
     with pytest.raises(ValueError, match=r"belongs to another architecture"):
         _ = train(wider, tmp_path / "other", console=QUIET)
-    with pytest.raises(ValueError, match=r"^`checkpoint` \(='.*nowhere'\)|^`start` \(='.*nowhere'\)"):
-        _ = train(changed(still, train__start=str(tmp_path / "nowhere")), tmp_path / "third", console=QUIET)
+    with pytest.raises(
+        ValueError, match=r"^`checkpoint` \(='.*nowhere'\)|^`start` \(='.*nowhere'\)"
+    ):
+        _ = train(
+            changed(still, train__start=str(tmp_path / "nowhere")),
+            tmp_path / "third",
+            console=QUIET,
+        )
 
 
 def test_refuses_what_cannot_be_held_out_in_turn(config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^`data` \(=''\) has no groups: synthetic scenes are all apart; from 2 to 32"
+        ValueError,
+        match=r"^`data` \(=''\) has no groups: synthetic scenes are all apart; from 2 to 32",
     ):
         _ = crossvalidate(changed(config, data__folder=""), tmp_path, console=QUIET)
     one = Path(config.data.folder) / "images" / "hills"
@@ -134,7 +162,10 @@ def test_refuses_what_cannot_be_held_out_in_turn(config: RunConfig, tmp_path: Pa
             _ = (flat / kind / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match=r"has 1 groups; from 2 to 32 can be held out in turn"):
         _ = crossvalidate(changed(config, data__folder=str(flat)), tmp_path / "out", console=QUIET)
-    for tune, message in ((1, r"^`tune` \(=1\) must be 0, or at least 2"), (99, r"^`tune` \(=99\) chooses none of 12")):
+    for tune, message in (
+        (1, r"^`tune` \(=1\) must be 0, or at least 2"),
+        (99, r"^`tune` \(=99\) chooses none of 12"),
+    ):
         with pytest.raises(ValueError, match=message):
             _ = open_split(replace(config.data, tune=tune, held_out=("hills",)), 0)
 

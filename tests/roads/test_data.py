@@ -48,7 +48,9 @@ def test_kitti(kitti: Path) -> None:
     np.testing.assert_allclose(ground.matrix, Camera(5, 4, 3, 1.6, 0).ground.matrix)
     assert dataset.ground(1) is None
     assert check(dataset) == ()
-    assert [sample.name for sample in open_data(kitti / "training").samples] == [s.name for s in dataset.samples]
+    assert [sample.name for sample in open_data(kitti / "training").samples] == [
+        s.name for s in dataset.samples
+    ]
 
 
 def test_kitti_testing_has_no_masks(tmp_path: Path) -> None:
@@ -61,13 +63,22 @@ def test_kitti_testing_has_no_masks(tmp_path: Path) -> None:
 
 
 def test_two_folders(tmp_path: Path) -> None:
-    _ = photograph(tmp_path / "images" / "clip_0001.jpg"), save(tmp_path / "masks" / "clip_0001.png", ROAD)
-    _ = photograph(tmp_path / "images" / "in" / "a.PNG"), save(tmp_path / "masks" / "in" / "a.png", ROAD)
+    _ = (
+        photograph(tmp_path / "images" / "clip_0001.jpg"),
+        save(tmp_path / "masks" / "clip_0001.png", ROAD),
+    )
+    _ = (
+        photograph(tmp_path / "images" / "in" / "a.PNG"),
+        save(tmp_path / "masks" / "in" / "a.png", ROAD),
+    )
     dataset = open_data(tmp_path)
     assert [sample.name for sample in dataset.samples] == ["clip_0001", "in/a"]
     np.testing.assert_array_equal(dataset.mask(1), ROAD)
     assert check(dataset) == ()
-    assert [sample.group for sample in open_data(tmp_path, group="clip").samples] == ["clip", "in/a"]
+    assert [sample.group for sample in open_data(tmp_path, group="clip").samples] == [
+        "clip",
+        "in/a",
+    ]
     assert [sample.group for sample in open_data(tmp_path, group="folder").samples] == [".", "in"]
 
 
@@ -85,7 +96,9 @@ def test_cityscapes(tmp_path: Path) -> None:
     _ = save(tmp_path / "gtFine" / "train" / "ulm" / "ulm_0_gtFine_labelIds.png", ids)
     _ = save(tmp_path / "gtFine" / "train" / "ulm" / "ulm_0_gtFine_instanceIds.png", ids)
     dataset = open_data(tmp_path, classes=Path("cityscapes"), group="folder")
-    assert [(sample.name, sample.group) for sample in dataset.samples] == [("train/ulm/ulm_0", "train/ulm")]
+    assert [(sample.name, sample.group) for sample in dataset.samples] == [
+        ("train/ulm/ulm_0", "train/ulm")
+    ]
     np.testing.assert_array_equal(dataset.mask(0), ROAD)
     assert check(dataset) == ()
 
@@ -100,7 +113,10 @@ def test_camvid(tmp_path: Path) -> None:
 
 
 def test_a_table_in_the_folder_is_found(tmp_path: Path) -> None:
-    _ = photograph(tmp_path / "a.jpg"), save(tmp_path / "a.png", np.where(ROAD == 1, 255, 0).astype(np.uint8))
+    _ = (
+        photograph(tmp_path / "a.jpg"),
+        save(tmp_path / "a.png", np.where(ROAD == 1, 255, 0).astype(np.uint8)),
+    )
     _ = (tmp_path / "classes.toml").write_text(
         '[[class]]\nname = "background"\nids = [0]\n[[class]]\nname = "road"\nids = [255]\n'
     )
@@ -124,17 +140,25 @@ def test_every_fault_is_named(kitti: Path) -> None:
         "um_000000.png": "is no picture that can be read",
         "um_000001.png": "is a damaged or truncated picture",
         "umm_road_000000.png": "cannot be read: No such file or directory",
-        "umm_road_000001.png": "has 5 rows and 8 columns; its photograph 'umm_000001.png' has 6 and 8",
+        "umm_road_000001.png": (
+            "has 5 rows and 8 columns; its photograph 'umm_000001.png' has 6 and 8"
+        ),
         "uu_000000.txt": "must have one line 'P2:' with 12 finite numbers",
     }.items():
-        assert sum(name in problem and complaint in problem for problem in problems) == 1, (name, problems)
+        assert sum(name in problem and complaint in problem for problem in problems) == 1, (
+            name,
+            problems,
+        )
     assert len(problems) == 6
     with pytest.raises(ValueError, match=r"(?s)^[^\n]+(\n[^\n]+){5}$"):
         require_sound(open_data(kitti))
 
 
 def test_masks_where_255_was_to_mean_road(tmp_path: Path) -> None:
-    _ = photograph(tmp_path / "a.jpg"), save(tmp_path / "a.png", np.where(ROAD == 1, 255, 0).astype(np.uint8))
+    _ = (
+        photograph(tmp_path / "a.jpg"),
+        save(tmp_path / "a.png", np.where(ROAD == 1, 255, 0).astype(np.uint8)),
+    )
     (problem,) = check(open_data(tmp_path))
     assert problem == (
         "`data`: none of its 1 masks has road (label 1) in it; where another value means road, "
@@ -158,5 +182,7 @@ def test_folders_that_hold_nothing(make: tuple[str, ...], complaint: str, tmp_pa
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`data` \(='.*nowhere'\) is no folder; name one with KITTI Road"):
+    with pytest.raises(
+        ValueError, match=r"`data` \(='.*nowhere'\) is no folder; name one with KITTI Road"
+    ):
         _ = open_data(tmp_path / "nowhere")

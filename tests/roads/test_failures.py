@@ -40,7 +40,10 @@ def handed_over(error: Exception) -> Exception:
 def test_an_error_in_a_process_that_reads_is_its_sentence_without_the_traceback() -> None:
     error = handed_over(ValueError("`image` (='a.png') is a damaged or truncated picture"))
     assert "Traceback" in str(error)
-    assert sentence(error, Path("run")) == f"`image` (='a.png') is a damaged or truncated picture; {KEPT}"
+    assert (
+        sentence(error, Path("run"))
+        == f"`image` (='a.png') is a damaged or truncated picture; {KEPT}"
+    )
 
 
 def test_a_process_that_reads_and_is_killed() -> None:
@@ -50,7 +53,9 @@ def test_a_process_that_reads_and_is_killed() -> None:
     )
 
 
-def test_a_picture_that_is_gone_is_not_taken_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_is_gone_is_not_taken_for_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Gone(Toy):
         def image(self, index: int) -> NDArray[np.uint8]:
             _ = index
@@ -60,7 +65,11 @@ def test_a_picture_that_is_gone_is_not_taken_for_a_full_disk(tmp_path: Path, mon
         """In place of the look at all pictures before training."""
 
     monkeypatch.setattr(training, "require_sound", accepted)
-    config = RunConfig(ModelConfig("mobilenetv3-minimal"), DataConfig(), TrainConfig(epochs=1, accelerator="cpu"))
+    config = RunConfig(
+        ModelConfig("mobilenetv3-minimal"), DataConfig(), TrainConfig(epochs=1, accelerator="cpu")
+    )
     with pytest.raises(OSError, match="gone") as caught:
-        _ = training.train(config, tmp_path / "run", split=Split(Gone(2), Toy(1)), console=Console(quiet=True))
+        _ = training.train(
+            config, tmp_path / "run", split=Split(Gone(2), Toy(1)), console=Console(quiet=True)
+        )
     assert str(caught.value) == f"{tmp_path / 'gone.png'}: no such file or directory; {KEPT}"

@@ -24,7 +24,9 @@ def test_processes_share_every_picture(count: int, processes: int, epoch: int) -
         order = Order(count, 3, shuffle=True, rank=rank, processes=processes)
         order.set_epoch(epoch)
         parts.append(list(order))
-    assert {len(part) for part in parts} == {len(Order(count, 3, shuffle=True, processes=processes))}
+    assert {len(part) for part in parts} == {
+        len(Order(count, 3, shuffle=True, processes=processes))
+    }
     places = [place for part in parts for _, place in part]
     assert set(places) == set(range(count))
     assert all(given == epoch for part in parts for given, _ in part)
@@ -32,7 +34,10 @@ def test_processes_share_every_picture(count: int, processes: int, epoch: int) -
 
 @given(st.integers(1, 40), st.integers(1, 5))
 def test_what_is_measured_is_measured_once(count: int, processes: int) -> None:
-    parts = [list(Order(count, 3, shuffle=False, rank=rank, processes=processes)) for rank in range(processes)]
+    parts = [
+        list(Order(count, 3, shuffle=False, rank=rank, processes=processes))
+        for rank in range(processes)
+    ]
     assert len({len(part) for part in parts}) == 1
     assert sorted(place for part in parts for _, place in part if place >= 0) == list(range(count))
 
@@ -61,7 +66,9 @@ def test_an_order_goes_on_within_an_epoch(count: int, processes: int, taken: int
         made = Order(count, 3, shuffle=True, rank=processes - 1, processes=processes)
         if begin is not None:
             made.start_at(2, begin)
-        if epoch != 2:  # of the one to start at, processes that read take places before this is said
+        if (
+            epoch != 2
+        ):  # of the one to start at, processes that read take places before this is said
             made.set_epoch(epoch)
         assert len(made) == -(-count // processes)
         return list(made)
@@ -115,12 +122,27 @@ def test_scaling_keeps_means_and_mixes_no_labels() -> None:
     assert float(half.mean()) == pytest.approx(image.mean() / 255, abs=1e-3)
     labels = torch.tensor([[0, 0, 1, 1, 255, 255], [0, 0, 1, 1, 255, 255]])
     assert scaled_labels(labels, (1, 3)).numpy().tolist() == [[0, 1, 255]]
-    assert scaled_labels(labels, (4, 12))[0].numpy().tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 255, 255, 255, 255]
+    assert scaled_labels(labels, (4, 12))[0].numpy().tolist() == [
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+        255,
+        255,
+        255,
+        255,
+    ]
 
 
 def test_batches_of_different_sizes_are_filled_with_ignore() -> None:
     small, large = torch.ones(3, 4, 5), torch.ones(3, 6, 5)
-    images, labels, places = collated([(small, torch.ones(4, 5).long(), 7), (large, torch.ones(6, 5).long(), 8)])
+    images, labels, places = collated(
+        [(small, torch.ones(4, 5).long(), 7), (large, torch.ones(6, 5).long(), 8)]
+    )
     assert images.shape == (2, 3, 6, 5)
     assert places == [7, 8]
     assert (labels[0, 4:] == 255).all()
@@ -129,10 +151,14 @@ def test_batches_of_different_sizes_are_filled_with_ignore() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on a machine of one core
+@pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create 2 worker"
+)  # on a machine of one core
 def test_workers_change_nothing() -> None:
     feed = Feed(Toy(8), (48, 64), augment=Augment(), seed=5)
-    plain, worked = (list(loader(feed, Order(8, 5, shuffle=True), 4, workers)) for workers in (0, 2))
+    plain, worked = (
+        list(loader(feed, Order(8, 5, shuffle=True), 4, workers)) for workers in (0, 2)
+    )
     for one, other in zip(plain, worked, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])

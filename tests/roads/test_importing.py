@@ -30,7 +30,11 @@ SQUARE = [[2, 3], [8, 3], [8, 6], [2, 6]]
 
 
 def coco(folder: Path, segmentation: Any = None, name: str = "a.png") -> None:
-    annotation = {"image_id": 7, "category_id": 3, "segmentation": segmentation or [[2, 3, 8, 3, 8, 6, 2, 6]]}
+    annotation = {
+        "image_id": 7,
+        "category_id": 3,
+        "segmentation": segmentation or [[2, 3, 8, 3, 8, 6, 2, 6]],
+    }
     top = {"images": [{"id": 7, "file_name": name}], "categories": [{"id": 3, "name": "road"}]}
     _ = (folder / "a.json").write_text(json.dumps({**top, "annotations": [annotation]}))
 
@@ -45,7 +49,9 @@ def yolo(folder: Path) -> None:
     (folder / "labels").mkdir()
     _ = (folder / "a.png").rename(folder / "images/a.png")
     _ = (folder / "classes.txt").write_text("road\n")
-    _ = (folder / "labels/a.txt").write_text("0 " + " ".join(f"{x / 12} {y / 9}" for x, y in SQUARE) + "\n")
+    _ = (folder / "labels/a.txt").write_text(
+        "0 " + " ".join(f"{x / 12} {y / 9}" for x, y in SQUARE) + "\n"
+    )
 
 
 @pytest.mark.parametrize(("kind", "make"), [("coco", coco), ("labelme", labelme), ("yolo", yolo)])
@@ -62,7 +68,9 @@ def test_a_square(tmp_path: Path, kind: str, make: Callable[[Path], None]) -> No
 
 
 def packed(lengths: Sequence[int]) -> str:
-    """COCO's text of runs: five bits a letter, from the fourth run on differences to the last but one."""
+    """COCO's text of runs: five bits a letter, from the fourth run on differences to the last but
+    one.
+    """
     text = ""
     for at, length in enumerate(lengths):
         value = length - (lengths[at - 2] if at > 2 else 0)
@@ -88,9 +96,13 @@ def imported(source: Path, kind: str = "coco", road: Sequence[str] = ()) -> NDAr
     return open_data(out).mask(0)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(drawn=st.integers(0, 2**32), share=st.sampled_from([0.01, 0.5, 0.99]), text=st.booleans())
-def test_runs_of_coco(tmp_path_factory: pytest.TempPathFactory, drawn: int, share: float, text: bool) -> None:
+def test_runs_of_coco(
+    tmp_path_factory: pytest.TempPathFactory, drawn: int, share: float, text: bool
+) -> None:
     mask = (np.random.default_rng(drawn).random((37, 50)) < share).astype(np.uint8)
     source = tmp_path_factory.mktemp("runs") / "from"
     _ = save(source / "a.png", np.zeros((37, 50, 3), np.uint8))
@@ -117,7 +129,10 @@ def test_coco_with_its_annotations_in_a_folder(tmp_path: Path, place: str, named
     assert open_data(tmp_path / "out").mask(0).sum() == 18
     _ = save(source / "c/a.png", np.zeros((9, 12, 3), np.uint8))
     if place.startswith("b/"):
-        with pytest.raises(ValueError, match=r"the photograph 'a.png' is in b and c; `file_name` must say in which$"):
+        with pytest.raises(
+            ValueError,
+            match=r"the photograph 'a.png' is in b and c; `file_name` must say in which$",
+        ):
             _ = import_labels("coco", source, tmp_path / "again")
 
 
@@ -129,7 +144,11 @@ def test_ids_of_coco_may_be_texts_and_names_may_have_brackets(tmp_path: Path) ->
         "categories": [{"id": "k", "name": "road"}],
         "annotations": [
             {"image_id": "x", "category_id": "k", "segmentation": polygon}
-            for polygon in ([[2, 3, 8, 3, 8, 6, 2, 6]], [[1, 1, 2, 2]], [])  # tools leave two points and none behind
+            for polygon in (
+                [[2, 3, 8, 3, 8, 6, 2, 6]],
+                [[1, 1, 2, 2]],
+                [],
+            )  # tools leave two points and none behind
         ],
     }
     _ = (source / "a.json").write_text(json.dumps(top))
@@ -152,12 +171,26 @@ def test_shapes_of_labelme(tmp_path: Path) -> None:
     shapes(
         tmp_path / "from",
         {"label": "road", "shape_type": "polygon", "points": SQUARE, "group_id": 1},
-        {"label": "road", "shape_type": "polygon", "points": [[9, 7], [11, 7], [11, 8], [9, 8]], "group_id": 1},
+        {
+            "label": "road",
+            "shape_type": "polygon",
+            "points": [[9, 7], [11, 7], [11, 8], [9, 8]],
+            "group_id": 1,
+        },
         {"label": "line", "shape_type": "linestrip", "points": [[0, 0], [5, 5], [9, 2]]},
         {"label": "line", "shape_type": "point", "points": [[0, 0]]},
-        {"label": "car", "shape_type": "rectangle", "points": [[4, 5], [2, 4]]},  # over the road, dragged upwards
+        {
+            "label": "car",
+            "shape_type": "rectangle",
+            "points": [[4, 5], [2, 4]],
+        },  # over the road, dragged upwards
         {"label": "sky", "shape_type": "circle", "points": [[0, 0], [0, 1.8]]},
-        {"label": "sign", "shape_type": "mask", "points": [[10, 1], [12, 2]], "mask": stencil(holes)},
+        {
+            "label": "sign",
+            "shape_type": "mask",
+            "points": [[10, 1], [12, 2]],
+            "mask": stencil(holes),
+        },
     )
     expected = np.zeros((9, 12), np.uint8)
     expected[3:6, 2:8] = expected[7, 9:11] = 1
@@ -167,7 +200,10 @@ def test_shapes_of_labelme(tmp_path: Path) -> None:
     expected[:2, :2] = 4
     expected[1, 1] = 0  # its centre lies 0.32 outside of the circle
     np.testing.assert_array_equal(imported(tmp_path / "from", "labelme"), expected)
-    classes = [entry["name"] for entry in tomllib.loads((tmp_path / "out/classes.toml").read_text())["class"]]
+    classes = [
+        entry["name"]
+        for entry in tomllib.loads((tmp_path / "out/classes.toml").read_text())["class"]
+    ]
     assert classes == ["background", "road", "car", "sign", "sky"]
 
 
@@ -179,12 +215,18 @@ def test_shapes_of_labelme(tmp_path: Path) -> None:
             "a.json: a shape is of the kind 'ellipse'; polygons, rectangles, cir",
         ),
         ({"points": [[1, 2, 3]]}, "a.json: a point must be [x, y]"),
-        ({"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "?"}, "a.json: the `mask` of a shape is no PNG in"),
+        (
+            {"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "?"},
+            "a.json: the `mask` of a shape is no PNG in",
+        ),
         (
             {"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "AAAA"},
             "a.json: the `mask` of a shape is no pict",
         ),
-        ({"shape_type": "mask", "points": [[0, 0], [1, 1]]}, "a.json: the `mask` of a shape is no PNG in base64"),
+        (
+            {"shape_type": "mask", "points": [[0, 0], [1, 1]]},
+            "a.json: the `mask` of a shape is no PNG in base64",
+        ),
     ],
 )
 def test_shapes_that_are_none(tmp_path: Path, shape: dict[str, Any], message: str) -> None:
@@ -215,7 +257,10 @@ def test_names_of_yolo(tmp_path: Path, text: str, names: bool) -> None:
         assert (imported(source, "yolo") == 1).all()
         assert read_table(tmp_path / "out/classes.toml").classes == ("background", "road")
     else:
-        with pytest.raises(ValueError, match=r"^`source` .*(the names of the classes are missing|lack the number 1)"):
+        with pytest.raises(
+            ValueError,
+            match=r"^`source` .*(the names of the classes are missing|lack the number 1)",
+        ):
             _ = imported(source, "yolo")
 
 
@@ -232,11 +277,18 @@ def test_yolo_in_sets(tmp_path: Path) -> None:
 def test_own_polygons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BACKSTRIDE_ROADS_FRAMES", raising=False)
     _ = save(tmp_path / "from/a.png", np.zeros((9, 12, 3), np.uint8))
-    frame = {"name": "a", "size": [12, 9], "road": [SQUARE], "holes": [[[3, 4], [4, 4], [4, 5], [3, 5]]]}
+    frame = {
+        "name": "a",
+        "size": [12, 9],
+        "road": [SQUARE],
+        "holes": [[[3, 4], [4, 4], [4, 5], [3, 5]]],
+    }
     frame["ignore"] = [[[7, 5], [9, 5], [9, 7], [7, 7]]]
     top = {"format": "backstride road polygons 1", "frames": [frame]}
     _ = (tmp_path / "from/polygons.json").write_text(json.dumps(top))
-    np.testing.assert_array_equal(imported(tmp_path / "from", "polygons"), open_data(tmp_path / "from").mask(0))
+    np.testing.assert_array_equal(
+        imported(tmp_path / "from", "polygons"), open_data(tmp_path / "from").mask(0)
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
@@ -249,7 +301,9 @@ def test_links_lead_inside_only(tmp_path: Path) -> None:
     assert not (tmp_path / "out/images/a.png").is_symlink()
     (source / "a.png").unlink()
     (source / "a.png").symlink_to(save(tmp_path / "elsewhere.png", np.zeros((9, 12, 3), np.uint8)))
-    with pytest.raises(ValueError, match=r"'a.png' is a link that leads out of the folder; copy it there: cp -L$"):
+    with pytest.raises(
+        ValueError, match=r"'a.png' is a link that leads out of the folder; copy it there: cp -L$"
+    ):
         _ = import_labels("coco", source, tmp_path / "again")
 
 
@@ -257,7 +311,11 @@ def test_labels_do_not_hang_on_which_shape_comes_first(tmp_path: Path) -> None:
     square = {"shape_type": "polygon", "points": SQUARE}
     for at, order in enumerate((("sky", "car"), ("car", "sky"))):
         shapes(tmp_path / f"{at}", *({"label": name, **square} for name in order))
-        assert import_labels("labelme", tmp_path / f"{at}", tmp_path / f"out{at}") == ("background", "car", "sky")
+        assert import_labels("labelme", tmp_path / f"{at}", tmp_path / f"out{at}") == (
+            "background",
+            "car",
+            "sky",
+        )
 
 
 @pytest.mark.parametrize(
@@ -270,7 +328,9 @@ def test_labels_do_not_hang_on_which_shape_comes_first(tmp_path: Path) -> None:
         ({"counts": [2**60], "size": [9, 12]}, "a.png", "must add up"),
     ],
 )
-def test_hostile_files_leave_nothing(tmp_path: Path, segmentation: Any, name: str, message: str) -> None:
+def test_hostile_files_leave_nothing(
+    tmp_path: Path, segmentation: Any, name: str, message: str
+) -> None:
     source = tmp_path / "from"
     _ = save(source / "a.png", np.zeros((9, 12, 3), np.uint8))
     coco(source, segmentation, name)
@@ -296,7 +356,16 @@ VALUES: dict[str, tuple[str, str, dict[Any, int]]] = {
     ),
     "cityscapes": (
         *("leftImg8bit/val/ulm/u_1_leftImg8bit.png", "gtFine/val/ulm/u_1_gtFine_labelIds.png"),
-        {0: 255, 1: 0, 2: 255, 3: 255, 7: 1, 8: 0, 9: 0, 26: 0},  # ego vehicle, road, sidewalk, parking, car
+        {
+            0: 255,
+            1: 0,
+            2: 255,
+            3: 255,
+            7: 1,
+            8: 0,
+            9: 0,
+            26: 0,
+        },  # ego vehicle, road, sidewalk, parking, car
     ),
     "comma10k": (
         *("imgs/d1.png", "masks/d1.png"),
@@ -305,14 +374,31 @@ VALUES: dict[str, tuple[str, str, dict[Any, int]]] = {
     ),
     "mapillary": (
         *("training/images/m1.jpg", "training/v1.2/labels/m1.png"),
-        # curb, bike lane, curb cut, pedestrian area, rail track, road, sidewalk, markings, manhole, car, ego, none
+        # curb, bike lane, curb cut, pedestrian area, rail track, road, sidewalk, markings, manhole,
+        # car, ego, none
         {2: 0, 7: 1, 9: 0, 11: 0, 12: 0, 13: 1, 15: 0, 23: 1, 24: 1, 41: 1, 55: 0, 64: 0, 65: 255},
     ),
     "mapillary2": (
         *("training/images/m1.jpg", "training/v2.0/labels/m1.png"),
-        # median, bike lane, driveway, parking, pedestrian area, rail track, road, shoulder, sidewalk, island, cyclist,
-        # the first and last marking, mountain, manhole, car, ego vehicle, unlabelled
-        {8: 0, 13: 1, 16: 0, 17: 1, 19: 0, 20: 0, 21: 1, 22: 1, 24: 0, 25: 0, 32: 0, 35: 1, 58: 1, 59: 0}
+        # median, bike lane, driveway, parking, pedestrian area, rail track, road, shoulder,
+        # sidewalk, island, cyclist, the first and last marking, mountain, manhole, car, ego
+        # vehicle, unlabelled
+        {
+            8: 0,
+            13: 1,
+            16: 0,
+            17: 1,
+            19: 0,
+            20: 0,
+            21: 1,
+            22: 1,
+            24: 0,
+            25: 0,
+            32: 0,
+            35: 1,
+            58: 1,
+            59: 0,
+        }
         | {74: 1, 108: 0, 120: 0, 123: 255},
     ),
 }

@@ -25,7 +25,8 @@ def test_what_is_neither_road_nor_ignored_stays() -> None:
     large = mask.repeat(3, 0).repeat(3, 1)
     assert (drawn[large == 0] == image.repeat(3, 0).repeat(3, 1)[large == 0]).all()
     line = (drawn == EDGE).all(-1)
-    # around 15 x 12 pixels of road, and along the upper side of 24 ignored ones; the picture's own edge is none
+    # around 15 x 12 pixels of road, and along the upper side of 24 ignored ones; the picture's own
+    # edge is none
     assert line[6:21, 6:18].sum() == 2 * 15 + 2 * 12 - 4
     assert line[24:].sum() == 24
 
@@ -41,7 +42,9 @@ def test_several_classes_have_the_colours_of_their_predictions_and_a_legend() ->
     assert (drawn[:18, :40][large == 0] == 100).all()
     for label, colour in colours.items():
         inner = drawn[:18, :40][large == label]
-        mixed = np.rint(100 + np.float32(STRONGER) * (np.asarray(colour, np.float32) - 100)).astype(np.uint8)
+        mixed = np.rint(100 + np.float32(STRONGER) * (np.asarray(colour, np.float32) - 100)).astype(
+            np.uint8
+        )
         assert ((inner == mixed).all(-1) | (inner == WHITE).all(-1)).all()
         assert (inner == mixed).all(-1).any()
         assert (drawn[18:] == colour).all(-1).sum() > 200
@@ -70,12 +73,15 @@ def test_a_table_of_several_classes(tmp_path: Path) -> None:
     (tmp_path / "data/masks").mkdir()
     Image.fromarray(mask).save(tmp_path / "data/masks/a.png")
     table = "".join(
-        f'[[class]]\nname = "{name}"\nids = [{at}]\n' for name, at in (("sky", 0), ("road", 7), ("grass", 9))
+        f'[[class]]\nname = "{name}"\nids = [{at}]\n'
+        for name, at in (("sky", 0), ("road", 7), ("grass", 9))
     )
     _ = (tmp_path / "data/classes.toml").write_text(table)
     assert run(tmp_path / "data", "--out", tmp_path / "drawn") == 0
     drawn = read_picture(tmp_path / "drawn/a.png")
-    assert len(np.unique(drawn[:80, :120].reshape(-1, 3), axis=0)) == 4  # sky, road, grass, the line
+    assert (
+        len(np.unique(drawn[:80, :120].reshape(-1, 3), axis=0)) == 4
+    )  # sky, road, grass, the line
     assert drawn.shape[0] > 80
 
 

@@ -37,13 +37,16 @@ colours = [[255, 255, 255]]
 
 def test_kitti_masks_are_decoded_as_the_devkit_does(tmp_path: Path) -> None:
     pixels = np.array(
-        [[[255, 0, 255], [255, 0, 0], [0, 0, 0], [0, 0, 255], [1, 0, 1], [255, 9, 2], [0, 255, 0]]], np.uint8
+        [[[255, 0, 255], [255, 0, 0], [0, 0, 0], [0, 0, 255], [1, 0, 1], [255, 9, 2], [0, 255, 0]]],
+        np.uint8,
     )
     assert decode_kitti(save(tmp_path / "m.png", pixels)).tolist() == [[1, 0, 255, 255, 1, 1, 255]]
 
 
 @given(labels=arrays.arrays(np.uint8, (3, 5), elements=st.sampled_from([0, 1, 255])))
-def test_kitti_masks_there_and_back(tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray) -> None:
+def test_kitti_masks_there_and_back(
+    tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray
+) -> None:
     path = kitti_mask(tmp_path_factory.mktemp("kitti") / "um_road_000000.png", labels)
     np.testing.assert_array_equal(decode_kitti(path), labels)
 
@@ -63,7 +66,9 @@ def test_colours_by_table(tmp_path: Path) -> None:
     table = read_table(tmp_path / "t.toml")
     pixels = np.array([[[0, 0, 0], [128, 64, 128], [1, 2, 3], [255, 255, 255]]], np.uint8)
     assert table.decode(save(tmp_path / "m.png", pixels)).tolist() == [[0, 1, 1, 255]]
-    with pytest.raises(ValueError, match=r"has the value \(3, 2, 1\), which the table of classes does not name"):
+    with pytest.raises(
+        ValueError, match=r"has the value \(3, 2, 1\), which the table of classes does not name"
+    ):
         _ = table.decode(save(tmp_path / "n.png", pixels[..., ::-1]))
 
 
@@ -90,9 +95,18 @@ def test_palettes_and_bits_are_ids(tmp_path: Path) -> None:
     [
         ("", "it must have 2 to 250 [[class]] entries"),
         ("class = 3", "`class` must be written [[class]]"),
-        ("strange = 1\n" + TABLE, "it has the entry 'strange'; legal are class, ignore, rest, layout"),
-        (TABLE.replace("ignore", "street"), "`rest` (='street') must be the name of a class, or 'ignore'"),
-        (TABLE.replace("7", "4"), "`ids` has 4; an id is an integer from 0 to 65535, in one class only"),
+        (
+            "strange = 1\n" + TABLE,
+            "it has the entry 'strange'; legal are class, ignore, rest, layout",
+        ),
+        (
+            TABLE.replace("ignore", "street"),
+            "`rest` (='street') must be the name of a class, or 'ignore'",
+        ),
+        (
+            TABLE.replace("7", "4"),
+            "`ids` has 4; an id is an integer from 0 to 65535, in one class only",
+        ),
         (TABLE.replace("7", "-1"), "`ids` has -1"),
         (TABLE.replace("7", "true"), "`ids` has True"),
         (TABLE.replace("[7]", "7"), "`ids` (=7) must be a list"),
@@ -118,13 +132,18 @@ def test_tables_that_are_none(text: str, complaint: str, tmp_path: Path) -> None
 def test_a_table_that_is_not_there() -> None:
     with pytest.raises(
         ValueError,
-        match="is no file that can be read; name one, or one of bdd100k, camvid, cityscapes, comma10k, mapillary, mapi",
+        match=(
+            "is no file that can be read; name one, or one of bdd100k, camvid, cityscapes, "
+            "comma10k, mapillary, mapi"
+        ),
     ):
         _ = read_table(Path("nowhere/classes"))
 
 
 def test_hostile_masks(tmp_path: Path) -> None:
-    whole = save(tmp_path / "m.png", np.random.default_rng(0).integers(0, 2, (64, 64)).astype(np.uint8)).read_bytes()
+    whole = save(
+        tmp_path / "m.png", np.random.default_rng(0).integers(0, 2, (64, 64)).astype(np.uint8)
+    ).read_bytes()
     _ = (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut.png'\) is a damaged or truncated PNG"):
         _ = PLAIN.decode(tmp_path / "cut.png")
@@ -136,7 +155,11 @@ def test_hostile_masks(tmp_path: Path) -> None:
     _ = (tmp_path / "huge.png").write_bytes(huge)
     with pytest.raises(ValueError, match=r"huge.png'\) (has more than|is no PNG)"):
         _ = PLAIN.decode(tmp_path / "huge.png")
-    with pytest.raises(ValueError, match="has colours; without a table of classes a mask has one channel"):
+    with pytest.raises(
+        ValueError, match="has colours; without a table of classes a mask has one channel"
+    ):
         _ = PLAIN.decode(save(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.uint8)))
-    with pytest.raises(ValueError, match="has the value 9, which the table of classes does not name"):
+    with pytest.raises(
+        ValueError, match="has the value 9, which the table of classes does not name"
+    ):
         _ = PLAIN.decode(save(tmp_path / "nine.png", np.full((2, 2), 9, np.uint8)))

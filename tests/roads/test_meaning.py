@@ -30,7 +30,9 @@ from roads.prediction.networks import pictures  # noqa: E402
 CONFIG = RunConfig(ModelConfig("mobilenetv3-minimal"))
 
 
-@given(st.lists(st.text(min_size=1, max_size=9), min_size=2, unique=True).map(tuple), st.floats(0, 1))
+@given(
+    st.lists(st.text(min_size=1, max_size=9), min_size=2, unique=True).map(tuple), st.floats(0, 1)
+)
 def test_comes_back_from_its_text(classes: tuple[str, ...], threshold: float) -> None:
     assert from_json(Meaning(classes, threshold).to_json(), "net") == Meaning(classes, threshold)
 
@@ -42,13 +44,22 @@ def test_comes_back_from_its_text(classes: tuple[str, ...], threshold: float) ->
         "[]",
         "[" * 99999,
         json.dumps({"classes": ["a", "b"]}),
-        *(json.dumps({"classes": ["a", "b"], "threshold": value}) for value in (2, -0.1, float("nan"), True, "0.5")),
-        *(json.dumps({"classes": names, "threshold": 0.5}) for names in (["a"], ["a", "a"], ["a", 1], "", ["a", ""])),
+        *(
+            json.dumps({"classes": ["a", "b"], "threshold": value})
+            for value in (2, -0.1, float("nan"), True, "0.5")
+        ),
+        *(
+            json.dumps({"classes": names, "threshold": 0.5})
+            for names in (["a"], ["a", "a"], ["a", 1], "", ["a", ""])
+        ),
         json.dumps({"classes": [str(name) for name in range(300)], "threshold": 0.5}),
     ],
 )
 def test_refuses_what_it_did_not_write(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^`checkpoint` \(='net'\): what it says of its classes and threshold cannot"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`checkpoint` \(='net'\): what it says of its classes and threshold cannot",
+    ):
         _ = from_json(text, "net")
 
 
@@ -56,7 +67,9 @@ def test_a_level_and_its_probability_part_the_same_pixels() -> None:
     probabilities = np.linspace(0, 1, 100_001)
     for level in range(LEVELS):
         assert level_of(probability_of(level)) == level
-        assert ((as_levels(probabilities) >= level) == (probabilities >= probability_of(level))).all()
+        assert (
+            (as_levels(probabilities) >= level) == (probabilities >= probability_of(level))
+        ).all()
 
 
 def test_is_read_without_weights_and_changed_without_them(tmp_path: Path) -> None:
@@ -79,7 +92,9 @@ def test_checkpoints_that_do_not_say_it_have_a_half(tmp_path: Path) -> None:
         config = RunConfig(ModelConfig("mobilenetv3-minimal", classes=classes))
         save({"a": torch.zeros(1)}, tmp_path / "old", {checkpoint.KEY: to_toml(config)})
         assert checkpoint.meaning_of(tmp_path / "old") == Meaning(names, 0.5)
-    _ = (tmp_path / "new").write_bytes(checkpoint.packed({"a": torch.zeros(1)}, to_toml(config), Meaning()))
+    _ = (tmp_path / "new").write_bytes(
+        checkpoint.packed({"a": torch.zeros(1)}, to_toml(config), Meaning())
+    )
     with pytest.raises(ValueError, match=r"new'\) names 2 classes and has 3$"):
         _ = checkpoint.meaning_of(tmp_path / "new")
 
@@ -92,7 +107,8 @@ def test_predictions_go_by_the_threshold_that_is_kept(tmp_path: Path) -> None:
         found = predict([tmp_path / "photo.png"], file, tmp_path / "out", threshold=asked)
         assert found.threshold == threshold
         mask, levels = (
-            np.asarray(Image.open(tmp_path / "out" / kind / "photo.png")) for kind in ("masks", "probabilities")
+            np.asarray(Image.open(tmp_path / "out" / kind / "photo.png"))
+            for kind in ("masks", "probabilities")
         )
         assert 0 < mask.mean() < 1
         np.testing.assert_array_equal(mask, levels >= round(threshold * 65535))

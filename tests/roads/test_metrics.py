@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backstride.roads.evaluation.metrics import LEVELS, Counts, as_levels, average_precision, confusion, total
+from backstride.roads.evaluation.metrics import (
+    LEVELS,
+    Counts,
+    as_levels,
+    average_precision,
+    confusion,
+    total,
+)
 
 
 def counted(levels: list[int], labels: list[int]) -> Counts:
@@ -16,8 +23,8 @@ def counted(levels: list[int], labels: list[int]) -> Counts:
 
 
 def test_a_case_by_hand() -> None:
-    # thresholds: 201..220 find 1 of 4 (precision 1); 151..200 two true, none false; 101..150 two and one;
-    # 51..100 three and one; 11..50 four and one; 0..10 all
+    # thresholds: 201..220 find 1 of 4 (precision 1); 151..200 two true, none false; 101..150 two
+    # and one; 51..100 three and one; 11..50 four and one; 0..10 all
     counts = counted([220, 200, 150, 100, 50, 10], [1, 1, 0, 1, 1, 0])
     found = counts.measures()
     # F: 2*1*.25/1.25=.4, 2*1*.5/1.5=.667, .571, .75, 2*.8*1/1.8=.889, 2*(4/6)/(1+4/6)=.8
@@ -45,7 +52,9 @@ def test_perfect_and_inverted() -> None:
 
 def test_nothing_to_find_has_no_measures() -> None:
     found = counted([3, 4], [0, 0]).measures()
-    assert np.isnan([found.maxf, found.ap, found.pre, found.rec, found.fpr, found.fnr, found.iou]).all()
+    assert np.isnan(
+        [found.maxf, found.ap, found.pre, found.rec, found.fpr, found.fnr, found.iou]
+    ).all()
     assert np.isnan(counted([3, 4], [1, 1]).measures().fpr)
 
 
@@ -55,12 +64,16 @@ def test_rounds_to_the_nearest_level() -> None:
 
 
 def test_refuses_another_shape() -> None:
-    with pytest.raises(ValueError, match=r"^`probability` has shape \(1, 2\); it must be the mask's, \(2, 1\)$"):
+    with pytest.raises(
+        ValueError, match=r"^`probability` has shape \(1, 2\); it must be the mask's, \(2, 1\)$"
+    ):
         Counts().add(np.zeros((1, 2)), np.zeros((2, 1), np.uint8))
 
 
 @settings(max_examples=20)
-@given(st.lists(st.tuples(st.integers(0, 255), st.sampled_from([0, 1, 255])), min_size=1, max_size=40))
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.sampled_from([0, 1, 255])), min_size=1, max_size=40)
+)
 def test_equals_the_definition(pixels: list[tuple[int, int]]) -> None:
     levels, labels = (np.array(side, np.uint8) for side in zip(*pixels, strict=True))
     counts = counted(levels.tolist(), labels.tolist())
@@ -81,7 +94,10 @@ def test_equals_the_definition(pixels: list[tuple[int, int]]) -> None:
 
 
 def _ap(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> float:
-    best = [max(p for p, r in zip(precision, recall, strict=True) if r >= level / 10 - 1e-12) for level in range(11)]
+    best = [
+        max(p for p, r in zip(precision, recall, strict=True) if r >= level / 10 - 1e-12)
+        for level in range(11)
+    ]
     return sum(best) / 11
 
 

@@ -93,7 +93,9 @@ def test_each_parameter_is_the_encoders_or_the_decoders() -> None:
     for name in ("vgg16", "mobilenetv3-minimal"):
         network: Any = build(ModelConfig(name, head=8))
         lower, upper = encoder_parameters(network)
-        assert {key for key, _ in (*lower, *upper)} == {key for key, _ in network.named_parameters()}
+        assert {key for key, _ in (*lower, *upper)} == {
+            key for key, _ in network.named_parameters()
+        }
         assert all(key.startswith("segmenter.backbone.") for key, _ in lower)
         kinds = {key.split(".")[1] for key, _ in upper}
         assert kinds == {"backbone", "skips", "ups"}
@@ -107,9 +109,16 @@ def stored(path: Path, tensors: dict[str, Any]) -> str:
 
 
 def test_takes_weights_by_both_names(tmp_path: Path) -> None:
-    given = {key: value.clone() for key, value in vgg16(2, 8, 3, 0.5).state_dict().items() if key.startswith("block")}
+    given = {
+        key: value.clone()
+        for key, value in vgg16(2, 8, 3, 0.5).state_dict().items()
+        if key.startswith("block")
+    }
     other = {ours: theirs for theirs, ours in torchvision_names().items()}
-    renamed = {f"{other[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value for key, value in given.items()}
+    renamed = {
+        f"{other[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value
+        for key, value in given.items()
+    }
     renamed["classifier.0.weight"] = torch.zeros(4, 4)
     for name, tensors in (("ours", given), ("theirs", renamed)):
         weights = stored(tmp_path / f"{name}.safetensors", tensors)
@@ -123,14 +132,23 @@ def test_takes_weights_of_resnet34(tmp_path: Path) -> None:
     given = {key: value.clone() for key, value in resnet34(1000).state_dict().items()}
     network: Any = build(ModelConfig("resnet34", stored(tmp_path / "resnet.safetensors", given)))
     state = network.segmenter.backbone.state_dict()
-    assert all(torch.equal(state[key], value) for key, value in given.items() if not key.startswith("fc."))
+    assert all(
+        torch.equal(state[key], value) for key, value in given.items() if not key.startswith("fc.")
+    )
 
 
 def test_refuses_weights_of_another_encoder(tmp_path: Path) -> None:
-    whole = {key: value.clone() for key, value in vgg16(2, 8, 3, 0.5).state_dict().items() if key.startswith("block")}
+    whole = {
+        key: value.clone()
+        for key, value in vgg16(2, 8, 3, 0.5).state_dict().items()
+        if key.startswith("block")
+    }
     path = tmp_path / "some.safetensors"
     cases: list[tuple[dict[str, Any], str]] = [
-        ({**whole, "stem.weight": torch.zeros(2, 3)}, "stem.weight, of shape (2, 3), is not in the encoder"),
+        (
+            {**whole, "stem.weight": torch.zeros(2, 3)},
+            "stem.weight, of shape (2, 3), is not in the encoder",
+        ),
         (
             {**whole, "block1_conv1.weight": torch.zeros(64, 3, 5, 5)},
             "block1_conv1.weight, of shape (64, 3, 5, 5), has shape (64, 3, 3, 3) in the encoder",
@@ -160,13 +178,22 @@ def test_refuses_what_is_no_safetensors_file(tmp_path: Path) -> None:
     [
         (
             ModelConfig("vgg"),
-            "`encoder` (='vgg') must be vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, pytorchcv:NAME, timm:NAME ",
+            (
+                "`encoder` (='vgg') must be vgg16, resnet34, mobilenetv3, mobilenetv3-minimal, "
+                "pytorchcv:NAME, timm:NAME "
+            ),
         ),
-        (ModelConfig("nowhere.at.all:make"), "`encoder` (='nowhere.at.all:make') cannot be imported: "),
+        (
+            ModelConfig("nowhere.at.all:make"),
+            "`encoder` (='nowhere.at.all:make') cannot be imported: ",
+        ),
         (ModelConfig("pathlib:make"), "`encoder` (='pathlib:make'): pathlib has no make"),
         (ModelConfig(classes=1), "`classes` (=1) must be at least 2, background and road"),
         (ModelConfig(head=0), "`head` (=0) must be at least 1; the nearest legal value is 1"),
-        (ModelConfig(head_kernel=4), "`head_kernel` (=4) must be odd; the nearest legal value is 5"),
+        (
+            ModelConfig(head_kernel=4),
+            "`head_kernel` (=4) must be odd; the nearest legal value is 5",
+        ),
         (ModelConfig(dropout=1), "`dropout` (=1) must be at least 0 and below 1"),
         (ModelConfig("resnet34", skips=(5,)), "`skips` (=(5,)) must be "),
     ],
@@ -179,17 +206,17 @@ def test_refuses(config: ModelConfig, message: str) -> None:
 
 def test_takes_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "from torch import nn\n"
-        "def make(): return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),\n"
-        "    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))\n"
-        "def number(): return 3\n"
+        "from torch import nn\ndef make(): return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), "
+        "nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),\n    nn.AdaptiveAvgPool2d(1), "
+        "nn.Flatten(), nn.Linear(8, 10))\ndef number(): return 3\n"
     )
     _ = (tmp_path / "own_encoder.py").write_text(program)
     monkeypatch.chdir(tmp_path)
     network: Any = build(ModelConfig("own_encoder:make", skips=(2,)))
     assert network(torch.rand(1, 3, 50, 70)).shape == (1, 2, 50, 70)
     with pytest.raises(
-        TypeError, match=r"^`encoder` \(='own_encoder:number'\) gave int; it must give a torch.nn.Module$"
+        TypeError,
+        match=r"^`encoder` \(='own_encoder:number'\) gave int; it must give a torch.nn.Module$",
     ):
         _ = build(ModelConfig("own_encoder:number"))
 
@@ -199,7 +226,10 @@ def test_takes_pytorchcv() -> None:
     network: Any = build(ModelConfig("pytorchcv:resnet10"))
     assert network.native == (3, 32, 32)
     assert network(torch.rand(1, 3, 64, 96)).shape == (1, 2, 64, 96)
-    with pytest.raises(ValueError, match=r"^`encoder` \(='pytorchcv:resnet0'\): pytorchcv has no model of this name$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`encoder` \(='pytorchcv:resnet0'\): pytorchcv has no model of this name$",
+    ):
         _ = build(ModelConfig("pytorchcv:resnet0"))
 
 
@@ -207,7 +237,10 @@ def test_takes_timm_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         _ = build(ModelConfig("timm:resnet18"))
-    assert str(caught.value) == "`encoder` (='timm:resnet18') needs timm, which is not installed: pip install timm"
+    assert (
+        str(caught.value)
+        == "`encoder` (='timm:resnet18') needs timm, which is not installed: pip install timm"
+    )
 
     def create_model(name: str, *, pretrained: bool) -> Any:
         assert (name, pretrained) == ("some_net", False)

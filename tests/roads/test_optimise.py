@@ -35,7 +35,9 @@ def test_the_decay_shrinks_kernels_and_nothing_else(network: Any, optimizer: str
         torch.nn.init.normal_(parameter)
         parameter.grad = torch.zeros_like(parameter)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    optimiser_of(network, TrainConfig(optimizer=optimizer, rate=0.5, encoder_rate=0.25, decay=0.1)).step()
+    optimiser_of(
+        network, TrainConfig(optimizer=optimizer, rate=0.5, encoder_rate=0.25, decay=0.1)
+    ).step()
     shrunk: set[bool] = set()
     for name, parameter in network.named_parameters():
         kernel = parameter.ndim > 1
@@ -72,7 +74,10 @@ def test_frozen_layers_are_not_trained(network: Any) -> None:
     assert held
     still = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     assert still
-    assert all(name.startswith(("segmenter.backbone.features.0.", "segmenter.backbone.features.1.")) for name in still)
+    assert all(
+        name.startswith(("segmenter.backbone.features.0.", "segmenter.backbone.features.1."))
+        for name in still
+    )
     assert not any(name.startswith("segmenter.backbone.features.10") for name in still)
     count = sum(len(group["params"]) for group in groups_of(network, TrainConfig()))
     assert count == len(list(network.parameters())) - len(still)
@@ -85,8 +90,8 @@ def test_a_block_of_vgg16_is_frozen_by_its_name() -> None:
     with pytest.raises(ValueError, match=r"^`freeze`") as caught:
         _ = frozen(network, ("block9",))
     assert str(caught.value) == (
-        "`freeze` (='block9') begins the name of no layer of the encoder; legal are "
-        "block1, block2, block3, block4, block5, conv6, relu6, dropout6, conv7, relu7, dropout7, score"
+        "`freeze` (='block9') begins the name of no layer of the encoder; legal are block1, "
+        "block2, block3, block4, block5, conv6, relu6, dropout6, conv7, relu7, dropout7, score"
     )
 
 
@@ -117,7 +122,9 @@ class Counted(Toy):
     """Two pictures: all background, and three quarters road of its valid half."""
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        return np.array([[0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 1, 0, 255, 255, 255, 255]][index], np.uint8)[None]
+        return np.array(
+            [[0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 1, 0, 255, 255, 255, 255]][index], np.uint8
+        )[None]
 
 
 def test_balances_by_median_frequency() -> None:
@@ -140,7 +147,8 @@ def test_refuses_other_weights(balance: str) -> None:
     with pytest.raises(ValueError, match=r"^`balance`") as caught:
         _ = class_weights(balance, Toy(1))
     assert str(caught.value) == (
-        f'`balance` (={balance!r}) must be "none", "median" or 2 weights joined by commas, none of them negative; '
+        f'`balance` (={balance!r}) must be "none", "median" or 2 weights joined by commas, none of '
+        "them negative; "
         "for example 1,1"
     )
 
@@ -151,7 +159,9 @@ def test_cannot_balance_a_class_that_is_nowhere() -> None:
             _ = index
             return np.zeros((2, 2), np.uint8)
 
-    with pytest.raises(ValueError, match=r"^`balance` \(=\"median\"\) needs .*; no mask has any of 'road'$"):
+    with pytest.raises(
+        ValueError, match=r"^`balance` \(=\"median\"\) needs .*; no mask has any of 'road'$"
+    ):
         _ = class_weights("median", Empty(2))
 
 

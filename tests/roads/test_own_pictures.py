@@ -1,4 +1,6 @@
-"""A user's own few pictures: polygons by hand, a split that holds something out, a table, a start from another run."""
+"""A user's own few pictures: polygons by hand, a split that holds something out, a table, a start
+from another run.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def polygons(folder: Path, count: int = 4, suffix: str = ".png") -> None:
     """Photographs and what one writes by hand: names, sizes, roads."""
     toys = Toy(count)
     frames = [
-        {"name": f"p{at}", "size": [96, 64], "road": [[[0, 40], [96, 40], [96, 64], [0, 64]]]} for at in range(count)
+        {"name": f"p{at}", "size": [96, 64], "road": [[[0, 40], [96, 40], [96, 64], [0, 64]]]}
+        for at in range(count)
     ]
     folder.mkdir(exist_ok=True)
     _ = (folder / "polygons.json").write_text(json.dumps({"format": FORMAT, "frames": frames}))
@@ -76,7 +79,8 @@ def test_a_share_leaves_no_side_empty(share: float) -> None:
     assert split.train
     assert split.validation
     with pytest.raises(
-        ValueError, match=r"in 1 group, and a group is never on both sides; give the pictures at least tw"
+        ValueError,
+        match=r"in 1 group, and a group is never on both sides; give the pictures at least tw",
     ):
         _ = splits.by_group(samples_of(["a", "a"]), share)
 
@@ -87,7 +91,9 @@ def test_other_pictures_are_read_by_their_own_table(tmp_path: Path) -> None:
     _ = save(images / "a.png", Toy(1).image(0))
     Image.fromarray(Toy(1).mask(0) * np.uint8(9)).save(masks / "a.png")
     own = tmp_path / "own.toml"
-    _ = own.write_text('rest = "background"\n[[class]]\nname = "background"\n[[class]]\nname = "road"\nids = [9]\n')
+    _ = own.write_text(
+        'rest = "background"\n[[class]]\nname = "background"\n[[class]]\nname = "road"\nids = [9]\n'
+    )
     config = RunConfig(SMALL, DataConfig(folder="elsewhere", table="cityscapes"))
     found = open_part(config, str(tmp_path), "", str(own))
     np.testing.assert_array_equal(found.mask(0), Toy(1).mask(0))
@@ -112,7 +118,10 @@ def test_a_run_starts_with_the_network_of_another(tmp_path: Path) -> None:
         console=QUIET,
     )
     trained = checkpoint.load(tmp_path / "run")[0]
-    assert all(torch.equal(value, dict(trained.named_parameters())[key]) for key, value in first.named_parameters())
+    assert all(
+        torch.equal(value, dict(trained.named_parameters())[key])
+        for key, value in first.named_parameters()
+    )
     assert "start" in tomllib.loads((tmp_path / "run/config.toml").read_text())["hashes"]
 
 
@@ -127,14 +136,22 @@ def test_a_run_starts_with_the_encoder_of_a_network_of_other_classes(tmp_path: P
             torch.nn.init.normal_(parameter, std=0.02)
     _ = checkpoint.save(tmp_path / "first", first, RunConfig(SMALL), meaning=Meaning())
     config = given(None, tmp_path / "run", {"train__start": str(tmp_path / "first")}, resume=False)
-    still = TrainConfig(epochs=1, batch=4, rate=0.0, decay=0.0, accelerator="cpu", start=config.train.start)
+    still = TrainConfig(
+        epochs=1, batch=4, rate=0.0, decay=0.0, accelerator="cpu", start=config.train.start
+    )
     console = Console(file=io.StringIO(), width=300)
     split = Split(Skies(4), Skies(1, seed=1))
     _ = train(RunConfig(config.model, train=still), tmp_path / "run", split=split, console=console)
     assert isinstance(console.file, io.StringIO)
-    said = f"{tmp_path / 'first'} has 2 classes and the pictures have 3: its encoder is taken over, and what gives the "
+    said = (
+        f"{tmp_path / 'first'} has 2 classes and the pictures have 3: its encoder is taken over, "
+        "and what gives the "
+    )
     assert console.file.getvalue().startswith(f"{said}scores starts anew\n")
-    trained, kept = dict(checkpoint.load(tmp_path / "run")[0].named_parameters()), dict(first.named_parameters())
+    trained, kept = (
+        dict(checkpoint.load(tmp_path / "run")[0].named_parameters()),
+        dict(first.named_parameters()),
+    )
     assert trained.keys() == kept.keys()
     anew = {key for key, value in kept.items() if value.shape != trained[key].shape}
     assert anew
@@ -162,12 +179,17 @@ def test_lines_where_the_output_is_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert "epoch 1/1, batch 3 of 3, " in console.file.getvalue()
 
 
-def test_files_that_a_config_names_may_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_a_config_names_may_lie_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "configs"
     (place / "pictures").mkdir(parents=True)
     _ = (place / "own.toml").write_text('[data]\nfolder = "pictures"\n')
     monkeypatch.chdir(tmp_path)
-    assert given(Path("configs/own.toml"), Path("run"), {}, resume=False).data.folder == "configs/pictures"
+    assert (
+        given(Path("configs/own.toml"), Path("run"), {}, resume=False).data.folder
+        == "configs/pictures"
+    )
     Path("pictures").mkdir()
     assert given(Path("configs/own.toml"), Path("run"), {}, resume=False).data.folder == "pictures"
 
@@ -175,13 +197,25 @@ def test_files_that_a_config_names_may_lie_beside_it(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train --out run --epochs 3 --schedule step", "`schedule` (='step') must be one of poly, cosine, constant"),
+        (
+            "train --out run --epochs 3 --schedule step",
+            "`schedule` (='step') must be one of poly, cosine, constant",
+        ),
         ("train --out run --encoder vgg", "`encoder` (='vgg') must be vgg16, resnet34, "),
         ("train --out run --data nowhere", "`data` (='nowhere') is no folder; "),
         ("evaluate --checkpoint nowhere --out figures", "`checkpoint` (='nowhere') does not exist"),
-        ("export --checkpoint nowhere --output net.onnx", "`checkpoint` (='nowhere') does not exist"),
-        ("predict nowhere.jpg --checkpoint nowhere --out road", "`images` (='nowhere.jpg') does not exist"),
-        ("train --out run --epochs 1", '`roads` needs torch, which is not installed: pip install "backstride[roads]"'),
+        (
+            "export --checkpoint nowhere --output net.onnx",
+            "`checkpoint` (='nowhere') does not exist",
+        ),
+        (
+            "predict nowhere.jpg --checkpoint nowhere --out road",
+            "`images` (='nowhere.jpg') does not exist",
+        ),
+        (
+            "train --out run --epochs 1",
+            '`roads` needs torch, which is not installed: pip install "backstride[roads]"',
+        ),
     ],
 )
 def test_what_needs_no_library_is_checked_without_one(
@@ -206,5 +240,7 @@ def without_torch(words: str) -> tuple[int, str]:
         "from backstride.cli import main\n"
         f"main({['roads', *words.split()]!r})\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stderr

@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backstride.roads.data.folders import open_data, require_sound
-from backstride.roads.data.polygons import FORMAT, STEPS, VARIABLE, Frame, inside, open_polygons, read_polygons
+from backstride.roads.data.polygons import (
+    FORMAT,
+    STEPS,
+    VARIABLE,
+    Frame,
+    inside,
+    open_polygons,
+    read_polygons,
+)
 from backstride.roads.sample import BACKGROUND, IGNORE, ROAD
 from backstride.roads.synthetic.dataset import png
 
@@ -26,7 +34,9 @@ Points = Sequence[tuple[float, float]]
 
 
 def oracle(polygon: Points, row: int, column: int) -> bool:
-    """Even-odd by definition: edges that a ray from the pixel's centre to the left meets, in fractions."""
+    """Even-odd by definition: edges that a ray from the pixel's centre to the left meets, in
+    fractions.
+    """
     x, y = Fraction(2 * column + 1, 2), Fraction(2 * row + 1, 2)
     met = 0
     for (x0, y0), (x1, y1) in itertools.pairwise([*polygon, polygon[0]]):
@@ -42,8 +52,14 @@ coordinate = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=8), st.integers(1, 7), st.integers(1, 7))
-def test_inside_is_the_even_odd_rule(polygon: list[tuple[float, float]], rows: int, columns: int) -> None:
+@given(
+    st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=8),
+    st.integers(1, 7),
+    st.integers(1, 7),
+)
+def test_inside_is_the_even_odd_rule(
+    polygon: list[tuple[float, float]], rows: int, columns: int
+) -> None:
     found = inside(polygon, (rows, columns))
     expected = [[oracle(polygon, row, column) for column in range(columns)] for row in range(rows)]
     assert found.tolist() == expected
@@ -52,7 +68,9 @@ def test_inside_is_the_even_odd_rule(polygon: list[tuple[float, float]], rows: i
 
 
 @given(st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=3), coordinate, coordinate)
-def test_triangles_around_a_point_share_no_pixel(corners: list[tuple[float, float]], x: float, y: float) -> None:
+def test_triangles_around_a_point_share_no_pixel(
+    corners: list[tuple[float, float]], x: float, y: float
+) -> None:
     size = (8, 8)
     parts = [inside([(x, y), a, b], size) for a, b in itertools.pairwise([*corners, corners[0]])]
     assert (np.logical_xor.reduce(parts) == inside(corners, size)).all()
@@ -77,9 +95,13 @@ def test_hand_made_shapes() -> None:
         assert not inside([(start, 0), (end, 0), (end, 2), (start, 2)], (2, 2)).any()
 
 
-@pytest.mark.parametrize("polygon", [[(0.0, 0.0), (2.0**21, 0.0), (0.0, 1.0)], [(0.0, float("nan"))], [(1.0,)], []])
+@pytest.mark.parametrize(
+    "polygon", [[(0.0, 0.0), (2.0**21, 0.0), (0.0, 1.0)], [(0.0, float("nan"))], [(1.0,)], []]
+)
 def test_what_are_no_points_is_refused(polygon: Any) -> None:
-    with pytest.raises(ValueError, match=r"`polygon` must be points \(x, y\), each number from -1048576 to 1048576"):
+    with pytest.raises(
+        ValueError, match=r"`polygon` must be points \(x, y\), each number from -1048576 to 1048576"
+    ):
         _ = inside(polygon, (2, 2))
 
 
@@ -114,7 +136,9 @@ def written(folder: Path, *entries: Any, **top: Any) -> Path:
     return path
 
 
-def test_a_folder_with_polygons_is_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_polygons_is_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     path = written(tmp_path, entry())
     for given_path in (tmp_path, path):
@@ -134,7 +158,9 @@ def test_photographs_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert open_polygons(path).image(0).shape == (4, 5, 3)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert open_polygons(path, elsewhere).image(0).shape == (4, 5, 3)
-    with pytest.raises(ValueError, match=rf"lacks 1 of 1: a_1.jpg; name their folder in {VARIABLE}"):
+    with pytest.raises(
+        ValueError, match=rf"lacks 1 of 1: a_1.jpg; name their folder in {VARIABLE}"
+    ):
         _ = open_polygons(path)
 
 
@@ -144,19 +170,25 @@ def test_another_photograph_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = open_polygons(path)
     _ = (tmp_path / "a_1.jpg").write_bytes(png(np.zeros((4, 5, 3), np.uint8)))
     with pytest.raises(
-        ValueError, match=r"a_1\.jpg'\) is another file than the one that was labelled: SHA-256 \w{12} in"
+        ValueError,
+        match=r"a_1\.jpg'\) is another file than the one that was labelled: SHA-256 \w{12} in",
     ):
         _ = found.image(0)
     (tmp_path / "a_1.jpg").unlink()
     with pytest.raises(ValueError, match=r"a_1\.jpg'\) cannot be read: no such file"):
         _ = found.image(0)
     wide = open_polygons(written(tmp_path, entry(size=[4, 4], road=[])))
-    with pytest.raises(ValueError, match=r"a_1\.jpg'\) has 5 x 4 pixels; its polygons are for 4 x 4"):
+    with pytest.raises(
+        ValueError, match=r"a_1\.jpg'\) has 5 x 4 pixels; its polygons are for 4 x 4"
+    ):
         _ = wide.image(0)
 
 
 HOSTILE: list[tuple[dict[str, Any], str]] = [
-    ({"name": None}, "frame number 0: `name` must be letters, digits, dots, dashes and underscores, at most 200"),
+    (
+        {"name": None},
+        "frame number 0: `name` must be letters, digits, dots, dashes and underscores, at most 200",
+    ),
     ({"name": "../a"}, "frame number 0: `name` must be letters"),
     ({"name": "a" * 201}, "frame number 0: `name` must be letters"),
     ({"name": 3}, "frame number 0: `name` must be letters"),
@@ -168,15 +200,24 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"sha256": "f" * 63}, "frame 'a_1': `sha256` must be 64 digits from 0 to f"),
     ({"road": {}}, "frame 'a_1': `road` must be a list"),
     ({"road": [[]] * 257}, "frame 'a_1': `road` has 257 entries; at most 256 are read"),
-    ({"holes": [[[0, 0], [1, 1]]]}, "frame 'a_1': `holes` has a polygon of 2 points; it must have at least 3"),
-    ({"ignore": [[[0, 0]] * 4097]}, "frame 'a_1': `ignore` has 4097 entries; at most 4096 are read"),
+    (
+        {"holes": [[[0, 0], [1, 1]]]},
+        "frame 'a_1': `holes` has a polygon of 2 points; it must have at least 3",
+    ),
+    (
+        {"ignore": [[[0, 0]] * 4097]},
+        "frame 'a_1': `ignore` has 4097 entries; at most 4096 are read",
+    ),
     ({"road": [[[0, 0], [1, 1], [1]]]}, "frame 'a_1': `road` has a point that is not [x, y]"),
     ({"road": [[[0, 0], [1, 1], [1, "2"]]]}, "frame 'a_1': `road` has a point that is not [x, y]"),
     (
         {"road": [[[0, 0], [1, 1], [1, 4.5]]]},
         "frame 'a_1': `road` has the point [1, 4.5], outside of the picture of 5 x 4 pixels",
     ),
-    ({"road": [[[0, 0], [1, 1], [10**400, 2]]]}, "frame 'a_1': `road` has the point [10000000000000000000, 2]"),
+    (
+        {"road": [[[0, 0], [1, 1], [10**400, 2]]]},
+        "frame 'a_1': `road` has the point [10000000000000000000, 2]",
+    ),
 ]
 
 
@@ -200,7 +241,10 @@ def test_hostile_frames(changes: dict[str, Any], complaint: str, tmp_path: Path)
         (b"{}", ": `format` must be 'backstride road polygons 1'"),
         (b'{"format": "backstride road polygons 1"}', ": `frames` must be a list"),
         (b'{"format": "backstride road polygons 1", "frames": []}', ": `frames` is empty"),
-        (b'{"format": "backstride road polygons 1", "frames": [1]}', ": frame number 0 must be an object"),
+        (
+            b'{"format": "backstride road polygons 1", "frames": [1]}',
+            ": frame number 0 must be an object",
+        ),
     ],
 )
 def test_hostile_files(content: bytes, complaint: str, tmp_path: Path) -> None:
@@ -225,7 +269,9 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def crossings(polygon: Points) -> int:
-    """How many pairs of its edges meet in the inside of both; coordinates are multiples of 1/256."""
+    """How many pairs of its edges meet in the inside of both; coordinates are multiples of
+    1/256.
+    """
     start = (np.asarray(polygon) * STEPS).round().astype(np.int64)
     end = np.roll(start, -1, 0)
 
@@ -262,7 +308,8 @@ def test_committed_labels_are_sane(frame: Frame) -> None:
 
 def test_committed_labels_are_spread_over_the_drives() -> None:
     counts = {
-        group: sum(frame.group == group for frame in COMMITTED) for group in ("barrier", "forest", "kerb", "verge")
+        group: sum(frame.group == group for frame in COMMITTED)
+        for group in ("barrier", "forest", "kerb", "verge")
     }
     assert sum(counts.values()) == len(COMMITTED) >= 60
     assert min(counts.values()) >= 10
@@ -270,7 +317,8 @@ def test_committed_labels_are_spread_over_the_drives() -> None:
 
 PHOTOGRAPHS = os.environ.get(VARIABLE, "")
 needs_photographs = pytest.mark.skipif(
-    not PHOTOGRAPHS, reason=f"the photographs are not part of the repository; name their folder in {VARIABLE}"
+    not PHOTOGRAPHS,
+    reason=f"the photographs are not part of the repository; name their folder in {VARIABLE}",
 )
 
 
@@ -281,7 +329,9 @@ def test_photographs_are_those_that_were_labelled() -> None:
 
 @needs_photographs
 def test_edges_of_the_labels_are_edges_of_the_photographs() -> None:
-    """In every drive, brightness changes more across the labels' boundaries than 8 pixels above or below them."""
+    """In every drive, brightness changes more across the labels' boundaries than 8 pixels above or
+    below them.
+    """
     found = open_polygons(LABELS)
     changes: dict[str, list[tuple[float, float, float]]] = {}
     for index, sample in enumerate(found.samples):
@@ -298,11 +348,16 @@ def test_edges_of_the_labels_are_edges_of_the_photographs() -> None:
 
 
 def test_a_file_includes_others_beside_it(tmp_path: Path) -> None:
-    frames = [{"name": name, "size": [8, 6], "group": name, "sha256": "0" * 64} for name in ("a", "b", "c")]
+    frames = [
+        {"name": name, "size": [8, 6], "group": name, "sha256": "0" * 64}
+        for name in ("a", "b", "c")
+    ]
 
     def write(name: str, frames: list[Any], *include: object) -> Path:
         path = tmp_path / name
-        _ = path.write_text(json.dumps({"format": FORMAT, "include": list(include), "frames": frames}))
+        _ = path.write_text(
+            json.dumps({"format": FORMAT, "include": list(include), "frames": frames})
+        )
         return path
 
     _, whole = write("one.json", frames[:2]), write("two.json", frames[2:], "one.json")

@@ -1,4 +1,6 @@
-"""A run that is killed at any moment and resumed gives the files of one that was not, bit for bit."""
+"""A run that is killed at any moment and resumed gives the files of one that was not, bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,14 @@ SAME = ("best.safetensors", "last.safetensors", "epochs.csv", "curves.png", "con
 def compare(tmp_path: Path, epochs: int, moments: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, str(HERE / "killed.py"), str(tmp_path), str(epochs), *moments]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=1200, check=False
+    )
     assert done.returncode == 0, done.stderr
     for name in SAME:
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes(), name
+        assert (tmp_path / "whole" / name).read_bytes() == (
+            tmp_path / "broken" / name
+        ).read_bytes(), name
     whole, broken = (
         torch.load(tmp_path / name / "resume.ckpt", weights_only=True)["optimizer_states"]
         for name in ("whole", "broken")
@@ -46,9 +52,14 @@ def compare(tmp_path: Path, epochs: int, moments: list[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed run is forked")
 def test_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    # while the first state is written; after a state within an epoch, as another one is written, after both;
-    # while networks are written; in the second epoch; between its networks and its state
-    compare(tmp_path, 2, ["within:2", "picture:10", "within:1", "picture:3", "within:2", "picture:22", "after:3"])
+    # while the first state is written; after a state within an epoch, as another one is written,
+    # after both; while networks are written; in the second epoch; between its networks and its
+    # state
+    compare(
+        tmp_path,
+        2,
+        ["within:2", "picture:10", "within:1", "picture:3", "within:2", "picture:22", "after:3"],
+    )
 
 
 @pytest.mark.slow
@@ -65,7 +76,14 @@ def test_goes_on_bit_for_bit_from_any_moment(tmp_path: Path) -> None:
 
 
 def settings(**values: Any) -> RunConfig:
-    kept: dict[str, Any] = {"epochs": 2, "batch": 2, "rate": 1e-2, "accelerator": "cpu", "threads": 1, **values}
+    kept: dict[str, Any] = {
+        "epochs": 2,
+        "batch": 2,
+        "rate": 1e-2,
+        "accelerator": "cpu",
+        "threads": 1,
+        **values,
+    }
     return RunConfig(ModelConfig("mobilenetv3-minimal"), train=TrainConfig(**kept))
 
 
@@ -83,7 +101,13 @@ class Torn(Toy):
 
 
 def go(out: Path, config: RunConfig | None, pictures: Toy, *, resume: bool = False) -> Result:
-    return train(config, out, resume=resume, split=Split(pictures, Toy(2, seed=1)), console=Console(quiet=True))
+    return train(
+        config,
+        out,
+        resume=resume,
+        split=Split(pictures, Toy(2, seed=1)),
+        console=Console(quiet=True),
+    )
 
 
 def break_off(out: Path, config: RunConfig, read: int) -> None:
@@ -95,10 +119,16 @@ def break_off(out: Path, config: RunConfig, read: int) -> None:
 
 
 def lasts(*folders: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for folder in folders for name in ("last.safetensors", "epochs.csv")]
+    return [
+        (folder / name).read_bytes()
+        for folder in folders
+        for name in ("last.safetensors", "epochs.csv")
+    ]
 
 
-def test_an_interrupted_epoch_is_not_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_epoch_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed, "CACHE", 0)
     config = settings(accumulate=2, save_minutes=1e-9)
     break_off(tmp_path / "broken", config, 6)  # three batches; weights changed after the second
@@ -135,7 +165,9 @@ def test_a_run_that_stopped_early_has_nothing_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 1 worker")  # on a machine of one core
+@pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create 1 worker"
+)  # on a machine of one core
 @pytest.mark.parametrize("minutes", [0.0, 1e-9])
 def test_processes_that_read_go_on_in_the_same_order(
     tmp_path: Path, minutes: float, monkeypatch: pytest.MonkeyPatch
@@ -179,7 +211,7 @@ torch.set_num_threads(1)
 settings = TrainConfig(epochs=2, batch=1, rate=1e-2, devices=2, accelerator="cpu", save_minutes=1e-9)
 config, split = RunConfig(ModelConfig("mobilenetv3-minimal"), train=settings), Split(Torn(7), Toy(3, seed=1))
 train(config, Path(sys.argv[1]), resume=True, split=split, console=Console(quiet=True))
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.slow
@@ -190,7 +222,9 @@ def test_two_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
 
     def code(name: str, left: int) -> int:
         command = [sys.executable, str(path), str(tmp_path / name), str(left)]
-        return subprocess.run(command, env=environment, capture_output=True, timeout=600, check=False).returncode
+        return subprocess.run(
+            command, env=environment, capture_output=True, timeout=600, check=False
+        ).returncode
 
     assert code("whole", 10**9) == 0
     assert code("broken", 7 + 4 + 2) == 9  # each is looked at once; then within the second epoch

@@ -35,7 +35,11 @@ def test_scenes_of_both_sides_differ() -> None:
     assert (len(split.train.samples), len(split.held_out.samples)) == (6, 3)
     assert split.augment is not None
     assert open_split(replace(SCENES, augment="none"), 0).augment is None
-    pictures = [pictures.image(index).tobytes() for pictures in (split.train, split.held_out) for index in range(3)]
+    pictures = [
+        pictures.image(index).tobytes()
+        for pictures in (split.train, split.held_out)
+        for index in range(3)
+    ]
     assert len(set(pictures)) == 6
     assert hash_of(open_split(SCENES, 0).train) == hash_of(split.train)
 
@@ -48,7 +52,10 @@ def test_clear_scenes_are_clear_on_both_sides_and_beside_pictures(folder: str) -
         assert all((pictures.image(place) == wanted.image(place)).all() for place in range(3))
     assert hash_of(split.train) != hash_of(open_split(SCENES, 2).train)
     beside = open_split(DataConfig(folder, extra=1, clear=True), 0).train
-    assert (beside.image(len(beside.samples) - 1) == SyntheticDataset(1, (64, 96), 0, clear=True).image(0)).all()
+    assert (
+        beside.image(len(beside.samples) - 1)
+        == SyntheticDataset(1, (64, 96), 0, clear=True).image(0)
+    ).all()
 
 
 def test_a_folder_is_split_by_its_rule(folder: str) -> None:
@@ -78,7 +85,9 @@ def test_parts(folder: str) -> None:
     assert names(open_part(config, None, "train")) == names(split.train)
     assert len(open_part(config, None, "all").samples) == 12
     assert len(open_part(RunConfig(data=SCENES), folder, "").samples) == 12
-    with pytest.raises(ValueError, match=r"^`part` \(='some'\) must be one of held-out, train, all$"):
+    with pytest.raises(
+        ValueError, match=r"^`part` \(='some'\) must be one of held-out, train, all$"
+    ):
         _ = open_part(config, None, "some")
 
 
@@ -95,7 +104,10 @@ def test_refuses_other_classes_beside() -> None:
     class Other(Toy):
         classes = ("background", "street")
 
-    with pytest.raises(ValueError, match=r"^the classes background, street cannot be trained beside background, road$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^the classes background, street cannot be trained beside background, road$",
+    ):
         _ = Chosen((Toy(1), Other(1)), [(0, 0)])
 
 
@@ -112,12 +124,16 @@ def test_mirrors_alone() -> None:
         assert torch.equal(moved, labels.flip(-1) if turned else labels)
         seen.add(turned)
     assert seen == {True, False}
-    with pytest.raises(ValueError, match=r"^`augment` \(='much'\) must be one of full, flip, none$"):
+    with pytest.raises(
+        ValueError, match=r"^`augment` \(='much'\) must be one of full, flip, none$"
+    ):
         _ = open_split(replace(SCENES, augment="much"), 0)
 
 
 def test_refuses(folder: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^`group` \(='clips'\) must be one of name, clip, folder$"):
+    with pytest.raises(
+        ValueError, match=r"^`group` \(='clips'\) must be one of name, clip, folder$"
+    ):
         _ = open_split(DataConfig(folder, group="clips"), 0)
     with pytest.raises(ValueError, match=r"^`fold` \(=3\) must be from 0 to 2$"):
         _ = open_split(DataConfig(folder, folds=3, fold=3), 0)

@@ -14,7 +14,8 @@ from backstride.roads.sample import Sample
 
 def samples_of(groups: list[str], category: str = "") -> list[Sample]:
     return [
-        Sample(f"{place}", Path(f"{place}.png"), category=category, group=name) for place, name in enumerate(groups)
+        Sample(f"{place}", Path(f"{place}.png"), category=category, group=name)
+        for place, name in enumerate(groups)
     ]
 
 
@@ -42,23 +43,30 @@ def test_the_published_split() -> None:
 
 def test_too_few_for_it() -> None:
     with pytest.raises(
-        ValueError, match="has 16 samples of category 'umm'; the split of KITTI Road needs more than 16"
+        ValueError,
+        match="has 16 samples of category 'umm'; the split of KITTI Road needs more than 16",
     ):
         _ = splits.kitti(kitti_samples({"um": 95, "umm": 16, "uu": 98}))
 
 
-groups = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=40).filter(lambda names: len(set(names)) > 3)
+groups = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=40).filter(
+    lambda names: len(set(names)) > 3
+)
 
 
 @given(groups, st.integers(2, 4), st.integers(0, 5))
-def test_folds_hold_everything_out_once_and_groups_whole(names: list[str], count: int, seed: int) -> None:
+def test_folds_hold_everything_out_once_and_groups_whole(
+    names: list[str], count: int, seed: int
+) -> None:
     samples = samples_of(names)
     found = splits.folds(samples, count, seed)
     held = [place for split in found for place in split.validation]
     assert sorted(held) == list(range(len(samples)))
     for split in found:
         assert set(split.train) | set(split.validation) == set(range(len(samples)))
-        assert {names[place] for place in split.train}.isdisjoint(names[place] for place in split.validation)
+        assert {names[place] for place in split.train}.isdisjoint(
+            names[place] for place in split.validation
+        )
     assert found == splits.folds(samples, count, seed)
 
 
@@ -90,10 +98,13 @@ def test_shares_are_even() -> None:
 def test_groups_by_name() -> None:
     split = splits.held_out(samples_of(["a", "b", "a", "c"]), ["a"])
     assert split == splits.Split(train=(1, 3), validation=(0, 2))
-    with pytest.raises(ValueError, match="`names` has 'x', which is no group of the data; groups are a, b"):
+    with pytest.raises(
+        ValueError, match="`names` has 'x', which is no group of the data; groups are a, b"
+    ):
         _ = splits.held_out(samples_of(["a", "b"]), ["x"])
     with pytest.raises(
-        ValueError, match=r"`split` \(='held_out'\) leaves train empty: the data has 2 samples in 1 group, and a group"
+        ValueError,
+        match=r"`split` \(='held_out'\) leaves train empty: the data has 2 samples in 1 group, and a group",  # noqa: E501
     ):
         _ = splits.held_out(samples_of(["a", "a"]), ["a"])
 
@@ -102,5 +113,7 @@ def test_groups_by_name() -> None:
 def test_numbers_out_of_range(share: float, count: int) -> None:
     with pytest.raises(ValueError, match=r"`share` \(=.*\) must be between 0 and 1"):
         _ = splits.by_group(samples_of(["a", "b"]), share)
-    with pytest.raises(ValueError, match=rf"`count` \(={count}\) must be from 2 to the number of groups, 2"):
+    with pytest.raises(
+        ValueError, match=rf"`count` \(={count}\) must be from 2 to the number of groups, 2"
+    ):
         _ = splits.folds(samples_of(["a", "b"]), count)

@@ -1,4 +1,6 @@
-"""A run that is asked to stop ends in one sentence, with its processes gone, and goes on afterwards."""
+"""A run that is asked to stop ends in one sentence, with its processes gone, and goes on
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from backstride.roads.stopping import Asked, Stopped, deaf, stoppable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GOES_ON = "backstride: stopped; what was finished is whole, and --resume goes on there\n"
-WORDS = "--scenes 6 --held-out-scenes 2 --size 64x96 --batch 2 --encoder mobilenetv3-minimal --accelerator cpu"
+WORDS = (
+    "--scenes 6 --held-out-scenes 2 --size 64x96 --batch 2 --encoder mobilenetv3-minimal "
+    "--accelerator cpu"
+)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -98,7 +103,9 @@ def test_processes_of_the_block_are_deaf_and_gone_afterwards() -> None:
     def begun() -> None:
         with stoppable(lambda: "stopped"):
             with deaf():
-                child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+                child = multiprocessing.get_context("fork").Process(
+                    target=time.sleep, args=(60,), daemon=True
+                )
                 child.start()
             children.append(child)
             os.kill(child.pid or 0, signal.SIGTERM)
@@ -113,9 +120,12 @@ def test_processes_of_the_block_are_deaf_and_gone_afterwards() -> None:
 
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
-    program = out.with_name("program.py")  # a file, since Lightning starts the second process of a run by its words
+    program = out.with_name(
+        "program.py"
+    )  # a file, since Lightning starts the second process of a run by its words
     _ = program.write_text(
-        "from backstride.cli import main\nif __name__ == '__main__':\n    main()\n", encoding="utf-8"
+        "from backstride.cli import main\nif __name__ == '__main__':\n    main()\n",
+        encoding="utf-8",
     )
     command = [sys.executable, str(program), "roads", "train", "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -135,7 +145,10 @@ def gone(session: int) -> bool:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         found = subprocess.run(
-            ["/bin/ps", "-o", "stat=", "-s", str(session)], capture_output=True, text=True, check=False
+            ["/bin/ps", "-o", "stat=", "-s", str(session)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if all(state.startswith("Z") for state in found.stdout.split()):
             return True
@@ -147,8 +160,12 @@ def gone(session: int) -> bool:
 @pytest.mark.parametrize("words", ["--workers 1", "--workers 1 --devices 2"], ids=["one", "two"])
 @pytest.mark.parametrize("all_of_them", [True, False], ids=["all", "first"])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_run_that_is_asked_to_stop(tmp_path: Path, number: int, all_of_them: bool, words: str) -> None:
-    """The signal goes to all processes, as a terminal and a service manager send it, or to the first alone."""
+def test_a_run_that_is_asked_to_stop(
+    tmp_path: Path, number: int, all_of_them: bool, words: str
+) -> None:
+    """The signal goes to all processes, as a terminal and a service manager send it, or to the
+    first alone.
+    """
     _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
     given = [*WORDS.split(), *words.split()]
     process = start(tmp_path / "run", *given, "--epochs", "500")

@@ -40,7 +40,15 @@ CONFIG = RunConfig(
     DataConfig(),
     TrainConfig(epochs=2, batch=4, rate=1e-2, accelerator="cpu"),
 )
-FILES = {"config.toml", "best.safetensors", "last.safetensors", "resume.ckpt", "epochs.csv", "curves.png", "logs"}
+FILES = {
+    "config.toml",
+    "best.safetensors",
+    "last.safetensors",
+    "resume.ckpt",
+    "epochs.csv",
+    "curves.png",
+    "logs",
+}
 
 
 def toys() -> Split:
@@ -80,7 +88,11 @@ def test_leaves_a_runs_files(run: tuple[Result, str]) -> None:
     assert max(float(row["val_maxf"]) for row in rows) == pytest.approx(result.maxf, abs=1e-6)
     assert (result.out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any(path.name.startswith("events") for path in (result.out / "logs").iterdir())
-    assert (result.epochs, result.best, result.last) == (2, result.out / checkpoint.BEST, result.out / checkpoint.LAST)
+    assert (result.epochs, result.best, result.last) == (
+        2,
+        result.out / checkpoint.BEST,
+        result.out / checkpoint.LAST,
+    )
 
 
 def test_writes_down_what_it_was_made_with(run: tuple[Result, str]) -> None:
@@ -100,8 +112,12 @@ def test_keeps_the_best_held_out_threshold_with_each_network(run: tuple[Result, 
         network, _ = checkpoint.load(out / name)
         counts, toys_held_out = Counts(), Toy(3, seed=1)
         for index in range(3):
-            counts.add(probabilities(network, toys_held_out.image(index), ())[1], toys_held_out.mask(index))
-        assert checkpoint.meaning_of(out / name) == Meaning(threshold=threshold_of(counts.measures()))
+            counts.add(
+                probabilities(network, toys_held_out.image(index), ())[1], toys_held_out.mask(index)
+            )
+        assert checkpoint.meaning_of(out / name) == Meaning(
+            threshold=threshold_of(counts.measures())
+        )
 
 
 def test_tells_each_epoch(run: tuple[Result, str]) -> None:
@@ -165,7 +181,9 @@ def test_decay_alone_shrinks_the_kernels(tmp_path: Path, monkeypatch: pytest.Mon
         def mask(self, index: int) -> NDArray[np.uint8]:
             return np.full_like(super().mask(index), 255)
 
-    settings = TrainConfig(epochs=1, batch=4, rate=0.1, decay=0.5, schedule="constant", warmup=0.0, accelerator="cpu")
+    settings = TrainConfig(
+        epochs=1, batch=4, rate=0.1, decay=0.5, schedule="constant", warmup=0.0, accelerator="cpu"
+    )
     config = RunConfig(CONFIG.model, DataConfig(), settings)
     _ = train(config, tmp_path, split=Split(Ignored(8), Toy(2)), console=QUIET)
     with torch.random.fork_rng():
@@ -191,7 +209,9 @@ def test_a_finished_run_that_is_resumed_is_finished(run: tuple[Result, str]) -> 
     assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
 
 
-def refused(config: RunConfig | None, out: Path, *, resume: bool = False, split: Split | None = None) -> str:
+def refused(
+    config: RunConfig | None, out: Path, *, resume: bool = False, split: Split | None = None
+) -> str:
     with pytest.raises(ValueError, match=r"^") as caught:
         _ = train(config, out, resume=resume, split=split or toys(), console=QUIET)
     return str(caught.value).replace(str(out), "OUT")
@@ -199,10 +219,13 @@ def refused(config: RunConfig | None, out: Path, *, resume: bool = False, split:
 
 def test_refuses_a_folder_with_another_run(run: tuple[Result, str]) -> None:
     out = run[0].out
-    assert refused(CONFIG, out) == "`out` (='OUT') holds a run; add --resume to go on with it, or name another folder"
+    assert (
+        refused(CONFIG, out)
+        == "`out` (='OUT') holds a run; add --resume to go on with it, or name another folder"
+    )
     assert refused(changed(CONFIG, train__epochs=3), out, resume=True) == (
-        "`epochs` (=3) differs from that of the run in 'OUT' (=2), which --resume goes on with; leave it out, or name "
-        "another folder"
+        "`epochs` (=3) differs from that of the run in 'OUT' (=2), which --resume goes on with; "
+        "leave it out, or name another folder"
     )
     assert refused(CONFIG, out, resume=True, split=Split(Toy(9), Toy(3, seed=1))) == (
         "the pictures to train on changed since the run in 'OUT' began; name another folder"
@@ -216,7 +239,9 @@ def test_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert refused(CONFIG, path) == "`out` (='OUT') is a file; name a folder"
 
 
-def test_a_state_of_another_architecture_is_one_sentence(run: tuple[Result, str], tmp_path: Path) -> None:
+def test_a_state_of_another_architecture_is_one_sentence(
+    run: tuple[Result, str], tmp_path: Path
+) -> None:
     config = changed(CONFIG, model__skips=(16,))
     _ = checkpoint.save(tmp_path, build(config.model), config, name="other.safetensors")
     _ = (tmp_path / "resume.ckpt").write_bytes((run[0].out / "resume.ckpt").read_bytes())
@@ -225,7 +250,9 @@ def test_a_state_of_another_architecture_is_one_sentence(run: tuple[Result, str]
         "`checkpoint` (='OUT/resume.ckpt') belongs to another architecture: its segmenter.skips.8."
     )
     _ = (tmp_path / "resume.ckpt").write_bytes(b"nothing")
-    assert refused(None, tmp_path, resume=True).startswith("`resume` (='OUT/resume.ckpt') is no state of a run: ")
+    assert refused(None, tmp_path, resume=True).startswith(
+        "`resume` (='OUT/resume.ckpt') is no state of a run: "
+    )
 
 
 def test_states_hold_no_code(run: tuple[Result, str]) -> None:
@@ -237,14 +264,26 @@ def test_states_hold_no_code(run: tuple[Result, str]) -> None:
     ("values", "message"),
     [
         ({"train__epochs": 0}, "`epochs` (=0) must be at least 1; the nearest legal value is 1"),
-        ({"train__rate": -1.0}, "`rate` (=-1.0) must not be negative; the nearest legal value is 0"),
-        ({"train__rate": float("nan")}, "`rate` (=nan) must not be negative; the nearest legal value is 0"),
+        (
+            {"train__rate": -1.0},
+            "`rate` (=-1.0) must not be negative; the nearest legal value is 0",
+        ),
+        (
+            {"train__rate": float("nan")},
+            "`rate` (=nan) must not be negative; the nearest legal value is 0",
+        ),
         ({"train__schedule": "step"}, "`schedule` (='step') must be one of poly, cosine, constant"),
         (
             {"data__size": (20, 40)},
-            "`size` (=(20, 40)) must be rows and columns of at least 32, or () for the pictures' own",
+            (
+                "`size` (=(20, 40)) must be rows and columns of at least 32, or () for the "
+                "pictures' own"
+            ),
         ),
-        ({"train__precision": "16-mixed"}, '`precision` (="16-mixed") needs a GPU; on a CPU take "bf16-mixed"'),
+        (
+            {"train__precision": "16-mixed"},
+            '`precision` (="16-mixed") needs a GPU; on a CPU take "bf16-mixed"',
+        ),
         ({"model__encoder": "vgg"}, "`encoder` (='vgg') must be vgg16, "),
     ],
 )
@@ -254,8 +293,14 @@ def test_refuses_settings(values: dict[str, object], message: str, tmp_path: Pat
 
 
 def test_refuses_an_empty_split(tmp_path: Path) -> None:
-    assert refused(CONFIG, tmp_path, split=Split(Toy(2), Toy(0))) == "no picture is held out; change the split"
-    assert refused(CONFIG, tmp_path, split=Split(Toy(0), Toy(1))) == "no picture is left to train on; change the split"
+    assert (
+        refused(CONFIG, tmp_path, split=Split(Toy(2), Toy(0)))
+        == "no picture is held out; change the split"
+    )
+    assert (
+        refused(CONFIG, tmp_path, split=Split(Toy(0), Toy(1)))
+        == "no picture is left to train on; change the split"
+    )
 
 
 def test_a_broken_mask_is_found_before_training(tmp_path: Path) -> None:
@@ -268,7 +313,9 @@ def test_a_broken_mask_is_found_before_training(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_leaves_what_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_what_was_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write, left = keeper.write_beside, 8
 
     def full(path: Path, content: str | bytes) -> None:
@@ -283,8 +330,8 @@ def test_a_full_disk_leaves_what_was_finished(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match=r"^`out`") as caught:
         _ = train(config, tmp_path / "full", split=toys(), console=QUIET)
     assert str(caught.value) == (
-        f"`out` (={str(tmp_path / 'full')!r}) cannot be written to: no space left on device; what was finished is "
-        "whole, and --resume goes on from there"
+        f"`out` (={str(tmp_path / 'full')!r}) cannot be written to: no space left on device; what "
+        "was finished is whole, and --resume goes on from there"
     )
     _ = checkpoint.load(tmp_path / "full" / "last.safetensors")
     monkeypatch.setattr(keeper, "write_beside", write)
@@ -337,7 +384,12 @@ def test_threads_are_those_of_the_config_in_training_and_as_before_after_it(tmp_
     for count, during in ((0, before), (3, wanted)):
         seen.clear()
         config = changed(CONFIG, train__epochs=1, train__threads=count)
-        _ = train(config, tmp_path / str(count), split=Split(Watched(2), Watched(1, seed=1)), console=QUIET)
+        _ = train(
+            config,
+            tmp_path / str(count),
+            split=Split(Watched(2), Watched(1, seed=1)),
+            console=QUIET,
+        )
         assert seen == {before, during}  # pictures are looked at before training, too
         assert threads() == before
 
@@ -356,18 +408,24 @@ config = RunConfig(ModelConfig("mobilenetv3-minimal"), DataConfig(),
     TrainConfig(epochs=2, batch=2, rate=1e-2, devices=2, accelerator="cpu"))
 resume = len(sys.argv) > 2
 train(config, Path(sys.argv[1]), resume=resume, split=Split(Toy(7), Toy(3, seed=1)), console=Console(quiet=True))
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     _ = path.write_text(PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
 
     def go(name: str, *words: str) -> None:
         command = [sys.executable, str(path), str(tmp_path / name), *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
         assert done.returncode == 0, done.stderr
 
     go("one")

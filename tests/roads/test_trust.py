@@ -1,4 +1,6 @@
-"""Files make nothing run and nothing large: code is imported where the user names it, and nowhere else."""
+"""Files make nothing run and nothing large: code is imported where the user names it, and nowhere
+else.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from torch import nn
 _ = Path("sprung").write_text("x")
 def make():
     return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
-"""
+"""  # noqa: E501
 CONFIG = RunConfig(ModelConfig("shiny:make", skips=()))
 WORDS = {
     "predict": "predict photo.png --checkpoint net.safetensors --out road",
@@ -61,7 +63,9 @@ def refused(capsys: pytest.CaptureFixture[str], words: str) -> str:
 
 
 @pytest.mark.parametrize("command", WORDS)
-def test_no_command_imports_what_a_file_names(folder: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_no_command_imports_what_a_file_names(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     _ = pytest.importorskip("lightning", reason="the extra `roads` brings it")
     message = refused(capsys, WORDS[command])
     assert message.count("\n") == 1
@@ -79,12 +83,19 @@ def test_what_is_named_runs(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     _ = capsys.readouterr()
     message = refused(capsys, f"{WORDS['predict']}2 --encoder vgg16")
     assert message == (
-        "backstride: `encoder` (='vgg16') is not that of `checkpoint` (='net.safetensors'), which is 'shiny:make'\n"
+        "backstride: `encoder` (='vgg16') is not that of `checkpoint` (='net.safetensors'), which "
+        "is 'shiny:make'\n"
     )
 
 
 def test_a_name_for_timm_is_no_address() -> None:
-    for name in ("timm:hf-hub:someone/net", "timm:local-dir:/tmp/net", "timm:../net", "timm:", "os:abort:x"):
+    for name in (
+        "timm:hf-hub:someone/net",
+        "timm:local-dir:/tmp/net",
+        "timm:../net",
+        "timm:",
+        "os:abort:x",
+    ):
         with pytest.raises(ValueError, match=r"^`encoder` \(='.*'\) must be vgg16, "):
             _ = build(ModelConfig(name))
 
@@ -92,15 +103,30 @@ def test_a_name_for_timm_is_no_address() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (RunConfig(ModelConfig("vgg16", head=10**12)), "architecture: for its `head_kernel` (=7) it would hold an"),
+        (
+            RunConfig(ModelConfig("vgg16", head=10**12)),
+            "architecture: for its `head_kernel` (=7) it would hold an",
+        ),
         (
             RunConfig(ModelConfig("vgg16", head=1, head_kernel=10**9 + 1)),
             "architecture: for its `head_kernel` (=1000000001) it would",
         ),
-        (RunConfig(ModelConfig(classes=10**12)), "architecture: for its `classes` (=1000000000000) it would"),
-        (RunConfig(data=DataConfig(size=(10**6, 10**6))), "says that it was trained at (1000000, 1000000), which is"),
-        (RunConfig(data=DataConfig(size=(64,))), "says that it was trained at (64,), which is no size"),
-        (RunConfig(data=DataConfig(size=(-1, 64))), "says that it was trained at (-1, 64), which is no size"),
+        (
+            RunConfig(ModelConfig(classes=10**12)),
+            "architecture: for its `classes` (=1000000000000) it would",
+        ),
+        (
+            RunConfig(data=DataConfig(size=(10**6, 10**6))),
+            "says that it was trained at (1000000, 1000000), which is",
+        ),
+        (
+            RunConfig(data=DataConfig(size=(64,))),
+            "says that it was trained at (64,), which is no size",
+        ),
+        (
+            RunConfig(data=DataConfig(size=(-1, 64))),
+            "says that it was trained at (-1, 64), which is no size",
+        ),
     ],
 )
 def test_what_a_checkpoint_says_of_its_size_is_compared_with_what_it_holds(
@@ -113,7 +139,12 @@ def test_what_a_checkpoint_says_of_its_size_is_compared_with_what_it_holds(
     assert message in str(caught.value)
 
 
-def test_weights_and_folders_that_a_checkpoint_names_are_not_opened_to_load_it(tmp_path: Path) -> None:
-    config = from_toml('[model]\nencoder = "mobilenetv3-minimal"\nweights = "/dev/zero"\n[data]\nfolder = "/proc"\n')
+def test_weights_and_folders_that_a_checkpoint_names_are_not_opened_to_load_it(
+    tmp_path: Path,
+) -> None:
+    config = from_toml(
+        '[model]\nencoder = "mobilenetv3-minimal"\nweights = "/dev/zero"\n[data]\nfolder = '
+        '"/proc"\n'
+    )
     path = checkpoint.save(tmp_path, build(ModelConfig("mobilenetv3-minimal")), config)
     assert checkpoint.load(path)[1] == config

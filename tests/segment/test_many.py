@@ -1,4 +1,6 @@
-"""Pictures, folders and videos: each has the bits that it has alone, once, whatever stops the run."""
+"""Pictures, folders and videos: each has the bits that it has alone, once, whatever stops the
+run.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,13 @@ from roads.prediction.reds import files_below, film, picture
 from segment.reds import Reds, labels_of, loaded
 
 Run = Callable[..., Processed]
-SIZES = {"0.png": (48, 64), "1.png": (48, 64), "deep/2.bmp": (7, 90), "deep/3.png": (33, 5), "4.jpg": (60, 40)}
+SIZES = {
+    "0.png": (48, 64),
+    "1.png": (48, 64),
+    "deep/2.bmp": (7, 90),
+    "deep/3.png": (33, 5),
+    "4.jpg": (60, 40),
+}
 
 
 @pytest.fixture
@@ -46,9 +54,13 @@ def run(tmp_path: Path, reds: Reds) -> Run:
     _ = (tmp_path / "net.keras").write_bytes(b"the weights")
     assert not reds.shapes
 
-    def call(*sources: Path, out: str = "out", write: tuple[str, ...] = (), **options: Any) -> Processed:
+    def call(
+        *sources: Path, out: str = "out", write: tuple[str, ...] = (), **options: Any
+    ) -> Processed:
         labelling = Labelling(tmp_path / "net.keras", **options)
-        return segment_many(labelling, sources or (tmp_path / "photos",), tmp_path / out, write=write)
+        return segment_many(
+            labelling, sources or (tmp_path / "photos",), tmp_path / out, write=write
+        )
 
     return call
 
@@ -72,7 +84,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in files_below(folder)}
 
 
-def test_a_picture_in_a_folder_has_the_bits_that_it_has_alone(tmp_path: Path, run: Run, reds: Reds) -> None:
+def test_a_picture_in_a_folder_has_the_bits_that_it_has_alone(
+    tmp_path: Path, run: Run, reds: Reds
+) -> None:
     made = photos(tmp_path)
     found = run()
     assert [(outcome.name, outcome.frames, outcome.reason) for outcome in found.outcomes] == [
@@ -84,11 +98,17 @@ def test_a_picture_in_a_folder_has_the_bits_that_it_has_alone(tmp_path: Path, ru
     for name, pixels in made.items():
         (source,) = (tmp_path / "photos").glob(f"{name}.*")
         _ = segment(tmp_path / "net.keras", source, tmp_path / "alone.png")
-        assert (tmp_path / "out" / "overlays" / f"{name}.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
-        np.testing.assert_array_equal(read(tmp_path / "out" / "masks" / f"{name}.png"), labels_of(pixels))
+        assert (tmp_path / "out" / "overlays" / f"{name}.png").read_bytes() == (
+            tmp_path / "alone.png"
+        ).read_bytes()
+        np.testing.assert_array_equal(
+            read(tmp_path / "out" / "masks" / f"{name}.png"), labels_of(pixels)
+        )
 
 
-def test_tiles_change_no_bit_and_the_network_sees_no_more_than_one(tmp_path: Path, run: Run, reds: Reds) -> None:
+def test_tiles_change_no_bit_and_the_network_sees_no_more_than_one(
+    tmp_path: Path, run: Run, reds: Reds
+) -> None:
     _ = photos(tmp_path)
     _ = run()
     reds.shapes.clear()
@@ -106,7 +126,9 @@ def test_masks_show_the_colours_of_the_overlay(tmp_path: Path, run: Run) -> None
         np.testing.assert_array_equal(np.asarray(mask.convert("RGB"))[0, 0], palette(4)[3])
 
 
-def test_labels_above_255_are_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_above_255_are_kept(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = Reds(classes=1000)
     loaded(monkeypatch, many)
     made = photos(tmp_path)
@@ -186,13 +208,21 @@ def test_frames_of_a_film_have_the_labels_of_pictures(tmp_path: Path, run: Run) 
     stamps = film(tmp_path / "drive.mp4", sound=True)
     (outcome,) = run(tmp_path / "drive.mp4").outcomes
     assert (outcome.name, outcome.frames, outcome.reason) == ("drive", 12, "")
-    assert files_below(tmp_path / "out") == ["manifest.json", "masks/drive.mkv", "overlays/drive.mp4"]
+    assert files_below(tmp_path / "out") == [
+        "manifest.json",
+        "masks/drive.mkv",
+        "overlays/drive.mp4",
+    ]
 
     def frames(path: Path, layout: str | None) -> tuple[list[float], list[np.ndarray], int]:
         with av.open(str(path)) as container:
             decoded = list(container.decode(video=0))
             sounds = len(container.streams.audio)
-        return [frame.time for frame in decoded], [frame.to_ndarray(format=layout) for frame in decoded], sounds
+        return (
+            [frame.time for frame in decoded],
+            [frame.to_ndarray(format=layout) for frame in decoded],
+            sounds,
+        )
 
     _, sources, _ = frames(tmp_path / "drive.mp4", "rgb24")
     times, masks, _ = frames(tmp_path / "out" / "masks" / "drive.mkv", None)
@@ -207,7 +237,9 @@ def test_frames_of_a_film_have_the_labels_of_pictures(tmp_path: Path, run: Run) 
     for at, mask in enumerate(masks):
         np.testing.assert_array_equal(read(tmp_path / "pictures" / "masks" / f"{at}.png"), mask)
         pictured = read(tmp_path / "pictures" / "overlays" / f"{at}.png")[:48, :64].astype(int)
-        assert abs(overlays[at][:48, :64] - pictured).mean() < 6  # H.264 halves the colours' resolution
+        assert (
+            abs(overlays[at][:48, :64] - pictured).mean() < 6
+        )  # H.264 halves the colours' resolution
 
 
 def test_a_stop_within_a_film_leaves_no_part(tmp_path: Path, run: Run) -> None:
@@ -221,7 +253,10 @@ def test_a_stop_within_a_film_leaves_no_part(tmp_path: Path, run: Run) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _ = segment_many(
-            Labelling(tmp_path / "net.keras"), [tmp_path / "drive.mp4"], tmp_path / "out", progress=progress
+            Labelling(tmp_path / "net.keras"),
+            [tmp_path / "drive.mp4"],
+            tmp_path / "out",
+            progress=progress,
         )
     assert files_below(tmp_path / "out") == ["manifest.json"]
     assert run(tmp_path / "drive.mp4").outcomes[0].frames == 12
@@ -241,7 +276,9 @@ def test_the_legend_of_a_film_has_one_height() -> None:
 def test_what_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, run: Run) -> None:
     _ = photos(tmp_path)
     _ = (tmp_path / "photos" / "1.png").write_bytes(b"no picture")
-    _ = (tmp_path / "photos" / "list.mp4").write_text(f"ffconcat version 1.0\nfile {tmp_path}/secret.ts\n")
+    _ = (tmp_path / "photos" / "list.mp4").write_text(
+        f"ffconcat version 1.0\nfile {tmp_path}/secret.ts\n"
+    )
     found = run()
     assert len(found.done) == len(SIZES) - 1
     assert [outcome.name for outcome in found.failed] == ["1", "list"]
@@ -278,19 +315,25 @@ def test_messages(tmp_path: Path, run: Run) -> None:
             _ = run(**options)
     with pytest.raises(ValueError, match=r"^`photos` \(='.*none.jpg'\) does not exist$"):
         _ = run(tmp_path / "none.jpg")
-    with pytest.raises(ValueError, match=r"^`network` \(='.*net.pt'\) must be the path of an .onnx or .keras file$"):
+    with pytest.raises(
+        ValueError, match=r"^`network` \(='.*net.pt'\) must be the path of an .onnx or .keras file$"
+    ):
         _ = segment_many(Labelling(tmp_path / "net.pt"), [tmp_path / "photos"], tmp_path / "out")
     with pytest.raises(FileNotFoundError):
-        _ = segment_many(Labelling(tmp_path / "none.keras"), [tmp_path / "photos"], tmp_path / "out")
+        _ = segment_many(
+            Labelling(tmp_path / "none.keras"), [tmp_path / "photos"], tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
     _ = (tmp_path / "names.txt").write_text("sky\nsea")
     with pytest.raises(
-        ValueError, match=r"^`names` \(='.*names.txt'\) has 2 names; give one for each of the 4 classes"
+        ValueError,
+        match=r"^`names` \(='.*names.txt'\) has 2 names; give one for each of the 4 classes",
     ):
         _ = run(names=tmp_path / "names.txt")
     (tmp_path / "other").mkdir()
     _ = (tmp_path / "other" / "manifest.json").write_text('{"other": "program"}')
     with pytest.raises(
-        ValueError, match=r"^`out` \(='.*other'\) has a manifest.json that backstride segment did not write; name"
+        ValueError,
+        match=r"^`out` \(='.*other'\) has a manifest.json that backstride segment did not write; name",  # noqa: E501
     ):
         _ = run(out="other")

@@ -42,23 +42,32 @@ def bomb(width: int, height: int) -> bytes:
     """A small PNG that claims a size."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = (header, b"IDAT" + zlib.compress(bytes(100)), b"IEND")
-    written = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    written = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(written)
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     _ = path.write_bytes(b"text")
-    with pytest.raises(ValueError, match=r"is no picture that can be read; legal are BMP, GIF, JPEG"):
+    with pytest.raises(
+        ValueError, match=r"is no picture that can be read; legal are BMP, GIF, JPEG"
+    ):
         _ = read_picture(path)
     whole = saved(path, (60, 50)).read_bytes()
     for end in range(0, len(whole) - 20, 501):
         _ = path.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match=r"^`photo` \(='[^\n]*\) is (no picture|a damaged)[^\n]*$"):
+        with pytest.raises(
+            ValueError, match=r"^`photo` \(='[^\n]*\) is (no picture|a damaged)[^\n]*$"
+        ):
             _ = read_picture(path)
     for side in (2**16, 13000):
         _ = path.write_bytes(bomb(side, side))
-        with pytest.raises(ValueError, match=rf"has more than {LARGEST} pixels, the most that are read$"):
+        with pytest.raises(
+            ValueError, match=rf"has more than {LARGEST} pixels, the most that are read$"
+        ):
             _ = read_picture(path)
     with pytest.raises(ValueError, match=r"is a folder; name a picture in it$"):
         _ = read_picture(tmp_path)

@@ -15,8 +15,16 @@ from backstride.segment.labels import labels
 from backstride.surgery.decoding.influence import Influence, from_json
 
 
-@given(st.integers(1, 400), st.integers(1, 8), st.integers(1, 5), st.integers(1, 40), st.integers(0, 60))
-def test_tiles_cover_an_axis_once(size: int, stride: int, reach: int, native: int, more: int) -> None:
+@given(
+    st.integers(1, 400),
+    st.integers(1, 8),
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.integers(0, 60),
+)
+def test_tiles_cover_an_axis_once(
+    size: int, stride: int, reach: int, native: int, more: int
+) -> None:
     known = Influence((native, native), stride, reach * stride, 1)
     least = -(-max(2 * known.margin + stride, native) // stride) * stride
     tile = check_tile(least + more, known)
@@ -32,13 +40,17 @@ def test_tiles_cover_an_axis_once(size: int, stride: int, reach: int, native: in
 
 
 def blocks(stride: int) -> Any:
-    """Every pixel gets the sums over the 3x3 blocks of `stride` pixels around its own: reach 2 strides."""
+    """Every pixel gets the sums over the 3x3 blocks of `stride` pixels around its own: reach 2
+    strides.
+    """
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
         _, _, rows, columns = images.shape
         grown = np.pad(images[0, 0], ((0, -rows % stride), (0, -columns % stride)), mode="edge")
         cells = grown.reshape(grown.shape[0] // stride, stride, -1, stride).sum((1, 3))
-        around = np.lib.stride_tricks.sliding_window_view(np.pad(cells, 1, mode="edge"), (3, 3)).sum((2, 3))
+        around = np.lib.stride_tricks.sliding_window_view(
+            np.pad(cells, 1, mode="edge"), (3, 3)
+        ).sum((2, 3))
         score = around.repeat(stride, 0).repeat(stride, 1)[:rows, :columns]
         return np.stack([np.sin(score), np.cos(score), np.zeros_like(score)])[None]
 
@@ -46,7 +58,9 @@ def blocks(stride: int) -> Any:
 
 
 @given(st.integers(9, 120), st.integers(9, 120), st.integers(1, 4), st.integers(0, 3))
-def test_a_tiled_picture_has_the_labels_of_the_whole_one(rows: int, columns: int, stride: int, more: int) -> None:
+def test_a_tiled_picture_has_the_labels_of_the_whole_one(
+    rows: int, columns: int, stride: int, more: int
+) -> None:
     known = Influence((9, 9), stride, 3 * stride, 1)
     tile = check_tile(max(7 * stride, 9 + stride) + more * stride, known)
     image = np.random.default_rng(0).integers(0, 5, (1, rows, columns)).astype(np.float64)
@@ -78,9 +92,14 @@ def test_small_pictures_are_extended() -> None:
 
 def test_messages() -> None:
     known = Influence((32, 32), 8, 40, 1)
-    with pytest.raises(ValueError, match=r"^`tile` \(=60\) must be at least 88: this network's labels look 40 pixels"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`tile` \(=60\) must be at least 88: this network's labels look 40 pixels",
+    ):
         _ = check_tile(60, known)
-    with pytest.raises(ValueError, match=r"^`network` gives 5 x 8 x 8 scores for an image of 64 x 64, not scores"):
+    with pytest.raises(
+        ValueError, match=r"^`network` gives 5 x 8 x 8 scores for an image of 64 x 64, not scores"
+    ):
         _ = labels(lambda _: np.zeros((1, 5, 8, 8)), np.zeros((3, 64, 64)), known, 100)
 
 

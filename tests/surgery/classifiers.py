@@ -29,7 +29,14 @@ class Calls(nn.Module):
 
 def lenet() -> nn.Sequential:
     return nn.Sequential(
-        *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(
+            nn.Conv2d(1, 6, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ),
         *(nn.Flatten(), nn.Linear(256, 60), nn.ReLU(), nn.Dropout(0.5), nn.Linear(60, 10)),
     )
 
@@ -54,13 +61,26 @@ class Functional(nn.Module):
 
 
 def vgg() -> nn.Module:
-    """Padded convolutions, batch normalisation, pooling to the size that the map has, three dense layers."""
+    """Padded convolutions, batch normalisation, pooling to the size that the map has, three dense
+    layers.
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in ((3, 8), (8, 12), (12, 16)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
         layers += [nn.MaxPool2d(2, 2)]
     features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d((4, 4)))
-    head = (nn.Linear(256, 24), nn.ReLU(True), nn.Dropout(), nn.Linear(24, 24), nn.ReLU(True), nn.Linear(24, 9))
+    head = (
+        nn.Linear(256, 24),
+        nn.ReLU(True),
+        nn.Dropout(),
+        nn.Linear(24, 24),
+        nn.ReLU(True),
+        nn.Linear(24, 9),
+    )
     return nn.Sequential(features, nn.Flatten(), *head)
 
 
@@ -99,7 +119,9 @@ class ResNet(nn.Module):
 
 
 class Branches(nn.Module):
-    """Concatenated branches, ceil_mode, a strided sum, the mean over space, a layer norm of vectors."""
+    """Concatenated branches, ceil_mode, a strided sum, the mean over space, a layer norm of
+    vectors.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +138,9 @@ class Branches(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """A flatten in the order of TensorFlow, after a dense layer on a map's channels; a constant that is no buffer."""
+    """A flatten in the order of TensorFlow, after a dense layer on a map's channels; a constant
+    that is no buffer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +155,9 @@ class ChannelsLast(nn.Module):
 
 
 class Stored(nn.Module):
-    """Functional layers on stored weights, squeezes instead of a flatten, sizes taken from the map."""
+    """Functional layers on stored weights, squeezes instead of a flatten, sizes taken from the
+    map.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +189,9 @@ class Heads(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """How to make a classifier, its native shape, and whether every cell on larger images is exact."""
+    """How to make a classifier, its native shape, and whether every cell on larger images is
+    exact.
+    """
 
     name: str
     make: Callable[[], nn.Module]
@@ -171,7 +199,9 @@ class Case:
     exact: bool
 
     def build(self) -> nn.Module:
-        """The classifier in evaluation mode, with random weights and statistics that are always the same."""
+        """The classifier in evaluation mode, with random weights and statistics that are always the
+        same.
+        """
         state = torch.get_rng_state()
         torch.set_rng_state(torch.Generator().manual_seed(len(self.name)).get_state())
         model = self.make()

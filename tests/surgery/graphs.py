@@ -23,8 +23,12 @@ class Chain:
         ceil_mode: bool = False,
         source: str = "",
     ) -> Chain:
-        window = Window((kernel, kernel), (stride, stride), ((pad, pad), (pad, pad)), (1, 1), ceil_mode)
-        last = next(node for node in self.nodes if node.name == source) if source else self.nodes[-1]
+        window = Window(
+            (kernel, kernel), (stride, stride), ((pad, pad), (pad, pad)), (1, 1), ceil_mode
+        )
+        last = (
+            next(node for node in self.nodes if node.name == source) if source else self.nodes[-1]
+        )
         rule = window.transposed if kind == "conv_transpose" else window.output
         size = tuple(rule(axis, cells) for axis, cells in enumerate(last.shape[1:]))
         shape = (channels or last.shape[0], *size)
@@ -42,7 +46,9 @@ class Chain:
     ) -> Chain:
         last = self.nodes[-1]
         sources = inputs or (last.name,)
-        self.nodes.append(Node(name, kind, sources, shape or last.shape, name, axes=axes, features=features))
+        self.nodes.append(
+            Node(name, kind, sources, shape or last.shape, name, axes=axes, features=features)
+        )
         return self
 
     def graph(self, *outputs: str) -> Graph:

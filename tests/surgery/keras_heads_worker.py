@@ -1,4 +1,6 @@
-"""Keras networks with several outputs, on one backend: `python keras_heads_worker.py FOLDER`; prints one JSON line."""
+"""Keras networks with several outputs, on one backend: `python keras_heads_worker.py FOLDER`;
+prints one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def refine(pack: Callable[[Any, Any], Any]) -> Any:
 def wrapped() -> Any:
     """A network around one of two heads."""
     image = keras.Input((12, 12, 3))
-    return keras.Model(image, refine(lambda kinds, boxes: (kinds, boxes))(image * 0.5), name="wrapped")
+    return keras.Model(
+        image, refine(lambda kinds, boxes: (kinds, boxes))(image * 0.5), name="wrapped"
+    )
 
 
 def recurrent() -> Any:
@@ -77,7 +81,9 @@ def transposed(model: Any, head: Any) -> dict[str, Any]:
         "shape": list(network(IMAGE.transpose(1, 2, 0)[None]).shape),
         "holds": prove(model, network, report, IMAGE).holds,
         "kept": [layer.name for layer in network.layers if layer.name in ("kinds", "boxes", "gru")],
-        "left_out": len([refusal for refusal in report.refusals if refusal.layer.startswith("head ")]),
+        "left_out": len(
+            [refusal for refusal in report.refusals if refusal.layer.startswith("head ")]
+        ),
     }
 
 
@@ -103,7 +109,9 @@ def together(name: str) -> dict[str, Any]:
     cells = receptive_field(model, SHAPE)
     return {
         "heads": [head.name for head in report.heads],
-        "holds": [prove(model, network, report, IMAGE, head=head.key).holds for head in report.heads],
+        "holds": [
+            prove(model, network, report, IMAGE, head=head.key).holds for head in report.heads
+        ],
         "cells": [output.head for output in cells],
         "packed": str(keras.tree.map_structure(np.ndim, network(IMAGE.transpose(1, 2, 0)[None]))),
     }
@@ -115,11 +123,17 @@ def pictures(folder: Path) -> list[list[int]]:
     outputs = [layers.Conv2D(2, 1, name="kinds")(image), layers.Conv2D(5, 1, name="depth")(image)]
     path = folder / "pixels.keras"
     keras.Model(image, outputs).save(path)
-    return [list(load_network(path, head).run(np.zeros((1, 3, 9, 8))).shape) for head in ("depth", 0, "1")]
+    return [
+        list(load_network(path, head).run(np.zeros((1, 3, 9, 8))).shape)
+        for head in ("depth", 0, "1")
+    ]
 
 
 if __name__ == "__main__":
-    found: dict[str, Any] = {"together": {name: together(name) for name in MODELS}, "alone": alone()}
+    found: dict[str, Any] = {
+        "together": {name: together(name) for name in MODELS},
+        "alone": alone(),
+    }
     asked = (None, 1, -1, "kinds", "boxes", "z", "b.1", "scores", True, 7, "box")
     for name in MODELS:
         found[name] = {str(head): transposed(drawn(name), head) for head in asked}

@@ -1,4 +1,6 @@
-"""Keras layers by themselves, in a process of its own: `python keras_layers_worker.py FOLDER`; prints one JSON line."""
+"""Keras layers by themselves, in a process of its own: `python keras_layers_worker.py FOLDER`;
+prints one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,20 @@ def spectral() -> Any:
 
 def augmented() -> Any:
     """What changes images in training alone."""
-    return network(layers.RandomFlip(), layers.RandomRotation(0.2), layers.RandomContrast(0.5), layers.Solarization())
+    return network(
+        layers.RandomFlip(),
+        layers.RandomRotation(0.2),
+        layers.RandomContrast(0.5),
+        layers.Solarization(),
+    )
 
 
 def largest() -> Any:
     """A global maximum before the dense layer."""
     image = keras.Input((12, 12, 3))
-    return keras.Model(image, layers.Dense(3)(layers.GlobalMaxPooling2D()(layers.Conv2D(8, 3)(image))))
+    return keras.Model(
+        image, layers.Dense(3)(layers.GlobalMaxPooling2D()(layers.Conv2D(8, 3)(image)))
+    )
 
 
 Conv2D: Any = layers.Conv2D
@@ -87,7 +96,9 @@ def adapter() -> Any:
 HOLD: dict[str, Callable[[], Any]] = {
     "adapted": lambda: adapted(-1),
     "adapted as a whole": lambda: adapted(None),
-    "given statistics": lambda: network(layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])),
+    "given statistics": lambda: network(
+        layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])
+    ),
     "spectral": spectral,
     "augmented": augmented,
     "channel factors": lambda: network(layers.Rescaling([0.5, 0.25, 2.0], 1.0)),
@@ -95,7 +106,9 @@ HOLD: dict[str, Callable[[], Any]] = {
     "upsampled": lambda: network(layers.UpSampling2D((2, 3))),
     "cropped": lambda: network(layers.CenterCrop(9, 10)),
     "transposed": lambda: network(layers.Conv2DTranspose(5, 3, 2)),
-    "transposed and cropped": lambda: network(layers.Conv2DTranspose(5, (3, 2), (2, 3), padding="same")),
+    "transposed and cropped": lambda: network(
+        layers.Conv2DTranspose(5, (3, 2), (2, 3), padding="same")
+    ),
 }
 REFUSED: dict[str, Callable[[], Any]] = {
     "an own class": lambda: network(Doubled(6, 3)),
@@ -175,7 +188,9 @@ GROWN = [
 
 def layer(name: str, rank: int, *args: Any, up: bool = False, **options: Any) -> Any:
     """A layer of this rank; the third axis of a volume has no window."""
-    spread = {key: tuple([*value] * min(rank, 2) + [1] * (rank == 3)) for key, value in options.items()}
+    spread = {
+        key: tuple([*value] * min(rank, 2) + [1] * (rank == 3)) for key, value in options.items()
+    }
     return getattr(layers, f"{name}{rank}D{'Transpose' * up}")(*args, **spread)
 
 
@@ -255,7 +270,9 @@ def proved(model: Any, source: Any) -> dict[str, Any]:
     made, report = convolutionalize(source, (3, 12, 12))
     image = DRAWN.normal(100, 30, (3, 12, 12)).astype(np.float32)
     data = image.transpose(1, 2, 0)[None]
-    found, wanted = (keras.ops.convert_to_numpy(entry(data, training=False)) for entry in (made, model))
+    found, wanted = (
+        keras.ops.convert_to_numpy(entry(data, training=False)) for entry in (made, model)
+    )
     proof = prove(model, made, report, DRAWN.normal(100, 30, (3, 12, 12)).astype(np.float32))
     close = bool(np.allclose(found[:, 0, 0], wanted, rtol=1e-5, atol=1e-4))
     return {"close": close, "holds": proof.holds, "notes": [str(note) for note in report.refusals]}

@@ -11,7 +11,9 @@ from typing import Any
 
 
 def measured_by(worker: Path, folder: Path) -> dict[str, Any]:
-    """What a worker that runs on PyTorch prints in its last line; it writes its files into the folder."""
+    """What a worker that runs on PyTorch prints in its last line; it writes its files into the
+    folder.
+    """
     done = subprocess.run(
         [sys.executable, str(worker), str(folder)],
         capture_output=True,

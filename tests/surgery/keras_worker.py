@@ -1,4 +1,6 @@
-"""Every Keras check on one backend, in a process of its own: `python keras_worker.py FOLDER`; prints one JSON line."""
+"""Every Keras check on one backend, in a process of its own: `python keras_worker.py FOLDER`;
+prints one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,22 @@ layers: Any = keras.layers
 
 
 def lenet() -> Any:
-    """Flatten and dense, in HWC order; a batch normalisation of vectors; a softmax inside the last layer."""
+    """Flatten and dense, in HWC order; a batch normalisation of vectors; a softmax inside the last
+    layer.
+    """
     return keras.Sequential(
         [
-            *(keras.Input((20, 24, 1)), layers.Conv2D(4, 5, activation="relu"), layers.MaxPooling2D()),
-            *(layers.Conv2D(6, 3), layers.PReLU(shared_axes=[1, 2]), layers.AveragePooling2D(2), layers.Flatten()),
+            *(
+                keras.Input((20, 24, 1)),
+                layers.Conv2D(4, 5, activation="relu"),
+                layers.MaxPooling2D(),
+            ),
+            *(
+                layers.Conv2D(6, 3),
+                layers.PReLU(shared_axes=[1, 2]),
+                layers.AveragePooling2D(2),
+                layers.Flatten(),
+            ),
             *(layers.Dense(12), layers.PReLU(), layers.BatchNormalization(), layers.Dropout(0.5)),
             layers.Dense(5, activation="softmax"),
         ]
@@ -49,7 +62,9 @@ def nested() -> Any:
     image = keras.Input((12, 10, 3))
     x = layers.Flatten()(layers.MaxPooling2D(2)(body(image, training=False)))
     x = layers.LayerNormalization()(layers.Dense(6)(x))
-    return keras.Model(image, {"kind": layers.Dense(3)(x), "colour": layers.Dense(2, use_bias=False)(x)})
+    return keras.Model(
+        image, {"kind": layers.Dense(3)(x), "colour": layers.Dense(2, use_bias=False)(x)}
+    )
 
 
 def excited() -> Any:
@@ -62,7 +77,9 @@ def excited() -> Any:
 
 
 def uneven() -> Any:
-    """Every second cell beside means of pairs: on images of odd sizes the first branch has a cell more."""
+    """Every second cell beside means of pairs: on images of odd sizes the first branch has a cell
+    more.
+    """
     image = keras.Input((6, 8, 2))
     x = layers.Concatenate()([layers.Conv2D(3, 1, 2)(image), layers.AveragePooling2D(2)(image)])
     x = layers.Add()([x, layers.LeakyReLU()(x)])
@@ -88,27 +105,38 @@ SPELLINGS: dict[str, Callable[[Any], Any]] = {  # of what becomes of a map of 6 
     "mean of tokens": lambda x: layers.GlobalAveragePooling1D()(
         layers.LayerNormalization()(layers.Dense(6, "relu")(layers.Reshape((56, 6))(x)))
     ),
-    "largest token": lambda x: layers.GlobalMaxPooling1D()(layers.BatchNormalization()(layers.Reshape((-1, 6))(x))),
-    "pooled to a size": lambda x: flat(layers.AdaptiveMaxPooling2D((7, 4))(layers.AdaptiveAveragePooling2D((7, 8))(x))),
+    "largest token": lambda x: layers.GlobalMaxPooling1D()(
+        layers.BatchNormalization()(layers.Reshape((-1, 6))(x))
+    ),
+    "pooled to a size": lambda x: flat(
+        layers.AdaptiveMaxPooling2D((7, 4))(layers.AdaptiveAveragePooling2D((7, 8))(x))
+    ),
     "pooled to bins": lambda x: flat(layers.ReLU()(layers.AdaptiveAveragePooling2D((3, 5))(x))),
     "largest of bins": lambda x: flat(layers.AdaptiveMaxPooling2D((4, 3))(x)),
     "pooled to one cell": lambda x: flat(layers.AdaptiveAveragePooling2D(1)(x)),
     "maximum": lambda x: keras.ops.max(x, axis=(1, 2)),
-    "minimum that keeps its axes": lambda x: layers.Flatten()(keras.ops.min(x, axis=[1, 2], keepdims=True)),
+    "minimum that keeps its axes": lambda x: layers.Flatten()(
+        keras.ops.min(x, axis=[1, 2], keepdims=True)
+    ),
     "sum": lambda x: keras.ops.sum(x, axis=(-3, -2)) * 0.02,
     "square": lambda x: keras.ops.sqrt(keras.ops.mean(x**2, axis=(1, 2))),
     "length": lambda x: keras.ops.norm(layers.Reshape((56, 6))(x), axis=1),
     "layer norm, spelled out": lambda x: flat(
-        (x - keras.ops.mean(x, axis=-1, keepdims=True)) / keras.ops.sqrt(keras.ops.var(x, axis=-1, keepdims=True) + 0.1)
+        (x - keras.ops.mean(x, axis=-1, keepdims=True))
+        / keras.ops.sqrt(keras.ops.var(x, axis=-1, keepdims=True) + 0.1)
     ),
     "root mean square": lambda x: flat(layers.RMSNormalization()(x)),
-    "root mean square of vectors": lambda x: layers.RMSNormalization()(layers.GlobalAveragePooling2D()(x)),
+    "root mean square of vectors": lambda x: layers.RMSNormalization()(
+        layers.GlobalAveragePooling2D()(x)
+    ),
     "length one": lambda x: flat(layers.UnitNormalization()(x)),
     "length one of vectors": lambda x: keras.ops.normalize(layers.GlobalMaxPooling2D()(x), axis=-1),
     "columns before rows": lambda x: flat(layers.Permute((2, 1, 3))(x)),
     "MTCNN": lambda x: flat(layers.Permute((3, 2, 1))(x)),
     "channels first": lambda x: flat(keras.ops.transpose(x, (0, 3, 1, 2))),
-    "map of tokens": lambda x: flat(layers.Conv2D(3, 3)(layers.Reshape((7, 8, 6))(layers.Reshape((56, 6))(x)))),
+    "map of tokens": lambda x: flat(
+        layers.Conv2D(3, 3)(layers.Reshape((7, 8, 6))(layers.Reshape((56, 6))(x)))
+    ),
     "every second cell": lambda x: flat(x[:, ::2, ::2]),
     "a crop": lambda x: flat(x[:, 1:4, -5:-1, 1:]),
     "one row": lambda x: keras.ops.mean(x[:, 3], axis=1),
@@ -122,7 +150,9 @@ def spelled(name: str) -> dict[str, Any]:
     x = SPELLINGS[name](layers.Conv2D(6, 3)(image))
     model = drawn(keras.Model(image, layers.Dense(3)(x)))
     network, report = convolutionalize(model, (3, 9, 10))
-    proof = prove(model, network, report, np.random.default_rng(2).normal(size=(3, 14, 13)).astype(np.float32))
+    proof = prove(
+        model, network, report, np.random.default_rng(2).normal(size=(3, 14, 13)).astype(np.float32)
+    )
     compared = ~np.isnan(proof.deviation)
     return {
         "holds": proof.holds,
@@ -139,7 +169,9 @@ def normed() -> Any:
     size = keras.ops.norm(x, axis=(1, 2), keepdims=True)
     x = x * (size / (keras.ops.mean(size, axis=-1, keepdims=True) + 1e-6)) + x
     x = layers.GroupNormalization(-1)(layers.Conv2D(4, 3)(x))
-    return keras.Model(image, layers.Dense(3)(layers.GroupNormalization(2)(layers.GlobalAveragePooling2D()(x))))
+    return keras.Model(
+        image, layers.Dense(3)(layers.GroupNormalization(2)(layers.GlobalAveragePooling2D()(x)))
+    )
 
 
 def over_mean(size: Any) -> Any:
@@ -147,7 +179,9 @@ def over_mean(size: Any) -> Any:
 
 
 def responding() -> Any:
-    """A global response normalisation of vectors, a mean of everything, and both again on a map of one cell."""
+    """A global response normalisation of vectors, a mean of everything, and both again on a map of
+    one cell.
+    """
     image = keras.Input((12, 12, 2))
     x = layers.Conv2D(4, 3)(image)
     for kernel in (3, 8):
@@ -188,8 +222,14 @@ def check(name: str, folder: Path) -> dict[str, Any]:
     make, shape, se = CASES[name]
     model = drawn(make())
     network, report = convolutionalize(model, shape, se=se)
-    image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
-    proofs = [prove(model, network, report, image, head=output) for output in range(len(report.outputs))]
+    image = (
+        np.random.default_rng(1)
+        .normal(size=(shape[0], shape[1] + 5, shape[2] + 6))
+        .astype(np.float32)
+    )
+    proofs = [
+        prove(model, network, report, image, head=output) for output in range(len(report.outputs))
+    ]
     found: dict[str, Any] = {
         "holds": [proof.holds for proof in proofs],
         "difference": max(proof.native_difference for proof in proofs),
@@ -217,9 +257,15 @@ def densified(name: str) -> dict[str, Any]:
     """Cells without padding, at every pixel where the model pads nowhere."""
     make, shape, se = CASES[name]
     model = drawn(make())
-    image = np.random.default_rng(1).normal(size=(shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
+    image = (
+        np.random.default_rng(1)
+        .normal(size=(shape[0], shape[1] + 5, shape[2] + 6))
+        .astype(np.float32)
+    )
     network, report = convolutionalize(model, shape, se=se, dense="shift_and_stitch")
-    proofs = [prove(model, network, report, image, head=output) for output in range(len(report.outputs))]
+    proofs = [
+        prove(model, network, report, image, head=output) for output in range(len(report.outputs))
+    ]
     return {
         "holds": [proof.holds for proof in proofs],
         "expected": [int(proof.expected.sum()) for proof in proofs],
@@ -244,7 +290,11 @@ def joined(name: str, decoder: str, folder: Path) -> dict[str, Any]:
     """A decoder that lifts features beside the scores, before training."""
     make, shape, se = CASES[name]
     model = drawn(make())
-    image = np.random.default_rng(1).normal(size=(1, shape[0], shape[1] + 5, shape[2] + 6)).astype(np.float32)
+    image = (
+        np.random.default_rng(1)
+        .normal(size=(1, shape[0], shape[1] + 5, shape[2] + 6))
+        .astype(np.float32)
+    )
     plain, made = (transpose(model, shape, se=se, decoder=kind)[0] for kind in ("fcn", decoder))
     before, after = (runner(network, coarse=False)(image) for network in (plain, made))
     made.save(folder / "joined.keras")
@@ -275,10 +325,14 @@ def refusals() -> dict[str, str]:
     image = keras.Input((8, 8, 2))
     tokens = layers.Softmax(axis=1)(layers.Reshape((36, 4))(layers.Conv2D(4, 3)(image)))
     x = layers.Conv2D(4, 3)(image)
-    matrix = layers.GlobalAveragePooling2D()(x * keras.ops.norm(x, ord=2, axis=(1, 2), keepdims=True))
+    matrix = layers.GlobalAveragePooling2D()(
+        x * keras.ops.norm(x, ord=2, axis=(1, 2), keepdims=True)
+    )
     said: dict[str, str] = {}
     for name, model in {
-        "tokens": keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling1D()(tokens)), name="tokens"),
+        "tokens": keras.Model(
+            image, layers.Dense(2)(layers.GlobalAveragePooling1D()(tokens)), name="tokens"
+        ),
         "excited": excited(),
         "responding": responding(),
         "matrix": keras.Model(image, layers.Dense(2)(matrix), name="matrix"),
@@ -291,7 +345,9 @@ def refusals() -> dict[str, str]:
 
 
 def rescored() -> dict[str, Any]:
-    """Another number of scores from a layer that is called twice, and where each score has a weight behind it."""
+    """Another number of scores from a layer that is called twice, and where each score has a weight
+    behind it.
+    """
     image = keras.Input((8, 8, 2))
     vector = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
     dense = layers.Dense(4)
@@ -313,8 +369,14 @@ if __name__ == "__main__":
         "spelled": {name: spelled(name) for name in SPELLINGS},
         "densified": {name: densified(name) for name in ("lenet", "nested", "uneven", "cut")},
         "valid": valid(),
-        "joined": [joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")],
+        "joined": [
+            joined(name, kind, place) for name in ("same", "uneven") for kind in ("unet", "linknet")
+        ],
         "icnr": icnr(),
         "rescored": rescored(),
     }
-    print(json.dumps({**more, "cases": results, "refusals": refusals(), "backend": keras.backend.backend()}))
+    print(
+        json.dumps(
+            {**more, "cases": results, "refusals": refusals(), "backend": keras.backend.backend()}
+        )
+    )

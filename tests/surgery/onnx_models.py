@@ -1,4 +1,6 @@
-"""Small ONNX classifiers written in ONNX's own text form, with random weights, for many operator sets."""
+"""Small ONNX classifiers written in ONNX's own text form, with random weights, for many operator
+sets.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,17 @@ class Case:
         generator = np.random.default_rng(len(self.name))
         stored: list[TensorProto] = []
         for name, shape in self.weights.items():
-            drawn = generator.uniform(0.5, 1.5, shape) if name.startswith("var") else generator.normal(size=shape)
+            drawn = (
+                generator.uniform(0.5, 1.5, shape)
+                if name.startswith("var")
+                else generator.normal(size=shape)
+            )
             scale = 1 / np.sqrt(np.prod(shape[1:]) or 1) if len(shape) > 1 else 1
             stored.append(numpy_helper.from_array((drawn * scale).astype(np.float32), name))
-        stored += [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in self.numbers]
+        stored += [
+            numpy_helper.from_array(np.array(values, np.int64), name)
+            for name, values in self.numbers
+        ]
         nodes = [
             helper.make_node(operator, inputs.split(), output.split(), name=f"n{place}", **options)
             for place, (operator, inputs, output, options) in enumerate(self.nodes)
@@ -56,7 +65,9 @@ class Case:
         ]
         graph = helper.make_graph(nodes, self.name, [image], results, stored)
         return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10 if opset > 21 else 8
+            graph,
+            opset_imports=[helper.make_opsetid("", opset)],
+            ir_version=10 if opset > 21 else 8,
         )
 
 
@@ -176,7 +187,8 @@ SHUFFLED = Case(
         *(("first", (2,)), ("last", (8,)), ("axes", (1,))),
     ),
 )
-UNEVEN = Case(  # every second cell beside means of pairs: on images of odd sizes the first branch has a cell more
+# every second cell beside means of pairs: on images of odd sizes the first branch has a cell more
+UNEVEN = Case(
     "uneven",
     (2, 6, 8),
     (

@@ -28,12 +28,16 @@ def plans(draw: st.DrawFn) -> tuple[Graph, int]:
             _ = chain.slide(f"up{number}", "conv_transpose", kernel, stride)
         else:
             _ = assume(chain.nodes[-1].shape[1] >= kernel)
-            _ = chain.slide(f"down{number}", "conv", kernel, stride, draw(st.integers(0, (kernel - 1) // 2)))
+            _ = chain.slide(
+                f"down{number}", "conv", kernel, stride, draw(st.integers(0, (kernel - 1) // 2))
+            )
     return chain.graph(), size
 
 
 def run(graph: Graph, row: AnyArray) -> AnyArray:
-    """One row of an image through the graph, all weights 1, by the exact reference: (pixels,) to (cells,)."""
+    """One row of an image through the graph, all weights 1, by the exact reference: (pixels,) to
+    (cells,).
+    """
     x = row[None, :, None]
     for node in graph:
         if node.window is None:
@@ -52,7 +56,9 @@ def run(graph: Graph, row: AnyArray) -> AnyArray:
 def test_reach_is_what_the_definition_reads(plan: tuple[Graph, int]) -> None:
     graph, size = plan
     name, found = graph.outputs[0].name, sizes(graph, (size, size))
-    seen = np.stack([run(graph, pixel) for pixel in np.eye(size, dtype=int)], axis=1) != 0  # (cells, pixels)
+    seen = (
+        np.stack([run(graph, pixel) for pixel in np.eye(size, dtype=int)], axis=1) != 0
+    )  # (cells, pixels)
     assert seen.shape[0] == found[name][0]
     for cell, row in enumerate(seen):
         first, last = reach(graph, found, name, 0, cell)["image"]
@@ -85,7 +91,9 @@ def test_without_transposed_layers_inner_cells_fill_the_field(plan: tuple[Graph,
 
 
 def test_known_fields() -> None:
-    """VGG16 sees 212 pixels at pool5 and 404 at fc7, stride 32 (Araujo et al. 2019; Long et al. 2015)."""
+    """VGG16 sees 212 pixels at pool5 and 404 at fc7, stride 32 (Araujo et al. 2019; Long et al.
+    2015).
+    """
     chain = Chain(3, 224, 224)
     for block, depth in enumerate((2, 2, 3, 3, 3), start=1):
         for layer in range(1, depth + 1):
@@ -98,9 +106,15 @@ def test_known_fields() -> None:
 
 
 def test_a_transposed_layer_divides_the_stride() -> None:
-    graph = Chain(1, 9, 9).slide("down", "conv", 3, 2, 1).slide("up", "conv_transpose", 3, 3).graph()
+    graph = (
+        Chain(1, 9, 9).slide("down", "conv", 3, 2, 1).slide("up", "conv_transpose", 3, 3).graph()
+    )
     field = fields(graph)["up"][0]
-    assert (field.stride, field.size, field.start) == (Fraction(2, 3), 3 + Fraction(4, 3), Fraction(-7, 3))
+    assert (field.stride, field.size, field.start) == (
+        Fraction(2, 3),
+        3 + Fraction(4, 3),
+        Fraction(-7, 3),
+    )
 
 
 def test_branches_of_different_strides_have_no_field() -> None:
@@ -113,7 +127,9 @@ def test_branches_of_different_strides_have_no_field() -> None:
 def test_ceil_mode_adds_the_window_that_starts_inside_and_ends_outside(
     kernel: int, stride: int, pad: int, size: int
 ) -> None:
-    """torch: windows may run over the padded end if they start inside the map or the leading padding."""
+    """torch: windows may run over the padded end if they start inside the map or the leading
+    padding.
+    """
     _ = assume(pad <= kernel // 2)
     window = Window((kernel,), (stride,), ((pad, pad),), (1,), ceil_mode=True)
     starts = range(-pad, size, stride)  # a later window would start in the trailing padding

@@ -1,4 +1,6 @@
-"""The choice of a head: its name or position finds it, and every other value is answered with those that there are."""
+"""The choice of a head: its name or position finds it, and every other value is answered with those
+that there are.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_nothing_is_chosen_where_nothing_is_asked() -> None:
         (b"boxes" * 20, repr(b"boxes" * 20)[:37] + "...", "0", TypeError),
     ],
 )
-def test_other_values_are_answered_with_the_heads(given: Any, shown: str, nearest: str, error: type[Exception]) -> None:
+def test_other_values_are_answered_with_the_heads(
+    given: Any, shown: str, nearest: str, error: type[Exception]
+) -> None:
     with pytest.raises(error) as caught:
         _ = Choice(given, needed=True).among("Net", TWO)
     assert str(caught.value) == (
@@ -65,7 +69,11 @@ def test_other_values_are_answered_with_the_heads(given: Any, shown: str, neares
 
 def test_many_heads_are_counted() -> None:
     heads = tuple(Head(place, f"p{place}", "x") for place in range(20))
-    with pytest.raises(ValueError, match=r'"p7" from x or 12 more; the nearest legal value is "p12"$'):
+    with pytest.raises(
+        ValueError, match=r'"p7" from x or 12 more; the nearest legal value is "p12"$'
+    ):
         _ = Choice("p 12").among("Net", heads)
-    with pytest.raises(ValueError, match=r"^`head` \(=3\) must be Net's only head: 0 from fc; the nearest legal"):
+    with pytest.raises(
+        ValueError, match=r"^`head` \(=3\) must be Net's only head: 0 from fc; the nearest legal"
+    ):
         _ = Choice(3).among("Net", (Head(0, "0", "fc"),))

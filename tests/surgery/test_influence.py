@@ -1,4 +1,6 @@
-"""No pixel's scores depend on a pixel farther away than the influence says; pooling the whole image is noticed."""
+"""No pixel's scores depend on a pixel farther away than the influence says; pooling the whole image
+is noticed.
+"""
 
 from __future__ import annotations
 

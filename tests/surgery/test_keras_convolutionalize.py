@@ -1,4 +1,6 @@
-"""Keras classifiers and their networks give the same numbers on every backend, each in a process of its own."""
+"""Keras classifiers and their networks give the same numbers on every backend, each in a process of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,12 @@ CASES = ("lenet", "same", "nested", "uneven", "cut", *CHOICES)
 EXACT = ("lenet", "nested", "uneven", "cut")  # the others pad, or pool the whole image
 
 
-@pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])
-def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(
+    scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"]
+)
+def measured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     backend: str = request.param
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
@@ -83,7 +89,9 @@ def test_valid_cells_do_not_change_with_what_surrounds_the_image(measured: dict[
     assert measured["valid"]["difference"] < 1e-5
 
 
-def test_features_add_nothing_before_training_and_reach_every_pixel(measured: dict[str, Any]) -> None:
+def test_features_add_nothing_before_training_and_reach_every_pixel(
+    measured: dict[str, Any],
+) -> None:
     assert len(measured["joined"]) == 4
     for found in measured["joined"]:
         assert found["adds"] == 0
@@ -109,4 +117,6 @@ def test_other_classes_come_from_a_layer_that_is_called_twice(measured: dict[str
 
 
 def test_weights_of_single_classes_behind_the_scores_stay(measured: dict[str, Any]) -> None:
-    assert "(PReLU): has a weight for each class behind the scores" in measured["rescored"]["weighed"]
+    assert (
+        "(PReLU): has a weight for each class behind the scores" in measured["rescored"]["weighed"]
+    )

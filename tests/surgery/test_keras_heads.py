@@ -1,4 +1,6 @@
-"""Keras networks with several outputs: one of them becomes the map, found by key, layer or position."""
+"""Keras networks with several outputs: one of them becomes the map, found by key, layer or
+position.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +58,18 @@ def test_other_values_are_answered_with_the_outputs(measured: dict[str, Any]) ->
     assert found["box"]["said"] == f"`head` (='box') {rule} {listed} \"boxes\""
     assert found["7"]["said"] == f"`head` (=7) {rule} {listed} 1"
     assert found["True"]["said"] == f"`head` (=True) {rule} {listed} 1"
-    assert "0 from boxes (Dense) or 1 from boxes (Dense); the near" in measured["one twice"]["None"]["said"]
-    assert '"b.0" from boxes (Dense), "b.1" from kinds (Dense) or "z" from' in measured["nested"]["None"]["said"]
-    assert "gru (GRU): gives 2 tensors; no rule knows this operation" in measured["recurrent"]["1"]["said"]
+    assert (
+        "0 from boxes (Dense) or 1 from boxes (Dense); the near"
+        in measured["one twice"]["None"]["said"]
+    )
+    assert (
+        '"b.0" from boxes (Dense), "b.1" from kinds (Dense) or "z" from'
+        in measured["nested"]["None"]["said"]
+    )
+    assert (
+        "gru (GRU): gives 2 tensors; no rule knows this operation"
+        in measured["recurrent"]["1"]["said"]
+    )
 
 
 def test_without_a_choice_all_outputs_are_kept(measured: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""Single Keras layers: state that config and weights alone do not restore, and layers that act in training alone."""
+"""Single Keras layers: state that config and weights alone do not restore, and layers that act in
+training alone.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ def test_networks_compute_what_their_classifiers_do(measured: dict[str, Any]) ->
 def test_augmentation_is_left_out_and_said(measured: dict[str, Any]) -> None:
     for found in measured["hold"]["augmented"]:
         assert len(found["notes"]) == 4
-        assert "(RandomFlip): changes images in training alone, and no labels with them" in found["notes"][0]
+        assert (
+            "(RandomFlip): changes images in training alone, and no labels with them"
+            in found["notes"][0]
+        )
 
 
 def test_layers_of_the_users_own_are_not_taken_for_keras(measured: dict[str, Any]) -> None:
@@ -41,7 +46,9 @@ def test_layers_of_the_users_own_are_not_taken_for_keras(measured: dict[str, Any
         assert "no rule knows this operation" in said, name
 
 
-def test_padded_cells_that_are_said_to_be_exact_are_and_others_are_not(measured: dict[str, Any]) -> None:
+def test_padded_cells_that_are_said_to_be_exact_are_and_others_are_not(
+    measured: dict[str, Any],
+) -> None:
     assert len(measured["borders"]) == 36
     for name, found in measured["borders"].items():
         assert found["right"], name
@@ -59,7 +66,9 @@ def test_interpolations_are_exact_but_at_the_borders(measured: dict[str, Any]) -
 
 
 def test_what_moves_a_cell_is_its_receptive_field(measured: dict[str, Any]) -> None:
-    """For sounds, images and volumes; upper bounds are attained within a cell, all others everywhere."""
+    """For sounds, images and volumes; upper bounds are attained within a cell, all others
+    everywhere.
+    """
     assert len(measured["fields"]) == 19
     for name, found in measured["fields"].items():
         assert found["within"], name

@@ -1,4 +1,6 @@
-"""What `library` states of Keras is so: each class and module has the names and the options that stand there."""
+"""What `library` states of Keras is so: each class and module has the names and the options that
+stand there.
+"""
 
 from __future__ import annotations
 

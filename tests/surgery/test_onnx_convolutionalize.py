@@ -28,9 +28,9 @@ each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def run(model: onnx.ModelProto, image: Any) -> list[Any]:
-    return runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
-        None, {"x": image}
-    )
+    return runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    ).run(None, {"x": image})
 
 
 def image_for(case: Case, batch: int = 1, more: tuple[int, int] = (0, 0)) -> Any:
@@ -72,10 +72,17 @@ def test_cells_of_larger_images_equal_the_classifier_on_their_crops(case: Case) 
 @each
 def test_height_and_width_are_dynamic(case: Case) -> None:
     network, _ = convolutionalize(case.build(17), case.shape)
-    dims = [entry.dim_param or entry.dim_value for entry in network.graph.input[0].type.tensor_type.shape.dim]
+    dims = [
+        entry.dim_param or entry.dim_value
+        for entry in network.graph.input[0].type.tensor_type.shape.dim
+    ]
     channels = case.shape[0]
-    assert dims == (["N", "height", "width", channels] if case.last else ["N", channels, "height", "width"])
-    assert [len(result) for result in run(network, image_for(case, 3, (7, 2)))] == [3] * len(case.outputs)
+    assert dims == (
+        ["N", "height", "width", channels] if case.last else ["N", channels, "height", "width"]
+    )
+    assert [len(result) for result in run(network, image_for(case, 3, (7, 2)))] == [3] * len(
+        case.outputs
+    )
 
 
 @pytest.mark.parametrize("case", [LENET, HWC, POOLED], ids=lambda case: case.name)
@@ -84,7 +91,9 @@ def test_a_transposed_network_gives_the_input_s_size_for_every_size(case: Case) 
     classes = None if case is LENET else 3
     network, _ = transpose(model, case.shape, classes=classes)
     loose.checker.check_model(network, full_check=True)
-    session = runtime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        network.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     for more in range(17):
         image = image_for(case, 1, (more, 16 - more))
         rows, columns = image.shape[1:3] if case.last else image.shape[2:]
@@ -96,7 +105,9 @@ def test_a_transposed_network_gives_the_input_s_size_for_every_size(case: Case) 
 def test_a_transposed_network_has_the_classifier_s_coarse_scores(case: Case) -> None:
     model = case.build(17)
     network, report = transpose(model, case.shape)
-    image = np.random.default_rng(0).normal(size=(case.shape[0], case.shape[1] + 9, case.shape[2] + 9))
+    image = np.random.default_rng(0).normal(
+        size=(case.shape[0], case.shape[1] + 9, case.shape[2] + 9)
+    )
     assert prove(model, network, report, image).holds
     (scores,) = run(network, image_for(case, 1, (9, 9)))
     if case is LENET:
@@ -104,20 +115,28 @@ def test_a_transposed_network_has_the_classifier_s_coarse_scores(case: Case) -> 
 
 
 def test_weights_of_single_classes_behind_the_scores_stay() -> None:
-    with pytest.raises(RefusedError, match=r"n12 \(Mul\): has a weight for each class behind the scores"):
+    with pytest.raises(
+        RefusedError, match=r"n12 \(Mul\): has a weight for each class behind the scores"
+    ):
         _ = transpose(LENET.build(13), LENET.shape, classes=2)
 
 
 def test_external_data_in_the_folder_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    loose.save_model(LENET.build(17), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    loose.save_model(
+        LENET.build(17), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
     assert (tmp_path / "weights.bin").stat().st_size > 1000
     assert data_files(path) == ((tmp_path / "weights.bin").resolve(),)
     network, report = convolutionalize(path, LENET.shape)
     assert report.model == "model.onnx"
-    assert not any(external_data_helper.uses_external_data(entry) for entry in network.graph.initializer)
+    assert not any(
+        external_data_helper.uses_external_data(entry) for entry in network.graph.initializer
+    )
     image = image_for(LENET)
-    np.testing.assert_allclose(run(network, image)[0][:, :, 0, 0], run(LENET.build(17), image)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run(network, image)[0][:, :, 0, 0], run(LENET.build(17), image)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_given_model_stays_as_it_was() -> None:

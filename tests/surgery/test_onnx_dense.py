@@ -23,7 +23,11 @@ CROPPED = Case(
     "cropped",
     (2, 19, 21),
     (
-        *(("Conv", "x k", "c", {"strides": [2, 2]}), ("Pad", "c pads", "p", {}), ("Relu", "p", "r", {})),
+        *(
+            ("Conv", "x k", "c", {"strides": [2, 2]}),
+            ("Pad", "c pads", "p", {}),
+            ("Relu", "p", "r", {}),
+        ),
         ("Slice", "r starts ends axes steps", "s", {}),
         *(("Flatten", "s", "f", {}), ("Gemm", "f w", "y", {})),
     ),
@@ -31,11 +35,18 @@ CROPPED = Case(
     {"y": 3},
     exact=True,
     numbers=(
-        *(("pads", (0, 0, -1, 0, 0, 0, -1, -2)), ("starts", (1, 1)), ("ends", (100, -1)), ("axes", (2, 3))),
+        *(
+            ("pads", (0, 0, -1, 0, 0, 0, -1, -2)),
+            ("starts", (1, 1)),
+            ("ends", (100, -1)),
+            ("axes", (2, 3)),
+        ),
         ("steps", (2, 1)),
     ),
 )
-PLAIN = pytest.mark.parametrize("case", [LENET, HEADS, SHUFFLED, UNEVEN, CROPPED], ids=lambda case: case.name)
+PLAIN = pytest.mark.parametrize(
+    "case", [LENET, HEADS, SHUFFLED, UNEVEN, CROPPED], ids=lambda case: case.name
+)
 SINGLE = pytest.mark.parametrize("case", [LENET, HWC, POOLED, UNEVEN], ids=lambda case: case.name)
 
 
@@ -60,7 +71,9 @@ def test_stitched_cells_are_the_sliding_window(case: Case, opset: int) -> None:
 
 @pytest.mark.parametrize("case", [HWC, POOLED], ids=lambda case: case.name)
 def test_padding_has_no_stitched_form(case: Case) -> None:
-    with pytest.raises(RefusedError, match="pads, and what it reads at a crop's border is no pixel"):
+    with pytest.raises(
+        RefusedError, match="pads, and what it reads at a crop's border is no pixel"
+    ):
         _ = convolutionalize(case.build(13), case.shape, dense="shift_and_stitch")
 
 
@@ -124,7 +137,9 @@ def runner_of_result(network: onnx.ModelProto) -> Any:
 def test_icnr_starts_near_repetition() -> None:
     model = LENET.build(17)
     image = image_for(LENET, 1, (6, 3))
-    near, nearest = (run(transpose(model, LENET.shape, init=init)[0], image)[0] for init in ("icnr", "nearest"))
+    near, nearest = (
+        run(transpose(model, LENET.shape, init=init)[0], image)[0] for init in ("icnr", "nearest")
+    )
     assert 0 < np.abs(near - nearest).max() < 0.2
 
 

@@ -1,4 +1,6 @@
-"""Which cells of an ONNX network are said to be exact: each is run against the classifier on its crop, one by one."""
+"""Which cells of an ONNX network are said to be exact: each is run against the classifier on its
+crop, one by one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ pytestmark = pytest.mark.frameworks
 SIDE = 8
 Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
 NONE: dict[str, Any] = {}
-FIRST, LAST = ("Conv", "x first", "c", NONE), (("Relu", "d", "r", NONE), ("Flatten", "r", "f", NONE))
+FIRST, LAST = (
+    ("Conv", "x first", "c", NONE),
+    (("Relu", "d", "r", NONE), ("Flatten", "r", "f", NONE)),
+)
 
 
 def numbers(**values: Any) -> dict[str, Any]:
@@ -38,7 +43,10 @@ def padded(mode: str, pads: tuple[int, int, int, int], stride: int) -> tuple[Nod
 
 def beside(mode: str, other: str, *, far: bool = False) -> tuple[Nodes, dict[str, Any]]:
     """Two paddings of one map, whose sum the next layer reads; `far`: beyond its border alone."""
-    pads = [("Pad", f"c {name}", name[0], {"mode": kind}) for name, kind in (("a2", mode), ("b2", other))]
+    pads = [
+        ("Pad", f"c {name}", name[0], {"mode": kind})
+        for name, kind in (("a2", mode), ("b2", other))
+    ]
     slid = {"strides": [13, 13]} if far else NONE
     convs = ("Conv", "a k", "g", slid), ("Conv", "b k", "h", slid)
     first = ("Conv", "x wide", "c", {"pads": [0, 0, 2, 2]}) if far else FIRST
@@ -89,7 +97,10 @@ def classifier(nodes: Nodes, stored: dict[str, Any]) -> onnx.ModelProto:
         ]
         ends = [image], [helper.make_empty_tensor_value_info(result)]
         graph = helper.make_graph(
-            parts, "padded", *ends, [numpy_helper.from_array(tensors[name], name) for name in tensors]
+            parts,
+            "padded",
+            *ends,
+            [numpy_helper.from_array(tensors[name], name) for name in tensors],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
@@ -118,4 +129,6 @@ def test_cells_that_are_said_to_be_exact_are_and_others_are_not(name: str) -> No
         same = bool(np.allclose(cells[:, row, column], alone, rtol=1e-5, atol=1e-5))
         assert same == claimed[row, column], (row, column)
         found.append(same)
-    assert all(found) == (name.endswith(("none 2", "none 5", "last 5")))  # where no window reaches the padding
+    assert all(found) == (
+        name.endswith(("none 2", "none 5", "last 5"))
+    )  # where no window reaches the padding

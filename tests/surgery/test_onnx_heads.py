@@ -1,4 +1,6 @@
-"""ONNX networks with several outputs: one of them becomes the map, and what only the others need is left out."""
+"""ONNX networks with several outputs: one of them becomes the map, and what only the others need is
+left out.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,17 @@ NUMBERS = replace(  # names as exporters make them
 
 def image_for(case: Case, more: tuple[int, int] = (7, 6)) -> Any:
     channels, rows, columns = case.shape
-    return np.random.default_rng(0).normal(size=(channels, rows + more[0], columns + more[1])).astype(np.float32)
+    return (
+        np.random.default_rng(0)
+        .normal(size=(channels, rows + more[0], columns + more[1]))
+        .astype(np.float32)
+    )
 
 
 def run(model: onnx.ModelProto, image: Any) -> Any:
-    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {"x": image})
 
 
@@ -88,7 +96,9 @@ def test_without_a_choice_there_is_one_sentence() -> None:
         'the nearest legal value is "log"'
     )
     for given in (7, "colours", True):
-        with pytest.raises((ValueError, TypeError), match=r'the nearest legal value is (1|"colour")$'):
+        with pytest.raises(
+            (ValueError, TypeError), match=r'the nearest legal value is (1|"colour")$'
+        ):
             _ = transpose(HEADS.build(17), HEADS.shape, head=given)
     with pytest.raises(RefusedError, match=r"NonZero\): gives what has no fixed shape"):
         _ = convolutionalize(UNSHAPED.build(17), UNSHAPED.shape)
@@ -134,6 +144,7 @@ def test_pictures_are_labelled_by_the_chosen_output(tmp_path: Path) -> None:
     for head, count in (("depth", 5), (0, 2), ("1", 5)):
         assert load_network(path, head).run(np.zeros((1, 3, 9, 8))).shape == (1, count, 9, 8)
     with pytest.raises(
-        ValueError, match=r"^`head` \(=None\) must be one of the 2 heads of pixels\.onnx, by name or pos"
+        ValueError,
+        match=r"^`head` \(=None\) must be one of the 2 heads of pixels\.onnx, by name or pos",
     ):
         _ = load_network(path)

@@ -1,4 +1,6 @@
-"""One law in the many spellings of ONNX: each equals the classifier at native size and cell by cell."""
+"""One law in the many spellings of ONNX: each equals the classifier at native size and cell by
+cell.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,22 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
         ("ReduceMean", "a", "v", {"axes": [2], "keepdims": 0}),
         *HEAD,
     ),
-    "mean of a view": (("Reshape", "c rows", "a", {}), ("ReduceMean", "a", "v", {"axes": [2], "keepdims": 0}), *HEAD),
+    "mean of a view": (
+        ("Reshape", "c rows", "a", {}),
+        ("ReduceMean", "a", "v", {"axes": [2], "keepdims": 0}),
+        *HEAD,
+    ),
     "mean of tokens": (
-        *(("Reshape", "c rows", "a", {}), ("Transpose", "a", "b", {"perm": [0, 2, 1]}), ("MatMul", "b m", "e", {})),
-        *(("Add", "e d6", "g", {}), ("Relu", "g", "h", {}), ("ReduceMean", "h", "v", {"axes": [1], "keepdims": 0})),
+        *(
+            ("Reshape", "c rows", "a", {}),
+            ("Transpose", "a", "b", {"perm": [0, 2, 1]}),
+            ("MatMul", "b m", "e", {}),
+        ),
+        *(
+            ("Add", "e d6", "g", {}),
+            ("Relu", "g", "h", {}),
+            ("ReduceMean", "h", "v", {"axes": [1], "keepdims": 0}),
+        ),
         *HEAD,
     ),
     "maximum": (("ReduceMax", "c", "v", {"axes": [2, 3], "keepdims": 0}), *HEAD),
@@ -39,23 +53,42 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
     "sum of sizes": (("ReduceL1", "c", "v", {"axes": [2, 3], "keepdims": 0}), *HEAD),
     "pooled length": (("GlobalLpPool", "c", "a", {"p": 2}), ("Flatten", "a", "v", {}), *HEAD),
     "generalised mean": (
-        *(("Clip", "c tiny", "a", {}), ("Pow", "a three", "b", {}), ("GlobalAveragePool", "b", "e", {})),
+        *(
+            ("Clip", "c tiny", "a", {}),
+            ("Pow", "a three", "b", {}),
+            ("GlobalAveragePool", "b", "e", {}),
+        ),
         *(("Pow", "e third", "g", {}), ("Flatten", "g", "v", {}), *HEAD),
     ),
     "layer norm, spelled out": (
-        *(("ReduceMean", "c", "a", {"axes": [1]}), ("Sub", "c a", "b", {}), ("Mul", "b b", "e", {})),
-        *(("ReduceMean", "e", "g", {"axes": [1]}), ("Add", "g tiny", "h", {}), ("Sqrt", "h", "i", {})),
+        *(
+            ("ReduceMean", "c", "a", {"axes": [1]}),
+            ("Sub", "c a", "b", {}),
+            ("Mul", "b b", "e", {}),
+        ),
+        *(
+            ("ReduceMean", "e", "g", {"axes": [1]}),
+            ("Add", "g tiny", "h", {}),
+            ("Sqrt", "h", "i", {}),
+        ),
         *(("Div", "b i", "j", {}), ("Mul", "j scale", "v", {}), *FLAT),
     ),
     "length one": (("LpNormalization", "c", "v", {"axis": 1}), *FLAT),
     "length one of vectors": (
-        *(("ReduceMean", "c", "a", {"axes": [2, 3], "keepdims": 0}), ("ReduceL2", "a", "b", {"axes": [1]})),
+        *(
+            ("ReduceMean", "c", "a", {"axes": [2, 3], "keepdims": 0}),
+            ("ReduceL2", "a", "b", {"axes": [1]}),
+        ),
         *(("Div", "a b", "e", {}), ("LpNormalization", "e", "v", {"axis": -1}), *HEAD),
     ),
     "columns before rows": (("Transpose", "c", "v", {"perm": [0, 3, 2, 1]}), *FLAT),
     "columns and rows exchanged": (("Transpose", "c", "v", {"perm": [0, 1, 3, 2]}), *FLAT),
     "channels last, norm": (
-        *(("Transpose", "c", "a", TURN), ("ReduceL2", "a", "b", {"axes": [3]}), ("Div", "a b", "e", {})),
+        *(
+            ("Transpose", "c", "a", TURN),
+            ("ReduceL2", "a", "b", {"axes": [3]}),
+            ("Div", "a b", "e", {}),
+        ),
         *(("Transpose", "e", "v", BACK), *FLAT),
     ),
     "channels last, mean": (
@@ -92,7 +125,13 @@ SPELLINGS: dict[str, Nodes] = {  # of what becomes of `c`, a map of 6 channels, 
 }
 REDUCING = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
 NUMBERS = (
-    *(("rows", (0, 6, 56)), ("flat", (-1, 6)), ("split", (-1, 2, 3, 7, 8)), ("zeros", (0, 0)), ("ends", (9, 9))),
+    *(
+        ("rows", (0, 6, 56)),
+        ("flat", (-1, 6)),
+        ("split", (-1, 2, 3, 7, 8)),
+        ("zeros", (0, 0)),
+        ("ends", (9, 9)),
+    ),
     *(
         ("spatial", (2, 3)),
         ("twos", (2, 2)),
@@ -132,11 +171,23 @@ def build(name: str, opset: int) -> onnx.ModelProto:
             made.append((operator, f"{inputs} axes{place}", output, rest))
         else:
             made.append((operator, inputs, output, options))
-    case = Case(name, (3, 9, 10), tuple(made), WEIGHTS, {"y": 4}, exact=True, numbers=(*NUMBERS, *axes.items()))
+    case = Case(
+        name,
+        (3, 9, 10),
+        tuple(made),
+        WEIGHTS,
+        {"y": 4},
+        exact=True,
+        numbers=(*NUMBERS, *axes.items()),
+    )
     model = case.build(opset)
     for key, value in SCALARS.items():
-        model.graph.initializer.append(loose.numpy_helper.from_array(np.array(value, np.float32), key))
-    model.graph.initializer.append(loose.numpy_helper.from_array(np.array(3, np.int64), "three_rows"))
+        model.graph.initializer.append(
+            loose.numpy_helper.from_array(np.array(value, np.float32), key)
+        )
+    model.graph.initializer.append(
+        loose.numpy_helper.from_array(np.array(3, np.int64), "three_rows")
+    )
     return model
 
 
@@ -158,27 +209,53 @@ def test_spellings_equal_the_classifier_on_every_crop(name: str, opset: int) -> 
 NORMS: dict[str, Nodes] = {
     "instance": (("InstanceNormalization", "c scales shifts", "v", {}), *FLAT),
     "group, as PyTorch exports it": (
-        *(("Reshape", "c groups", "a", {}), ("InstanceNormalization", "a two_scales two_shifts", "b", {})),
+        *(
+            ("Reshape", "c groups", "a", {}),
+            ("InstanceNormalization", "a two_scales two_shifts", "b", {}),
+        ),
         *(("Shape", "c", "e", {}), ("Reshape", "b e", "g", {}), ("Mul", "g scale", "v", {}), *FLAT),
     ),
     "group": (("GroupNormalization", "c scales shifts", "v", {"num_groups": 3}), *FLAT),
     "of vectors": (
         *(("GlobalAveragePool", "c", "a", {}), ("Reshape", "a groups", "b", {})),
-        *(("InstanceNormalization", "b two_scales two_shifts", "e", {}), ("Reshape", "e flat", "v", {}), *HEAD),
+        *(
+            ("InstanceNormalization", "b two_scales two_shifts", "e", {}),
+            ("Reshape", "e flat", "v", {}),
+            *HEAD,
+        ),
     ),
     "response": (  # of ConvNeXt V2
         *(("Transpose", "c", "t", TURN), ("ReduceL2", "t", "a", {"axes": [1, 2]})),
-        *(("ReduceMean", "a", "b", {"axes": [3]}), ("Add", "b tiny", "e", {}), ("Div", "a e", "g", {})),
+        *(
+            ("ReduceMean", "a", "b", {"axes": [3]}),
+            ("Add", "b tiny", "e", {}),
+            ("Div", "a e", "g", {}),
+        ),
         *(("Mul", "t g", "h", {}), ("Add", "h t", "i", {}), ("Transpose", "i", "v", BACK), *FLAT),
     ),
     "response, channels first": (
         *(("ReduceL2", "c", "a", {"axes": [2, 3]}), ("ReduceMean", "a", "b", {"axes": [1]})),
-        *(("Add", "b tiny", "e", {}), ("Div", "a e", "g", {}), ("Mul", "c g", "h", {}), ("Add", "h c", "v", {}), *FLAT),
+        *(
+            ("Add", "b tiny", "e", {}),
+            ("Div", "a e", "g", {}),
+            ("Mul", "c g", "h", {}),
+            ("Add", "h c", "v", {}),
+            *FLAT,
+        ),
     ),
     "response of a vector": (
         *(("Transpose", "c", "t", TURN), ("ReduceL2", "t", "a", {"axes": [1, 2], "keepdims": 0})),
-        *(("ReduceMean", "a", "b", {"axes": [1]}), ("Add", "b tiny", "e", {}), ("Div", "a e", "f", {})),
-        *(("Reshape", "f last", "g", {}), ("Mul", "t g", "h", {}), ("Transpose", "h", "v", BACK), *FLAT),
+        *(
+            ("ReduceMean", "a", "b", {"axes": [1]}),
+            ("Add", "b tiny", "e", {}),
+            ("Div", "a e", "f", {}),
+        ),
+        *(
+            ("Reshape", "f last", "g", {}),
+            ("Mul", "t g", "h", {}),
+            ("Transpose", "h", "v", BACK),
+            *FLAT,
+        ),
     ),
     "weighed by the mean of everything": (
         *(("ReduceMean", "c", "a", {"axes": [1, 2, 3]}), ("Mul", "c a", "v", {}), *FLAT),

@@ -39,10 +39,16 @@ REFUSED = {
         "n1 (ReduceMean): gives (1, 1, 8, 8), which has no axis for the images of a batch",
     ),
     "squeeze and excitation": (
-        case(("GlobalAveragePool", "x", "p", {}), ("Mul", "x p", "m", {}), ("GlobalMaxPool", "m", "y", {})),
+        case(
+            ("GlobalAveragePool", "x", "p", {}),
+            ("Mul", "x p", "m", {}),
+            ("GlobalMaxPool", "m", "y", {}),
+        ),
         (
-            "n1 (Mul): joins a map with one pooled over the whole image (squeeze and excitation), of which a larger "
-            'has many; state se="global" or se="local" (it meets a map of 3 channels, 8 x 8 and a map of 3 channels, '
+            "n1 (Mul): joins a map with one pooled over the whole image (squeeze and excitation), "
+            "of which a larger "
+            'has many; state se="global" or se="local" (it meets a map of 3 channels, 8 x 8 and a '
+            "map of 3 channels, "
             "1 x 1)"
         ),
     ),
@@ -51,7 +57,8 @@ REFUSED = {
 
 REMEDY = (
     "which has no weights to turn; export it in QDQ form, which is folded into ordinary layers: "
-    "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ), or give the floating-point model"
+    "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ), or give the "
+    "floating-point model"
 )
 SCALES: dict[str, Any] = {
     "s": np.array(0.1, np.float32),
@@ -60,7 +67,11 @@ SCALES: dict[str, Any] = {
 }
 QUANTISED: dict[str, tuple[tuple[tuple[str, str, str], ...], str]] = {
     "QOperator": (
-        (("QuantizeLinear", "x s z", "q"), ("QLinearConv", "q s z k s z s z", "c"), ("DequantizeLinear", "c s z", "y")),
+        (
+            ("QuantizeLinear", "x s z", "q"),
+            ("QLinearConv", "q s z k s z s z", "c"),
+            ("DequantizeLinear", "c s z", "y"),
+        ),
         f"n1 (QLinearConv): is quantised in QOperator form, {REMEDY}",
     ),
     "ORT's own": (
@@ -68,7 +79,11 @@ QUANTISED: dict[str, tuple[tuple[tuple[str, str, str], ...], str]] = {
         f"n1 (QLinearGlobalAveragePool): is quantised in QOperator form, {REMEDY}",
     ),
     "dynamic": (
-        (("DynamicQuantizeLinear", "x", "q t u"), ("ConvInteger", "q k u", "c"), ("Cast", "c", "y")),
+        (
+            ("DynamicQuantizeLinear", "x", "q t u"),
+            ("ConvInteger", "q k u", "c"),
+            ("Cast", "c", "y"),
+        ),
         f"n0 (DynamicQuantizeLinear): is quantised as it runs, {REMEDY}",
     ),
     "whole numbers": (
@@ -85,14 +100,20 @@ def test_models_that_compute_in_whole_numbers_say_which_form_is_read(name: str) 
     for place, (kind, inputs, outputs) in enumerate(nodes):
         options: dict[str, Any] = {"to": 1} if kind == "Cast" else {}
         domain = "com.microsoft" if "Global" in kind else None
-        made.append(helper.make_node(kind, inputs.split(), outputs.split(), name=f"n{place}", domain=domain, **options))
+        made.append(
+            helper.make_node(
+                kind, inputs.split(), outputs.split(), name=f"n{place}", domain=domain, **options
+            )
+        )
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2, 1, 1])
     stored = [numpy_helper.from_array(value, key) for key, value in SCALES.items()]
     graph = helper.make_graph(made, "whole", [image], [result], stored)
     domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     with pytest.raises(ValueError, match=r".") as caught:
-        _ = convolutionalize(helper.make_model(graph, opset_imports=domains, ir_version=9), (3, 8, 8))
+        _ = convolutionalize(
+            helper.make_model(graph, opset_imports=domains, ir_version=9), (3, 8, 8)
+        )
     assert str(caught.value) == f"`model` (=whole) cannot become fully convolutional: {reason}"
 
 
@@ -113,7 +134,8 @@ def test_squeeze_and_excitation_by_choice() -> None:
 
 def test_a_shape_that_the_model_does_not_take() -> None:
     with pytest.raises(
-        ValueError, match=r"^`input_shape` \(=\(3, 9, 9\)\) does not fit `model` \(=lenet\): its input x"
+        ValueError,
+        match=r"^`input_shape` \(=\(3, 9, 9\)\) does not fit `model` \(=lenet\): its input x",
     ):
         _ = convolutionalize(LENET.build(13), (3, 9, 9))
 
@@ -143,12 +165,17 @@ def test_external_data_outside_its_folder_is_not_followed(location: str, tmp_pat
     path = written(folder, external(location, length="20"))
     with pytest.raises(ValueError, match=r".") as caught:
         _ = convolutionalize(path, LENET.shape)
-    said = f"`model` (={str(path)!r}) names external data {location!r} outside its folder, which is not followed"
+    said = (
+        f"`model` (={str(path)!r}) names external data {location!r} outside its folder, which is "
+        "not followed"
+    )
     assert str(caught.value) == said
     assert data_files(path) == ()
 
 
-@pytest.mark.parametrize(("offset", "length"), [("0", "40"), ("-4", "20"), ("4", "20"), ("99999999999999999999", "20")])
+@pytest.mark.parametrize(
+    ("offset", "length"), [("0", "40"), ("-4", "20"), ("4", "20"), ("99999999999999999999", "20")]
+)
 def test_external_data_that_is_not_there(offset: str, length: str, tmp_path: Path) -> None:
     _ = (tmp_path / "data").write_bytes(bytes(20))
     path = written(tmp_path, external("data", offset, length))
@@ -168,7 +195,9 @@ def computed() -> onnx.ModelProto:
     keep = [entry for entry in model.graph.initializer if entry.name != "w2"]
     del model.graph.initializer[:]
     model.graph.initializer.extend(keep)
-    model.graph.initializer.append(numpy_helper.from_array(np.array([2**30, 2**20], np.int64), "claim"))
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.array([2**30, 2**20], np.int64), "claim")
+    )
     model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["claim"], ["w2"]))
     return model
 
@@ -176,7 +205,13 @@ def computed() -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (absurd, "'w2' claims the shape (1099511627776, 1048576), but other than that many numbers follow"),
+        (
+            absurd,
+            (
+                "'w2' claims the shape (1099511627776, 1048576), but other than that many numbers "
+                "follow"
+            ),
+        ),
         (computed, f"computes {2**50} numbers from constants, more than a file of this size may"),
     ],
 )

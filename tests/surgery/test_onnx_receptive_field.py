@@ -1,4 +1,6 @@
-"""`receptive_field` of ONNX sounds, images and volumes, against what moves when one number of the input is moved."""
+"""`receptive_field` of ONNX sounds, images and volumes, against what moves when one number of the
+input is moved.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,25 @@ Layer = tuple[str, tuple[int, ...], dict[str, Any]]  # an operator, its kernel, 
 
 # each for one axis; other ranks have the first two axes alike and the last without a window
 LAYERS: dict[str, tuple[Layer, ...]] = {
-    "convolution": (("Conv", (3,), {"strides": [2], "pads": [1, 1]}), ("Conv", (2,), {"dilations": [3]})),
+    "convolution": (
+        ("Conv", (3,), {"strides": [2], "pads": [1, 1]}),
+        ("Conv", (2,), {"dilations": [3]}),
+    ),
     "pooling": (
         ("AveragePool", (), {"kernel_shape": [3], "strides": [2], "pads": [0, 1]}),
         ("MaxPool", (), {"kernel_shape": [2], "strides": [1]}),
     ),
-    "transposed": (("Conv", (3,), {"pads": [1, 1]}), ("ConvTranspose", (5,), {"strides": [3], "pads": [1, 1]})),
+    "transposed": (
+        ("Conv", (3,), {"pads": [1, 1]}),
+        ("ConvTranspose", (5,), {"strides": [3], "pads": [1, 1]}),
+    ),
     "vocoder": (
         *(("Conv", (7,), {}), ("ConvTranspose", (8,), {"strides": [4], "pads": [2, 2]})),
-        *(("LeakyRelu", (), {}), ("Conv", (3,), {"dilations": [3], "pads": [3, 3]}), ("Conv", (3,), {})),
+        *(
+            ("LeakyRelu", (), {}),
+            ("Conv", (3,), {"dilations": [3], "pads": [3, 3]}),
+            ("Conv", (3,), {}),
+        ),
     ),
     "padded": (("Pad", (), {"mode": "reflect"}), ("Conv", (3,), {"strides": [2]})),
     "cropped": (("Slice", (), {}), ("Conv", (2,), {"auto_pad": "SAME_UPPER", "strides": [2]})),
@@ -98,7 +110,9 @@ def moved(made: onnx.ModelProto, side: int, rank: int) -> NDArray[np.bool_]:
         images.append(base.copy())
         images[-1][0, 0, place] = 1
     results = [run.run(None, {"t0": image})[0][0, 0] for image in images]
-    return np.array([np.abs(result - results[0]).reshape(len(result), -1).max(1) > 0 for result in results[1:]]).T
+    return np.array(
+        [np.abs(result - results[0]).reshape(len(result), -1).max(1) > 0 for result in results[1:]]
+    ).T
 
 
 def interval(output: Output, cell: int) -> tuple[Fraction, Fraction]:
@@ -131,7 +145,9 @@ def test_what_moves_a_cell_is_its_field(name: str, rank: int) -> None:
 
 
 def test_a_vector_of_a_volume_is_one_cell() -> None:
-    made = model((("Conv", (3,), {"strides": [2]}), ("GlobalAveragePool", (), {}), ("Flatten", (), {})), 9, 3)
+    made = model(
+        (("Conv", (3,), {"strides": [2]}), ("GlobalAveragePool", (), {}), ("Flatten", (), {})), 9, 3
+    )
     (output,) = bs.receptive_field(made, (1, 9, 10, 2))
     assert output.size == (1, 1, 1)
     assert output.receptive_field == (9, 9, 2)
@@ -146,7 +162,9 @@ def test_channels_last_sounds() -> None:
         helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 1]),
     ]
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16, 3])
-    graph = helper.make_graph(nodes, "sound", [image], [helper.make_empty_tensor_value_info("y")], [kernel])
+    graph = helper.make_graph(
+        nodes, "sound", [image], [helper.make_empty_tensor_value_info("y")], [kernel]
+    )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (output,) = bs.receptive_field(made, (3, 16))
     assert (output.receptive_field, output.stride, output.offset) == ((5,), (2,), (2,))
@@ -156,5 +174,7 @@ def test_another_number_of_axes_than_the_model_has_is_refused() -> None:
     made = model(LAYERS["convolution"], 23, 1)
     with pytest.raises(RefusedError, match=r"t0: is no batch of images: it has not four axes"):
         _ = bs.receptive_field(made, (1, 23, 23))
-    with pytest.raises(ValueError, match=r"must be three positive integers \(channels, rows, columns\)"):
+    with pytest.raises(
+        ValueError, match=r"must be three positive integers \(channels, rows, columns\)"
+    ):
         _ = bs.convolutionalize(made, (1, 23))

@@ -1,4 +1,6 @@
-"""Interpolation inside ONNX classifiers: exact but where a crop's border stands for what the image has there."""
+"""Interpolation inside ONNX classifiers: exact but where a crop's border stands for what the image
+has there.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ FORMS = [
 
 
 def classifier(factor: int, form: tuple[str, str, str], *, sizes: bool = False) -> onnx.ModelProto:
-    """Half the cells, so many times as many again, those at the border left out, then a dense layer."""
+    """Half the cells, so many times as many again, those at the border left out, then a dense
+    layer.
+    """
     draw = np.random.default_rng(0)
     names = ("mode", "coordinate_transformation_mode", "nearest_mode")
     options: dict[str, Any] = dict(zip(names, form, strict=True))
@@ -48,7 +52,11 @@ def classifier(factor: int, form: tuple[str, str, str], *, sizes: bool = False) 
     nodes: list[tuple[str, str, str, dict[str, Any]]] = [
         ("Conv", "x k", "c", {"strides": [2, 2]}),
         ("Resize", inputs, "r", options),
-        *(("Slice", "r starts ends axes", "s", {}), ("Relu", "s", "t", {}), ("Flatten", "t", "f", {})),
+        *(
+            ("Slice", "r starts ends axes", "s", {}),
+            ("Relu", "s", "t", {}),
+            ("Flatten", "t", "f", {}),
+        ),
         ("MatMul", "f w", "y", {}),
     ]
     made = [
@@ -57,7 +65,9 @@ def classifier(factor: int, form: tuple[str, str, str], *, sizes: bool = False) 
     ]
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, SIDE, SIDE])
     numbers = [numpy_helper.from_array(value, name) for name, value in stored.items()]
-    graph = helper.make_graph(made, "grown", [image], [helper.make_empty_tensor_value_info("y")], numbers)
+    graph = helper.make_graph(
+        made, "grown", [image], [helper.make_empty_tensor_value_info("y")], numbers
+    )
     opset = 11 if form[1].startswith("tf") else 19
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
@@ -76,20 +86,30 @@ def test_exactly_the_cells_that_must_be_equal_are(factor: int, form: tuple[str, 
 
 
 def test_the_window_is_as_narrow_as_the_interpolation() -> None:
-    """Without the rows at the border left out, linear interpolation reads beyond it by half a cell, a nearest not."""
+    """Without the rows at the border left out, linear interpolation reads beyond it by half a cell,
+    a nearest not.
+    """
     forms = {"nearest": "asymmetric", "linear": "asymmetric", "cubic": "half_pixel"}
     found = {
         mode: [
             node.window
-            for node in convolutionalize(classifier(2, (mode, place, "floor")), (1, SIDE, SIDE))[1].graph
+            for node in convolutionalize(classifier(2, (mode, place, "floor")), (1, SIDE, SIDE))[
+                1
+            ].graph
             if node.kind == "conv_transpose"
         ]
         for mode, place in forms.items()
     }
-    shown = {mode: (window.kernel[0], window.padding[0]) for mode, (window,) in found.items() if window is not None}
+    shown = {
+        mode: (window.kernel[0], window.padding[0])
+        for mode, (window,) in found.items()
+        if window is not None
+    }
     assert shown == {"nearest": (2, (0, 0)), "linear": (3, (1, 0)), "cubic": (8, (3, 3))}
 
 
 def test_aligned_corners_are_refused_with_the_reason() -> None:
-    with pytest.raises(RefusedError, match=r"n1 \(Resize\): resizes to 16 x 16, by no whole factor that all sizes"):
+    with pytest.raises(
+        RefusedError, match=r"n1 \(Resize\): resizes to 16 x 16, by no whole factor that all sizes"
+    ):
         _ = convolutionalize(classifier(2, ("linear", "align_corners", "floor")), (1, SIDE, SIDE))

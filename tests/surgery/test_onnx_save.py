@@ -37,7 +37,9 @@ def test_weights_lie_beside_the_model_and_come_back(tmp_path: Path) -> None:
     assert path.stat().st_mode == (tmp_path / "fcn.onnx.data").stat().st_mode
     assert path.stat().st_size < len(network.SerializeToString()) / 2
     loose.checker.check_model(str(path), full_check=True)
-    assert load(path).SerializeToString(deterministic=True) == network.SerializeToString(deterministic=True)
+    assert load(path).SerializeToString(deterministic=True) == network.SerializeToString(
+        deterministic=True
+    )
     image = np.random.default_rng(0).normal(size=(1, 25, 31)).astype(np.float32)
     assert prove(LENET.build(17), network, report, image).holds
     run, channels, known = pixel_network(path)
@@ -47,9 +49,14 @@ def test_weights_lie_beside_the_model_and_come_back(tmp_path: Path) -> None:
 
 
 def test_a_file_is_converted_to_such_files(tmp_path: Path) -> None:
-    loose.save_model(LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="in.bin")
+    loose.save_model(
+        LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="in.bin"
+    )
     _, (proof,) = convert_file(
-        str(tmp_path / "in.onnx"), LENET.shape, tmp_path / "out.onnx", report_path=tmp_path / "out.html"
+        str(tmp_path / "in.onnx"),
+        LENET.shape,
+        tmp_path / "out.onnx",
+        report_path=tmp_path / "out.html",
     )
     assert proof.holds
     assert (tmp_path / "out.onnx.data").exists()
@@ -68,7 +75,9 @@ def others() -> onnx.ModelProto:
     return transpose(model, LENET.shape)[0]
 
 
-def test_a_second_write_takes_both_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_write_takes_both_files_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "fcn.onnx"
     onnx_save.save(transpose(LENET.build(17), LENET.shape)[0], path)
     before, second = scores(path), others()
@@ -91,14 +100,18 @@ def test_a_second_write_takes_both_files_or_none(tmp_path: Path, monkeypatch: py
 
 
 def test_weights_of_another_model_stay(tmp_path: Path) -> None:
-    loose.save_model(LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="fcn.onnx.data")
+    loose.save_model(
+        LENET.build(17), tmp_path / "in.onnx", save_as_external_data=True, location="fcn.onnx.data"
+    )
     weights = (tmp_path / "fcn.onnx.data").read_bytes()
     _ = convert_file(str(tmp_path / "in.onnx"), LENET.shape, tmp_path / "fcn.onnx")
     assert (tmp_path / "fcn.onnx.data").read_bytes() == weights
     assert (tmp_path / "fcn.onnx.2.data").exists()
 
 
-def test_nothing_stays_where_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_stays_where_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network, _ = transpose(LENET.build(17), LENET.shape)
 
     def failing(*_: Any) -> Any:

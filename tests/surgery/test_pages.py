@@ -1,4 +1,6 @@
-"""Reports and proofs as pages and for terminals; speed; the table of architectures. No framework takes part."""
+"""Reports and proofs as pages and for terminals; speed; the table of architectures.
+No framework takes part.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ from surgery.test_report import report
 
 Images = NDArray[Any]
 GRAPH = rewrite(
-    Chain(1, 6, 5).slide("conv", "conv", 3, 1, channels=1).node("f", "reshape", 12).node("fc", "dense", 1).graph()
+    Chain(1, 6, 5)
+    .slide("conv", "conv", 3, 1, channels=1)
+    .node("f", "reshape", 12)
+    .node("fc", "dense", 1)
+    .graph()
 ).graph
 
 
@@ -38,7 +44,8 @@ def classifier(images: Images) -> Images:
 def proved() -> Proof:
     image = np.random.default_rng(0).normal(size=(1, 9, 8))
     return replace(
-        compare(classifier, network, GRAPH, image), speed=measure_speed(classifier, network, GRAPH, image, rounds=2)
+        compare(classifier, network, GRAPH, image),
+        speed=measure_speed(classifier, network, GRAPH, image, rounds=2),
     )
 
 
@@ -91,7 +98,9 @@ def test_a_terminal_shows_the_tables_and_the_map() -> None:
 
 
 def test_gates_are_the_poolings_that_meet_a_map() -> None:
-    chain = Chain(3, 6, 6).slide("c", "conv", 3, channels=4).node("pool", "mean", 4, 1, 1, axes=(2, 3))
+    chain = (
+        Chain(3, 6, 6).slide("c", "conv", 3, channels=4).node("pool", "mean", 4, 1, 1, axes=(2, 3))
+    )
     _ = chain.slide("mix", "conv", 1).node("product", "combine", 4, 4, 4, inputs=("c", "mix"))
     graph = chain.node("head", "mean", 4, axes=(2, 3)).graph()
     assert gate_pools(graph) == {"pool"}
@@ -99,7 +108,9 @@ def test_gates_are_the_poolings_that_meet_a_map() -> None:
     local = rewrite(graph, se="local")
     assert not local.refusals
     assert [node.kind for node in local.replaced["pool"]] == ["avg_pool", "avg_pool", "edge_pad"]
-    assert [node.kind for node in rewrite(graph, se="global").replaced["pool"]] == ["global_avg_pool"]
+    assert [node.kind for node in rewrite(graph, se="global").replaced["pool"]] == [
+        "global_avg_pool"
+    ]
 
 
 def entry(convert: Any) -> Entry:
@@ -125,7 +136,8 @@ def test_a_refusal_is_a_row() -> None:
     assert row.refused == "norm: counts positions | rows"
     last = to_markdown([row]).splitlines()[-1]
     assert last == (
-        '| It \\| that, `se="local"` | NumPy | by hand | 1x6x5 | refused: norm: counts positions \\| rows | | | |'
+        '| It \\| that, `se="local"` | NumPy | by hand | 1x6x5 | refused: norm: counts positions '
+        "\\| rows | | | |"
     )
 
 

@@ -1,4 +1,6 @@
-"""Passes on rewritten graphs: other classes, shared layers and denser cells; no framework takes part."""
+"""Passes on rewritten graphs: other classes, shared layers and denser cells; no framework takes
+part.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,15 @@ def rewritten(graph: Graph) -> Rewriting:
 
 
 def classifier(features: int | None = None) -> Rewriting:
-    chain = Chain(1, 8, 8).slide("c", "conv", 3, 1, channels=4).slide("p", "max_pool", 2, 2).node("f", "reshape", 36)
-    return rewritten(chain.node("fc", "dense", 3).node("a", "activation", features=features).graph())
+    chain = (
+        Chain(1, 8, 8)
+        .slide("c", "conv", 3, 1, channels=4)
+        .slide("p", "max_pool", 2, 2)
+        .node("f", "reshape", 36)
+    )
+    return rewritten(
+        chain.node("fc", "dense", 3).node("a", "activation", features=features).graph()
+    )
 
 
 def test_another_number_of_classes_is_that_of_the_score_layer_alone() -> None:
@@ -45,7 +54,9 @@ def test_another_number_of_classes_is_that_of_the_score_layer_alone() -> None:
         (1, "is in the way", "fc: is in the way"),
     ],
 )
-def test_what_stands_in_the_way_of_other_classes_is_said(features: int, obstacle: str, said: str) -> None:
+def test_what_stands_in_the_way_of_other_classes_is_said(
+    features: int, obstacle: str, said: str
+) -> None:
     with pytest.raises(RefusedError) as caught:
         _ = rescored("drawn", classifier(features), "fc", 5, obstacle)
     assert str(caught.value) == START + said
@@ -79,14 +90,22 @@ def twice(kernel: int) -> tuple[Graph, Rewriting]:
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ({"c": "one", "d": "one"}, "d: is called at two strides, which makes different dilations of its kernel"),
+        (
+            {"c": "one", "d": "one"},
+            "d: is called at two strides, which makes different dilations of its kernel",
+        ),
         (
             {"a": 1, "b": 1},
-            "b: is called on maps of different sizes, which makes different convolutions of its weights",
+            (
+                "b: is called on maps of different sizes, which makes different convolutions of "
+                "its weights"
+            ),
         ),
     ],
 )
-def test_calls_of_one_layer_must_become_one_layer(layers: Mapping[str, str | int], said: str) -> None:
+def test_calls_of_one_layer_must_become_one_layer(
+    layers: Mapping[str, str | int], said: str
+) -> None:
     graph, plain = twice(2)
     check_shared("drawn", graph, stitched("drawn", plain), {})
     with pytest.raises(RefusedError) as caught:

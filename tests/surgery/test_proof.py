@@ -14,7 +14,9 @@ Images = NDArray[Any]
 
 
 def sums(images: Images, size: int, pad: int) -> Images:
-    """A padded convolution with a 3x3 kernel of ones, then the sum over windows of `size` by `size`: (N, 1, h, w)."""
+    """A padded convolution with a 3x3 kernel of ones, then the sum over windows of `size` by
+    `size`: (N, 1, h, w).
+    """
     padded = np.pad(images.sum(1, keepdims=True), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     once = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3)).sum((-1, -2))
     return np.lib.stride_tricks.sliding_window_view(once, (size, size), axis=(2, 3)).sum((-1, -2))
@@ -22,7 +24,11 @@ def sums(images: Images, size: int, pad: int) -> Images:
 
 def prove(pad: int, *, error: float = 0.0) -> Proof:
     size = 6 + 2 * pad - 2
-    chain = Chain(2, 6, 6).slide("conv", "conv", 3, 1, pad, channels=1).node("f", "reshape", size * size)
+    chain = (
+        Chain(2, 6, 6)
+        .slide("conv", "conv", 3, 1, pad, channels=1)
+        .node("f", "reshape", size * size)
+    )
     graph = rewrite(chain.node("fc", "dense", 1).graph()).graph
     image = np.random.default_rng(1).normal(size=(2, 9, 8))
 
@@ -44,8 +50,8 @@ def test_without_padding_every_cell_is_exact() -> None:
     assert proof.largest_other == 0
     assert str(proof).splitlines()[1:] == [
         (
-            "On the larger image, 12 of 4 x 3 cells were compared with the classifier on their crops; "
-            "12 are equal within 1e-05 of the largest score."
+            "On the larger image, 12 of 4 x 3 cells were compared with the classifier on their "
+            "crops; 12 are equal within 1e-05 of the largest score."
         ),
         (
             "12 must be equal: they read no padding that their crops read otherwise; "
@@ -62,8 +68,8 @@ def test_padding_is_named_and_no_cell_is_promised() -> None:
     assert proof.padded == ("conv",)
     assert proof.largest_other > 0.01
     assert str(proof).splitlines()[-1] == (
-        "No cell must be equal, because all crops have padding at the borders where the image has pixels (conv); "
-        f"largest deviation {proof.largest_other:.2g}."
+        "No cell must be equal, because all crops have padding at the borders where the image has "
+        f"pixels (conv); largest deviation {proof.largest_other:.2g}."
     )
 
 
@@ -73,14 +79,20 @@ def test_a_proof_can_fail() -> None:
     assert not proof.holds
     assert not proof.native_equal
     assert proof.exact.sum() == 11
-    assert str(proof).startswith("At native size the network DIFFERS FROM the classifier: largest difference 0.01.")
+    assert str(proof).startswith(
+        "At native size the network DIFFERS FROM the classifier: largest difference 0.01."
+    )
     assert proof.to_html().count('class="fails"') == 1
 
 
 def test_cells_at_a_common_border_are_exact_despite_padding() -> None:
     """An image as wide as the crop has the same padding left and right of it."""
     graph = rewrite(
-        Chain(1, 6, 6).slide("conv", "conv", 3, 1, 1).node("f", "reshape", 36).node("fc", "dense", 1).graph()
+        Chain(1, 6, 6)
+        .slide("conv", "conv", 3, 1, 1)
+        .node("f", "reshape", 36)
+        .node("fc", "dense", 1)
+        .graph()
     ).graph
     found = exactness(graph, "fc", (6, 8))
     assert found.exact == ((True,), (False, False, False))

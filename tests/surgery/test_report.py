@@ -9,11 +9,20 @@ from surgery.graphs import Chain
 
 
 def report() -> Report:
-    chain = Chain(1, 6, 5).slide("conv", "conv", 3, 1, channels=2).node("f", "reshape", 24).node("fc", "dense", 4)
+    chain = (
+        Chain(1, 6, 5)
+        .slide("conv", "conv", 3, 1, channels=2)
+        .node("f", "reshape", 24)
+        .node("fc", "dense", 4)
+    )
     found = rewrite(chain.graph())
     (rows, columns) = fields(found.graph)["fc"]
     output = Output(
-        "fc", (1, 1), (rows.size, columns.size), (rows.stride, columns.stride), (rows.offset, columns.offset)
+        "fc",
+        (1, 1),
+        (rows.size, columns.size),
+        (rows.stride, columns.stride),
+        (rows.offset, columns.offset),
     )
     return Report(
         model="Tiny<b>",
@@ -52,8 +61,8 @@ def test_the_text() -> None:
 def test_padded_layers_are_named() -> None:
     padded = replace(report(), padded=("a", "b", "c", "d", "e"))
     assert str(padded).splitlines()[-1] == (
-        "On a larger image cells differ from the classifier on their crops, which have padding at their borders where "
-        "the image has pixels: a, b, c and 2 more."
+        "On a larger image cells differ from the classifier on their crops, which have padding at "
+        "their borders where the image has pixels: a, b, c and 2 more."
     )
 
 
@@ -69,5 +78,7 @@ def test_html_is_escaped_and_complete() -> None:
 def test_a_report_holds_data_only() -> None:
     found = report()
     assert found == report()
-    assert found.rewrites[0] == Rewrite("f", "flattening", "nothing", "the network keeps the map that this flattens")
+    assert found.rewrites[0] == Rewrite(
+        "f", "flattening", "nothing", "the network keeps the map that this flattens"
+    )
     assert hash(found.rewrites) == hash(report().rewrites)

@@ -22,8 +22,19 @@ def refusals(graph: Graph) -> list[str]:
 
 
 def test_a_flattened_map_gives_the_kernel_and_later_layers_are_1x1() -> None:
-    chain = Chain(1, 9, 8).slide("c", "conv", 3, 2, channels=5).node("f", "reshape", 5 * 4 * 3).node("d", "dropout")
-    graph = chain.node("fc", "dense", 7).node("n", "batch_norm").node("a", "activation").node("gc", "dense", 2).graph()
+    chain = (
+        Chain(1, 9, 8)
+        .slide("c", "conv", 3, 2, channels=5)
+        .node("f", "reshape", 5 * 4 * 3)
+        .node("d", "dropout")
+    )
+    graph = (
+        chain.node("fc", "dense", 7)
+        .node("n", "batch_norm")
+        .node("a", "activation")
+        .node("gc", "dense", 2)
+        .graph()
+    )
     assert kinds(graph) == [
         *(
             ("conv", (3, 3)),
@@ -58,20 +69,39 @@ def test_a_mean_over_the_map_is_a_window_of_its_size(keep: bool) -> None:
 
 
 def test_a_mean_of_a_channels_last_map_turns_it_back() -> None:
-    chain = Chain(3, 4, 5).node("p", "permute", 4, 5, 3, axes=(0, 2, 3, 1)).node("m", "mean", 3, axes=(1, 2))
+    chain = (
+        Chain(3, 4, 5)
+        .node("p", "permute", 4, 5, 3, axes=(0, 2, 3, 1))
+        .node("m", "mean", 3, axes=(1, 2))
+    )
     found = rewrite(chain.node("fc", "dense", 2).graph())
     assert [node.kind for node in found.replaced["m"]] == ["permute", "avg_pool"]
     assert [node.name for node in found.graph] == ["image", "p", "m_0", "m", "fc", "output"]
 
 
 def test_pooling_to_the_maps_own_size_is_dropped() -> None:
-    chain = Chain(3, 7, 7).node("pool", "adaptive_avg_pool", 3, 7, 7).node("f", "reshape", 147).node("fc", "dense", 2)
+    chain = (
+        Chain(3, 7, 7)
+        .node("pool", "adaptive_avg_pool", 3, 7, 7)
+        .node("f", "reshape", 147)
+        .node("fc", "dense", 2)
+    )
     assert kinds(chain.graph()) == [("conv", (7, 7))]
 
 
 def test_reshapes_that_split_and_join_the_same_axes_are_dropped() -> None:
-    chain = Chain(3, 2, 2).node("f", "reshape", 12).node("back", "reshape", 3, 2, 2).slide("c", "conv", 2, channels=4)
-    graph = chain.node("s", "reshape", 4, 1).node("v", "reshape", 4).node("up", "reshape", 4, 1, 1).graph()
+    chain = (
+        Chain(3, 2, 2)
+        .node("f", "reshape", 12)
+        .node("back", "reshape", 3, 2, 2)
+        .slide("c", "conv", 2, channels=4)
+    )
+    graph = (
+        chain.node("s", "reshape", 4, 1)
+        .node("v", "reshape", 4)
+        .node("up", "reshape", 4, 1, 1)
+        .graph()
+    )
     assert kinds(graph) == [("conv", (2, 2))]
 
 
@@ -92,7 +122,9 @@ def test_refusals_have_a_reason(kind: Kind) -> None:
 
 
 def test_unknown_operations_are_refused() -> None:
-    assert refusals(Chain(3, 4, 4).node("it", "other").graph()) == ["it: no rule knows this operation"]
+    assert refusals(Chain(3, 4, 4).node("it", "other").graph()) == [
+        "it: no rule knows this operation"
+    ]
 
 
 def test_sliding_over_a_vector_is_refused() -> None:
@@ -103,21 +135,33 @@ def test_sliding_over_a_vector_is_refused() -> None:
 
 
 def test_weights_per_position_are_refused() -> None:
-    chain = Chain(3, 4, 4).node("f", "reshape", 48).node("prelu", "activation", features=48).node("fc", "dense", 2)
+    chain = (
+        Chain(3, 4, 4)
+        .node("f", "reshape", 48)
+        .node("prelu", "activation", features=48)
+        .node("fc", "dense", 2)
+    )
     reason = "has one weight for each position of the map, whose number is fixed"
-    assert refusals(chain.graph()) == [f"prelu: {reason} (it meets a flattened map of 3 channels, 4 x 4)"]
+    assert refusals(chain.graph()) == [
+        f"prelu: {reason} (it meets a flattened map of 3 channels, 4 x 4)"
+    ]
 
 
 def test_constants_must_meet_every_position_alike() -> None:
     def added(*shape: int) -> Graph:
         chain = Chain(3, 4, 4)
-        _ = chain.node("w", "constant", *shape).node("sum", "combine", 3, 4, 4, inputs=("image", "w"))
+        _ = chain.node("w", "constant", *shape).node(
+            "sum", "combine", 3, 4, 4, inputs=("image", "w")
+        )
         return chain.node("f", "reshape", 48).node("fc", "dense", 2).graph()
 
     assert refusals(added(3, 1, 1)) == []
     assert refusals(added(1)) == []
     assert refusals(added(3, 4, 4)) == [
-        "sum: adds weights of shape (3, 4, 4), which fix the number of positions (it meets a map of 3 channels, 4 x 4)"
+        (
+            "sum: adds weights of shape (3, 4, 4), which fix the number of positions (it meets a "
+            "map of 3 channels, 4 x 4)"
+        )
     ]
 
 

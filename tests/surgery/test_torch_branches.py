@@ -1,4 +1,6 @@
-"""Branches of different sizes in PyTorch: every cell is exact at every size, and exports keep the sizes open."""
+"""Branches of different sizes in PyTorch: every cell is exact at every size, and exports keep the
+sizes open.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from backstride.surgery import convolutionalize, prove, transpose
 
 
 class Uneven(nn.Module):
-    """Every second cell beside means of pairs, and a sum of two such branches; channels last for one of them."""
+    """Every second cell beside means of pairs, and a sum of two such branches; channels last for
+    one of them.
+    """
 
     def __init__(self, *, last: bool) -> None:
         super().__init__()
@@ -28,7 +32,9 @@ class Uneven(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.one(x), self.two(x)
         if self.last:
-            joined = torch.cat([first.permute(0, 2, 3, 1), second.permute(0, 2, 3, 1)], -1).permute(0, 3, 1, 2)
+            joined = torch.cat([first.permute(0, 2, 3, 1), second.permute(0, 2, 3, 1)], -1).permute(
+                0, 3, 1, 2
+            )
         else:
             joined = torch.cat([first, second], dim=1)
         joined = self.third(joined) + nn.functional.avg_pool2d(joined, 3)
@@ -41,7 +47,9 @@ def test_every_cell_equals_the_classifier_on_its_crop_at_every_size(last: bool) 
     network, report = convolutionalize(model, (2, 12, 12))
     assert [entry.rule for entry in report.rewrites].count("branches of different sizes") == 2
     for rows, columns in product(range(12, 20), (13, 17, 18)):
-        proof = prove(model, network, report, np.random.default_rng(rows).normal(size=(2, rows, columns)))
+        proof = prove(
+            model, network, report, np.random.default_rng(rows).normal(size=(2, rows, columns))
+        )
         assert proof.holds
         assert proof.expected.all()
         assert proof.deviation.shape == ((rows - 12) // 6 + 1, (columns - 12) // 6 + 1)
@@ -60,13 +68,23 @@ def test_a_decoder_labels_every_size() -> None:
     network, _ = transpose(Uneven(last=False).eval(), (2, 12, 12))
     with torch.no_grad():
         for extra in range(13):
-            assert network(torch.zeros(1, 2, 12 + extra, 25 - extra)).shape == (1, 4, 12 + extra, 25 - extra)
+            assert network(torch.zeros(1, 2, 12 + extra, 25 - extra)).shape == (
+                1,
+                4,
+                12 + extra,
+                25 - extra,
+            )
 
 
 def test_an_export_keeps_the_sizes_open() -> None:
     network, _ = convolutionalize(Uneven(last=False).eval(), (2, 12, 12))
-    sizes = {2: torch.export.Dim("rows", min=18, max=99), 3: torch.export.Dim("columns", min=18, max=99)}
-    exported: Any = torch.export.export(network, (torch.zeros(1, 2, 25, 31),), dynamic_shapes=(sizes,))
+    sizes = {
+        2: torch.export.Dim("rows", min=18, max=99),
+        3: torch.export.Dim("columns", min=18, max=99),
+    }
+    exported: Any = torch.export.export(
+        network, (torch.zeros(1, 2, 25, 31),), dynamic_shapes=(sizes,)
+    )
     for shape in ((18, 18), (19, 23), (40, 27)):
         image = torch.randn(1, 2, *shape)
         torch.testing.assert_close(exported.module()(image), network(image))

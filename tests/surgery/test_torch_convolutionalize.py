@@ -42,7 +42,11 @@ def test_cells_of_larger_images_equal_the_classifier_on_their_crops(case: Case) 
     for output, described in enumerate(report.outputs):
         proof = prove(model, network, report, image, head=output)
         cells = leaves(network(torch.as_tensor(image)[None]))[output].shape[2:]
-        assert tuple(cells) == proof.deviation.shape == sizes(report.graph, size)[report.graph.outputs[output].name]
+        assert (
+            tuple(cells)
+            == proof.deviation.shape
+            == sizes(report.graph, size)[report.graph.outputs[output].name]
+        )
         assert min(cells) > 1, described
         assert proof.holds
         assert proof.expected[~np.isnan(proof.deviation)].all() == case.exact
@@ -52,7 +56,9 @@ def test_cells_of_larger_images_equal_the_classifier_on_their_crops(case: Case) 
 
 @each
 def test_the_receptive_field_is_where_the_gradient_is(case: Case) -> None:
-    """With positive weights and kinks taken out, a cell's gradient is not zero on exactly what it sees."""
+    """With positive weights and kinks taken out, a cell's gradient is not zero on exactly what it
+    sees.
+    """
     model = case.build()
     network, report = convolutionalize(linear(model), case.shape)
     size = (case.shape[1] + 11, case.shape[2] + 14)
@@ -69,7 +75,9 @@ def test_the_receptive_field_is_where_the_gradient_is(case: Case) -> None:
         first, last = reach(report.graph, found, name, axis, cell)[report.graph.input.name]
         assert (int(pixels[0]), int(pixels[-1])) == (max(first, 0), min(last, size[axis] - 1))
         field = report.outputs[0]
-        start = field.offset[axis] + cell * field.stride[axis] - (field.receptive_field[axis] - 1) / 2
+        start = (
+            field.offset[axis] + cell * field.stride[axis] - (field.receptive_field[axis] - 1) / 2
+        )
         if start >= 0 and start + field.receptive_field[axis] <= size[axis]:
             assert (first, last + 1) == (start, start + field.receptive_field[axis])
 
@@ -166,7 +174,9 @@ def test_gradients_reach_every_weight() -> None:
     case = BY_NAME["resnet"]
     network, _ = convolutionalize(case.build().train(), case.shape)
     network(torch.randn(2, 3, 44, 60)).square().sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.any() for parameter in network.parameters()
+    )
 
 
 def test_frozen_layers_stay_frozen() -> None:
@@ -236,6 +246,11 @@ def test_pooling_to_a_divisor_is_a_window() -> None:
 
 
 def test_importing_the_package_loads_no_framework() -> None:
-    code = "import sys, backstride.surgery; print([name for name in ('torch', 'keras', 'onnx') if name in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = (
+        "import sys, backstride.surgery; print([name for name in ('torch', 'keras', 'onnx') if "
+        "name in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert shown == "[]\n"

@@ -1,4 +1,6 @@
-"""The decoders beside FCN, how transposed convolutions start, freezing, and the size of every output."""
+"""The decoders beside FCN, how transposed convolutions start, freezing, and the size of every
+output.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_nearest_gives_each_pixel_the_nearest_cell(case: Case) -> None:
     image = torch.randn(1, case.shape[0], case.shape[1] + 17, case.shape[2] + 10)
     with torch.no_grad():
         values, wanted = network.coarse(image), network.result
-        for axis, (stride, offset) in enumerate(zip(report.outputs[0].stride, report.outputs[0].offset, strict=True)):
+        for axis, (stride, offset) in enumerate(
+            zip(report.outputs[0].stride, report.outputs[0].offset, strict=True)
+        ):
             places = (torch.arange(image.shape[axis + 2]) - float(offset)) / float(stride)
             cells = torch.floor(places + 0.5).long().clamp(0, values.shape[axis + 2] - 1)
             values = values.index_select(axis + 2, cells)
@@ -117,7 +121,9 @@ def test_decoders_learn(decoder: Any) -> None:
 def test_a_frozen_classifier_trains_its_scores_and_the_decoder(decoder: Any) -> None:
     network, _ = transpose(lenet(), (1, 28, 28), classes=3, decoder=decoder, freeze=True)
     still = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    assert still == {f"backbone.{layer}.{part}" for layer in (0, 3, 7) for part in ("weight", "bias")}
+    assert still == {
+        f"backbone.{layer}.{part}" for layer in (0, 3, 7) for part in ("weight", "bias")
+    }
     assert network.backbone.get_submodule("10").weight.requires_grad
 
 
@@ -125,10 +131,13 @@ def test_the_report_says_what_the_decoder_does() -> None:
     _, report = transpose(lenet(), (1, 28, 28), decoder="unet", init="nearest", skips=(2,))
     assert report.steps == (
         (
-            "transposed convolution 2x2, stride 2x2, to stride 2, features beside 4 (ReLU), two 3x3 convolutions; "
-            "borders repeated 2 before and 3 after, crop 1"
+            "transposed convolution 2x2, stride 2x2, to stride 2, features beside 4 (ReLU), two "
+            "3x3 convolutions; borders repeated 2 before and 3 after, crop 1"
         ),
-        "transposed convolution 2x2, stride 2x2, to the image; borders repeated 4 before and 4 after, crop 2",
+        (
+            "transposed convolution 2x2, stride 2x2, to the image; borders repeated 4 before and 4 "
+            "after, crop 2"
+        ),
         "1x1 scores of the features, zero at first, plus the scores",
     )
 

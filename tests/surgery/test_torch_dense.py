@@ -1,4 +1,6 @@
-"""`dense`: valid cells see pixels alone; shifting and stitching gives the classifier on every crop."""
+"""`dense`: valid cells see pixels alone; shifting and stitching gives the classifier on every
+crop.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def test_stitched_cells_are_the_sliding_window(case: Case) -> None:
     image = torch.randn(1, channels, rows + 6, columns + 9, dtype=torch.float64)
     with torch.no_grad():
         for output, got in enumerate(leaves(network(image))):
-            torch.testing.assert_close(got[0], sliding(model, image, rows, columns, output), rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(
+                got[0], sliding(model, image, rows, columns, output), rtol=1e-9, atol=1e-9
+            )
     assert all(out.stride == (1, 1) for out in report.outputs)
     for head in report.heads:
         proof = prove(model, network, report, image[0], head=head.key)
@@ -54,7 +58,11 @@ def unpadded(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, int, int]]:
     channels = 2
     rows, columns = size[1:]
     for _ in range(draw(st.integers(1, 4))):
-        kernel, stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        kernel, stride, dilation = (
+            draw(st.integers(1, 3)),
+            draw(st.integers(1, 3)),
+            draw(st.integers(1, 2)),
+        )
         kind = draw(st.sampled_from(["conv", "max", "avg"]))
         dilation = 1 if kind == "avg" else dilation
         span = dilation * (kernel - 1) + 1
@@ -65,9 +73,13 @@ def unpadded(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, int, int]]:
             channels = 3
         else:
             layers.append(
-                nn.MaxPool2d(kernel, stride, dilation=dilation) if kind == "max" else nn.AvgPool2d(kernel, stride)
+                nn.MaxPool2d(kernel, stride, dilation=dilation)
+                if kind == "max"
+                else nn.AvgPool2d(kernel, stride)
             )
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * rows * columns, 3)).double().eval(), size
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(channels * rows * columns, 3)
+    ).double().eval(), size
 
 
 @given(unpadded(), st.integers(0, 5), st.integers(0, 5))
@@ -78,7 +90,9 @@ def test_any_strides_stitch_to_the_sliding_window(
     network, _ = convolutionalize(model, (channels, rows, columns), dense="shift_and_stitch")
     image = torch.randn(1, channels, rows + more_rows, columns + more_columns, dtype=torch.float64)
     with torch.no_grad():
-        torch.testing.assert_close(network(image)[0], sliding(model, image, rows, columns), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            network(image)[0], sliding(model, image, rows, columns), rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("name", ["vgg", "resnet", "lenet"])
@@ -95,7 +109,9 @@ def test_valid_cells_do_not_change_with_what_surrounds_the_image(name: str) -> N
         inside = network(world)
     cells = alone.shape[2]
     assert cells > 0
-    torch.testing.assert_close(inside[:, :, 2 : 2 + cells, 2 : 2 + cells], alone, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        inside[:, :, 2 : 2 + cells, 2 : 2 + cells], alone, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_valid_cells_start_where_the_report_says() -> None:
@@ -111,7 +127,9 @@ def test_valid_cells_start_where_the_report_says() -> None:
 def test_an_unpadded_classifier_has_valid_cells_only() -> None:
     model = lenet().eval()
     image = torch.randn(1, 1, 50, 41)
-    padded, valid = (convolutionalize(model, (1, 28, 28), dense=dense)[0] for dense in ("padded", "valid"))
+    padded, valid = (
+        convolutionalize(model, (1, 28, 28), dense=dense)[0] for dense in ("padded", "valid")
+    )
     assert torch.equal(padded(image), valid(image))
 
 
@@ -123,8 +141,8 @@ def test_padding_has_no_stitched_form() -> None:
             dense="shift_and_stitch",
         )
     assert str(caught.value) == (
-        "`model` (=Sequential) cannot become fully convolutional: 0 (Conv2d): pads, and what it reads at a crop's "
-        "border is no pixel of a larger image"
+        "`model` (=Sequential) cannot become fully convolutional: 0 (Conv2d): pads, and what it "
+        "reads at a crop's border is no pixel of a larger image"
     )
 
 
@@ -146,7 +164,11 @@ def test_crops_behind_strides_shift_by_pixels(name: str) -> None:
     class Cropped(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second, self.head = nn.Conv2d(1, 4, 3, 2), nn.Conv2d(4, 4, 2), nn.LazyLinear(3)
+            self.first, self.second, self.head = (
+                nn.Conv2d(1, 4, 3, 2),
+                nn.Conv2d(4, 4, 2),
+                nn.LazyLinear(3),
+            )
             self.crop = CROPS[name]
 
         def forward(self, x: Tensor) -> Tensor:
@@ -157,11 +179,15 @@ def test_crops_behind_strides_shift_by_pixels(name: str) -> None:
     with torch.no_grad():
         _ = model(image[:, :, :17, :19])
         network, report = convolutionalize(model, (1, 17, 19), dense="shift_and_stitch")
-        torch.testing.assert_close(network(image)[0], sliding(model, image, 17, 19), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            network(image)[0], sliding(model, image, 17, 19), rtol=1e-9, atol=1e-9
+        )
     proof = prove(model, network, report, image[0])
     assert proof.holds
     assert proof.expected.all()
-    mixed = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ZeroPad2d((-1, 1, 0, 0)), nn.Flatten(), nn.Linear(4, 1))
+    mixed = nn.Sequential(
+        nn.Conv2d(1, 1, 3), nn.ZeroPad2d((-1, 1, 0, 0)), nn.Flatten(), nn.Linear(4, 1)
+    )
     with pytest.raises(RefusedError, match=r"1 \(ZeroPad2d\): pads, and"):
         _ = convolutionalize(mixed, (1, 4, 4), dense="shift_and_stitch")
 
@@ -212,7 +238,10 @@ def test_the_hook_of_a_pooling_is_refused_and_that_of_a_convolution_runs() -> No
 def test_the_choice_is_checked() -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         _ = convolutionalize(lenet(), (1, 28, 28), dense="atrous")
-    assert str(caught.value) == '`dense` (=\'atrous\') must be "padded" or "valid" or "shift_and_stitch"'
+    assert (
+        str(caught.value)
+        == '`dense` (=\'atrous\') must be "padded" or "valid" or "shift_and_stitch"'
+    )
 
 
 def test_valid_networks_without_a_native_cell_say_so() -> None:

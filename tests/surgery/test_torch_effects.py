@@ -1,4 +1,6 @@
-"""Calls that change a map in place count for all that read it later, whether their result has a name or not."""
+"""Calls that change a map in place count for all that read it later, whether their result has a
+name or not.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "method": calls(lambda y: y.relu_()),
     "function": calls(F.relu_),
     "option": calls(lambda y: F.relu(y, inplace=True)),
-    "several": calls(lambda y: y.clamp_(0), lambda y: y.add_(1), torch.sqrt_, lambda y: y.mul_(y.sigmoid())),
+    "several": calls(
+        lambda y: y.clamp_(0), lambda y: y.add_(1), torch.sqrt_, lambda y: y.mul_(y.sigmoid())
+    ),
     "out": calls(lambda y: torch.add(y, 1, out=y)),
     "assigned": assigned,
     "copied before": copied_before,
@@ -107,10 +111,16 @@ def view_of_a_map(y: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (part_of_a_map, r"mul_: changes in place what is read behind it in another view, as layers.conv \(Conv2d\)"),
+        (
+            part_of_a_map,
+            r"mul_: changes in place what is read behind it in another view, as layers.conv \(Conv2d\)",  # noqa: E501
+        ),
         (
             view_of_a_map,
-            "relu_: changes in place what is read behind it in another view, as flatten; use the call that",
+            (
+                "relu_: changes in place what is read behind it in another view, as flatten; use "
+                "the call that"
+            ),
         ),
     ],
 )
@@ -127,7 +137,9 @@ def test_a_layer_that_changes_its_input_counts() -> None:
 
     parts = {"conv": nn.Conv2d(1, 4, 3), "act": nn.ReLU(inplace=True), "head": nn.Linear(4, 3)}
     classifier = Calls(forward, **parts).eval()
-    assert prove(classifier, *convolutionalize(classifier, (1, 8, 8)), torch.rand(1, 12, 11) - 0.5).holds
+    assert prove(
+        classifier, *convolutionalize(classifier, (1, 8, 8)), torch.rand(1, 12, 11) - 0.5
+    ).holds
 
 
 def test_a_head_reads_what_the_way_to_another_changed() -> None:
@@ -135,7 +147,9 @@ def test_a_head_reads_what_the_way_to_another_changed() -> None:
         y = layers["conv"](x)
         return layers["first"](y.relu_().mean((2, 3))), layers["second"](y.mean((2, 3)))
 
-    classifier: Any = Calls(forward, conv=nn.Conv2d(1, 4, 3), first=nn.Linear(4, 3), second=nn.Linear(4, 2)).eval()
+    classifier: Any = Calls(
+        forward, conv=nn.Conv2d(1, 4, 3), first=nn.Linear(4, 3), second=nn.Linear(4, 2)
+    ).eval()
     for head in (0, 1):
         network, report = transpose(classifier, (1, 8, 8), head=head)
         assert prove(classifier, network, report, torch.rand(1, 12, 11) - 0.5).holds

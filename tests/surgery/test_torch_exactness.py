@@ -1,4 +1,6 @@
-"""Which cells must equal the classifier on their crops: where weights are drawn, exactly those that do."""
+"""Which cells must equal the classifier on their crops: where weights are drawn, exactly those that
+do.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ class UNet(nn.Module):
 
     def __init__(self, up: nn.Module) -> None:
         super().__init__()
-        self.first, self.down, self.up, self.head = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 2, 2), up, nn.Linear(256, 3)
+        self.first, self.down, self.up, self.head = (
+            nn.Conv2d(1, 4, 1),
+            nn.Conv2d(4, 4, 2, 2),
+            up,
+            nn.Linear(256, 3),
+        )
 
     def forward(self, x: Any) -> Any:
         x = self.first(x).relu()
@@ -36,7 +43,9 @@ class UNet(nn.Module):
 
 
 class Excited(nn.Module):
-    """A gate on a map that has one cell at native size, as in the last blocks of networks for small images."""
+    """A gate on a map that has one cell at native size, as in the last blocks of networks for small
+    images.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +93,9 @@ def slid(mode: Any) -> nn.Module:
 
 def framed(mode: str) -> nn.Module:
     """Cells whose taps all lie beyond the border."""
-    return nn.Sequential(nn.Conv2d(1, 4, 1), PADS[mode](3), nn.Conv2d(4, 4, 3, 5), nn.ReLU(), *head(3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 1), PADS[mode](3), nn.Conv2d(4, 4, 3, 5), nn.ReLU(), *head(3)
+    )
 
 
 def functional(mode: str) -> nn.Module:
@@ -99,21 +110,31 @@ def functional(mode: str) -> nn.Module:
     return Padded()
 
 
-CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # a model, its native size, its period
+CASES: dict[
+    str, tuple[Callable[[], nn.Module], int, int]
+] = {  # a model, its native size, its period
     "transposed inside": (
-        lambda: nn.Sequential(nn.Conv2d(1, 4, 2, 4), nn.ReLU(), nn.ConvTranspose2d(4, 4, 2, 2), nn.ReLU(), *head(4)),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 2, 4), nn.ReLU(), nn.ConvTranspose2d(4, 4, 2, 2), nn.ReLU(), *head(4)
+        ),
         8,
         4,
     ),
     "U": (lambda: UNet(nn.ConvTranspose2d(4, 4, 2, 2)), 8, 2),
     "nearest": (
-        lambda: nn.Sequential(nn.Conv2d(1, 4, 2, 2), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3), *head(6)),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 2, 2), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3), *head(6)
+        ),
         8,
         2,
     ),
     "both poolings": (Both, 4, 4),
     **{
-        f"{make.__name__} {mode}": (lambda make=make, mode=mode: make(mode), 8, 2 if make is not framed else 5)
+        f"{make.__name__} {mode}": (
+            lambda make=make, mode=mode: make(mode),
+            8,
+            2 if make is not framed else 5,
+        )
         for make in (slid, functional, framed)
         for mode in PADS
         if (make, mode) != (functional, "zeros")
@@ -127,13 +148,19 @@ def test_exactly_the_cells_that_must_be_equal_are(name: str) -> None:
     torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
     model = make().eval()
     network, report = bs.convolutionalize(model, (1, native, native))
-    image = np.random.default_rng(0).normal(size=(1, native + 3 * period, native + 2 * period + 1)).astype(np.float32)
+    image = (
+        np.random.default_rng(0)
+        .normal(size=(1, native + 3 * period, native + 2 * period + 1))
+        .astype(np.float32)
+    )
     proof = bs.prove(model, network, report, image)
     assert proof.holds
     assert np.array_equal(proof.expected, proof.exact)
     if not report.padded:
         assert proof.expected.any()
-        assert ("every cell" in report.exactness) == bool(np.all(proof.expected[~np.isnan(proof.deviation)]))
+        assert ("every cell" in report.exactness) == bool(
+            np.all(proof.expected[~np.isnan(proof.deviation)])
+        )
 
 
 def test_the_reason_is_said_where_no_cell_must_be_equal() -> None:
@@ -148,7 +175,8 @@ def test_a_gate_of_one_cell_asks_what_it_means() -> None:
     torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
     model = Excited().eval()
     with pytest.raises(
-        ValueError, match=r'weighs a map of one cell with one pooled .* state se="global" or se="local"'
+        ValueError,
+        match=r'weighs a map of one cell with one pooled .* state se="global" or se="local"',
     ):
         _ = bs.convolutionalize(model, (1, 4, 4))
     image = torch.randn(1, 1, 12, 16)
@@ -179,18 +207,24 @@ def twice(module: nn.Module, given: Any) -> Any:
 def test_what_a_graph_of_calls_would_lose_is_refused() -> None:
     hooked = nn.Sequential(nn.Conv2d(1, 4, 3), *head(2))
     handle = hooked.register_forward_hook(plus_one)
-    with pytest.raises(ValueError, match=r"a forward hook of the model: runs around it, .*nn.Sequential\(model\)"):
+    with pytest.raises(
+        ValueError, match=r"a forward hook of the model: runs around it, .*nn.Sequential\(model\)"
+    ):
         _ = bs.convolutionalize(hooked, (1, 4, 4))
     network, _ = bs.convolutionalize(nn.Sequential(hooked), (1, 4, 4))
     image = torch.randn(1, 1, 4, 4)
     assert torch.allclose(network(image)[..., 0, 0], hooked(image), atol=1e-6)
     handle.remove()
     handle = hooked[2].register_forward_pre_hook(twice)
-    with pytest.raises(ValueError, match=r"2 \(Linear\): has a forward hook, which what replaces it would not have"):
+    with pytest.raises(
+        ValueError, match=r"2 \(Linear\): has a forward hook, which what replaces it would not have"
+    ):
         _ = bs.convolutionalize(hooked, (1, 4, 4))
     handle.remove()
     handle = hooked[0].register_forward_hook(plus_one)
     network, _ = bs.convolutionalize(hooked, (1, 4, 4))
     assert torch.allclose(network(image)[..., 0, 0], hooked(image), atol=1e-6)
-    with pytest.raises(ValueError, match=r"it computes under torch\.autocast, which a graph of its calls loses"):
+    with pytest.raises(
+        ValueError, match=r"it computes under torch\.autocast, which a graph of its calls loses"
+    ):
         _ = bs.convolutionalize(Cast(), (1, 4, 4))

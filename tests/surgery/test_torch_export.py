@@ -43,14 +43,18 @@ def exported(network: Any, image: torch.Tensor, path: Path) -> Any:
         ("lenet", {"decoder": "linknet", "init": "nearest"}),
     ],
 )
-def test_segmenters_run_in_onnx_runtime_at_any_size(name: str, options: Any, tmp_path: Path) -> None:
+def test_segmenters_run_in_onnx_runtime_at_any_size(
+    name: str, options: Any, tmp_path: Path
+) -> None:
     case = BY_NAME[name]
     network, _ = transpose(case.build(), case.shape, classes=3, **options)
     with torch.no_grad():
         for parameter in network.parameters():
             _ = parameter.add_(torch.randn_like(parameter) * 0.01)
     channels, rows, columns = case.shape
-    session = exported(network, torch.randn(1, channels, rows + 8, columns + 8), tmp_path / "it.onnx")
+    session = exported(
+        network, torch.randn(1, channels, rows + 8, columns + 8), tmp_path / "it.onnx"
+    )
     for more in ((0, 0), (5, 22), (37, 3)):
         image = torch.randn(1, channels, rows + more[0], columns + more[1])
         (got,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})

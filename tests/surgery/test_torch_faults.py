@@ -1,4 +1,6 @@
-"""PyTorch modules as people have them: with hooks that make weights, locks, stored tensors, compiled or scripted."""
+"""PyTorch modules as people have them: with hooks that make weights, locks, stored tensors,
+compiled or scripted.
+"""
 
 from __future__ import annotations
 
@@ -92,14 +94,24 @@ def plain_compiled(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     "make",
     [
-        *(with_old_weight_norm, pruned, with_activations, with_locks, compiled, with_compiled_layer, squeezed),
+        *(
+            with_old_weight_norm,
+            pruned,
+            with_activations,
+            with_locks,
+            compiled,
+            with_compiled_layer,
+            squeezed,
+        ),
         with_tensor_of_sizes,
     ],
 )
 def test_modules_as_people_have_them(make: Callable[[], nn.Module]) -> None:
     model = make().eval()
     network, report = convolutionalize(model, (2, 6, 6))
-    proof = prove(plain_compiled(model), network, report, np.random.default_rng(1).random((2, 9, 8)))
+    proof = prove(
+        plain_compiled(model), network, report, np.random.default_rng(1).random((2, 9, 8))
+    )
     assert proof.holds
     assert proof.expected.all()
 
@@ -131,7 +143,10 @@ def test_scripted_modules_are_refused_by_name() -> None:
         part[0] = loose_torch.jit.script(part[0])
         traced = loose_torch.jit.trace(plain(), torch.rand(1, 2, 6, 6))
     for model, name in ((whole, "the model"), (traced, "the model"), (part, "0")):
-        with pytest.raises(RefusedError, match=f"{name}: is made by torch.jit, which leaves no layers to turn; give"):
+        with pytest.raises(
+            RefusedError,
+            match=f"{name}: is made by torch.jit, which leaves no layers to turn; give",
+        ):
             _ = convolutionalize(model, (2, 6, 6))
 
 
@@ -141,7 +156,9 @@ def test_results_that_are_no_tensors(given: int | None) -> None:
         _ = layers["head"](x.flatten(1))
         return given
 
-    with pytest.raises(RefusedError, match="the result: gives nothing that is computed from the image"):
+    with pytest.raises(
+        RefusedError, match="the result: gives nothing that is computed from the image"
+    ):
         _ = convolutionalize(Calls(nothing, head=nn.Linear(72, 2)), (2, 6, 6))
 
 
@@ -150,7 +167,9 @@ def test_weights_that_hold_nan_cannot_be_proven() -> None:
     with torch.no_grad():
         model[0].weight[0, 0, 0, 0] = float("nan")
     network, report = convolutionalize(model, (2, 6, 6))
-    with pytest.raises(ValueError, match=r"`classifier` gives NaN on this image.*its weights or the image hold NaN"):
+    with pytest.raises(
+        ValueError, match=r"`classifier` gives NaN on this image.*its weights or the image hold NaN"
+    ):
         _ = prove(model, network, report, np.ones((2, 9, 8)))
 
 
@@ -158,5 +177,7 @@ def test_the_number_of_images_as_a_tensor_is_refused() -> None:
     def scores(x: Tensor, layers: Any) -> Tensor:
         return layers["head"](x.flatten(1)) / torch.tensor(x.shape)[1]
 
-    with pytest.raises(RefusedError, match=r"the number of images becomes a tensor; leave the first axis out"):
+    with pytest.raises(
+        RefusedError, match=r"the number of images becomes a tensor; leave the first axis out"
+    ):
         _ = convolutionalize(Calls(scores, head=nn.Linear(72, 2)), (2, 6, 6))

@@ -1,4 +1,6 @@
-"""What a model's own `forward` raises while it is read: said with the module's path, class and own words."""
+"""What a model's own `forward` raises while it is read: said with the module's path, class and own
+words.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ REFUSED = "`model` (=Sequential) cannot become fully convolutional: "
 
 def inside(function: Callable[[Tensor, Any], Tensor]) -> nn.Sequential:
     body = nn.Sequential(nn.ReLU(), Calls(function, conv=nn.Conv2d(1, 4, 3)))
-    return nn.Sequential(nn.Identity(), body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    return nn.Sequential(
+        nn.Identity(), body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
 
 
 def own_words(x: Tensor, layers: Any) -> Tensor:
@@ -77,40 +81,49 @@ def a_new_layer(x: Tensor, layers: Any) -> Tensor:
 SAID: dict[Callable[[Tensor, Any], Tensor], tuple[str, type[Exception]]] = {
     own_words: (f"{UNFIT}1.1 (Calls) raises ValueError: needs 9 columns", ValueError),
     no_words: (
-        f"{REFUSED}1.1 (Calls): cannot be traced, since on what stands for the image it raises AssertionError",
+        (
+            f"{REFUSED}1.1 (Calls): cannot be traced, since on what stands for the image it raises "
+            "AssertionError"
+        ),
         AssertionError,
     ),
     into_a_part: (
         (
-            f"{REFUSED}1.1 (Calls): writes into a part of a tensor, which a graph of calls cannot hold; use torch.cat, "
-            "torch.where or F.pad"
+            f"{REFUSED}1.1 (Calls): writes into a part of a tensor, which a graph of calls cannot "
+            "hold; use torch.cat, torch.where or F.pad"
         ),
         TypeError,
     ),
     through_numpy: (
         (
-            f"{REFUSED}1.1 (Calls): computes with NumPy, which the trace of the image cannot follow; use "
-            "torch's functions"
+            f"{REFUSED}1.1 (Calls): computes with NumPy, which the trace of the image cannot "
+            "follow; use torch's functions"
         ),
         TypeError,
     ),
     an_old_variable: (
         (
-            f"{REFUSED}1.1 (Calls): makes a torch.autograd.Variable, which every tensor is since PyTorch 0.4; use the "
-            "tensor itself"
+            f"{REFUSED}1.1 (Calls): makes a torch.autograd.Variable, which every tensor is since "
+            "PyTorch 0.4; use the tensor itself"
         ),
         TypeError,
     ),
     a_number: (
-        f"{REFUSED}item in 1.1 (Calls): makes a Python number of the image's values, which no graph holds",
+        (
+            f"{REFUSED}item in 1.1 (Calls): makes a Python number of the image's values, which no "
+            "graph holds"
+        ),
         Exception,
     ),
-    of_wrong_sizes: (f"{UNFIT}add in 1.1 (Calls) does not take (N, 4, 6, 6) and (N, 4, 5, 6)", RuntimeError),
+    of_wrong_sizes: (
+        f"{UNFIT}add in 1.1 (Calls) does not take (N, 4, 6, 6) and (N, 4, 5, 6)",
+        RuntimeError,
+    ),
     looked_at: (f"{UNFIT}1.1.layers.conv (Conv2d) does not take (N, 4, 6, 6)", RuntimeError),
     a_new_layer: (
         (
-            f"{REFUSED}a layer made in forward (Conv2d): is made anew in every call, with other weights each time; "
-            "make it in `__init__`"
+            f"{REFUSED}a layer made in forward (Conv2d): is made anew in every call, with other "
+            "weights each time; make it in `__init__`"
         ),
         Exception,
     ),

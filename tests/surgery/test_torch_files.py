@@ -1,4 +1,6 @@
-"""Weights to a file and back; what is wrong with a file is said, and the network stays as it was."""
+"""Weights to a file and back; what is wrong with a file is said, and the network stays as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -71,10 +73,14 @@ def test_other_networks_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "it"
     save_weights(nn.Linear(2, 2), path)
     assert refused(path) == (
-        "`path` (='FILE') has no weight of this name at 'backbone.0.bias', where the network has (6,)"
+        "`path` (='FILE') has no weight of this name at 'backbone.0.bias', where the network has "
+        "(6,)"
     )
     save_weights(transpose(lenet(), (1, 28, 28), classes=4, decoder="linknet")[0], path)
-    assert refused(path) == "`path` (='FILE') has (4,) at 'backbone.10.bias', where the network has (3,)"
+    assert (
+        refused(path)
+        == "`path` (='FILE') has (4,) at 'backbone.10.bias', where the network has (3,)"
+    )
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""One law in the many spellings that people write: each equals the classifier at native size and cell by cell."""
+"""One law in the many spellings that people write: each equals the classifier at native size and
+cell by cell.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,11 @@ def cosine(x: Tensor, layers: Any) -> Tensor:
 
 
 def cosine_of_map(x: Tensor, layers: Any) -> Tensor:
-    return F.linear(layers["conv"](x).flatten(1), F.normalize(layers["whole"].weight, dim=1), layers["whole"].bias)
+    return F.linear(
+        layers["conv"](x).flatten(1),
+        F.normalize(layers["whole"].weight, dim=1),
+        layers["whole"].bias,
+    )
 
 
 def product(x: Tensor, layers: Any) -> Tensor:
@@ -65,7 +71,11 @@ def product(x: Tensor, layers: Any) -> Tensor:
 
 def rms(x: Tensor, layers: Any) -> Tensor:
     y = layers["conv"](x)
-    y = y * torch.rsqrt(y.square().mean(1, keepdim=True) + 1e-6) * layers["norm"].weight.view(1, -1, 1, 1)
+    y = (
+        y
+        * torch.rsqrt(y.square().mean(1, keepdim=True) + 1e-6)
+        * layers["norm"].weight.view(1, -1, 1, 1)
+    )
     y = layers["rms"](y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     return layers["head"](layers["rms"](y.mean((2, 3))))
 
@@ -89,7 +99,9 @@ def gated(x: Tensor, layers: Any) -> Tensor:
 
 
 def skipping(mode: str, *, stated: bool) -> Forward:
-    """A U-shaped classifier that grows to the size of its skip, which the image's size may not allow."""
+    """A U-shaped classifier that grows to the size of its skip, which the image's size may not
+    allow.
+    """
 
     def forward(x: Tensor, layers: Any) -> Tensor:
         y = layers["conv"](x)[:, :, :6]
@@ -132,8 +144,10 @@ SPELLINGS: dict[str, Forward] = {
     "mean of channels": flattened(lambda y: y * y.mean(1, keepdim=True)),
     "mean of channels, then unsqueeze": flattened(lambda y: y - y.mean(1).unsqueeze(1)),
     "largest channel": flattened(lambda y: y - y.max(1, keepdim=True)[0]),
-    "largest of channels last": flattened(lambda y: (z := y.permute(0, 2, 3, 1)) - z.max(-1, keepdim=True).values),
-    "variance of channels": flattened(lambda y: y / (y.var(1, keepdim=True, unbiased=False) + 1).sqrt()),
+    "largest of channels "
+    "last": flattened(lambda y: (z := y.permute(0, 2, 3, 1)) - z.max(-1, keepdim=True).values),
+    "variance of "
+    "channels": flattened(lambda y: y / (y.var(1, keepdim=True, unbiased=False) + 1).sqrt()),
     "length one": flattened(lambda y: F.normalize(y, dim=1)),
     "length one of vectors": vector(lambda y: F.normalize(y.mean((2, 3)))),
     "length one of channels last": flattened(lambda y: F.normalize(y.permute(0, 2, 3, 1), dim=-1)),
@@ -148,10 +162,13 @@ SPELLINGS: dict[str, Forward] = {
     "rows, channels, columns": flattened(lambda y: y.transpose(1, 2)),
     "channels last, turned": flattened(lambda y: y.permute(0, 2, 3, 1).permute(0, 2, 1, 3)),
     "split channels, flattened": flattened(lambda y: y.view(-1, 2, 3, *SIZE).transpose(1, 2)),
-    "every second cell": lambda x, layers: layers["quarter"](layers["conv"](x)[:, :, ::2, ::2].flatten(1)),
+    "every second "
+    "cell": lambda x, layers: layers["quarter"](layers["conv"](x)[:, :, ::2, ::2].flatten(1)),
     "a crop": lambda x, layers: layers["crop"](layers["conv"](x)[:, :, 1:4, -6:-1].flatten(1)),
-    "a crop of two": lambda x, layers: layers["crop"](layers["conv"](x).narrow(2, 2, 3)[..., 1:6].flatten(1)),
-    "every second channel": lambda x, layers: layers["three"](layers["conv"](x)[:, ::2].mean((2, 3))),
+    "a crop of "
+    "two": lambda x, layers: layers["crop"](layers["conv"](x).narrow(2, 2, 3)[..., 1:6].flatten(1)),
+    "every second "
+    "channel": lambda x, layers: layers["three"](layers["conv"](x)[:, ::2].mean((2, 3))),
     "one row": lambda x, layers: layers["head"](layers["conv"](x)[:, :, 3].mean(2)),
     "the middle cell": vector(lambda y: y[:, :, 3, 4]),
     "pooled to a size that does not divide": lambda x, layers: layers["crop"](
@@ -165,14 +182,20 @@ SPELLINGS: dict[str, Forward] = {
         layers["four"](F.pixel_unshuffle(x[:, :, 1:], 2)).mean((2, 3))
     ),
     "gated linear unit": gated,
-    "gated linear unit of vectors": lambda x, layers: layers["three"](F.glu(layers["conv"](x).mean((2, 3)))),
+    "gated linear unit of "
+    "vectors": lambda x, layers: layers["three"](F.glu(layers["conv"](x).mean((2, 3)))),
 }  # fmt: skip
 
 
 def model(name: str) -> nn.Module:
     generator = torch.get_rng_state()
     loose.manual_seed(3)
-    layers = {"conv": nn.Conv2d(3, 6, 3), "four": nn.Conv2d(12, 6, 2), "mix": nn.Linear(6, 6), "norm": nn.LayerNorm(6)}
+    layers = {
+        "conv": nn.Conv2d(3, 6, 3),
+        "four": nn.Conv2d(12, 6, 2),
+        "mix": nn.Linear(6, 6),
+        "norm": nn.LayerNorm(6),
+    }
     layers |= {"even": nn.Conv2d(6, 4, 1)}
     heads = {"head": 6, "one": 1, "three": 3, "whole": 6 * CELLS, "quarter": 6 * 16, "crop": 6 * 15}
     layers |= {key: nn.Linear(count, 4) for key, count in heads.items()} | {"rms": nn.RMSNorm(6)}
@@ -200,7 +223,9 @@ def test_spellings_equal_the_classifier_on_every_crop(name: str) -> None:
 
 @pytest.mark.parametrize("name", UPSAMPLING)
 def test_upsampling_inside_is_a_transposed_convolution(name: str) -> None:
-    """Equal at native size, and where crops start at multiples of the coarse stride and no border is read."""
+    """Equal at native size, and where crops start at multiples of the coarse stride and no border
+    is read.
+    """
     classifier = model(name)
     network, report = convolutionalize(classifier, (3, 9, 10))
     x = torch.randn(3, 3, 9, 10)
@@ -213,21 +238,34 @@ def test_upsampling_inside_is_a_transposed_convolution(name: str) -> None:
         for row in range(0, 6, 2):
             crop = image[:, :, row : row + 9, 4:14]
             at = (2 * row, 8) if name == "shuffle" else (row, 4)
-            torch.testing.assert_close(cells[0, :, at[0], at[1]], classifier(crop)[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                cells[0, :, at[0], at[1]], classifier(crop)[0], rtol=1e-5, atol=1e-5
+            )
 
 
 def test_other_sizes_and_aligned_corners_have_no_law() -> None:
     def forward(x: Tensor, layers: Any) -> Tensor:
-        return layers["head"](F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True).mean((2, 3)))
+        return layers["head"](
+            F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True).mean((2, 3))
+        )
 
-    with pytest.raises(RefusedError, match="interpolate: resizes to 8 x 8, by no whole factor that all sizes have"):
+    with pytest.raises(
+        RefusedError, match="interpolate: resizes to 8 x 8, by no whole factor that all sizes have"
+    ):
         _ = convolutionalize(Calls(forward, head=nn.Linear(3, 2)), (3, 4, 4))
 
 
 def test_a_vgg_of_small_images_spreads_its_last_cell() -> None:
     """At 32 pixels the map has one cell, which torchvision's VGG pools to 7 x 7."""
     body = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(4, 5, 7)]
-    vgg = nn.Sequential(*body, nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(5 * 49, 6), nn.ReLU(), nn.Linear(6, 2))
+    vgg = nn.Sequential(
+        *body,
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(5 * 49, 6),
+        nn.ReLU(),
+        nn.Linear(6, 2),
+    )
     for dense in ("padded", "shift_and_stitch"):
         network, report = convolutionalize(vgg.eval(), (3, 32, 32), dense=dense)
         assert report.rewrites[0].result == "bins of means 1x1"
@@ -237,7 +275,13 @@ def test_a_vgg_of_small_images_spreads_its_last_cell() -> None:
 
 
 def test_bins_are_stitched() -> None:
-    layers = (nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.AdaptiveMaxPool2d((3, 2)), nn.Flatten(), nn.Linear(24, 2))
+    layers = (
+        nn.Conv2d(3, 4, 3),
+        nn.MaxPool2d(2),
+        nn.AdaptiveMaxPool2d((3, 2)),
+        nn.Flatten(),
+        nn.Linear(24, 2),
+    )
     model = nn.Sequential(*layers).eval()
     network, report = convolutionalize(model, (3, 12, 12), dense="shift_and_stitch")
     proof = prove(model, network, report, torch.randn(3, 17, 15))
@@ -249,7 +293,11 @@ def test_bins_are_flattened_with_their_channels_last() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv, self.pool, self.head = nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d((3, 4)), nn.Linear(72, 4)
+            self.conv, self.pool, self.head = (
+                nn.Conv2d(3, 6, 3),
+                nn.AdaptiveAvgPool2d((3, 4)),
+                nn.Linear(72, 4),
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.pool(self.conv(x)).permute(0, 2, 3, 1).relu().flatten(1))

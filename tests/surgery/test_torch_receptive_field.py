@@ -1,4 +1,6 @@
-"""`receptive_field` against gradients: with positive weights, a cell's gradient is not zero on what it sees."""
+"""`receptive_field` against gradients: with positive weights, a cell's gradient is not zero on what
+it sees.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from backstride.surgery import Output, RefusedError
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[nn.Sequential, int]:
-    """Sliding layers of one channel with positive weights and without gaps, and the side of their image."""
+    """Sliding layers of one channel with positive weights and without gaps, and the side of their
+    image.
+    """
     side = draw(st.integers(10, 22))
     layers: list[nn.Module] = []
     cells = side
@@ -36,7 +40,11 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, int]:
         else:
             _ = assume(cells >= 2 * kernel)
             pad = draw(st.integers(0, (kernel - 1) // 2))
-            made = nn.Conv2d(1, 1, kernel, stride, pad) if kind == "conv" else nn.AvgPool2d(kernel, stride, pad)
+            made = (
+                nn.Conv2d(1, 1, kernel, stride, pad)
+                if kind == "conv"
+                else nn.AvgPool2d(kernel, stride, pad)
+            )
         layers.append(made)
         cells = made(torch.zeros(1, 1, cells, cells)).shape[2]
         _ = assume(4 <= cells < 70)
@@ -47,7 +55,9 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, int]:
 
 
 def seen_rows(model: nn.Module, side: int, cell: int) -> tuple[int, int]:
-    """The first and last row of the image that a cell of row `cell` depends on; its column is in the middle."""
+    """The first and last row of the image that a cell of row `cell` depends on; its column is in
+    the middle.
+    """
     image = torch.ones(1, 1, side, side, dtype=torch.float64, requires_grad=True)
     result: Any = model(image)
     result[0, 0, cell, result.shape[3] // 2].backward()
@@ -64,7 +74,9 @@ def interval(output: Output, cell: int) -> tuple[Fraction, Fraction]:
 
 @given(networks())
 def test_the_gradient_is_where_the_field_is(drawn: tuple[nn.Sequential, int]) -> None:
-    """All of it lies within; without transposed layers it fills the field, but for what is padding."""
+    """All of it lies within; without transposed layers it fills the field, but for what is
+    padding.
+    """
     model, side = drawn
     (output,) = bs.receptive_field(model, (1, side, side))
     transposed = any(isinstance(layer, nn.ConvTranspose2d) for layer in model)
@@ -77,10 +89,16 @@ def test_the_gradient_is_where_the_field_is(drawn: tuple[nn.Sequential, int]) ->
             assert (first, last + 1) == (start, end)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (4, 2, 1), (3, 1, 1), (5, 3, 1)])
-def test_one_transposed_layer_attains_both_ends_of_its_field(kernel: int, stride: int, pad: int) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (4, 2, 1), (3, 1, 1), (5, 3, 1)]
+)
+def test_one_transposed_layer_attains_both_ends_of_its_field(
+    kernel: int, stride: int, pad: int
+) -> None:
     """No smaller regular description holds: some inner cell reaches its start, some its end."""
-    model: Any = nn.Sequential(nn.ConvTranspose2d(1, 1, kernel, stride, padding=pad, bias=False)).double()
+    model: Any = nn.Sequential(
+        nn.ConvTranspose2d(1, 1, kernel, stride, padding=pad, bias=False)
+    ).double()
     _ = model[0].weight.data.fill_(1)
     (output,) = bs.receptive_field(model, (1, 16, 16))
     assert output.stride[0] == Fraction(1, stride)
@@ -115,14 +133,21 @@ def test_repeated_cells_and_functional_layers_count(factor: int) -> None:
             self.weight = nn.Parameter(torch.ones(1, 1, 3, 3))
 
         def forward(self, x: Tensor) -> Tensor:
-            return F.interpolate(F.conv_transpose2d(x, self.weight, stride=2, padding=1), scale_factor=factor)
+            return F.interpolate(
+                F.conv_transpose2d(x, self.weight, stride=2, padding=1), scale_factor=factor
+            )
 
     (output,) = bs.receptive_field(Up(), (1, 9, 9))
     (again,) = bs.receptive_field(
-        nn.Sequential(nn.ConvTranspose2d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=factor)), (1, 9, 9)
+        nn.Sequential(nn.ConvTranspose2d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=factor)),
+        (1, 9, 9),
     )
     assert output.stride[0] == Fraction(1, 2 * factor)
-    assert (again.receptive_field, again.stride, again.offset) == (output.receptive_field, output.stride, output.offset)
+    assert (again.receptive_field, again.stride, again.offset) == (
+        output.receptive_field,
+        output.stride,
+        output.offset,
+    )
     model: Any = Up().double()
     for cell in range(output.size[0]):
         first, last = seen_rows(model, 9, cell)
@@ -150,10 +175,17 @@ def test_sounds_and_volumes_have_fields() -> None:
         nn.ConstantPad1d((1, 2), 0.0),
     )
     (output,) = bs.receptive_field(sound, (4, 40))
-    assert (output.receptive_field, output.stride, output.offset) == ((10,), (2,), (Fraction(5, 2),))
+    assert (output.receptive_field, output.stride, output.offset) == (
+        (10,),
+        (2,),
+        (Fraction(5, 2),),
+    )
     assert not output.bound
     volume = nn.Sequential(
-        nn.Conv3d(1, 2, (1, 3, 5), (1, 2, 1)), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(2 * 2 * 1 * 2, 3)
+        nn.Conv3d(1, 2, (1, 3, 5), (1, 2, 1)),
+        nn.MaxPool3d(2),
+        nn.Flatten(),
+        nn.Linear(2 * 2 * 1 * 2, 3),
     )
     (output,) = bs.receptive_field(volume, (1, 4, 7, 8))
     assert output.size == (1, 1, 1)
@@ -162,12 +194,16 @@ def test_sounds_and_volumes_have_fields() -> None:
 
 def test_a_vocoder_is_measured_by_its_gradient() -> None:
     class Vocoder(nn.Module):
-        """Sums of branches of several kernels behind a transposed layer, as HiFi-GAN has them (arXiv 2010.05646)."""
+        """Sums of branches of several kernels behind a transposed layer, as HiFi-GAN has them
+        (arXiv 2010.05646).
+        """
 
         def __init__(self) -> None:
             super().__init__()
             self.up = nn.ConvTranspose1d(2, 2, 8, 4, 2)
-            self.branches = nn.ModuleList([nn.Conv1d(2, 2, k, 1, "same", d) for k, d in ((3, 1), (3, 5), (7, 1))])
+            self.branches = nn.ModuleList(
+                [nn.Conv1d(2, 2, k, 1, "same", d) for k, d in ((3, 1), (3, 5), (7, 1))]
+            )
             self.last = nn.Conv1d(2, 1, 7, padding=3)
 
         def forward(self, x: Tensor) -> Tensor:
@@ -209,11 +245,18 @@ class Grown(nn.Module):
 @pytest.mark.parametrize(
     "options",
     [
-        *({"mode": "nearest"}, {"mode": "nearest-exact"}, {"mode": "bilinear"}, {"mode": "bicubic"}),
+        *(
+            {"mode": "nearest"},
+            {"mode": "nearest-exact"},
+            {"mode": "bilinear"},
+            {"mode": "bicubic"},
+        ),
         *({"mode": "bilinear", "align_corners": True}, {"mode": "bicubic", "align_corners": True}),
     ],
 )
-def test_interpolations_to_a_size_have_a_bound(options: dict[str, Any], stride: int, size: int) -> None:
+def test_interpolations_to_a_size_have_a_bound(
+    options: dict[str, Any], stride: int, size: int
+) -> None:
     model: Any = Grown(options, stride).double()
     _ = model.down.weight.data.fill_(1)
     (output,) = bs.receptive_field(model, (1, size, size))
@@ -242,7 +285,9 @@ def test_what_sees_all_of_the_image_is_said() -> None:
 
 SPREAD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bilinear": lambda cell, like: F.interpolate(cell, size=like.shape[2:], mode="bilinear"),
-    "aligned": lambda cell, like: F.interpolate(cell, size=like.shape[2:], mode="bilinear", align_corners=True),
+    "aligned": lambda cell, like: F.interpolate(
+        cell, size=like.shape[2:], mode="bilinear", align_corners=True
+    ),
     "nearest": lambda cell, _: F.interpolate(cell, size=(16, 16)),
     "expanded": lambda cell, like: cell.expand(-1, -1, *like.shape[2:]),
     "expanded as": lambda cell, like: cell.expand_as(like),
@@ -274,7 +319,10 @@ def test_a_pooling_that_is_resized_to_a_map_sees_all(name: str) -> None:
     (pooled,) = bs.receptive_field(Pyramid(SPREAD[name]), (1, 32, 32))
     assert (plain.whole, pooled.whole) == (False, True)
     assert pooled.size == (32, 32)
-    numbers = [(found.receptive_field, found.stride, found.offset, found.bound) for found in (plain, pooled)]
+    numbers = [
+        (found.receptive_field, found.stride, found.offset, found.bound)
+        for found in (plain, pooled)
+    ]
     assert numbers[0] == numbers[1]
 
 
@@ -285,7 +333,11 @@ def test_a_map_of_one_pooled_cell_alone_sees_the_whole_image() -> None:
 
     (output,) = bs.receptive_field(Spread(), (1, 12, 9))
     assert (output.whole, output.size) == (True, (12, 9))
-    assert (output.receptive_field, output.stride, output.offset) == ((12, 9), (0, 0), (Fraction(11, 2), 4))
+    assert (output.receptive_field, output.stride, output.offset) == (
+        (12, 9),
+        (0, 0),
+        (Fraction(11, 2), 4),
+    )
 
 
 def test_crops_shuffles_and_strided_slices_count() -> None:
@@ -309,6 +361,7 @@ def test_crops_shuffles_and_strided_slices_count() -> None:
 
 def test_shapes_of_no_image_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"must be the channels and one to three sizes, all positive, without the batch"
+        ValueError,
+        match=r"must be the channels and one to three sizes, all positive, without the batch",
     ):
         _ = bs.receptive_field(nn.Identity(), (1, 1, 1, 1, 1))

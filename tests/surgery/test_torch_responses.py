@@ -1,4 +1,6 @@
-"""Global response normalisation and other gates by statistics of a map, in the layouts and words that models have."""
+"""Global response normalisation and other gates by statistics of a map, in the layouts and words
+that models have.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,18 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "length of everything": lambda x: 1 / (1 + length(x, dim=(1, 2, 3)))[:, None, None, None],
 }
 TURNED: dict[str, Callable[[Tensor], Tensor]] = {
-    "means, twice": lambda x: x.mean((1, 2), keepdim=True).tanh() * x.mean((1, 2), keepdim=True).sigmoid(),
+    "means, twice": lambda x: (
+        x.mean((1, 2), keepdim=True).tanh() * x.mean((1, 2), keepdim=True).sigmoid()
+    ),
     "layer norm of means": lambda x: F.layer_norm(x.mean((1, 2), keepdim=True), (4,)),
     "largest of everything": lambda x: x.amax((1, 2, 3), keepdim=True),
 }
 
 
 def weighed(gate: Callable[[Tensor], Tensor], *, last: bool) -> nn.Module:
-    """A map that is multiplied by what is computed from all of it, scaled, shifted and added to itself."""
+    """A map that is multiplied by what is computed from all of it, scaled, shifted and added to
+    itself.
+    """
 
     def forward(x: Tensor, layers: Any) -> Tensor:
         y, scales = layers["conv"](x), [layers["norm"].weight, layers["norm"].bias]
@@ -64,7 +70,11 @@ def weighed(gate: Callable[[Tensor], Tensor], *, last: bool) -> nn.Module:
         y = scale * (y * gate(y)) + shift + y
         return layers["head"]((y.permute(0, 3, 1, 2) if last else y).mean((2, 3)))
 
-    model = Calls(forward, conv=nn.Conv2d(3, 4, 3), norm=nn.GroupNorm(4, 4), head=nn.Linear(4, 2)).double().eval()
+    model = (
+        Calls(forward, conv=nn.Conv2d(3, 4, 3), norm=nn.GroupNorm(4, 4), head=nn.Linear(4, 2))
+        .double()
+        .eval()
+    )
     layers: Any = model.layers
     for weight in (layers["norm"].weight, layers["norm"].bias):
         _ = weight.data.uniform_(0.5, 1.5)
@@ -75,7 +85,10 @@ MODELS = {
     **{f"{name}, channels first": (gate, False) for name, gate in {**FIRST, **OTHERS}.items()},
     **{f"{name}, channels last": (gate, True) for name, gate in {**LAST, **TURNED}.items()},
 }
-RESPONSES = [*(f"{name}, channels first" for name in FIRST), *(f"{name}, channels last" for name in LAST)]
+RESPONSES = [
+    *(f"{name}, channels first" for name in FIRST),
+    *(f"{name}, channels last" for name in LAST),
+]
 
 
 @pytest.mark.parametrize("size", [(9, 8), (3, 3)], ids=["many cells", "one cell"])
@@ -83,7 +96,9 @@ RESPONSES = [*(f"{name}, channels first" for name in FIRST), *(f"{name}, channel
 def test_each_choice_is_the_classifier_at_native_size(name: str, size: tuple[int, int]) -> None:
     gate, last = MODELS[name]
     model = weighed(gate, last=last)
-    with pytest.raises(RefusedError, match=r'pooled over the whole image .* state se="global" or se="local"'):
+    with pytest.raises(
+        RefusedError, match=r'pooled over the whole image .* state se="global" or se="local"'
+    ):
         _ = convolutionalize(model, (3, *size))
     x = torch.randn(3, 3, *size, dtype=torch.float64)
     for se in ("global", "local"):
@@ -107,7 +122,9 @@ def test_a_global_response_is_that_of_all_of_the_image(name: str) -> None:
     network, _ = convolutionalize(model, (3, 9, 8), se="global")
     image = torch.randn(1, 3, 15, 13, dtype=torch.float64)
     y = model.layers["conv"](image)
-    size = (y.square().mean((2, 3), keepdim=True) * 42).sqrt()  # a sum is the mean of the native number of cells
+    size = (
+        y.square().mean((2, 3), keepdim=True) * 42
+    ).sqrt()  # a sum is the mean of the native number of cells
     torch.testing.assert_close(network(image), applied(model, y, over_mean(size, 1)))
 
 
@@ -161,7 +178,9 @@ def test_names_of_steps_are_no_other_layers(se: Any) -> None:
             x = (y * y.mean((1, 2), keepdim=True).sigmoid()).permute(0, 3, 1, 2)
         return layers["head"](x.mean((2, 3)))
 
-    model = Calls(forward, conv=nn.Conv2d(3, 4, 3), down=nn.Conv2d(4, 5, 2, 2), head=nn.Linear(5, 2)).eval()
+    model = Calls(
+        forward, conv=nn.Conv2d(3, 4, 3), down=nn.Conv2d(4, 5, 2, 2), head=nn.Linear(5, 2)
+    ).eval()
     network, report = convolutionalize(model, (3, 12, 10), se=se)
     assert len({node.name for node in report.graph}) == len(report.graph.nodes)
     assert prove(model, network, report, torch.randn(3, 19, 16)).holds

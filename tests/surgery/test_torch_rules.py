@@ -1,4 +1,6 @@
-"""Gates, channel shuffles, parts, padding layers, weight norm and branches on shapes, on whole models."""
+"""Gates, channel shuffles, parts, padding layers, weight norm and branches on shapes, on whole
+models.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from surgery.classifiers import Calls
 
 
 def excited(form: str) -> Calls:
-    """A block whose gate is built with convolutions, dense layers, a maximum, or repeated over the map."""
+    """A block whose gate is built with convolutions, dense layers, a maximum, or repeated over the
+    map.
+    """
 
     def forward(x: Tensor, layers: Any) -> Tensor:
         y = torch.tanh(layers["conv"](x))
@@ -32,13 +36,17 @@ def excited(form: str) -> Calls:
             case "max":
                 weight = layers["mix"](F.adaptive_max_pool2d(y, 1))
             case "repeated":
-                weight = layers["dense"](F.avg_pool2d(y, y.shape[2:]).flatten(1))[:, :, None, None].expand_as(y)
+                weight = layers["dense"](F.avg_pool2d(y, y.shape[2:]).flatten(1))[
+                    :, :, None, None
+                ].expand_as(y)
             case _:
                 weight = layers["mix"](F.adaptive_avg_pool2d(y, 1))
         return layers["head"]((y * torch.sigmoid(weight)).mean((2, 3)))
 
     layers = {"conv": nn.Conv2d(3, 4, 3, 2), "head": nn.Linear(4, 2)}
-    layers |= {"dense": nn.Linear(4, 4)} if form in ("dense", "repeated") else {"mix": nn.Conv2d(4, 4, 1)}
+    layers |= (
+        {"dense": nn.Linear(4, 4)} if form in ("dense", "repeated") else {"mix": nn.Conv2d(4, 4, 1)}
+    )
     return Calls(forward, **layers)
 
 
@@ -60,7 +68,9 @@ def test_gates_equal_the_classifier_at_native_size(form: str, se: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_global_gate_pools_all_of_the_image(form: str) -> None:
-    """Each cell is a mean over its window of the map that was weighed by the whole image's vector."""
+    """Each cell is a mean over its window of the map that was weighed by the whole image's
+    vector.
+    """
     model = excited(form).eval()
     network, _ = convolutionalize(model, (3, 13, 11), se="global")
     image = torch.randn(1, 3, 17, 15)
@@ -68,7 +78,11 @@ def test_a_global_gate_pools_all_of_the_image(form: str) -> None:
     with torch.no_grad():
         y = torch.tanh(layers["conv"](image))
         pooled = y.amax((2, 3)) if form == "max" else y.mean((2, 3))
-        weight = layers["dense"](pooled) if "dense" in layers else layers["mix"](pooled[:, :, None, None]).flatten(1)
+        weight = (
+            layers["dense"](pooled)
+            if "dense" in layers
+            else layers["mix"](pooled[:, :, None, None]).flatten(1)
+        )
         wanted = F.avg_pool2d(y * torch.sigmoid(weight)[:, :, None, None], (6, 5), 1).movedim(1, -1)
         torch.testing.assert_close(network(image), layers["head"](wanted).movedim(-1, 1))
 
@@ -148,11 +162,18 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "shuffle and parts": lambda: Calls(shuffled, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 2)),
     "branches on shapes": lambda: Calls(branching, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 2)),
     "padding": lambda: Calls(
-        padded, conv=nn.Conv2d(3, 6, 3), reflect=nn.ReflectionPad2d((2, 1, 0, 1)), head=nn.Linear(8, 2)
+        padded,
+        conv=nn.Conv2d(3, 6, 3),
+        reflect=nn.ReflectionPad2d((2, 1, 0, 1)),
+        head=nn.Linear(8, 2),
     ),
     "layer norms": lambda: Calls(normed, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 2)),
     "shuffle layer": lambda: nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.ChannelShuffle(3), nn.LocalResponseNorm(3), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)
+        nn.Conv2d(3, 6, 3),
+        nn.ChannelShuffle(3),
+        nn.LocalResponseNorm(3),
+        nn.Flatten(),
+        nn.Linear(6 * 7 * 8, 2),
     ),
     "one window over the map": lambda: nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.AvgPool2d(50, ceil_mode=True), nn.Flatten(), nn.Linear(6, 2)
@@ -183,7 +204,9 @@ def test_dense_layers_turn_as_dense_to_conv_does(order: Any) -> None:
     window = Window((2, 3), (1, 1), ((0, 0), (0, 0)))
     weight = torch.randn(5, 24)
     letters = "chw" if order == "channels_first" else "hwc"
-    made = convolution(weight, None, Node("it", "conv", (), (5, 1, 1), window=window, order=letters))
+    made = convolution(
+        weight, None, Node("it", "conv", (), (5, 1, 1), window=window, order=letters)
+    )
     kernel = dense_to_conv(weight.T, (2, 3), data_format=order)
     wanted = kernel if order == "channels_first" else kernel.permute(3, 2, 0, 1)
     assert torch.equal(made.weight, wanted)
@@ -207,7 +230,9 @@ def test_weight_norm_stays_and_trains() -> None:
 
 def test_other_parametrizations_are_refused() -> None:
     model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.orthogonal(nn.Linear(12, 2)))
-    with pytest.raises(RefusedError, match=r"1 \(ParametrizedLinear\): no rule knows this operation"):
+    with pytest.raises(
+        RefusedError, match=r"1 \(ParametrizedLinear\): no rule knows this operation"
+    ):
         _ = convolutionalize(model, (3, 2, 2))
 
 
@@ -232,7 +257,11 @@ def grn(x: Tensor, layers: Any) -> Tensor:
     y = layers["conv"](x).permute(0, 2, 3, 1)
     loose: Any = torch  # some of it is untyped
     size: Tensor = loose.linalg.vector_norm(y, dim=(1, 2), keepdim=True)
-    y = layers["norm"].weight * (y * (size / (size.mean(dim=-1, keepdim=True) + 1e-6))) + layers["norm"].bias + y
+    y = (
+        layers["norm"].weight * (y * (size / (size.mean(dim=-1, keepdim=True) + 1e-6)))
+        + layers["norm"].bias
+        + y
+    )
     return layers["head"](y.permute(0, 3, 1, 2).mean([-2, -1]))
 
 
@@ -242,12 +271,22 @@ def group_norm(x: Tensor, layers: Any) -> Tensor:
 
 
 NORMS: dict[str, Callable[[], nn.Module]] = {
-    "group": lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(3, 6), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)),
-    "instance": lambda: nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)
+    "group": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.GroupNorm(3, 6), nn.Flatten(), nn.Linear(6 * 7 * 8, 2)
     ),
-    "functions": lambda: Calls(group_norm, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)),
-    "response": lambda: Calls(grn, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)),
+    "instance": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3),
+        nn.InstanceNorm2d(6, affine=True),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * 7 * 8, 2),
+    ),
+    "functions": lambda: Calls(
+        group_norm, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)
+    ),
+    "response": lambda: Calls(
+        grn, conv=nn.Conv2d(3, 6, 3), norm=nn.GroupNorm(6, 6), head=nn.Linear(6, 2)
+    ),
 }
 
 
@@ -277,7 +316,9 @@ def test_a_local_norm_takes_the_window_around_each_cell() -> None:
         for column in range(8):
             top, left = min(max(row - 1, 0), 5), min(max(column - 2, 0), 3)
             window = F.group_norm(image[:, :, top : top + 4, left : left + 5], 2)
-            torch.testing.assert_close(found[:, :, row, column], window[:, :, row - top, column - left])
+            torch.testing.assert_close(
+                found[:, :, row, column], window[:, :, row - top, column - left]
+            )
 
 
 def test_a_norm_of_vectors_needs_no_choice() -> None:

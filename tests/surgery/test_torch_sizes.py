@@ -1,4 +1,6 @@
-"""Sizes that a forward states or computes: each is what it means at native size, on images of every size."""
+"""Sizes that a forward states or computes: each is what it means at native size, on images of every
+size.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Forward = Callable[[Tensor, Any], Tensor]
 
 
 def layers(**more: nn.Module) -> dict[str, nn.Module]:
-    """A map of 4 channels, 9 x 9 of images of 18 x 18; one of half its size, and a layer back up."""
+    """A map of 4 channels, 9 x 9 of images of 18 x 18; one of half its size, and a layer back
+    up.
+    """
     return {
         "down": nn.Conv2d(1, 4, 2, stride=2),
         "again": nn.Conv2d(4, 4, 1, stride=2),
@@ -43,7 +47,9 @@ def by_position(x: Tensor, layers: Any) -> Tensor:
 
 def of_another_map(x: Tensor, layers: Any) -> Tensor:
     fine = layers["down"](x)
-    return layers["head"]((layers["twice"](layers["again"](fine), output_size=fine.size()) + fine).mean((2, 3)))
+    return layers["head"](
+        (layers["twice"](layers["again"](fine), output_size=fine.size()) + fine).mean((2, 3))
+    )
 
 
 def of_its_rows(x: Tensor, layers: Any) -> Tensor:
@@ -59,7 +65,9 @@ def check(forward: Forward, size: tuple[int, int]) -> None:
     changed = next(entry for entry in report.rewrites if "ConvTranspose2d" in entry.layer)
     assert changed.reason == "grows as at native size on images of every size"
     for more in ((0, 0), (1, 0), (4, 9), (12, 3)):
-        proof = prove(classifier, network, report, torch.randn(1, size[0] + more[0], size[1] + more[1]))
+        proof = prove(
+            classifier, network, report, torch.randn(1, size[0] + more[0], size[1] + more[1])
+        )
         assert proof.holds
         assert proof.expected.any()
 
@@ -71,7 +79,9 @@ def test_an_output_size_taken_from_the_image(forward: Forward, size: tuple[int, 
 
 
 @pytest.mark.parametrize("forward", [constant, by_position])
-def test_an_output_size_is_the_output_padding_that_it_means_at_native_size(forward: Forward) -> None:
+def test_an_output_size_is_the_output_padding_that_it_means_at_native_size(
+    forward: Forward,
+) -> None:
     check(forward, (18, 18))
 
 
@@ -96,11 +106,11 @@ def test_at_native_size_its_result_has_the_bits_of_the_classifiers() -> None:
 def test_a_layer_whose_sizes_mean_two_output_paddings() -> None:
     def forward(x: Tensor, layers: Any) -> Tensor:
         y = layers["down"](x)
-        return layers["head"]((layers["up"](y, output_size=(27, 27))[:, :, :26, :26] + layers["up"](y)).mean((2, 3)))
+        return layers["head"](
+            (layers["up"](y, output_size=(27, 27))[:, :, :26, :26] + layers["up"](y)).mean((2, 3))
+        )
 
-    message = (
-        r"layers.up \(ConvTranspose2d\): is called with sizes that mean different `output_padding`; give each call"
-    )
+    message = r"layers.up \(ConvTranspose2d\): is called with sizes that mean different `output_padding`; give each call"  # noqa: E501
     with pytest.raises(RefusedError, match=message):
         _ = convolutionalize(Calls(forward, **layers()), (1, 18, 18))
 
@@ -109,7 +119,11 @@ def test_the_field_of_a_layer_with_an_output_size() -> None:
     def forward(x: Tensor, layers: Any) -> Tensor:
         return layers["up"](layers["down"](x), output_size=x.shape[2:])
 
-    made = Calls(forward, down=nn.Conv2d(1, 4, 2, stride=2), up=nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1))
+    made = Calls(
+        forward,
+        down=nn.Conv2d(1, 4, 2, stride=2),
+        up=nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1),
+    )
     (cells,) = receptive_field(made, (1, 18, 18))
     assert (cells.size, cells.stride[0], cells.receptive_field[0]) == ((18, 18), 1, 4)
 
@@ -135,7 +149,10 @@ def zeros(x: Tensor) -> Tensor:
 
 
 def stochastic_depth(x: Tensor) -> Tensor:
-    return x * (x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).fill_(0.5) + 0 * torch.rand(x.shape[0], 1, 1, 1))
+    return x * (
+        x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).fill_(0.5)
+        + 0 * torch.rand(x.shape[0], 1, 1, 1)
+    )
 
 
 def arange(x: Tensor) -> Tensor:
@@ -172,7 +189,9 @@ NATIVE = (
 
 
 @pytest.mark.parametrize("function", [*NATIVE, by_math, by_numpy])
-def test_numbers_made_of_sizes_are_those_of_the_native_size(function: Callable[[Tensor], Tensor]) -> None:
+def test_numbers_made_of_sizes_are_those_of_the_native_size(
+    function: Callable[[Tensor], Tensor],
+) -> None:
     def forward(x: Tensor, layers: Any) -> Tensor:
         return layers["head"](function(layers["down"](x)).mean((2, 3)))
 
@@ -187,14 +206,26 @@ def test_numbers_made_of_sizes_are_those_of_the_native_size(function: Callable[[
 
 ZEROS = torch.zeros
 FIXED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "full": (lambda x: x + torch.full(x.shape, 0.5), "adds weights of shape (N, 4, 6, 5), which fix the number"),
-    "zeros_like": (lambda x: x + torch.zeros_like(x), "adds weights of shape (N, 4, 6, 5), which fix the number"),
+    "full": (
+        lambda x: x + torch.full(x.shape, 0.5),
+        "adds weights of shape (N, 4, 6, 5), which fix the number",
+    ),
+    "zeros_like": (
+        lambda x: x + torch.zeros_like(x),
+        "adds weights of shape (N, 4, 6, 5), which fix the number",
+    ),
     "new_ones": (
         lambda x: x + x.new_ones(1, 1, *x.shape[2:]),
         "adds weights of shape (1, 1, 6, 5), which fix the number",
     ),
-    "arange": (lambda x: x + torch.arange(x.shape[3]), "adds weights of shape (5,), which fix the number of positions"),
-    "the batch": (lambda x: x / x.shape[0], "computes with the size of the batch or the image, which may be any"),
+    "arange": (
+        lambda x: x + torch.arange(x.shape[3]),
+        "adds weights of shape (5,), which fix the number of positions",
+    ),
+    "the batch": (
+        lambda x: x / x.shape[0],
+        "computes with the size of the batch or the image, which may be any",
+    ),
     "new_tensor": (
         lambda x: x * x.new_tensor([x.numel()]) * 2,
         "computes with the size of the batch or the image, which may be any",

@@ -43,8 +43,12 @@ def test_the_output_has_the_size_of_the_image_for_every_architecture(case: Case)
             assert network(image).shape[2:] == image.shape[2:]
 
 
-def interpolated(values: np.ndarray, axis: int, coarse: Field, fine: Field, cells: int) -> np.ndarray:
-    """Linear interpolation along an axis at the fine grid's places; border values beyond the ends."""
+def interpolated(
+    values: np.ndarray, axis: int, coarse: Field, fine: Field, cells: int
+) -> np.ndarray:
+    """Linear interpolation along an axis at the fine grid's places; border values beyond the
+    ends.
+    """
     places = [float(fine.offset + cell * fine.stride) for cell in range(cells)]
     known = [float(coarse.offset + cell * coarse.stride) for cell in range(values.shape[axis])]
     return np.apply_along_axis(lambda row: np.interp(places, known, row), axis, values)
@@ -54,22 +58,32 @@ def interpolated(values: np.ndarray, axis: int, coarse: Field, fine: Field, cell
 @pytest.mark.parametrize("skips", ["auto", ()])
 def test_before_training_each_step_is_bilinear_interpolation(case: Case, skips: Any) -> None:
     network, report = transpose(case.build().double(), case.shape, skips=skips)
-    image = torch.randn(1, case.shape[0], case.shape[1] + 17, case.shape[2] + 10, dtype=torch.float64)
+    image = torch.randn(
+        1, case.shape[0], case.shape[1] + 17, case.shape[2] + 10, dtype=torch.float64
+    )
     assert report.decoder is not None
     with torch.no_grad():
         found = fields(report.graph)
         coarse, *taps = network.backbone(image)
-        grids = [found[report.decoder.top], *(found[tap.node] for tap in report.decoder.taps), (IMAGE, IMAGE)]
+        grids = [
+            found[report.decoder.top],
+            *(found[tap.node] for tap in report.decoder.taps),
+            (IMAGE, IMAGE),
+        ]
         values = coarse.numpy()
         for (grid, fine), target in zip(pairwise(grids), (*taps, image), strict=True):
             for axis in (0, 1):
-                values = interpolated(values, axis + 2, grid[axis], fine[axis], target.shape[axis + 2])
+                values = interpolated(
+                    values, axis + 2, grid[axis], fine[axis], target.shape[axis + 2]
+                )
         wanted = network.result(torch.as_tensor(values))
         torch.testing.assert_close(network(image), wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "aligned"), [("lenet", False), ("resnet", True)])
-def test_without_skips_it_is_torchs_own_bilinear_upsampling_inside(name: str, aligned: bool) -> None:
+def test_without_skips_it_is_torchs_own_bilinear_upsampling_inside(
+    name: str, aligned: bool
+) -> None:
     case = BY_NAME[name]
     network, report = transpose(case.build(), case.shape, skips=())
     image = torch.randn(1, case.shape[0], 61, 70)
@@ -86,7 +100,9 @@ def test_without_skips_it_is_torchs_own_bilinear_upsampling_inside(name: str, al
             full = F.interpolate(coarse, scale_factor=stride, mode="bilinear", align_corners=False)
             first = int(offset - (stride - 1) / 2)
             wanted = full
-            shown = network(image)[:, :, first : first + full.shape[2], first : first + full.shape[3]]
+            shown = network(image)[
+                :, :, first : first + full.shape[2], first : first + full.shape[3]
+            ]
         assert shown.shape == wanted.shape
         torch.testing.assert_close(shown, wanted, rtol=1e-5, atol=1e-5)
 
@@ -132,7 +148,10 @@ def test_classes_replace_the_last_of_two_functional_layers() -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second = nn.Parameter(torch.randn(6, 16)), nn.Parameter(torch.randn(4, 6))
+            self.first, self.second = (
+                nn.Parameter(torch.randn(6, 16)),
+                nn.Parameter(torch.randn(4, 6)),
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return F.linear(F.linear(x.flatten(1), self.first), self.second)
@@ -195,13 +214,30 @@ def test_a_network_can_be_copied() -> None:
 
 def test_skips_name_strides_coarsest_first() -> None:
     case = BY_NAME["vgg"]
-    keys = {skips: list(transpose(case.build(), case.shape, skips=skips)[0].ups) for skips in ((), (4,), (2, 4), (1,))}
-    assert keys == {(): ["image"], (4,): ["4", "image"], (2, 4): ["4", "2", "image"], (1,): ["1", "image"]}
+    keys = {
+        skips: list(transpose(case.build(), case.shape, skips=skips)[0].ups)
+        for skips in ((), (4,), (2, 4), (1,))
+    }
+    assert keys == {
+        (): ["image"],
+        (4,): ["4", "image"],
+        (2, 4): ["4", "2", "image"],
+        (1,): ["1", "image"],
+    }
     network, _ = transpose(case.build(), case.shape)
     assert list(network.ups) == ["4", "2", "1", "image"]
-    assert [tuple(skip.weight.shape) for skip in network.skips.values()] == [(9, 16, 1, 1), (9, 12, 1, 1), (9, 8, 1, 1)]
+    assert [tuple(skip.weight.shape) for skip in network.skips.values()] == [
+        (9, 16, 1, 1),
+        (9, 12, 1, 1),
+        (9, 8, 1, 1),
+    ]
     assert (
-        all(above > below for above, below in pairwise(step.factor for step in network.steps if step.factor > (1, 1)))
+        all(
+            above > below
+            for above, below in pairwise(
+                step.factor for step in network.steps if step.factor > (1, 1)
+            )
+        )
         is False
     )
 
@@ -218,5 +254,7 @@ def test_rectangular_strides_have_their_own_keys() -> None:
 
 
 def test_modes_follow_the_classifier() -> None:
-    assert not any(module.training for module in transpose(lenet().eval(), (1, 28, 28))[0].modules())
+    assert not any(
+        module.training for module in transpose(lenet().eval(), (1, 28, 28))[0].modules()
+    )
     assert all(module.training for module in transpose(lenet().train(), (1, 28, 28))[0].modules())

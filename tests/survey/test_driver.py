@@ -1,4 +1,6 @@
-"""The table is measured row by row: what is known is not measured again, what dies is a row that says so."""
+"""The table is measured row by row: what is known is not measured again, what dies is a row that
+says so.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 from backstride.survey import driver, to_markdown
 from backstride.survey.row import Entry, Row, numbers_of
 
-ENTRIES = [Entry(name, "NumPy", "by hand", (1, 6, 5), lambda: None) for name in ("one", "two", "three")]  # pyright: ignore[reportArgumentType]
+ENTRIES = [
+    Entry(name, "NumPy", "by hand", (1, 6, 5), lambda: None) for name in ("one", "two", "three")
+]  # pyright: ignore[reportArgumentType]
 KNOWN = Row(ENTRIES[0], 3, 1.0, 1e-7, True, 0.5, 12.5)
 
 
@@ -49,7 +53,10 @@ def test_what_is_kept_is_not_measured_again(asked: list[int], tmp_path: Path) ->
     rows = driver.run(kept=kept, progress=hear)
     assert asked == [1, 2]
     assert [row.sound for row in rows] == [True, True, False]
-    assert set(json.loads(kept.read_bytes())) == {ENTRIES[0].key, ENTRIES[1].key}  # a fault is measured again
+    assert set(json.loads(kept.read_bytes())) == {
+        ENTRIES[0].key,
+        ENTRIES[1].key,
+    }  # a fault is measured again
     assert seen == [("NumPy, one", 0, 3), ("NumPy, two", 1, 3), ("NumPy, three", 2, 3), ("", 3, 3)]
     assert "| FAILS: ValueError: no |" in to_markdown(rows)
     assert [row.speed for row in driver.run(kept=kept)] == [12.5, 12.5, 0.0]

@@ -60,16 +60,26 @@ def test_the_names_of_the_article_are_there() -> None:
 def test_dense_is_bs_dense() -> None:
     x, kernel, bias = numbers(2, 3, 5, 6), numbers(6, 4), numbers(4)
     node = tf.layers.dense(
-        x, 4, kernel_initializer=given_values(kernel), bias_initializer=given_values(bias), activation=tf.nn.relu
+        x,
+        4,
+        kernel_initializer=given_values(kernel),
+        bias_initializer=given_values(bias),
+        activation=tf.nn.relu,
     )
     assert node.shape == (2, 3, 5, 4)
-    np.testing.assert_array_equal(initialized().run(node), bs.dense(x, kernel, bias, activation="relu"))
+    np.testing.assert_array_equal(
+        initialized().run(node), bs.dense(x, kernel, bias, activation="relu")
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 7])
 @pytest.mark.parametrize("padding", ["same", "VALID", "Same"])
 def test_conv2d_is_bs_conv(channels: int, padding: str) -> None:
-    x, kernel, bias = small_integers(2, 7, 8, channels), small_integers(3, 2, channels, 5), small_integers(5)
+    x, kernel, bias = (
+        small_integers(2, 7, 8, channels),
+        small_integers(3, 2, channels, 5),
+        small_integers(5),
+    )
     layer = tf.layers.conv2d(
         x,
         5,
@@ -90,11 +100,23 @@ def test_conv2d_is_bs_conv(channels: int, padding: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 7])
 @pytest.mark.parametrize(("strides", "padding"), [(2, "SAME"), ((3, 2), "valid"), ((5, 1), "same")])
 def test_conv2d_transpose_is_bs_conv_transpose(channels: int, strides: Any, padding: str) -> None:
-    x, kernel, bias = small_integers(2, 4, 3, channels), small_integers(3, 4, 5, channels), small_integers(5)
-    layer = tf.layers.conv2d_transpose(
-        x, 5, (3, 4), strides, padding, kernel_initializer=given_values(kernel), bias_initializer=given_values(bias)
+    x, kernel, bias = (
+        small_integers(2, 4, 3, channels),
+        small_integers(3, 4, 5, channels),
+        small_integers(5),
     )
-    ours = bs.conv_transpose(x, kernel, strides=strides, padding="valid" if padding == "valid" else "same")
+    layer = tf.layers.conv2d_transpose(
+        x,
+        5,
+        (3, 4),
+        strides,
+        padding,
+        kernel_initializer=given_values(kernel),
+        bias_initializer=given_values(bias),
+    )
+    ours = bs.conv_transpose(
+        x, kernel, strides=strides, padding="valid" if padding == "valid" else "same"
+    )
     bare = tf.nn.conv2d_transpose(x, kernel, list(ours.shape), strides, padding)
     session = initialized()
     assert layer.shape == bare.shape == ours.shape
@@ -113,7 +135,9 @@ def test_output_shape_decides_between_the_legal_sizes(size: int) -> None:
 
 def test_dilation() -> None:
     x, kernel = small_integers(1, 9, 9, 2), small_integers(3, 3, 2, 4)
-    layer = tf.layers.conv2d(x, 4, 3, dilation_rate=2, kernel_initializer=given_values(kernel), use_bias=False)
+    layer = tf.layers.conv2d(
+        x, 4, 3, dilation_rate=2, kernel_initializer=given_values(kernel), use_bias=False
+    )
     bare = tf.nn.conv2d(x, kernel, 1, "VALID", dilations=[1, 2, 2, 1])
     back = tf.nn.conv2d_transpose(bare, kernel, [1, 9, 9, 2], 1, "VALID", dilations=2)
     ours = bs.conv(x, kernel, dilation=2)
@@ -129,7 +153,10 @@ def test_relu_flatten_and_ones() -> None:
     np.testing.assert_array_equal(session.run(tf.nn.relu(x)), np.maximum(x, 0))
     np.testing.assert_array_equal(session.run(tf.contrib.layers.flatten(x)), x.reshape(2, 60))
     np.testing.assert_array_equal(session.run(tf.ones([2, 3])), np.ones((2, 3), np.float32))
-    assert tf.contrib.layers.flatten(tf.placeholder(tf.float32, [None, 4, None, 2])).shape == (None, None)
+    assert tf.contrib.layers.flatten(tf.placeholder(tf.float32, [None, 4, None, 2])).shape == (
+        None,
+        None,
+    )
 
 
 @given(st.integers(1, 4), st.integers(1, 6))
@@ -154,7 +181,9 @@ def test_initializers_are_called_as_tensorflow_does() -> None:
         calls.append((shape, dtype, partition_info))
         return tf.ones(shape, dtype=tf.float32)
 
-    _ = tf.layers.conv2d_transpose(tf.ones([1, 4, 4, 3]), 5, (2, 3), kernel_initializer=record, bias_initializer=record)
+    _ = tf.layers.conv2d_transpose(
+        tf.ones([1, 4, 4, 3]), 5, (2, 3), kernel_initializer=record, bias_initializer=record
+    )
     assert calls == [([2, 3, 5, 3], tf.float32, None), ([5], tf.float32, None)]
 
 
@@ -218,10 +247,24 @@ def test_shapes_are_known_while_building_as_far_as_they_can_be() -> None:
 
 
 def test_names_are_numbered_as_tensorflow_does() -> None:
-    names = [tf.layers.dense(tf.ones([1, 2]), 3, name=name).name for name in (None, None, "dense_2", None)]
-    assert names == ["dense/BiasAdd:0", "dense_1/BiasAdd:0", "dense_2/BiasAdd:0", "dense_3/BiasAdd:0"]
-    assert repr(tf.placeholder(tf.float32, [None, 3])) == "<Tensor 'Placeholder:0' shape=(?, 3) dtype=float32>"
-    assert repr(tf.placeholder(tf.float32)) == "<Tensor 'Placeholder_1:0' shape=<unknown> dtype=float32>"
+    names = [
+        tf.layers.dense(tf.ones([1, 2]), 3, name=name).name
+        for name in (None, None, "dense_2", None)
+    ]
+    assert names == [
+        "dense/BiasAdd:0",
+        "dense_1/BiasAdd:0",
+        "dense_2/BiasAdd:0",
+        "dense_3/BiasAdd:0",
+    ]
+    assert (
+        repr(tf.placeholder(tf.float32, [None, 3]))
+        == "<Tensor 'Placeholder:0' shape=(?, 3) dtype=float32>"
+    )
+    assert (
+        repr(tf.placeholder(tf.float32))
+        == "<Tensor 'Placeholder_1:0' shape=<unknown> dtype=float32>"
+    )
 
 
 @given(st.lists(st.sampled_from(["a", "a_1", "a_2", "b"])))

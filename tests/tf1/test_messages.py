@@ -66,7 +66,9 @@ def named_twice() -> None:
 
 
 def transposed(output_shape: list[int], **options: Any) -> None:
-    _ = tf.nn.conv2d_transpose(tf.ones([2, 7, 7, 4]), tf.ones([3, 3, 5, 4]), output_shape, [1, 2, 2, 1], **options)
+    _ = tf.nn.conv2d_transpose(
+        tf.ones([2, 7, 7, 4]), tf.ones([3, 3, 5, 4]), output_shape, [1, 2, 2, 1], **options
+    )
 
 
 def wrong_initial_shape() -> None:
@@ -87,12 +89,18 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         closed,
         RuntimeError,
-        "`run` was called on a closed session; the nearest legal call is inside of `with tf.Session()`",
+        (
+            "`run` was called on a closed session; the nearest legal call is inside of `with "
+            "tf.Session()`"
+        ),
     ),
     (
         reset_inside,
         RuntimeError,
-        "`reset_default_graph` must not be called inside of `with tf.Session()`; call it after that block",
+        (
+            "`reset_default_graph` must not be called inside of `with tf.Session()`; call it after "
+            "that block"
+        ),
     ),
     (fetched_after_reset, ValueError, f"`fetches` (=ones:0) {RESET}"),
     (fed_after_reset, ValueError, f"`feed_dict` (=Placeholder:0) {RESET}"),
@@ -100,17 +108,25 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
         built_after_reset,
         ValueError,
         (
-            "`inputs` (=Placeholder:0) is not of this graph: tf.reset_default_graph() set it aside, or it comes from "
-            "another session's graph; make the tensor again"
+            "`inputs` (=Placeholder:0) is not of this graph: tf.reset_default_graph() set it "
+            "aside, or it comes from another session's graph; make the tensor again"
         ),
     ),
-    (missing_feed, ValueError, "`feed_dict` must give image:0 a value of shape (?, 3): `fetches` needs it"),
+    (
+        missing_feed,
+        ValueError,
+        "`feed_dict` must give image:0 a value of shape (?, 3): `fetches` needs it",
+    ),
     (
         lambda: fed(np.ones((2, 4))),
         ValueError,
         "`feed_dict` gives Placeholder:0 a value of shape (2, 4); it must be (?, 3)",
     ),
-    (lambda: fed(3.0), ValueError, "`feed_dict` gives Placeholder:0 a value of shape (); it must be (?, 3)"),
+    (
+        lambda: fed(3.0),
+        ValueError,
+        "`feed_dict` gives Placeholder:0 a value of shape (); it must be (?, 3)",
+    ),
     (
         lambda: fed("three"),
         TypeError,
@@ -130,7 +146,10 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: bool(tf.ones([1])),
         TypeError,
-        "`ones:0` has no value before a session runs it; the nearest legal call is session.run(tensor)",
+        (
+            "`ones:0` has no value before a session runs it; the nearest legal call is "
+            "session.run(tensor)"
+        ),
     ),
     (
         named_twice,
@@ -141,24 +160,24 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
         lambda: transposed([2, 16, 14, 5]),
         ValueError,
         (
-            "`output_shape` (=16) must be 13 to 14 on axis 0: the sizes that a convolution with stride 2 and "
-            "padding='same' maps to 7; the nearest legal value is 14"
+            "`output_shape` (=16) must be 13 to 14 on axis 0: the sizes that a convolution with "
+            "stride 2 and padding='same' maps to 7; the nearest legal value is 14"
         ),
     ),
     (
         lambda: transposed([2, 15, 14, 5], padding="VALID"),
         ValueError,
         (
-            "`output_shape` (=14) must be 15 to 16 on axis 1: the sizes that a convolution with stride 2 and "
-            "padding='valid' maps to 7; the nearest legal value is 15"
+            "`output_shape` (=14) must be 15 to 16 on axis 1: the sizes that a convolution with "
+            "stride 2 and padding='valid' maps to 7; the nearest legal value is 15"
         ),
     ),
     (
         lambda: transposed([3, 14, 14, 6]),
         ValueError,
         (
-            "`output_shape` (=[3, 14, 14, 6]) must have the batch of `value` and the output channels of `filter`; "
-            "the nearest legal value is [2, 14, 14, 5]"
+            "`output_shape` (=[3, 14, 14, 6]) must have the batch of `value` and the output "
+            "channels of `filter`; the nearest legal value is [2, 14, 14, 5]"
         ),
     ),
     (
@@ -169,7 +188,10 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: tf.nn.conv2d(tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3, 5]), [1, 2, 2, 2], "SAME"),
         ValueError,
-        "`strides` (=[1, 2, 2, 2]) must be 1 for batch and channels; the nearest legal value is [1, 2, 2, 1]",
+        (
+            "`strides` (=[1, 2, 2, 2]) must be 1 for batch and channels; the nearest legal value "
+            "is [1, 2, 2, 1]"
+        ),
     ),
     (
         lambda: tf.nn.conv2d(tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3]), 1, "SAME"),
@@ -182,14 +204,19 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
         "`padding` (='full') must be 'SAME' or 'VALID', in any case",
     ),
     (
-        lambda: tf.nn.conv2d(tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3, 5]), 1, "SAME", data_format="NCHW"),
+        lambda: tf.nn.conv2d(
+            tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3, 5]), 1, "SAME", data_format="NCHW"
+        ),
         ValueError,
         "`data_format` (='NCHW') must be 'NHWC', the only one TensorFlow 1 computes on a CPU",
     ),
     (
         lambda: tf.layers.conv2d(tf.ones([1, 4, 4]), 2, 3),
         ValueError,
-        "`inputs` has shape (1, 4, 4); it must be (batch, height, width, channels), with known channels",
+        (
+            "`inputs` has shape (1, 4, 4); it must be (batch, height, width, channels), with known "
+            "channels"
+        ),
     ),
     (
         lambda: tf.layers.dense(tf.placeholder(tf.float32, [4, None]), 2),
@@ -215,7 +242,10 @@ REFUSALS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: tf.placeholder(tf.float32, [-1, 3]),
         ValueError,
-        "`shape` (=[-1, 3]) must not have negative sizes; the nearest legal value for unknown is None",
+        (
+            "`shape` (=[-1, 3]) must not have negative sizes; the nearest legal value for unknown "
+            "is None"
+        ),
     ),
     (
         lambda: tf.ones([None, 3]),  # pyright: ignore[reportArgumentType]  a wrong call is the subject

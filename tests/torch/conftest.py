@@ -1,4 +1,6 @@
-"""In these tests rules choose, so that what is tested does not depend on time; `test_measured*` measure."""
+"""In these tests rules choose, so that what is tested does not depend on time; `test_measured*`
+measure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""accelerate: every kind of layer is swapped or refused with a reason, nothing else changes, and restore undoes it."""
+"""accelerate: every kind of layer is swapped or refused with a reason, nothing else changes, and
+restore undoes it.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def test_the_report_names_every_layer() -> None:
         ("normed", "ParametrizedConvTranspose2d", True),
         ("last", "ConvTranspose2d", False),
     ]
-    assert [row.remark for row in bt.accelerate(model).report.refused] == ["its forward was replaced on the instance"]
+    assert [row.remark for row in bt.accelerate(model).report.refused] == [
+        "its forward was replaced on the instance"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -100,7 +104,9 @@ def test_what_cannot_be_swapped_is_refused_with_the_reason() -> None:
     class ConvTranspose9d(nn.Module):
         pass
 
-    model = nn.ModuleDict({"script": torch.jit.script(nn.ConvTranspose2d(2, 2, 2)), "other": ConvTranspose9d()})
+    model = nn.ModuleDict(
+        {"script": torch.jit.script(nn.ConvTranspose2d(2, 2, 2)), "other": ConvTranspose9d()}
+    )
     rows = bt.accelerate(model).report.rows
     assert [(row.name, row.accelerated) for row in rows] == [("script", False), ("other", False)]
     assert rows[0].remark == "compiled by TorchScript, its code is fixed"
@@ -135,7 +141,9 @@ def test_training_goes_on_as_before(pair: tuple[Any, Any]) -> None:
             model(data).square().mean().backward()
             optimizer.step()
     assert list(ours.state_dict()) == list(stock.state_dict())
-    for (name, one), two in zip(ours.state_dict().items(), stock.state_dict().values(), strict=True):
+    for (name, one), two in zip(
+        ours.state_dict().items(), stock.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3, msg=name)
 
 
@@ -149,12 +157,16 @@ def test_inference_is_the_same_to_rounding(pair: tuple[Any, Any]) -> None:
             assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
 
 
-def test_fused_layers_run_as_one_call(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_layers_run_as_one_call(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, stock = (model.eval().chain for model in pair)
     calls: list[str | None] = []
     run = swapping.OnEngine.computed
 
-    def spy(self: Any, input: Any, weight: Any, bias: Any, activation: Any, output_size: Any = None) -> Any:
+    def spy(
+        self: Any, input: Any, weight: Any, bias: Any, activation: Any, output_size: Any = None
+    ) -> Any:
         calls.append(activation)
         return run(self, input, weight, bias, activation, output_size)
 
@@ -230,7 +242,9 @@ def test_twice_is_once(pair: tuple[Any, Any]) -> None:
     assert [type(module) for module in pair[0].modules()] == classes
 
 
-def test_verified_layers_say_so_and_a_wrong_one_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verified_layers_say_so_and_a_wrong_one_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = Net()
     data = x()
     modes = [module.training for module in model.eval().modules()]
@@ -267,12 +281,16 @@ def test_an_accelerated_model_compiles_whole(grad: bool) -> None:
             return functional.conv_transpose2d(x, self.weight, stride=2)
 
     torch._dynamo.reset()
-    model = nn.Sequential(Plain(), nn.ConvTranspose2d(4, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU()).eval()
+    model = nn.Sequential(
+        Plain(), nn.ConvTranspose2d(4, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU()
+    ).eval()
     data = x()
     expected = model(data)
     compiled = torch.compile(bt.accelerate(model).model, fullgraph=True, backend="aot_eager")
     with torch.set_grad_enabled(grad):
-        torch.testing.assert_close(compiled(data), expected.detach() if not grad else expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            compiled(data), expected.detach() if not grad else expected, rtol=1e-4, atol=1e-4
+        )
     torch._dynamo.reset()
 
 
@@ -301,7 +319,9 @@ def test_without_winograd_a_large_number_reaches_only_what_reads_it(kind: str, c
     """In inference, compiled or not, and in the derivative by the input: all other bits stay."""
     make, size = LAYERS[kind]
     model = make()
-    norm = (nn.BatchNorm1d if len(size) == 1 else nn.BatchNorm2d)(model.weight.shape[0 if kind == "few" else 1])
+    norm = (nn.BatchNorm1d if len(size) == 1 else nn.BatchNorm2d)(
+        model.weight.shape[0 if kind == "few" else 1]
+    )
     model = nn.Sequential(model, norm, nn.ReLU6()) if chain else model
     model = bt.accelerate(model.eval(), winograd=False).model
     data = torch.randn(1, 64 if len(size) == 1 else 32, *size)
@@ -340,7 +360,9 @@ def test_without_winograd_a_large_number_reaches_only_what_reads_it(kind: str, c
         (lambda: nn.Conv3d(32, 32, 3, padding=1), (6, 7, 8)),
     ],
 )
-def test_without_winograd_the_convolutions_that_only_tiles_make_faster_stay_pytorchs(make: Any, size: Any) -> None:
+def test_without_winograd_the_convolutions_that_only_tiles_make_faster_stay_pytorchs(
+    make: Any, size: Any
+) -> None:
     model = nn.Sequential(make(), nn.ConvTranspose1d(2, 2, 2))
     before = bt.accelerate(copy.deepcopy(model))
     assert type(before.model[0]) is not type(model[0])
@@ -352,12 +374,16 @@ def test_without_winograd_the_convolutions_that_only_tiles_make_faster_stay_pyto
         with mode:
             assert torch.equal(model[0](x), plain(x))
             assert not torch.equal(before.model[0](x), plain(x))
-    again = bt.accelerate(before.model, winograd=False).model[0]  # layers that were on the engine leave it
+    again = bt.accelerate(before.model, winograd=False).model[
+        0
+    ]  # layers that were on the engine leave it
     with torch.no_grad():
         assert torch.equal(again(x), plain(x))
 
 
-def test_without_winograd_the_gradient_by_the_weight_is_a_plain_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_winograd_the_gradient_by_the_weight_is_a_plain_sum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     up, data = nn.ConvTranspose2d(32, 32, 4, 2, 1), torch.randn(2, 32, 9, 9)
     seen: list[bool] = []
     run = kernels.conv_kernel_gradient
@@ -390,7 +416,8 @@ NO_NUMBERS: list[tuple[str, Any, str]] = [
 def test_tensors_without_numbers_verify_nothing(device: str, example: Any, said: str) -> None:
     model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 4, 2, 1)).to(device)
     message = (
-        f"{said} has no numbers to compare; the nearest legal call has an example and parameters on cpu, or no `verify`"
+        f"{said} has no numbers to compare; the nearest legal call has an example and parameters "
+        "on cpu, or no `verify`"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         _ = bt.accelerate(model, verify=example())

@@ -1,4 +1,6 @@
-"""Operators as products with the weight as it lies: equal to PyTorch's, in every format, for NaN and infinity, too."""
+"""Operators as products with the weight as it lies: equal to PyTorch's, in every format, for NaN
+and infinity, too.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def formed(tensor: Any, last: bool) -> Any:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_all_faces_are_exact_on_whole_numbers(name: str, dtype: Any) -> None:
     shape, taps, integers = CASES[name]
-    for last_x, last_weight in itertools.product((False, True), repeat=2) if len(taps) > 1 else [(False, False)]:
+    for last_x, last_weight in (
+        itertools.product((False, True), repeat=2) if len(taps) > 1 else [(False, False)]
+    ):
         x = formed(whole(*shape), last_x)
         weight = formed(whole(shape[1], 6, *taps), last_weight)
         y = fallback.conv_transpose(x, weight, None, integers)
@@ -56,11 +60,15 @@ def test_all_faces_are_exact_on_whole_numbers(name: str, dtype: Any) -> None:
         plain = down - other.float().reshape(side)
         assert torch.equal(columns.conv(grad, weight, integers), plain.to(dtype))
         for last in (last_x, last_weight):
-            assert torch.equal(columns.conv_kernel_gradient(x, grad, integers, last=last), gradient.to(dtype))
+            assert torch.equal(
+                columns.conv_kernel_gradient(x, grad, integers, last=last), gradient.to(dtype)
+            )
 
 
 def test_what_is_not_finite_stays_where_it_belongs() -> None:
-    """A border tap meets zeros in the columns, and an infinite weight there would give NaN: the engine computes."""
+    """A border tap meets zeros in the columns, and an infinite weight there would give NaN: the
+    engine computes.
+    """
     integers = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     weight = torch.ones(256, 64, 4, 4)
     weight[3, 5, 0, 0] = torch.inf
@@ -77,14 +85,23 @@ def test_what_is_not_finite_stays_where_it_belongs() -> None:
 
 
 def test_sums_of_several_taps_are_not_rounded_one_by_one() -> None:
-    x, weight = torch.ones(1, 256, 4, 4, dtype=torch.bfloat16), torch.ones(256, 64, 4, 4, dtype=torch.bfloat16)
+    x, weight = (
+        torch.ones(1, 256, 4, 4, dtype=torch.bfloat16),
+        torch.ones(256, 64, 4, 4, dtype=torch.bfloat16),
+    )
     assert not columns.supports("y", x, weight, Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
-    assert columns.supports("y", x.float(), weight.float(), Integers((2, 2), (1, 1, 1, 1), (1, 1), 1))
+    assert columns.supports(
+        "y", x.float(), weight.float(), Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
+    )
 
 
 @pytest.mark.parametrize("fastest", ["engine", "stock", "columns"])
-def test_each_face_goes_the_way_that_was_the_fastest(fastest: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured while layers are; followed then, and only within them; never in deterministic mode."""
+def test_each_face_goes_the_way_that_was_the_fastest(
+    fastest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured while layers are; followed then, and only within them; never in deterministic
+    mode.
+    """
     integers = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
     x, weight = torch.ones(1, 256, 4, 4), torch.ones(256, 64, 4, 4)
     asked: list[str] = []
@@ -155,6 +172,8 @@ def test_a_way_far_behind_is_left_after_its_first_run(
 
         return run
 
-    found = ways.race([taking(0, 0.5), taking(1, 0.05), taking(2, 0.1)], torch.zeros(1), keeps=keeps)
+    found = ways.race(
+        [taking(0, 0.5), taking(1, 0.05), taking(2, 0.1)], torch.zeros(1), keeps=keeps
+    )
     assert found == pytest.approx([0.5, 0.05, 0.1])
     assert counts == expected

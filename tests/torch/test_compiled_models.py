@@ -1,4 +1,6 @@
-"""The benchmark's models, accelerated and compiled whole, against eager PyTorch: inference, a step, other sizes."""
+"""The benchmark's models, accelerated and compiled whole, against eager PyTorch: inference, a step,
+other sizes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ bt: Any = importlib.import_module("backstride.torch")
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 NAMES = ("DCGAN", "pix2pix", "CycleGAN", "U-Net", "FCN-8s", "HiFi-GAN", "3-D", "FSRCNN")
 TOLERANCE = 1e-5  # of the largest value
-BACKENDS = ("aot_eager", "inductor")  # with PyTorch's own kernels around the operators, and with generated ones
+BACKENDS = (
+    "aot_eager",
+    "inductor",
+)  # with PyTorch's own kernels around the operators, and with generated ones
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +47,9 @@ def close(found: Any, expected: Any, what: str = "") -> None:
 
 
 def larger(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Other sizes that the model takes: of DCGAN, more pictures; of others, twice as many cells along the last axis."""
+    """Other sizes that the model takes: of DCGAN, more pictures; of others, twice as many cells
+    along the last axis.
+    """
     if name == "DCGAN":
         return tuple(torch.randn(tensor.shape[0] + 1, *tensor.shape[1:]) for tensor in inputs)
     return tuple(torch.randn(*tensor.shape[:-1], 2 * tensor.shape[-1]) for tensor in inputs)
@@ -75,12 +82,16 @@ def step(network: Any, data: tuple[Any, ...], weight: Any) -> Any:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_a_training_step(entries: Any, number: int, backend: str, dynamic: bool) -> None:
-    """In float64, where 1e-5 is far from rounding, which batch norms over few cells amplify in float32."""
+    """In float64, where 1e-5 is far from rounding, which batch norms over few cells amplify in
+    float32.
+    """
     _ = torch.manual_seed(number)
     model, inputs = entries[number].build(True)
     model, inputs = model.double().train(), tuple(tensor.double() for tensor in inputs)
     stock = copy.deepcopy(model)
-    compiled = torch.compile(bt.accelerate(model).model, fullgraph=True, backend=backend, dynamic=dynamic)
+    compiled = torch.compile(
+        bt.accelerate(model).model, fullgraph=True, backend=backend, dynamic=dynamic
+    )
     sizes = (inputs, larger(inputs, NAMES[number])) if dynamic else (inputs,)
     for data in (tuple(tensor.double() for tensor in size) for size in sizes):
         for network in (stock, model):
@@ -92,10 +103,15 @@ def test_a_training_step(entries: Any, number: int, backend: str, dynamic: bool)
             found = step(compiled, data, weight)
         except torch._inductor.exc.InductorError as error:
             with pytest.raises(torch._inductor.exc.InductorError):
-                _ = step(torch.compile(copy.deepcopy(stock), fullgraph=True, dynamic=dynamic), data, weight)
+                _ = step(
+                    torch.compile(copy.deepcopy(stock), fullgraph=True, dynamic=dynamic),
+                    data,
+                    weight,
+                )
             pytest.skip(f"inductor cannot compile the stock model either: {error.inner_exception}")
         close(found, expected, "result")
-        # A bias before a normalisation has a gradient of rounding errors alone: the largest of all is the scale.
+        # A bias before a normalisation has a gradient of rounding errors alone: the largest of all
+        # is the scale.
         largest = max(float(parameter.grad.abs().max()) for parameter in stock.parameters())
         for (name, one), other in zip(stock.named_parameters(), model.parameters(), strict=True):
             assert float((other.grad - one.grad).abs().max()) <= 1e-10 * largest, name

@@ -1,4 +1,6 @@
-"""Ordinary convolutions on the engine: what torch computes, wherever they run, and PyTorch's own where they must."""
+"""Ordinary convolutions on the engine: what torch computes, wherever they run, and PyTorch's own
+where they must.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,24 @@ def test_every_swapped_convolution_computes_what_torch_does(data: Any) -> None:
     if rank == 2 and data.draw(st.booleans()):
         kernel, channels = (3, 3), (data.draw(st.integers(24, 40)), data.draw(st.integers(24, 40)))
     else:
-        kernel = (*(data.draw(st.integers(1, 4)) for _ in range(rank - 1)), data.draw(st.integers(7, 9)))
+        kernel = (
+            *(data.draw(st.integers(1, 4)) for _ in range(rank - 1)),
+            data.draw(st.integers(7, 9)),
+        )
         channels = (data.draw(st.integers(1, 9)), data.draw(st.integers(1, 8)))
     mode = data.draw(st.sampled_from(["zeros", "reflect", "circular", "replicate"]))
     names = ["same", "valid"]
-    padding = data.draw(st.sampled_from(names) | st.tuples(*(st.integers(0, (k + 1) // 2) for k in kernel)))
-    layer = KINDS[rank](*channels, kernel, padding=padding, padding_mode=mode, bias=data.draw(st.booleans()))
-    x = torch.randn(data.draw(st.integers(1, 2)), channels[0], *(k + data.draw(st.integers(1, 9)) for k in kernel))
+    padding = data.draw(
+        st.sampled_from(names) | st.tuples(*(st.integers(0, (k + 1) // 2) for k in kernel))
+    )
+    layer = KINDS[rank](
+        *channels, kernel, padding=padding, padding_mode=mode, bias=data.draw(st.booleans())
+    )
+    x = torch.randn(
+        data.draw(st.integers(1, 2)),
+        channels[0],
+        *(k + data.draw(st.integers(1, 9)) for k in kernel),
+    )
     form = FORMATS[rank] if data.draw(st.booleans()) else torch.contiguous_format
     x = x.contiguous(memory_format=form)
     with torch.no_grad():
@@ -59,14 +72,20 @@ def test_every_swapped_convolution_computes_what_torch_does(data: Any) -> None:
         assert row.accelerated
         found = layer(x)
     assert found.shape == expected.shape
-    if mode == "zeros" and channels[0] > 1:  # padding of another kind is PyTorch's, and loses the format of three axes
+    if (
+        mode == "zeros" and channels[0] > 1
+    ):  # padding of another kind is PyTorch's, and loses the format of three axes
         assert found.is_contiguous(memory_format=form)
     close(found, expected)
 
 
 def test_norm_and_activation_are_taken_into_it(calls: list[Any]) -> None:
     model = nn.Sequential(
-        nn.Conv2d(24, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 3, 5), nn.Tanh()
+        nn.Conv2d(24, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 3, 5),
+        nn.Tanh(),
     ).eval()
     with torch.no_grad():
         for tensor in model[1].state_dict().values():
@@ -92,7 +111,9 @@ def test_other_dtypes_and_modes_are_pytorchs(calls: list[Any]) -> None:
         torch.testing.assert_close(layer(x[0]), stock(x[0]), rtol=0, atol=0)
         with torch.autocast("cpu", torch.bfloat16):
             torch.testing.assert_close(layer(x), stock(x), rtol=0, atol=0)
-        torch.testing.assert_close(copy.deepcopy(layer).double()(x.double()), stock.double()(x.double()))
+        torch.testing.assert_close(
+            copy.deepcopy(layer).double()(x.double()), stock.double()(x.double())
+        )
         with pytest.raises(RuntimeError, match="to have 24 channels, but got 23 channels instead"):
             _ = layer(x[:, :23])
         with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
@@ -134,14 +155,19 @@ def test_on_request_only_transposed_convolutions_are_swapped() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any, dtype: Any) -> None:
+def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(
+    form: Any, dtype: Any
+) -> None:
     if not onednn.supports(dtype):
         pytest.skip("oneDNN has no bfloat16 on this processor")
     layer = nn.Conv2d(256, 128, 4, 2, 1).to(dtype)
     stock = copy.deepcopy(layer)
     (row,) = bt.accelerate(layer).report.rows
     assert row.remark.startswith("oneDNN's order of its large weight is remembered, in inference")
-    few, many = (torch.randn(1, 256, *size).to(dtype).contiguous(memory_format=form) for size in ((8, 7), (60, 60)))
+    few, many = (
+        torch.randn(1, 256, *size).to(dtype).contiguous(memory_format=form)
+        for size in ((8, 7), (60, 60))
+    )
     with torch.no_grad():
         for x in (few, few, many, few[:, :, :5].contiguous(memory_format=form)):
             found, expected = layer(x), stock(x)
@@ -162,7 +188,9 @@ def test_a_large_weight_over_few_cells_is_remembered_in_onednns_order(form: Any,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("bias", [torch.randn(256)[::2], torch.randn(1).expand(128), torch.randn(128, 3)[:, 1]])
+@pytest.mark.parametrize(
+    "bias", [torch.randn(256)[::2], torch.randn(1).expand(128), torch.randn(128, 3)[:, 1]]
+)
 def test_a_bias_behind_a_large_weight_may_lie_in_memory_as_it_will(bias: Any, dtype: Any) -> None:
     if not onednn.supports(dtype):
         pytest.skip("oneDNN has no bfloat16 on this processor")

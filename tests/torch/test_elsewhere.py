@@ -1,4 +1,6 @@
-"""Away from ordinary CPU tensors: other devices never touch the engine, and TorchScript gets what it can compile."""
+"""Away from ordinary CPU tensors: other devices never touch the engine, and TorchScript gets what
+it can compile.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def the_engine_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_engine")
 @pytest.mark.parametrize("device", ["cuda", "mps", "meta"])
 @pytest.mark.parametrize("words", WORDS)
-def test_tensors_of_other_devices_never_touch_the_engine(device: str, words: dict[str, Any]) -> None:
+def test_tensors_of_other_devices_never_touch_the_engine(
+    device: str, words: dict[str, Any]
+) -> None:
     mode = fake.FakeTensorMode()
 
     def tensor(*shape: int) -> Any:
@@ -53,7 +57,9 @@ def test_tensors_of_other_devices_never_touch_the_engine(device: str, words: dic
 
 @pytest.fixture(name="lazy", scope="module")
 def a_second_device() -> str:
-    """PyTorch's lazy tensors: a device of its own, in every wheel, whose kernels run on the processor."""
+    """PyTorch's lazy tensors: a device of its own, in every wheel, whose kernels run on the
+    processor.
+    """
     importlib.import_module("torch._lazy.ts_backend").init()
     return "lazy"
 
@@ -62,7 +68,10 @@ def a_second_device() -> str:
 def test_another_device_computes_the_same_with_its_own_kernels(
     words: dict[str, Any], lazy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, weight = torch.randn(2, 4, 5, 6, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
+    x, weight = (
+        torch.randn(2, 4, 5, 6, requires_grad=True),
+        torch.randn(4, 3, 3, 3, requires_grad=True),
+    )
     bias = torch.randn(3 * words.get("groups", 1))
     expected = bt.conv_transpose2d(x, weight, bias, **words)
     gradients = torch.autograd.grad(expected.square().sum(), (x, weight))
@@ -81,7 +90,9 @@ def test_another_device_computes_the_same_with_its_own_kernels(
 
 
 def test_an_accelerated_model_moves_to_another_device_and_back(lazy: str) -> None:
-    stock = nn.Sequential(nn.ConvTranspose2d(24, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3)).eval()
+    stock = nn.Sequential(
+        nn.ConvTranspose2d(24, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3)
+    ).eval()
     ours = bt.accelerate(copy.deepcopy(stock)).model
     x = torch.randn(1, 24, 5, 5)
     with torch.no_grad():
@@ -111,10 +122,18 @@ def test_torchscript_compiles_pytorchs_layers() -> None:
 
 @scripted
 @pytest.mark.parametrize(
-    "words", [{"padding": "same"}, {"padding": [(0, 1)] * 2}, {"output_padding": 3}, {"padding_mode": "circular"}]
+    "words",
+    [
+        {"padding": "same"},
+        {"padding": [(0, 1)] * 2},
+        {"output_padding": 3},
+        {"padding_mode": "circular"},
+    ],
 )
 def test_what_torchscript_cannot_compile_is_said(words: dict[str, Any]) -> None:
-    with pytest.raises(RuntimeError, match=r"the nearest legal calls are torch.jit.trace and torch.export$"):
+    with pytest.raises(
+        RuntimeError, match=r"the nearest legal calls are torch.jit.trace and torch.export$"
+    ):
         _ = torch.jit.script(bt.ConvTranspose2d(4, 3, 3, 2, **words))
 
 
@@ -127,7 +146,9 @@ def test_a_trace_keeps_the_operator(words: dict[str, Any]) -> None:
     torch.jit.save(torch.jit.trace(layer, torch.randn(1, 4, 5, 5)), file)
     _ = file.seek(0)
     traced, x = torch.jit.load(file), torch.randn(2, 4, 7, 6, requires_grad=True)
-    assert "backstride.conv_transpose" in str(traced.graph) or "backstride::conv_transpose" in str(traced.inlined_graph)
+    assert "backstride.conv_transpose" in str(traced.graph) or "backstride::conv_transpose" in str(
+        traced.inlined_graph
+    )
     torch.testing.assert_close(traced(x), layer(x))
 
 
@@ -136,8 +157,12 @@ def exported(model: Any, x: Any, dynamo: bool) -> Any:
     runtime: Any = pytest.importorskip("onnxruntime")
     _ = pytest.importorskip("onnxscript")
     file = io.BytesIO()
-    program = torch.onnx.export(model, (x,), *(() if dynamo else (file,)), dynamo=dynamo, verbose=False)
-    session = runtime.InferenceSession(program.model_proto.SerializeToString() if dynamo else file.getvalue())
+    program = torch.onnx.export(
+        model, (x,), *(() if dynamo else (file,)), dynamo=dynamo, verbose=False
+    )
+    session = runtime.InferenceSession(
+        program.model_proto.SerializeToString() if dynamo else file.getvalue()
+    )
     return torch.tensor(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
 
 
@@ -161,7 +186,9 @@ LAYERS: list[tuple[Any, tuple[int, ...]]] = [
 @pytest.mark.frameworks
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("make", "size"), LAYERS)
-def test_an_exported_program_of_our_modules_becomes_standard_onnx(make: Any, size: tuple[int, ...]) -> None:
+def test_an_exported_program_of_our_modules_becomes_standard_onnx(
+    make: Any, size: tuple[int, ...]
+) -> None:
     runtime: Any = pytest.importorskip("onnxruntime")
     _ = pytest.importorskip("onnxscript")
     layer, x = make().eval(), torch.randn(size)
@@ -179,7 +206,13 @@ def test_an_exported_program_of_our_modules_becomes_standard_onnx(make: Any, siz
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 def test_accelerated_models_are_exported_to_onnx(dynamo: bool) -> None:
-    layers = nn.ConvTranspose2d(4, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3), nn.ReLU()
+    layers = (
+        nn.ConvTranspose2d(4, 24, 3, 2),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.Conv2d(24, 24, 3),
+        nn.ReLU(),
+    )
     model, x = bt.accelerate(nn.Sequential(*layers).eval()).model, torch.randn(2, 4, 5, 6)
     with torch.no_grad():
         torch.testing.assert_close(exported(model, x, dynamo), model(x), rtol=1e-4, atol=1e-4)
@@ -189,6 +222,12 @@ def test_an_accelerated_model_is_exported_as_pytorchs_own() -> None:
     layers = nn.ConvTranspose2d(4, 24, 3, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 24, 3)
     model, x = bt.accelerate(nn.Sequential(*layers).eval()).model, torch.randn(2, 4, 5, 6)
     for strict in (False, True):
-        names = {str(node.target) for node in torch.export.export(model, (x,), strict=strict).graph.nodes}
-        assert names >= {"aten.conv_transpose2d.input", "aten.batch_norm.default", "aten.relu.default"}
+        names = {
+            str(node.target) for node in torch.export.export(model, (x,), strict=strict).graph.nodes
+        }
+        assert names >= {
+            "aten.conv_transpose2d.input",
+            "aten.batch_norm.default",
+            "aten.relu.default",
+        }
         assert not any("backstride" in name for name in names)

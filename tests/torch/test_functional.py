@@ -1,4 +1,6 @@
-"""The functions equal PyTorch's on every call that PyTorch takes, and keep our laws on those it does not."""
+"""The functions equal PyTorch's on every call that PyTorch takes, and keep our laws on those it
+does not.
+"""
 
 from __future__ import annotations
 
@@ -72,22 +74,37 @@ def test_crops_of_any_sign_equal_the_definition(engine: bool, drawn: Drawn) -> N
 
 
 @pytest.mark.parametrize("padding", ["same", "same_lower", "valid"])
-@pytest.mark.parametrize(("size", "taps", "stride"), [(5, 3, 2), (4, 4, 2), (3, 2, 3), (5, 5, 1), (2, 1, 4)])
+@pytest.mark.parametrize(
+    ("size", "taps", "stride"), [(5, 3, 2), (4, 4, 2), (3, 2, 3), (5, 5, 1), (2, 1, 4)]
+)
 def test_rules_are_tensorflows(padding: Any, size: int, taps: int, stride: int) -> None:
     x, weight = torch.randn(2, 3, size), torch.randn(3, 2, taps)
     where = bs.geometry(size, taps, strides=stride, padding=padding)
-    expected = bs.conv_transpose(x, weight, strides=stride, padding=padding, data_format="channels_first")
-    torch.testing.assert_close(bt.conv_transpose1d(x, weight, stride=stride, padding=padding), expected)
+    expected = bs.conv_transpose(
+        x, weight, strides=stride, padding=padding, data_format="channels_first"
+    )
+    torch.testing.assert_close(
+        bt.conv_transpose1d(x, weight, stride=stride, padding=padding), expected
+    )
     for length in range(where.output[0] - stride, where.output[0] + stride):
         try:
             legal = bs.conv_transpose(
-                x, weight, strides=stride, padding=padding, output_shape=length, data_format="channels_first"
+                x,
+                weight,
+                strides=stride,
+                padding=padding,
+                output_shape=length,
+                data_format="channels_first",
             )
         except ValueError:
             with pytest.raises(ValueError, match=r"`output_size` \(=\(-?\d+,\)\) must be "):
-                _ = bt.conv_transpose1d(x, weight, stride=stride, padding=padding, output_size=(length,))
+                _ = bt.conv_transpose1d(
+                    x, weight, stride=stride, padding=padding, output_size=(length,)
+                )
         else:
-            found = bt.conv_transpose1d(x, weight, stride=stride, padding=padding, output_size=(length,))
+            found = bt.conv_transpose1d(
+                x, weight, stride=stride, padding=padding, output_size=(length,)
+            )
             torch.testing.assert_close(found, legal)
 
 
@@ -123,7 +140,9 @@ def test_circular_is_the_adjoint_of_the_circular_convolution(
 def test_circular_takes_bias_and_activation() -> None:
     x, weight, bias = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3), torch.randn(3)
     plain = bt.conv_transpose2d(x, weight, None, padding="same", padding_mode="circular")
-    full = bt.conv_transpose2d(x, weight, bias, padding="same", padding_mode="circular", activation="relu")
+    full = bt.conv_transpose2d(
+        x, weight, bias, padding="same", padding_mode="circular", activation="relu"
+    )
     torch.testing.assert_close(full, (plain + bias.reshape(3, 1, 1)).relu())
 
 
@@ -133,7 +152,9 @@ def test_output_padding_beyond_the_stride_appends_bias(cells: int) -> None:
     base = functional.conv_transpose1d(x, weight, bias, 2)
     found = bt.conv_transpose1d(x, weight, bias, 2, 0, cells)
     torch.testing.assert_close(found[..., : base.shape[-1]], base)
-    torch.testing.assert_close(found[..., base.shape[-1] :], bias.reshape(1, 3, 1).expand(1, 3, cells))
+    torch.testing.assert_close(
+        found[..., base.shape[-1] :], bias.reshape(1, 3, 1).expand(1, 3, cells)
+    )
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"])
@@ -145,7 +166,9 @@ def test_activations_are_pytorchs_with_and_without_gradients(name: str) -> None:
     (one,), (two,) = (torch.autograd.grad(y.sum(), weight) for y in (found, expected))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
     with torch.inference_mode():
-        torch.testing.assert_close(bt.conv_transpose2d(x, weight, activation=name), expected.detach())
+        torch.testing.assert_close(
+            bt.conv_transpose2d(x, weight, activation=name), expected.detach()
+        )
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 2, 4, 4)])
@@ -153,7 +176,9 @@ def test_activations_are_pytorchs_with_and_without_gradients(name: str) -> None:
 def test_any_dtype_and_an_empty_batch(shape: tuple[int, ...], dtype: Any) -> None:
     x = torch.randint(-4, 5, shape).to(dtype)
     weight = torch.randint(-4, 5, (2, 3, 3, 3)).to(dtype)
-    torch.testing.assert_close(bt.conv_transpose2d(x, weight, None, 2), functional.conv_transpose2d(x, weight, None, 2))
+    torch.testing.assert_close(
+        bt.conv_transpose2d(x, weight, None, 2), functional.conv_transpose2d(x, weight, None, 2)
+    )
     cropped = bt.conv_transpose2d(x, weight, stride=2, padding=[(0, 3), (2, -1)])
     full = functional.conv_transpose2d(x, weight, None, 2)
     torch.testing.assert_close(cropped, functional.pad(full, (-2, 1, 0, -3)))
@@ -166,16 +191,24 @@ def test_views_lazy_negation_and_strides_of_any_kind() -> None:
     assert imaginary.is_neg()
     for x, kernel in (
         (base.movedim(0, 1)[::2], weight.permute(1, 0, 2, 3)),
-        (base.transpose(2, 3), torch.randn(6, 2, 3, 3).contiguous(memory_format=torch.channels_last)),
+        (
+            base.transpose(2, 3),
+            torch.randn(6, 2, 3, 3).contiguous(memory_format=torch.channels_last),
+        ),
         (base[:, :, ::2, 1:], torch.randn(1, 2, 3, 3).expand(6, 2, 3, 3)),
         (imaginary, weight.permute(1, 0, 2, 3)),
     ):
-        torch.testing.assert_close(bt.conv_transpose2d(x, kernel), functional.conv_transpose2d(x, kernel))
+        torch.testing.assert_close(
+            bt.conv_transpose2d(x, kernel), functional.conv_transpose2d(x, kernel)
+        )
 
 
 def test_the_memory_format_is_kept() -> None:
     weight = torch.randn(4, 6, 3, 3)
-    for x in (torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5).contiguous(memory_format=torch.channels_last)):
+    for x in (
+        torch.randn(2, 4, 5, 5),
+        torch.randn(2, 4, 5, 5).contiguous(memory_format=torch.channels_last),
+    ):
         y = bt.conv_transpose2d(x, weight, None, 2)
         assert y.stride() == functional.conv_transpose2d(x, weight, None, 2).stride()
     pixel = torch.randn(2, 4, 1, 1)
@@ -216,7 +249,11 @@ BIASES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", BIASES)
 def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
-    x, weight, bias = torch.randn(2, 4, 5, 6).to(dtype), torch.randn(4, 6, 3, 3).to(dtype), BIASES[name](dtype)
+    x, weight, bias = (
+        torch.randn(2, 4, 5, 6).to(dtype),
+        torch.randn(4, 6, 3, 3).to(dtype),
+        BIASES[name](dtype),
+    )
     assert not bias.is_contiguous()
     expected = bt.conv_transpose2d(x, weight, bias.contiguous())
     torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)
@@ -225,7 +262,9 @@ def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
         torch.testing.assert_close(bt.conv_transpose2d(x, weight, bias), expected, rtol=0, atol=0)
     data, kernel = torch.randn(2, 6, 7, 8).to(dtype), torch.randn(4, 6, 3, 3).to(dtype)
     found = torch.ops.backstride.conv(data, kernel, [1, 1], [0] * 4, [1, 1], 1, bias[:4])
-    expected = torch.ops.backstride.conv(data, kernel, [1, 1], [0] * 4, [1, 1], 1, bias[:4].contiguous())
+    expected = torch.ops.backstride.conv(
+        data, kernel, [1, 1], [0] * 4, [1, 1], 1, bias[:4].contiguous()
+    )
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -234,12 +273,16 @@ def test_a_bias_may_lie_in_memory_as_it_will(name: str, dtype: Any) -> None:
 def test_a_result_of_no_cells_is_returned(dtype: Any, last: bool) -> None:
     form = torch.channels_last if last else torch.contiguous_format
     x = torch.randn(2, 3, 1, 4).to(dtype).contiguous(memory_format=form).requires_grad_()
-    weight, bias = (torch.randn(shape, dtype=dtype, requires_grad=True) for shape in ((3, 2, 2, 3), (2,)))
+    weight, bias = (
+        torch.randn(shape, dtype=dtype, requires_grad=True) for shape in ((3, 2, 2, 3), (2,))
+    )
     result = bt.conv_transpose2d(x, weight, bias, 1, (1, 0), activation="relu")
     assert result.shape == (2, 2, 0, 6)
     assert result.dtype == dtype
     if dtype == torch.float32:
-        assert torch.nn.functional.conv_transpose2d(x, weight, bias, 1, (1, 0)).shape == result.shape
+        assert (
+            torch.nn.functional.conv_transpose2d(x, weight, bias, 1, (1, 0)).shape == result.shape
+        )
     result.sum().backward()
     for tensor in (x, weight, bias):
         assert torch.equal(tensor.grad, torch.zeros_like(tensor))

@@ -15,7 +15,9 @@ fuse_conv_bn_weights: Any = importlib.import_module("torch.nn.utils.fusion").fus
 
 
 def normed(rank: int, groups: int, **words: Any) -> tuple[Any, Any]:
-    layer = getattr(nn, f"ConvTranspose{rank}d")(6, 6, 3, 2, groups=groups, bias=words.pop("bias", True))
+    layer = getattr(nn, f"ConvTranspose{rank}d")(
+        6, 6, 3, 2, groups=groups, bias=words.pop("bias", True)
+    )
     norm = getattr(nn, f"BatchNorm{rank}d")(6, **words)
     for name in ("weight", "bias", "running_mean"):
         if getattr(norm, name) is not None:
@@ -32,7 +34,9 @@ def normed(rank: int, groups: int, **words: Any) -> tuple[Any, Any]:
 def test_folding_is_exact_to_rounding(rank: int, groups: int, affine: bool, bias: bool) -> None:
     layer, norm = normed(rank, groups, affine=affine, bias=bias)
     x = torch.randn(2, 6, *(4,) * rank)
-    torch.testing.assert_close(bt.fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        bt.fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_pytorchs_own_agrees_for_one_group_only() -> None:
@@ -50,7 +54,10 @@ def test_pytorchs_own_agrees_for_one_group_only() -> None:
 def test_training_is_refused(training: int) -> None:
     pair = normed(2, 1)
     _ = pair[training].train()
-    with pytest.raises(ValueError, match=r"^`layer` and `norm` must be in evaluation: call .eval\(\) on both first$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`layer` and `norm` must be in evaluation: call .eval\(\) on both first$",
+    ):
         _ = bt.fuse_conv_bn_eval(*pair)
 
 
@@ -72,13 +79,19 @@ def test_a_norm_without_statistics_is_refused() -> None:
         (nn.Softmax(1), None),
     ],
 )
-def test_activations_are_taken_in_only_where_they_are_the_same(module: Any, name: str | None) -> None:
+def test_activations_are_taken_in_only_where_they_are_the_same(
+    module: Any, name: str | None
+) -> None:
     assert fusion.activation_of(module) == name
 
 
 def test_a_norm_that_listens_or_does_not_fit_is_not_folded() -> None:
     layer, norm = normed(2, 1)
-    others: list[Any] = [nn.BatchNorm2d(5), nn.BatchNorm2d(6, track_running_stats=False), nn.BatchNorm1d(6)]
+    others: list[Any] = [
+        nn.BatchNorm2d(5),
+        nn.BatchNorm2d(6, track_running_stats=False),
+        nn.BatchNorm1d(6),
+    ]
     others += [nn.BatchNorm2d(6).double(), nn.BatchNorm2d(6), nn.BatchNorm2d(6), nn.BatchNorm2d(6)]
     _ = others[4].register_forward_hook(print)
     others[5].running_var = None

@@ -19,15 +19,23 @@ CHANGES: Any = importlib.import_module("torch_changes").CHANGES
 
 TOLERANCE = 1e-5  # of the largest value
 TESTS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # PyTorch's own, of forward mode
-compiled_kernels = pytest.mark.skipif(native._native is None, reason="only the compiled kernels are given tiles")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.*:DeprecationWarning"
+)  # PyTorch's own, of forward mode
+compiled_kernels = pytest.mark.skipif(
+    native._native is None, reason="only the compiled kernels are given tiles"
+)
 
 
 def normed(layer: Any, size: tuple[int, ...], *after: Any) -> Callable[[], tuple[Any, Any]]:
-    """A layer with a batch norm in evaluation, whose statistics are no defaults, and data for it."""
+    """A layer with a batch norm in evaluation, whose statistics are no defaults, and data for
+    it.
+    """
 
     def build() -> tuple[Any, Any]:
-        norm = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[len(size)](layer.out_channels)
+        norm = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[len(size)](
+            layer.out_channels
+        )
         for name in ("running_mean", "weight", "bias"):
             getattr(norm, name).data.normal_()
         norm.running_var.uniform_(0.5, 2)
@@ -41,13 +49,19 @@ MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "groups": normed(nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2, bias=False), (2, 8, 5, 5)),
     "flipped": normed(nn.Conv2d(24, 24, 3, padding=1), (1, 24, 9, 8), nn.SiLU()),
     "reflected": normed(nn.Conv2d(24, 24, 3, padding=1, padding_mode="reflect"), (1, 24, 9, 8)),
-    "same": normed(nn.Conv2d(24, 32, (3, 3), padding="same", bias=False), (1, 24, 7, 7), nn.LeakyReLU(0.1)),
+    "same": normed(
+        nn.Conv2d(24, 32, (3, 3), padding="same", bias=False), (1, 24, 7, 7), nn.LeakyReLU(0.1)
+    ),
     "tiles": normed(nn.Conv1d(128, 128, 7, padding=3), (1, 128, 300), nn.ReLU()),
     "dilated tiles": normed(nn.Conv1d(128, 128, 7, padding=9, dilation=3), (1, 128, 300)),
-    "tiles of three axes": normed(nn.Conv3d(40, 40, 3, padding=1), (1, 40, 8, 6, 6), nn.LeakyReLU(0.2)),
+    "tiles of three axes": normed(
+        nn.Conv3d(40, 40, 3, padding=1), (1, 40, 8, 6, 6), nn.LeakyReLU(0.2)
+    ),
     "ordered": normed(nn.Conv2d(128, 128, 4, 2, 1), (1, 128, 7, 8), nn.ReLU()),
     "stock": lambda: (
-        nn.Sequential(nn.Conv2d(4, 6, (3, 2), (2, 3), (1, 0), groups=2), nn.ConvTranspose2d(6, 4, 2)).eval(),
+        nn.Sequential(
+            nn.Conv2d(4, 6, (3, 2), (2, 3), (1, 0), groups=2), nn.ConvTranspose2d(6, 4, 2)
+        ).eval(),
         torch.randn(2, 4, 9, 11),
     ),
 }
@@ -79,7 +93,9 @@ def compiled(model: Any, kinds: list[str] | None = None, **words: Any) -> Any:
 
     def look(graph: Any, inputs: Any) -> Any:
         if kinds is not None:
-            kinds.extend(node.args[8] for node in graph.graph.nodes if node.target is graphs.OPERATOR)
+            kinds.extend(
+                node.args[8] for node in graph.graph.nodes if node.target is graphs.OPERATOR
+            )
         return backend(graph, inputs)
 
     return torch.compile(bt.accelerate(model).model, fullgraph=True, backend=look, **words)
@@ -113,7 +129,9 @@ def test_a_layer_and_what_follows_it(name: str, last: bool) -> None:
 
 
 @compiled_kernels
-@pytest.mark.parametrize("name", [name for name in CHANGES if name != "swap_tensors"])  # refused: guards refer to both
+@pytest.mark.parametrize(
+    "name", [name for name in CHANGES if name != "swap_tensors"]
+)  # refused: guards refer to both
 @pytest.mark.parametrize("kind", ["transposed", "flipped", "tiles", "ordered"])
 def test_every_change_of_a_weight_is_noticed(kind: str, name: str) -> None:
     model, x = MODELS[kind]()
@@ -153,7 +171,9 @@ def test_a_weight_is_packed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         return make(*arguments, **words)
 
     for module in ("kernels", "tiles", "onednn"):
-        monkeypatch.setattr(importlib.import_module(f"backstride.torch.operator.{module}"), "make", spy)
+        monkeypatch.setattr(
+            importlib.import_module(f"backstride.torch.operator.{module}"), "make", spy
+        )
     model, x = MODELS[name]()
     ours = compiled(model)
     with torch.no_grad():
@@ -164,7 +184,9 @@ def test_a_weight_is_packed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @compiled_kernels
 def test_layers_of_one_axis_pass_rows_of_channels() -> None:
-    layers = [layer for _ in range(3) for layer in (nn.Conv1d(128, 128, 7, padding=3), nn.LeakyReLU(0.1))]
+    layers = [
+        layer for _ in range(3) for layer in (nn.Conv1d(128, 128, 7, padding=3), nn.LeakyReLU(0.1))
+    ]
     kinds: list[str] = []
     model, x = nn.Sequential(*layers).eval(), torch.randn(2, 128, 300)
     stock = copy.deepcopy(model)
@@ -233,7 +255,9 @@ def test_whoever_transforms_it_gets_what_it_stands_for(kind: str) -> None:
         return graphs.plain(x, *rest)
 
     close(ours(x), stands_for(x))
-    for one, two in zip(*(torch.func.jvp(f, (x,), (tangent,)) for f in (ours, stands_for)), strict=True):
+    for one, two in zip(
+        *(torch.func.jvp(f, (x,), (tangent,)) for f in (ours, stands_for)), strict=True
+    ):
         close(one, two)
     gradients = [torch.func.vjp(f, x)[1](torch.ones_like(ours(x)))[0] for f in (ours, stands_for)]
     close(*gradients)

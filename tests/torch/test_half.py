@@ -1,4 +1,6 @@
-"""Half precision on the CPU: sums in float32, rounded once, forward and backward, under autocast and accelerated."""
+"""Half precision on the CPU: sums in float32, rounded once, forward and backward, under autocast
+and accelerated.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,18 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> str:
     """The engine computes whatever it can, faster or not."""
-    name = "avx512" if "avx512" in native._native.instruction_sets() else native._native.instruction_sets()[0]
+    name = (
+        "avx512"
+        if "avx512" in native._native.instruction_sets()
+        else native._native.instruction_sets()[0]
+    )
     monkeypatch.setenv("BACKSTRIDE_IMPLEMENTATION", name)
     return name
 
 
-def results(function: Callable[..., Any], tensors: list[Any], upstream: Any, options: dict[str, Any]) -> list[Any]:
+def results(
+    function: Callable[..., Any], tensors: list[Any], upstream: Any, options: dict[str, Any]
+) -> list[Any]:
     """The result and its gradients by the tensors."""
     y = function(*tensors, **options)
     wanted = [tensor for tensor in tensors if tensor is not None]
@@ -44,16 +52,30 @@ def results(function: Callable[..., Any], tensors: list[Any], upstream: Any, opt
 
 
 def as_dtype(tensors: list[Any], dtype: Any) -> list[Any]:
-    return [None if tensor is None else tensor.detach().to(dtype).requires_grad_() for tensor in tensors]
+    return [
+        None if tensor is None else tensor.detach().to(dtype).requires_grad_() for tensor in tensors
+    ]
 
 
-def compare(rank: int, tensors: list[Any], options: dict[str, Any], dtype: Any, stock: Any = None) -> None:
-    """Forward and gradients are within half a unit of sums in double precision, whose error in float32 is bounded."""
+def compare(
+    rank: int, tensors: list[Any], options: dict[str, Any], dtype: Any, stock: Any = None
+) -> None:
+    """Forward and gradients are within half a unit of sums in double precision, whose error in
+    float32 is bounded.
+    """
     low = as_dtype(tensors, dtype)
-    wide, plain = as_dtype(low, torch.float64), as_dtype([None if t is None else t.abs() for t in low], torch.float64)
+    wide, plain = (
+        as_dtype(low, torch.float64),
+        as_dtype([None if t is None else t.abs() for t in low], torch.float64),
+    )
 
     def upstream(y: Any) -> Any:
-        return torch.linspace(-1, 1, y.numel(), dtype=torch.float64).reshape(y.shape).to(dtype).to(y.dtype)
+        return (
+            torch.linspace(-1, 1, y.numel(), dtype=torch.float64)
+            .reshape(y.shape)
+            .to(dtype)
+            .to(y.dtype)
+        )
 
     def positive(y: Any) -> Any:
         return upstream(y).abs()
@@ -64,17 +86,30 @@ def compare(rank: int, tensors: list[Any], options: dict[str, Any], dtype: Any, 
     sums = results(function, plain, positive, options)
     x, weight = tensors[:2]
     cells, taps = x.numel() // weight.shape[0], math.prod(weight.shape[2:])
-    terms = [taps * weight.shape[0], taps * weight.shape[1], cells, found[0].numel() // found[0].shape[-rank - 1]]
+    terms = [
+        taps * weight.shape[0],
+        taps * weight.shape[1],
+        cells,
+        found[0].numel() // found[0].shape[-rank - 1],
+    ]
     for one, truth, size, count in zip(found, exact, sums, terms, strict=False):
         assert one.dtype == dtype
         error = 8 * FLOAT * max(math.sqrt(count), 4.0) * size
-        bound = torch.finfo(dtype).eps / 2 * (truth.abs() + error) + error + torch.finfo(dtype).smallest_normal
+        bound = (
+            torch.finfo(dtype).eps / 2 * (truth.abs() + error)
+            + error
+            + torch.finfo(dtype).smallest_normal
+        )
         assert bool(((one.double() - truth).abs() <= bound).all())
 
 
 @BOTH
-@pytest.mark.usefixtures("engine")  # PyTorch 2.13's bfloat16 conv3d is wrong on processors with AMX: strides (1, 1, 2)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures(
+    "engine"
+)  # PyTorch 2.13's bfloat16 conv3d is wrong on processors with AMX: strides (1, 1, 2)
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(call=calls.torch_calls())
 def test_calls_are_exact_sums_rounded_once(dtype: Any, call: Any) -> None:
     compare(call.rank, call.tensors(torch.float32), call.options, dtype)
@@ -85,7 +120,10 @@ def test_calls_are_exact_sums_rounded_once(dtype: Any, call: Any) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("groups", [1, 2, 40])
 def test_layers_of_many_channels(dtype: Any, form: Any, groups: int) -> None:
-    x, weight = torch.randn(2, 40, 13, 11).contiguous(memory_format=form), torch.randn(40, max(1, 48 // groups), 4, 4)
+    x, weight = (
+        torch.randn(2, 40, 13, 11).contiguous(memory_format=form),
+        torch.randn(40, max(1, 48 // groups), 4, 4),
+    )
     if groups == 40:
         weight = weight[:, :1].contiguous()
     bias = torch.randn(weight.shape[1] * groups)
@@ -135,7 +173,9 @@ def test_an_activation_is_taken_before_the_rounding(dtype: Any, name: str) -> No
         found = bt.conv_transpose2d(x, weight, bias, 2, activation=name)
     wide = functional.conv_transpose2d(x.double(), weight.double(), bias.double(), 2)
     expected = getattr(functional, name)(wide)
-    torch.testing.assert_close(found.double(), expected, rtol=torch.finfo(dtype).eps / 2 * 1.01, atol=1e-5)
+    torch.testing.assert_close(
+        found.double(), expected, rtol=torch.finfo(dtype).eps / 2 * 1.01, atol=1e-5
+    )
 
 
 @BOTH
@@ -149,11 +189,15 @@ def test_autocast_rounds_as_it_does_for_pytorch(dtype: Any, form: Any) -> None:
         assert found.dtype == dtype
         assert found.stride() == layer(data).stride()
         with torch.no_grad():
-            inferred = [ours(data) for _ in range(3)]  # with a weight that was packed, from the second on
+            inferred = [
+                ours(data) for _ in range(3)
+            ]  # with a weight that was packed, from the second on
     rounded = [t.detach().to(dtype).double() for t in (data, layer.weight, layer.bias)]
     exact = functional.conv_transpose2d(*rounded, 2, 1)
     for y in (found, *inferred):
-        torch.testing.assert_close(y.double(), exact, rtol=torch.finfo(dtype).eps / 2 * 1.01, atol=1e-5)
+        torch.testing.assert_close(
+            y.double(), exact, rtol=torch.finfo(dtype).eps / 2 * 1.01, atol=1e-5
+        )
     gradients = torch.autograd.grad(found.float().square().sum(), ours.parameters())
     expected = layer(data).square().sum()
     assert [gradient.dtype for gradient in gradients] == [torch.float32] * 2
@@ -200,7 +244,9 @@ def test_bfloat16_is_computed_by_whoever_is_faster(monkeypatch: pytest.MonkeyPat
     for has_tiles, has_matrices in ((True, False), (True, True), (False, False)):
         monkeypatch.setattr(choice, "HAS_TILES", has_tiles)
         monkeypatch.setattr(choice, "HAS_MATRICES", has_matrices)
-        assert choice.packed_bfloat16_is_faster(maps, *large, False) != (has_tiles and not has_matrices)
+        assert choice.packed_bfloat16_is_faster(maps, *large, False) != (
+            has_tiles and not has_matrices
+        )
         assert not choice.packed_bfloat16_is_faster(maps, *single, True)
         assert choice.packed_bfloat16_is_faster(x, weight, integers, False) != has_tiles
         assert choice.packed_bfloat16_is_faster(*few, integers, False)
@@ -237,7 +283,9 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("words", [{}, {"output_padding": 1}, {"padding": (2, 0)}])
-def test_onednns_order_of_a_weight_is_remembered(form: Any, words: dict[str, Any], orders: list[int]) -> None:
+def test_onednns_order_of_a_weight_is_remembered(
+    form: Any, words: dict[str, Any], orders: list[int]
+) -> None:
     stock = nn.ConvTranspose2d(64, 32, 4, 2, **words).bfloat16()
     ours = bt.accelerate(copy.deepcopy(stock), measure=False).model
     x = torch.randn(2, 64, 5, 6, dtype=torch.bfloat16).contiguous(memory_format=form)
@@ -254,10 +302,15 @@ def test_onednns_order_of_a_weight_is_remembered(form: Any, words: dict[str, Any
         torch.testing.assert_close(ours(x[:1, :, 1:]), stock(x[:1, :, 1:]), **tolerance)
 
 
-@pytest.mark.parametrize("words", [{"dilation": 2}, {"groups": 2}, {"padding": 0, "output_padding": 1, "stride": 3}])
+@pytest.mark.parametrize(
+    "words", [{"dilation": 2}, {"groups": 2}, {"padding": 0, "output_padding": 1, "stride": 3}]
+)
 def test_what_onednn_has_no_order_for_is_computed(words: dict[str, Any], orders: list[int]) -> None:
     stock = nn.ConvTranspose2d(64, 32, 3, **words).bfloat16()
-    ours, x = bt.accelerate(copy.deepcopy(stock), measure=False).model, torch.randn(1, 64, 5, 6, dtype=torch.bfloat16)
+    ours, x = (
+        bt.accelerate(copy.deepcopy(stock), measure=False).model,
+        torch.randn(1, 64, 5, 6, dtype=torch.bfloat16),
+    )
     with torch.no_grad():
         for _ in range(2):
             torch.testing.assert_close(ours(x), stock(x), rtol=1e-2, atol=1e-2)
@@ -269,5 +322,7 @@ def test_under_autocast_a_weight_is_rounded_and_ordered_once(orders: list[int]) 
     ours, x = bt.accelerate(copy.deepcopy(stock), measure=False).model, torch.randn(1, 64, 5, 6)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for _ in range(3):
-            torch.testing.assert_close(ours(x), stock(x), rtol=torch.finfo(torch.bfloat16).eps, atol=1e-2)
+            torch.testing.assert_close(
+                ours(x), stock(x), rtol=torch.finfo(torch.bfloat16).eps, atol=1e-2
+            )
     assert len(orders) == 1

@@ -1,4 +1,5 @@
-"""The faster of engine and PyTorch computes a layer: measured once for its kind, and seen by nobody.
+"""The faster of engine and PyTorch computes a layer: measured once for its kind, and seen by
+nobody.
 
 Longer than other files: all of it tells the race what to say, which is off in every other file.
 """
@@ -63,7 +64,9 @@ ENGINE, STOCK = measured.Times(1.0, 2.0), measured.Times(2.0, 1.0)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_faster_one_computes(name: str, races: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_one_computes(
+    name: str, races: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     make, shape = LAYERS[name]
     layer, x = make().eval(), torch.randn(shape)
     plain = copy.deepcopy(layer)
@@ -94,7 +97,9 @@ def test_the_engine_computes_where_it_is_faster(name: str, races: dict[str, Any]
 
 @pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_measuring_a_training_step_leaves_no_trace(name: str, times: Any, races: dict[str, Any]) -> None:
+def test_measuring_a_training_step_leaves_no_trace(
+    name: str, times: Any, races: dict[str, Any]
+) -> None:
     make, shape = LAYERS[name]
     layer, x = make(), torch.randn(shape)
     plain = copy.deepcopy(layer)
@@ -103,7 +108,10 @@ def test_measuring_a_training_step_leaves_no_trace(name: str, times: Any, races:
     seen: list[int] = []
     for parameter in ours.parameters():
         parameter.register_hook(partial(note, seen))
-    state, versions = torch.random.get_rng_state(), [parameter._version for parameter in ours.parameters()]
+    state, versions = (
+        torch.random.get_rng_state(),
+        [parameter._version for parameter in ours.parameters()],
+    )
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     y, expected = ours(one), plain(two)
     assert all(parameter.grad is None for parameter in ours.parameters())
@@ -127,12 +135,18 @@ def note(seen: list[int], *given: Any) -> None:
 def chain() -> Any:
     torch.manual_seed(1)
     return nn.Sequential(
-        nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 3, 3), nn.Tanh()
+        nn.ConvTranspose2d(8, 6, 4, 2, 1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 3, 3),
+        nn.Tanh(),
     ).eval()
 
 
 @pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
-def test_a_sequential_joins_its_layers_where_that_is_faster(times: Any, races: dict[str, Any]) -> None:
+def test_a_sequential_joins_its_layers_where_that_is_faster(
+    times: Any, races: dict[str, Any]
+) -> None:
     x = torch.randn(1, 8, 6, 6)
     ours = bt.accelerate(chain()).model
     races["times"] = times
@@ -156,8 +170,12 @@ class Modulated(nn.Module):
 
 
 @pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
-@pytest.mark.parametrize("words", [{}, {"stride": [2, 2], "padding": 1}, {"bias": None, "stride": 2}])
-def test_calls_in_code_of_its_own_go_to_the_faster_one(words: Any, times: Any, races: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "words", [{}, {"stride": [2, 2], "padding": 1}, {"bias": None, "stride": 2}]
+)
+def test_calls_in_code_of_its_own_go_to_the_faster_one(
+    words: Any, times: Any, races: dict[str, Any]
+) -> None:
     races["times"] = times
     module, x = Modulated(words), torch.randn(1, 6, 5, 5)
     plain = copy.deepcopy(module)
@@ -176,7 +194,9 @@ def test_calls_in_code_of_its_own_go_to_the_faster_one(words: Any, times: Any, r
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0], ids=["engine", "stock"])
 @pytest.mark.usefixtures("races")
-def test_code_of_its_own_takes_turns_and_settles(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_its_own_takes_turns_and_settles(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, x = Modulated({}), torch.randn(1, 6, 5, 5)
     ours, clock, entered = bt.accelerate(module).model, [0.0], [0]
     enter: Any = swapping.Route.__enter__
@@ -238,7 +258,9 @@ def checkpointed(layer: Any, x: Any) -> None:
 
 
 @pytest.mark.parametrize("call", [deterministic, differentiated, looked_at, checkpointed])
-def test_nothing_is_measured_where_results_must_not_depend_on_time(call: Any, races: dict[str, Any]) -> None:
+def test_nothing_is_measured_where_results_must_not_depend_on_time(
+    call: Any, races: dict[str, Any]
+) -> None:
     layer = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model
     call(layer, torch.randn(1, 4, 5, 5))
     assert races["count"] == 0
@@ -251,7 +273,10 @@ def test_what_is_settled_between_a_checkpoint_and_its_repetition_is_no_matter(
     races["times"] = times
     layer = nn.ConvTranspose2d(4, 4, 2, 2)
     plain, x = copy.deepcopy(layer), torch.randn(1, 4, 5, 5)
-    ours, checkpoint = bt.accelerate(layer).model, importlib.import_module("torch.utils.checkpoint").checkpoint
+    ours, checkpoint = (
+        bt.accelerate(layer).model,
+        importlib.import_module("torch.utils.checkpoint").checkpoint,
+    )
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     y = checkpoint(ours, one, use_reentrant=False)
     _ = ours(one)
@@ -280,7 +305,9 @@ def test_rules_choose_again_when_results_must_not_depend_on_time(
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["layer", "sequential"])
-def test_lack_of_memory_while_measuring_ends_no_call(joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_memory_while_measuring_ends_no_call(
+    joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(engine: Any, stock: Any) -> Any:
         _ = engine, stock
         raise MemoryError
@@ -294,14 +321,18 @@ def test_lack_of_memory_while_measuring_ends_no_call(joined: bool, monkeypatch: 
         torch.testing.assert_close(bt.accelerate(model).model(x), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_forced_implementation_is_not_compared(races: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forced_implementation_is_not_compared(
+    races: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, "direct")
     _ = bt.accelerate(nn.ConvTranspose2d(4, 4, 2, 2)).model(torch.randn(1, 4, 5, 5))
     assert races["count"] == 0
 
 
 def test_rules_choose_on_demand(races: dict[str, Any]) -> None:
-    _ = bt.accelerate(chain(), torch.randn(1, 8, 6, 6), measure=False).model(torch.randn(1, 8, 6, 6))
+    _ = bt.accelerate(chain(), torch.randn(1, 8, 6, 6), measure=False).model(
+        torch.randn(1, 8, 6, 6)
+    )
     assert races["count"] == 0
 
 
@@ -319,7 +350,9 @@ def test_an_example_settles_a_model_and_the_report_says_the_times(races: dict[st
 def test_what_the_engine_does_not_make_faster_gets_its_class_back(races: dict[str, Any]) -> None:
     races["times"] = STOCK
     model, report = bt.accelerate(chain(), (torch.randn(1, 8, 6, 6),))
-    assert [type(module) for module in model.modules()] == [type(module) for module in chain().modules()]
+    assert [type(module) for module in model.modules()] == [
+        type(module) for module in chain().modules()
+    ]
     assert not report.accelerated
     assert {row.name: row.remark for row in report.rows} == {
         "": "no layer of it is faster on the engine",
@@ -389,7 +422,9 @@ def test_a_normed_weight_is_made_and_packed_once(name: str, norm: str, packs: li
 
 @pytest.mark.parametrize("times", [ENGINE, STOCK], ids=["engine", "stock"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_change_of_a_normed_weight_is_noticed(norm: str, times: Any, races: dict[str, Any]) -> None:
+def test_every_change_of_a_normed_weight_is_noticed(
+    norm: str, times: Any, races: dict[str, Any]
+) -> None:
     races["times"] = times
     layer = NORMS[norm](nn.ConvTranspose2d(64, 48, 4, 2)).eval()
     ours, x = bt.accelerate(layer).model, torch.randn(1, 64, 5, 5)
@@ -428,7 +463,10 @@ def test_the_hook_of_weight_norm_makes_no_new_weight_in_inference() -> None:
 
 
 def test_a_hook_of_weight_norm_can_be_removed_from_an_accelerated_layer() -> None:
-    ours, x = bt.accelerate(old_norm(nn.Conv1d(64, 64, 7)).eval(), measure=False).model, torch.randn(1, 64, 50)
+    ours, x = (
+        bt.accelerate(old_norm(nn.Conv1d(64, 64, 7)).eval(), measure=False).model,
+        torch.randn(1, 64, 50),
+    )
     with torch.no_grad():
         before = ours(x)
         _ = nn.utils.remove_weight_norm(ours)
@@ -456,14 +494,19 @@ def in_place(tensor: Any) -> None:
 
 
 def copy_of(layer: Any) -> Any:
-    """A copy of a layer whose weight a hook makes, which PyTorch copies while it is no result of parameters."""
+    """A copy of a layer whose weight a hook makes, which PyTorch copies while it is no result of
+    parameters.
+    """
     if "weight" in vars(layer):
         layer.weight = layer.weight.detach()
     return copy.deepcopy(layer)
 
 
 def test_a_norm_that_goes_leaves_a_right_layer() -> None:
-    layer, x = parametrizations.weight_norm(nn.ConvTranspose2d(4, 3, 2, 2)).eval(), torch.randn(1, 4, 5, 5)
+    layer, x = (
+        parametrizations.weight_norm(nn.ConvTranspose2d(4, 3, 2, 2)).eval(),
+        torch.randn(1, 4, 5, 5),
+    )
     ours = bt.accelerate(layer, measure=False).model
     with torch.no_grad():
         before = ours(x)
@@ -478,7 +521,9 @@ def test_weights_for_one_call_are_not_remembered() -> None:
     kept = [torch.randn(4, 3, 2, 2) for _ in range(5)]
     for number in range(len(kept)):
         expected = torch.nn.functional.conv_transpose2d(x, kept[number])
-        torch.testing.assert_close(bt.conv_transpose2d(x, kept[number]), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            bt.conv_transpose2d(x, kept[number]), expected, rtol=1e-5, atol=1e-5
+        )
     assert all(packing._entries[id(weight)].packed is None for weight in kept)
     _ = bt.conv_transpose2d(x, kept[0])
     assert packing._entries[id(kept[0])].packed is not None

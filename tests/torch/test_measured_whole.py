@@ -1,4 +1,6 @@
-"""The outermost module of an accelerated model hands back what is not faster, and is never the slower way."""
+"""The outermost module of an accelerated model hands back what is not faster, and is never the
+slower way.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ measured: Any = importlib.import_module("backstride.torch.layers.measured")
 swapping: Any = importlib.import_module("backstride.torch.acceleration.swapping")
 whole: Any = importlib.import_module("backstride.torch.acceleration.whole")
 
-CLEARLY, BARELY, STOCK = measured.Times(1.0, 9.0), measured.Times(1.0, 1.0 + 1e-9), measured.Times(2.0, 1.0)
+CLEARLY, BARELY, STOCK = (
+    measured.Times(1.0, 9.0),
+    measured.Times(1.0, 1.0 + 1e-9),
+    measured.Times(2.0, 1.0),
+)
 X = torch.randn(1, 8, 6, 6)
 
 
 class Net(nn.Module):
-    """A chain, a layer alone, an ordinary convolution that wins in training alone, and names that are the user's."""
+    """A chain, a layer alone, an ordinary convolution that wins in training alone, and names that
+    are the user's.
+    """
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
@@ -125,8 +133,12 @@ def test_a_model_takes_turns(seconds: float, said: dict[str, Any], clock: list[f
         torch.testing.assert_close(one, plain(X), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.75, 0.99, 1.5], ids=["clear", "faster", "no matter", "slower"])
-def test_turns_end_when_it_is_clear(seconds: float, said: dict[str, Any], clock: list[float]) -> None:
+@pytest.mark.parametrize(
+    "seconds", [0.1, 0.75, 0.99, 1.5], ids=["clear", "faster", "no matter", "slower"]
+)
+def test_turns_end_when_it_is_clear(
+    seconds: float, said: dict[str, Any], clock: list[float]
+) -> None:
     said["times"] = CLEARLY
     ours, plain = accelerated(Net())
 
@@ -156,7 +168,10 @@ def test_the_report_says_what_only_seems_faster(said: dict[str, Any], clock: lis
     ours, report = bt.accelerate(model, X)
     assert not report.accelerated
     remarks = {row.name: row.remark for row in report.rows}
-    assert remarks["last"] == "faster alone, but the whole model takes 2 ms with the engine, 1 ms without"
+    assert (
+        remarks["last"]
+        == "faster alone, but the whole model takes 2 ms with the engine, 1 ms without"
+    )
     assert classes(ours) == classes(Net())
     assert type(ours) is Net
 
@@ -170,7 +185,9 @@ def test_an_example_settles_training_of_what_inference_hands_back(
 
     asked: list[bool] = []
     monkeypatch.setattr(measured, "race", race)
-    ours = bt.accelerate(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ConvTranspose2d(8, 4, 2, 2)).train(), X).model
+    ours = bt.accelerate(
+        nn.Sequential(nn.Conv2d(8, 8, 1), nn.ConvTranspose2d(8, 4, 2, 2)).train(), X
+    ).model
     assert asked.count(True) == 1
     number = len(asked)
     ours(X).sum().backward()
@@ -270,7 +287,9 @@ def test_the_signature_stays() -> None:
 @pytest.mark.usefixtures("said")
 def test_a_normed_weight_is_remembered_where_pytorch_computes() -> None:
     norm: Any = importlib.import_module("torch.nn.utils.parametrizations").weight_norm
-    ours, plain = accelerated(nn.Sequential(nn.Conv1d(8, 8, 1), norm(nn.ConvTranspose1d(8, 8, 4, 2))))
+    ours, plain = accelerated(
+        nn.Sequential(nn.Conv1d(8, 8, 1), norm(nn.ConvTranspose1d(8, 8, 4, 2)))
+    )
     x = torch.randn(1, 8, 20)
     found = call(ours, 12, x)
     assert all(torch.equal(one, plain(x)) for one in found)

@@ -37,7 +37,9 @@ def pair(rank: int, *arguments: Any, **words: Any) -> tuple[Any, Any]:
         ((4, 6, 2), {"stride": 3, "bias": False, "dtype": torch.float64}),
     ],
 )
-def test_the_same_numbers_under_the_same_seed(rank: int, arguments: tuple[Any, ...], words: dict[str, Any]) -> None:
+def test_the_same_numbers_under_the_same_seed(
+    rank: int, arguments: tuple[Any, ...], words: dict[str, Any]
+) -> None:
     ours, stock = pair(rank, *arguments, **words)
     assert repr(ours) == repr(stock)
     assert list(ours.state_dict()) == list(stock.state_dict())
@@ -62,7 +64,9 @@ def test_output_size_at_call_time(rank: int) -> None:
                 module(x, size)
 
 
-@pytest.mark.parametrize("words", [{}, {"padding": "same"}, {"padding": [(0, 1), (1, -1)], "padding_mode": "zeros"}])
+@pytest.mark.parametrize(
+    "words", [{}, {"padding": "same"}, {"padding": [(0, 1), (1, -1)], "padding_mode": "zeros"}]
+)
 def test_copies_and_pickles(words: dict[str, Any]) -> None:
     layer, x = bt.ConvTranspose2d(4, 6, 3, 2, **words), torch.randn(1, 4, 5, 5)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -78,7 +82,10 @@ def test_parametrisations(norm: Any) -> None:
         _ = norm(module)
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(ours(x), stock(x))
-    gradients = [torch.autograd.grad(m(x).square().sum(), list(m.parameters())) for m in (ours.eval(), stock.eval())]
+    gradients = [
+        torch.autograd.grad(m(x).square().sum(), list(m.parameters()))
+        for m in (ours.eval(), stock.eval())
+    ]
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 

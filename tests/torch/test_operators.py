@@ -1,4 +1,6 @@
-"""The operators under everything in PyTorch that may look at one: autograd, transforms, compilers, casts, modes."""
+"""The operators under everything in PyTorch that may look at one: autograd, transforms, compilers,
+casts, modes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ bt: Any = importlib.import_module("backstride.torch")
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 OPERATORS = torch.ops.backstride
 INTEGERS = ([2], [1, -1], [2], 2)
-TESTS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+TESTS = (
+    "test_schema",
+    "test_autograd_registration",
+    "test_faketensor",
+    "test_aot_dispatch_dynamic",
+)
 
 
 def tensor(*shape: int, dtype: Any = torch.float64) -> Any:
@@ -38,7 +45,9 @@ def biased_conv(y: Any, weight: Any, bias: Any) -> Any:
 
 def operators(dtype: Any = torch.float64) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """Each operator with tensors that meet: 4 channels of 3 cells and 2 of 9, kernel 2."""
-    x, weight, bias, y = (tensor(*shape, dtype=dtype) for shape in ((2, 4, 3), (4, 1, 2), (2,), (2, 2, 9)))
+    x, weight, bias, y = (
+        tensor(*shape, dtype=dtype) for shape in ((2, 4, 3), (4, 1, 2), (2,), (2, 2, 9))
+    )
     return {
         "conv_transpose": (with_integers(OPERATORS.conv_transpose), (x, weight, bias)),
         "conv": (with_integers(OPERATORS.conv), (y, weight)),
@@ -60,11 +69,24 @@ def test_opcheck(name: str) -> None:
     if name == "conv":
         biased = (*tensors, *INTEGERS, tensor(4))
         _ = torch.library.opcheck(OPERATORS.conv.default, biased, test_utils=TESTS)
-    _ = torch.library.opcheck(getattr(OPERATORS, name).default, (*tensors, *INTEGERS), test_utils=TESTS)
+    _ = torch.library.opcheck(
+        getattr(OPERATORS, name).default, (*tensors, *INTEGERS), test_utils=TESTS
+    )
     size = (2, 4, 3, 3) if name != "conv" else (2, 2, 6, 6)
     x = torch.randn(size).contiguous(memory_format=torch.channels_last).requires_grad_()
-    others = {"conv_transpose": ((4, 1, 2, 2), (2,)), "conv": ((4, 1, 2, 2),), "conv_kernel_gradient": ((2, 2, 6, 6),)}
-    arguments = (x, *(tensor(*shape, dtype=torch.float32) for shape in others[name]), [2, 2], [0] * 4, [1, 1], 2)
+    others = {
+        "conv_transpose": ((4, 1, 2, 2), (2,)),
+        "conv": ((4, 1, 2, 2),),
+        "conv_kernel_gradient": ((2, 2, 6, 6),),
+    }
+    arguments = (
+        x,
+        *(tensor(*shape, dtype=torch.float32) for shape in others[name]),
+        [2, 2],
+        [0] * 4,
+        [1, 1],
+        2,
+    )
     _ = torch.library.opcheck(getattr(OPERATORS, name).default, arguments, test_utils=TESTS)
 
 
@@ -74,12 +96,18 @@ def test_derivatives_of_every_order_and_direction(name: str, dtype: Any) -> None
     call, tensors = operators(dtype)[name]
     words = {"check_batched_grad": not dtype.is_complex, "fast_mode": dtype.is_complex}
     assert torch.autograd.gradcheck(
-        call, tensors, check_forward_ad=True, check_batched_forward_grad=not dtype.is_complex, **words
+        call,
+        tensors,
+        check_forward_ad=True,
+        check_batched_forward_grad=not dtype.is_complex,
+        **words,
     )
     assert torch.autograd.gradgradcheck(call, tensors, check_fwd_over_rev=True, **words)
 
 
-@pytest.mark.parametrize("options", [{"stride": 2, "padding": "same"}, {"padding": 1, "padding_mode": "circular"}])
+@pytest.mark.parametrize(
+    "options", [{"stride": 2, "padding": "same"}, {"padding": 1, "padding_mode": "circular"}]
+)
 def test_derivatives_of_the_function(options: dict[str, Any]) -> None:
     def call(x: Any, weight: Any, bias: Any) -> Any:
         return bt.conv_transpose2d(x, weight, bias, groups=2, **options)
@@ -160,7 +188,9 @@ def test_gradients_per_sample() -> None:
             torch.testing.assert_close(found[name][index], expected[name], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rank", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "rank", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_compiled_whole_with_dynamic_shapes(rank: int) -> None:
     module = getattr(bt, f"ConvTranspose{rank}d")(4, 6, 3, 2, "same", groups=2)
     stock = getattr(nn, f"ConvTranspose{rank}d")(4, 6, 3, 2, 0, groups=2)
@@ -172,7 +202,8 @@ def test_compiled_whole_with_dynamic_shapes(rank: int) -> None:
         expected = stock(x)[(..., *(slice(0, -1),) * rank)]
         torch.testing.assert_close(found, expected)
         one, two = (
-            torch.autograd.grad(y.square().sum(), [x, *m.parameters()]) for y, m in ((found, module), (expected, stock))
+            torch.autograd.grad(y.square().sum(), [x, *m.parameters()])
+            for y, m in ((found, module), (expected, stock))
         )
         for first, second in zip(one, two, strict=True):
             torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
@@ -182,7 +213,9 @@ def test_compiled_whole_with_dynamic_shapes(rank: int) -> None:
 
 @pytest.mark.slow
 def test_compiled_by_inductor_in_both_memory_formats() -> None:
-    module = nn.Sequential(bt.ConvTranspose2d(4, 6, 4, 2, 1), nn.ReLU(), bt.ConvTranspose2d(6, 2, 3))
+    module = nn.Sequential(
+        bt.ConvTranspose2d(4, 6, 4, 2, 1), nn.ReLU(), bt.ConvTranspose2d(6, 2, 3)
+    )
     compiled = torch.compile(module, fullgraph=True)
     for form in (torch.contiguous_format, torch.channels_last):
         x = torch.randn(2, 4, 5, 5).contiguous(memory_format=form)
@@ -201,7 +234,9 @@ def test_exported_with_dynamic_shapes() -> None:
 
 def test_fake_and_meta_tensors_have_the_right_shape() -> None:
     weight = torch.randn(4, 6, 3, 3)
-    y = bt.conv_transpose2d(torch.randn(2, 4, 5, 5, device="meta"), weight.to("meta"), stride=2, padding="same")
+    y = bt.conv_transpose2d(
+        torch.randn(2, 4, 5, 5, device="meta"), weight.to("meta"), stride=2, padding="same"
+    )
     assert y.shape == (2, 6, 10, 10)
     assert y.device.type == "meta"
     with torch._subclasses.FakeTensorMode() as mode:
@@ -244,7 +279,9 @@ def test_profiler_and_fx_and_dispatch_modes_see_it() -> None:
     seen: list[str] = []
 
     class Listen(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             seen.append(str(func))
             return func(*args, **(kwargs or {}))
 
@@ -263,7 +300,11 @@ def test_a_tensor_subclass_sees_the_function() -> None:
 
 
 def test_the_bias_gradient_is_exact_where_pytorchs_drifts() -> None:
-    x, weight, bias = torch.randn(2, 4, 23, 23), torch.randn(4, 3, 2, 2), torch.randn(3, requires_grad=True)
+    x, weight, bias = (
+        torch.randn(2, 4, 23, 23),
+        torch.randn(4, 3, 2, 2),
+        torch.randn(3, requires_grad=True),
+    )
     upstream = torch.full((2, 3, 46, 46), 0.123)
     (found,) = torch.autograd.grad(bt.conv_transpose2d(x, weight, bias, 2), bias, upstream)
     torch.testing.assert_close(found.double(), upstream.double().sum((0, 2, 3)), rtol=1e-7, atol=0)

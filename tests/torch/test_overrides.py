@@ -1,4 +1,6 @@
-"""Who has a say in PyTorch's functions keeps it: subclasses of tensors, modes of functions and of operators."""
+"""Who has a say in PyTorch's functions keeps it: subclasses of tensors, modes of functions and of
+operators.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,16 @@ class Knows(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        plain = [value.as_subclass(torch.Tensor) if isinstance(value, Knows) else value for value in args]
-        known = (torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose1d)
+        plain = [
+            value.as_subclass(torch.Tensor) if isinstance(value, Knows) else value for value in args
+        ]
+        known = (
+            torch.conv1d,
+            torch.conv2d,
+            torch.conv3d,
+            torch.conv_transpose2d,
+            torch.conv_transpose1d,
+        )
         return func(*plain, **(kwargs or {})).as_subclass(cls) if func in known else NotImplemented
 
 
@@ -93,8 +103,14 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "ordered": (lambda: nn.Conv2d(128, 128, 4, 2, 1), (1, 128, 7, 8)),
     "stock": (lambda: nn.Conv2d(4, 6, 3, groups=2), (1, 4, 9, 9)),
     "routed": (Calls, (1, 8, 5, 5)),
-    "chain": (lambda: nn.Sequential(nn.ConvTranspose2d(8, 6, 3), nn.BatchNorm2d(6), nn.ReLU()), (1, 8, 5, 5)),
-    "chain of convolutions": (lambda: nn.Sequential(nn.Conv2d(24, 24, 3), nn.ReLU()), (1, 24, 9, 9)),
+    "chain": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(8, 6, 3), nn.BatchNorm2d(6), nn.ReLU()),
+        (1, 8, 5, 5),
+    ),
+    "chain of convolutions": (
+        lambda: nn.Sequential(nn.Conv2d(24, 24, 3), nn.ReLU()),
+        (1, 24, 9, 9),
+    ),
 }
 
 
@@ -115,8 +131,12 @@ def test_a_subclass_keeps_its_class_and_what_it_knows(name: str, grad: bool, dty
     assert type(found) is type(expected) is Meta
     assert found.meta == "here"
     assert found.requires_grad == expected.requires_grad == grad
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
-    torch.testing.assert_close(found.as_subclass(torch.Tensor), expected.as_subclass(torch.Tensor), **tolerance)
+    tolerance = (
+        {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    )
+    torch.testing.assert_close(
+        found.as_subclass(torch.Tensor), expected.as_subclass(torch.Tensor), **tolerance
+    )
 
 
 @pytest.mark.parametrize("name", ["transposed", "flipped", "tiles", "ordered", "stock"])
@@ -211,10 +231,16 @@ def test_operations_of_our_own_calls_are_counted() -> None:
 
 
 def test_a_traced_graph_calls_pytorchs_layers() -> None:
-    stock = nn.Sequential(nn.Conv2d(24, 24, 3), nn.ConvTranspose2d(24, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    stock = nn.Sequential(
+        nn.Conv2d(24, 24, 3), nn.ConvTranspose2d(24, 8, 3), nn.BatchNorm2d(8), nn.ReLU()
+    ).eval()
     ours = bt.accelerate(copy.deepcopy(stock)).model
     x = torch.randn(1, 24, 9, 9)
     with torch.no_grad():
         traced: Any = torch.fx.symbolic_trace(ours)
-        assert [node.op for node in traced.graph.nodes] == ["placeholder", *["call_module"] * 4, "output"]
+        assert [node.op for node in traced.graph.nodes] == [
+            "placeholder",
+            *["call_module"] * 4,
+            "output",
+        ]
         torch.testing.assert_close(traced(x), stock(x), rtol=1e-5, atol=1e-5)

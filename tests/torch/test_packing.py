@@ -1,4 +1,6 @@
-"""Remembered weights are never stale: every way to change a weight is noticed, and hits are hits."""
+"""Remembered weights are never stale: every way to change a weight is noticed, and hits are
+hits.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def test_every_change_of_a_weight_is_noticed(
     name: str, size: tuple[int, int, int], watching: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "LEAST_WATCHED", packing.LEAST_WATCHED if watching else 1 << 60)
-    layer = nn.Sequential(nn.ConvTranspose2d(size[0], size[1], size[2], 2), nn.BatchNorm2d(size[1])).eval()
+    layer = nn.Sequential(
+        nn.ConvTranspose2d(size[0], size[1], size[2], 2), nn.BatchNorm2d(size[1])
+    ).eval()
     ours = bt.accelerate(layer).model
     x = torch.randn(1, size[0], 5, 5)
     with torch.no_grad():
@@ -104,11 +108,15 @@ def test_one_cell_of_a_large_weight_behind_pytorchs_back_is_noticed(write: str, 
     with torch.no_grad():
         for _ in range(20):
             before, version = layer(x), layer.weight._version
-            cell = tuple(int(torch.randint(size, (), generator=generator)) for size in layer.weight.shape)
+            cell = tuple(
+                int(torch.randint(size, (), generator=generator)) for size in layer.weight.shape
+            )
             views[write]()[cell] += 100
             assert layer.weight._version == version
             assert not torch.equal(layer(x), before)
-            torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x), rtol=1e-5, atol=1e-3)
+            torch.testing.assert_close(
+                layer(x), nn.ConvTranspose2d.forward(layer, x), rtol=1e-5, atol=1e-3
+            )
 
 
 def test_a_weight_that_keeps_changing_is_not_packed_until_it_rests(packs: list[int]) -> None:
@@ -145,15 +153,21 @@ def _swapping() -> Iterator[None]:
     ],
     ids=["transposed", "flipped", "ordered", "tiles"],
 )
-def test_parameters_may_be_swapped(layer: Any, norm: Any, size: tuple[int, ...], trust: bool) -> None:
-    stock = nn.Sequential(copy.deepcopy(layer), copy.deepcopy(norm), nn.ReLU(), copy.deepcopy(layer)).eval()
+def test_parameters_may_be_swapped(
+    layer: Any, norm: Any, size: tuple[int, ...], trust: bool
+) -> None:
+    stock = nn.Sequential(
+        copy.deepcopy(layer), copy.deepcopy(norm), nn.ReLU(), copy.deepcopy(layer)
+    ).eval()
     ours, x = bt.accelerate(copy.deepcopy(stock), trust=trust).model, torch.randn(size)
     with torch.no_grad():
         for _ in range(2):
             torch.testing.assert_close(ours(x), stock(x), rtol=1e-4, atol=1e-4)
         for model in (ours, stock):
             _ = model.double()
-            _ = model.load_state_dict({name: value * 2 for name, value in model.state_dict().items()})
+            _ = model.load_state_dict(
+                {name: value * 2 for name, value in model.state_dict().items()}
+            )
         torch.testing.assert_close(ours(x.double()), stock(x.double()))
         for model in (ours, stock):
             _ = model.float()

@@ -31,7 +31,9 @@ def test_threads_share_a_layer() -> None:
 
 def run(code: str) -> str:
     program = textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -58,7 +60,7 @@ def test_dataloader_workers() -> None:
                     x = torch.ones(1, 4, 5, 5) * (4 * index + row)
                     torch.testing.assert_close(found, layer(x)[0].detach())
             print("done")
-    """)
+    """)  # noqa: E501
     assert output == "done\n"
 
 
@@ -101,10 +103,14 @@ def test_ddp_of_two_processes_trains_as_one(tmp_path: Any) -> None:
             for name, value in torch.load(f"{folder}/result").items():
                 torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-4, atol=1e-5)
             print("done")
-        """)
+        """)  # noqa: E501
     )
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False, timeout=280
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "done\n"

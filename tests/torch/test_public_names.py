@@ -16,7 +16,11 @@ bt: Any = importlib.import_module("backstride.torch")
 def test_all_names_what_is_there() -> None:
     assert bt.__all__ == sorted(bt.__all__, key=lambda name: (name.islower(), name))
     names: dict[str, Any] = {name: getattr(bt, name) for name in dir(bt)}
-    public = {name for name, value in names.items() if not name.startswith("_") and not inspect.ismodule(value)}
+    public = {
+        name
+        for name, value in names.items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
     assert public == set(bt.__all__)
 
 

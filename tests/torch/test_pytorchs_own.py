@@ -1,4 +1,6 @@
-"""PyTorch's own samples of these functions and modules, through ours: every dtype, forward and gradients."""
+"""PyTorch's own samples of these functions and modules, through ours: every dtype, forward and
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,21 @@ functional: Any = torch.nn.functional
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
 methods: Any = pytest.importorskip(
-    "torch.testing._internal.common_methods_invocations", reason="this PyTorch ships without its samples"
+    "torch.testing._internal.common_methods_invocations",
+    reason="this PyTorch ships without its samples",
 )
 modules: Any = pytest.importorskip(
     "torch.testing._internal.common_modules", reason="this PyTorch ships without its samples"
 )
 
-# They forbid setting flags such as cudnn.benchmark for the rest of the process, which Lightning does in other tests.
+# They forbid setting flags such as cudnn.benchmark for the rest of the process, which Lightning
+# does in other tests.
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
-NAMES = {f"nn.functional.conv_transpose{rank}d": getattr(bt, f"conv_transpose{rank}d") for rank in (1, 2, 3)}
+NAMES = {
+    f"nn.functional.conv_transpose{rank}d": getattr(bt, f"conv_transpose{rank}d")
+    for rank in (1, 2, 3)
+}
 CASES = [
     (info, NAMES[info.name], dtype)
     for info in methods.op_db
@@ -32,7 +39,9 @@ LAYERS = [info for info in modules.module_db if "ConvTranspose" in info.module_c
 
 
 def rounding(values: Any) -> float:
-    """A sum differs in its last bits by the order of its terms, which may be larger than the sum."""
+    """A sum differs in its last bits by the order of its terms, which may be larger than the
+    sum.
+    """
     return 16 * torch.finfo(values.dtype).eps * max(1.0, float(values.detach().abs().max()))
 
 
@@ -41,14 +50,18 @@ def test_there_are_samples() -> None:
     assert len(LAYERS) == 6  # 3 modules and their lazy forms
 
 
-@pytest.mark.parametrize(("info", "function", "dtype"), CASES, ids=[f"{info.name}-{dtype}" for info, _, dtype in CASES])
+@pytest.mark.parametrize(
+    ("info", "function", "dtype"), CASES, ids=[f"{info.name}-{dtype}" for info, _, dtype in CASES]
+)
 def test_samples_of_the_functions(info: Any, function: Any, dtype: Any) -> None:
     differentiable = dtype.is_floating_point or dtype.is_complex
     count = 0
     for sample in info.sample_inputs("cpu", dtype, requires_grad=differentiable):
         tensors = [sample.input, *sample.args]
         found, expected = (call(*tensors, **sample.kwargs) for call in (function, info.op))
-        torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected) if differentiable else 0)
+        torch.testing.assert_close(
+            found, expected, rtol=0, atol=rounding(expected) if differentiable else 0
+        )
         assert found.stride() == expected.stride()
         count += 1
         if differentiable:
@@ -78,7 +91,9 @@ def test_bad_samples_of_the_functions(info: Any) -> None:
 @pytest.mark.parametrize("info", LAYERS, ids=lambda info: info.module_cls.__name__)
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_samples_of_the_modules(info: Any, dtype: Any, training: bool) -> None:
-    inputs = info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=True, training=training)
+    inputs = info.module_inputs_func(
+        info, device="cpu", dtype=dtype, requires_grad=True, training=training
+    )
     assert len(inputs) == 2
     for sample in inputs:
         made, arguments = sample.constructor_input, sample.forward_input.args
@@ -86,7 +101,9 @@ def test_samples_of_the_modules(info: Any, dtype: Any, training: bool) -> None:
         stock = info.module_cls(*made.args, **made.kwargs, dtype=dtype).train(training)
         torch.manual_seed(1)
         if "Lazy" in info.module_cls.__name__:
-            ours, report = bt.accelerate(info.module_cls(*made.args, **made.kwargs, dtype=dtype).train(training))
+            ours, report = bt.accelerate(
+                info.module_cls(*made.args, **made.kwargs, dtype=dtype).train(training)
+            )
             assert len(report.accelerated) == 1
             with torch.no_grad():
                 torch.manual_seed(2)

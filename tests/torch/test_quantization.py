@@ -1,4 +1,6 @@
-"""PyTorch's quantization knows modules by their class: accelerated ones are refused, not passed over in silence."""
+"""PyTorch's quantization knows modules by their class: accelerated ones are refused, not passed
+over in silence.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,21 @@ graphs: Any = importlib.import_module("torch.ao.quantization.quantize_fx")
 nn: Any = torch.nn
 bt: Any = importlib.import_module("backstride.torch")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # PyTorch's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning"
+)  # PyTorch's own
 X = torch.randn(1, 24, 9, 9)
 
 
 def model() -> Any:
-    layers = nn.Conv2d(24, 24, 3), nn.ReLU(), nn.ConvTranspose2d(24, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(648, 4)
+    layers = (
+        nn.Conv2d(24, 24, 3),
+        nn.ReLU(),
+        nn.ConvTranspose2d(24, 8, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(648, 4),
+    )
     return nn.Sequential(*layers).eval()
 
 
@@ -46,7 +57,7 @@ WAYS: list[Callable[[Any], Any]] = [by_graph, by_modules, in_part]
 def test_an_accelerated_model_says_what_to_do(way: Callable[[Any], Any]) -> None:
     network = bt.accelerate(model()).model
     message = (
-        r"^(Sequential|Conv2d|ConvTranspose2d) is accelerated, and PyTorch's quantization would pass it over; the "
+        r"^(Sequential|Conv2d|ConvTranspose2d) is accelerated, and PyTorch's quantization would pass it over; the "  # noqa: E501
         r"nearest legal call is backstride.torch.restore\(model\) before it$"
     )
     with pytest.raises(RuntimeError, match=message):

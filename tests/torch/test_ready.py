@@ -1,4 +1,6 @@
-"""The next calls of a kind go straight to the kernel, and everything that could make them wrong is noticed."""
+"""The next calls of a kind go straight to the kernel, and everything that could make them wrong is
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def close(ours: Any, plain: Any, x: Any) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_next_call_goes_straight_to_the_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_call_goes_straight_to_the_kernel(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, _, x = built(name)
     expected = call(ours, x)
     monkeypatch.setattr(ours.__class__, "by_engine", None)
@@ -108,7 +112,17 @@ def no_padding(layer: Any) -> None:
     layer._output_padding = none
 
 
-CHANGES = (by_data, in_place, another, wider, bias_in_place, no_bias, another_padding, more_padding, no_padding)
+CHANGES = (
+    by_data,
+    in_place,
+    another,
+    wider,
+    bias_in_place,
+    no_bias,
+    another_padding,
+    more_padding,
+    no_padding,
+)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -155,7 +169,9 @@ def test_who_watches_sees_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = call(ours, x)
     assert "conv_transpose2d" in noted
     batch = torch.randn(3, *x.shape)
-    torch.testing.assert_close(call(torch.func.vmap(ours), batch), call(torch.func.vmap(plain), batch))
+    torch.testing.assert_close(
+        call(torch.func.vmap(ours), batch), call(torch.func.vmap(plain), batch)
+    )
     ours(x.requires_grad_()).sum().backward()
     assert ours.weight.grad is not None
     with torch.autocast("cpu"):

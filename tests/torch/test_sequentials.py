@@ -1,4 +1,6 @@
-"""A Sequential takes in what follows a layer only where a call of each is PyTorch's own forward and nothing else."""
+"""A Sequential takes in what follows a layer only where a call of each is PyTorch's own forward and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def activations_of_layers(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     found: list[str | None] = []
     for kind in (modules.OnEngine, convolutions.EngineConvolution):
 
-        def spy(self: Any, input: Any, weight: Any, bias: Any, activation: Any, *rest: Any, **words: Any) -> Any:
+        def spy(
+            self: Any, input: Any, weight: Any, bias: Any, activation: Any, *rest: Any, **words: Any
+        ) -> Any:
             run: Any = words.pop("run")
             found.append(activation)
             return run(self, input, weight, bias, activation, *rest, **words)
@@ -129,7 +133,11 @@ KINDS: dict[str, Callable[[int], Callable[[Any], None]]] = {
     "class": patched,
     "hook": hooked,
 }
-OVERRIDES = {f"{kind}, {position}": change(position) for kind, change in KINDS.items() for position in range(3)}
+OVERRIDES = {
+    f"{kind}, {position}": change(position)
+    for kind, change in KINDS.items()
+    for position in range(3)
+}
 OVERRIDES["_output_padding"] = lambda model: setattr(model[0], "_output_padding", more)
 OVERRIDES["_conv_forward"] = lambda model: setattr(model[0], "_conv_forward", twice)
 
@@ -152,7 +160,9 @@ def test_whatever_stands_in_the_place_of_a_forward_runs(name: str, layer: str, w
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_what_is_pytorchs_own_is_taken_in_and_computed_at_once(layer: str, calls: list[str | None]) -> None:
+def test_what_is_pytorchs_own_is_taken_in_and_computed_at_once(
+    layer: str, calls: list[str | None]
+) -> None:
     stock = chain(LAYERS[layer]())
     ours = bt.accelerate(copy.deepcopy(stock)).model
     x = torch.randn(2, 24, 5, 6)
@@ -186,7 +196,9 @@ STATES: dict[str, Callable[[Any], Any]] = {
     "eps": lambda model: setattr(model[1], "eps", 0.5),
     "stride": strided,
     "padding": padded,
-    "load_state_dict": lambda model: model.load_state_dict({k: v * 2 for k, v in model.state_dict().items()}),
+    "load_state_dict": lambda model: model.load_state_dict(
+        {k: v * 2 for k, v in model.state_dict().items()}
+    ),
     "training": lambda model: model[1].train(),
     "no bias": lambda model: setattr(model[0], "bias", None),
     "double": lambda model: model.double(),
@@ -291,7 +303,9 @@ def test_unbatched_data_meets_the_norm_that_pytorch_has(rank: int, size: tuple[i
             close(ours(x), stock(x))
             return
         for model in (stock, ours):
-            with pytest.raises(ValueError, match=rf"expected {rank + 2}D input \(got {rank + 1}D input\)"):
+            with pytest.raises(
+                ValueError, match=rf"expected {rank + 2}D input \(got {rank + 1}D input\)"
+            ):
                 _ = model(x)
 
 
@@ -342,7 +356,9 @@ def test_a_compiled_model_sees_it_as_pytorchs_own_does(name: str, layer: str) ->
     operators: list[str] = []
 
     def look(graph: Any, _: Any) -> Any:
-        operators.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        operators.extend(
+            str(node.target) for node in graph.graph.nodes if node.op == "call_function"
+        )
         return graph
 
     compiled = torch.compile(ours, backend=look)

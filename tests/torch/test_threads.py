@@ -1,4 +1,6 @@
-"""The engine on PyTorch's threads: as many as PyTorch has, none of its own, and every promise as before."""
+"""The engine on PyTorch's threads: as many as PyTorch has, none of its own, and every promise as
+before.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ threads: Any = importlib.import_module("backstride.torch.operator.threads")
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="this installation is pure Python"),
-    pytest.mark.skipif(not threads.share(), reason="this PyTorch does not run on an OpenMP library that can be shared"),
+    pytest.mark.skipif(
+        not threads.share(),
+        reason="this PyTorch does not run on an OpenMP library that can be shared",
+    ),
 ]
 PROGRAM = """
 import os, signal
@@ -38,13 +43,15 @@ def run(size=24):
 
 torch.set_num_threads(3)
 torch.randn(1 << 20).exp()
-"""
+"""  # noqa: E501
 
 
 def output_of(code: str) -> str:
     """What a new process prints after `PROGRAM`."""
     program = PROGRAM + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

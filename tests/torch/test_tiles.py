@@ -1,4 +1,6 @@
-"""Convolutions cut into tiles: what torch computes, NaN and infinity included, in any memory order."""
+"""Convolutions cut into tiles: what torch computes, NaN and infinity included, in any memory
+order.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ bt: Any = importlib.import_module("backstride.torch")
 tiles: Any = importlib.import_module("backstride.torch.operator.tiles")
 native: Any = importlib.import_module("backstride.native")
 functional: Any = nn.functional
-pytestmark = pytest.mark.skipif(native._native is None, reason="only the compiled kernels are given tiles")
+pytestmark = pytest.mark.skipif(
+    native._native is None, reason="only the compiled kernels are given tiles"
+)
 FUNCTIONS: dict[int, Any] = {1: functional.conv1d, 3: functional.conv3d}
 
 
@@ -38,14 +42,22 @@ def test_the_matrices_are_those_of_a_convolution(taps: int) -> None:
 def test_tiles_compute_what_torch_does(data: Any) -> None:
     draw = data.draw
     rank = draw(st.sampled_from([1, 1, 3]))
-    taps = (3, draw(st.integers(1, 3)), draw(st.integers(1, 3))) if rank == 3 else (draw(st.integers(2, 13)),)
+    taps = (
+        (3, draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        if rank == 3
+        else (draw(st.integers(2, 13)),)
+    )
     dilation = 1 if rank == 3 else draw(st.integers(1, 5))
     pairs = [(draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in taps]
     sizes = [
         max(1, dilation * (k - 1) + 1 - sum(pair)) + draw(st.integers(0, 20))
         for k, pair in zip(taps, pairs, strict=True)
     ]
-    channels, out, batch = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 2))
+    channels, out, batch = (
+        draw(st.integers(1, 40)),
+        draw(st.integers(1, 40)),
+        draw(st.integers(1, 2)),
+    )
     with_bias, moved, last, rows = (draw(st.booleans()) for _ in range(4))
     last, rows = last and rank == 3, rows and rank == 1
     torch.manual_seed(draw(st.integers(0, 2**32)))
@@ -59,11 +71,18 @@ def test_tiles_compute_what_torch_does(data: Any) -> None:
     padded = functional.pad(x, [cells for pair in reversed(pairs) for cells in pair]).double()
     run, offset = FUNCTIONS[rank], None if bias is None else bias.double()
     expected = run(padded, weight.double(), offset, dilation=dilation)
-    magnitude = run(padded.abs(), weight.double().abs(), None if offset is None else offset.abs(), dilation=dilation)
+    magnitude = run(
+        padded.abs(),
+        weight.double().abs(),
+        None if offset is None else offset.abs(),
+        dilation=dilation,
+    )
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) <= 2e-6 * float(magnitude.max())
     if not rows and min(channels, batch) > 1:
-        assert found.is_contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+        assert found.is_contiguous(
+            memory_format=torch.channels_last_3d if last else torch.contiguous_format
+        )
 
 
 @pytest.mark.parametrize("strip", [1, 1000])
@@ -71,7 +90,9 @@ def test_strips_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, strip
     x, weight = torch.randn(1, 5, 100), torch.randn(6, 5, 11)
     expected = tiles.convolution(x, weight, None, [(5, 5)], 3)
     monkeypatch.setattr(tiles, "STRIP", strip)
-    torch.testing.assert_close(tiles.convolution(x, weight, None, [(5, 5)], 3), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        tiles.convolution(x, weight, None, [(5, 5)], 3), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +136,9 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         nn.Module.__init__(self)
         first = nn.Conv1d(64, 64, 11, padding=15, dilation=3), nn.Conv1d(64, 64, 11, padding=5)
-        self.layers = nn.Sequential(nn.LeakyReLU(0.1), first[0], nn.LeakyReLU(0.1), first[1], nn.Tanh())
+        self.layers = nn.Sequential(
+            nn.LeakyReLU(0.1), first[0], nn.LeakyReLU(0.1), first[1], nn.Tanh()
+        )
 
     def forward(self, x: Any) -> Any:
         return x + self.layers(x)
@@ -153,9 +176,14 @@ def test_a_chain_hands_on_rows_and_changes_nothing_else(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("layer", "size"),
-    [(nn.Conv1d(256, 256, 3, padding=9, dilation=9), (400,)), (nn.Conv3d(40, 48, 3, padding=1), (5, 8, 9))],
+    [
+        (nn.Conv1d(256, 256, 3, padding=9, dilation=9), (400,)),
+        (nn.Conv3d(40, 48, 3, padding=1), (5, 8, 9)),
+    ],
 )
-def test_layers_of_the_rule_take_tiles(layer: Any, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_the_rule_take_tiles(
+    layer: Any, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, stock = torch.randn(1, layer.in_channels, *size), copy.deepcopy(layer)
     assert bt.accelerate(layer, verify=x).report.accelerated
     with torch.no_grad():

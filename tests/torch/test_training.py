@@ -1,4 +1,6 @@
-"""Ordinary convolutions in training: outputs and gradients are torch's, and only what is asked for is computed."""
+"""Ordinary convolutions in training: outputs and gradients are torch's, and only what is asked for
+is computed.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def fresh_compiler() -> Iterator[None]:
 
 def close(found: Any, expected: Any) -> None:
     assert found.shape == expected.shape
-    assert float((found - expected).detach().abs().max()) <= 1e-5 * float(expected.detach().abs().max())
+    assert float((found - expected).detach().abs().max()) <= 1e-5 * float(
+        expected.detach().abs().max()
+    )
 
 
 def gradients(layer: Any, x: Any, gradient: Any) -> list[Any]:
@@ -80,14 +84,23 @@ def layers(data: st.DataObject) -> tuple[Any, Any]:
     padding: Any = tuple(data.draw(st.integers(0, taps // 2)) for taps in kernel)
     if set(stride) == {1}:
         padding = data.draw(st.sampled_from(["same", "valid", padding]))
-    channels = tuple(data.draw(st.sampled_from([64, 71] if rank == 2 else [24, 29])) for _ in range(2))
-    words: dict[str, Any] = {"padding_mode": data.draw(st.sampled_from(modes)), "bias": data.draw(st.booleans())}
+    channels = tuple(
+        data.draw(st.sampled_from([64, 71] if rank == 2 else [24, 29])) for _ in range(2)
+    )
+    words: dict[str, Any] = {
+        "padding_mode": data.draw(st.sampled_from(modes)),
+        "bias": data.draw(st.booleans()),
+    }
     if depthwise:
         channels = (channels[0], channels[0])
         words["groups"] = channels[0]
     layer = KINDS[rank](*channels, kernel, stride, padding, **words)
     largest = 24 if rank == 2 else 8
-    x = torch.randn(data.draw(st.integers(1, 2)), channels[0], *(data.draw(st.integers(k, largest)) for k in kernel))
+    x = torch.randn(
+        data.draw(st.integers(1, 2)),
+        channels[0],
+        *(data.draw(st.integers(k, largest)) for k in kernel),
+    )
     form = FORMATS[rank] if data.draw(st.booleans()) else torch.contiguous_format
     return layer.to(memory_format=form), x.contiguous(memory_format=form)
 
@@ -106,7 +119,9 @@ def test_outputs_and_gradients_are_torchs(data: Any) -> None:
         wanted[1] = True
     x.requires_grad_(wanted[1])
     gradient = torch.randn_like(stock(x))
-    for found, expected in zip(gradients(layer, x, gradient), gradients(stock, x, gradient), strict=True):
+    for found, expected in zip(
+        gradients(layer, x, gradient), gradients(stock, x, gradient), strict=True
+    ):
         assert (found is None) == (expected is None)
         if expected is not None:
             close(found, expected)
@@ -173,7 +188,9 @@ def test_what_the_engine_cannot_see_through_is_pytorchs(calls: list[str]) -> Non
         torch.testing.assert_close(layer(x), stock(x), rtol=0, atol=0)
     assert layer(x[:0]).shape == (0, 32, 7, 7)
     wide = copy.deepcopy(layer).double()
-    torch.testing.assert_close(wide(x.double()), copy.deepcopy(stock).double()(x.double()), rtol=0, atol=0)
+    torch.testing.assert_close(
+        wide(x.double()), copy.deepcopy(stock).double()(x.double()), rtol=0, atol=0
+    )
     with pytest.raises(RuntimeError, match="to have 32 channels, but got 31 channels instead"):
         _ = layer(x[:, :31])
     with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
@@ -193,11 +210,15 @@ def test_what_the_engine_cannot_see_through_is_pytorchs(calls: list[str]) -> Non
     torch.testing.assert_close(found["weight"][1], stock.weight.grad, rtol=1e-4, atol=1e-3)
 
 
-def test_of_depthwise_layers_the_gradient_by_the_weight_runs_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_depthwise_layers_the_gradient_by_the_weight_runs_on_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     layer = nn.Conv2d(40, 40, 5, padding=2, groups=40).to(memory_format=torch.channels_last)
     stock = copy.deepcopy(layer)
     _ = bt.accelerate(layer)
-    x, gradient = (torch.randn(2, 40, 9, 8).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    x, gradient = (
+        torch.randn(2, 40, 9, 8).contiguous(memory_format=torch.channels_last) for _ in range(2)
+    )
     used = spied(monkeypatch, fallback, "conv", "conv_input_gradient", "conv_kernel_gradient")
     for found, expected in zip(
         gradients(layer, x.requires_grad_(), gradient), gradients(stock, x, gradient), strict=True
@@ -213,7 +234,9 @@ def test_large_weights_over_few_cells_are_read_as_they_lie(monkeypatch: pytest.M
     x = torch.randn(1, 256, 4, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
     used = spied(monkeypatch, columns, "conv", "conv_transpose", "conv_kernel_gradient")
     gradient = torch.randn(1, 256, 4, 5).contiguous(memory_format=torch.channels_last)
-    for found, expected in zip(gradients(layer, x, gradient), gradients(stock, x, gradient), strict=True):
+    for found, expected in zip(
+        gradients(layer, x, gradient), gradients(stock, x, gradient), strict=True
+    ):
         close(found, expected)
     assert used == ["conv", "conv_transpose", "conv_kernel_gradient"]
 
@@ -260,13 +283,22 @@ def test_a_swapped_convolution_is_copied_pickled_parametrised_and_restored() -> 
     stock, data = copy.deepcopy(layer), torch.randn(2, 32, 12, 12)
     expected = gradients(stock, data, torch.ones(2, 32, 10, 10))
     _ = bt.accelerate(layer)
-    for found, wanted in zip(gradients(layer, data, torch.ones(2, 32, 10, 10)), expected, strict=True):
+    for found, wanted in zip(
+        gradients(layer, data, torch.ones(2, 32, 10, 10)), expected, strict=True
+    ):
         if wanted is not None:
             close(found, wanted)
 
 
-def test_the_report_says_when_and_verification_looks_at_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = (nn.Conv2d(32, 32, 3), nn.Conv2d(32, 512, 4, 2, 1), nn.Conv2d(512, 24, 2), nn.Conv2d(24, 3, 7))
+def test_the_report_says_when_and_verification_looks_at_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = (
+        nn.Conv2d(32, 32, 3),
+        nn.Conv2d(32, 512, 4, 2, 1),
+        nn.Conv2d(512, 24, 2),
+        nn.Conv2d(24, 3, 7),
+    )
     model, x = nn.Sequential(*layers), torch.randn(1, 32, 24, 24)
     remarks = [row.remark for row in bt.accelerate(model, verify=x).report.rows if row.name]
     assert [remark.partition(";")[0].partition(":")[0] for remark in remarks] == [
@@ -289,10 +321,15 @@ def test_the_report_says_when_and_verification_looks_at_training(monkeypatch: py
 
 
 def test_on_request_only_training_changes(calls: list[str]) -> None:
-    model = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Conv2d(32, 3, 7), nn.ConvTranspose2d(3, 3, 2, 2))
+    model = nn.Sequential(
+        nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Conv2d(32, 3, 7), nn.ConvTranspose2d(3, 3, 2, 2)
+    )
     stock, x = copy.deepcopy(model).eval(), torch.randn(1, 32, 24, 24)
     rows = bt.accelerate(model, convolutions="training").report.rows
-    assert [(row.name, row.remark) for row in rows[1:]] == [("0", "on the engine, in training"), ("3", "on the engine")]
+    assert [(row.name, row.remark) for row in rows[1:]] == [
+        ("0", "on the engine, in training"),
+        ("3", "on the engine"),
+    ]
     with torch.no_grad():
         torch.testing.assert_close(model[0](x), stock[0](x), rtol=0, atol=0)
     assert not calls

@@ -107,10 +107,23 @@ def table(benchmark: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def test_the_table_is_printed_and_resumed(
-    benchmark: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    benchmark: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     without = "compile,accelerate + compile,ONNX Runtime,OpenVINO"
-    words = ("--small", "--models", "fsrcnn", "--seconds", "0.001", "--threads", "1", "--without", without)
+    words = (
+        "--small",
+        "--models",
+        "fsrcnn",
+        "--seconds",
+        "0.001",
+        "--threads",
+        "1",
+        "--without",
+        without,
+    )
     raw = tmp_path / "raw.jsonl"
     assert table(benchmark, monkeypatch, *words, "--raw", str(raw)) == 0
     output = capsys.readouterr().out
@@ -124,13 +137,34 @@ def test_the_table_is_printed_and_resumed(
 
 
 def test_a_run_in_pieces_goes_on_on_its_own_processor_alone(
-    benchmark: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    benchmark: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     raw = tmp_path / "raw.jsonl"
-    words = ("--small", "--models", "7", "--parts", "inference", "--threads", "1", "--raw", str(raw), "--resume")
+    words = (
+        "--small",
+        "--models",
+        "7",
+        "--parts",
+        "inference",
+        "--threads",
+        "1",
+        "--raw",
+        str(raw),
+        "--resume",
+    )
     assert table(benchmark, monkeypatch, *words, "--at-most", "0") == 3
-    assert capsys.readouterr().out.endswith("stopped after 0 s; the same words with --resume go on\n")
-    other: dict[str, Any] = {"key": "inference FSRCNN x3 1 True", "times": {}, "dropped": {}, "processor": "another"}
+    assert capsys.readouterr().out.endswith(
+        "stopped after 0 s; the same words with --resume go on\n"
+    )
+    other: dict[str, Any] = {
+        "key": "inference FSRCNN x3 1 True",
+        "times": {},
+        "dropped": {},
+        "processor": "another",
+    }
     _ = raw.write_text(json.dumps(other) + "\n")
     with pytest.raises(SystemExit, match="2"):
         _ = table(benchmark, monkeypatch, *words)
@@ -144,16 +178,23 @@ def times(overview: Any, accelerate: float) -> Any:
     found = [("eager", 10.0), ("channels last", 8.0), ("OpenVINO", 5.0), ("accelerate", accelerate)]
     names = [("inference", "FSRCNN x3"), ("training", "DCGAN generator, batch 16, bfloat16")]
     return [
-        overview.Time(1, part, model, *one, 1) for part, model in names for one in (*found, ("accelerate + trust", 4))
+        overview.Time(1, part, model, *one, 1)
+        for part, model in names
+        for one in (*found, ("accelerate + trust", 4))
     ]
 
 
 def test_a_processor_adds_its_page_of_models_and_its_rows(
     benchmark: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    overview, pages = importlib.import_module("torch_overview"), importlib.import_module("torch_table")
+    overview, pages = (
+        importlib.import_module("torch_overview"),
+        importlib.import_module("torch_table"),
+    )
     for name, accelerate in (("AMD One", 4.0), ("Intel(R) Two", 16.0)):
-        monkeypatch.setattr(pages, "describe", lambda name=name: {"processor": name, "cores used": "2"})
+        monkeypatch.setattr(
+            pages, "describe", lambda name=name: {"processor": name, "cores used": "2"}
+        )
         _ = pages.keep(times(overview, accelerate), tmp_path)
     text = (tmp_path / "torch_results.md").read_text(encoding="utf-8")
     one, two = (
@@ -162,9 +203,13 @@ def test_a_processor_adds_its_page_of_models_and_its_rows(
     )
     for link in (one, two):
         assert (
-            f"| {link} | 1 | Inference, whole models | float32 | 1 | 1.25 of 1.7: **not reached** | 1.25 | 0 |" in text
+            f"| {link} | 1 | Inference, whole models | float32 | 1 | 1.25 of 1.7: **not reached** "
+            "| 1.25 | 0 |" in text
         )
-    assert f"| {one} | 1 | Inference, whole models | float32 | 1 | 2.00 | 2.00 of 0.97: reached | FSRCNN x3 |" in text
+    assert (
+        f"| {one} | 1 | Inference, whole models | float32 | 1 | 2.00 | 2.00 of 0.97: reached | "
+        "FSRCNN x3 |" in text
+    )
     worst = "0.50 of 0.97: **not reached** | DCGAN generator, batch 16, bfloat16"
     assert f"| {two} | 1 | One training step | bfloat16 | 1 | 0.50 | {worst} |" in text
     path = tmp_path / "results" / "intel-two-2-cores-torch.csv"
@@ -188,15 +233,21 @@ def test_models_have_names_of_their_own(benchmark: Any) -> None:
     assert len({entry.name for entry in benchmark.MODELS}) == len(benchmark.MODELS)
 
 
-def test_a_runner_that_fails_is_left_out_with_the_reason(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runner_that_fails_is_left_out_with_the_reason(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = importlib.import_module("torch_rows")
-    job = rows.Job("inference", "FSRCNN x3", 1, ("eager", "no such runner", "accelerate"), 0.001, small=True)
+    job = rows.Job(
+        "inference", "FSRCNN x3", 1, ("eager", "no such runner", "accelerate"), 0.001, small=True
+    )
     row = rows.measured(job)
     assert list(row["times"]) == ["eager", "accelerate"]
     assert row["dropped"]["no such runner"].startswith("ended the process with code 1")
     monkeypatch.setattr(rows, "PREPARING", 0.0)
     monkeypatch.setattr(rows, "MEASURING", 0.0)
-    with pytest.raises(RuntimeError, match="inference of model FSRCNN x3: the measurement took more than 0 s"):
+    with pytest.raises(
+        RuntimeError, match="inference of model FSRCNN x3: the measurement took more than 0 s"
+    ):
         _ = rows.measured(job)
     assert benchmark.named("7") == benchmark.named("fsrcnn")
 
@@ -210,8 +261,14 @@ def test_a_runner_that_fails_is_left_out_with_the_reason(benchmark: Any, monkeyp
         ),
         (("--models", "0,99"), "`--models` (=0,99) names no model '99'; legal are 0 to "),
         (("--models", "vgg"), "`--models` (=vgg) names no model 'vgg'; legal are 0 to "),
-        (("--threads", "1,0"), "`--threads` (=1,0) must be numbers from 1 to 999, joined by commas"),
-        (("--without", "eager,channels last,compile,ONNX Runtime,OpenVINO"), "must leave one of ours and one other"),
+        (
+            ("--threads", "1,0"),
+            "`--threads` (=1,0) must be numbers from 1 to 999, joined by commas",
+        ),
+        (
+            ("--without", "eager,channels last,compile,ONNX Runtime,OpenVINO"),
+            "must leave one of ours and one other",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused(

@@ -6,8 +6,9 @@
 >>> call.geometry(7).crop
 ((0, 1), (0, 1))
 
-A call is parsed with `ast` and never run. `read` finds out what the text is; a file for each family of
-frameworks turns its arguments into those of the rule in `backstride.conventions`; the rule does the arithmetic.
+A call is parsed with `ast` and never run. `read` finds out what the text is; a file for each family
+of frameworks turns its arguments into those of the rule in `backstride.conventions`; the rule does
+the arithmetic.
 """
 
 from backstride.calls.read import parse, parse_layers

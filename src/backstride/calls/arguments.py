@@ -10,7 +10,10 @@ from typing import NoReturn, TypeGuard
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An expression that is no literal, as a tensor's name; `shape` where it is made in place by ones(...) and such."""
+    """An expression that is no literal, as a tensor's name.
+
+    `shape` where it is made in place by ones(...) and such.
+    """
 
     text: str
     shape: tuple[int, ...] | None = None
@@ -105,16 +108,22 @@ class Arguments:
         """Refuse a name where a number must stand."""
         argument = self.values[name]
         message = (
-            f"`{name}` (={argument.value!r}) at {argument.place} must be written out, for example {name}=2: "
-            "names are not looked up, and are given with --set name=value"
+            f"`{name}` (={argument.value!r}) at {argument.place} must be written out, for example "
+            f"{name}=2: names are not looked up, and are given with --set name=value"
         )
         raise ValueError(message)
 
     def refuse(self, name: str, rule: str, nearest: str, *, known: bool = True) -> NoReturn:
-        """Refuse a value, with its place; where what would be legal is not `known`, with an example."""
+        """Refuse a value, with its place.
+
+        Where what would be legal is not `known`, with an example.
+        """
         argument = self.values[name]
         words = "the nearest legal call has" if known else "for example"
-        message = f"`{name}` (={argument.value!r}) at {argument.place} must be {rule}; {words} {name}={nearest}"
+        message = (
+            f"`{name}` (={argument.value!r}) at {argument.place} must be {rule}; {words} "
+            f"{name}={nearest}"
+        )
         raise ValueError(message)
 
 
@@ -128,19 +137,27 @@ class WrittenCall:
     named: Mapping[str, Argument]
     text: str = ""
 
-    def bind(self, function: str, parameters: Sequence[str], keyword_only: Sequence[str]) -> Arguments:
+    def bind(
+        self, function: str, parameters: Sequence[str], keyword_only: Sequence[str]
+    ) -> Arguments:
         """Give each argument its parameter's name, as Python does."""
         values: dict[str, Argument] = {}
         if len(self.positional) > len(parameters):
             extra = self.positional[len(parameters)]
             taken = f"at most {len(parameters)} positional arguments: {', '.join(parameters)}"
-            message = f"`call` has one positional argument too many at {extra.place}; {function} takes {taken}"
+            message = (
+                f"`call` has one positional argument too many at {extra.place}; {function} takes "
+                f"{taken}"
+            )
             raise ValueError(message)
         values.update(zip(parameters, self.positional, strict=False))
         known = (*parameters, *keyword_only)
         for name, argument in self.named.items():
             if name not in known:
-                message = f"`{name}` at {argument.place} is no argument of {function}; {nearest(name, known)}"
+                message = (
+                    f"`{name}` at {argument.place} is no argument of {function}; "
+                    f"{nearest(name, known)}"
+                )
                 raise ValueError(message)
             if name in values:
                 message = f"`{name}` at {argument.place} is given twice to {function}; give it once"

@@ -1,4 +1,7 @@
-"""The frameworks' convolutions: read as their transposes are, into our own options of a convolution."""
+"""The frameworks' convolutions.
+
+Read as their transposes are, into our own options of a convolution.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ KERAS_LAYER = KERAS.replace("output_padding ", "").replace("dilation_rate", "dil
 KERAS_LAYERS = LAYERS.replace("data_format", "data_format dilation_rate")
 NN = "input filters strides padding data_format dilations name"
 LINEN = (
-    "features kernel_size strides padding input_dilation kernel_dilation feature_group_count use_bias mask dtype "
-    "param_dtype precision kernel_init bias_init"
+    "features kernel_size strides padding input_dilation kernel_dilation feature_group_count "
+    "use_bias mask dtype param_dtype precision kernel_init bias_init"
 )
 NNX = "in_features out_features kernel_size strides"
 NNX_ONLY = (
-    "padding input_dilation kernel_dilation feature_group_count use_bias mask dtype param_dtype precision kernel_init "
-    "bias_init conv_general_dilated promote_dtype preferred_element_type rngs kernel_metadata bias_metadata"
+    "padding input_dilation kernel_dilation feature_group_count use_bias mask dtype param_dtype "
+    "precision kernel_init bias_init conv_general_dilated promote_dtype preferred_element_type "
+    "rngs kernel_metadata bias_metadata"
 )
 HAIKU_CONV = HAIKU.replace("output_shape ", "rate ").replace(
     "data_format mask name", "data_format mask feature_group_count name"
@@ -34,26 +38,46 @@ EQUINOX_CONV = EQUINOX.replace("output_padding ", "")
 LAX = "lhs rhs window_strides padding precision preferred_element_type"
 OWN = "x kernel bias"
 OWN_ONLY = "strides padding dilation groups data_format activation"
-# The kernel of a convolution, whose output has C_small channels, in the layout that TensorFlow and JAX have for it.
+# The kernel of a convolution, whose output has C_small channels, in the layout that TensorFlow and
+# JAX have for it.
 HWIO = ("*k", "C_big", "C_small")
 OIHW = ("C_small", "C_big", "*k")
 
 
 def torch(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     """`torch.nn.Conv1d/2d/3d`, lazy or not, and MLX's."""
-    return _layer(arguments, hints, rank, "torch", ("kernel_size", "stride", "dilation", "bias"), "channels_first")
+    return _layer(
+        arguments,
+        hints,
+        rank,
+        "torch",
+        ("kernel_size", "stride", "dilation", "bias"),
+        "channels_first",
+    )
 
 
 def mlx(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     """`mlx.nn.Conv1d/2d/3d`."""
-    return _layer(arguments, hints, rank, "torch", ("kernel_size", "stride", "dilation", "bias"), "channels_last")
+    return _layer(
+        arguments,
+        hints,
+        rank,
+        "torch",
+        ("kernel_size", "stride", "dilation", "bias"),
+        "channels_last",
+    )
 
 
 def equinox(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     """`equinox.nn.Conv` and its 1d, 2d and 3d."""
     rank = rank or spatial_dims(arguments)
     return _layer(
-        arguments, hints, rank, "equinox", ("kernel_size", "stride", "dilation", "use_bias"), "channels_first"
+        arguments,
+        hints,
+        rank,
+        "equinox",
+        ("kernel_size", "stride", "dilation", "use_bias"),
+        "channels_first",
     )
 
 
@@ -61,8 +85,13 @@ def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     """`keras.layers.Conv1D/2D/3D`, and `tf.layers`."""
     layout = arguments.literal("data_format")
     words = ("kernel_size", "strides", "dilation_rate", "use_bias")
-    call = _layer(arguments, hints, rank, "keras", words, layout or "channels_last", ("", "filters"))
-    if max(as_sizes("strides", call.strides, rank)) > 1 and max(as_sizes("dilation_rate", call.dilation, rank)) > 1:
+    call = _layer(
+        arguments, hints, rank, "keras", words, layout or "channels_last", ("", "filters")
+    )
+    if (
+        max(as_sizes("strides", call.strides, rank)) > 1
+        and max(as_sizes("dilation_rate", call.dilation, rank)) > 1
+    ):
         arguments.refuse("dilation_rate", "1 beside strides above 1", "1")
     return call
 
@@ -74,7 +103,15 @@ def linen(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     out = "features" if "features" in arguments else "out_features"
     words = ("kernel_size", "strides", "kernel_dilation", "use_bias")
     return _layer(
-        arguments, hints, rank, "flax", words, "channels_last", ("in_features", out), "feature_group_count", "SAME"
+        arguments,
+        hints,
+        rank,
+        "flax",
+        words,
+        "channels_last",
+        ("in_features", out),
+        "feature_group_count",
+        "SAME",
     )
 
 
@@ -85,13 +122,23 @@ def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     words = ("kernel_shape", "stride", "rate", "with_bias")
     channels = ("", "output_channels")
     return _layer(
-        arguments, hints, rank, "jax", words, FORMATS.get(layout, layout), channels, "feature_group_count", "SAME"
+        arguments,
+        hints,
+        rank,
+        "jax",
+        words,
+        FORMATS.get(layout, layout),
+        channels,
+        "feature_group_count",
+        "SAME",
     )
 
 
 def torch_function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     """`torch.nn.functional.conv1d/2d/3d`."""
-    convention = convention_of("torch", weight_layout=OIHW, grouped_layout=("C_small", "C_big/groups", "*k"))
+    convention = convention_of(
+        "torch", weight_layout=OIHW, grouped_layout=("C_small", "C_big/groups", "*k")
+    )
     groups = arguments.groups()
     kernel = from_array(arguments, "weight", hints, convention, rank=rank, groups=groups)
     options = _options(arguments, rank, ("stride", "dilation"), 0)
@@ -128,7 +175,11 @@ def nn(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
     padding = pads(arguments, arguments.required("padding", '"SAME"'), rank, channel)
     convention = convention_of("tensorflow", weight_layout=HWIO)
     kernel = from_array(arguments, "filters", hints, convention, rank=rank)
-    options = {"strides": steps, "dilation": dilation, "padding": _padding(arguments, padding, rank)}
+    options = {
+        "strides": steps,
+        "dilation": dilation,
+        "padding": _padding(arguments, padding, rank),
+    }
     return function_call(
         arguments,
         hints,
@@ -148,7 +199,10 @@ def lax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     rank = len(strides) if is_tuple(strides) else 1
     convention = convention_of("jax", weight_layout=OIHW)
     kernel = from_array(arguments, "rhs", hints, convention, rank=rank)
-    options = {"strides": strides, "padding": _padding(arguments, arguments.required("padding", '"SAME"'), rank)}
+    options = {
+        "strides": strides,
+        "padding": _padding(arguments, arguments.required("padding", '"SAME"'), rank),
+    }
     return function_call(
         arguments,
         hints,
@@ -198,7 +252,11 @@ def _layer(  # noqa: PLR0917  what frameworks differ in, by position
     groups: str = "groups",
     default: str | int | None = None,
 ) -> SourceCall:
-    """A layer; `words` are its names of kernel, strides, dilation and bias, `channels` those of input and output."""
+    """A layer.
+
+    `words` are its names of kernel, strides, dilation and bias, `channels` those of input and
+    output.
+    """
     size_name, stride, dilation, bias = words
     size = as_sizes(size_name, arguments.required(size_name, "3"), rank)
     for name, legal in (("padding_mode", "zeros"), ("input_dilation", 1), ("mask", None)):
@@ -228,7 +286,11 @@ def _layer(  # noqa: PLR0917  what frameworks differ in, by position
 
 
 def _options(
-    arguments: Arguments, rank: int, words: tuple[str, str], default: str | int, size: tuple[int, ...] = ()
+    arguments: Arguments,
+    rank: int,
+    words: tuple[str, str],
+    default: str | int,
+    size: tuple[int, ...] = (),
 ) -> dict[str, object]:
     stride, dilation = words
     steps = as_sizes(stride, arguments.literal(stride) or 1, rank)

@@ -1,4 +1,7 @@
-"""The arguments of a rule as a call of its framework writes them: names, entries for batch and channels, lists."""
+"""The arguments of a rule as a call of its framework writes them.
+
+Names, entries for batch and channels, lists.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from backstride.conventions import Convention
 from backstride.layout import DataFormat
 
 # The arguments of a rule by the names that some calls have for them.
-NAMES: Mapping[str, Mapping[str, str]] = {"haiku.": {"strides": "stride"}, "coremltools.": {"pads": "pad"}}
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "haiku.": {"strides": "stride"},
+    "coremltools.": {"pads": "pad"},
+}
 # OpenVINO's, ONNX's and Core ML's sizes are lists; the pads of OpenVINO have no default.
 LISTS = ("openvino.", "onnx.", "coremltools.")
 
@@ -40,7 +46,10 @@ class DialectCall(Protocol):
 
 def own_name(function: str, name: str) -> str:
     """An argument of the rule, as the function names it."""
-    return next((words.get(name, name) for start, words in NAMES.items() if function.startswith(start)), name)
+    return next(
+        (words.get(name, name) for start, words in NAMES.items() if function.startswith(start)),
+        name,
+    )
 
 
 def written(call: DialectCall, function: str, name: str, value: object) -> str:
@@ -50,16 +59,20 @@ def written(call: DialectCall, function: str, name: str, value: object) -> str:
     >>> call = parse("tf.nn.conv2d_transpose(x, w, [8, 14, 14, 4], 2, [[0, 0], [1, 1], [1, 1], [0, 0]])", kernel=4)
     >>> written(call, call.function, "padding", [(0, 1), (1, 0)])
     '[[0, 0], [0, 1], [1, 0], [0, 0]]'
-    """
+    """  # noqa: E501
     if value is None or isinstance(value, str):
         return "None" if value is None else f'"{value}"'
     one = isinstance(value, int)
     # What a rule takes is an integer, or integers or pairs.
-    sizes: list[object] = [value] * (call.rank or 1) if one else list(cast("Sequence[object]", value))
+    sizes: list[object] = (
+        [value] * (call.rank or 1) if one else list(cast("Sequence[object]", value))
+    )
     if function.startswith(LISTS):
         half = len(sizes) // 2
         paired = name == "pads" and function.startswith("coremltools.")
-        return str([sizes[axis + end] for axis in range(half) for end in (0, half)] if paired else sizes)
+        return str(
+            [sizes[axis + end] for axis in range(half) for end in (0, half)] if paired else sizes
+        )
     if call.convention.name == "tensorflow" and not one:
         return _tensorflow(call, name, sizes)
     if name == "padding" and not isinstance(sizes[0], int):
@@ -89,4 +102,10 @@ def _tensorflow(call: DialectCall, name: str, values: list[object]) -> str:
         return str(values)
     at = 1 if call.data_format == "channels_first" else len(entries) - 1
     sizes = iter(values)
-    return "[" + ", ".join(entry if axis in {0, at} else str(next(sizes)) for axis, entry in enumerate(entries)) + "]"
+    return (
+        "["
+        + ", ".join(
+            entry if axis in {0, at} else str(next(sizes)) for axis, entry in enumerate(entries)
+        )
+        + "]"
+    )

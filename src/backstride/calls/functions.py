@@ -58,25 +58,47 @@ def function_call(
 
 
 def _input(
-    arguments: Arguments, source: str, rank: int | None, expected: int | None, data_format: DataFormat
+    arguments: Arguments,
+    source: str,
+    rank: int | None,
+    expected: int | None,
+    data_format: DataFormat,
 ) -> tuple[tuple[int, ...] | None, int | None]:
-    """Spatial sizes and channels of a tensor that the text makes in place; `expected` are the kernel's channels."""
+    """Spatial sizes and channels of a tensor that the text makes in place.
+
+    `expected` are the kernel's channels.
+    """
     shape = arguments.shape(source)
     if shape is None or rank is None:
         return None, expected
-    layout = ["channels", *["size"] * rank] if data_format == "channels_first" else [*["size"] * rank, "channels"]
+    layout = (
+        ["channels", *["size"] * rank]
+        if data_format == "channels_first"
+        else [*["size"] * rank, "channels"]
+    )
     # PyTorch takes one sample without its batch.
-    if len(shape) != rank + 2 and not (len(shape) == rank + 1 and arguments.function.startswith("torch.")):
-        arguments.refuse(source, f"of {rank + 2} axes, (batch, {', '.join(layout)})", f"{(1, *shape[-rank - 1 :])}")
+    if len(shape) != rank + 2 and not (
+        len(shape) == rank + 1 and arguments.function.startswith("torch.")
+    ):
+        arguments.refuse(
+            source,
+            f"of {rank + 2} axes, (batch, {', '.join(layout)})",
+            f"{(1, *shape[-rank - 1 :])}",
+        )
     sample = shape[-rank - 1 :]
     if data_format == "channels_first":
         channels, spatial = sample[0], sample[1:]
     else:
         channels, spatial = sample[-1], sample[:-1]
     if expected not in {None, channels}:
-        legal = [str(expected) if name == "channels" else str(size) for name, size in zip(layout, sample, strict=True)]
+        legal = [
+            str(expected) if name == "channels" else str(size)
+            for name, size in zip(layout, sample, strict=True)
+        ]
         arguments.refuse(
-            source, f"of the kernel's {expected} channels, not {channels}", f"({', '.join(['n', *legal])})"
+            source,
+            f"of the kernel's {expected} channels, not {channels}",
+            f"({', '.join(['n', *legal])})",
         )
     return spatial, channels
 
@@ -84,4 +106,6 @@ def _input(
 def _check_bias(arguments: Arguments, name: str, channels: int | None) -> None:
     shape = arguments.shape(name)
     if shape is not None and channels is not None and shape != (channels,):
-        arguments.refuse(name, f"of one number for each of the {channels} output channels", f"zeros({channels})")
+        arguments.refuse(
+            name, f"of one number for each of the {channels} output channels", f"zeros({channels})"
+        )

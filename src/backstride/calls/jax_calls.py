@@ -12,29 +12,32 @@ from backstride.integers import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
 JAX = (
-    "lhs rhs strides padding rhs_dilation dimension_numbers transpose_kernel precision preferred_element_type "
-    "use_consistent_padding"
+    "lhs rhs strides padding rhs_dilation dimension_numbers transpose_kernel precision "
+    "preferred_element_type use_consistent_padding"
 )
 LINEN = (
-    "features kernel_size strides padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init "
-    "bias_init transpose_kernel promote_dtype preferred_element_type parent name"
+    "features kernel_size strides padding kernel_dilation use_bias mask dtype param_dtype "
+    "precision kernel_init bias_init transpose_kernel promote_dtype preferred_element_type parent "
+    "name"
 )
 NNX = "in_features out_features kernel_size strides"
 NNX_ONLY = (
-    "padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init bias_init transpose_kernel "
-    "promote_dtype preferred_element_type rngs kernel_metadata bias_metadata"
+    "padding kernel_dilation use_bias mask dtype param_dtype precision kernel_init bias_init "
+    "transpose_kernel promote_dtype preferred_element_type rngs kernel_metadata bias_metadata"
 )
 HAIKU = (
-    "num_spatial_dims output_channels kernel_shape stride output_shape padding with_bias w_init b_init data_format "
-    "mask name"
+    "num_spatial_dims output_channels kernel_shape stride output_shape padding with_bias w_init "
+    "b_init data_format mask name"
 )
 HAIKU_RANKED = HAIKU.removeprefix("num_spatial_dims ")
 EQUINOX = (
-    "num_spatial_dims in_channels out_channels kernel_size stride padding output_padding dilation groups use_bias "
-    "padding_mode dtype"
+    "num_spatial_dims in_channels out_channels kernel_size stride padding output_padding dilation "
+    "groups use_bias padding_mode dtype"
 )
 # The layers of a fixed rank have two arguments the other way around.
-EQUINOX_RANKED = EQUINOX.removeprefix("num_spatial_dims ").replace("padding output_padding", "output_padding padding")
+EQUINOX_RANKED = EQUINOX.removeprefix("num_spatial_dims ").replace(
+    "padding output_padding", "output_padding padding"
+)
 
 
 def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
@@ -52,7 +55,9 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     data_format: DataFormat = "channels_last"
     convention = convention_of(name)
     if numbers is not None:
-        rank, data_format, convention = _dimensions(arguments, numbers, convention, transposed=transposed)
+        rank, data_format, convention = _dimensions(
+            arguments, numbers, convention, transposed=transposed
+        )
     kernel = from_array(arguments, "rhs", hints, convention, rank=rank)
     rank = rank or kernel.rank
     padding = arguments.required("padding", '"SAME"')
@@ -63,14 +68,24 @@ def jax(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         "use_consistent_padding": arguments.literal("use_consistent_padding"),
     }
     return function_call(
-        arguments, hints, convention, options, kernel, source="lhs", rank=rank, data_format=data_format
+        arguments,
+        hints,
+        convention,
+        options,
+        kernel,
+        source="lhs",
+        rank=rank,
+        data_format=data_format,
     )
 
 
 def _dimensions(
     arguments: Arguments, numbers: object, convention: Convention, *, transposed: bool
 ) -> tuple[int, DataFormat, Convention]:
-    """Rank, data format and kernel layout of `dimension_numbers` in words: ("NHWC", "HWIO", "NHWC")."""
+    """Rank, data format and kernel layout of `dimension_numbers` in words.
+
+    ("NHWC", "HWIO", "NHWC").
+    """
     nearest = '("NHWC", "HWIO", "NHWC")'
     entries = numbers if is_tuple(numbers) else ()
     words = [word for word in entries if isinstance(word, str) and 3 <= len(word) <= 5]
@@ -80,8 +95,17 @@ def _dimensions(
     axes = lhs[2:] if lhs.startswith("NC") else lhs[1:-1]
     data_format: DataFormat = "channels_first" if lhs == f"NC{axes}" else "channels_last"
     spatial = rhs.replace("I", "").replace("O", "")
-    if lhs not in {f"NC{axes}", f"N{axes}C"} or out != lhs or spatial != axes or axes not in rhs or len(set(lhs)) < 3:
-        rule = "the same batch-first word for both data, and a kernel with its spatial letters together in that order"
+    if (
+        lhs not in {f"NC{axes}", f"N{axes}C"}
+        or out != lhs
+        or spatial != axes
+        or axes not in rhs
+        or len(set(lhs)) < 3
+    ):
+        rule = (
+            "the same batch-first word for both data, and a kernel with its spatial letters "
+            "together in that order"
+        )
         arguments.refuse("dimension_numbers", rule, nearest)
     # With transpose_kernel, I and O are those of the forward convolution.
     small, big = ("O", "I") if transposed else ("I", "O")
@@ -136,16 +160,23 @@ def _kernel_size(value: object) -> tuple[int, ...]:
 
 
 def haiku(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
-    """`haiku.ConvNDTranspose` and its 1D, 2D and 3D: `jax.lax.conv_transpose` on a kernel (*k, C_big, C_small)."""
+    """`haiku.ConvNDTranspose` and its 1D, 2D and 3D.
+
+    `jax.lax.conv_transpose` on a kernel (*k, C_big, C_small).
+    """
     rank = rank or spatial_dims(arguments)
     size = as_sizes("kernel_shape", arguments.required("kernel_shape", "3"), rank)
     if "mask" in arguments:
         arguments.refuse("mask", "None: multiply the kernel by it instead", "None")
     if "output_shape" in arguments:
-        arguments.refuse("output_shape", "None: the size follows from `padding`, a name or pairs", "None")
+        arguments.refuse(
+            "output_shape", "None: the size follows from `padding`, a name or pairs", "None"
+        )
     layout = arguments.literal("data_format", "channels_last")
     if layout not in {*FORMATS, "channels_first", "channels_last"}:
-        arguments.refuse("data_format", f"one of {', '.join(FORMATS)}", f'"{list(FORMATS)[rank - 1]}"')
+        arguments.refuse(
+            "data_format", f"one of {', '.join(FORMATS)}", f'"{list(FORMATS)[rank - 1]}"'
+        )
     return SourceCall(
         hints.text,
         "jax",

@@ -1,4 +1,7 @@
-"""The kernel of a call that takes it as an array: its size is said beside the call, or where it is made in place."""
+"""The kernel of a call that takes it as an array.
+
+Its size is said beside the call, or where it is made in place.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from backstride.integers import Size, as_sizes
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What comes with the call's arguments: the whole text, the kernel's size or shape, and `Layer(...)(these)`."""
+    """What comes with the call's arguments.
+
+    The whole text, the kernel's size or shape, and `Layer(...)(these)`.
+    """
 
     text: str
     kernel: int | Sequence[object] | None = None
@@ -37,12 +43,18 @@ class Kernel:
 
 
 def from_array(
-    arguments: Arguments, name: str, hints: Hints, convention: Convention, *, rank: int | None, groups: int = 1
+    arguments: Arguments,
+    name: str,
+    hints: Hints,
+    convention: Convention,
+    *,
+    rank: int | None,
+    groups: int = 1,
 ) -> Kernel:
     """The kernel that stands in the call as the array `name`.
 
-    A size of `rank` entries is spatial; one of `rank + 2` is the array's whole shape in the call's layout. Where
-    the rank is open, 1 to 3 entries are spatial.
+    A size of `rank` entries is spatial; one of `rank + 2` is the array's whole shape in the call's
+    layout. Where the rank is open, 1 to 3 entries are spatial.
     """
     shape = arguments.shape(name)
     given = hints.kernel if shape is None else shape
@@ -62,16 +74,32 @@ def from_array(
     layout = ", ".join(convention.weight_layout if groups == 1 else convention.grouped_layout or ())
     if shape is not None:
         arguments.refuse(name, f"of shape ({layout}), not {shape}", name)
-    rank_words = "1 to 3 spatial sizes" if rank is None else "1 spatial size" if rank == 1 else f"{rank} spatial sizes"
-    message = f"`kernel` (={sizes}) must be {rank_words}, or the array's shape ({layout}) for {arguments.function}"
+    rank_words = (
+        "1 to 3 spatial sizes"
+        if rank is None
+        else "1 spatial size"
+        if rank == 1
+        else f"{rank} spatial sizes"
+    )
+    message = (
+        f"`kernel` (={sizes}) must be {rank_words}, or the array's shape ({layout}) for "
+        f"{arguments.function}"
+    )
     raise ValueError(message)
 
 
 def open_rank(arguments: Arguments, name: str, hints: Hints, *others: str) -> int:
-    """The number of axes where nothing refused says it: of the kernel's array `name`, or of other arguments; or 2."""
+    """The number of axes where nothing refused says it.
+
+    Of the kernel's array `name`, or of other arguments; or 2.
+    """
     shape = arguments.shape(name)
     given = hints.kernel if shape is None else shape
-    sizes = [len(value) for value in map(arguments.raw, others) if is_tuple(value) and len(value) <= MOST_AXES]
+    sizes = [
+        len(value)
+        for value in map(arguments.raw, others)
+        if is_tuple(value) and len(value) <= MOST_AXES
+    ]
     if sizes:
         return sizes[0]
     if given is None or isinstance(given, int):
@@ -81,7 +109,11 @@ def open_rank(arguments: Arguments, name: str, hints: Hints, *others: str) -> in
 
 def from_shape(shape: tuple[int, ...], convention: Convention, groups: int) -> Kernel:
     """Read the shape of a kernel array by the names of its axes."""
-    layout = convention.weight_layout if groups == 1 else (convention.grouped_layout or convention.weight_layout)
+    layout = (
+        convention.weight_layout
+        if groups == 1
+        else (convention.grouped_layout or convention.weight_layout)
+    )
     rank = len(shape) - len(layout) + 1
     sizes: dict[str, int] = {}
     spatial: tuple[int, ...] = ()
@@ -100,6 +132,9 @@ def from_shape(shape: tuple[int, ...], convention: Convention, groups: int) -> K
 def same_kernel(arguments: Arguments, size: tuple[int, ...], hints: Hints) -> tuple[int, ...]:
     """The kernel that the call itself says, where what is said beside it does not contradict."""
     if hints.kernel is not None and as_sizes("kernel", hints.kernel, len(size)) != size:
-        message = f"`kernel` (={hints.kernel}) is not that of {arguments.function} here, {size}; leave it out"
+        message = (
+            f"`kernel` (={hints.kernel}) is not that of {arguments.function} here, {size}; leave "
+            "it out"
+        )
         raise ValueError(message)
     return size

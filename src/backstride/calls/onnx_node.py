@@ -1,4 +1,7 @@
-"""A ConvTranspose node of an ONNX file, which is bounded in size: the call from the graph alone, and its tensors."""
+"""A ConvTranspose node of an ONNX file, which is bounded in size.
+
+The call from the graph alone, and its tensors.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +49,8 @@ def file_and_node(text: str) -> tuple[str, str | None] | None:
 def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
     """The arrays "kernel" and, where the node has one, "bias" of a node, as float32.
 
-    Raises `ValueError` where there is no such node, and where a tensor is computed, but by Identity and
-    DequantizeLinear, or stands outside the file.
+    Raises `ValueError` where there is no such node, and where a tensor is computed, but by Identity
+    and DequantizeLinear, or stands outside the file.
     """
     graph = _load(path).graph
     node = _find(graph, name, str(path))
@@ -58,24 +61,34 @@ def read_tensors(path: Path, name: str | None) -> dict[str, AnyArray]:
 def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> SourceCall:
     """Read the node with this name, or whose output has it; None is the file's only ConvTranspose.
 
-    `kernel`: its size or shape, where the graph does not state it. Raises `ValueError` where there is no such node,
-    with the nearest names, for tensors that do not fit each other, and for a file that is too large or no ONNX model;
-    `ImportError` where onnx is not installed. External data is never opened.
+    `kernel`: its size or shape, where the graph does not state it. Raises `ValueError` where there
+    is no such node, with the nearest names, for tensors that do not fit each other, and for a file
+    that is too large or no ONNX model; `ImportError` where onnx is not installed. External data is
+    never opened.
     """
     model = _load(Path(path))
-    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), FIRST_OPSET)
+    opset = next(
+        (entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}),
+        FIRST_OPSET,
+    )
     node = _find(model.graph, name, path)
     values = _attributes(node)
     options = {name: values[name] for name in ATTRIBUTES if name in values}
-    if opset < FIRST_OPSET and ("output_shape" in options or str(options.get("auto_pad", "")).startswith("SAME")):
+    if opset < FIRST_OPSET and (
+        "output_shape" in options or str(options.get("auto_pad", "")).startswith("SAME")
+    ):
         message = (
-            f"`call` names a node of opset {opset}, whose text splits output_shape and SAME the other way around; "
-            "convert the model with onnx.version_converter.convert_version(model, 11)"
+            f"`call` names a node of opset {opset}, whose text splits output_shape and SAME the "
+            "other way around; convert the model with "
+            "onnx.version_converter.convert_version(model, 11)"
         )
         raise ValueError(message)
     (groups,) = as_sizes("group", values.get("group", 1), 1)
     shapes = Shapes(model)
-    found, (data, bias) = _kernel(node, values, shapes, groups, kernel), (shapes.of(node, 0), shapes.of(node, 2))
+    found, (data, bias) = (
+        _kernel(node, values, shapes, groups, kernel),
+        (shapes.of(node, 0), shapes.of(node, 2)),
+    )
     if data is not None and found.rank is not None and len(data) != found.rank + 2:
         _refuse(f"has a kernel of {found.rank} spatial axes; its input has {len(data) - 2}")
     rank = found.rank or (len(data) - 2 if data is not None and len(data) in {3, 4, 5} else None)
@@ -83,7 +96,10 @@ def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> Sou
     if channels and found.small not in {None, channels}:
         _refuse(f"takes {found.small} channels by its kernel; its input has {channels}")
     if bias is not None and 0 not in bias and found.big is not None and bias != (found.big,):
-        _refuse(f"has a bias of shape {bias}; it must be {(found.big,)}, one number for each output channel")
+        _refuse(
+            f"has a bias of shape {bias}; it must be {(found.big,)}, one number for each output "
+            "channel"
+        )
     spatial = data[2:] if channels and data is not None else None
     return SourceCall(
         f"{path}:{node.name or node.output[0]}",
@@ -102,12 +118,19 @@ def read_node(path: str, name: str | None, *, kernel: Size | None = None) -> Sou
     )
 
 
-def _kernel(node: NodeProto, values: Attributes, shapes: Shapes, groups: int, given: Size | None) -> Kernel:
-    """The kernel by the graph's tensor, its attribute, or what is said beside the call, which must agree."""
+def _kernel(
+    node: NodeProto, values: Attributes, shapes: Shapes, groups: int, given: Size | None
+) -> Kernel:
+    """The kernel by the graph's tensor, its attribute, or what is said beside the call.
+
+    They must agree.
+    """
     size, shape = values.get("kernel_shape"), shapes.of(node, 1)
     kernel = Kernel(size)
     if shape is not None and 0 not in shape[2:]:
-        kernel = from_shape(as_sizes("kernel", [max(entry, 1) for entry in shape], len(shape)), CONVENTION, groups)
+        kernel = from_shape(
+            as_sizes("kernel", [max(entry, 1) for entry in shape], len(shape)), CONVENTION, groups
+        )
         kernel = replace(kernel, small=shape[0] and kernel.small, big=shape[1] and kernel.big)
         kernel = replace(kernel, small=kernel.small or None, big=kernel.big or None)
         if size is not None and size != kernel.size:
@@ -118,12 +141,20 @@ def _kernel(node: NodeProto, values: Attributes, shapes: Shapes, groups: int, gi
         return kernel
     whole = not isinstance(given, int) and len(given) > (kernel.rank or 3)
     sizes = as_sizes(
-        "kernel", given, len(given) if whole and not isinstance(given, int) else kernel.rank or _rank(given)
+        "kernel",
+        given,
+        len(given) if whole and not isinstance(given, int) else kernel.rank or _rank(given),
     )
     if whole and not 3 <= len(sizes) <= 5:
         _refuse(f"has a kernel of 3 to 5 axes, of which `kernel` (={given}) says {len(sizes)}")
-    said = from_shape(sizes, CONVENTION, groups) if whole else Kernel(sizes, kernel.small, kernel.big)
-    for mine, theirs in ((kernel.size, said.size), (kernel.small, said.small), (kernel.big, said.big)):
+    said = (
+        from_shape(sizes, CONVENTION, groups) if whole else Kernel(sizes, kernel.small, kernel.big)
+    )
+    for mine, theirs in (
+        (kernel.size, said.size),
+        (kernel.small, said.small),
+        (kernel.big, said.big),
+    ):
         if mine is not None and mine != theirs:
             message = f"`kernel` (={given}) is not that of the node, {shape or size}; leave it out"
             raise ValueError(message)
@@ -144,19 +175,26 @@ def _attributes(node: NodeProto) -> Attributes:
     from onnx import helper  # noqa: PLC0415  calls are read without it
 
     values = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    texts = {name: value.decode(errors="replace") for name, value in values.items() if isinstance(value, bytes)}
+    texts = {
+        name: value.decode(errors="replace")
+        for name, value in values.items()
+        if isinstance(value, bytes)
+    }
     sizes = {name: tuple(values[name]) for name in SIZES if name in values}
     return {**values, **texts, **sizes}
 
 
 def _load(path: Path) -> ModelProto:
     if not path.is_file():
-        message = f"`call` names the file {str(path)!r}, which is not there; expected model.onnx:node"
+        message = (
+            f"`call` names the file {str(path)!r}, which is not there; expected model.onnx:node"
+        )
         raise ValueError(message)
     size = path.stat().st_size
     if size > LARGEST_FILE:
         message = (
-            f"`call` names a file of {size} bytes; at most {LARGEST_FILE} are read: save its tensors as external data"
+            f"`call` names a file of {size} bytes; at most {LARGEST_FILE} are read: save its "
+            "tensors as external data"
         )
         raise ValueError(message)
     import onnx  # noqa: PLC0415  the same
@@ -167,13 +205,20 @@ def _load(path: Path) -> ModelProto:
         message = f"`call` names {str(path)!r}, which is no ONNX model: {type(error).__name__}"
         raise ValueError(message) from None
     if len(model.graph.node) > MOST_NODES:
-        message = f"`call` names a graph of {len(model.graph.node)} nodes; at most {MOST_NODES} are searched"
+        message = (
+            f"`call` names a graph of {len(model.graph.node)} nodes; at most {MOST_NODES} are "
+            "searched"
+        )
         raise ValueError(message)
     return model
 
 
 def _find(graph: GraphProto, name: str | None, path: str) -> NodeProto:
-    nodes = [node for node in graph.node if node.op_type == "ConvTranspose" and node.domain in {"", "ai.onnx"}]
+    nodes = [
+        node
+        for node in graph.node
+        if node.op_type == "ConvTranspose" and node.domain in {"", "ai.onnx"}
+    ]
     names = [node.name or node.output[0] for node in nodes]
     if not nodes:
         message = f"`call` names {path!r}, which has no ConvTranspose node in its main graph"
@@ -214,7 +259,9 @@ class Shapes:
             self.inferred = True
             import onnx  # noqa: PLC0415  the same
 
-            with suppress(Exception):  # what a graph that contradicts itself raises differs by version
+            with suppress(
+                Exception
+            ):  # what a graph that contradicts itself raises differs by version
                 self.model = onnx.shape_inference.infer_shapes(self.model)
             found = self._stated(name)
         return found
@@ -232,7 +279,7 @@ class Shapes:
 
 
 def _array(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str) -> AnyArray:
-    """The numbers of a stored tensor, also behind nodes that only carry it or give its numbers back."""
+    """The numbers of a stored tensor, also behind nodes that only carry it or give them back."""
     stored = _stored(tensors, nodes, name)
     if stored is None:
         return _computed(tensors, nodes, name)
@@ -240,8 +287,8 @@ def _array(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str
 
     if external_data_helper.uses_external_data(stored):
         message = (
-            f"`weights` has the numbers of {name!r} outside the file, and other files are not opened; write one file "
-            "with onnx.save_model(model, path, save_as_external_data=False)"
+            f"`weights` has the numbers of {name!r} outside the file, and other files are not "
+            "opened; write one file with onnx.save_model(model, path, save_as_external_data=False)"
         )
         raise ValueError(message)
     try:
@@ -271,7 +318,10 @@ def _computed(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: 
     assert scale is not None
     values = _attributes(node)
     if values.get("block_size", 0):
-        message = f"`weights` has a tensor {name!r} that is quantized by blocks; give the kernel as safetensors"
+        message = (
+            f"`weights` has a tensor {name!r} that is quantized by blocks; give the kernel as "
+            "safetensors"
+        )
         raise ValueError(message)
     along = [1] * first.ndim
     if scale.ndim and scale.size > 1:
@@ -279,7 +329,9 @@ def _computed(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: 
     return (first - (0 if zero is None else zero.reshape(along))) * scale.reshape(along)
 
 
-def _stored(tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str) -> TensorProto | None:
+def _stored(
+    tensors: Sequence[TensorProto], nodes: Sequence[NodeProto], name: str
+) -> TensorProto | None:
     """An initializer, or the value of a Constant node; None without either."""
     for tensor in tensors:
         if tensor.name == name:

@@ -9,8 +9,18 @@ from backstride.calls.record import SourceCall, convention_of
 from backstride.conventions import Convention
 from backstride.integers import as_sizes
 
-PARAMETERS = "data filters strides output_shape pads_begin pads_end dilations auto_pad output_padding name"
-OPTIONS = ("strides", "output_shape", "pads_begin", "pads_end", "dilations", "auto_pad", "output_padding")
+PARAMETERS = (
+    "data filters strides output_shape pads_begin pads_end dilations auto_pad output_padding name"
+)
+OPTIONS = (
+    "strides",
+    "output_shape",
+    "pads_begin",
+    "pads_end",
+    "dilations",
+    "auto_pad",
+    "output_padding",
+)
 GROUPED_LAYOUT = ("groups", "C_small/groups", "C_big/groups", "*k")
 
 
@@ -22,13 +32,13 @@ def plain(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
 
 
 def grouped(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
-    """`group_convolution_backprop_data`, whose kernel has an axis for the groups, one group's too."""
+    """`group_convolution_backprop_data`, whose kernel always has an axis for the groups."""
     convention = convention_of("openvino", weight_layout=GROUPED_LAYOUT)
     shape = arguments.shape("filters") or hints.kernel
     if shape is None or isinstance(shape, int) or len(shape) != _rank(arguments, hints) + 3:
         message = (
-            f"`kernel` (={shape}) must be the whole shape ({', '.join(GROUPED_LAYOUT)}) for {arguments.function}: "
-            "the groups stand nowhere else"
+            f"`kernel` (={shape}) must be the whole shape ({', '.join(GROUPED_LAYOUT)}) for "
+            f"{arguments.function}: the groups stand nowhere else"
         )
         raise ValueError(message)
     sizes = as_sizes("kernel", shape, len(shape))
@@ -44,7 +54,9 @@ def _rank(arguments: Arguments, hints: Hints) -> int:
     return len(strides)
 
 
-def _call(arguments: Arguments, hints: Hints, convention: Convention, kernel: Kernel, groups: int = 1) -> SourceCall:
+def _call(
+    arguments: Arguments, hints: Hints, convention: Convention, kernel: Kernel, groups: int = 1
+) -> SourceCall:
     options = {name: arguments.literal(name) for name in OPTIONS}
     rank = _rank(arguments, hints)
     return function_call(

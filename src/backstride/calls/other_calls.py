@@ -26,19 +26,26 @@ def rule(
     dilation: Size = 1,
     output_padding: Size = 0,
 ) -> Geometry:
-    """MLX's: PyTorch's formula, before = p, after = p - output_padding, of either sign and any size.
+    """MLX's formula is PyTorch's: before = p, after = p - output_padding, of either sign.
 
     >>> rule(5, 3, stride=2, padding=1, output_padding=2).output
     (11,)
 
-    Raises `ValueError` for a padding above K - 1, which MLX takes off the input instead. Source: mlx/ops.cpp,
-    conv_transpose_general, mlx 0.32.
+    Raises `ValueError` for a padding above K - 1, which MLX takes off the input instead. Source:
+    mlx/ops.cpp, conv_transpose_general, mlx 0.32.
     """
     others = {"padding": padding, "output_padding": output_padding}
     frame = read(input, kernel, ("stride", stride), ("dilation", dilation), **others)
-    pads, extra = (as_sizes(name, value, frame.rank, least=-LARGEST) for name, value in others.items())
+    pads, extra = (
+        as_sizes(name, value, frame.rank, least=-LARGEST) for name, value in others.items()
+    )
     ranges = [(-LARGEST, span - 1) for span in frame.spans]
-    require("padding", pads, ranges, "the effective kernel less 1, beyond which MLX cuts the input instead")
+    require(
+        "padding",
+        pads,
+        ranges,
+        "the effective kernel less 1, beyond which MLX cuts the input instead",
+    )
     crops = [(pad, pad - cells) for pad, cells in zip(pads, extra, strict=True)]
     sizes = [length - sum(crop) for length, crop in zip(frame.lengths, crops, strict=True)]
     return frame.cropped(crops, "padding", padding, lambda _: {"padding": symmetric(sizes, pads)})
@@ -98,27 +105,44 @@ def mlx_function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
 
 
 def coreml(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
-    """`mb.conv_transpose`: pads of both ends of each axis together, where ONNX has all begins first."""
+    """`mb.conv_transpose`.
+
+    Pads of both ends of each axis together, where ONNX has all begins first.
+    """
     rule = str(arguments.literal("pad_type") or "valid")
     given = arguments.literal("pad")
     if rule not in {"custom", "valid"}:
         arguments.refuse(
-            "pad_type", '"custom" or "valid": which end of "same" loses its cell is not documented', '"custom"'
+            "pad_type",
+            '"custom" or "valid": which end of "same" loses its cell is not documented',
+            '"custom"',
         )
     if "output_shape" in arguments:
-        arguments.refuse("output_shape", "None: which end loses a cell is not documented; pads say it", "None")
+        arguments.refuse(
+            "output_shape", "None: which end loses a cell is not documented; pads say it", "None"
+        )
     pads = given if rule == "custom" else None
     if pads is not None and (not is_tuple(pads) or len(pads) not in {2, 4, 6}):
         zeros = [0, 0] * open_rank(arguments, "weight", hints, "strides", "dilations")
         arguments.refuse("pad", "a list with two entries for each of 1 to 3 axes", str(zeros))
-    options: dict[str, object] = {name: arguments.literal(name) for name in ("strides", "dilations")}
+    options: dict[str, object] = {
+        name: arguments.literal(name) for name in ("strides", "dilations")
+    }
     options["pads"] = None if pads is None else (*pads[::2], *pads[1::2])
-    lengths = (len(value) for value in (options["strides"], options["dilations"]) if is_tuple(value))
-    return _onnx(arguments, hints, options, ("x", "weight"), next(lengths, None if pads is None else len(pads) // 2))
+    lengths = (
+        len(value) for value in (options["strides"], options["dilations"]) if is_tuple(value)
+    )
+    return _onnx(
+        arguments,
+        hints,
+        options,
+        ("x", "weight"),
+        next(lengths, None if pads is None else len(pads) // 2),
+    )
 
 
 def make_node(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
-    """`onnx.helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2])`, in opset 11 or later."""
+    """`onnx.helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2])`, from opset 11."""
     if arguments.literal("op_type") != "ConvTranspose":
         arguments.refuse("op_type", '"ConvTranspose"', '"ConvTranspose"')
     inputs = arguments.literal("inputs")
@@ -131,7 +155,9 @@ def make_node(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
         if hints.kernel is None:
             hints = Hints(hints.text, size, hints.applied)
     bias = len(inputs) > 2 and bool(inputs[2]) if is_tuple(inputs) else False
-    return _onnx(arguments, hints, options, ("inputs", "inputs"), ranks[0] if ranks else None, bias=bias)
+    return _onnx(
+        arguments, hints, options, ("inputs", "inputs"), ranks[0] if ranks else None, bias=bias
+    )
 
 
 def _onnx(

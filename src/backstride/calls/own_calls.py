@@ -15,7 +15,9 @@ from backstride.integers import Size, as_sizes
 from backstride.layout import check_data_format
 
 ARRAYS = "x kernel bias"
-OPTIONS = "strides padding output_padding output_shape dilation groups data_format activation winograd"
+OPTIONS = (
+    "strides padding output_padding output_shape dilation groups data_format activation winograd"
+)
 RULE = ("strides", "padding", "output_padding", "output_shape", "dilation")
 WORDS = {
     "kernel": ("k", "kernel_size"),
@@ -46,7 +48,9 @@ def function(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     groups = arguments.groups()
     changes = {} if data_format == "channels_last" else _channels_first()
     convention = convention_of("backstride", **changes)
-    kernel = from_array(arguments, "kernel", hints, convention, rank=_rank(arguments), groups=groups)
+    kernel = from_array(
+        arguments, "kernel", hints, convention, rank=_rank(arguments), groups=groups
+    )
     rank = _rank(arguments) or kernel.rank
     call = function_call(
         arguments,
@@ -87,7 +91,8 @@ def plain(hints: Hints) -> SourceCall:
         if match is None:
             rest = text[position : position + 20].strip()
             message = (
-                f"`call` cannot be read at {place} ({rest!r}); expected options such as {PLAIN_EXAMPLE}, a call such "
+                f"`call` cannot be read at {place} ({rest!r}); expected options such as "
+                f"{PLAIN_EXAMPLE}, a call such "
                 'as Conv2DTranspose(128, 3, strides=2, padding="same"), or model.onnx:node'
             )
             raise ValueError(message)
@@ -107,8 +112,12 @@ def plain(hints: Hints) -> SourceCall:
 
 def _sized(arguments: Arguments, hints: Hints, input_size: object, size: object) -> SourceCall:
     """A call whose kernel is a size, of an input that may be one."""
-    rank = _rank(arguments) or next((len(value) for value in (size, input_size) if is_tuple(value)), None)
-    kernel = Kernel(as_sizes("kernel", size, rank)) if rank else Kernel(as_sizes("kernel", size, 1)[0])
+    rank = _rank(arguments) or next(
+        (len(value) for value in (size, input_size) if is_tuple(value)), None
+    )
+    kernel = (
+        Kernel(as_sizes("kernel", size, rank)) if rank else Kernel(as_sizes("kernel", size, 1)[0])
+    )
     layout = arguments.literal("data_format")
     data_format = "channels_last" if layout is None else check_data_format(layout)
     changes = {} if data_format == "channels_last" else _channels_first()

@@ -12,9 +12,14 @@ from backstride.calls.record import SourceCall, convention_of
 from backstride.integers import as_sizes
 from backstride.layout import DataFormat, check_data_format
 
-_REGULARIZERS = "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint"
+_REGULARIZERS = (
+    "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint"
+)
 _INITIALIZERS = "activation use_bias kernel_initializer bias_initializer"
-KERAS = f"filters kernel_size strides padding output_padding data_format dilation_rate {_INITIALIZERS} {_REGULARIZERS}"
+KERAS = (
+    f"filters kernel_size strides padding output_padding data_format dilation_rate {_INITIALIZERS} "
+    f"{_REGULARIZERS}"
+)
 # Keras's 3-D layer has two of these the other way around.
 KERAS_1D = KERAS
 KERAS_3D = KERAS.replace("output_padding data_format", "data_format output_padding")
@@ -22,12 +27,15 @@ KERAS_ONLY = "name dtype trainable input_shape autocast"
 OPS = "inputs kernel strides padding output_padding data_format dilation_rate"
 NN = "input filters output_shape strides padding data_format dilations name"
 NN_V1 = "value filter output_shape strides padding data_format name input filters dilations"
-LAYERS = f"inputs filters kernel_size strides padding data_format {_INITIALIZERS} {_REGULARIZERS} trainable name reuse"
+LAYERS = (
+    f"inputs filters kernel_size strides padding data_format {_INITIALIZERS} {_REGULARIZERS} "
+    "trainable name reuse"
+)
 # Keras's activations by name, without underscores.
 ACTIVATIONS = (
-    "celu elu exponential gelu glu hardshrink hardsigmoid hardsilu hardswish hardtanh leakyrelu linear logsigmoid "
-    "logsoftmax mish relu relu6 selu sigmoid silu softmax softplus softshrink softsign sparsemax sparseplus "
-    "sparsesigmoid squareplus swish tanh tanhshrink threshold"
+    "celu elu exponential gelu glu hardshrink hardsigmoid hardsilu hardswish hardtanh leakyrelu "
+    "linear logsigmoid logsoftmax mish relu relu6 selu sigmoid silu softmax softplus softshrink "
+    "softsign sparsemax sparseplus sparsesigmoid squareplus swish tanh tanhshrink threshold"
 )
 FORMATS: dict[str, DataFormat] = {
     **dict.fromkeys(("NWC", "NHWC", "NDHWC"), "channels_last"),
@@ -36,7 +44,10 @@ FORMATS: dict[str, DataFormat] = {
 
 
 def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
-    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`; also `tf.layers`, by the same rule."""
+    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`.
+
+    Also `tf.layers`, by the same rule.
+    """
     size = as_sizes("kernel_size", arguments.required("kernel_size", "3"), rank)
     layout = arguments.literal("data_format")
     names = ("strides", "padding", "output_padding", "dilation_rate")
@@ -65,8 +76,13 @@ def keras(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
 def _activation(arguments: Arguments) -> str:
     """An activation's name in lower case; Keras looks up those that are strings."""
     activation = (arguments.word("activation") or "linear").lower()
-    if isinstance(arguments.raw("activation"), str) and activation.replace("_", "") not in ACTIVATIONS.split():
-        arguments.refuse("activation", f"one of Keras's, {', '.join(ACTIVATIONS.split())}", '"relu"')
+    if (
+        isinstance(arguments.raw("activation"), str)
+        and activation.replace("_", "") not in ACTIVATIONS.split()
+    ):
+        arguments.refuse(
+            "activation", f"one of Keras's, {', '.join(ACTIVATIONS.split())}", '"relu"'
+        )
     return activation
 
 
@@ -81,12 +97,19 @@ def ops(arguments: Arguments, hints: Hints, _: int | None) -> SourceCall:
     layout = arguments.literal("data_format")
     data_format: DataFormat = "channels_last" if layout is None else check_data_format(layout)
     return function_call(
-        arguments, hints, convention, options, kernel, source="inputs", rank=rank, data_format=data_format
+        arguments,
+        hints,
+        convention,
+        options,
+        kernel,
+        source="inputs",
+        rank=rank,
+        data_format=data_format,
     )
 
 
 def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
-    """`tf.nn.conv1d_transpose`, `conv2d_transpose`, `conv3d_transpose`, `conv_transpose`, and their `tf.compat.v1`."""
+    """`tf.nn.conv1d_transpose` to `conv3d_transpose`, `conv_transpose`, and `tf.compat.v1`'s."""
     weight = "filter" if "filter" in arguments else "filters"
     shape = _output_shape(arguments, rank)
     sizes_alone = rank is not None and len(shape) == rank
@@ -96,16 +119,29 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
         nearest_format(arguments, rank)
     data_format: DataFormat = FORMATS.get(str(layout), "channels_last")
     channel = 1 if data_format == "channels_first" else rank + 1
-    sizes = shape if sizes_alone else tuple(size for axis, size in enumerate(shape) if axis not in {0, channel})
+    sizes = (
+        shape
+        if sizes_alone
+        else tuple(size for axis, size in enumerate(shape) if axis not in {0, channel})
+    )
     if not all(isinstance(size, int) for size in sizes):
-        arguments.refuse("output_shape", "a shape with its spatial sizes written out", "[n, 14, 14, 128]", known=False)
+        arguments.refuse(
+            "output_shape",
+            "a shape with its spatial sizes written out",
+            "[n, 14, 14, 128]",
+            known=False,
+        )
     convention = convention_of("tensorflow")
     kernel = from_array(arguments, weight, hints, convention, rank=rank)
     padding = arguments.literal("padding")
     big = None if sizes_alone else shape[channel]
     options = {
-        "strides": per_axis(arguments, "strides", arguments.required("strides", "2"), rank, channel),
-        "dilations": per_axis(arguments, "dilations", arguments.literal("dilations"), rank, channel),
+        "strides": per_axis(
+            arguments, "strides", arguments.required("strides", "2"), rank, channel
+        ),
+        "dilations": per_axis(
+            arguments, "dilations", arguments.literal("dilations"), rank, channel
+        ),
         "padding": pads(arguments, padding, rank, channel),
         "output_shape": sizes,
     }
@@ -120,7 +156,14 @@ def nn(arguments: Arguments, hints: Hints, rank: int | None) -> SourceCall:
     if isinstance(big, int):
         kernel = replace(kernel, big=big)
     return function_call(
-        arguments, hints, convention, options, kernel, source=source, rank=rank, data_format=data_format
+        arguments,
+        hints,
+        convention,
+        options,
+        kernel,
+        source=source,
+        rank=rank,
+        data_format=data_format,
     )
 
 
@@ -136,7 +179,12 @@ def _output_shape(arguments: Arguments, rank: int | None) -> tuple[object, ...]:
     shape = arguments.raw("output_shape")
     if not is_tuple(shape) or len(shape) not in ({rank, rank + 2} if rank else {3, 4, 5}):
         sizes = ", ".join(["size"] * (rank or 2))
-        arguments.refuse("output_shape", "the whole shape of the output", f"[batch, {sizes}, channels]", known=False)
+        arguments.refuse(
+            "output_shape",
+            "the whole shape of the output",
+            f"[batch, {sizes}, channels]",
+            known=False,
+        )
     return shape
 
 
@@ -150,7 +198,11 @@ def per_axis(arguments: Arguments, name: str, value: object, rank: int, channel:
         steps = [entry for entry in value if isinstance(entry, int) and entry > 1] or [1]
         nearest = [steps[0]] * rank
         nearest.insert(channel - 1, 1)
-        arguments.refuse(name, f"one, {rank} or {rank + 2} entries, with 1 for batch and channels", f"{[1, *nearest]}")
+        arguments.refuse(
+            name,
+            f"one, {rank} or {rank + 2} entries, with 1 for batch and channels",
+            f"{[1, *nearest]}",
+        )
     return tuple(entry for axis, entry in enumerate(value) if axis not in {0, channel})
 
 
@@ -165,6 +217,10 @@ def pads(arguments: Arguments, value: object, rank: int, channel: int) -> object
         nearest = '"SAME"'
         pairs = [pair for pair in entries if is_tuple(pair)]
         if whole and len(pairs) == len(entries):
-            nearest = str([[0, 0] if axis in edges else list(pair) for axis, pair in enumerate(pairs)])
-        arguments.refuse("padding", '"SAME", "VALID" or a pair for every axis of the output', nearest)
+            nearest = str(
+                [[0, 0] if axis in edges else list(pair) for axis, pair in enumerate(pairs)]
+            )
+        arguments.refuse(
+            "padding", '"SAME", "VALID" or a pair for every axis of the output', nearest
+        )
     return tuple(pair for axis, pair in enumerate(entries) if axis not in {0, channel})

@@ -8,7 +8,10 @@ from backstride.calls.kernels import Hints, from_array, same_kernel
 from backstride.calls.record import SourceCall, convention_of
 from backstride.integers import as_sizes
 
-LAYER = "in_channels out_channels kernel_size stride padding output_padding groups bias dilation padding_mode"
+LAYER = (
+    "in_channels out_channels kernel_size stride padding output_padding groups bias dilation "
+    "padding_mode"
+)
 LAZY = LAYER.removeprefix("in_channels ")
 FUNCTION = "input weight bias stride padding output_padding groups dilation"
 OPTIONS = ("stride", "padding", "output_padding", "dilation")
@@ -65,4 +68,7 @@ def function(arguments: Arguments, hints: Hints, rank: int) -> SourceCall:
 def _options(arguments: Arguments) -> dict[str, object]:
     """The rule's arguments; PyTorch spreads a tuple of one entry over all axes."""
     values = {name: arguments.literal(name) for name in OPTIONS}
-    return {name: value[0] if is_tuple(value) and len(value) == 1 else value for name, value in values.items()}
+    return {
+        name: value[0] if is_tuple(value) and len(value) == 1 else value
+        for name, value in values.items()
+    }

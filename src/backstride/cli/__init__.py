@@ -1,4 +1,7 @@
-"""The command line: parsing and printing only. Each command calls one public function, and loads when it is called."""
+"""The command line: parsing and printing only.
+
+Each command calls one public function, and loads when it is called.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,25 @@ EXTRAS = {
     "roads": "roads",
     "roads export": "roads,onnx",
 }
-COMMANDS = ("demo", "transpose", "segment", "sizes", "explain", "explore", "port", "conform", "roads")
+COMMANDS = (
+    "demo",
+    "transpose",
+    "segment",
+    "sizes",
+    "explain",
+    "explore",
+    "port",
+    "conform",
+    "roads",
+)
 INTERRUPTED = 130
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The commands of these names; each is the function, or the application, of its name in the module of its name."""
+    """The commands of these names.
+
+    Each is the function, or the application, of its name in the module of its name.
+    """
     app = typer.Typer(
         name="backstride",
         epilog="Try: backstride sizes --input 7 --output 14",
@@ -35,7 +51,9 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     _ = app.callback()(_backstride)  # one command alone would not be asked for by its name
     for name in names:
-        command: typer.Typer | Callable[..., None] = getattr(importlib.import_module(f"backstride.cli.{name}"), name)
+        command: typer.Typer | Callable[..., None] = getattr(
+            importlib.import_module(f"backstride.cli.{name}"), name
+        )
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
@@ -53,7 +71,10 @@ def _say_version(wanted: bool) -> None:
 
 def _backstride(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
 ) -> None:
     """The home of the transposed convolution."""

@@ -12,13 +12,20 @@ from backstride.files import check_file, check_folder, write_beside
 
 
 def conform(
-    frameworks: Annotated[list[str] | None, typer.Argument(help="Only these; all installed ones by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+    frameworks: Annotated[
+        list[str] | None, typer.Argument(help="Only these; all installed ones by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table to this Markdown file too.")
+    ] = None,
     scripts: Annotated[
-        Path | None, typer.Option(help="Write each disagreement's simplest example to this folder, as a program.")
+        Path | None,
+        typer.Option(
+            help="Write each disagreement's simplest example to this folder, as a program."
+        ),
     ] = None,
 ) -> None:
-    """Compare installed frameworks' transposed convolutions with their rules, call by call, exactly.
+    """Compare installed frameworks' transposed convolutions with their rules, exactly.
 
     Example: backstride conform torch onnxruntime --out conformance.md --scripts failing
     """

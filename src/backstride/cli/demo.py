@@ -11,10 +11,16 @@ from rich.console import Console
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for report.html and the pictures.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Train less: under 40 seconds instead of 3 minutes.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and the pictures.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train less: under 40 seconds instead of 3 minutes.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")
+    ] = False,
 ) -> None:
     r"""Train a digit classifier, transpose it into a network that labels every pixel, and prove it.
 

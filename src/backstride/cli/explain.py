@@ -18,37 +18,64 @@ if TYPE_CHECKING:
 
 
 def explain(
-    call: Annotated[str, typer.Argument(help="A framework's call, options such as 'k=4 s=2 p=1', or model.onnx:node.")],
-    input: Annotated[str | None, typer.Option(help="Input size, with or without channels: 7x7, or 7x7x256.")] = None,
+    call: Annotated[
+        str,
+        typer.Argument(
+            help="A framework's call, options such as 'k=4 s=2 p=1', or model.onnx:node."
+        ),
+    ],
+    input: Annotated[
+        str | None, typer.Option(help="Input size, with or without channels: 7x7, or 7x7x256.")
+    ] = None,
     kernel: Annotated[
-        str | None, typer.Option(help="Kernel size, for calls that take the kernel as an array: 3x3.")
+        str | None,
+        typer.Option(help="Kernel size, for calls that take the kernel as an array: 3x3."),
     ] = None,
     values: Annotated[
-        list[str] | None, typer.Option("--set", help="The value of a name in the call: --set k=4; once for each.")
+        list[str] | None,
+        typer.Option("--set", help="The value of a name in the call: --set k=4; once for each."),
     ] = None,
     convolution: Annotated[
-        bool, typer.Option("--convolution", help="Options are those of a convolution, as nn.Conv2d's always are.")
+        bool,
+        typer.Option(
+            "--convolution", help="Options are those of a convolution, as nn.Conv2d's always are."
+        ),
     ] = False,
     view: Annotated[
-        str | None, typer.Option(help="scatter, gather, convolution, coverage, subsampling or channels.")
+        str | None,
+        typer.Option(help="scatter, gather, convolution, coverage, subsampling or channels."),
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write an animated SVG.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Write an animated GIF.")] = None,
     mp4: Annotated[Path | None, typer.Option(help="Write a video.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write the still picture.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with every view, to step through.")] = None,
-    x: Annotated[str | None, typer.Option(help="Numbers of the input: '1 2; 3 4', or a .npy file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with every view, to step through.")
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option(help="Numbers of the input: '1 2; 3 4', or a .npy file.")
+    ] = None,
     w: Annotated[str | None, typer.Option(help="Numbers of the kernel, the same way.")] = None,
-    numbers: Annotated[bool, typer.Option("--numbers", help="Small numbers to follow by hand.")] = False,
-    theme: Annotated[str | None, typer.Option(help="light, dark, or auto (SVG and HTML only, the default).")] = None,
-    matrix: Annotated[
-        bool, typer.Option("--matrix", help="Print the convolution's matrix beside its transpose, with the proof.")
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Small numbers to follow by hand.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and nothing else.")] = False,
+    theme: Annotated[
+        str | None, typer.Option(help="light, dark, or auto (SVG and HTML only, the default).")
+    ] = None,
+    matrix: Annotated[
+        bool,
+        typer.Option(
+            "--matrix", help="Print the convolution's matrix beside its transpose, with the proof."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON, and nothing else.")
+    ] = False,
 ) -> None:
-    """Explain a transposed convolution: sizes, crops, phases, checkerboard, cost, other frameworks; and draw it.
+    """Explain a transposed convolution.
 
-    Example: backstride explain 'Conv2DTranspose(128, 3, strides=2, padding="same")' --input 7x7x256 --html out.html
+    Sizes, crops, phases, checkerboard, cost, other frameworks; and draw it. Example: backstride
+    explain 'Conv2DTranspose(128, 3, strides=2, padding="same")' --input 7x7x256 --html out.html
     """
     from backstride.explain import Request, answer, matrix_data, matrix_text  # noqa: PLC0415  keeps start-up short
 
@@ -77,7 +104,11 @@ def explain(
     console = Console(highlight=False, emoji=False)
     for number, found in enumerate(explanations):
         if len(explanations) > 1:
-            console.print(f"{number + 1} of {len(explanations)}: {found.call}\n", markup=False, style="bold cyan")
+            console.print(
+                f"{number + 1} of {len(explanations)}: {found.call}\n",
+                markup=False,
+                style="bold cyan",
+            )
         _print(console, found)
         if matrix:
             console.print(matrix_text(found.geometry), markup=False, soft_wrap=True)

@@ -13,11 +13,19 @@ def size(name: str, text: str | None) -> int | tuple[int, ...] | None:
     """
     if text is None:
         return None
-    words = text.lower().replace("\N{MULTIPLICATION SIGN}", "x").strip("()[] ").replace(",", "x").split("x")
+    words = (
+        text.lower()
+        .replace("\N{MULTIPLICATION SIGN}", "x")
+        .strip("()[] ")
+        .replace(",", "x")
+        .split("x")
+    )
     try:
         numbers = tuple(int(word) for word in words)
     except ValueError:
-        message = f"`{name}` (={text!r}) must be a size, or sizes joined by x; for example 12 or 46x62"
+        message = (
+            f"`{name}` (={text!r}) must be a size, or sizes joined by x; for example 12 or 46x62"
+        )
         raise ValueError(message) from None
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -40,7 +48,8 @@ def names(pairs: list[str] | None) -> dict[str, object]:
         found[name.strip()] = read = Source(value.strip()).value()
         if isinstance(read, Opaque):
             message = (
-                f"`set` (={pair!r}) must give {name.strip()} a value written out, for example --set {name.strip()}=4"
+                f"`set` (={pair!r}) must give {name.strip()} a value written out, for example "
+                f"--set {name.strip()}=4"
             )
             raise ValueError(message)  # noqa: TRY004  the text is at fault
     return found
@@ -99,7 +108,9 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
-        message = f"`{name}` (={text!r}) must be a number, or numbers joined by commas; for example 0.5"
+        message = (
+            f"`{name}` (={text!r}) must be a number, or numbers joined by commas; for example 0.5"
+        )
         raise ValueError(message) from None
 
 
@@ -123,5 +134,7 @@ def skips(text: str) -> str | tuple[int, ...]:
     try:
         return () if text == "none" else tuple(int(word) for word in text.split(","))
     except ValueError:
-        message = f"`skips` (={text!r}) must be auto, none, or strides joined by commas; for example 16,8"
+        message = (
+            f"`skips` (={text!r}) must be auto, none, or strides joined by commas; for example 16,8"
+        )
         raise ValueError(message) from None

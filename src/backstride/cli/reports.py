@@ -31,7 +31,10 @@ def shown_report(report: Report) -> Group:
 
 
 def shown_proof(proof: Proof) -> Group:
-    """The sentences, and the map of cells: green must be and are equal, red fail, blue happen to be equal."""
+    """The sentences, and the map of cells.
+
+    Green must be and are equal, red fail, blue happen to be equal.
+    """
     parts: list[RenderableType] = [Text(line) for line in proof.lines()]
     rows, columns = proof.deviation.shape
     cells = Text()
@@ -40,5 +43,8 @@ def shown_proof(proof: Proof) -> Group:
             mark, style = MARKS[bool(proof.expected[row, column]), bool(proof.exact[row, column])]
             _ = cells.append(mark + " ", style)
         _ = cells.append("\n")
-    legend = Text("green: must be equal and is; red: must be and is not; blue: is equal; dots: differ, as they may")
+    legend = Text(
+        "green: must be equal and is; red: must be and is not; blue: is equal; dots: differ, as "
+        "they may"
+    )
     return Group(*parts, cells, legend)

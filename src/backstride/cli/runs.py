@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from backstride.roads.lines import Lines
 
@@ -21,14 +28,18 @@ if TYPE_CHECKING:
     from backstride.pictures.run import Processed
 
 LISTED = 20
-Ray: TypeAlias = Annotated[bool, typer.Option("--ray", help="On a Ray cluster: RAY_ADDRESS's, or one started here.")]
+Ray: TypeAlias = Annotated[
+    bool, typer.Option("--ray", help="On a Ray cluster: RAY_ADDRESS's, or one started here.")
+]
 Workers: TypeAlias = Annotated[int, typer.Option(min=1, help="How many workers of the cluster.")]
 
 
 class Rates:
     """Called with what a bar is of, how many frames are done, and how many there will be."""
 
-    def __init__(self, progress: Progress, lines: Callable[[str, int, int | None], None] | None = None) -> None:
+    def __init__(
+        self, progress: Progress, lines: Callable[[str, int, int | None], None] | None = None
+    ) -> None:
         self._progress, self._lines = progress, lines
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
@@ -43,7 +54,9 @@ class Rates:
         self._done[label] = done
         if self._lines is not None:
             self._lines(label, done, total)
-        if self._first is None:  # the clock starts behind the first frames, which wait for the network to be loaded
+        if (
+            self._first is None
+        ):  # the clock starts behind the first frames, which wait for the network to be loaded
             self._first = self._last, done
         speed = self.speed()
         shown = f"{speed:.1f} frames/s" if speed else ""
@@ -67,7 +80,9 @@ def watched(*, quiet: bool) -> Generator[Rates]:
         TimeRemainingColumn(),
     )
     errors = Console(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as progress:
+    with Progress(
+        *columns, console=errors, transient=True, disable=quiet or not errors.is_terminal
+    ) as progress:
         lines = Lines(lambda line: errors.print(line, soft_wrap=True, highlight=False))
         yield Rates(progress, None if quiet or errors.is_terminal else lines)
 
@@ -84,7 +99,9 @@ def show(found: Processed, verb: str, speed: float | None) -> None:
                 many = f" ({entry.frames} frames)" if entry.frames > 1 else ""
                 console.print(f"  {at}{escape(entry.reason)}{many}", style="dim")
             if len(outcome.skipped) > LISTED:
-                console.print(f"  and {len(outcome.skipped) - LISTED} more, in manifest.json", style="dim")
+                console.print(
+                    f"  and {len(outcome.skipped) - LISTED} more, in manifest.json", style="dim"
+                )
     for outcome in found.failed[:LISTED]:
         console.print(f"{escape(outcome.name)}: {escape(outcome.reason)}", style="red")
     if len(found.failed) > LISTED:
@@ -99,7 +116,10 @@ def show(found: Processed, verb: str, speed: float | None) -> None:
 
 
 def close(found: Processed, out: Path, said: str = "", *, as_json: bool) -> None:
-    """What it was about and where it went, or all as JSON; exit code 1 where some failed, 2 where all."""
+    """What it was about and where it went, or all as JSON.
+
+    Exit code 1 where some failed, 2 where all.
+    """
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
     else:

@@ -47,19 +47,29 @@ def sizes(
         return
     rows: dict[object, list[LegalCall]] = {}
     for call in found:
-        key = (call.input, call.kernel, call.strides, call.geometry.crop, call.output_padding, call.output_shape)
+        key = (
+            call.input,
+            call.kernel,
+            call.strides,
+            call.geometry.crop,
+            call.output_padding,
+            call.output_shape,
+        )
         rows.setdefault(key, []).append(call)
     console.print(_table(list(rows.values())[:limit]))
     shown = min(limit, len(rows))
     console.print(
-        f"{shown} of {len(rows)} geometries ({len(found)} calls). even: every output cell gets equally many taps, "
-        "no checkerboard.",
+        f"{shown} of {len(rows)} geometries ({len(found)} calls). even: every output cell gets "
+        "equally many taps, no checkerboard.",
         style="dim",
     )
 
 
 def _table(rows: list[list[LegalCall]]) -> Table:
-    extras = [(name, [getattr(calls[0], name) for calls in rows]) for name in ("output_padding", "output_shape")]
+    extras = [
+        (name, [getattr(calls[0], name) for calls in rows])
+        for name in ("output_padding", "output_shape")
+    ]
     columns = {
         "input": [_joined(calls[0].input) for calls in rows],
         "output": [_joined(calls[0].output) for calls in rows],
@@ -71,7 +81,9 @@ def _table(rows: list[list[LegalCall]]) -> Table:
             for name, values in extras
             if any(values)
         },
-        "crop": [" ".join(f"{a},{b}" for a, b in dict.fromkeys(calls[0].geometry.crop)) for calls in rows],
+        "crop": [
+            " ".join(f"{a},{b}" for a, b in dict.fromkeys(calls[0].geometry.crop)) for calls in rows
+        ],
         "even": ["yes" if calls[0].is_even else "no" for calls in rows],
     }
     table = Table(box=None, pad_edge=False, header_style="bold")

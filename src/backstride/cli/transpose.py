@@ -13,30 +13,57 @@ from backstride.cli import parse
 
 
 def transpose(
-    model: Annotated[str, typer.Argument(help="The classifier: an .onnx or .keras file, or package.module:factory.")],
-    input: Annotated[str, typer.Option(help="Its native size, channels x rows x columns: 3x224x224.")],
-    output: Annotated[Path, typer.Option(help="The network: .onnx, .keras, or .safetensors of a factory's.")],
-    report: Annotated[Path | None, typer.Option(help="Write the report and the proof to this HTML file.")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(help="The classifier: an .onnx or .keras file, or package.module:factory."),
+    ],
+    input: Annotated[
+        str, typer.Option(help="Its native size, channels x rows x columns: 3x224x224.")
+    ],
+    output: Annotated[
+        Path, typer.Option(help="The network: .onnx, .keras, or .safetensors of a factory's.")
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report and the proof to this HTML file.")
+    ] = None,
     head: Annotated[
-        str | None, typer.Option(help="Which of several results to take: its name, or its position from 0.")
+        str | None,
+        typer.Option(help="Which of several results to take: its name, or its position from 0."),
     ] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Another number of classes to train for.")] = None,
-    skips: Annotated[str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")] = "auto",
-    decoder: Annotated[str, typer.Option(help="fcn; or unet or linknet, which lift features too.")] = "fcn",
-    init: Annotated[str, typer.Option(help="How the decoder starts: bilinear, nearest or icnr.")] = "bilinear",
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Another number of classes to train for.")
+    ] = None,
+    skips: Annotated[
+        str, typer.Option(help="Strides to tap, such as 16,8; auto, or none.")
+    ] = "auto",
+    decoder: Annotated[
+        str, typer.Option(help="fcn; or unet or linknet, which lift features too.")
+    ] = "fcn",
+    init: Annotated[
+        str, typer.Option(help="How the decoder starts: bilinear, nearest or icnr.")
+    ] = "bilinear",
     se: Annotated[
-        str | None, typer.Option(help="Squeeze and excitation pools the image (global) or a window (local).")
+        str | None,
+        typer.Option(help="Squeeze and excitation pools the image (global) or a window (local)."),
     ] = None,
-    coarse: Annotated[bool, typer.Option("--coarse", help="No decoder: a score for each crop.")] = False,
+    coarse: Annotated[
+        bool, typer.Option("--coarse", help="No decoder: a score for each crop.")
+    ] = False,
     dense: Annotated[
-        str, typer.Option(help="With --coarse: padded, valid (no padding seen) or shift_and_stitch (every pixel).")
+        str,
+        typer.Option(
+            help="With --coarse: padded, valid (no padding seen) or shift_and_stitch (every pixel)."
+        ),
     ] = "padded",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")
+    ] = False,
 ) -> None:
     r"""Turn a classifier into a network that labels every pixel of images of any size.
 
     Needs: pip install "backstride\[onnx]", or keras, or torch.
-    Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report report.html
+    Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report
+    report.html
     """
     from backstride.cli.reports import shown_proof, shown_report  # noqa: PLC0415  keeps start-up of others short
     from backstride.surgery import convert_file  # noqa: PLC0415  the same
@@ -60,7 +87,9 @@ def transpose(
     if as_json:
         data = {
             "model": made.model,
-            "rewrites": [[rewrite.layer, rewrite.result, rewrite.reason] for rewrite in made.rewrites],
+            "rewrites": [
+                [rewrite.layer, rewrite.result, rewrite.reason] for rewrite in made.rewrites
+            ],
             "kept": made.kept,
             "heads": [head.name for head in made.heads],
             "head": None if made.head is None else made.head.name,

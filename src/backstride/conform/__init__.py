@@ -1,8 +1,8 @@
 """Does every framework do what our rules say? Thousands of calls each, compared bit for bit.
 
-`run` holds each framework's transposed convolution against its rule in `backstride.conventions` and the
-exact scatter of `backstride.reference`; `to_markdown` prints the table of docs/conformance.md, and
-`scripts` makes a program of the simplest example of each disagreement.
+`run` holds each framework's transposed convolution against its rule in `backstride.conventions` and
+the exact scatter of `backstride.reference`; `to_markdown` prints the table of docs/conformance.md,
+and `scripts` makes a program of the simplest example of each disagreement.
 """
 
 from backstride.conform.driver import run

@@ -1,4 +1,4 @@
-"""One call of a framework's transposed convolution, in that framework's own terms, and its operands."""
+"""One call of a framework's transposed convolution, in its own terms, and its operands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from backstride.layout import AnyArray
 
-Arguments: TypeAlias = dict[str, Any]  # in the framework's own terms, legal or not: its rule says what they may be
+Arguments: TypeAlias = dict[
+    str, Any
+]  # in the framework's own terms, legal or not: its rule says what they may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class Call:
     def __str__(self) -> str:
         words = [f"input {_sizes(self.input)}", f"kernel {_sizes(self.kernel)}"]
         words += [f"{name}={value!r}" for name, value in self.arguments.items()]
-        numbers = {"groups": self.groups, "C_small": self.small, "C_big": self.big, "batch": self.batch}
+        numbers = {
+            "groups": self.groups,
+            "C_small": self.small,
+            "C_big": self.big,
+            "batch": self.batch,
+        }
         words += [f"{name} {number}" for name, number in numbers.items() if number != 1]
         return ", ".join([*words, "transpose_kernel=True"] if self.transpose_kernel else words)
 
@@ -49,9 +56,10 @@ class Call:
         return self.rank, cells, str(self)
 
     def operands(self) -> tuple[AnyArray, AnyArray]:
-        """X (batch, *input, C_small) and kernel (*k, C_big/groups, C_small): small integers as float32.
+        """X (batch, *input, C_small) and kernel (*k, C_big/groups, C_small).
 
-        So small that every sum is exact in float32 in any order, and never zero.
+        Small integers as float32. So small that every sum is exact in float32 in any order, and
+        never zero.
         """
         x = integers((self.batch, *self.input, self.small), 3)
         return x, integers((*self.kernel, self.big // self.groups, self.small), 5)

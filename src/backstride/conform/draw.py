@@ -1,4 +1,7 @@
-"""Random sizes of calls, small and unequal on every axis, from a seed: the same calls on every machine."""
+"""Random sizes of calls, small and unequal on every axis, from a seed.
+
+The same calls on every machine.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ class Draw:
             tuple(random.randint(1, LARGEST_INPUT[rank - 1]) for _ in axes),
             tuple(random.randint(1, LARGEST_KERNEL[rank - 1]) for _ in axes),
             tuple(random.randint(1, 4) for _ in axes),
-            tuple(random.choice((1, random.randint(1, most_dilation))) if dilated else 1 for _ in axes),
+            tuple(
+                random.choice((1, random.randint(1, most_dilation))) if dilated else 1 for _ in axes
+            ),
         )
 
     @property
@@ -64,12 +69,15 @@ class Draw:
         """One of the options."""
         return self.random.choice(options)
 
-    def within(self, lows: int | Sequence[int], highs: Sequence[int], beyond: int = 1) -> tuple[int, ...]:
+    def within(
+        self, lows: int | Sequence[int], highs: Sequence[int], beyond: int = 1
+    ) -> tuple[int, ...]:
         """One integer per axis, ends legal; an illegal call may go `beyond` either end."""
         lows = (lows,) * self.rank if isinstance(lows, int) else lows
         far = 0 if self.legal else beyond
         return tuple(
-            self.random.randint(low - far, max(low - far, high + far)) for low, high in zip(lows, highs, strict=True)
+            self.random.randint(low - far, max(low - far, high + far))
+            for low, high in zip(lows, highs, strict=True)
         )
 
     def crops(self, *, least: int = 0) -> tuple[tuple[int, int], ...]:
@@ -87,7 +95,9 @@ class Draw:
         """Equal values as one integer, as users write them, where frameworks take that."""
         return values[0] if len(set(values)) == 1 else values
 
-    def call(self, arguments: Arguments, *, grouped: bool = False, transpose_kernel: bool = False) -> Call:
+    def call(
+        self, arguments: Arguments, *, grouped: bool = False, transpose_kernel: bool = False
+    ) -> Call:
         """The call with these arguments, and channels drawn."""
         groups = self.random.choice((1, 1, 2, 3)) if grouped else 1
         per_group = (1, 2) if groups < 3 else (1,)

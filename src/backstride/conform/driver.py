@@ -33,13 +33,14 @@ keras-torch, jax, flax, equinox, onnxruntime, onnx-onnxruntime, onnx-reference, 
 torch-gradient, tensorflow-gradient, keras-gradient, keras-jax-gradient, keras-torch-gradient, jax-gradient, \
 flax-gradient, equinox-gradient, litert, ncnn; unknown is 'nonesuch'
 
-    `progress(row, done, total)` is called now and then. `limit` runs fewer calls of each. `shift` puts every
-    rule that many cells off on purpose: with 1, most calls must disagree, or the comparison is worth nothing.
+    `progress(row, done, total)` is called now and then. `limit` runs fewer calls of each. `shift`
+    puts every rule that many cells off on purpose: with 1, most calls must disagree, or the
+    comparison is worth nothing.
 
-    A framework that is not installed, or whose process dies, gives a `Result` with `absent` set to the reason.
-    All calls of all rows take some minutes; the rows that compile every call (JAX, Flax, Equinox, OpenVINO) most.
-    Raises `ValueError` for an unknown name.
-    """
+    A framework that is not installed, or whose process dies, gives a `Result` with `absent` set to
+    the reason. All calls of all rows take some minutes; the rows that compile every call (JAX,
+    Flax, Equinox, OpenVINO) most. Raises `ValueError` for an unknown name.
+    """  # noqa: E501
     names = list(ROWS) if frameworks is None else list(frameworks)
     for name in names:
         if name not in ROWS:

@@ -103,7 +103,12 @@ def ncnn() -> Runtime:
         def run() -> AnyArray:
             net = lib.Net()
             net.opt.num_threads = 1
-            for option in ("use_fp16_storage", "use_fp16_packed", "use_fp16_arithmetic", "use_bf16_storage"):
+            for option in (
+                "use_fp16_storage",
+                "use_fp16_packed",
+                "use_fp16_arithmetic",
+                "use_bf16_storage",
+            ):
                 setattr(net.opt, option, False)
             if net.load_param_mem(text) != 0:
                 message = "the parameters were not loaded"
@@ -126,7 +131,10 @@ def ncnn() -> Runtime:
 
 
 def _ncnn_text(call: Call, size: int) -> str:
-    values = {name: call.per_axis(name, default) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))}
+    values = {
+        name: call.per_axis(name, default)
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    }
     values["kernel"], values["end"] = call.kernel, values["padding"]
     values["output_padding"] = call.per_axis("output_padding", 0)
     fields = {0: call.big, 5: 0, 6: size}
@@ -163,7 +171,9 @@ def litert() -> Runtime:
 
 def _litert_model(call: Call, arrays: tuple[AnyArray, AnyArray, AnyArray]) -> bytes:
     """A model of one operation: tensors 0 to 3 are the size, the weights, x and y."""
-    schema = importlib.import_module("ai_edge_litert.schema_py_generated")  # records of a flat file, untyped
+    schema = importlib.import_module(
+        "ai_edge_litert.schema_py_generated"
+    )  # records of a flat file, untyped
     model = schema.ModelT()
     model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [schema.SubGraphT()]
     graph, tensors = model.subgraphs[0], list[object]()
@@ -185,10 +195,15 @@ def _litert_model(call: Call, arrays: tuple[AnyArray, AnyArray, AnyArray]) -> by
     model.operatorCodes = [code]
     options = schema.TransposeConvOptionsT()
     options.strideH, options.strideW = call.per_axis("strides", 1)
-    options.padding = schema.Padding.SAME if call.arguments["padding"] == "SAME" else schema.Padding.VALID
+    options.padding = (
+        schema.Padding.SAME if call.arguments["padding"] == "SAME" else schema.Padding.VALID
+    )
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1, 2], [3]
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.TransposeConvOptions, options
+    operator.builtinOptionsType, operator.builtinOptions = (
+        schema.BuiltinOptions.TransposeConvOptions,
+        options,
+    )
     graph.tensors, graph.operators = tensors, [operator]
     builder = importlib.import_module("flatbuffers").Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")

@@ -1,9 +1,10 @@
-"""Known reasons why a framework departs from a rule: each one named, and as narrow as it could be made.
+"""Known reasons why a framework departs from a rule.
 
-`kind` says what the framework did: it "refuses" what the rule takes, "accepts" what the rule refuses,
-or "differs" in size or values. A fault says to which calls it applies; one that "differs" says with which
-geometry the framework's result is right after all, and is only believed where that holds bit for bit.
-A disagreement that no entry explains is unexplained, and fails the tests. docs/findings.md tells of each.
+Each one named, and as narrow as it could be made. `kind` says what the framework did: it "refuses"
+what the rule takes, "accepts" what the rule refuses, or "differs" in size or values. A fault says
+to which calls it applies; one that "differs" says with which geometry the framework's result is
+right after all, and is only believed where that holds bit for bit. A disagreement that no entry
+explains is unexplained, and fails the tests. docs/findings.md tells of each.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ Kind: TypeAlias = Literal["refuses", "accepts", "differs"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call: our geometry or None, the framework's array or None, and the two refusals.
+    """What became of a call.
 
-    `gradient`: the convention in whose layout the array is a gradient; "" for the output itself.
+    Our geometry or None, the framework's array or None, and the two refusals. `gradient`: the
+    convention in whose layout the array is a gradient; "" for the output itself.
     """
 
     call: Call
@@ -39,11 +41,13 @@ class Outcome:
     gradient: str = ""
 
     def matches(self, geometry: Geometry) -> bool:
-        """Whether the framework's array is what the definition gives for this geometry, bit for bit."""
+        """Whether the framework's array is what the definition gives, bit for bit."""
         if self.array is None:
             return False
         if self.gradient:
-            return np.array_equal(self.array, gradients.expected(self.call, geometry, self.gradient))
+            return np.array_equal(
+                self.array, gradients.expected(self.call, geometry, self.gradient)
+            )
         return equals(self.array, self.call, geometry)
 
 
@@ -51,7 +55,8 @@ class Outcome:
 class Fault:
     """A reason, when it applies, and with which geometry a differing result would be right.
 
-    `chance`: what comes out is whatever memory holds, so a call counts as differing even where the bits are right.
+    `chance`: what comes out is whatever memory holds, so a call counts as differing even where the
+    bits are right.
     """
 
     kind: Kind
@@ -89,7 +94,10 @@ def chances(row: str) -> set[str]:
 
 def explain(row: str, kind: Kind, outcome: Outcome) -> str | None:
     """The reason of the first fault that explains the outcome, or None."""
-    return next((fault.reason for fault in FAULTS[row] if fault.kind == kind and fault.explains(outcome)), None)
+    return next(
+        (fault.reason for fault in FAULTS[row] if fault.kind == kind and fault.explains(outcome)),
+        None,
+    )
 
 
 def _empty(outcome: Outcome) -> bool:
@@ -107,7 +115,10 @@ def _keras_size(outcome: Outcome) -> bool:
     if call.arguments["padding"].lower() != "same" or call.arguments.get("output_padding") is None:
         return False
     spans = list(map(span, call.kernel, call.per_axis("dilation_rate", 1)))
-    return any(cells % 2 + extra < 1 for cells, extra in zip(spans, call.per_axis("output_padding", 0), strict=True))
+    return any(
+        cells % 2 + extra < 1
+        for cells, extra in zip(spans, call.per_axis("output_padding", 0), strict=True)
+    )
 
 
 def _truncated(outcome: Outcome) -> bool:
@@ -117,7 +128,9 @@ def _truncated(outcome: Outcome) -> bool:
         return False
     spans = list(map(span, call.kernel, call.per_axis("dilations", 1)))
     steps = call.per_axis("strides", 1)
-    return any(i == 1 and k - s < o < k for i, k, s, o in zip(call.input, spans, steps, size, strict=True))
+    return any(
+        i == 1 and k - s < o < k for i, k, s, o in zip(call.input, spans, steps, size, strict=True)
+    )
 
 
 def _spare_size(outcome: Outcome) -> bool:
@@ -126,12 +139,18 @@ def _spare_size(outcome: Outcome) -> bool:
 
 def _spare_pair(outcome: Outcome) -> bool:
     arguments = outcome.call.arguments
-    return arguments.get("use_consistent_padding", False) and len(arguments["padding"]) == outcome.call.rank + 1
+    return (
+        arguments.get("use_consistent_padding", False)
+        and len(arguments["padding"]) == outcome.call.rank + 1
+    )
 
 
 def _wraps(outcome: Outcome) -> bool:
     arguments = outcome.call.arguments
-    return "wraps" in outcome.refusal and "CIRCULAR" in (arguments.get("padding"), arguments.get("padding_mode"))
+    return "wraps" in outcome.refusal and "CIRCULAR" in (
+        arguments.get("padding"),
+        arguments.get("padding_mode"),
+    )
 
 
 def _reaches_stride(outcome: Outcome) -> bool:
@@ -185,25 +204,39 @@ def _negative(outcome: Outcome) -> bool:
 
 def _grouped_length(outcome: Outcome) -> bool:
     call = outcome.call
-    return call.groups > 1 and any(len(call.per_axis(name, 0)) != call.rank for name in ("pads_begin", "pads_end"))
+    return call.groups > 1 and any(
+        len(call.per_axis(name, 0)) != call.rank for name in ("pads_begin", "pads_end")
+    )
 
 
 def _narrow_gradient(outcome: Outcome) -> bool:
-    """tf.nn.conv3d to maps one cell wide, whose width stride does not divide the kernel's: numbers from elsewhere."""
+    """tf.nn.conv3d to maps one cell wide, whose width stride does not divide the kernel's.
+
+    Numbers from elsewhere.
+    """
     call = outcome.call
     if call.rank != 3 or outcome.geometry is None:
         return False
-    (_, rows, columns), (_, down, across), width = call.input, outcome.geometry.strides, call.kernel[2]
+    (_, rows, columns), (_, down, across), width = (
+        call.input,
+        outcome.geometry.strides,
+        call.kernel[2],
+    )
     return columns == 1 < rows and down == 1 < across and width % across != 0
 
 
 def _crop_then_zeros(outcome: Outcome) -> bool:
-    """The gradient by x is a convolution that leaves out front cells and reads zeros behind the last, on one axis."""
-    return outcome.geometry is not None and any(before < 0 < after for before, after in outcome.geometry.crop)
+    """The gradient by x, a convolution, omits front cells and reads zeros behind the last.
+
+    So it is on one axis.
+    """
+    return outcome.geometry is not None and any(
+        before < 0 < after for before, after in outcome.geometry.crop
+    )
 
 
 def _permuted(outcome: Outcome) -> bool:
-    """PyTorch's own 1-D and 2-D kernels, which run for one sample, beside a kernel that Keras has permuted."""
+    """PyTorch's 1-D and 2-D kernels for one sample, beside a kernel that Keras has permuted."""
     call = outcome.call
     return call.rank < 3 and call.batch == call.small == 1 < min(call.big, math.prod(call.kernel))
 
@@ -236,15 +269,25 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "tensorflow": (
         EMPTY,
         Fault(
-            "refuses", "no dilation beside pairs: oneDNN's kernels do not run, TensorFlow's own refuse", _dilated_pairs
+            "refuses",
+            "no dilation beside pairs: oneDNN's kernels do not run, TensorFlow's own refuse",
+            _dilated_pairs,
         ),
-        Fault("accepts", "oneDNN rounds (o - K)/s toward zero, so one input cell takes sizes below K", _truncated),
+        Fault(
+            "accepts",
+            "oneDNN rounds (o - K)/s toward zero, so one input cell takes sizes below K",
+            _truncated,
+        ),
         Fault("accepts", "conv3d_transpose ignores an entry too many in output_shape", _spare_size),
     ),
     "tensorflow-xla": (EMPTY,),
     "keras": (
         EMPTY,
-        Fault("refuses", "TensorFlow's SAME has no size of (i-1)s: even K with output_padding=0", _keras_size),
+        Fault(
+            "refuses",
+            "TensorFlow's SAME has no size of (i-1)s: even K with output_padding=0",
+            _keras_size,
+        ),
     ),
     "keras-jax": (EMPTY,),
     "keras-torch": (EMPTY,),
@@ -255,14 +298,22 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "onnx-onnxruntime": (
         Fault("accepts", 'auto_pad="" counts as NOTSET', _bad_name),
         Fault("accepts", ZEROS, _negative_total),
-        Fault("refuses", "output_padding must stay below the stride, whatever the dilation", _reaches_stride),
+        Fault(
+            "refuses",
+            "output_padding must stay below the stride, whatever the dilation",
+            _reaches_stride,
+        ),
     ),
     "onnx-reference": (
         EMPTY,
         Fault("accepts", "auto_pad is not checked", _bad_name),
         Fault("accepts", ZEROS, _negative_total),
         Fault("accepts", "output_padding is not checked", _reaches_stride),
-        Fault("refuses", "shape inference leaves out axes where output_shape is below the input", _below_input),
+        Fault(
+            "refuses",
+            "shape inference leaves out axes where output_shape is below the input",
+            _below_input,
+        ),
         Fault("refuses", "groups crash unless depthwise", _ungrouped),
         Fault("refuses", "output_shape without SAME is not turned into pads", _sized),
         Fault("refuses", "output_padding that reaches the stride crashes", _reaches_stride),
@@ -271,21 +322,42 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     ),
     "openvino": (
         EMPTY,
-        Fault("accepts", "takes negative pads and output_padding, which its specification excludes", _negative),
+        Fault(
+            "accepts",
+            "takes negative pads and output_padding, which its specification excludes",
+            _negative,
+        ),
         Fault("accepts", "the grouped operation does not count its pads", _grouped_length),
-        Fault("differs", "the grouped operation ignores pads beside output_shape", _grouped_begin, _uncropped),
+        Fault(
+            "differs",
+            "the grouped operation ignores pads beside output_shape",
+            _grouped_begin,
+            _uncropped,
+        ),
     ),
     "litert": (),
     "ncnn": (),
 }
 
-NARROW = Fault("differs", "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide", _narrow_gradient)
-FOREIGN = Fault(
-    "differs", "XLA's convolution reads foreign memory for zeros behind a cropped front", _crop_then_zeros, chance=True
+NARROW = Fault(
+    "differs",
+    "tf.nn.conv3d, the gradient, reads foreign memory for maps one cell wide",
+    _narrow_gradient,
 )
-PERMUTED = Fault("refuses", "no gradient by a permuted kernel of one input channel, for one sample", _permuted)
+FOREIGN = Fault(
+    "differs",
+    "XLA's convolution reads foreign memory for zeros behind a cropped front",
+    _crop_then_zeros,
+    chance=True,
+)
+PERMUTED = Fault(
+    "refuses", "no gradient by a permuted kernel of one input channel, for one sample", _permuted
+)
 FAULTS["torch-gradient"] = FAULTS["torch"]
-FAULTS["tensorflow-gradient"] = (*(fault for fault in FAULTS["tensorflow"] if fault.applies is not _spare_size), NARROW)
+FAULTS["tensorflow-gradient"] = (
+    *(fault for fault in FAULTS["tensorflow"] if fault.applies is not _spare_size),
+    NARROW,
+)
 FAULTS["keras-gradient"] = FAULTS["keras"]
 FAULTS["keras-jax-gradient"] = FAULTS["keras-jax"]
 FAULTS["keras-torch-gradient"] = (*FAULTS["keras-torch"], PERMUTED)

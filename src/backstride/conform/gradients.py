@@ -1,7 +1,8 @@
-"""Gradients by each framework's own differentiation: one call's vector-Jacobian product, with integers.
+"""Gradients by each framework's own differentiation.
 
-As in `runtimes`, but what a run returns is flat: the gradient by x and then that by the kernel, both in the
-framework's own layout, for the upstream gradient `upstream`. `expected` is the same by the definition.
+One call's vector-Jacobian product, with integers. As in `runtimes`, but what a run returns is flat:
+the gradient by x and then that by the kernel, both in the framework's own layout, for the upstream
+gradient `upstream`. `expected` is the same by the definition.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ def expected(call: Call, geometry: Geometry, name: str) -> AnyArray:
     y = integers((call.batch, *geometry.output, call.big), 7).astype(np.int64)
     by_x = reference.conv(y, kernel, geometry, groups=call.groups)
     by_kernel = reference.conv_kernel_gradient(x, y, geometry, groups=call.groups)
-    parts = data_unview(by_x, convention.data_format), convert_kernel(by_kernel, convention, groups=call.groups)
+    parts = (
+        data_unview(by_x, convention.data_format),
+        convert_kernel(by_kernel, convention, groups=call.groups),
+    )
     return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
 
 
 def torch() -> Runtime:
-    """`torch.autograd` through the function, and through the module where `output_size` is given."""
+    """`torch.autograd` through the function, or through the module for `output_size`."""
     import torch as lib  # noqa: PLC0415  each row loads its framework
 
     lib.set_num_threads(1)
@@ -63,13 +67,18 @@ def torch() -> Runtime:
         size = options.pop("output_size", None)
 
         def run() -> AnyArray:
-            source, taps = lib.as_tensor(data).requires_grad_(), lib.as_tensor(weight).requires_grad_()
+            source, taps = (
+                lib.as_tensor(data).requires_grad_(),
+                lib.as_tensor(weight).requires_grad_(),
+            )
             if size is None:
                 function = getattr(lib.nn.functional, f"conv_transpose{call.rank}d")
                 y = function(source, taps, groups=call.groups, **options)
             else:
                 make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
-                layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
+                layer = make(
+                    call.small, call.big, call.kernel, groups=call.groups, bias=False, **options
+                )
                 y = lib.func.functional_call(layer, {"weight": taps}, (source, list(size)))
             return _autograd(y, source, taps, "channels_first")
 
@@ -110,7 +119,9 @@ def flax() -> Runtime:
 def equinox() -> Runtime:
     """`jax.vjp` of `equinox.nn.ConvTranspose` under `jax.vmap`."""
     lib, base = libraries.equinox(), libraries.jax()
-    prepare = _prepared(base, "equinox", lambda call: equinox_function(lib, base, call), "channels_first")
+    prepare = _prepared(
+        base, "equinox", lambda call: equinox_function(lib, base, call), "channels_first"
+    )
     return f"equinox {lib.__version__}, jax {base.__version__}", prepare
 
 
@@ -142,7 +153,9 @@ def keras(backend: str) -> Runtime:
     return f"keras {lib.__version__}, {backend} {base.__version__}", prepare
 
 
-def _autograd(y: pytorch.Tensor, source: pytorch.Tensor, taps: pytorch.Tensor, data_format: DataFormat) -> AnyArray:
+def _autograd(
+    y: pytorch.Tensor, source: pytorch.Tensor, taps: pytorch.Tensor, data_format: DataFormat
+) -> AnyArray:
     import torch as lib  # noqa: PLC0415  loaded by the row
 
     if 0 in y.shape:
@@ -174,7 +187,9 @@ def _prepared(
     return prepare
 
 
-def _vjp(lib: Jax, function: Operation, data: AnyArray, weight: AnyArray, data_format: DataFormat) -> AnyArray:
+def _vjp(
+    lib: Jax, function: Operation, data: AnyArray, weight: AnyArray, data_format: DataFormat
+) -> AnyArray:
     shape = lib.eval_shape(function, data, weight).shape
     if 0 in shape:
         return np.empty(0, np.float32)

@@ -1,8 +1,9 @@
 """Calls to compare: per convention, a fixed list in that framework's own terms, legal and not.
 
 Drawn from a seed, so that every machine sees the same list; about one call in five may leave the
-legal ranges, which shows whether the framework refuses what our rule refuses. tests/conform/test_grid.py
-holds the list to its edges: s > k, even k, odd and even crops, d > 1, k = 1, i = 1, negative crops.
+legal ranges, which shows whether the framework refuses what our rule refuses.
+tests/conform/test_grid.py holds the list to its edges: s > k, even k, odd and even crops, d > 1, k
+= 1, i = 1, negative crops.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ def grid(convention: str, size: int = SIZE) -> tuple[Call, ...]:
 
 def _torch(random: Random) -> Call:
     draw = Draw.sizes(random)
-    pads = draw.within(0, [min(span, (length - 1) // 2) for span, length in zip(draw.spans, draw.lengths, strict=True)])
+    pads = draw.within(
+        0,
+        [
+            min(span, (length - 1) // 2)
+            for span, length in zip(draw.spans, draw.lengths, strict=True)
+        ],
+    )
     arguments: Arguments = {"stride": draw.spell(draw.strides), "padding": draw.spell(pads)}
     arguments["dilation"] = draw.spell(draw.dilation)
     if draw.often(0.3):
@@ -47,16 +54,22 @@ def _torch(random: Random) -> Call:
 
 def _tensorflow(random: Random) -> Call:
     draw = Draw.sizes(random, most_dilation=2)
-    arguments: Arguments = {"strides": draw.spell(draw.strides), "dilations": draw.spell(draw.dilation)}
+    arguments: Arguments = {
+        "strides": draw.spell(draw.strides),
+        "dilations": draw.spell(draw.dilation),
+    }
     pairs = draw.often(0.5 if draw.rank == 2 else 0.05)
     padding = draw.crops(least=0 if draw.legal else -1) if pairs else draw.pick("SAME", "VALID")
     arguments["padding"] = padding
     smallest: list[int] = []
     for axis, (length, span) in enumerate(zip(draw.lengths, draw.spans, strict=True)):
-        crop = span - 1 if padding == "SAME" else 0 if isinstance(padding, str) else sum(padding[axis])
+        crop = (
+            span - 1 if padding == "SAME" else 0 if isinstance(padding, str) else sum(padding[axis])
+        )
         smallest.append(max(length - crop, 1))
     largest = [
-        size + s - 1 if size > 1 or padding == "SAME" else size for size, s in zip(smallest, draw.strides, strict=True)
+        size + s - 1 if size > 1 or padding == "SAME" else size
+        for size, s in zip(smallest, draw.strides, strict=True)
     ]
     arguments["output_shape"] = draw.within(smallest, largest)
     return draw.call(arguments)
@@ -74,7 +87,10 @@ def _keras(random: Random) -> Call:
         ones if dilated else draw.strides,
         draw.dilation if dilated else ones,
     )
-    arguments: Arguments = {"strides": draw.spell(draw.strides), "dilation_rate": draw.spell(draw.dilation)}
+    arguments: Arguments = {
+        "strides": draw.spell(draw.strides),
+        "dilation_rate": draw.spell(draw.dilation),
+    }
     if not draw.legal and draw.often(0.3):
         arguments["dilation_rate"] = 2
     arguments["padding"] = draw.pick("same", "valid", "same", "valid", "SAME")
@@ -86,7 +102,10 @@ def _keras(random: Random) -> Call:
 def _input_pads(draw: Draw) -> tuple[tuple[int, int], ...]:
     """Crops of either sign as JAX says them: padding of the dilated input."""
     crops = draw.crops(least=-2)
-    return tuple((span - 1 - before, span - 1 - after) for span, (before, after) in zip(draw.spans, crops, strict=True))
+    return tuple(
+        (span - 1 - before, span - 1 - after)
+        for span, (before, after) in zip(draw.spans, crops, strict=True)
+    )
 
 
 def _jax(random: Random) -> Call:
@@ -99,7 +118,9 @@ def _jax(random: Random) -> Call:
     if draw.often(0.5):
         arguments["use_consistent_padding"] = draw.pick(True, False)
     if draw.often(0.5):
-        arguments["padding"] = draw.pick("SAME", "SAME", "SAME", "VALID", "VALID", "same", "SAME_LOWER")
+        arguments["padding"] = draw.pick(
+            "SAME", "SAME", "SAME", "VALID", "VALID", "same", "SAME_LOWER"
+        )
     else:
         consistent = arguments.get("use_consistent_padding", False)
         arguments["padding"] = draw.crops(least=-2) if consistent else _input_pads(draw)
@@ -108,9 +129,23 @@ def _jax(random: Random) -> Call:
 
 def _flax(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: Arguments = {"strides": draw.spell(draw.strides), "kernel_dilation": draw.spell(draw.dilation)}
+    arguments: Arguments = {
+        "strides": draw.spell(draw.strides),
+        "kernel_dilation": draw.spell(draw.dilation),
+    }
     if draw.often(0.55):
-        names = ("SAME", "SAME", "SAME", "VALID", "VALID", "CIRCULAR", "CIRCULAR", "CAUSAL", "same", "SAME_LOWER")
+        names = (
+            "SAME",
+            "SAME",
+            "SAME",
+            "VALID",
+            "VALID",
+            "CIRCULAR",
+            "CIRCULAR",
+            "CAUSAL",
+            "same",
+            "SAME_LOWER",
+        )
         arguments["padding"] = draw.pick(*names)
     elif draw.often(0.3):
         arguments["padding"] = draw.spell(draw.within(0, draw.spans))
@@ -121,13 +156,20 @@ def _flax(random: Random) -> Call:
 
 def _equinox(random: Random) -> Call:
     draw = Draw.sizes(random)
-    arguments: Arguments = {"stride": draw.spell(draw.strides), "dilation": draw.spell(draw.dilation)}
+    arguments: Arguments = {
+        "stride": draw.spell(draw.strides),
+        "dilation": draw.spell(draw.dilation),
+    }
     if draw.often(0.5):
-        arguments["padding"] = draw.pick("SAME", "SAME_LOWER", "SAME", "SAME_LOWER", "VALID", "same")
+        arguments["padding"] = draw.pick(
+            "SAME", "SAME_LOWER", "SAME", "SAME_LOWER", "VALID", "same"
+        )
         if draw.often(0.2):
             arguments["padding_mode"] = "CIRCULAR"
     elif draw.often(0.2):
-        arguments["padding"] = draw.spell(draw.within(0, [(length - 1) // 2 for length in draw.lengths]))
+        arguments["padding"] = draw.spell(
+            draw.within(0, [(length - 1) // 2 for length in draw.lengths])
+        )
     else:
         arguments["padding"] = draw.crops(least=-2)
     if draw.often(0.6):
@@ -138,7 +180,9 @@ def _equinox(random: Random) -> Call:
 def _onnx(random: Random) -> Call:
     draw = Draw.sizes(random)
     arguments: Arguments = {"strides": draw.strides, "dilations": draw.dilation}
-    name = draw.pick(None, None, "NOTSET", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID")
+    name = draw.pick(
+        None, None, "NOTSET", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID"
+    )
     arguments["auto_pad"] = name
     extra = (0,) * draw.rank
     if draw.often(0.4):
@@ -161,7 +205,9 @@ def _onnx(random: Random) -> Call:
 def _openvino(random: Random) -> Call:
     draw = Draw.sizes(random)
     arguments: Arguments = {"strides": draw.strides, "dilations": draw.dilation}
-    arguments["auto_pad"] = draw.pick(None, "EXPLICIT", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID")
+    arguments["auto_pad"] = draw.pick(
+        None, "EXPLICIT", "SAME_UPPER", "SAME_UPPER", "SAME_LOWER", "SAME_LOWER", "VALID"
+    )
     if draw.often(0.6):
         crops = draw.crops(least=0 if draw.legal else -1)
         arguments["pads_begin"] = tuple(before for before, _ in crops)
@@ -212,7 +258,10 @@ WRITERS: dict[str, Callable[[Random], Call]] = {
 
 
 def _spoiled(random: Random, call: Call) -> Call:
-    """One call in thirty gets an argument that no framework takes: a wrong name, a zero, an axis too many."""
+    """One call in thirty gets an argument that no framework takes.
+
+    A wrong name, a zero, an axis too many.
+    """
     if random.random() > 1 / 30:
         return call
     names = [name for name in call.arguments if name != "use_consistent_padding"]
@@ -220,7 +269,15 @@ def _spoiled(random: Random, call: Call) -> Call:
     value = call.arguments[name]
     if isinstance(value, str):
         spoiled: object = random.choice(("FULL", "REFLECT", ""))
-    elif name in ("stride", "strides", "dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"):
+    elif name in (
+        "stride",
+        "strides",
+        "dilation",
+        "dilations",
+        "dilation_rate",
+        "rhs_dilation",
+        "kernel_dilation",
+    ):
         spoiled = random.choice(((0,) * call.rank, (-1,) * call.rank, (2,) * (call.rank + 1)))
     else:
         spoiled = (value,) * 2 if isinstance(value, int) else (*value, value[0])

@@ -1,7 +1,7 @@
-"""What is used of the frameworks that carry no types, or that are not there where types are checked.
+"""What is used of frameworks that carry no types, or are missing where types are checked.
 
-A protocol names what the runners use, and a function for each framework loads it. Functions whose names are put
-together, such as `conv2d_transpose`, are looked up in a module by `getattr`.
+A protocol names what the runners use, and a function for each framework loads it. Functions whose
+names are put together, such as `conv2d_transpose`, are looked up in a module by `getattr`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Tape(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
@@ -114,7 +117,9 @@ class Jax(Versioned, Protocol):
     lax: JaxLax
     random: JaxRandom
     eval_shape: Callable[[Operation, AnyArray, AnyArray], Tensor]
-    vjp: Callable[[Operation, Tensor, Tensor], tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]]
+    vjp: Callable[
+        [Operation, Tensor, Tensor], tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]
+    ]
     vmap: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]
 
     def jit(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -191,7 +196,9 @@ class Onnx(Versioned, Protocol):
 class OpenVinoCore(Protocol):
     """`openvino.Core`."""
 
-    compile_model: Callable[[object, str, Mapping[str, object]], Callable[[list[AnyArray]], Mapping[int, AnyArray]]]
+    compile_model: Callable[
+        [object, str, Mapping[str, object]], Callable[[list[AnyArray]], Mapping[int, AnyArray]]
+    ]
 
 
 class OpenVino(Versioned, Protocol):
@@ -225,7 +232,9 @@ def jax() -> Jax:
 
 def flax() -> tuple[Versioned, FlaxNnx]:
     """Flax, and its layers."""
-    return cast("Versioned", importlib.import_module("flax")), cast("FlaxNnx", importlib.import_module("flax.nnx"))
+    return cast("Versioned", importlib.import_module("flax")), cast(
+        "FlaxNnx", importlib.import_module("flax.nnx")
+    )
 
 
 def equinox() -> Equinox:

@@ -1,4 +1,7 @@
-"""The table as Markdown: docs/conformance.md is this text, written by a command and never by hand."""
+"""The table as Markdown.
+
+docs/conformance.md is this text, written by a command and never by hand.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,21 @@ is behind each name.
 
 | framework | version | rule | calls compared | agreeing | of these refused by both | disagreeing |
 |---|---|---|--:|--:|--:|---|
-"""
+"""  # noqa: E501
 
 
 def to_markdown(results: Sequence[Result]) -> str:
     """The results as a table, and under it the simplest example of each disagreement.
 
-    >>> print(to_markdown([Result("torch", "torch", absent="torch is not installed")]).splitlines()[-1])
+    >>> print(to_markdown([Result("torch", "torch",
+    ...     absent="torch is not installed")]).splitlines()[-1])
     | PyTorch | absent | `torch` | | | | torch is not installed |
     """
     table = HEADER + "\n".join(map(_line, results)) + "\n"
     sections = [_examples(result) for result in results if result.disagreements]
-    return table + "".join(["\n## Simplest example of each disagreement\n", *sections] if sections else [])
+    return table + "".join(
+        ["\n## Simplest example of each disagreement\n", *sections] if sections else []
+    )
 
 
 def _line(result: Result) -> str:
@@ -37,7 +43,10 @@ def _line(result: Result) -> str:
         return f"| {title} | absent | `{result.convention}` | | | | {result.absent} |"
     reasons = [f"{entry.count} {entry.kind}: {entry.reason}" for entry in result.disagreements]
     counts = f"{result.compared} | {result.agreeing} | {result.refused}"
-    return f"| {title} | {result.version} | `{result.convention}` | {counts} | {'; '.join(reasons) or 'none'} |"
+    return (
+        f"| {title} | {result.version} | `{result.convention}` | {counts} | "
+        f"{'; '.join(reasons) or 'none'} |"
+    )
 
 
 def _examples(result: Result) -> str:

@@ -1,8 +1,9 @@
-"""One call run by a framework: our x and kernel in, our layout out, nothing between but layout and flip.
+"""One call run by a framework.
 
-Each function here imports its framework, and returns the versions that ran and a `Prepare`: called
-with a call and its operands it lays them out, and hands back the framework's own call to make. What that
-raises is the framework's refusal; what laying out raises is a fault of ours.
+Our x and kernel in, our layout out, nothing between but layout and flip. Each function here imports
+its framework, and returns the versions that ran and a `Prepare`: called with a call and its
+operands it lays them out, and hands back the framework's own call to make. What that raises is the
+framework's refusal; what laying out raises is a fault of ours.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def torch() -> Runtime:
                 function = getattr(lib.nn.functional, f"conv_transpose{call.rank}d")
                 return _channels_last(function(source, taps, groups=call.groups, **options).numpy())
             make = getattr(lib.nn, f"ConvTranspose{call.rank}d")
-            layer = make(call.small, call.big, call.kernel, groups=call.groups, bias=False, **options)
+            layer = make(
+                call.small, call.big, call.kernel, groups=call.groups, bias=False, **options
+            )
             with lib.no_grad():
                 layer.weight.copy_(taps)
                 return _channels_last(layer(source, output_size=list(size)).numpy())
@@ -95,7 +98,12 @@ def tensorflow(*, compiled: bool = False) -> Runtime:
 def keras_layer(lib: Keras, call: Call, shape: tuple[int, ...], weight: AnyArray) -> KerasLayer:
     """`keras.layers.Conv*DTranspose` with this kernel, built for x of `shape`."""
     make = getattr(lib.layers, f"Conv{call.rank}DTranspose")
-    options = {"use_bias": False, "data_format": "channels_last", "kernel_initializer": "zeros", **call.arguments}
+    options = {
+        "use_bias": False,
+        "data_format": "channels_last",
+        "kernel_initializer": "zeros",
+        **call.arguments,
+    }
     layer: KerasLayer = make(call.big, call.kernel, **options)
     layer.build(shape)
     _ = layer.kernel.assign(weight)
@@ -123,7 +131,11 @@ def jax_function(lib: Jax, call: Call) -> Operation:
     # JAX has no default layout in 3-D that names depth first, so all ranks name theirs.
     axes = "DHW"[-call.rank :]
     numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
-    options = {"dimension_numbers": numbers, "transpose_kernel": call.transpose_kernel, **call.arguments}
+    options = {
+        "dimension_numbers": numbers,
+        "transpose_kernel": call.transpose_kernel,
+        **call.arguments,
+    }
     return lambda source, taps: lib.lax.conv_transpose(source, taps, **options)
 
 
@@ -146,8 +158,15 @@ def flax_function(nnx: FlaxNnx, call: Call) -> Operation:
         def kernel_init(*_: object) -> Tensor:
             return taps
 
-        options = {"use_bias": False, "kernel_init": kernel_init, "rngs": nnx.Rngs(0), **call.arguments}
-        layer = nnx.ConvTranspose(call.small, call.big, call.kernel, transpose_kernel=call.transpose_kernel, **options)
+        options = {
+            "use_bias": False,
+            "kernel_init": kernel_init,
+            "rngs": nnx.Rngs(0),
+            **call.arguments,
+        }
+        layer = nnx.ConvTranspose(
+            call.small, call.big, call.kernel, transpose_kernel=call.transpose_kernel, **options
+        )
         return layer(source)
 
     return function
@@ -166,7 +185,10 @@ def flax() -> Runtime:
 
 
 def equinox_function(lib: Equinox, base: Jax, call: Call) -> Operation:
-    """`equinox.nn.ConvTranspose` of x and the kernel: it takes one sample, and users batch it with `jax.vmap`."""
+    """`equinox.nn.ConvTranspose` of x and the kernel.
+
+    It takes one sample, and users batch it with `jax.vmap`.
+    """
     key = base.random.PRNGKey(0)
 
     def weight_of(layer: Weighted) -> Tensor:
@@ -175,7 +197,9 @@ def equinox_function(lib: Equinox, base: Jax, call: Call) -> Operation:
     def function(source: Tensor, taps: Tensor) -> Tensor:
         options = {"groups": call.groups, "use_bias": False, "key": key, **call.arguments}
         # Shapes only: drawing weights to throw away would cost a compilation per call.
-        layer = lib.filter_eval_shape(lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options)
+        layer = lib.filter_eval_shape(
+            lib.nn.ConvTranspose, call.rank, call.small, call.big, call.kernel, **options
+        )
         return base.vmap(lib.tree_at(weight_of, layer, taps))(source)
 
     return function
@@ -206,7 +230,9 @@ def onnxruntime() -> Runtime:
         def run() -> AnyArray:
             options = lib.SessionOptions()
             options.intra_op_num_threads = 1
-            session = lib.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            session = lib.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
             return _channels_last(session.run(None, {"x": data, "w": weight})[0])
 
         return run
@@ -226,7 +252,9 @@ def onnx_reference() -> Runtime:
             lib.checker.check_model(model, full_check=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _channels_last(lib.reference.ReferenceEvaluator(model).run(None, {"x": data, "w": weight})[0])
+                return _channels_last(
+                    lib.reference.ReferenceEvaluator(model).run(None, {"x": data, "w": weight})[0]
+                )
 
         return run
 
@@ -241,14 +269,20 @@ def openvino() -> Runtime:
     def prepare(call: Call, x: AnyArray, kernel: AnyArray) -> Run:
         data, weight = laid_out("openvino", call, x, kernel)
         # The Python API requires both pads; without them they are 0, as the specification says.
-        options: Arguments = {"pads_begin": (0,) * call.rank, "pads_end": (0,) * call.rank, **call.arguments}
+        options: Arguments = {
+            "pads_begin": (0,) * call.rank,
+            "pads_end": (0,) * call.rank,
+            **call.arguments,
+        }
         for argument in ("strides", "dilations", "pads_begin", "pads_end", "output_padding"):
             if argument in options:
                 options[argument] = list(options[argument])
         strides, size = options.pop("strides"), options.pop("output_shape", None)
         if size is not None:
             options["output_shape"] = ops.constant(np.asarray(size, np.int64))
-        name = "convolution_backprop_data" if call.groups == 1 else "group_convolution_backprop_data"
+        name = (
+            "convolution_backprop_data" if call.groups == 1 else "group_convolution_backprop_data"
+        )
 
         def run() -> AnyArray:
             source = ops.parameter(list(data.shape), np.float32)
@@ -267,8 +301,13 @@ def _onnx_model(call: Call, data: AnyArray, weight: AnyArray) -> onnx.ModelProto
 
     kind = TensorProto.FLOAT
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=call.groups, **call.arguments)
-    inputs = [helper.make_tensor_value_info(name, kind, a.shape) for name, a in (("x", data), ("w", weight))]
-    graph = helper.make_graph([node], "call", inputs, [helper.make_tensor_value_info("y", kind, [None] * data.ndim)])
+    inputs = [
+        helper.make_tensor_value_info(name, kind, a.shape)
+        for name, a in (("x", data), ("w", weight))
+    ]
+    graph = helper.make_graph(
+        [node], "call", inputs, [helper.make_tensor_value_info("y", kind, [None] * data.ndim)]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
 
 

@@ -1,4 +1,7 @@
-"""The simplest example of a disagreement as a program of its own: what the framework does, and what the rule says."""
+"""The simplest example of a disagreement as a program of its own.
+
+What the framework does, and what the rule says.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ def scripts(results: Sequence[Result]) -> dict[str, str]:
     """File names and programs, one for each disagreement.
 
     >>> from backstride.conform.table import Disagreement
-    >>> entry = Disagreement("differs", "a reason", 1, "an example", "Call(input=(3,), kernel=(2,))")
+    >>> entry = Disagreement("differs", "a reason", 1, "an example",
+    ...     "Call(input=(3,), kernel=(2,))")
     >>> found = scripts([Result("torch", "torch", "torch 2.13", disagreements=(entry,))])
     >>> print(*found)
     torch-1-differs.py
@@ -31,7 +35,10 @@ def scripts(results: Sequence[Result]) -> dict[str, str]:
     for result in results:
         for number, entry in enumerate(result.disagreements, 1):
             lines = [
-                f"# {result.version}, {entry.kind} {entry.count} of {result.compared} calls: {entry.reason}",
+                (
+                    f"# {result.version}, {entry.kind} {entry.count} of {result.compared} calls: "
+                    f"{entry.reason}"
+                ),
                 "from backstride.conform import replay",
                 "from backstride.conform.calls import Call",
                 "",
@@ -65,8 +72,12 @@ def replay(row: str, call: Call) -> None:
 
 def _expected(row: str, call: Call, x: AnyArray, kernel: AnyArray) -> AnyArray:
     setting = ROWS[row]
-    geometry = CONVENTIONS[setting.convention].constructor(call.input, call.kernel, **call.arguments)
+    geometry = CONVENTIONS[setting.convention].constructor(
+        call.input, call.kernel, **call.arguments
+    )
     if setting.gradient:
         return gradients.expected(call, geometry, setting.convention)
-    y = reference.conv_transpose(x.astype(np.int64), kernel.astype(np.int64), geometry, groups=call.groups)
+    y = reference.conv_transpose(
+        x.astype(np.int64), kernel.astype(np.int64), geometry, groups=call.groups
+    )
     return y.astype(np.float32)

@@ -1,4 +1,7 @@
-"""The comparison itself: our rule and the reference against what a framework returned, bit for bit."""
+"""The comparison itself.
+
+Our rule and the reference against what a framework returned, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ UNEXPLAINED = "unexplained"
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Calls on which a framework departs from the rule in one way, and the simplest of them, in words and as Python."""
+    """Calls on which a framework departs from the rule in one way.
+
+    The simplest of them is given in words and as Python.
+    """
 
     kind: Kind
     reason: str
@@ -26,7 +32,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One row of the table. `absent` says why there is none; `refused` of the `agreeing` were refused by both."""
+    """One row of the table.
+
+    `absent` says why there is none; `refused` of the `agreeing` were refused by both.
+    """
 
     row: str
     convention: str
@@ -63,7 +72,9 @@ def compare(
             agreeing += 1
             refused += outcome.geometry is None
         else:
-            groups.setdefault((kind, explain(row, kind, outcome) or UNEXPLAINED), []).append(outcome)
+            groups.setdefault((kind, explain(row, kind, outcome) or UNEXPLAINED), []).append(
+                outcome
+            )
         progress(done)
     return Result(
         row,
@@ -105,7 +116,9 @@ def _summary(kind: Kind, reason: str, outcomes: Iterable[Outcome], *, chance: bo
     entries = list(outcomes)
     simplest = min(entries, key=lambda outcome: outcome.call.weight)
     ours = (
-        simplest.refusal if simplest.geometry is None else f"crop {simplest.geometry.crop}, {simplest.geometry.output}"
+        simplest.refusal
+        if simplest.geometry is None
+        else f"crop {simplest.geometry.crop}, {simplest.geometry.output}"
     )
     theirs = simplest.message if simplest.array is None else f"{simplest.array.shape[1:-1]}"
     if simplest.gradient and simplest.array is not None:

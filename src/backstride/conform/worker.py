@@ -1,8 +1,8 @@
 """One row in a process of its own: `python -m backstride.conform.worker ROW LIMIT SHIFT`.
 
-Frameworks do not share a process well: Keras fixes its backend at import, and a crash would take the
-table along. Writes JSON lines to the standard output it was given, and sends what frameworks print there
-to standard error.
+Frameworks do not share a process well: Keras fixes its backend at import, and a crash would take
+the table along. Writes JSON lines to the standard output it was given, and sends what frameworks
+print there to standard error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from backstride.geometry import Geometry, Size
 
 
 def work(name: str, limit: int, shift: int, channel: TextIO) -> None:
-    """Compare the first `limit` calls of a row; write {"done": n} now and then, and the result at the end."""
+    """Compare the first `limit` calls of a row.
+
+    Write {"done": n} now and then, and the result at the end.
+    """
     row = ROWS[name]
     missing = [module for module in row.needs if importlib.util.find_spec(module) is None]
     if missing:
@@ -47,7 +50,9 @@ def work(name: str, limit: int, shift: int, channel: TextIO) -> None:
 
     calls = grid(row.grid or row.convention, limit)
     kept = [call for call in calls if not row.legal or _legal(call, constructor)]
-    result = compare(name, row.convention, rule, prepare, kept, gradient=row.gradient, progress=progress)
+    result = compare(
+        name, row.convention, rule, prepare, kept, gradient=row.gradient, progress=progress
+    )
     _write(channel, {"result": {**asdict(result), "version": version}})
 
 
@@ -60,7 +65,10 @@ def _legal(call: Call, rule: Callable[..., Geometry]) -> bool:
 
 
 def shifted(geometry: Geometry, cells: int) -> Geometry:
-    """The geometry with `cells` more cropped off the front and fewer off the end: a wrong rule on purpose."""
+    """The geometry with `cells` more cropped off the front and fewer off the end.
+
+    A wrong rule on purpose.
+    """
     crop = tuple((before + cells, after - cells) for before, after in geometry.crop)
     return Geometry(geometry.input, geometry.kernel, geometry.strides, geometry.dilation, crop)
 

@@ -1,6 +1,7 @@
-"""What every rule starts from and ends with: four checked sizes per axis, and a crop to a `Geometry`.
+"""What every rule starts from and ends with.
 
-The letters are those of `backstride.geometry`: K the effective kernel, L the full length.
+Four checked sizes per axis, and a crop to a `Geometry`. The letters are those of
+`backstride.geometry`: K the effective kernel, L the full length.
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ class Frame:
         return tuple(map(full_size, self.input, self.spans, self.strides))
 
     def sized(
-        self, sizes: Sequence[int], rules: Sequence[PaddingRule | Pair], name: str, value: object, extra: Size = 0
+        self,
+        sizes: Sequence[int],
+        rules: Sequence[PaddingRule | Pair],
+        name: str,
+        value: object,
+        extra: Size = 0,
     ) -> Geometry:
         """The geometry with these output sizes, each total crop split by its axis's rule.
 
@@ -63,26 +69,42 @@ class Frame:
         return self.cropped(crops, name, value, lambda _: {})
 
     def cropped(
-        self, crops: Sequence[Pair], name: str, value: object, write: Callable[[list[Pair]], Mapping[str, object]]
+        self,
+        crops: Sequence[Pair],
+        name: str,
+        value: object,
+        write: Callable[[list[Pair]], Mapping[str, object]],
     ) -> Geometry:
-        """The geometry with these crops; `name` and `value` are the argument to blame where nothing is left.
+        """The geometry with these crops.
 
-        `write`: the arguments that say other crops.
+        `name` and `value` are the argument to blame where nothing is left. `write`: the arguments
+        that say other crops.
         """
         for axis, (length, (before, after)) in enumerate(zip(self.lengths, crops, strict=True)):
             if length - before - after < 1:
                 what = (
-                    f"`{name}` (={value!r}) must leave at least 1 of the {length} cells of the full output of axis "
-                    f"{axis}, not {length - before - after}"
+                    f"`{name}` (={value!r}) must leave at least 1 of the {length} cells of the "
+                    f"full output of axis {axis}, not {length - before - after}"
                 )
                 kept = zip(self.lengths, crops, strict=True)
-                legal = write([crop if sum(crop) < size else nearest_crop(size, crop) for size, crop in kept])
+                legal = write(
+                    [crop if sum(crop) < size else nearest_crop(size, crop) for size, crop in kept]
+                )
                 raise illegal(what, said(legal), **legal)
         return Geometry(self.input, self.kernel, self.strides, self.dilation, tuple(crops))
 
 
-def read(input: Size, kernel: Size, strides: tuple[str, Size], dilation: tuple[str, Size], **others: object) -> Frame:
-    """Check the four sizes; strides and dilation come with the framework's names. `others` fix the rank too."""
+def read(
+    input: Size,
+    kernel: Size,
+    strides: tuple[str, Size],
+    dilation: tuple[str, Size],
+    **others: object,
+) -> Frame:
+    """Check the four sizes; strides and dilation come with the framework's names.
+
+    `others` fix the rank too.
+    """
     rank = common_rank(input=input, kernel=kernel, **dict([strides, dilation]), **others)
     return Frame(
         as_sizes("input", input, rank),
@@ -93,21 +115,32 @@ def read(input: Size, kernel: Size, strides: tuple[str, Size], dilation: tuple[s
 
 
 def require(name: str, values: Sequence[int], ranges: Sequence[tuple[int, int]], rule: str) -> None:
-    """Refuse a value outside its axis's range, both ends legal, with the rule and the nearest legal value."""
+    """Refuse a value outside its axis's range, both ends legal.
+
+    The sentence has the rule and the nearest legal value.
+    """
     for axis, (value, (low, high)) in enumerate(zip(values, ranges, strict=True)):
         if low <= value <= high:
             continue
         legal = f"must be {low} to {high}" if low < high else f"must be {low}"
         if low == -LARGEST:
             legal = f"must be at most {high}"
-        what = f"`{name}` (={value}) {legal if low <= high else 'has no legal value'} on axis {axis}: {rule}"
+        what = (
+            f"`{name}` (={value}) {legal if low <= high else 'has no legal value'} on axis {axis}: "
+            f"{rule}"
+        )
         if low > high:
             raise illegal(what)
-        nearest = tuple(max(first, min(found, last)) for found, (first, last) in zip(values, ranges, strict=True))
+        nearest = tuple(
+            max(first, min(found, last))
+            for found, (first, last) in zip(values, ranges, strict=True)
+        )
         raise illegal(what, f"value is {nearest[axis]}", **{name: nearest})
 
 
-def no_negative(name: str, value: object, pairs: Sequence[Pair], write: Callable[[list[Pair]], object] = list) -> None:
+def no_negative(
+    name: str, value: object, pairs: Sequence[Pair], write: Callable[[list[Pair]], object] = list
+) -> None:
     """Refuse negative entries, in a framework that takes none; `write`: pairs as it has them."""
     if min(min(pair) for pair in pairs) < 0:
         legal = {name: write([(max(before, 0), max(after, 0)) for before, after in pairs])}
@@ -117,14 +150,20 @@ def no_negative(name: str, value: object, pairs: Sequence[Pair], write: Callable
 
 def said(legal: Mapping[str, object]) -> str:
     """Arguments as the nearest legal call has them, or nothing."""
-    return "call has " + ", ".join(f"{name}={value!r}" for name, value in legal.items()) if legal else ""
+    return (
+        "call has " + ", ".join(f"{name}={value!r}" for name, value in legal.items())
+        if legal
+        else ""
+    )
 
 
 def spread(name: str, padding: object, rank: int) -> tuple[Pair, ...]:
     """Padding as an integer, as an integer per axis that counts for both sides, or as pairs."""
     if isinstance(padding, Sequence) and not isinstance(padding, str):
         entries = cast("Sequence[object]", padding)
-        return as_pairs(name, [(entry, entry) if isinstance(entry, int) else entry for entry in entries], rank)
+        return as_pairs(
+            name, [(entry, entry) if isinstance(entry, int) else entry for entry in entries], rank
+        )
     size = as_integer(name, padding)
     return as_pairs(name, [(size, size)] * rank, rank)
 

@@ -1,4 +1,7 @@
-"""The rules of ONNX's text and of the two engines that run it: pads at both ends, or a size to reach."""
+"""The rules of ONNX's text and of the two engines that run it.
+
+Pads at both ends, or a size to reach.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,9 @@ def onnx(
     >>> onnx((5, 5), (3, 1), pads=[1, 0, 0, 0]).crop
     ((1, 0), (0, 0))
 
-    A negative T is refused: pads must not be negative, and the text does not say where the zeros would go. "Less
-    than the corresponding stride/dilation" is read as less than the larger of the two.
+    A negative T is refused: pads must not be negative, and the text does not say where the zeros
+    would go. "Less than the corresponding stride/dilation" is read as less than the larger of the
+    two.
 
     Args:
         input: Spatial size in cells; an integer, or one per axis.
@@ -81,12 +85,15 @@ def onnx(
     for axis, (size, length, cells) in enumerate(zip(sizes, frame.lengths, extra, strict=True)):
         if size > length + cells:
             what = (
-                f"`{name}` (={output_shape or auto_pad!r}) asks for {size} cells on axis {axis}, of {length + cells}: "
-                "a negative total_padding, which the text does not split"
+                f"`{name}` (={output_shape or auto_pad!r}) asks for {size} cells on axis {axis}, "
+                f"of {length + cells}: a negative total_padding, which the text does not split"
             )
-            # The size that `auto_pad` stands for is reached with cells added; another is cut to what there is.
+            # The size that `auto_pad` stands for is reached with cells added; another is cut to
+            # what there is.
             missing = tuple(max(a - b, 0) for a, b in zip(sizes, frame.lengths, strict=True))
-            there = tuple(min(a, b + c) for a, b, c in zip(sizes, frame.lengths, extra, strict=True))
+            there = tuple(
+                min(a, b + c) for a, b, c in zip(sizes, frame.lengths, extra, strict=True)
+            )
             legal = {"output_padding": missing} if name == "auto_pad" else {"output_shape": there}
             raise illegal(what, said(legal), **legal)
     split: PaddingRule = "same" if auto_pad == "SAME_UPPER" else "same_lower"
@@ -104,11 +111,12 @@ def onnxruntime(
     pads: Sequence[int] | None = None,
     strides: Size | None = None,
 ) -> Geometry:
-    """ONNX Runtime's ConvTranspose on the CPU: `onnx`, with totals cut at zero and sizes that map back.
+    """ONNX Runtime's ConvTranspose on the CPU.
 
-    T = max(L + output_padding - o, 0), split as in `onnx`. Under SAME without `output_shape` the size
-    is then L + output_padding - T, so `i*s` only where T is not cut. Beyond the full length come zeros,
-    of which the strided convolution may see less than one stride.
+    `onnx`, with totals cut at zero and sizes that map back. T = max(L + output_padding - o, 0),
+    split as in `onnx`. Under SAME without `output_shape` the size is then L + output_padding - T,
+    so `i*s` only where T is not cut. Beyond the full length come zeros, of which the strided
+    convolution may see less than one stride.
 
     >>> onnxruntime(5, 2, strides=3, auto_pad="SAME_UPPER").output
     (14,)
@@ -143,17 +151,29 @@ def onnxruntime(
         pads=pads,
         strides=strides,
     )
-    require("output_padding", extra, [(0, s - 1) for s in frame.strides], "the sizes that map back to `input`")
+    require(
+        "output_padding",
+        extra,
+        [(0, s - 1) for s in frame.strides],
+        "the sizes that map back to `input`",
+    )
     rule: PaddingRule = "same" if auto_pad == "SAME_UPPER" else "same_lower"
     if sizes is not None:
         highest = [length + s - 1 for length, s in zip(frame.lengths, frame.strides, strict=True)]
-        require("output_shape", sizes, [(1, most) for most in highest], "the sizes that map back to `input`")
+        require(
+            "output_shape",
+            sizes,
+            [(1, most) for most in highest],
+            "the sizes that map back to `input`",
+        )
         return frame.sized(sizes, (rule,) * frame.rank, "output_shape", output_shape, extra)
     if not auto_pad.startswith("SAME"):
         return _explicit(frame, ends, extra, pads)
     reached = [
         min(i * s, length + cells)
-        for i, s, length, cells in zip(frame.input, frame.strides, frame.lengths, extra, strict=True)
+        for i, s, length, cells in zip(
+            frame.input, frame.strides, frame.lengths, extra, strict=True
+        )
     ]
     return frame.sized(reached, (rule,) * frame.rank, "auto_pad", auto_pad, extra)
 
@@ -176,7 +196,8 @@ def openvino(
 
     ::
 
-        without output_shape: before = pads_begin, after = pads_end - output_padding; pads are 0 under
+        without output_shape: before = pads_begin, after = pads_end - output_padding; pads are 0
+        under
                               any other auto_pad than EXPLICIT, so SAME does not give i*s
         with size o, T = max(L + output_padding - o, 0), after = L - o - before:
             SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0;
@@ -189,8 +210,9 @@ def openvino(
     >>> openvino(3, 3, strides=2, auto_pad="SAME_LOWER", output_shape=6).crop
     ((0, 1),)
 
-    UPPER and LOWER are the reverse of ONNX's. The specification lets EXPLICIT and VALID split a given size like
-    SAME_LOWER; the CPU plugin, followed here, does not. Any size and any `output_padding` is legal.
+    UPPER and LOWER are the reverse of ONNX's. The specification lets EXPLICIT and VALID split a
+    given size like SAME_LOWER; the CPU plugin, followed here, does not. Any size and any
+    `output_padding` is legal.
 
     Args:
         input: Spatial size in cells; an integer, or one per axis.
@@ -209,19 +231,28 @@ def openvino(
     Raises:
         ValueError: For what the specification excludes.
 
-    Source: docs convolution-backprop-data-1.rst and convolution_backprop_shape_inference_util.hpp, openvino 2026.4.
+    Source: docs convolution-backprop-data-1.rst and convolution_backprop_shape_inference_util.hpp,
+    openvino 2026.4.
     """
-    name = choose("auto_pad", str(auto_pad).upper(), ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID"))
+    name = choose(
+        "auto_pad", str(auto_pad).upper(), ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID")
+    )
     ends = {"pads_begin": pads_begin, "pads_end": pads_end}
     others = {**ends, "output_padding": output_padding, "output_shape": output_shape}
     frame = read(input, kernel, ("strides", strides), ("dilations", dilations), **others)
     least = 0 if name == "EXPLICIT" else -LARGEST
-    begin, end = (as_sizes(argument, value, frame.rank, least=least) for argument, value in ends.items())
+    begin, end = (
+        as_sizes(argument, value, frame.rank, least=least) for argument, value in ends.items()
+    )
     pads = list(zip(begin, end, strict=True)) if name == "EXPLICIT" else [(0, 0)] * frame.rank
     extra = as_sizes("output_padding", output_padding, frame.rank, least=0)
     if output_shape is None:
-        crops = [(before, after - cells) for (before, after), cells in zip(pads, extra, strict=True)]
-        return frame.cropped(crops, "pads_end", pads_end, lambda legal: _both_ends(_with(legal, extra)))
+        crops = [
+            (before, after - cells) for (before, after), cells in zip(pads, extra, strict=True)
+        ]
+        return frame.cropped(
+            crops, "pads_end", pads_end, lambda legal: _both_ends(_with(legal, extra))
+        )
     sizes = as_sizes("output_shape", output_shape, frame.rank)
     if name.startswith("SAME"):
         rule: PaddingRule = "same_lower" if name == "SAME_UPPER" else "same"
@@ -240,7 +271,10 @@ def _read(
     pads: Sequence[int] | None,
     strides: Size | None,
 ) -> tuple[Frame, Sequence[Pair], tuple[int, ...], tuple[int, ...] | None]:
-    """What both ONNX rules check alike: the frame, the pads, `output_padding` and `output_shape`."""
+    """What both ONNX rules check alike.
+
+    The frame, the pads, `output_padding` and `output_shape`.
+    """
     half = None if pads is None else [0] * (len(pads) // 2)
     others = {"pads": half, "output_padding": output_padding, "output_shape": output_shape}
     steps, spacing = 1 if strides is None else strides, 1 if dilations is None else dilations
@@ -251,14 +285,25 @@ def _read(
         raise illegal(what, 'call leaves `pads` out, or auto_pad="NOTSET"', auto_pad="NOTSET")
     flat = [0] * (2 * frame.rank) if pads is None else pads
     if len(flat) != 2 * frame.rank:
-        message = f"`pads` (={pads!r}) must list all begins, then all ends: {2 * frame.rank} entries"
+        message = (
+            f"`pads` (={pads!r}) must list all begins, then all ends: {2 * frame.rank} entries"
+        )
         raise ValueError(message)
-    ends = as_pairs("pads", list(zip(flat[: frame.rank], flat[frame.rank :], strict=True)), frame.rank)
+    ends = as_pairs(
+        "pads", list(zip(flat[: frame.rank], flat[frame.rank :], strict=True)), frame.rank
+    )
     no_negative("pads", pads, ends, _flat)
-    extra = as_sizes("output_padding", 0 if output_padding is None else output_padding, frame.rank, least=0)
+    extra = as_sizes(
+        "output_padding", 0 if output_padding is None else output_padding, frame.rank, least=0
+    )
     ranges = [(0, max(s, d) - 1) for s, d in zip(frame.strides, frame.dilation, strict=True)]
     require("output_padding", extra, ranges, "below the larger of stride and dilation")
-    return frame, ends, extra, None if output_shape is None else as_sizes("output_shape", output_shape, frame.rank)
+    return (
+        frame,
+        ends,
+        extra,
+        None if output_shape is None else as_sizes("output_shape", output_shape, frame.rank),
+    )
 
 
 def _explicit(frame: Frame, ends: Sequence[Pair], extra: Sequence[int], pads: object) -> Geometry:
@@ -268,7 +313,10 @@ def _explicit(frame: Frame, ends: Sequence[Pair], extra: Sequence[int], pads: ob
 
 def _both_ends(pairs: Sequence[Pair]) -> dict[str, object]:
     """OpenVINO's pads."""
-    return {"pads_begin": [before for before, _ in pairs], "pads_end": [after for _, after in pairs]}
+    return {
+        "pads_begin": [before for before, _ in pairs],
+        "pads_end": [after for _, after in pairs],
+    }
 
 
 def _with(crops: Sequence[Pair], extra: Sequence[int]) -> list[Pair]:

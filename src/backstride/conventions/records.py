@@ -1,8 +1,9 @@
 """Beside the sizes: weight layout, flip and data layout of each framework, as plain data.
 
-Layouts name axes in the words of `backstride.conv_transpose`, which maps C_small to C_big: `C_small`
-are the input channels of the transposed convolution. A framework that flips writes the kernel as a
-correlation with the dilated input: its tap `j` is our tap `k - 1 - j`, on every spatial axis.
+Layouts name axes in the words of `backstride.conv_transpose`, which maps C_small to C_big:
+`C_small` are the input channels of the transposed convolution. A framework that flips writes the
+kernel as a correlation with the dilated input: its tap `j` is our tap `k - 1 - j`, on every spatial
+axis.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ CONVENTIONS = {
             weight_layout=TORCH_LAYOUT,
             grouped_layout=("C_small", "C_big/groups", "*k"),
             data_format="channels_first",
-            source="onnxruntime/core/providers/cpu/nn/conv_transpose_attributes.h, onnxruntime 1.32",
+            source=(
+                "onnxruntime/core/providers/cpu/nn/conv_transpose_attributes.h, onnxruntime 1.32"
+            ),
         ),
         Convention(
             "openvino",
@@ -140,7 +143,10 @@ CONVENTIONS = {
             weight_layout=TORCH_LAYOUT,
             grouped_layout=("groups", "C_small/groups", "C_big/groups", "*k"),
             data_format="channels_first",
-            source="src/core/shape_inference/include/convolution_backprop_shape_inference_util.hpp, openvino 2026.4",
+            source=(
+                "src/core/shape_inference/include/convolution_backprop_shape_inference_util.hpp, "
+                "openvino 2026.4"
+            ),
         ),
     )
 }

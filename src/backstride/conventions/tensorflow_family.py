@@ -1,4 +1,7 @@
-"""TensorFlow's and Keras's rules: the convolution's padding by name, the larger half cropped at the end."""
+"""TensorFlow's and Keras's rules.
+
+The convolution's padding by name, the larger half cropped at the end.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ def tensorflow(
     Raises:
         ValueError: Where TensorFlow refuses.
 
-    Source: tensorflow/core/kernels/conv_grad_shape_utils.cc and tensorflow/python/ops/nn_ops.py, tensorflow 2.21.
+    Source: tensorflow/core/kernels/conv_grad_shape_utils.cc and tensorflow/python/ops/nn_ops.py,
+    tensorflow 2.21.
     """
     pairs = None if isinstance(padding, str) else padding
     others = {"output_shape": output_shape, "padding": pairs}
@@ -54,12 +58,15 @@ def tensorflow(
     sizes = as_sizes("output_shape", output_shape, frame.rank)
     rules: Sequence[PaddingRule | Pair]
     if isinstance(padding, str):
-        rules = ("same" if choose("padding", padding, ("SAME", "VALID")) == "SAME" else "valid",) * frame.rank
+        rules = (
+            "same" if choose("padding", padding, ("SAME", "VALID")) == "SAME" else "valid",
+        ) * frame.rank
     else:
         rules = pads = as_pairs("padding", padding, frame.rank)
         if frame.rank != 2:
             what = (
-                f'`padding` (={padding!r}) must be "SAME" or "VALID" in {frame.rank}-D: TensorFlow takes pairs in '
+                f'`padding` (={padding!r}) must be "SAME" or "VALID" in {frame.rank}-D: TensorFlow '
+                "takes pairs in "
                 "2-D only"
             )
             raise illegal(what, 'value is "SAME"', padding="SAME")
@@ -68,7 +75,12 @@ def tensorflow(
     for i, span, s, rule in zip(frame.input, frame.spans, frame.strides, rules, strict=True):
         low, _, _ = output_range(i, span, s, rule)
         ranges.append((max(low, 1), low + s - 1))
-    require("output_shape", sizes, ranges, f"the sizes that a convolution with padding={padding!r} maps to `input`")
+    require(
+        "output_shape",
+        sizes,
+        ranges,
+        f"the sizes that a convolution with padding={padding!r} maps to `input`",
+    )
     return frame.sized(sizes, rules, "padding", padding)
 
 
@@ -81,9 +93,9 @@ def keras(
     output_padding: Size | None = None,
     dilation_rate: Size = 1,
 ) -> Geometry:
-    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose` of Keras 3, on any backend.
+    """`keras.layers.Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose` of Keras 3.
 
-    By its `padding`::
+    On any backend. By its `padding`::
 
     ::
 
@@ -116,9 +128,14 @@ def keras(
     """
     others = {"output_padding": output_padding}
     frame = read(input, kernel, ("strides", strides), ("dilation_rate", dilation_rate), **others)
-    rule: PaddingRule = "same" if choose("padding", str(padding).lower(), ("valid", "same")) == "same" else "valid"
+    rule: PaddingRule = (
+        "same" if choose("padding", str(padding).lower(), ("valid", "same")) == "same" else "valid"
+    )
     if max(frame.strides) > 1 and max(frame.dilation) > 1:
-        what = f"`dilation_rate` (={dilation_rate!r}) must be 1 beside `strides` (={strides!r}) above 1"
+        what = (
+            f"`dilation_rate` (={dilation_rate!r}) must be 1 beside `strides` (={strides!r}) above "
+            "1"
+        )
         raise illegal(what, "value is 1", dilation_rate=1)
     if output_padding is None:
         sizes = [
@@ -133,7 +150,9 @@ def keras(
             for length, span in zip(frame.lengths, frame.spans, strict=True)
         ]
         rule_text = "the kernel is even, so that without it no cell of a single input cell is left"
-        least = [(max(0, 1 - base), max(s - 1, 0)) for base, s in zip(bases, frame.strides, strict=True)]
+        least = [
+            (max(0, 1 - base), max(s - 1, 0)) for base, s in zip(bases, frame.strides, strict=True)
+        ]
         require("output_padding", extra, least, rule_text)
         sizes = [base + cells for base, cells in zip(bases, extra, strict=True)]
     return frame.sized(sizes, (rule,) * frame.rank, "output_padding", output_padding)

@@ -33,11 +33,11 @@ def torch(
         kernel: Taps; an integer, or one per axis.
         stride: An integer, or one per axis.
         padding: What the crop starts from; an integer, or one per axis.
-        output_padding: Below the larger of stride and dilation, so it may reach the stride where the
-            dilation is larger.
+        output_padding: Below the larger of stride and dilation, so it may reach the stride where
+            the dilation is larger.
         dilation: An integer, or one per axis.
-        output_size: The spatial size given at call time, one of `stride` sizes from L - 2p on; it takes
-            the place of `output_padding`.
+        output_size: The spatial size given at call time, one of `stride` sizes from L - 2p on; it
+            takes the place of `output_padding`.
 
     Returns:
         The geometry of the call.
@@ -45,7 +45,8 @@ def torch(
     Raises:
         ValueError: Where PyTorch refuses.
 
-    Source: torch/nn/modules/conv.py, `_output_padding`, and aten/src/ATen/native/Convolution.cpp, torch 2.13.
+    Source: torch/nn/modules/conv.py, `_output_padding`, and aten/src/ATen/native/Convolution.cpp,
+    torch 2.13.
     """
     others = {"padding": padding, "output_padding": output_padding, "output_size": output_size}
     frame = read(input, kernel, ("stride", stride), ("dilation", dilation), **others)
@@ -53,9 +54,14 @@ def torch(
     smallest = [length - 2 * pad for length, pad in zip(frame.lengths, pads, strict=True)]
     if output_size is not None:
         sizes = as_sizes("output_size", output_size, frame.rank)
-        ranges = [(max(low, 1), low + s - 1) for low, s in zip(smallest, frame.strides, strict=True)]
+        ranges = [
+            (max(low, 1), low + s - 1) for low, s in zip(smallest, frame.strides, strict=True)
+        ]
         require(
-            "output_size", sizes, ranges, "the sizes that a convolution with this stride and padding maps to `input`"
+            "output_size",
+            sizes,
+            ranges,
+            "the sizes that a convolution with this stride and padding maps to `input`",
         )
     else:
         extra = as_sizes("output_padding", output_padding, frame.rank, least=0)
@@ -68,5 +74,8 @@ def torch(
 
 
 def symmetric(sizes: Sequence[int], pads: Sequence[int]) -> tuple[int, ...]:
-    """The paddings nearest to these, the same at both ends, that leave a cell: each takes two off the size."""
+    """The paddings nearest to these, the same at both ends, that leave a cell.
+
+    Each takes two off the size.
+    """
     return tuple(pad - max(0, -(-(1 - size) // 2)) for size, pad in zip(sizes, pads, strict=True))

@@ -7,7 +7,7 @@ from backstride.layout import AnyArray
 
 
 def convert_kernel(kernel: AnyArray, convention: Convention, *, groups: int = 1) -> AnyArray:
-    """Lay a kernel `(*k, C_big/groups, C_small)` out as the framework takes it, flipped where it flips.
+    """Lay a kernel out as the framework takes it, flipped where the framework flips.
 
     >>> from backstride.conventions.records import CONVENTIONS
     >>> import numpy as np
@@ -30,7 +30,10 @@ def convert_kernel(kernel: AnyArray, convention: Convention, *, groups: int = 1)
 
     layout = convention.weight_layout if groups == 1 else convention.grouped_layout
     if layout is None:
-        message = f"`groups` (={groups}) must be 1: {convention.name} takes no groups in its transposed convolution"
+        message = (
+            f"`groups` (={groups}) must be 1: {convention.name} takes no groups in its transposed "
+            "convolution"
+        )
         raise ValueError(message)
     rank = kernel.ndim - 2
     taps = np.flip(kernel, tuple(range(rank))) if convention.flips else kernel

@@ -1,4 +1,7 @@
-"""The main job on real images: a digit classifier, transposed into a network that labels every pixel of a scene."""
+"""The main job on real images.
+
+A digit classifier, transposed into a network that labels every pixel of a scene.
+"""
 
 from backstride.demo.job import run
 from backstride.demo.result import DemoResult, ProofFigures

@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class ArticleCheck:
-    """Whether the pairs agree within 1e-5, and the 16 numbers that the article prints, row by row."""
+    """Whether the pairs agree within 1e-5, and the article's 16 numbers, row by row."""
 
     layers_agree: bool
     transposes_agree: bool
@@ -38,7 +38,9 @@ def article_check() -> ArticleCheck:
     (True, True, [1.91329, 3.30484])
     """
     image = np.random.RandomState(1).random_sample((1, 4, 4, 1)).astype(np.float32)
-    weights = random_normal((1, 2), seed=0)  # TensorFlow 1's draw; the convolutions' kernels hold the same two
+    weights = random_normal(
+        (1, 2), seed=0
+    )  # TensorFlow 1's draw; the convolutions' kernels hold the same two
     kernel = weights.reshape(1, 1, 1, 2)
     of_dense: NDArray[np.float32] = dense(image, weights)  # (1, 4, 4, 2)
     of_conv: NDArray[np.float32] = conv(image, kernel)

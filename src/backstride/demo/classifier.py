@@ -1,6 +1,7 @@
-"""The classifier: a small CNN that ends in Flatten and dense layers, trained on digits that stand in the middle.
+"""The classifier: a small CNN that ends in Flatten and dense layers.
 
-No layer pads, so every cell of the network made from it must equal the classifier on that cell's crop.
+It is trained on digits that stand in the middle. No layer pads, so every cell of the network made
+from it must equal the classifier on that cell's crop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ RATE = 4e-3
 
 
 def build() -> nn.Sequential:
-    """An untrained classifier: (N, 1, 28, 28) to scores (N, 10). Draws its weights from torch's global stream."""
+    """An untrained classifier: (N, 1, 28, 28) to scores (N, 10).
+
+    Draws its weights from torch's global stream.
+    """
     torch = required("torch")
     nn = torch.nn
     return nn.Sequential(
@@ -39,7 +43,11 @@ def build() -> nn.Sequential:
 
 
 def train(
-    model: nn.Module, digits: Digits, epochs: int, random: np.random.Generator, on_epoch: Callable[[], None]
+    model: nn.Module,
+    digits: Digits,
+    epochs: int,
+    random: np.random.Generator,
+    on_epoch: Callable[[], None],
 ) -> None:
     """Train in place: AdamW, one cycle of the learning rate, small random shifts."""
     torch = required("torch")
@@ -64,7 +72,9 @@ def train(
 def shifted(images: Images, random: np.random.Generator) -> Images:
     """Each image moved by up to `SHIFT` cells; what moves in is empty."""
     padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))  # (N, 5, 5, 28, 28)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (SIDE, SIDE), axis=(1, 2)
+    )  # (N, 5, 5, 28, 28)
     rows, columns = random.integers(0, 2 * SHIFT, (2, len(images)), endpoint=True)
     return np.ascontiguousarray(windows[np.arange(len(images)), rows, columns])
 

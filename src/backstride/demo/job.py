@@ -40,7 +40,10 @@ class Effort:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The loss of every batch, and the confusion matrices after the decoder and after all layers were tuned."""
+    """The loss of every batch, and the confusion matrices of the two stages.
+
+    They are taken after the decoder and after all layers were tuned.
+    """
 
     losses: tuple[float, ...]
     decoder: Matrix
@@ -52,16 +55,20 @@ FULL = Effort(epochs=12, scenes=3000, decoder_steps=400, network_steps=2400, tes
 QUICK = Effort(epochs=4, scenes=500, decoder_steps=100, network_steps=300, tests=40)
 
 
-def run(out: Path, *, quick: bool = False, seed: int = 0, console: Console | None = None) -> DemoResult:
-    """Run the main job on 5,000 real digits and write report.html and five pictures into the folder `out`.
+def run(
+    out: Path, *, quick: bool = False, seed: int = 0, console: Console | None = None
+) -> DemoResult:
+    """Run the main job on 5,000 real digits.
 
-    A CNN is trained to name a 28x28 digit. It is made fully convolutional, and compared with itself cell by cell; a
-    decoder of transposed convolutions lifts it to pixels; that is tuned on scenes composed of training digits, and
-    measured on scenes of digits that nothing was trained on. `quick`: the same with less training. `seed`: two runs
-    with one seed give the same figures on one machine. `console`: where lines and progress bars go.
+    Report.html and five pictures are written into the folder `out`. A CNN is trained to name a
+    28x28 digit. It is made fully convolutional, and compared with itself cell by cell; a decoder of
+    transposed convolutions lifts it to pixels; that is tuned on scenes composed of training digits,
+    and measured on scenes of digits that nothing was trained on. `quick`: the same with less
+    training. `seed`: two runs with one seed give the same figures on one machine. `console`: where
+    lines and progress bars go.
 
-    Raises `ModuleNotFoundError` where PyTorch or mlxtend is missing, `ValueError` where `out` is a file or `seed` is
-    negative, `OSError` where `out` cannot be written to.
+    Raises `ModuleNotFoundError` where PyTorch or mlxtend is missing, `ValueError` where `out` is a
+    file or `seed` is negative, `OSError` where `out` cannot be written to.
     """
     number = as_integer("seed", seed)
     if number < 0:
@@ -74,7 +81,10 @@ def run(out: Path, *, quick: bool = False, seed: int = 0, console: Console | Non
     with journal(number, console or Console()) as notes:
         result, exhibit = _work(notes, QUICK if quick else FULL, out, quick=quick)
         exhibit.write(result, out)
-        took = f"{result.seconds:.0f} s ({result.cpu_seconds:.0f} s of CPU time, threads: {result.threads})"
+        took = (
+            f"{result.seconds:.0f} s ({result.cpu_seconds:.0f} s of CPU time, threads: "
+            f"{result.threads})"
+        )
         notes.say("Written:", f"{result.files[0]} and {len(FILES) - 1} pictures, after {took}.")
     return result
 
@@ -84,8 +94,12 @@ def _work(notes: Journal, effort: Effort, out: Path, *, quick: bool) -> tuple[De
     article = _article(notes)
     kept, held = load(notes.seed)
     model, accuracy = _classifier(notes, effort, kept, held)
-    practice = compose(kept, effort.scenes, notes.random(2), notes.bar("scenes to train on", effort.scenes))
-    tests = compose(held, effort.tests, notes.random(3), notes.bar("scenes of held-out digits", effort.tests))
+    practice = compose(
+        kept, effort.scenes, notes.random(2), notes.bar("scenes to train on", effort.scenes)
+    )
+    tests = compose(
+        held, effort.tests, notes.random(3), notes.bar("scenes of held-out digits", effort.tests)
+    )
     coarse, proof, figures = _proof(notes, model, tests)
     network, surgery = transpose(model, (1, SIDE, SIDE), classes=CLASSES)
     tuned = _tuned(notes, effort, network, str(len(model) - 1), (practice, tests))
@@ -118,23 +132,35 @@ def _work(notes: Journal, effort: Effort, out: Path, *, quick: bool) -> tuple[De
 
 def _article(notes: Journal) -> ArticleCheck:
     check = article_check()
-    notes.say("The article's check.", f"Dense layer and 1x1 convolution: same output? {check.layers_agree}")
+    notes.say(
+        "The article's check.",
+        f"Dense layer and 1x1 convolution: same output? {check.layers_agree}",
+    )
     notes.say(f"Their transposes: same output? {check.transposes_agree}. The 16 numbers:")
     for row in range(0, 16, 4):
         notes.say("".join(f"{value:14.6g}" for value in check.values[row : row + 4]))
     return check
 
 
-def _classifier(notes: Journal, effort: Effort, kept: Digits, held: Digits) -> tuple[nn.Sequential, float]:
+def _classifier(
+    notes: Journal, effort: Effort, kept: Digits, held: Digits
+) -> tuple[nn.Sequential, float]:
     model = classifier.build()
-    classifier.train(model, kept, effort.epochs, notes.random(1), notes.bar("classifier, epochs", effort.epochs))
+    classifier.train(
+        model, kept, effort.epochs, notes.random(1), notes.bar("classifier, epochs", effort.epochs)
+    )
     accuracy = classifier.accuracy(model, held)
-    notes.say("Classifier.", f"Trained on {len(kept)} digits; names {accuracy:.1%} of {len(held)} held-out ones right.")
+    notes.say(
+        "Classifier.",
+        f"Trained on {len(kept)} digits; names {accuracy:.1%} of {len(held)} held-out ones right.",
+    )
     return model, accuracy
 
 
-def _proof(notes: Journal, model: nn.Module, tests: Scenes) -> tuple[NDArray[np.floating], Proof, ProofFigures]:
-    """The classifier's coarse scores on the first scenes, and the comparison, cell by cell, on the first."""
+def _proof(
+    notes: Journal, model: nn.Module, tests: Scenes
+) -> tuple[NDArray[np.floating], Proof, ProofFigures]:
+    """The classifier's coarse scores on the first scenes, and their comparison cell by cell."""
     torch = required("torch")
     step = notes.bar("proof, steps", 3)
     network, report = convolutionalize(model, (1, SIDE, SIDE))
@@ -161,7 +187,9 @@ def _proof(notes: Journal, model: nn.Module, tests: Scenes) -> tuple[NDArray[np.
     return coarse, proof, figures
 
 
-def _tuned(notes: Journal, effort: Effort, network: nn.Module, score: str, scenes: tuple[Scenes, Scenes]) -> Tuned:
+def _tuned(
+    notes: Journal, effort: Effort, network: nn.Module, score: str, scenes: tuple[Scenes, Scenes]
+) -> Tuned:
     """Tune the network in place on the first scenes, and measure it on the second."""
     practice, tests = scenes
     parts = training.parts(network, score)
@@ -174,10 +202,19 @@ def _tuned(notes: Journal, effort: Effort, network: nn.Module, score: str, scene
     for stream, (words, steps, whole) in enumerate(plan, start=4):
         step = notes.bar(f"tuning {words}, batches", steps)
         losses += training.tune(
-            network, parts, practice, whole=whole, steps=steps, random=notes.random(stream), on_step=step
+            network,
+            parts,
+            practice,
+            whole=whole,
+            steps=steps,
+            random=notes.random(stream),
+            on_step=step,
         )
         matrices.append(training.tested(network, tests))
-        notes.say(f"Tuned {words}:", f"mean IoU {_mean(matrices[-1]):.3f} on {len(tests)} scenes of held-out digits.")
+        notes.say(
+            f"Tuned {words}:",
+            f"mean IoU {_mean(matrices[-1]):.3f} on {len(tests)} scenes of held-out digits.",
+        )
     return Tuned(tuple(losses), matrices[0], matrices[1])
 
 

@@ -25,7 +25,9 @@ class Journal:
 
     def say(self, title: str, line: str = "") -> None:
         """Print a line."""
-        self._progress.console.print(f"[bold]{title}[/bold] {line}" if line else title, highlight=False)
+        self._progress.console.print(
+            f"[bold]{title}[/bold] {line}" if line else title, highlight=False
+        )
 
     def bar(self, words: str, total: int) -> Callable[[], None]:
         """Begin a progress bar; what is returned moves it on by one."""
@@ -35,13 +37,21 @@ class Journal:
 
 @contextmanager
 def journal(seed: int, console: Console) -> Generator[Journal]:
-    """A journal in whose span torch draws from this seed and computes deterministically; afterwards as before."""
+    """A journal in whose span torch draws from this seed and computes deterministically.
+
+    Afterwards as before.
+    """
     torch = required("torch")
     strict, lenient = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with torch.random.fork_rng(devices=[]), Progress(*columns, console=console) as progress:
         _ = torch.default_generator.manual_seed(seed)
         torch.use_deterministic_algorithms(True)

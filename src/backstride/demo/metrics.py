@@ -1,4 +1,7 @@
-"""How well label maps agree: the confusion matrix and the intersection over union of every class."""
+"""How well label maps agree.
+
+The confusion matrix and the intersection over union of every class.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ def intersection_over_union(matrix: Matrix) -> NDArray[np.float64]:
     >>> intersection_over_union(np.array([[1, 1], [0, 1]]))
     array([0.5, 0.5])
 
-    A class that is nowhere has NaN. Everingham et al., "The PASCAL VOC Challenge" (2010), section 4.3.
+    A class that is nowhere has NaN. Everingham et al., "The PASCAL VOC Challenge" (2010), section
+    4.3.
     """
     both = np.diag(matrix)
     either = matrix.sum(0) + matrix.sum(1) - both

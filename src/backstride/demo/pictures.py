@@ -1,7 +1,8 @@
 """Scenes, coarse scores and label maps as pictures.
 
-The ten colours stay apart for every common kind of colour vision: see `COLOURS`. Panels are as dark as the scenes;
-what lies around them is transparent, with grey words that can be read on light and on dark pages.
+The ten colours stay apart for every common kind of colour vision: see `COLOURS`. Panels are as dark
+as the scenes; what lies around them is transparent, with grey words that can be read on light and
+on dark pages.
 """
 
 from __future__ import annotations
@@ -21,9 +22,21 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-# Found by maximising the least OKLab distance between any two, and to the background, as seen by normal, protanopic,
-# deuteranopic and tritanopic eyes (Machado, Oliveira & Fernandes 2009, severity 1); a test holds the distance.
-COLOURS = ("#30c9ff", "#f4f933", "#a71b83", "#70ffdb", "#815c24", "#8485fc", "#f0b866", "#d76ba3", "#959807", "#2e55d1")
+# Found by maximising the least OKLab distance between any two, and to the background, as seen by
+# normal, protanopic, deuteranopic and tritanopic eyes (Machado, Oliveira & Fernandes 2009, severity
+# 1); a test holds the distance.
+COLOURS = (
+    "#30c9ff",
+    "#f4f933",
+    "#a71b83",
+    "#70ffdb",
+    "#815c24",
+    "#8485fc",
+    "#f0b866",
+    "#d76ba3",
+    "#959807",
+    "#2e55d1",
+)
 DARK = "#14161c"
 WORDS = "#768390"
 SCALE = 3
@@ -53,29 +66,40 @@ def coloured(labels: LabelMaps) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where coarse cells lie on the image: cell i is drawn on `stride` pixels from `first + i*stride`."""
+    """Where coarse cells lie on the image.
+
+    Cell i is drawn on `stride` pixels from `first + i*stride`.
+    """
 
     stride: int
     first: int
 
 
 def heat(scores: NDArray[np.floating], grid: Grid, size: tuple[int, int]) -> Pixels:
-    """Coarse scores (classes, h, w) as RGB of the image's size: the winner's colour, brighter the surer it is.
+    """Coarse scores (classes, h, w) as RGB of the image's size.
 
-    The brightness is the winner's lead over the mean score, full for the top twentieth of the cells. Black beyond the
-    outermost cells, where no crop of the classifier's size fits.
+    The winner's colour, brighter the surer it is. The brightness is the winner's lead over the mean
+    score, full for the top twentieth of the cells. Black beyond the outermost cells, where no crop
+    of the classifier's size fits.
     """
     lead = scores.max(axis=0) - scores.mean(axis=0)
     strength = np.minimum(lead / np.quantile(lead, FULL), 1)[:, :, None] ** 1.5
-    cells = PALETTE[-1] + strength * (PALETTE[scores.argmax(axis=0)].astype(np.float64) - PALETTE[-1])
+    cells = PALETTE[-1] + strength * (
+        PALETTE[scores.argmax(axis=0)].astype(np.float64) - PALETTE[-1]
+    )
     return _placed(cells, grid, size)
 
 
 def heat_of(scores: NDArray[np.floating], kind: int, grid: Grid, size: tuple[int, int]) -> Pixels:
-    """One class's coarse scores (classes, h, w) as RGB of the image's size, bright by its lead over the mean."""
+    """One class's coarse scores (classes, h, w) as RGB of the image's size.
+
+    Bright is its lead over the mean.
+    """
     lead = scores - scores.mean(axis=0)
     strength = np.clip(lead[kind] / np.quantile(lead.max(axis=0), FULL), 0, 1)[:, :, None]
-    return _placed(PALETTE[-1] + strength * (PALETTE[kind].astype(np.float64) - PALETTE[-1]), grid, size)
+    return _placed(
+        PALETTE[-1] + strength * (PALETTE[kind].astype(np.float64) - PALETTE[-1]), grid, size
+    )
 
 
 def _placed(cells: NDArray[np.float64], grid: Grid, size: tuple[int, int]) -> Pixels:
@@ -89,7 +113,9 @@ def _placed(cells: NDArray[np.float64], grid: Grid, size: tuple[int, int]) -> Pi
 def png(picture: Pixels, scale: int = 1) -> bytes:
     """RGB (H, W, 3) or RGBA (H, W, 4) as a PNG file, each pixel a square of `scale`."""
     file = io.BytesIO()
-    required("PIL.Image").fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(file, "PNG", optimize=True)
+    required("PIL.Image").fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(
+        file, "PNG", optimize=True
+    )
     return file.getvalue()
 
 
@@ -102,7 +128,9 @@ def sheet(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Pixels:
     canvas = image.new("RGBA", size, (*rgb(WORDS).tolist(), 0))
     pen, font = draw.Draw(canvas), fonts.load_default(20)
     for column, words in enumerate(titles):
-        pen.text((column * (width + GAP) + width // 2, title // 2 - 2), words, WORDS, font, anchor="mm")
+        pen.text(
+            (column * (width + GAP) + width // 2, title // 2 - 2), words, WORDS, font, anchor="mm"
+        )
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             large = image.fromarray(picture.repeat(SCALE, 0).repeat(SCALE, 1))
@@ -117,6 +145,8 @@ def _legend(pen: ImageDraw, font: FreeTypeFont | ImageFont, size: tuple[int, int
     left = (size[0] - 11 * step - 70) // 2
     for entry, colour in enumerate((*COLOURS, DARK)):
         x = left + entry * step
-        pen.rounded_rectangle((x, middle - swatch // 2, x + swatch, middle + swatch // 2), 5, colour, WORDS)
+        pen.rounded_rectangle(
+            (x, middle - swatch // 2, x + swatch, middle + swatch // 2), 5, colour, WORDS
+        )
         words = str(entry) if entry < len(COLOURS) else "background"
         pen.text((x + swatch + 12, middle), words, WORDS, font, anchor="lm")

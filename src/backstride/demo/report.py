@@ -16,8 +16,8 @@ NAMES = (*"0123456789", "background")
 CHART = (640, 220, 44)  # width, height, margin
 
 HEATS = (
-    "<p>Its scores on the first scene, one class a picture, before any fine-tuning: each cell is the classifier on the "
-    "28 x 28 crop around it.</p>"
+    "<p>Its scores on the first scene, one class a picture, before any fine-tuning: each cell is "
+    "the classifier on the 28 x 28 crop around it.</p>"
 )
 STYLE = f"""
 :root {{ color-scheme: light dark; --paper: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
@@ -49,7 +49,7 @@ th {{ font-weight: 500 }} .backstride-report :is(th, td) {{ text-align: left }}
 table.cells td {{ width: .8rem; height: .8rem; padding: 0; border: 1px solid var(--paper); background: var(--mark) }}
 table.cells td.other {{ background: var(--line) }} table.cells td.fails {{ background: #d1242f }}
 svg {{ display: block; width: 100%; max-width: 46rem; height: auto; font: 12px system-ui, sans-serif }}
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the page shows. `figures`: (value, words). `proof`, `surgery`: HTML fragments of the surgery's own."""
+    """What the page shows.
+
+    `figures`: (value, words). `proof`, `surgery`: HTML fragments of the surgery's own.
+    """
 
     figures: Sequence[tuple[str, str]]
     examples: Sequence[Example]
@@ -89,7 +92,8 @@ def page(findings: Findings) -> str:
         *(_example(example) for example in findings.examples),
         "<h2>Where the classifier sees each digit</h2>",
         HEATS,
-        '<div class="row five">' + "".join(_figure(heat, str(digit)) for digit, heat in enumerate(findings.heats)),
+        '<div class="row five">'
+        + "".join(_figure(heat, str(digit)) for digit, heat in enumerate(findings.heats)),
         "</div>",
         "<h2>Proof</h2>",
         findings.proof,
@@ -105,19 +109,24 @@ def page(findings: Findings) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Backstride: a digit classifier, transposed</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
+        f"<title>Backstride: a digit classifier, transposed</title>\n<style>{STYLE}</style>\n"
+        "</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
     )
 
 
 def _figures(figures: Sequence[tuple[str, str]]) -> str:
-    entries = "".join(f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>" for value, words in figures)
+    entries = "".join(
+        f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>" for value, words in figures
+    )
     return f'<dl class="figures">{entries}</dl>'
 
 
 def _legend() -> str:
-    return '<ul class="legend">' + "".join(f"<li>{_named(entry)}</li>" for entry in range(len(NAMES))) + "</ul>"
+    return (
+        '<ul class="legend">'
+        + "".join(f"<li>{_named(entry)}</li>" for entry in range(len(NAMES)))
+        + "</ul>"
+    )
 
 
 def _named(entry: int) -> str:
@@ -132,12 +141,19 @@ def _example(example: Example) -> str:
         (example.labels, "labels found"),
         (example.truth, "truth"),
     )
-    return '<div class="row">' + "".join(_figure(picture, words) for picture, words in pictures) + "</div>"
+    return (
+        '<div class="row">'
+        + "".join(_figure(picture, words) for picture, words in pictures)
+        + "</div>"
+    )
 
 
 def _figure(picture: Pixels, words: str) -> str:
     data = base64.b64encode(png(picture)).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{words}"><figcaption>{words}</figcaption></figure>'
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" '
+        f'alt="{words}"><figcaption>{words}</figcaption></figure>'
+    )
 
 
 def curve(losses: Sequence[float], frozen: int) -> str:
@@ -155,30 +171,33 @@ def curve(losses: Sequence[float], frozen: int) -> str:
     def down(loss: float) -> float:
         return 10 + (high - np.log10(loss)) / (high - low) * (height - 10 - margin)
 
-    points = " ".join(f"{across(step):.1f},{down(loss):.1f}" for step, loss in zip(steps, means, strict=True))
+    points = " ".join(
+        f"{across(step):.1f},{down(loss):.1f}" for step, loss in zip(steps, means, strict=True)
+    )
     levels = [10.0**power for power in range(int(low), int(high) + 1)]
     grid = "".join(
-        f'<line x1="{margin}" x2="{width - 10}" y1="{down(level):.1f}" y2="{down(level):.1f}" stroke="var(--line)"/>'
-        f'<text x="{margin - 6}" y="{down(level) + 4:.1f}" text-anchor="end" fill="var(--soft)">{level:g}</text>'
+        f'<line x1="{margin}" x2="{width - 10}" y1="{down(level):.1f}" y2="{down(level):.1f}" '
+        f'stroke="var(--line)"/><text x="{margin - 6}" y="{down(level) + 4:.1f}" text-anchor="end" '
+        f'fill="var(--soft)">{level:g}</text>'
         for level in levels
     )
     phases = [(0, min(frozen, len(losses)), "decoder"), (frozen, len(losses), "whole network")]
     words = "".join(
         f'<text x="{(across(start) + across(end)) / 2:.1f}" y="{height - 24}" text-anchor="middle" '
-        f'fill="var(--soft)">{name}, {end - start} steps</text>'
-        f'<line x1="{across(start):.1f}" x2="{across(start):.1f}" y1="10" y2="{height - 12}" stroke="var(--line)"/>'
+        f'fill="var(--soft)">{name}, {end - start} steps</text><line x1="{across(start):.1f}" '
+        f'x2="{across(start):.1f}" y1="10" y2="{height - 12}" stroke="var(--line)"/>'
         for start, end, name in phases
         if end > start
     )
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss by training step">{grid}{words}'
-        f'<polyline points="{points}" fill="none" stroke="var(--mark)" stroke-width="2"/></svg>'
-        '<p class="soft">Cross entropy by training step.</p>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss by training '
+        f'step">{grid}{words}<polyline points="{points}" fill="none" stroke="var(--mark)" '
+        'stroke-width="2"/></svg><p class="soft">Cross entropy by training step.</p>'
     )
 
 
 def _table(matrix: Matrix) -> str:
-    """Each class's intersection over union, and of its true pixels the percentage found as each class."""
+    """Each class's intersection over union, and how its true pixels were found, in percent."""
     unions = intersection_over_union(matrix)
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     head = "".join(f"<th>{name}</th>" for name in NAMES)
@@ -189,17 +208,22 @@ def _table(matrix: Matrix) -> str:
         for entry in range(len(NAMES))
     )
     return (
-        '<div class="scroll"><table><thead><tr><th>truth</th><th>IoU</th>' + head + f"</tr></thead><tbody>{rows}"
+        '<div class="scroll"><table><thead><tr><th>truth</th><th>IoU</th>'
+        + head
+        + f"</tr></thead><tbody>{rows}"
         f"<tr><th>mean</th><td><b>{np.nanmean(unions):.3f}</b></td></tr></tbody></table></div>"
-        '<p class="soft">To the right: of each class\'s true pixels, the percentage found as each class.</p>'
+        '<p class="soft">To the right: of each class\'s true pixels, the percentage found as each '
+        "class.</p>"
     )
 
 
 def _article(values: Sequence[float]) -> str:
     rows = "".join(
-        "<tr>" + "".join(f"<td>{value:.6g}</td>" for value in values[at : at + 4]) + "</tr>" for at in range(0, 16, 4)
+        "<tr>" + "".join(f"<td>{value:.6g}</td>" for value in values[at : at + 4]) + "</tr>"
+        for at in range(0, 16, 4)
     )
     return (
-        "<p>A dense layer and a 1x1 convolution give the same values, and so do their transposes, which print these "
+        "<p>A dense layer and a 1x1 convolution give the same values, and so do their transposes, "
+        "which print these "
         f'16 numbers.</p><div class="scroll"><table>{rows}</table></div>'
     )

@@ -13,10 +13,11 @@ from backstride.demo.article import ArticleCheck
 class ProofFigures:
     """The proof in numbers.
 
-    `native_difference`: largest difference between network and classifier at 28x28. `cells`: (rows, columns) of the
-    coarse map of the scene. `compared`, `expected`, `exact`: how many cells were compared with the classifier on their
-    crop, how many of them must be equal, how many are within 1e-5. `largest_deviation`: of those that must be equal.
-    `stride` and `offset` tie cell i to pixel `offset + i*stride`, the middle of its crop.
+    `native_difference`: largest difference between network and classifier at 28x28. `cells`: (rows,
+    columns) of the coarse map of the scene. `compared`, `expected`, `exact`: how many cells were
+    compared with the classifier on their crop, how many of them must be equal, how many are within
+    1e-5. `largest_deviation`: of those that must be equal. `stride` and `offset` tie cell i to
+    pixel `offset + i*stride`, the middle of its crop.
     """
 
     holds: bool
@@ -32,11 +33,13 @@ class ProofFigures:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """The figures of one run; all but `seconds` and `cpu_seconds` repeat with the seed and the number of threads.
+    """The figures of one run.
 
-    `accuracy`: of the classifier on held-out digits. `mean_iou`: over 10 digits and background, on scenes of held-out
-    digits, with all layers tuned; `mean_iou_decoder`: before, when only the decoder was. `iou`: of each class, the
-    background last; NaN, in plain data None, for a class that no scene has. `files`: what was written.
+    All but `seconds` and `cpu_seconds` repeat with the seed and the number of threads. `accuracy`:
+    of the classifier on held-out digits. `mean_iou`: over 10 digits and background, on scenes of
+    held-out digits, with all layers tuned; `mean_iou_decoder`: before, when only the decoder was.
+    `iou`: of each class, the background last; NaN, in plain data None, for a class that no scene
+    has. `files`: what was written.
     """
 
     seed: int

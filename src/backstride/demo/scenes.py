@@ -1,10 +1,10 @@
 """Scenes: digits at random places among clutter, and the class of every pixel.
 
 Image: digits and clutter at their native size, composed by the brighter ink (pixelwise maximum).
-Label: a pixel whose brightest ink is a digit's and at least `INK` has that digit's class; all others are background,
-the faint rims of digits and all clutter included. Where two inks are equally bright the later one wins; clutter comes
-first, so it loses ties. A digit stands only where at most `OVERLAP` of its ink meets ink of digits already there; after
-`TRIES` places in vain it is left out.
+Label: a pixel whose brightest ink is a digit's and at least `INK` has that digit's class; all
+others are background, the faint rims of digits and all clutter included. Where two inks are equally
+bright the later one wins; clutter comes first, so it loses ties. A digit stands only where at most
+`OVERLAP` of its ink meets ink of digits already there; after `TRIES` places in vain it is left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Scenes:
         return len(self.images)
 
 
-def compose(digits: Digits, count: int, random: Random, on_scene: Callable[[], None] | None = None) -> Scenes:
+def compose(
+    digits: Digits, count: int, random: Random, on_scene: Callable[[], None] | None = None
+) -> Scenes:
     """Draw `count` scenes from these digits."""
     images = np.zeros((count, SCENE, SCENE), np.float32)
     labels = np.full((count, SCENE, SCENE), BACKGROUND, np.uint8)
@@ -82,7 +84,9 @@ def stamp(image: Images, label: LabelMaps, patch: Images, kind: int, corner: Cor
 def overlap(label: LabelMaps, digit: Images, corner: Corner) -> float:
     """The share of this digit's ink that would fall on ink of digits already there."""
     ink = digit >= INK
-    return np.count_nonzero(ink & (label[_place(digit, corner)] != BACKGROUND)) / np.count_nonzero(ink)
+    return np.count_nonzero(ink & (label[_place(digit, corner)] != BACKGROUND)) / np.count_nonzero(
+        ink
+    )
 
 
 def _place(patch: Images, corner: Corner) -> tuple[slice, slice]:

@@ -1,4 +1,7 @@
-"""Fine-tuning of the transposed classifier on scenes, first the decoder alone, then, where allowed, all of it."""
+"""Fine-tuning of the transposed classifier on scenes.
+
+The decoder is trained first, then, where allowed, all of it.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,20 @@ BACKGROUND_WEIGHT = 0.5  # 94 of 100 pixels are background; a digit's pixel coun
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The network's parameters: those of the classifier's layers below the score, and all others."""
+    """The network's parameters.
+
+    Those of the classifier's layers below the score, and all others.
+    """
 
     encoder: tuple[nn.Parameter, ...]
     decoder: tuple[nn.Parameter, ...]
 
 
 def parts(network: nn.Module, score: str) -> Parts:
-    """Split the parameters. `score`: the name of the layer that gives the coarse scores, in the backbone."""
+    """Split the parameters.
+
+    `score`: the name of the layer that gives the coarse scores, in the backbone.
+    """
     encoder: list[nn.Parameter] = []
     decoder: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -51,7 +60,10 @@ def tune(
     random: np.random.Generator,
     on_step: Callable[[], None],
 ) -> list[float]:
-    """Train for `steps` batches the decoder, and the encoder where `whole`. Returns the loss of every batch."""
+    """Train for `steps` batches the decoder, and the encoder where `whole`.
+
+    Returns the loss of every batch.
+    """
     torch = required("torch")
     for parameter in parts.encoder:
         _ = parameter.requires_grad_(whole)
@@ -67,7 +79,9 @@ def tune(
     _ = to(memory_format=torch.channels_last).train()
     for chosen in batches(len(scenes), steps, random):
         rows = torch.from_numpy(chosen)
-        loss = torch.nn.functional.cross_entropy(network(images[rows]), labels[rows].long(), weights)
+        loss = torch.nn.functional.cross_entropy(
+            network(images[rows]), labels[rows].long(), weights
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -79,7 +93,10 @@ def tune(
 
 
 def batches(count: int, steps: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Row numbers of each batch: the scenes in a new order each time all were used, the odd rest left out."""
+    """Row numbers of each batch.
+
+    The scenes in a new order each time all were used, the odd rest left out.
+    """
     whole = count // BATCH
     orders = [random.permutation(count)[: whole * BATCH] for _ in range(-(-steps // whole))]
     return np.split(np.concatenate(orders)[: steps * BATCH], steps)

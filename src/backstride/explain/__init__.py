@@ -9,7 +9,8 @@
 >>> draw(found.geometry, "gather").frames
 196
 
-A drawing is plain data too; `backstride.explain.svg.to_svg` and `backstride.explain.raster` write it.
+A drawing is plain data too; `backstride.explain.svg.to_svg` and `backstride.explain.raster` write
+it.
 """
 
 from backstride.explain.explanation import Explanation, explain

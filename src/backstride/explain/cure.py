@@ -1,4 +1,7 @@
-"""The cure for a checkerboard: an even layer with the same sizes, as a call of the framework that was asked about."""
+"""The cure for a checkerboard.
+
+An even layer with the same sizes, as a call of the framework that was asked about.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,61 @@ from backstride.geometry import Geometry, full_size, geometry
 from backstride.integers import RULES
 
 MOST_KERNELS = 4
-TARGETS = {"tensorflow": "tf", "jax, transpose_kernel=True": "jax", "flax, transpose_kernel=True": "flax"}
+TARGETS = {
+    "tensorflow": "tf",
+    "jax, transpose_kernel=True": "jax",
+    "flax, transpose_kernel=True": "flax",
+}
 SIZES = ("kernel_size", "kernel_shape")
 PLAIN = "backstride."
 DEFAULTS: Mapping[str, int] = {
-    **dict.fromkeys(("stride", "dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"), 1),
+    **dict.fromkeys(
+        ("stride", "dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"), 1
+    ),
     **dict.fromkeys(("output_padding", "pads_begin", "pads_end"), 0),
 }
 # Everything that says a geometry is written anew.
-REWRITTEN = {*DEFAULTS, "strides", "padding", "pads", "pad", "auto_pad", "pad_type", "use_consistent_padding"}
+REWRITTEN = {
+    *DEFAULTS,
+    "strides",
+    "padding",
+    "pads",
+    "pad",
+    "auto_pad",
+    "pad_type",
+    "use_consistent_padding",
+}
 
 
 def cure(call: SourceCall, where: Geometry) -> str | None:
-    """The nearest even layer that takes `where.input` to `where.output`, written as `call` is; None without one.
+    """The nearest even layer that takes `where.input` to `where.output`, written as `call` is.
+
+    None without one.
 
     >>> asked = parse("nn.ConvTranspose2d(8, 4, 4, 3)").at((7, 7))
     >>> cure(asked, asked.geometry())
     'torch.nn.ConvTranspose2d(8, 4, 6, stride=3, padding=1)'
 
-    What is returned reads back to the geometry of that layer. A kernel that is an array stands beside the call.
+    What is returned reads back to the geometry of that layer. A kernel that is an array stands
+    beside the call.
     """
     for wanted in even(where):
         for arguments in _candidates(call, wanted):
             text = _text(call, wanted, arguments)
             if text is not None and _reads_back(text, call, wanted):
-                return text if _says_kernel(call) else f"{text} with a kernel of {' x '.join(map(str, wanted.kernel))}"
+                return (
+                    text
+                    if _says_kernel(call)
+                    else f"{text} with a kernel of {' x '.join(map(str, wanted.kernel))}"
+                )
     return None
 
 
 def even(where: Geometry) -> Iterator[Geometry]:
-    """Geometries with even coverage, the same strides, input and output: the nearest kernels first."""
+    """Geometries with even coverage, the same strides, input and output.
+
+    The nearest kernels first.
+    """
     axes: list[list[int]] = []
     for i, k, s, size in zip(where.input, where.kernel, where.strides, where.output, strict=True):
         axes.append([wide for wide in _multiples(k, s) if full_size(i, wide, s) >= size])
@@ -51,7 +79,9 @@ def even(where: Geometry) -> Iterator[Geometry]:
         totals = [length - size for length, size in zip(lengths, where.output, strict=True)]
         halves = [(total // 2, total - total // 2) for total in totals]
         ones = (1,) * len(kernel)
-        for crop in dict.fromkeys((tuple(halves), tuple((after, before) for before, after in halves))):
+        for crop in dict.fromkeys(
+            (tuple(halves), tuple((after, before) for before, after in halves))
+        ):
             yield Geometry(where.input, kernel, where.strides, ones, crop)
 
 
@@ -64,7 +94,13 @@ def own(where: Geometry) -> str:
     sizes = f"kernel={_short(where.kernel)}, strides={_short(where.strides)}"
     for rule in RULES:
         try:
-            found = geometry(where.input, where.kernel, strides=where.strides, padding=rule, dilation=where.dilation)
+            found = geometry(
+                where.input,
+                where.kernel,
+                strides=where.strides,
+                padding=rule,
+                dilation=where.dilation,
+            )
             if found == where:
                 return f'{sizes}, padding="{rule}"'
         except ValueError:
@@ -75,7 +111,10 @@ def own(where: Geometry) -> str:
 
 
 def _multiples(kernel: int, stride: int) -> list[int]:
-    """Multiples of the stride, the nearest to the kernel first, of two equally near ones the larger."""
+    """Multiples of the stride, the nearest to the kernel first.
+
+    Of two equally near ones, the larger comes first.
+    """
     first = max(kernel // stride - MOST_KERNELS, 1)
     found = [stride * count for count in range(first, kernel // stride + MOST_KERNELS + 1)]
     return sorted(found, key=lambda size: (abs(size - kernel), -size))
@@ -112,18 +151,26 @@ def _text(call: SourceCall, where: Geometry, arguments: Mapping[str, Any]) -> st
         return None
     kept = {name: text for name, text in _arguments(call).items() if name not in REWRITTEN}
     lists = function.startswith(LISTS)
-    values = {own_name(function, name): written(call, function, name, value) for name, value in arguments.items()}
+    values = {
+        own_name(function, name): written(call, function, name, value)
+        for name, value in arguments.items()
+    }
     if function.startswith("coremltools."):
         values["pad_type"] = '"custom"'
     new = {
         name: text
         for name, text in values.items()
-        if not _is_default(name, given.get(name)) or (lists and name.startswith(("pads_", "dilations")))
+        if not _is_default(name, given.get(name))
+        or (lists and name.startswith(("pads_", "dilations")))
     }
     size = next((name for name in SIZES if name in order), None)
     if size is not None:
         new[size] = str(
-            list(where.kernel) if lists else where.kernel if function.startswith("flax.") else _short(where.kernel)
+            list(where.kernel)
+            if lists
+            else where.kernel
+            if function.startswith("flax.")
+            else _short(where.kernel)
         )
     _ = kept.pop("output_shape", None)
     if "output_shape" in given:  # the same size in the call's own words
@@ -133,13 +180,21 @@ def _text(call: SourceCall, where: Geometry, arguments: Mapping[str, Any]) -> st
 
 def _own_text(call: SourceCall, where: Geometry) -> str:
     text = own(where)
-    kept = {name: value for name, value in call.arguments.items() if name not in {"kernel", *_OWN_RULE, "input"}}
-    words = ", ".join(f"{name}={value}" for name, value in kept.items() if name not in {"x", "bias"})
+    kept = {
+        name: value
+        for name, value in call.arguments.items()
+        if name not in {"kernel", *_OWN_RULE, "input"}
+    }
+    words = ", ".join(
+        f"{name}={value}" for name, value in kept.items() if name not in {"x", "bias"}
+    )
     if call.function == "backstride.geometry":
         return f"backstride.geometry({call.arguments['input']}, {text.removeprefix('kernel=')})"
     if "x" not in call.arguments and "(" not in call.text.partition("=")[0]:
         return f"{text}, {words}" if words else text
-    arrays = ", ".join(call.arguments[name] for name in ("x", "kernel", "bias") if name in call.arguments)
+    arrays = ", ".join(
+        call.arguments[name] for name in ("x", "kernel", "bias") if name in call.arguments
+    )
     text = text.partition(", ")[2]
     return f"backstride.conv_transpose({', '.join(filter(None, [arrays, text, words]))})"
 
@@ -172,19 +227,32 @@ def _listed(values: Mapping[str, str], positional: list[str], order: list[str]) 
         if name not in values:
             by_name = True
             continue
-        parts.append(values[name] if not by_name and name in positional else f"{name}={values[name]}")
-        by_name = by_name or name in {*SIZES, "weight", "kernel", "rhs", "filters" if "input" in values else "outputs"}
+        parts.append(
+            values[name] if not by_name and name in positional else f"{name}={values[name]}"
+        )
+        by_name = by_name or name in {
+            *SIZES,
+            "weight",
+            "kernel",
+            "rhs",
+            "filters" if "input" in values else "outputs",
+        }
     return ", ".join(parts)
 
 
 def _says_kernel(call: SourceCall) -> bool:
     function = find(call.function)
-    order = () if function is None else (*function.parameters.split(), *function.keyword_only.split())
+    order = (
+        () if function is None else (*function.parameters.split(), *function.keyword_only.split())
+    )
     return (
         not call.arguments
         or call.function == "backstride.geometry"
         or "kernel_size" in order
-        or ("kernel_shape" in order or ("x" not in call.arguments and call.framework == "backstride"))
+        or (
+            "kernel_shape" in order
+            or ("x" not in call.arguments and call.framework == "backstride")
+        )
     )
 
 

@@ -1,4 +1,7 @@
-"""A drawing is a list of shapes, each with the frames in which it is seen; SVG, GIF and MP4 are written from it."""
+"""A drawing is a list of shapes, each with the frames in which it is seen.
+
+SVG, GIF and MP4 are written from it.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ class Item:
 
 @dataclass(slots=True)
 class Drawing:
-    """Shapes in painting order. `still` is the frame that a renderer without animation, and paper, shows."""
+    """Shapes in painting order.
+
+    `still` is the frame that a renderer without animation, and paper, shows.
+    """
 
     title: str
     description: str
@@ -68,7 +74,10 @@ class Drawing:
     items: list[Item] = field(default_factory=list[Item])
 
     def add(self, shape: Shape, first: int = 0, last: int | None = None) -> None:
-        """Paint a shape above the earlier ones, in the frames `first` to `last - 1`; the rest by default."""
+        """Paint a shape above the earlier ones, in the frames `first` to `last - 1`.
+
+        The rest by default.
+        """
         stop = self.frames if last is None else last
         if first < stop:
             self.items.append(Item(shape, first, stop))
@@ -81,7 +90,9 @@ class Drawing:
                 case Rect(x, y, width, height):
                     right, bottom = max(right, x + width), max(bottom, y + height)
                 case Text(x, y, text, _, size, anchor):
-                    reach = {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor] * text_width(text, size)
+                    reach = {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor] * text_width(
+                        text, size
+                    )
                     right, bottom = max(right, x + reach), max(bottom, y + size / 2)
                 case Line(x1, y1, x2, y2):
                     right, bottom = max(right, x1, x2), max(bottom, y1, y2)
@@ -89,5 +100,8 @@ class Drawing:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a line is in a sans-serif font; wide enough for the widest of the usual ones."""
+    """About how wide a line is in a sans-serif font.
+
+    Wide enough for the widest of the usual ones.
+    """
     return 0.58 * size * len(text)

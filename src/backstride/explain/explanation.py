@@ -1,4 +1,7 @@
-"""A call explained: everything there is to say about it as one record, which text, JSON and pages are drawn from."""
+"""A call explained.
+
+Everything there is to say about it as one record, which text, JSON and pages are drawn from.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,16 @@ class Explanation(Record):
         data = cast("dict[str, object]", _plain(self))
         data["geometry"] = {
             name: getattr(geometry, name)
-            for name in ("input", "kernel", "strides", "dilation", "crop", "full", "output", "is_even")
+            for name in (
+                "input",
+                "kernel",
+                "strides",
+                "dilation",
+                "crop",
+                "full",
+                "output",
+                "is_even",
+            )
         }
         try:
             data["trace"] = trace(geometry).as_data()
@@ -104,7 +116,9 @@ def explain(
     kernel: Size | None = None,
     names: Mapping[str, object] | None = None,
 ) -> Explanation:
-    """Explain a transposed convolution, as it stands in somebody's code, or a convolution by its transpose.
+    """Explain a transposed convolution, or a convolution by its transpose.
+
+    The call is read as it stands in somebody's code.
 
     >>> found = explain('Conv2DTranspose(128, 3, strides=2, padding="same")', input=(7, 7, 256))
     >>> found
@@ -123,11 +137,12 @@ def explain(
         names: The values of names in the call, {"k": 3}.
 
     Returns:
-        The facts as data; `print` writes them out, `.svg()`, `.gif()`, `.png()` and `.html()` draw them.
+        The facts as data; `print` writes them out, `.svg()`, `.gif()`, `.png()` and `.html()` draw
+        them.
 
     Raises:
-        ValueError: Where the text cannot be read, and where the sizes are not legal or not known, and for kernels
-            and strides above 65536 on an axis.
+        ValueError: Where the text cannot be read, and where the sizes are not legal or not known,
+            and for kernels and strides above 65536 on an axis.
     """
     source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call
     source = source.at(input)
@@ -135,13 +150,29 @@ def explain(
     small, big, forward = source.small, source.big, source.forward
     known = None
     if small is not None and big is not None:
-        known = cost(geometry, small, big, source.groups, bias=(small if forward else big) if source.has_bias else 0)
-    # Every fact is that of the transpose, whose call in the framework is not written for a convolution.
+        known = cost(
+            geometry,
+            small,
+            big,
+            source.groups,
+            bias=(small if forward else big) if source.has_bias else 0,
+        )
+    # Every fact is that of the transpose, whose call in the framework is not written for a
+    # convolution.
     even = evenness(geometry, (lambda _: None) if forward else partial(cure, source))
     elsewhere = () if forward else _elsewhere(source)
     channels = (small, big)
     return Explanation(
-        source.text, source.function, geometry, channels, source.groups, axes(geometry), even, known, elsewhere, forward
+        source.text,
+        source.function,
+        geometry,
+        channels,
+        source.groups,
+        axes(geometry),
+        even,
+        known,
+        elsewhere,
+        forward,
     )
 
 
@@ -157,7 +188,9 @@ def _elsewhere(call: SourceCall) -> tuple[Elsewhere, ...]:
         except ValueError as refusal:
             found.append(Elsewhere(target.title, "not expressible", str(refusal), (), ""))
             continue
-        found.append(Elsewhere(target.title, result.verdict, result.reason, result.notes, result.code))
+        found.append(
+            Elsewhere(target.title, result.verdict, result.reason, result.notes, result.code)
+        )
     return tuple(found)
 
 
@@ -166,9 +199,13 @@ def _plain(value: object) -> object:
     if isinstance(value, Fraction):
         return float(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in cast("Mapping[object, object]", value).items()}
+        return {
+            str(key): _plain(entry) for key, entry in cast("Mapping[object, object]", value).items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(entry) for entry in cast("Sequence[object]", value)]
     return value

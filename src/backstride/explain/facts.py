@@ -1,4 +1,7 @@
-"""What there is to say about a geometry, as plain data: sizes, odd cell, phases, coverage, evenness, cost, field."""
+"""What there is to say about a geometry, as plain data.
+
+Sizes, odd cell, phases, coverage, evenness, cost, field.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ LARGEST_AXIS = 65536
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis. `coverage`: how many output cells are the sum of so many products, {products: cells}.
+    """One axis.
 
-    `shift`: how far, in output cells, the layer moves the picture toward the end against a resize that keeps the
-    outer edges in place ("half-pixel centres"); 0 is aligned.
+    `coverage`: how many output cells are the sum of so many products, {products: cells}. `shift`:
+    how far, in output cells, the layer moves the picture toward the end against a resize that keeps
+    the outer edges in place ("half-pixel centres"); 0 is aligned.
     """
 
     input: int
@@ -40,9 +44,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Evenness:
-    """How uneven the interior is. `score` is 1 - fewest/most products of an interior cell: 0 is even, 1 has holes.
+    """How uneven the interior is.
 
-    `fix`: the nearest even call to the same output size, None where the layer is even or no such call exists.
+    `score` is 1 - fewest/most products of an interior cell: 0 is even, 1 has holes. `fix`: the
+    nearest even call to the same output size, None where the layer is even or no such call exists.
     `advice`: sentences.
     """
 
@@ -55,9 +60,10 @@ class Evenness:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Counted exactly. `naive` is output cells times taps, which many counters report; `excess` times too many.
+    """Counted exactly.
 
-    `full` counts the products that the crop discards too: input cells times taps.
+    `naive` is output cells times taps, which many counters report; `excess` times too many. `full`
+    counts the products that the crop discards too: input cells times taps.
     """
 
     multiply_adds: int
@@ -82,22 +88,30 @@ def axes(geometry: Geometry) -> tuple[Axis, ...]:
     """
     check_axes(geometry)
     counts = geometry.coverage_counts()
-    return tuple(_axis(geometry, axis, phases, counts[axis]) for axis, phases in enumerate(geometry.phases))
+    return tuple(
+        _axis(geometry, axis, phases, counts[axis]) for axis, phases in enumerate(geometry.phases)
+    )
 
 
 def check_axes(geometry: Geometry) -> None:
     """Refuse axes of too many taps or phases to go through one by one."""
     for name, size in (("kernel", geometry.kernel), ("strides", geometry.strides)):
         if max(size) > LARGEST_AXIS:
-            message = f"`{name}` (={size}) must be at most {LARGEST_AXIS} on each axis to be explained"
+            message = (
+                f"`{name}` (={size}) must be at most {LARGEST_AXIS} on each axis to be explained"
+            )
             raise ValueError(message)
 
 
 def _axis(geometry: Geometry, axis: int, phases: tuple[Phase, ...], counts: dict[int, int]) -> Axis:
-    i, k, s, d = (getattr(geometry, name)[axis] for name in ("input", "kernel", "strides", "dilation"))
+    i, k, s, d = (
+        getattr(geometry, name)[axis] for name in ("input", "kernel", "strides", "dilation")
+    )
     (before, after), span = geometry.crop[axis], geometry.effective_kernel[axis]
     shown = str(k) if d == 1 else f"{d} * ({k} - 1) + 1"
-    formula = f"({i} - 1) * {s} + {shown} {_minus(before)} {_minus(after)} = {geometry.output[axis]}"
+    formula = (
+        f"({i} - 1) * {s} + {shown} {_minus(before)} {_minus(after)} = {geometry.output[axis]}"
+    )
     reach = [len(phase.taps) for phase in phases]
     return Axis(
         i,
@@ -122,11 +136,13 @@ def odd_cell(before: int, after: int) -> str:
 
     >>> odd_cell(1, 0), odd_cell(1, 1), odd_cell(0, -2)
     ('1 cell cropped: the odd one off the front', '2 cells cropped, 1 off each end', '2 zeros appended at the back')
-    """
+    """  # noqa: E501
     if min(before, after) < 0:
         ends = ((before, "front"), (after, "back"))
         words = [f"{_cells(cells)} cropped off the {end}" for cells, end in ends if cells > 0]
-        words += [f"{_cells(-cells, 'zero')} appended at the {end}" for cells, end in ends if cells < 0]
+        words += [
+            f"{_cells(-cells, 'zero')} appended at the {end}" for cells, end in ends if cells < 0
+        ]
         return ", ".join(words)
     total, side = before + after, "front" if before > after else "back"
     if not total:
@@ -139,7 +155,9 @@ def odd_cell(before: int, after: int) -> str:
 
 
 def evenness(geometry: Geometry, write: Callable[[Geometry], str | None] | None = None) -> Evenness:
-    """The checkerboard: interior cells with fewest and most products, and what would make them equal.
+    """The checkerboard.
+
+    Interior cells with fewest and most products, and what would make them equal.
 
     >>> from backstride.geometry import geometry
     >>> found = evenness(geometry(7, 3, strides=2, padding="same"))
@@ -163,8 +181,12 @@ def evenness(geometry: Geometry, write: Callable[[Geometry], str | None] | None 
     return Evenness(score, fewest, most, fix, tuple(_advice(geometry, fix)))
 
 
-def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: int = 0, batch: int = 1) -> Cost:
-    """Multiply-adds and parameters of the layer, C_small to C_big channels; `bias` counts its numbers.
+def cost(
+    geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: int = 0, batch: int = 1
+) -> Cost:
+    """Multiply-adds and parameters of the layer, C_small to C_big channels.
+
+    `bias` counts its numbers.
 
     >>> from backstride.geometry import geometry
     >>> found = cost(geometry((7, 7), 3, strides=2, padding="same"), 256, 128)
@@ -180,13 +202,16 @@ def cost(geometry: Geometry, small: int, big: int, groups: int = 1, *, bias: int
     taps = math.prod(geometry.kernel)
     exact, naive = meetings * channels, math.prod(geometry.output) * taps * channels
     full = math.prod(geometry.input) * taps * channels
-    return Cost(exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, bias)
+    return Cost(
+        exact, full, naive, naive / exact if exact else math.inf, taps * small * big // groups, bias
+    )
 
 
 def _advice(geometry: Geometry, fix: str | None) -> list[str]:
     advice: list[str] = []
     shared = [
-        f"dilation {d} shares the factor {math.gcd(s, d)} with stride {s}, so some cells are reached by no tap"
+        f"dilation {d} shares the factor {math.gcd(s, d)} with stride {s}, so some cells are "
+        "reached by no tap"
         for s, d in zip(geometry.strides, geometry.dilation, strict=True)
         if math.gcd(s, d) > 1
     ]
@@ -195,7 +220,9 @@ def _advice(geometry: Geometry, fix: str | None) -> list[str]:
         advice.append(f"an even layer with the same sizes: {fix}")
     else:
         steps = " x ".join(map(str, geometry.strides))
-        advice.append(f"even layers have a kernel that is a multiple of the stride on each axis ({steps})")
+        advice.append(
+            f"even layers have a kernel that is a multiple of the stride on each axis ({steps})"
+        )
     return advice
 
 

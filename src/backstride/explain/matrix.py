@@ -1,8 +1,8 @@
-"""The sparse matrix of a convolution beside its transpose, and the proof that one is the other's transpose.
+"""The sparse matrix of a convolution beside its transpose, and the proof of that.
 
-Both are built, each from its own definition: the convolution's by sliding windows over its padded input, one row
-for each output cell; the transposed convolution's by stamping, one column for each input cell. That they are
-equal up to transposition is found out, not assumed.
+Both are built, each from its own definition: the convolution's by sliding windows over its padded
+input, one row for each output cell; the transposed convolution's by stamping, one column for each
+input cell. That they are equal up to transposition is found out, not assumed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from backstride.reference import conv, conv_transpose
 
 @dataclass(frozen=True, slots=True)
 class Matrices:
-    """Two `scipy.sparse` matrices whose entries are tap numbers + 1, so that every tap is told apart.
+    """Two `scipy.sparse` matrices whose entries are tap numbers + 1, to tell taps apart.
 
-    `convolution` (input cells, output cells of the layer), `transposed` the other way around. `differing`: entries
-    in which `convolution.T` and `transposed` differ. `products`: <conv(y), x> and <y, conv_transpose(x)> on random
-    integers.
+    `convolution` (input cells, output cells of the layer), `transposed` the other way around.
+    `differing`: entries in which `convolution.T` and `transposed` differ. `products`: <conv(y), x>
+    and <y, conv_transpose(x)> on random integers.
     """
 
     convolution: Any
@@ -61,14 +61,23 @@ def matrices(trace: Trace) -> Matrices:
 
 
 def corners(geometry: Geometry, small: Sequence[int], big: Sequence[int]) -> Matrices:
-    """The same of some rows and columns alone: these input and output cells of the layer, by flat index."""
-    inputs = [tuple(int(entry) for entry in np.unravel_index(cell, geometry.input)) for cell in small]
+    """The same of some rows and columns alone.
+
+    These input and output cells of the layer, by flat index.
+    """
+    inputs = [
+        tuple(int(entry) for entry in np.unravel_index(cell, geometry.input)) for cell in small
+    ]
     stamped = _stamped(meetings(geometry, product(inputs, cells(geometry.kernel))), geometry)
     x, y = _places(small), _places(big)
     stamped = _stamped(meetings(geometry, product(inputs, cells(geometry.kernel))), geometry)
-    transposed = _sparse(((y[o], x[i], tap) for o, i, tap in stamped if o in y), (len(big), len(small)))
+    transposed = _sparse(
+        ((y[o], x[i], tap) for o, i, tap in stamped if o in y), (len(big), len(small))
+    )
     read = windows(geometry.adjoint, inputs)
-    convolution = _sparse(((x[i], y[o], tap) for i, o, tap in read if o in y), (len(small), len(big)))
+    convolution = _sparse(
+        ((x[i], y[o], tap) for i, o, tap in read if o in y), (len(small), len(big))
+    )
     random = np.random.default_rng(0)
     left, right = random.integers(-9, 10, len(small)), random.integers(-9, 10, len(big))
     products = int((convolution @ right) @ left), int((transposed @ left) @ right)
@@ -83,24 +92,41 @@ def _stamped(stamps: Iterable[Meeting], geometry: Geometry) -> Iterable[tuple[in
     """(output cell, input cell, tap) of the transposed convolution, stamp by stamp."""
     for meeting in stamps:
         if meeting.output is not None:
-            output, cell = flat(meeting.output, geometry.output), flat(meeting.input, geometry.input)
+            output, cell = (
+                flat(meeting.output, geometry.output),
+                flat(meeting.input, geometry.input),
+            )
             yield output, cell, flat(meeting.tap, geometry.kernel)
 
 
 def windows(
     convolution: Convolution, wanted: Iterable[tuple[int, ...]] | None = None
 ) -> Iterable[tuple[int, int, int]]:
-    """(output cell, input cell, tap) of the strided convolution, window by window, all or those of some cells."""
+    """(output cell, input cell, tap) of the strided convolution, window by window.
+
+    All of them, or those of some cells.
+    """
     for cell in product(*map(range, convolution.output)) if wanted is None else wanted:
         for tap in product(*map(range, convolution.kernel)):
             read = tuple(
                 m * s - before + j * d
                 for m, s, (before, _), j, d in zip(
-                    cell, convolution.strides, convolution.padding, tap, convolution.dilation, strict=True
+                    cell,
+                    convolution.strides,
+                    convolution.padding,
+                    tap,
+                    convolution.dilation,
+                    strict=True,
                 )
             )
-            if all(0 <= position < size for position, size in zip(read, convolution.input, strict=True)):
-                yield flat(cell, convolution.output), flat(read, convolution.input), flat(tap, convolution.kernel)
+            if all(
+                0 <= position < size for position, size in zip(read, convolution.input, strict=True)
+            ):
+                yield (
+                    flat(cell, convolution.output),
+                    flat(read, convolution.input),
+                    flat(tap, convolution.kernel),
+                )
 
 
 def _sparse(entries: Iterable[tuple[int, int, int]], shape: tuple[int, int]) -> Any:

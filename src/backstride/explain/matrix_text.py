@@ -28,7 +28,8 @@ def matrix_text(geometry: Geometry) -> str:
     numbers are taps; both built from their own definitions: C.T - T has 0 entries that are not 0
     <C y, x> = <y, T x> on random integers: 126 = 126
 
-    Of a matrix of more than 40 cells on a side the first and the last rows and columns are printed. Needs SciPy.
+    Of a matrix of more than 40 cells on a side the first and the last rows and columns are printed.
+    Needs SciPy.
     """
     from backstride.explain.matrix import corners, matrices  # noqa: PLC0415  SciPy is slow to load, and an extra
 
@@ -43,16 +44,22 @@ def matrix_text(geometry: Geometry) -> str:
     right += [""] * (len(left) - len(right))
     lines = [f"{a:<{width}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
     if not whole:
-        lines.append(f"the first and the last cells: {show(x)} of {small}, {show(y)} of {big}; the proof is of these")
+        lines.append(
+            f"the first and the last cells: {show(x)} of {small}, {show(y)} of {big}; the proof is "
+            "of these"
+        )
     lines.append(
-        f"numbers are taps; both built from their own definitions: C.T - T has {found.differing} entries that are not 0"
+        f"numbers are taps; both built from their own definitions: C.T - T has {found.differing} "
+        "entries that are not 0"
     )
     lines.append("<C y, x> = <y, T x> on random integers: " + " = ".join(map(str, found.products)))
     return "\n".join(lines)
 
 
 def matrix_data(geometry: Geometry) -> dict[str, Any]:
-    """The same for JSON: (output cell, input cell, tap) of every entry of the layer's matrix, and the proof.
+    """The same for JSON.
+
+    (output cell, input cell, tap) of every entry of the layer's matrix, and the proof.
 
     >>> from backstride.geometry import geometry
     >>> matrix_data(geometry(2, 1, strides=2))["transposed"]
@@ -64,7 +71,9 @@ def matrix_data(geometry: Geometry) -> dict[str, Any]:
 
     found = matrices(trace(geometry))
     entries = found.transposed.tocoo()
-    triples = zip(entries.row.tolist(), entries.col.tolist(), (entries.data - 1).tolist(), strict=True)
+    triples = zip(
+        entries.row.tolist(), entries.col.tolist(), (entries.data - 1).tolist(), strict=True
+    )
     return {
         "shape": list(entries.shape),
         "transposed": list(triples),

@@ -1,6 +1,7 @@
-"""The page of a call: every view to step through and to point at, what there is to say, the code elsewhere.
+"""The page of a call.
 
-One file without outside references, or the same page served live with sliders (`backstride.explore`).
+Every view to step through and to point at, what there is to say, the code elsewhere. One file
+without outside references, or the same page served live with sliders (`backstride.explore`).
 Whatever comes from the call is escaped on its way into the page.
 """
 
@@ -33,20 +34,35 @@ VERDICTS = {"exact": "exact", "exact with a crop": "crop"}
 def page(explanation: Record, *, values: Values | None = None, view: View = "scatter") -> str:
     """The page as one file, all views inside.
 
-    `values` are the input's numbers, or with the view "convolution" those of the convolution's input.
+    `values` are the input's numbers, or with the view "convolution" those of the convolution's
+    input.
     """
-    content = contents(explanation, CELL_VIEWS, values=values, view=view if view in CELL_VIEWS else "scatter")
+    content = contents(
+        explanation, CELL_VIEWS, values=values, view=view if view in CELL_VIEWS else "scatter"
+    )
     style, script = asset("page.css"), asset("page.js")
-    return document(explanation, content, head=f"<style>{style}</style>", script=f"<script>{script}</script>")
+    return document(
+        explanation, content, head=f"<style>{style}</style>", script=f"<script>{script}</script>"
+    )
 
 
 def contents(
-    explanation: Record, views: Iterable[View], *, values: Values | None = None, view: View = "scatter"
+    explanation: Record,
+    views: Iterable[View],
+    *,
+    values: Values | None = None,
+    view: View = "scatter",
 ) -> dict[str, Any]:
-    """What the page's script draws: the trace, the drawings by view, the words and the code as HTML."""
+    """What the page's script draws.
+
+    The trace, the drawings by view, the words and the code as HTML.
+    """
     known = trace(explanation.geometry, window(explanation.geometry))
     drawings = {
-        name: to_svg(draw(explanation.geometry, name, _fitting(values, explanation, name), known=known), driven=True)
+        name: to_svg(
+            draw(explanation.geometry, name, _fitting(values, explanation, name), known=known),
+            driven=True,
+        )
         for name in views
     }
     return {
@@ -60,15 +76,21 @@ def contents(
     }
 
 
-def document(explanation: Record, content: dict[str, Any], *, head: str, script: str, controls: str = "") -> str:
+def document(
+    explanation: Record, content: dict[str, Any], *, head: str, script: str, controls: str = ""
+) -> str:
     """The whole page around what `contents` gave."""
     view = content["view"]
     boxes = "".join(
-        f'<label><input type="radio" name="view" value="{name}"{" checked" if name == view else ""}>{name}</label>'
+        '<label><input type="radio" name="view" '
+        f'value="{name}"{" checked" if name == view else ""}>{name}</label>'
         for name in CELL_VIEWS
     )
     keys = " &nbsp; ".join(f"<kbd>{escape(key)}</kbd> {escape(what)}" for key, what in KEYS)
-    elsewhere = f'<section><h2>The same layer elsewhere</h2><div id="code">{content["code"]}</div></section>'
+    elsewhere = (
+        "<section><h2>The same layer elsewhere</h2><div "
+        f'id="code">{content["code"]}</div></section>'
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -110,11 +132,18 @@ def asset(name: str) -> str:
 
 def embedded(data: object) -> str:
     """JSON that cannot end the element it stands in."""
-    return json.dumps(data).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        json.dumps(data)
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def _said(explanation: Record) -> list[Section]:
-    return [section for section in sections(explanation) if section.title != "The same layer elsewhere"]
+    return [
+        section for section in sections(explanation) if section.title != "The same layer elsewhere"
+    ]
 
 
 def _fitting(values: Values | None, explanation: Record, view: View) -> Values | None:
@@ -128,7 +157,10 @@ def _section(section: Section) -> str:
     if not section.rows:
         return f"<section><h2>{escape(section.title)}</h2>{lines}</section>"
     header = "".join(f"<th>{escape(cell)}</th>" for cell in section.header)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in section.rows
+    )
     table = f'<div class="scroll"><table><tr>{header}</tr>{rows}</table></div>'
     return f"<section><h2>{escape(section.title)}</h2>{lines}{table}</section>"
 
@@ -139,6 +171,7 @@ def _code(entry: Elsewhere) -> str:
     copy = '<button type="button" class="copy">Copy</button>' if entry.code else ""
     code = f"<pre><code>{escape(entry.code)}</code></pre>" if entry.code else ""
     return (
-        f'<details class="code"><summary class="head"><strong>{escape(entry.framework)}'
-        f'<span class="verdict {kind}">{escape(entry.verdict)}</span></strong></summary>{reason}{copy}{code}</details>'
+        f'<details class="code"><summary class="head"><strong>{escape(entry.framework)}<span '
+        'class="verdict '
+        f'{kind}">{escape(entry.verdict)}</span></strong></summary>{reason}{copy}{code}</details>'
     )

@@ -1,7 +1,8 @@
 """The colours, light and dark: blue input, orange kernel, green output, by Okabe and Ito.
 
-Distinct for colour-blind readers, and by lightness and dashes on paper: what is at work is dark on a light page and
-bright on a dark one, what is no cell of a map is dashed. Source: M. Okabe, K. Ito, "Color Universal Design", 2008.
+Distinct for colour-blind readers, and by lightness and dashes on paper: what is at work is dark on
+a light page and bright on a dark one, what is no cell of a map is dashed. Source: M. Okabe, K. Ito,
+"Color Universal Design", 2008.
 """
 
 from __future__ import annotations

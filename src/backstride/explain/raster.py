@@ -25,7 +25,13 @@ COLOURS = 96  # few, for small files; the letters' edges are the only in-between
 HOLD = 3  # how many times longer the last frame stays
 
 
-def to_gif(drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 1) -> bytes:
+def to_gif(
+    drawing: Drawing,
+    *,
+    theme: Theme = "light",
+    seconds: float = SECONDS_PER_FRAME,
+    scale: float = 1,
+) -> bytes:
     """Write a drawing as an animated GIF of the colours it uses; needs Pillow."""
     frames = list(images(drawing, theme=theme, scale=scale))
     from PIL import Image as pillow  # noqa: N813, PLC0415  an extra
@@ -47,7 +53,11 @@ def to_gif(drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS
 
 
 def to_mp4(
-    drawing: Drawing, *, theme: Theme = "light", seconds: float = SECONDS_PER_FRAME, scale: float = 1.5
+    drawing: Drawing,
+    *,
+    theme: Theme = "light",
+    seconds: float = SECONDS_PER_FRAME,
+    scale: float = 1.5,
 ) -> bytes:
     """Write a drawing as H.264 video, which every browser and messenger plays; needs PyAV."""
     with _needs("av", "mp4"):
@@ -67,16 +77,25 @@ def to_mp4(
     return file.getvalue()
 
 
-def to_png(drawing: Drawing, *, theme: Theme = "light", scale: float = 2, frame: int | None = None) -> bytes:
+def to_png(
+    drawing: Drawing, *, theme: Theme = "light", scale: float = 2, frame: int | None = None
+) -> bytes:
     """Write one frame as PNG, the still one by default; needs Pillow."""
     wanted = drawing.still if frame is None else frame
     file = io.BytesIO()
-    next(images(drawing, theme=theme, scale=scale, only=wanted)).save(file, format="PNG", optimize=True)
+    next(images(drawing, theme=theme, scale=scale, only=wanted)).save(
+        file, format="PNG", optimize=True
+    )
     return file.getvalue()
 
 
 def images(
-    drawing: Drawing, *, theme: Theme = "light", scale: float = 1, even: bool = False, only: int | None = None
+    drawing: Drawing,
+    *,
+    theme: Theme = "light",
+    scale: float = 1,
+    even: bool = False,
+    only: int | None = None,
 ) -> Iterator[Image]:
     """The frames as Pillow images. `even`: sides of an even number of pixels, which video wants."""
     with _needs("pillow", "gif"):
@@ -113,13 +132,22 @@ class _Painter:
         draw, style, scale = self._draw(image), self._styles[shape.style], self._scale
         match shape:
             case Rect(x, y, width, height):
-                left, top, right, bottom = (round(value * scale) for value in (x, y, x + width, y + height))
+                left, top, right, bottom = (
+                    round(value * scale) for value in (x, y, x + width, y + height)
+                )
                 self._rectangle(draw, (left, top, right, bottom), style)
             case Text(x, y, text, _, size, anchor):
                 bold = 0.4 * scale if style.width > 1 else 0
-                font = self._fonts.get(size) or self._fonts.setdefault(size, self._font(size * scale))
+                font = self._fonts.get(size) or self._fonts.setdefault(
+                    size, self._font(size * scale)
+                )
                 draw.text(
-                    (x * scale, y * scale), text, fill=style.fill, font=font, anchor=ANCHORS[anchor], stroke_width=bold
+                    (x * scale, y * scale),
+                    text,
+                    fill=style.fill,
+                    font=font,
+                    anchor=ANCHORS[anchor],
+                    stroke_width=bold,
                 )
             case Line(x1, y1, x2, y2):
                 ends = tuple(value * scale for value in (x1, y1, x2, y2))
@@ -141,7 +169,11 @@ class _Painter:
         elif style.stroke != NONE:
             # The stroke lies on the middle of the edge, as in SVG.
             half = width // 2
-            draw.rectangle((left - half, top - half, right + half, bottom + half), outline=style.stroke, width=width)
+            draw.rectangle(
+                (left - half, top - half, right + half, bottom + half),
+                outline=style.stroke,
+                width=width,
+            )
 
 
 def _palette(frames: Sequence[Image]) -> Image:

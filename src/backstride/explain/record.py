@@ -10,9 +10,10 @@ from backstride.geometry import Geometry
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The same layer in another framework. `verdict`: "exact", "exact with a crop" or "not expressible".
+    """The same layer in another framework.
 
-    `code` is a program that runs as it stands; `notes` say what moves on the way, as the layout or the kernel's flip.
+    `verdict`: "exact", "exact with a crop" or "not expressible". `code` is a program that runs as
+    it stands; `notes` say what moves on the way, as the layout or the kernel's flip.
     """
 
     framework: str
@@ -26,7 +27,8 @@ class Elsewhere:
 class Record:
     """What there is to say. `cost` is None where the channels are not known.
 
-    `forward`: the call is a convolution, `geometry` and all facts are those of its transpose, and `elsewhere` is empty.
+    `forward`: the call is a convolution, `geometry` and all facts are those of its transpose, and
+    `elsewhere` is empty.
     """
 
     call: str

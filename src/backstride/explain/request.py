@@ -1,4 +1,7 @@
-"""What the command line asks for, checked, and the files it asks for, written whole or not at all."""
+"""What the command line asks for, checked, and the files that it asks for.
+
+They are written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,9 @@ class Answer:
 
 
 def answer(request: Request, files: Mapping[str, Path]) -> Answer:
-    """Explain a call and write the pictures asked for, `{"svg" | "gif" | "mp4" | "png" | "html": path}`.
+    """Explain a call and write the pictures asked for.
+
+    `files` is `{"svg" | "gif" | "mp4" | "png" | "html": path}`.
 
     >>> found = answer(Request("k=3 s=2 p=same", input=(7, 7)), {})
     >>> found.explanation.geometry.output
@@ -61,7 +66,8 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
 
     Args:
         request: The call and how to explain it.
-        files: Where to write which kind of picture; nothing is written unless everything could be made.
+        files: Where to write which kind of picture; nothing is written unless everything could be
+            made.
 
     Returns:
         The explanation of each layer of the call, and the files.
@@ -77,7 +83,9 @@ def answer(request: Request, files: Mapping[str, Path]) -> Answer:
         return Answer(explanations, {})
     explanation, *others = explanations
     if others:
-        message = f"`call` has {len(explanations)} layers, and a picture is of one; give one of them"
+        message = (
+            f"`call` has {len(explanations)} layers, and a picture is of one; give one of them"
+        )
         raise ValueError(message)
     view = chosen_view(request.view, "convolution" if explanation.forward else "scatter")
     theme = _theme(request.theme)
@@ -126,23 +134,29 @@ def _as_convolution(call: SourceCall) -> SourceCall:
         return call
     if call.framework != "backstride":
         message = (
-            "`convolution` goes with options, for example 'k=3 s=2 p=1', and with the call of a convolution; "
-            f"{call.function} is a transposed one"
+            "`convolution` goes with options, for example 'k=3 s=2 p=1', and with the call of a "
+            f"convolution; {call.function} is a transposed one"
         )
         raise ValueError(message)
     for name in ("output_padding", "output_shape"):
         if name in call.options:
-            message = f"`{name}` (={call.options[name]!r}) is no option of a convolution; leave it out"
+            message = (
+                f"`{name}` (={call.options[name]!r}) is no option of a convolution; leave it out"
+            )
             raise ValueError(message)
     return replace(call, small=call.big, big=call.small, words=call.words[::-1], forward=True)
 
 
 def _next_size(call: SourceCall, geometry: Geometry, following: SourceCall) -> tuple[int, ...]:
     """What a layer gives to the following one, in that one's order of axes."""
-    spatial, channels = (geometry.input, call.small) if call.forward else (geometry.output, call.big)
+    spatial, channels = (
+        (geometry.input, call.small) if call.forward else (geometry.output, call.big)
+    )
     if channels is None or following.rank is None:
         return spatial
-    return (channels, *spatial) if following.data_format == "channels_first" else (*spatial, channels)
+    return (
+        (channels, *spatial) if following.data_format == "channels_first" else (*spatial, channels)
+    )
 
 
 def _theme(theme: str | None) -> Theme | None:
@@ -168,7 +182,9 @@ def _values(request: Request, geometry: Geometry, view: View) -> Values | None:
     return Values(x, size, w, geometry.kernel)
 
 
-def _make(kind: str, explanation: Explanation, view: View, values: Values | None, theme: Theme | None) -> Content:
+def _make(
+    kind: str, explanation: Explanation, view: View, values: Values | None, theme: Theme | None
+) -> Content:
     if kind == "html":
         from backstride.explain.page import page  # noqa: PLC0415  text only needs none of it
 

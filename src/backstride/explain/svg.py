@@ -1,7 +1,7 @@
 """A drawing as one SVG file: no script, no outside reference, moving by CSS alone.
 
-Light or dark as the reader's screen is. Where motion is unwanted, on paper, and in renderers that do not
-animate, the drawing's still frame is seen.
+Light or dark as the reader's screen is. Where motion is unwanted, on paper, and in renderers that
+do not animate, the drawing's still frame is seen.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def to_svg(
 ) -> str:
     """Write a drawing as SVG.
 
-    `theme`: "auto" follows the reader. `seconds`: the time of a frame. `driven`: leave the frames to the page's script
-    (`data-first`, `data-last` on each group) instead of animating.
+    `theme`: "auto" follows the reader. `seconds`: the time of a frame. `driven`: leave the frames
+    to the page's script (`data-first`, `data-last` on each group) instead of animating.
     """
     body = "".join(_groups(drawing, driven=driven))
     scope = f"b{zlib.crc32(body.encode()):08x}"
     width, height = _number(drawing.width), _number(drawing.height)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope} backstride" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img" font-family="{FONT}" data-frames="{drawing.frames}" '
-        f'data-still="{drawing.still}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope} backstride" viewBox="0 0 {width} '
+        f'{height}" width="{width}" height="{height}" role="img" font-family="{FONT}" '
+        f'data-frames="{drawing.frames}" data-still="{drawing.still}">'
         f"<title>{escape(drawing.title)}</title><desc>{escape(drawing.description)}</desc>"
         f"<style>{_css(drawing, scope, theme, 0 if driven else seconds)}</style>"
         f'<rect class="paper" width="{width}" height="{height}"/>'
@@ -52,7 +52,9 @@ def _groups(drawing: Drawing, *, driven: bool) -> list[str]:
             parts.append(shapes)
             continue
         hidden = "" if first <= drawing.still < last else ' visibility="hidden"'
-        frames = f' data-first="{first}" data-last="{last}"' if driven else f' class="f{first}-{last}"'
+        frames = (
+            f' data-first="{first}" data-last="{last}"' if driven else f' class="f{first}-{last}"'
+        )
         parts.append(f"<g{frames}{hidden}>{shapes}</g>")
     return parts
 
@@ -73,7 +75,10 @@ def _shape(shape: Shape) -> str:
                 f'font-size="{_number(size)}"{side}>{escape(text)}</text>'
             )
         case Line(x1, y1, x2, y2, style):
-            return f'<path class="{style}" d="M{_number(x1)} {_number(y1)}L{_number(x2)} {_number(y2)}"/>'
+            return (
+                f'<path class="{style}" d="M{_number(x1)} {_number(y1)}L{_number(x2)} '
+                f'{_number(y2)}"/>'
+            )
 
 
 def _css(drawing: Drawing, scope: str, theme: Theme | Literal["auto"], seconds: float) -> str:
@@ -91,7 +96,8 @@ def _css(drawing: Drawing, scope: str, theme: Theme | Literal["auto"], seconds: 
 
 def _rules(scope: str, used: set[str], texts: set[str], theme: Theme) -> str:
     return "".join(
-        f".{scope} .{name}{{{_declarations(STYLES[theme][name], text=name in texts)}}}" for name in sorted(used)
+        f".{scope} .{name}{{{_declarations(STYLES[theme][name], text=name in texts)}}}"
+        for name in sorted(used)
     )
 
 
@@ -113,10 +119,15 @@ def _animation(drawing: Drawing, scope: str, seconds: float) -> str:
     rules = [f".{scope} g{{animation:{_number(drawing.frames * seconds)}s step-end infinite}}"]
     for first, last in moving:
         begin, end = (f"{_number(100 * frame / drawing.frames, 3)}%" for frame in (first, last))
-        stops = f"{begin}{{visibility:visible}}" + (f"{end}{{visibility:hidden}}" if last < drawing.frames else "")
+        stops = f"{begin}{{visibility:visible}}" + (
+            f"{end}{{visibility:hidden}}" if last < drawing.frames else ""
+        )
         hidden = "0%{visibility:hidden}" if first else ""
         name = f"{scope}-{first}-{last}"
-        rules.append(f".{scope} .f{first}-{last}{{animation-name:{name}}}@keyframes {name}{{{hidden}{stops}}}")
+        rules.append(
+            f".{scope} .f{first}-{last}{{animation-name:{name}}}@keyframes "
+            f"{name}{{{hidden}{stops}}}"
+        )
     # `screen` keeps paper still; whoever asks for less motion sees the still frame too.
     return f"@media screen and (prefers-reduced-motion:no-preference){{{''.join(rules)}}}"
 

@@ -1,7 +1,8 @@
-"""One trace of a call as plain data: which input cell meets which tap in which output cell, in which order.
+"""One trace of a call as plain data.
 
-Every picture, page and test of this room reads the trace; none of them works out a crop of its own.
-The order is that of the scatter: input cells row by row, and for each its taps row by row.
+Which input cell meets which tap in which output cell, in which order. Every picture, page and test
+of this room reads the trace; none of them works out a crop of its own. The order is that of the
+scatter: input cells row by row, and for each its taps row by row.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ Index = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """`y_full[full] += x[input] * w[tap]`; `output` is `full` without the crop, None where it is cut off."""
+    """`y_full[full] += x[input] * w[tap]`.
+
+    `output` is `full` without the crop, None where it is cut off.
+    """
 
     input: Index
     tap: Index
@@ -31,7 +35,8 @@ class Meeting:
 class Trace:
     """All meetings of a call, cropped ones too.
 
-    Of a window: whatever its input cells stamp, and whatever is added up in its cells of the full output.
+    Of a window: whatever its input cells stamp, and whatever is added up in its cells of the full
+    output.
 
     >>> from backstride.geometry import geometry
     >>> found = trace(geometry(2, 2, strides=3, padding=[(1, 0)]))
@@ -45,17 +50,23 @@ class Trace:
 
     def by_input(self) -> dict[Index, tuple[Meeting, ...]]:
         """Scatter: what each input cell stamps."""
-        return _grouped(product(*self.window.input), ((meeting.input, meeting) for meeting in self.meetings))
+        return _grouped(
+            product(*self.window.input), ((meeting.input, meeting) for meeting in self.meetings)
+        )
 
     def by_output(self) -> dict[Index, tuple[Meeting, ...]]:
         """Gather: what each output cell is the sum of."""
-        kept = ((meeting.output, meeting) for meeting in self.meetings if meeting.output is not None)
+        kept = (
+            (meeting.output, meeting) for meeting in self.meetings if meeting.output is not None
+        )
         return _grouped(product(*self.window.output), kept)
 
     def as_data(self) -> dict[str, object]:
-        """The trace for JSON: sizes, and [input, tap, output] triples of flat indices, output None where cropped.
+        """The trace for JSON.
 
-        `reached`, where not all meetings are there: how many output cells each drawn tap reaches, [tap, cells].
+        Sizes, and [input, tap, output] triples of flat indices, output None where cropped.
+        `reached`, where not all meetings are there: how many output cells each drawn tap reaches,
+        [tap, cells].
         """
         geometry = self.geometry
         data: dict[str, object] = {
@@ -77,7 +88,8 @@ class Trace:
         }
         if not self.window.whole:
             data["reached"] = [
-                (flat(tap, geometry.kernel), reached(geometry, tap)) for tap in product(*self.window.kernel)
+                (flat(tap, geometry.kernel), reached(geometry, tap))
+                for tap in product(*self.window.kernel)
             ]
         return data
 
@@ -107,8 +119,9 @@ def trace(geometry: Geometry, window: DrawnCells | None = None) -> Trace:
     largest = max(count, math.prod(geometry.output), math.prod(geometry.full))
     if largest > LARGEST_TRACE:
         message = (
-            f"`input` (={geometry.input}) and `kernel` (={geometry.kernel}) have {largest} meetings or cells; at most "
-            f"{LARGEST_TRACE} can be traced; --json gives the explanation without a trace"
+            f"`input` (={geometry.input}) and `kernel` (={geometry.kernel}) have {largest} "
+            f"meetings or cells; at most {LARGEST_TRACE} can be traced; --json gives the "
+            "explanation without a trace"
         )
         raise ValueError(message)
     pairs = product(cells(geometry.input), cells(geometry.kernel))
@@ -126,19 +139,32 @@ def _partly(geometry: Geometry, window: DrawnCells) -> Iterator[Meeting]:
             if (place - tap * d) % s == 0 and 0 <= (cell := (place - tap * d) // s) < size
         ]
         for places, size, k, s, d in zip(
-            window.full, geometry.input, geometry.kernel, geometry.strides, geometry.dilation, strict=True
+            window.full,
+            geometry.input,
+            geometry.kernel,
+            geometry.strides,
+            geometry.dilation,
+            strict=True,
         )
     ]
-    summed = {(tuple(cell), tuple(tap)) for cell, tap in (zip(*pairs, strict=True) for pairs in product(*ends))}
+    summed = {
+        (tuple(cell), tuple(tap))
+        for cell, tap in (zip(*pairs, strict=True) for pairs in product(*ends))
+    }
     return meetings(geometry, sorted(stamped | summed))
 
 
 def meetings(geometry: Geometry, pairs: Iterable[tuple[Index, Index]]) -> Iterator[Meeting]:
     """Where these input cells and taps meet."""
     for cell, tap in pairs:
-        full = tuple(m * s + j * d for m, s, j, d in zip(cell, geometry.strides, tap, geometry.dilation, strict=True))
+        full = tuple(
+            m * s + j * d
+            for m, s, j, d in zip(cell, geometry.strides, tap, geometry.dilation, strict=True)
+        )
         place = tuple(q - before for q, (before, _) in zip(full, geometry.crop, strict=True))
-        inside = all(0 <= position < size for position, size in zip(place, geometry.output, strict=True))
+        inside = all(
+            0 <= position < size for position, size in zip(place, geometry.output, strict=True)
+        )
         yield Meeting(cell, tap, full, place if inside else None)
 
 
@@ -155,7 +181,9 @@ def flat(index: Index, size: tuple[int, ...]) -> int:
     return position
 
 
-def _grouped(keys: Iterator[Index], pairs: Iterator[tuple[Index, Meeting]]) -> dict[Index, tuple[Meeting, ...]]:
+def _grouped(
+    keys: Iterator[Index], pairs: Iterator[tuple[Index, Meeting]]
+) -> dict[Index, tuple[Meeting, ...]]:
     groups: dict[Index, list[Meeting]] = {key: [] for key in keys}
     for key, meeting in pairs:
         if key in groups:

@@ -52,7 +52,11 @@ class Repeated(Sequence[int]):
     def __getitem__(self, index: slice) -> Sequence[int]: ...
     def __getitem__(self, index: int | slice) -> int | Sequence[int]:
         found = range(self.length)[index]
-        return 1 + found % self.period if isinstance(found, int) else [1 + place % self.period for place in found]
+        return (
+            1 + found % self.period
+            if isinstance(found, int)
+            else [1 + place % self.period for place in found]
+        )
 
     def __len__(self) -> int:
         return self.length
@@ -69,14 +73,15 @@ def read(name: str, text: str, size: tuple[int, ...]) -> tuple[Number, ...]:
     >>> read("x", "1 2; 3 4.5", (2, 2))
     (1, 2, 3, 4.5)
 
-    Raises `ValueError` where there are more or fewer than `size` asks for, or one is not a finite number.
+    Raises `ValueError` where there are more or fewer than `size` asks for, or one is not a finite
+    number.
     """
     array = _load(name, text) if text.endswith(".npy") else _parse(name, text)
     shape = tuple(entry for entry in array.shape if entry != 1)
     if shape != tuple(entry for entry in size if entry != 1):
         message = (
-            f"`{name}` has shape {_joined(array.shape)}; it must be {_joined(size)}, one number for each cell of one "
-            "channel"
+            f"`{name}` has shape {_joined(array.shape)}; it must be {_joined(size)}, one number "
+            "for each cell of one channel"
         )
         raise ValueError(message)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
@@ -100,11 +105,18 @@ def show(value: Number) -> str:
 
 
 def _load(name: str, path: str) -> np.ndarray:
-    """The array of a .npy file, of which only the header is believed, and no more than the file has room for."""
+    """The array of a .npy file, of which only the header is believed.
+
+    No more is read than the file has room for.
+    """
     try:
         with Path(path).open("rb") as file:
             version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             shape, in_columns, kind = read(file, max_header_size=LONGEST_HEADER)
             room = os.fstat(file.fileno()).st_size - file.tell()
             cells = math.prod(shape)
@@ -139,7 +151,10 @@ def _parse(name: str, text: str) -> np.ndarray:
         try:
             rows.append([_number(word) for word in line.replace(",", " ").split()])
         except ValueError:
-            message = f"`{name}` (={text!r}) must be numbers, rows parted by semicolons; for example '1 2; 3 4'"
+            message = (
+                f"`{name}` (={text!r}) must be numbers, rows parted by semicolons; for example '1 "
+                "2; 3 4'"
+            )
             raise ValueError(message) from None
     if len({len(row) for row in rows}) > 1:
         message = f"`{name}` (={text!r}) must have rows of one length; for example '1 2; 3 4'"

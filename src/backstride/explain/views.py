@@ -36,13 +36,13 @@ def draw(
     >>> drawing.frames, drawing.title
     (36, 'Gather: 3 x 3 to 6 x 6')
 
-    Of a layer of more than 32 cells a side the front and the back are drawn, of three axes the planes below each
-    other.
+    Of a layer of more than 32 cells a side the front and the back are drawn, of three axes the
+    planes below each other.
 
     Args:
         geometry: The call's integers.
-        view: "scatter", "gather", "convolution" (the layer that is transposed), "coverage", "subsampling"
-            (that layer's stride as stride 1 and leaving out) or "channels".
+        view: "scatter", "gather", "convolution" (the layer that is transposed), "coverage",
+            "subsampling" (that layer's stride as stride 1 and leaving out) or "channels".
         values: Numbers for the cells.
         known: The call's trace, where it was made before.
         maps: C_small and C_big, for "channels".

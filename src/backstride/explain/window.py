@@ -1,7 +1,8 @@
 """Which cells of a layer are drawn: all of a small one, of a larger one its front and its back.
 
-The one rule that every view, the trace and the page go by. At the front stand the crop and the first of the regular
-interior, at the back `output_padding` and the odd cells; in between everything repeats with the stride.
+The one rule that every view, the trace and the page go by. At the front stand the crop and the
+first of the regular interior, at the back `output_padding` and the odd cells; in between everything
+repeats with the stride.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ MOST_CUT = 8  # cropped cells at each end
 class DrawnCells:
     """The cells of each axis that are drawn, in ascending order.
 
-    `full`: of the output before the crop, and the zeros that a negative crop appends. `stretched`: the same cells with
-    all that the kernel reads for them, where it lies on the input with zeros between its cells. `padded`: what the
-    convolution's windows read, by output cell.
+    `full`: of the output before the crop, and the zeros that a negative crop appends. `stretched`:
+    the same cells with all that the kernel reads for them, where it lies on the input with zeros
+    between its cells. `padded`: what the convolution's windows read, by output cell.
     """
 
     whole: bool
@@ -67,24 +68,31 @@ def window(geometry: Geometry) -> DrawnCells:
     >>> show(found.output[0]), show(found.input[0])
     ('0 to 7 and 120 to 127', '0 to 4 and 59 to 63')
 
-    Raises `ValueError` where the kernel has so many taps that the few cells of a window take more than 65536 products.
+    Raises `ValueError` where the kernel has so many taps that the few cells of a window take more
+    than 65536 products.
     """
     axes = list(_axes(geometry))
     if _small(geometry, axes):
         return _whole(axes)
     most = [LONGEST] * len(axes) if len(axes) < 3 else [DEEP, FLAT, FLAT]
-    wanted = [min(max(axis.span + axis.stride, 8), limit) for axis, limit in zip(axes, most, strict=True)]
+    wanted = [
+        min(max(axis.span + axis.stride, 8), limit) for axis, limit in zip(axes, most, strict=True)
+    ]
     for size in range(max(wanted), SHORTEST - 1, -1):
         ends = [_ends(axis, min(size, limit)) for axis, limit in zip(axes, wanted, strict=True)]
         found = DrawnCells(False, *(tuple(side) for side in zip(*ends, strict=True)))
         if len(axes) == 3:  # planes of zeros alone say nothing
             planes = tuple(cell * axes[0].stride for cell in found.input[0])
             found = replace(found, stretched=(planes, *found.stretched[1:]))
-        if max(map(len, found.kernel)) <= LARGEST_SIDE and _meetings(geometry, found) <= LARGEST_TRACE:
+        if (
+            max(map(len, found.kernel)) <= LARGEST_SIDE
+            and _meetings(geometry, found) <= LARGEST_TRACE
+        ):
             return found
     message = (
-        f"`kernel` (={geometry.kernel}) has {math.prod(geometry.kernel)} taps, too many to draw what a cell is the sum "
-        f"of: at most {LARGEST_TRACE} products; give a smaller kernel, or --json for the explanation as data"
+        f"`kernel` (={geometry.kernel}) has {math.prod(geometry.kernel)} taps, too many to draw "
+        f"what a cell is the sum of: at most {LARGEST_TRACE} products; give a smaller kernel, or "
+        "--json for the explanation as data"
     )
     raise ValueError(message)
 
@@ -123,7 +131,14 @@ def both_ends(size: int, most: int) -> Positions:
 
 
 def _axes(geometry: Geometry) -> Iterator[_Axis]:
-    rows = zip(geometry.input, geometry.kernel, geometry.strides, geometry.dilation, geometry.crop, strict=True)
+    rows = zip(
+        geometry.input,
+        geometry.kernel,
+        geometry.strides,
+        geometry.dilation,
+        geometry.crop,
+        strict=True,
+    )
     for axis, (i, k, s, d, (before, after)) in enumerate(rows):
         o, full, span = geometry.output[axis], geometry.full[axis], geometry.effective_kernel[axis]
         yield _Axis(
@@ -141,7 +156,9 @@ def _axes(geometry: Geometry) -> Iterator[_Axis]:
 
 
 def _small(geometry: Geometry, axes: list[_Axis]) -> bool:
-    sides = (side for axis in axes for side in (axis.input, axis.kernel, axis.output, len(axis.full)))
+    sides = (
+        side for axis in axes for side in (axis.input, axis.kernel, axis.output, len(axis.full))
+    )
     if max(sides) > (LARGEST_SIDE if len(axes) < 3 else DEEPEST):
         return False
     return math.prod(geometry.input) * math.prod(geometry.kernel) <= LARGEST_TRACE
@@ -165,14 +182,20 @@ def _ends(axis: _Axis, size: int) -> tuple[Positions, ...]:
     read, full, stretched, padded = (set[int]() for _ in range(4))
     for front, cells in zip((True, False), outputs, strict=True):
         low, high = cells[0] + before, cells[-1] + before
-        met = range(max(-((axis.span - 1 - low) // axis.stride), 0), min(high // axis.stride, axis.input - 1) + 1)
-        met = (met[: 2 * size] if front else met[-2 * size :]) or range(0 if front else axis.input - 1, axis.input)[:1]
+        met = range(
+            max(-((axis.span - 1 - low) // axis.stride), 0),
+            min(high // axis.stride, axis.input - 1) + 1,
+        )
+        met = (met[: 2 * size] if front else met[-2 * size :]) or range(
+            0 if front else axis.input - 1, axis.input
+        )[:1]
         read |= set(met)
         cut = min(size, MOST_CUT)
         reach = size + cut
         around = (low - cut, high) if front else (low, high + cut)
         full |= _within(axis.full, *around)
-        # Of a wide kernel, the part that lies nearest to the last cell of the front, and to the first of the back.
+        # Of a wide kernel, the part that lies nearest to the last cell of the front, and to the
+        # first of the back.
         stretched |= _within(axis.stretched, max(low - axis.span + 1, high - 2 * reach), high)
         stretched |= {cell * axis.stride for cell in met}
         begin, end = met[0] * axis.stride - before, met[-1] * axis.stride - before + axis.span - 1
@@ -194,12 +217,16 @@ def _within(known: range, first: int, last: int) -> set[int]:
 def _taps(axis: _Axis, read: set[int], output: set[int]) -> set[int]:
     """The taps by which these cells meet."""
     gaps = (place + axis.before - cell * axis.stride for cell, place in product(read, output))
-    return {gap // axis.dilation for gap in gaps if 0 <= gap < axis.span and not gap % axis.dilation}
+    return {
+        gap // axis.dilation for gap in gaps if 0 <= gap < axis.span and not gap % axis.dilation
+    }
 
 
 def _meetings(geometry: Geometry, found: DrawnCells) -> int:
-    """How many meetings of these input cells, and of these cells of the full output, there are at most."""
+    """The most meetings that these input cells, and these cells of the full output, can have."""
     reach = (-(-k // s) for k, s in zip(geometry.kernel, geometry.strides, strict=True))
-    stamped = math.prod(len(cells) * k for cells, k in zip(found.input, geometry.kernel, strict=True))
+    stamped = math.prod(
+        len(cells) * k for cells, k in zip(found.input, geometry.kernel, strict=True)
+    )
     summed = math.prod(len(cells) * taps for cells, taps in zip(found.full, reach, strict=True))
     return max(stamped, summed)

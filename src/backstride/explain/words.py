@@ -1,4 +1,7 @@
-"""An explanation in words: sections of lines and tables, which the command line and the page print each in its way."""
+"""An explanation in words.
+
+Sections of lines and tables, which the command line and the page print each in its way.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ def headline(explanation: Record) -> str:
     geometry, (small, big) = explanation.geometry, explanation.channels
     ends = ((geometry.input, small), (geometry.output, big))
     left, right = (
-        " x ".join(map(str, size)) + (f", {channels} channel{'s' if channels > 1 else ''}" if channels else "")
+        " x ".join(map(str, size))
+        + (f", {channels} channel{'s' if channels > 1 else ''}" if channels else "")
         for size, channels in ends
     )
     if explanation.forward:
@@ -55,7 +59,11 @@ def plain(explanation: Record) -> str:
         rows = [section.header, *section.rows] if section.rows else []
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            lines.append(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+            )
     return "\n".join(lines)
 
 
@@ -63,7 +71,9 @@ def _each(explanation: Record) -> Iterator[tuple[str, Axis]]:
     """The axes with their names; equal axes once, as "each"."""
     distinct = {repr(axis): axis for axis in explanation.axes}
     if len(distinct) == 1:
-        yield from (("each" if len(explanation.axes) > 1 else "0", axis) for axis in distinct.values())
+        yield from (
+            ("each" if len(explanation.axes) > 1 else "0", axis) for axis in distinct.values()
+        )
     else:
         yield from ((str(number), axis) for number, axis in enumerate(explanation.axes))
 
@@ -72,7 +82,12 @@ def _sizes(explanation: Record) -> Section:
     rows = tuple((name, axis.formula, axis.odd) for name, axis in _each(explanation))
     dilated = any(axis.dilation > 1 for axis in explanation.axes)
     span = "d * (k - 1) + 1" if dilated else "k"
-    return Section("Sizes", (f"(i - 1) * s + {span} - crop before - crop after = o",), ("axis", "size", "crop"), rows)
+    return Section(
+        "Sizes",
+        (f"(i - 1) * s + {span} - crop before - crop after = o",),
+        ("axis", "size", "crop"),
+        rows,
+    )
 
 
 def _phases(explanation: Record) -> Section:
@@ -86,13 +101,22 @@ def _phases(explanation: Record) -> Section:
             rows.append((name, cells, taps or "none: stays 0", _sum_of(phase)))
         if len(axis.phases) > MOST_PHASES:
             rows.append((name, f"... {len(axis.phases) - MOST_PHASES} more", "", ""))
-    line = "A stride of s is s small convolutions, one for each phase of the output: these taps meet these cells."
-    return Section("Phases", (line,), ("axis", "output cells", "taps", "output cell, n-th of its phase"), tuple(rows))
+    line = (
+        "A stride of s is s small convolutions, one for each phase of the output: these taps meet "
+        "these cells."
+    )
+    return Section(
+        "Phases",
+        (line,),
+        ("axis", "output cells", "taps", "output cell, n-th of its phase"),
+        tuple(rows),
+    )
 
 
 def _sum_of(phase: Phase) -> str:
     terms = [
-        f"x[{_n(phase.first - shift)}]*w[{tap}]" for tap, shift in zip(phase.taps[:4], phase.shifts[:4], strict=True)
+        f"x[{_n(phase.first - shift)}]*w[{tap}]"
+        for tap, shift in zip(phase.taps[:4], phase.shifts[:4], strict=True)
     ]
     return " + ".join(terms) + (" + ..." if len(phase.taps) > 4 else "") if terms else "0"
 
@@ -109,11 +133,15 @@ def _coverage(explanation: Record) -> Section:
     )
     evenness = explanation.evenness
     if not evenness.score:
-        verdict = f"Checkerboard score 0: every interior cell is the sum of {evenness.most} products for each channel."
+        verdict = (
+            f"Checkerboard score 0: every interior cell is the sum of {evenness.most} products for "
+            "each channel."
+        )
     else:
         verdict = (
-            f"Checkerboard score {float(evenness.score):.2f}: interior cells are the sum of {evenness.fewest} to "
-            f"{evenness.most} products for each channel. 0 is even, 1 has holes."
+            f"Checkerboard score {float(evenness.score):.2f}: interior cells are the sum of "
+            f"{evenness.fewest} to {evenness.most} products for each channel. 0 is even, 1 has "
+            "holes."
         )
     advice = tuple(sentence[0].upper() + sentence[1:] + "." for sentence in evenness.advice)
     return Section("Coverage", (verdict, *advice), ("axis", "products", "cells"), rows)
@@ -123,10 +151,17 @@ def _cost(explanation: Record) -> Section:
     cost = explanation.cost
     if cost is None:
         return Section(
-            "Cost", ("The channels are not known: say them in the call and with the input, for example 7x7x256.",)
+            "Cost",
+            (
+                (
+                    "The channels are not known: say them in the call and with the input, for "
+                    "example 7x7x256."
+                ),
+            ),
         )
     naive = (
-        f"Output cells times taps, as common counters have it, are {cost.naive:,}: {cost.excess:.2f} times as many."
+        f"Output cells times taps, as common counters have it, are {cost.naive:,}: "
+        f"{cost.excess:.2f} times as many."
         if cost.naive != cost.multiply_adds
         else "Output cells times taps is the same number here."
     )
@@ -140,7 +175,10 @@ def _cost(explanation: Record) -> Section:
     )
     if explanation.groups > 1:
         lines += (
-            f"{explanation.groups} groups: each output channel sees 1/{explanation.groups} of the input channels.",
+            (
+                f"{explanation.groups} groups: each output channel sees 1/{explanation.groups} of "
+                "the input channels."
+            ),
         )
     return Section("Cost", lines)
 
@@ -149,7 +187,13 @@ def _field(explanation: Record) -> Section:
     rows: list[tuple[str, ...]] = []
     for name, axis in _each(explanation):
         least, most = axis.inputs_per_output
-        seen = str(most) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} to {most}"
+        seen = (
+            str(most)
+            if least == most
+            else f"{least} or {most}"
+            if most == least + 1
+            else f"{least} to {most}"
+        )
         taps = f"{axis.kernel}" if axis.dilation == 1 else f"{axis.kernel}, over {axis.span}"
         rows.append((name, seen, taps, _shift(axis)))
     header = ("axis", "inputs per output", "outputs per input", "against an aligned resize")

@@ -1,4 +1,7 @@
-"""Move it: a local page with sliders over `backstride.explain`, served on the loopback interface only."""
+"""Move it: a local page with sliders over `backstride.explain`.
+
+It is served on the loopback interface only.
+"""
 
 from backstride.explore.server import application, check, listen, serve
 

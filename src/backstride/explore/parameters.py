@@ -1,7 +1,7 @@
 """The query of the page to a call: every parameter is bounded before anything is computed from it.
 
-A query is either `call` and `input`, as on the command line, or sizes by name. A file is never opened: a call that
-names one is refused.
+A query is either `call` and `input`, as on the command line, or sizes by name. A file is never
+opened: a call that names one is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAIRS = re.compile(r"-?\d{1,3},-?\d{1,3}(;-?\d{1,3},-?\d{1,3}){0,2}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The smallest value of a size, the largest of its slider and of a call, and where the slider starts."""
+    """The least value of a size, the largest of its slider and of a call, and the first one."""
 
     least: int
     most: int
@@ -48,8 +48,8 @@ def read_query(query: Mapping[str, str]) -> tuple[SourceCall, View]:
     >>> call.geometry().output, view
     ((8, 10), 'scatter')
 
-    Without sizes it is two-dimensional. Raises `ValueError` for unknown names, for what is no size, and for sizes
-    out of bounds.
+    Without sizes it is two-dimensional. Raises `ValueError` for unknown names, for what is no size,
+    and for sizes out of bounds.
     """
     for name in query:
         if name not in NAMES:
@@ -80,7 +80,9 @@ def _written(call: str, size: str) -> SourceCall:
         message = f"`call` has {len(call)} characters; at most {LONGEST_CALL} are read here"
         raise ValueError(message)
     if ".onnx" in call.lower():
-        message = "`call` names a file; the page opens none, use: backstride explain model.onnx:node"
+        message = (
+            "`call` names a file; the page opens none, use: backstride explain model.onnx:node"
+        )
         raise ValueError(message)
     found = parse(call)
     if found.input is not None and not size:
@@ -95,7 +97,8 @@ def _size(name: str, text: str | None) -> tuple[int, ...]:
         return (bound.start,)
     if _SIZES.fullmatch(text) is None:
         message = (
-            f"`{name}` (={text[:40]!r}) must be an integer, or one for each axis joined by x; for example {bound.start}"
+            f"`{name}` (={text[:40]!r}) must be an integer, or one for each axis joined by x; for "
+            f"example {bound.start}"
         )
         raise ValueError(message)
     sizes = tuple(map(int, text.split("x")))
@@ -117,8 +120,8 @@ def _padding(text: str) -> tuple[str, bool]:
             return text, True
     else:
         message = (
-            f"`padding` (={text[:40]!r}) must be {', '.join(RULES)}, an integer, one for each axis joined by x, or "
-            "pairs such as 0,1;0,1"
+            f"`padding` (={text[:40]!r}) must be {', '.join(RULES)}, an integer, one for each axis "
+            "joined by x, or pairs such as 0,1;0,1"
         )
         raise ValueError(message)
     for pair in pairs:
@@ -131,7 +134,10 @@ def _check(name: str, size: int) -> None:
     bound = BOUNDS[name]
     if not bound.least <= size <= bound.largest:
         nearest = max(bound.least, min(size, bound.largest))
-        message = f"`{name}` (={size}) must be {bound.least} to {bound.largest}; the nearest legal value is {nearest}"
+        message = (
+            f"`{name}` (={size}) must be {bound.least} to {bound.largest}; the nearest legal value "
+            f"is {nearest}"
+        )
         raise ValueError(message)
 
 

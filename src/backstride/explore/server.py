@@ -1,4 +1,7 @@
-"""The server: one page, its data, its style and its script; loopback only, and no file is named by a request."""
+"""The server: one page, its data, its style and its script.
+
+Loopback only, and no file is named by a request.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ LONGEST_QUERY = 4000
 HEADERS = {
     # Styles stand inside the SVGs; scripts only in a file of ours.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' "
+        "data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -77,7 +80,10 @@ def listen(port: int) -> socket.socket:
         listening.bind((ADDRESS, port))
     except OSError as problem:
         listening.close()
-        message = f"`port` (={port}) cannot be had on {ADDRESS}: {problem.strerror}; port=0 takes a free one"
+        message = (
+            f"`port` (={port}) cannot be had on {ADDRESS}: {problem.strerror}; port=0 takes a free "
+            "one"
+        )
         raise ValueError(message) from None
     listening.listen()
     return listening
@@ -91,7 +97,10 @@ def serve(listening: socket.socket, *, log: bool = False) -> None:
 
 
 def configuration(*, log: bool = False) -> Config:
-    """How uvicorn serves the page: one request a connection, which must come soon, and not too many at once."""
+    """How uvicorn serves the page.
+
+    One request a connection, which must come soon, and not too many at once.
+    """
     uvicorn = importlib.import_module("uvicorn")
     protocol = importlib.import_module("uvicorn.protocols.http.h11_impl").H11Protocol
 
@@ -129,7 +138,9 @@ def _page(request: Request) -> Response:
         query.get("call", call.text)[:1000],
         problem=problem,
     )
-    return _reply(document(explanation, content, head=HEAD, script=SCRIPT, controls=form), "text/html", status)
+    return _reply(
+        document(explanation, content, head=HEAD, script=SCRIPT, controls=form), "text/html", status
+    )
 
 
 def _draw(request: Request) -> Response:
@@ -151,7 +162,9 @@ def _script(_: Request) -> Response:
 
 def _read(request: Request, query: Mapping[str, str]) -> tuple[SourceCall, Explanation, View]:
     if len(request.url.query) > LONGEST_QUERY:
-        message = f"the query has {len(request.url.query)} characters; at most {LONGEST_QUERY} are read"
+        message = (
+            f"the query has {len(request.url.query)} characters; at most {LONGEST_QUERY} are read"
+        )
         raise ValueError(message)
     return _explained(query)
 
@@ -162,7 +175,10 @@ def _explained(query: Mapping[str, str]) -> tuple[SourceCall, Explanation, View]
     for name in ("input", "kernel", "strides", "dilation"):
         largest, bound = max(getattr(geometry, name)), BOUNDS[name].largest
         if largest > bound:
-            message = f"`{name}` (={largest}) must be at most {bound} on the page; backstride explain takes more"
+            message = (
+                f"`{name}` (={largest}) must be at most {bound} on the page; backstride explain "
+                "takes more"
+            )
             raise ValueError(message)
     return call, explain(call), view
 
@@ -173,7 +189,9 @@ def _rule(call: SourceCall, explanation: Explanation) -> str:
         return str(call.padding)
     extra = _output_padding(call, explanation)
     crops = explanation.geometry.crop
-    if all(0 <= before - after == cells for (before, after), cells in zip(crops, extra, strict=True)):
+    if all(
+        0 <= before - after == cells for (before, after), cells in zip(crops, extra, strict=True)
+    ):
         return "number"
     return ";".join(f"{before},{after}" for before, after in crops)
 

@@ -84,7 +84,10 @@ def _rows(ray: ModuleType, made: Any) -> Iterator[Mapping[str, str]]:
         yield from made.iter_rows()
     except ray.exceptions.RayError as error:
         words = str(error).strip().splitlines() or [type(error).__name__]
-        message = f"the Ray cluster failed: {words[-1][:200]}; what was finished stays, and the same command goes on"
+        message = (
+            f"the Ray cluster failed: {words[-1][:200]}; what was finished stays, and the same "
+            "command goes on"
+        )
         raise ValueError(message) from None
 
 
@@ -96,7 +99,10 @@ class Work:
 
     def __call__(self, batch: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """Columns of items to a column of outcomes, as JSON."""
-        items = [Item(Path(source), name) for source, name in zip(batch["source"], batch["name"], strict=True)]
+        items = [
+            Item(Path(source), name)
+            for source, name in zip(batch["source"], batch["name"], strict=True)
+        ]
         return {"outcome": [json.dumps(outcome) for item in items for outcome in self._one(item)]}
 
     def _one(self, item: Item) -> Iterator[dict[str, object]]:
@@ -108,7 +114,10 @@ class Work:
                 try:
                     ((_, outcome),) = self._runner.run([item])
                 except OSError as error:
-                    fatal = f"{error.filename or self._job.out} cannot be written: {error.strerror or error}"
+                    fatal = (
+                        f"{error.filename or self._job.out} cannot be written: "
+                        f"{error.strerror or error}"
+                    )
         yield {**asdict(outcome), "fatal": fatal}
 
 
@@ -134,12 +143,17 @@ def tried(out: Path) -> Generator[None]:
 
 @contextmanager
 def _cluster(workers: int) -> Generator[ModuleType]:
-    """Ray with its data part, connected; what was started here is stopped, without pages or reports to anybody."""
+    """Ray with its data part, connected.
+
+    What was started here is stopped, without pages or reports to anybody.
+    """
     _ = os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray, data = (importlib.import_module(name) for name in ("ray", "ray.data"))
     except ModuleNotFoundError:
-        message = "`workers` needs Ray, which is missing; install it with: pip install 'backstride[ray]'"
+        message = (
+            "`workers` needs Ray, which is missing; install it with: pip install 'backstride[ray]'"
+        )
         raise ImportError(message) from None
     ours = not ray.is_initialized()
     if ours:

@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-FOLDERS = {"overlay": "overlays", "mask": "masks", "probability": "probabilities"}  # of outputs, by kind
+FOLDERS = {
+    "overlay": "overlays",
+    "mask": "masks",
+    "probability": "probabilities",
+}  # of outputs, by kind
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file. `name`: what its outputs are called, a path below the output folder without suffix."""
+    """One file.
+
+    `name`: what its outputs are called, a path below the output folder without suffix.
+    """
 
     source: Path
     name: str
@@ -43,14 +50,18 @@ def items(sources: Sequence[Path], apart: Path, argument: str = "images") -> tup
         raise ValueError(message)
     stems = Counter(place.with_suffix("") for _, place in found)
     named = [
-        Item(file, (place if stems[place.with_suffix("")] > 1 else place.with_suffix("")).as_posix())
+        Item(
+            file, (place if stems[place.with_suffix("")] > 1 else place.with_suffix("")).as_posix()
+        )
         for file, place in found
     ]
     seen: dict[str, Path] = {}
     for item in named:
         if item.name in seen:
             pair = f"{seen[item.name]} and {item.source}"
-            message = f"`{argument}`: {pair} would have the same outputs; predict them into two folders"
+            message = (
+                f"`{argument}`: {pair} would have the same outputs; predict them into two folders"
+            )
             raise ValueError(message)
         seen[item.name] = item.source
     return tuple(named)
@@ -62,7 +73,9 @@ def _found(source: Path, apart: Path, argument: str) -> Iterable[tuple[Path, Pat
         left_out = {apart.resolve(), *(apart.resolve() / name for name in FOLDERS.values())}
         for folder, names, files in os.walk(source):
             here = Path(folder)
-            names[:] = sorted(name for name in names if name[0] != "." and (here / name).resolve() not in left_out)
+            names[:] = sorted(
+                name for name in names if name[0] != "." and (here / name).resolve() not in left_out
+            )
             for name in sorted(files):
                 file = here / name
                 wanted = name[0] != "." and file.suffix.lower() in (*PICTURES, *VIDEOS)
@@ -74,6 +87,9 @@ def _found(source: Path, apart: Path, argument: str) -> Iterable[tuple[Path, Pat
         raise ValueError(message)
     if source.suffix.lower() not in (*PICTURES, *VIDEOS):
         legal = " ".join((*PICTURES, *VIDEOS))
-        message = f"`{argument}` (={str(source)!r}) is no picture, video or folder; legal are files that end in {legal}"
+        message = (
+            f"`{argument}` (={str(source)!r}) is no picture, video or folder; legal are files that "
+            f"end in {legal}"
+        )
         raise ValueError(message)
     yield source, Path(source.name)

@@ -1,4 +1,7 @@
-"""The interface between what runs on pictures and who asks for it: a network, and what is written."""
+"""The interface between what runs on pictures and who asks for it.
+
+A network, and what is written.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +51,15 @@ class Outputs(Protocol):
     Kinds come in order, each made when it is due.
     """
 
-    def files(self, kinds: Iterable[str], picture: Pixels, result: Results) -> Iterator[tuple[str, bytes]]:
+    def files(
+        self, kinds: Iterable[str], picture: Pixels, result: Results
+    ) -> Iterator[tuple[str, bytes]]:
         """Of a picture: the file of each kind."""
         ...
 
-    def frames(self, kinds: Iterable[str], picture: Pixels, result: Results) -> Iterator[tuple[str, Raster]]:
+    def frames(
+        self, kinds: Iterable[str], picture: Pixels, result: Results
+    ) -> Iterator[tuple[str, Raster]]:
         """Of a frame of a video: the image of each kind, of one size and type in all frames.
 
         (rows, columns, 3) becomes a film with the sound, (rows, columns) of uint8 or uint16 a video
@@ -112,7 +119,10 @@ def places(folder: Path, item: Item, suffixes: Mapping[str, tuple[str, str]]) ->
     >>> places(Path("out"), Item(Path("photos/a/b.jpg"), "a/b"), {"mask": (".png", ".mkv")})
     {'mask': PosixPath('out/masks/a/b.png')}
     """
-    return {kind: folder / FOLDERS[kind] / f"{item.name}{endings[item.is_video]}" for kind, endings in suffixes.items()}
+    return {
+        kind: folder / FOLDERS[kind] / f"{item.name}{endings[item.is_video]}"
+        for kind, endings in suffixes.items()
+    }
 
 
 def kinds(write: Sequence[str], legal: Sequence[Kind]) -> tuple[Kind, ...]:

@@ -31,7 +31,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an item: `reason` is "" where it is finished. `frames`: how many went through."""
+    """What became of an item: `reason` is "" where it is finished.
+
+    `frames`: how many went through.
+    """
 
     name: str
     frames: int = 0
@@ -41,7 +44,10 @@ class Outcome:
 
 @dataclass
 class Manifest:
-    """`settings`: what outputs depend on beside their input. `done`, `failed`: by the items' names."""
+    """`settings`: what outputs depend on beside their input.
+
+    `done`, `failed`: by the items' names.
+    """
 
     folder: Path
     settings: dict[str, object]
@@ -53,7 +59,11 @@ class Manifest:
     def is_finished(self, item: Item, outputs: list[Path]) -> bool:
         """Whether its outputs are there, made from this input with these settings."""
         entry = self.done.get(item.name)
-        return entry is not None and entry["input"] == _stamp(item) and all(path.is_file() for path in outputs)
+        return (
+            entry is not None
+            and entry["input"] == _stamp(item)
+            and all(path.is_file() for path in outputs)
+        )
 
     def note(self, item: Item, outcome: Outcome) -> None:
         """Take down what became of an item; it reaches the disk soon."""
@@ -62,7 +72,11 @@ class Manifest:
             _ = self.done.pop(item.name, None)
         else:
             skipped = [asdict(entry) for entry in outcome.skipped]
-            self.done[item.name] = {"input": _stamp(item), "frames": outcome.frames, "skipped": skipped}
+            self.done[item.name] = {
+                "input": _stamp(item),
+                "frames": outcome.frames,
+                "skipped": skipped,
+            }
             _ = self.failed.pop(item.name, None)
         if time.monotonic() - self._written > self._pause:
             self.write()
@@ -70,7 +84,12 @@ class Manifest:
     def write(self) -> None:
         """Write `manifest.json`, whole."""
         began = time.monotonic()
-        data = {"format": FORMAT, "settings": self.settings, "done": self.done, "failed": self.failed}
+        data = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "done": self.done,
+            "failed": self.failed,
+        }
         write_beside(self.folder / NAME, json.dumps(data, indent=1))
         self._written = time.monotonic()
         self._pause = max(PAUSE, 20 * (self._written - began))
@@ -93,20 +112,28 @@ def read_manifest(folder: Path, settings: dict[str, object], command: str) -> Ma
     try:
         data: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
         same = data["format"] == FORMAT and data["settings"] == settings
-        done = {str(name): dict(entry) for name, entry in data["done"].items() if "input" in entry} if same else {}
+        done = (
+            {str(name): dict(entry) for name, entry in data["done"].items() if "input" in entry}
+            if same
+            else {}
+        )
     except FileNotFoundError:
         done = {}
     except (ValueError, KeyError, TypeError, AttributeError):
-        message = f"`out` (={str(folder)!r}) has a {NAME} that backstride {command} did not write; name another folder"
+        message = (
+            f"`out` (={str(folder)!r}) has a {NAME} that backstride {command} did not write; name "
+            "another folder"
+        )
         raise ValueError(message) from None
     return Manifest(folder, settings, cast("dict[str, dict[str, object]]", done))
 
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold an output folder: no second run may write there, and what a killed one left half written goes.
+    """Hold an output folder.
 
-    Raises `ValueError` where another run holds it.
+    No second run may write there, and what a killed one left half written goes. Raises `ValueError`
+    where another run holds it.
     """
     check_folder("out", folder)
     make_folder(folder)
@@ -115,7 +142,10 @@ def held(folder: Path) -> Generator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"`out` (={str(folder)!r}) is in use by another run; wait for it, or name another folder"
+            message = (
+                f"`out` (={str(folder)!r}) is in use by another run; wait for it, or name another "
+                "folder"
+            )
             raise ValueError(message) from None
         for path in leftovers(folder):
             path.unlink(missing_ok=True)

@@ -28,7 +28,10 @@ Colour = tuple[int, int, int]
 
 
 def read_picture(path: Path, name: str = "photo") -> Pixels:
-    """A picture as RGB (H, W, 3), turned as its camera noted. Raises `ValueError` for what is none, or is too large."""
+    """A picture as RGB (H, W, 3), turned as its camera noted.
+
+    Raises `ValueError` for what is none, or is too large.
+    """
     from PIL import Image, ImageOps  # noqa: PLC0415  loads Pillow
 
     if path.is_dir():
@@ -41,7 +44,10 @@ def read_picture(path: Path, name: str = "photo") -> Pixels:
         except Image.DecompressionBombError:
             raise ValueError(_too_large(path, name)) from None
         except Exception:  # noqa: BLE001  hostile files make Pillow raise every kind
-            message = f"`{name}` (={str(path)!r}) is no picture that can be read; legal are {', '.join(FORMATS)}"
+            message = (
+                f"`{name}` (={str(path)!r}) is no picture that can be read; legal are "
+                f"{', '.join(FORMATS)}"
+            )
             raise ValueError(message) from None
         if math.prod(opened.size) > LARGEST:
             raise ValueError(_too_large(path, name))
@@ -59,14 +65,19 @@ def _too_large(path: Path, name: str) -> str:
 def palette(classes: int) -> Pixels:
     """A colour for each class, (classes, 3), neighbours far apart."""
     colours = [
-        colorsys.hsv_to_rgb((0.58 + GOLDEN * entry) % 1, (0.85, 0.6)[entry // 12 % 2], (0.95, 0.7)[entry // 6 % 2])
+        colorsys.hsv_to_rgb(
+            (0.58 + GOLDEN * entry) % 1, (0.85, 0.6)[entry // 12 % 2], (0.95, 0.7)[entry // 6 % 2]
+        )
         for entry in range(classes)
     ]
     return np.rint(255 * np.array(colours).reshape(-1, 3)).astype(np.uint8)
 
 
 def legend(entries: Sequence[tuple[Colour, str]], width: int) -> Pixels:
-    """Colours and words beside them, (rows, columns, 3), both even, to stand below a picture of this width."""
+    """Colours and words beside them, (rows, columns, 3), to stand below a picture.
+
+    Both sizes are even, and the width is the picture's.
+    """
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415  the same
 
     font, width = ImageFont.load_default(FONT), max(width + width % 2, LEAST)
@@ -105,7 +116,9 @@ def above(picture: Pixels, below: Pixels) -> Pixels:
     return np.concatenate([np.concatenate([picture, paper], 1), below])
 
 
-def _laid_out(entries: Sequence[str], width: int, length: Callable[[str], float]) -> tuple[list[tuple[int, int]], int]:
+def _laid_out(
+    entries: Sequence[str], width: int, length: Callable[[str], float]
+) -> tuple[list[tuple[int, int]], int]:
     """Where each entry stands below the picture, and how high the legend is.
 
     `length`: of words, in pixels.

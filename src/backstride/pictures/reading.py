@@ -1,4 +1,7 @@
-"""Frames out of a video file that may be anything: what cannot be read is skipped, counted and named."""
+"""Frames out of a video file that may be anything.
+
+What cannot be read is skipped, counted and named.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.error import FFmpegError
 
-# Only containers of one file: a playlist in disguise would have FFmpeg open other files and addresses.
+# Only containers of one file: a playlist in disguise would have FFmpeg open other files and
+# addresses.
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2",
     "matroska,webm",
@@ -37,7 +41,7 @@ UNSPECIFIED, BT601, MPEG = 2, 5, 1  # ITU-T H.273; FFmpeg's limited range
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An upright picture (rows, columns, 3) and its time stamp, in units of the film's `time_base`."""
+    """An upright picture (rows, columns, 3) and its time stamp in units of `time_base`."""
 
     pixels: Pixels
     stamp: int
@@ -45,9 +49,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`size`: (rows, columns), upright. `frames`: how many the header promises, None where it does not say.
+    """`size`: (rows, columns), upright.
 
-    `colours`: H.273's number of the matrix between RGB and YUV.
+    `frames`: how many the header promises, None where it does not say. `colours`: H.273's number of
+    the matrix between RGB and YUV.
     """
 
     size: tuple[int, int]
@@ -58,10 +63,10 @@ class Facts:
 
 
 class Film:
-    """An open video, to be read once. Raises `ValueError` for what is none, or has no frame that can be read.
+    """An open video, to be read once.
 
-    `argument`: the path's name, for messages. `extra`: what installs PyAV beside all else that is
-    needed.
+    Raises `ValueError` for what is none, or has no frame that can be read. `argument`: the path's
+    name, for messages. `extra`: what installs PyAV beside all else that is needed.
     """
 
     facts: Facts
@@ -71,7 +76,10 @@ class Film:
             import av  # noqa: PLC0415  loads FFmpeg
             from av.error import FFmpegError  # noqa: PLC0415  the same
         except ModuleNotFoundError:
-            message = f"videos need PyAV, which is missing; install it with: pip install 'backstride[{extra}]'"
+            message = (
+                "videos need PyAV, which is missing; install it with: pip install "
+                f"'backstride[{extra}]'"
+            )
             raise ImportError(message) from None
         try:
             self._container = av.open(f"file:{path}", metadata_errors="replace", options=SAFE)
@@ -86,7 +94,9 @@ class Film:
             if isinstance(entry, Frame):
                 # once, here: PyAV's streams must not be asked when their container is closed
                 rows, columns, _ = entry.pixels.shape
-                self.facts = Facts((rows, columns), self._rate(), self._base(), self._promised(), self._colours)
+                self.facts = Facts(
+                    (rows, columns), self._rate(), self._base(), self._promised(), self._colours
+                )
                 break
         else:
             message = f"`{argument}` (={str(path)!r}) has no frame that can be read"
@@ -124,7 +134,11 @@ class Film:
             last = max(found, last + 1) if found is not None else last + step if count else 0
             picture = self.picture(decoded)
             if isinstance(picture, str) or size not in (None, picture.shape):
-                reason = picture if isinstance(picture, str) else f"it has another size, {_shown(picture)}"
+                reason = (
+                    picture
+                    if isinstance(picture, str)
+                    else f"it has another size, {_shown(picture)}"
+                )
                 lost += 1
                 yield Skipped(float(last * self._base()), reason)
                 continue

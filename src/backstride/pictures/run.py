@@ -33,7 +33,9 @@ class Processed:
         return tuple(outcome for outcome in self.outcomes if outcome.reason)
 
 
-def process(job: Job, found: Sequence[Item], workers: int | None = None, progress: Counting | None = None) -> Processed:
+def process(
+    job: Job, found: Sequence[Item], workers: int | None = None, progress: Counting | None = None
+) -> Processed:
     """Run a job on items; what is finished in its folder with the same settings stays as it is.
 
     `workers`: None runs here; a number, on so many workers of a Ray cluster.
@@ -45,7 +47,11 @@ def process(job: Job, found: Sequence[Item], workers: int | None = None, progres
     _check_places(job, found)
     with held(job.out):
         manifest = read_manifest(job.out, job.settings(), job.words.command)
-        waiting = [item for item in found if not manifest.is_finished(item, list(job.places(item).values()))]
+        waiting = [
+            item
+            for item in found
+            if not manifest.is_finished(item, list(job.places(item).values()))
+        ]
         done = _run(job, waiting, workers, progress)  # loads the network, without which all stays
         for item in waiting:  # stale ones would pass for finished
             for path in job.places(item).values():
@@ -71,8 +77,8 @@ def _check_places(job: Job, found: Sequence[Item]) -> None:
         for path in job.places(item).values():
             if path.resolve() in inside:
                 message = (
-                    f"`out` (={str(job.out)!r}): {path} is read as one of `{job.words.images}` and would be "
-                    "written over; name another folder"
+                    f"`out` (={str(job.out)!r}): {path} is read as one of `{job.words.images}` and "
+                    "would be written over; name another folder"
                 )
                 raise ValueError(message)
 
@@ -101,8 +107,8 @@ def _noted(manifest: Manifest, done: Iterable[tuple[Item, Outcome]]) -> tuple[Ou
             manifest.write()
         place = error.filename or manifest.folder
         message = (
-            f"{place} cannot be written: {error.strerror or error}; {len(outcomes)} finished before, "
-            "and the same command goes on from there"
+            f"{place} cannot be written: {error.strerror or error}; {len(outcomes)} finished "
+            "before, and the same command goes on from there"
         )
         raise OSError(message) from None
     except BaseException:

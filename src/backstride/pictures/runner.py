@@ -45,7 +45,9 @@ class Runner:
                 yield item, self._video(item)
 
     def _pictures(self, items: list[Item]) -> Iterator[tuple[Item, Outcome]]:
-        read = ahead(((item, self._read(item)) for item in items), DEPTH * self._job.batch, _is_large)
+        read = ahead(
+            ((item, self._read(item)) for item in items), DEPTH * self._job.batch, _is_large
+        )
         count = 0
         for done in behind(self._write, self._results(read), DEPTH):
             count += len(done)
@@ -65,9 +67,14 @@ class Runner:
         for group in batches(read, _picture, self._job.batch):
             pictures = [picture for _, picture in group if not isinstance(picture, str)]
             found = iter(self._network(np.stack(pictures)) if pictures else ())
-            yield [(item, picture, None if isinstance(picture, str) else next(found)) for item, picture in group]
+            yield [
+                (item, picture, None if isinstance(picture, str) else next(found))
+                for item, picture in group
+            ]
 
-    def _write(self, group: list[tuple[Item, Pixels | str, Results | None]]) -> list[tuple[Item, Outcome]]:
+    def _write(
+        self, group: list[tuple[Item, Pixels | str, Results | None]]
+    ) -> list[tuple[Item, Outcome]]:
         outcomes: list[tuple[Item, Outcome]] = []
         for item, picture, found in group:
             if isinstance(picture, str) or found is None:
@@ -94,13 +101,17 @@ class Runner:
                     put(frame, result)
                 return len(group)
 
-            with closing(behind(write, found, DEPTH)) as counts:  # no frame is written to closed files
+            with closing(
+                behind(write, found, DEPTH)
+            ) as counts:  # no frame is written to closed files
                 for count in counts:
                     frames += count
                     self._tell(item.name, frames, film.facts.frames)
         return Outcome(item.name, frames, tuple(skipped))
 
-    def _filmed(self, film: Iterable[Frame | Skipped], skipped: list[Skipped]) -> Iterator[list[tuple[Frame, Results]]]:
+    def _filmed(
+        self, film: Iterable[Frame | Skipped], skipped: list[Skipped]
+    ) -> Iterator[list[tuple[Frame, Results]]]:
         frames = _sorted_out(film, skipped)
         for group in batches(frames, lambda frame: frame.pixels, self._job.batch):
             found = self._network(np.stack([frame.pixels for frame in group]))
@@ -111,10 +122,15 @@ class Runner:
             self._progress(name, frames, total)
 
 
-def batches(entries: Iterable[Entry], picture: Callable[[Entry], Pixels | None], most: int) -> Iterator[list[Entry]]:
-    """Entries in lists of at most `most` pictures, all of one size; those without a picture go with any.
+def batches(
+    entries: Iterable[Entry], picture: Callable[[Entry], Pixels | None], most: int
+) -> Iterator[list[Entry]]:
+    """Entries in lists of at most `most` pictures, all of one size.
 
-    >>> found = batches([2, 2, 0, 2, 5], lambda side: np.zeros((side, side, 3), np.uint8) if side else None, 2)
+    Those without a picture go with any.
+
+    >>> found = batches([2, 2, 0, 2, 5], lambda side: np.zeros((side, side, 3),
+    ...     np.uint8) if side else None, 2)
     >>> list(found)
     [[2, 2, 0], [2], [5]]
     """

@@ -1,4 +1,7 @@
-"""Work that goes on beside other work, in order: pictures are decoded ahead, files are written behind."""
+"""Work that goes on beside other work, in order.
+
+Pictures are decoded ahead, files are written behind.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ class _End:
     """What stands behind the last entry."""
 
 
-def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool] = lambda _: False) -> Iterator[Given]:
+def ahead(
+    source: Iterable[Given], depth: int, is_large: Callable[[Given], bool] = lambda _: False
+) -> Iterator[Given]:
     """The same, made on a thread of its own, at most `depth` entries early; one after a large one.
 
     >>> list(ahead(range(5), 2))
@@ -41,7 +46,9 @@ def ahead(source: Iterable[Given], depth: int, is_large: Callable[[Given], bool]
             close()
 
 
-def behind(function: Callable[[Given], Made], source: Iterable[Given], depth: int) -> Generator[Made]:
+def behind(
+    function: Callable[[Given], Made], source: Iterable[Given], depth: int
+) -> Generator[Made]:
     """The function of every entry, called on a thread of its own, at most `depth` entries late.
 
     >>> list(behind(str, range(3), 2))

@@ -24,7 +24,10 @@ SHARE_OF_MEMORY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One axis of a tile: it reads the pixels from `start` to `end` and gives those from `first` to `last`."""
+    """One axis of a tile.
+
+    It reads the pixels from `start` to `end` and gives those from `first` to `last`.
+    """
 
     start: int
     end: int
@@ -43,7 +46,9 @@ def spans(size: int, tile: int, known: Influence, native: int) -> list[Span]:
     step = tile - 2 * known.margin
     found: list[Span] = []
     start = 0
-    furthest = (size - max(tile, native)) // known.stride * known.stride  # where a last tile may start
+    furthest = (
+        (size - max(tile, native)) // known.stride * known.stride
+    )  # where a last tile may start
     while start < furthest:
         last = start + tile - known.margin
         found.append(Span(start, start + tile, found[-1].last if found else 0, last))
@@ -54,11 +59,17 @@ def spans(size: int, tile: int, known: Influence, native: int) -> list[Span]:
 
 
 def check_tile(tile: int, known: Influence) -> int:
-    """The nearest tile that the stride divides; raises `ValueError` where it is too small to give any pixel."""
+    """The nearest tile that the stride divides.
+
+    Raises `ValueError` where it is too small to give any pixel.
+    """
     least = max(2 * known.margin + known.stride, *known.native)
     least = -(-least // known.stride) * known.stride
     if tile < least:
-        message = f"`tile` (={tile}) must be at least {least}: this network's labels look {known.margin} pixels far"
+        message = (
+            f"`tile` (={tile}) must be at least {least}: this network's labels look {known.margin} "
+            "pixels far"
+        )
         raise ValueError(message)
     return tile // known.stride * known.stride
 
@@ -72,9 +83,10 @@ def assemble(
     *,
     progress: Progress | None = None,
 ) -> None:
-    """Fill `found`, (..., H, W), tile by tile. `part`: pixels (..., h, w) to their results (..., h, w).
+    """Fill `found`, (..., H, W), tile by tile.
 
-    Pictures below the native size are extended by copies of their border first.
+    `part`: pixels (..., h, w) to their results (..., h, w). Pictures below the native size are
+    extended by copies of their border first.
     """
     rows, columns = image.shape[-2:]
     image = extended(image, known)
@@ -83,7 +95,9 @@ def assemble(
         made = part(image[..., row.start : row.end, column.start : column.end])
         last = min(row.last, rows), min(column.last, columns)
         kept = made[
-            ..., row.first - row.start : last[0] - row.start, column.first - column.start : last[1] - column.start
+            ...,
+            row.first - row.start : last[0] - row.start,
+            column.first - column.start : last[1] - column.start,
         ]
         found[..., row.first : last[0], column.first : last[1]] = kept
         if progress is not None:
@@ -95,7 +109,9 @@ def free_memory() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def tile_for(size: tuple[int, int], known: Influence, tile: int | None = None, free: int | None = None) -> int:
+def tile_for(
+    size: tuple[int, int], known: Influence, tile: int | None = None, free: int | None = None
+) -> int:
     """The tile asked for, as `check_tile` takes it; for None the largest that memory allows.
 
     That is at least the picture's side where it fits. `free`: bytes, by default those that this
@@ -111,8 +127,13 @@ def tile_for(size: tuple[int, int], known: Influence, tile: int | None = None, f
 
 
 def extended(image: AnyArray, known: Influence) -> AnyArray:
-    """A picture (..., H, W) below the native size, extended by copies of its border; others as they are."""
-    short = [max(0, least - have) for have, least in zip(image.shape[-2:], known.native, strict=True)]
+    """A picture (..., H, W) below the native size, extended by copies of its border.
+
+    Others as they are.
+    """
+    short = [
+        max(0, least - have) for have, least in zip(image.shape[-2:], known.native, strict=True)
+    ]
     if not any(short):
         return image
     return np.pad(image, (*[(0, 0)] * (image.ndim - 2), (0, short[0]), (0, short[1])), mode="edge")
@@ -121,4 +142,6 @@ def extended(image: AnyArray, known: Influence) -> AnyArray:
 def tiles(size: tuple[int, int], tile: int, known: Influence) -> list[tuple[Span, Span]]:
     """The tiles of a picture, row by row."""
     columns = spans(size[1], tile, known, known.native[1])
-    return [(row, column) for row in spans(size[0], tile, known, known.native[0]) for column in columns]
+    return [
+        (row, column) for row in spans(size[0], tile, known, known.native[0]) for column in columns
+    ]

@@ -1,4 +1,7 @@
-"""Videos of what was made of each frame: in colour as H.264 with the sound, numbers without loss."""
+"""Videos of what was made of each frame.
+
+In colour as H.264 with the sound, numbers without loss.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,11 @@ Put: TypeAlias = Callable[[Frame, Results], None]
 
 @contextmanager
 def footage(to: Mapping[str, Path], source: Path, facts: Facts, style: Outputs) -> Generator[Put]:
-    """Gives what writes a frame to all outputs of one video; the files take their places when the block ends well.
+    """Gives what writes a frame to all outputs of one video.
 
-    Frames keep their time stamps, size and rate; pictures in colour keep the sound. Sides of an odd
-    number of pixels make H.264 of the profile High 4:4:4, which not all players show.
+    The files take their places when the block ends well. Frames keep their time stamps, size and
+    rate; pictures in colour keep the sound. Sides of an odd number of pixels make H.264 of the
+    profile High 4:4:4, which not all players show.
     """
     with ExitStack() as stack:
         parts = {kind: stack.enter_context(beside(path)) for kind, path in to.items()}
@@ -60,7 +64,9 @@ class _Writer:
         import av  # noqa: PLC0415  loads FFmpeg
 
         self._facts = facts
-        self._layout = "rgb24" if first.ndim == 3 else "gray16le" if first.dtype == np.uint16 else "gray"
+        self._layout = (
+            "rgb24" if first.ndim == 3 else "gray16le" if first.dtype == np.uint16 else "gray"
+        )
         film = self._layout == "rgb24"
         self._container: Any = av.open(
             f"file:{path}",
@@ -89,7 +95,9 @@ class _Writer:
         frame = VideoFrame.from_ndarray(cells, format=self._layout)
         if self._layout == "rgb24":
             matrix = self._facts.colours if self._facts.colours in TAGGED else BT601
-            frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=_named(matrix), dst_color_range=MPEG)
+            frame = frame.reformat(
+                format=self._stream.pix_fmt, dst_colorspace=_named(matrix), dst_color_range=MPEG
+            )
         frame.pts, frame.time_base = stamp, self._facts.time_base
         if self._sound is not None:
             self._sound.pass_on(stamp * self._facts.time_base)
@@ -119,7 +127,9 @@ class _Sound:
         self._packets: Iterator[Packet[AudioStream]] = iter(())
         self._next: Packet[AudioStream] | None = None
         container = av.open(f"file:{source}", metadata_errors="replace", options=SAFE)
-        streams = [stream for stream in container.streams.audio if stream.codec_context.name in SOUND]
+        streams = [
+            stream for stream in container.streams.audio if stream.codec_context.name in SOUND
+        ]
         if streams:
             self._target, self._stream = target, target.add_stream_from_template(streams[0])
             self._packets = self._read(container, streams[0])

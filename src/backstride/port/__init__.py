@@ -1,8 +1,9 @@
-"""A transposed convolution from one framework to another: a program that runs, and kernels in its layout.
+"""A transposed convolution from one framework to another.
 
-`port` takes what `backstride.calls` reads. Each target is one file, all alike: candidates in its own arguments, and
-lines of code; `rule` decides between candidates by what `backstride.conventions` says they crop. `check` runs
-call and program side by side.
+A program that runs, and kernels in its layout. `port` takes what `backstride.calls` reads. Each
+target is one file, all alike: candidates in its own arguments, and lines of code; `rule` decides
+between candidates by what `backstride.conventions` says they crop. `check` runs call and program
+side by side.
 """
 
 from typing import TYPE_CHECKING

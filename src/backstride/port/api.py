@@ -21,9 +21,9 @@ from backstride.port.text import Body
 class Port:
     """A call in another framework.
 
-    `code` runs as it stands. `verdict` is "exact", "exact with a crop" (also where zeros are appended) or
-    "not expressible", where `code` is the nearest composition that is exact; `reason` says why. `notes` tell what
-    was assumed, what moves and what was left out.
+    `code` runs as it stands. `verdict` is "exact", "exact with a crop" (also where zeros are
+    appended) or "not expressible", where `code` is the nearest composition that is exact; `reason`
+    says why. `notes` tell what was assumed, what moves and what was left out.
     """
 
     call: SourceCall
@@ -88,7 +88,8 @@ def port(
 ) -> Port:
     """Write a transposed convolution in another framework's words.
 
-    >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7, 256))
+    >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7,
+    ...     256))
     >>> result.verdict, result.reason
     ('exact with a crop', '1 cell cropped off the end of axis 0; 1 cell cropped off the end of axis 1')
     >>> result
@@ -101,24 +102,28 @@ def port(
         to: torch, keras, tf, jax, flax, equinox, onnx, openvino, coreml, tflite or mlx.
         input: Spatial sizes, or these and the channels in the call's own order.
         kernel: Its size or shape, for calls that take it as an array.
-        weights: A safetensors file that the program loads instead of random numbers, with the tensors
-            "kernel", in the target's layout, and "bias".
+        weights: A safetensors file that the program loads instead of random numbers, with the
+            tensors "kernel", in the target's layout, and "bias".
         names: The values of names in the call.
 
     Returns:
         The program, its verdict and its notes; it prints as the program.
 
     Raises:
-        ValueError: For what cannot be read, for unknown targets, and for what the call's own framework
-            refuses.
-    """
+        ValueError: For what cannot be read, for unknown targets, and for what the call's own
+            framework refuses.
+    """  # noqa: E501
     target = target_of("to", to)
     source = parse(call, kernel=kernel, names=names) if isinstance(call, str) else call
     problem = problem_of(source, input)
     found = fit(problem, target.ability)
     body = target.emit(found)
     notes = _notes(source, problem, target)
-    header = [f"{_plain(source.text)} in {target.title}: {found.verdict}", *filter(None, [found.reason]), *notes]
+    header = [
+        f"{_plain(source.text)} in {target.title}: {found.verdict}",
+        *filter(None, [found.reason]),
+        *notes,
+    ]
     layout = target.ability.convention.data_format
     code = body.program(header, operands(problem, target, weights), problem.result(layout))
     return Port(source, problem, target, found, body, notes, code)
@@ -135,12 +140,24 @@ def operands(problem: Problem, target: Target, weights: Path | str | None) -> li
         f"x = rng.standard_normal({shape}, dtype=np.float32)  # (N, {', '.join(axes)})",
     ]
     if weights is not None:
-        lines = ["from safetensors.numpy import load_file", "", *lines, f"weights = load_file({str(weights)!r})"]
+        lines = [
+            "from safetensors.numpy import load_file",
+            "",
+            *lines,
+            f"weights = load_file({str(weights)!r})",
+        ]
         lines.append('kernel = weights["kernel"]')
         return [*lines, 'bias = weights["bias"]'] if problem.bias else lines
     words = ", ".join(layout_of(convention, problem.groups))
-    lines.append(f"kernel = rng.standard_normal({kernel_shape(problem, convention)}, dtype=np.float32)  # ({words})")
-    return [*lines, f"bias = rng.standard_normal({problem.big}, dtype=np.float32)"] if problem.bias else lines
+    lines.append(
+        f"kernel = rng.standard_normal({kernel_shape(problem, convention)}, dtype=np.float32)  # "
+        f"({words})"
+    )
+    return (
+        [*lines, f"bias = rng.standard_normal({problem.big}, dtype=np.float32)"]
+        if problem.bias
+        else lines
+    )
 
 
 def kernel_shape(problem: Problem, convention: Convention) -> tuple[int, ...]:
@@ -168,22 +185,38 @@ def _notes(source: SourceCall, problem: Problem, target: Target) -> tuple[str, .
         notes.append(f"data go from {first if to_last else last} to {last if to_last else first}")
     notes.append(_kernel_note(source, problem, convention))
     if problem.activation is not None and problem.activation not in ACTIVATIONS:
-        notes.append(f"the activation {_plain(problem.activation)} is left out: apply it to the result")
+        notes.append(
+            f"the activation {_plain(problem.activation)} is left out: apply it to the result"
+        )
     return tuple(notes)
 
 
 def _kernel_note(source: SourceCall, problem: Problem, convention: Convention) -> str:
-    before, after = (layout_of(record, problem.groups) for record in (source.convention, convention))
+    before, after = (
+        layout_of(record, problem.groups) for record in (source.convention, convention)
+    )
     flipped = convention.flips != source.convention.flips
     if before == after and not flipped:
         return "the kernel stays as it is"
-    words = "the kernel" if before == after else f"the kernel goes from ({', '.join(before)}) to ({', '.join(after)})"
-    return f"{words}{' and' if before != after else ' is'} flipped on every spatial axis" if flipped else words
+    words = (
+        "the kernel"
+        if before == after
+        else f"the kernel goes from ({', '.join(before)}) to ({', '.join(after)})"
+    )
+    return (
+        f"{words}{' and' if before != after else ' is'} flipped on every spatial axis"
+        if flipped
+        else words
+    )
 
 
 def layout_of(convention: Convention, groups: int) -> tuple[str, ...]:
     """The axes of a kernel."""
-    return convention.weight_layout if groups == 1 else (convention.grouped_layout or convention.weight_layout)
+    return (
+        convention.weight_layout
+        if groups == 1
+        else (convention.grouped_layout or convention.weight_layout)
+    )
 
 
 def _plain(text: str) -> str:

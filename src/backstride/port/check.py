@@ -1,7 +1,7 @@
 """The call and its program on the same numbers, side by side; each pair in a process of its own.
 
-Run as `python -m backstride.port.check`: jobs come as JSON lines on standard input, results leave on standard
-output. Only programs that stand in this package are run, never the user's text.
+Run as `python -m backstride.port.check`: jobs come as JSON lines on standard input, results leave
+on standard output. Only programs that stand in this package are run, never the user's text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One pair. `integers`: small whole numbers, so that equality is exact; `source`: run the call's framework too."""
+    """One pair.
+
+    `integers`: small whole numbers, so that equality is exact; `source`: run the call's framework
+    too.
+    """
 
     call: str
     to: str
@@ -68,7 +72,10 @@ class Difference:
         if self.largest is None:
             return f"not run: {self.absent}"
         ends = f"{self.target} and {self.source} differ by {self.largest:.2g} at most"
-        return f"on random data {ends}, of values up to {self.scale:.2g}{self.absent and f': {self.absent}'}"
+        return (
+            f"on random data {ends}, of values up to "
+            f"{self.scale:.2g}{self.absent and f': {self.absent}'}"
+        )
 
 
 def difference(job: Job) -> Difference:
@@ -99,7 +106,10 @@ def differences(jobs: Iterable[Job]) -> Iterator[Difference]:
 def run(job: Job) -> Difference:
     """Run one pair here."""
     # JSON has lists for tuples.
-    names = {name: tuple(cast("list[object]", it)) if isinstance(it, list) else it for name, it in job.names.items()}
+    names = {
+        name: tuple(cast("list[object]", it)) if isinstance(it, list) else it
+        for name, it in job.names.items()
+    }
     result = port(job.call, to=job.to, input=job.input, kernel=job.kernel, names=names)
     missing = result.target.missing()
     if missing is not None:
@@ -110,13 +120,23 @@ def run(job: Job) -> Difference:
     expected = _finish(expected if bias is None else expected + bias, problem.activation)
     found = run_program(result, x, kernel, bias)
     if found.shape != expected.shape:
-        return Difference(name, result.target.title, float("inf"), absent=f"sizes {expected.shape} and {found.shape}")
+        return Difference(
+            name,
+            result.target.title,
+            float("inf"),
+            absent=f"sizes {expected.shape} and {found.shape}",
+        )
     largest = float(np.max(np.abs(found - expected), initial=0.0))
-    return Difference(name, result.target.title, largest, float(np.max(np.abs(expected), initial=0.0)))
+    return Difference(
+        name, result.target.title, largest, float(np.max(np.abs(expected), initial=0.0))
+    )
 
 
 def run_program(result: Port, x: AnyArray, kernel: AnyArray, bias: AnyArray | None) -> AnyArray:
-    """The program's y, channels last, on our x (N, *input, C_small) and kernel (*k, C_big/groups, C_small)."""
+    """The program's y, channels last, on our x (N, *input, C_small) and kernel.
+
+    The kernel is (*k, C_big/groups, C_small).
+    """
     convention = result.convention
     space: dict[str, AnyArray | None] = {
         "x": np.ascontiguousarray(data_unview(x, convention.data_format)),
@@ -138,11 +158,15 @@ def _operands(result: Port, *, integers: bool) -> tuple[AnyArray, AnyArray, AnyA
 
 
 def _expected(result: Port, x: AnyArray, kernel: AnyArray, *, source: bool) -> tuple[str, AnyArray]:
-    """The call as its own framework runs it, or as our reference defines it where that is not installed."""
+    """The call as its own framework runs it, or as our reference defines it without that."""
     problem, call = result.problem, result.call
     framework, _, transposed = call.framework.partition(", ")
     runtime, modules = SOURCES.get(framework, (None, ()))
-    if source and runtime is not None and all(importlib.util.find_spec(module) for module in modules):
+    if (
+        source
+        and runtime is not None
+        and all(importlib.util.find_spec(module) for module in modules)
+    ):
         version, prepare = runtime()
         options = dict(call.options)
         kept = Call(
@@ -156,7 +180,9 @@ def _expected(result: Port, x: AnyArray, kernel: AnyArray, *, source: bool) -> t
             bool(transposed),
         )
         return version, np.asarray(prepare(kept, x, kernel)())
-    return "the definition", reference.conv_transpose(x, kernel, problem.where, groups=problem.groups)
+    return "the definition", reference.conv_transpose(
+        x, kernel, problem.where, groups=problem.groups
+    )
 
 
 def _finish(y: AnyArray, activation: str | None) -> AnyArray:

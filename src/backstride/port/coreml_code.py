@@ -1,7 +1,7 @@
 """Core ML: MIL's `conv_transpose` with custom pads, which the text of its operation defines.
 
-Its "same" is not used: which end loses the odd cell is not documented. Core ML runs on Apple's systems only.
-Source: coremltools/converters/mil/mil/ops/defs/iOS15/conv.py, coremltools 9.
+Its "same" is not used: which end loses the odd cell is not documented. Core ML runs on Apple's
+systems only. Source: coremltools/converters/mil/mil/ops/defs/iOS15/conv.py, coremltools 9.
 """
 
 from __future__ import annotations
@@ -34,8 +34,16 @@ def emit(fit: Fit) -> Body:
     # Core ML lists both ends of each axis together; ONNX lists all begins first.
     pads = [cells for axis in range(rank) for cells in (flat[axis], flat[axis + rank])]
     bias = ", bias=bias" if fit.early_bias else ""
-    settings = f"strides={list(fit.where.strides)}, dilations={list(fit.where.dilation)}, groups={problem.groups}"
-    lines = [f'y = mb.conv_transpose(x=x, weight=kernel{bias}, pad_type="custom", pad={pads}, {settings})']
+    settings = (
+        f"strides={list(fit.where.strides)}, dilations={list(fit.where.dilation)}, "
+        f"groups={problem.groups}"
+    )
+    lines = [
+        (
+            f'y = mb.conv_transpose(x=x, weight=kernel{bias}, pad_type="custom", pad={pads}, '
+            f"{settings})"
+        )
+    ]
     if fit.pads:
         ends = [0, 0, 0, 0, *(cells for pair in zeros(fit) for cells in pair)]
         lines.append(f'y = mb.pad(x=y, pad={ends}, mode="constant", constant_val=0.0)')
@@ -50,11 +58,16 @@ def emit(fit: Fit) -> Body:
         "    return y",
         "",
         "",
-        'model = coremltools.convert(program, convert_to="mlprogram", compute_precision=coremltools.precision.FLOAT32)',
+        (
+            'model = coremltools.convert(program, convert_to="mlprogram", '
+            "compute_precision=coremltools.precision.FLOAT32)"
+        ),
     ]
     imports = (
         "import coremltools",
         "import numpy as np",
         "from coremltools.converters.mil import Builder as mb",
     )
-    return Body(imports, tuple(setup), ('return next(iter(model.predict({"x": x}).values()))',), "up(x)")
+    return Body(
+        imports, tuple(setup), ('return next(iter(model.predict({"x": x}).values()))',), "up(x)"
+    )

@@ -37,7 +37,10 @@ def emit(fit: Fit) -> Body:
     )
     setup = [
         "layer = equinox.nn.ConvTranspose(",
-        f"    {problem.rank}, {problem.small}, {problem.big}, {one(fit.where.kernel)}{settings}, padding={pads},",
+        (
+            f"    {problem.rank}, {problem.small}, {problem.big}, "
+            f"{one(fit.where.kernel)}{settings}, padding={pads},"
+        ),
         f"    use_bias={fit.early_bias}, key=jax.random.PRNGKey(0),",
         ")",
         "layer = equinox.tree_at(lambda layer: layer.weight, layer, jax.numpy.asarray(kernel))",
@@ -48,4 +51,9 @@ def emit(fit: Fit) -> Body:
     late = f"bias[{', '.join([':', *['None'] * problem.rank])}]" if fit.late_bias else ""
     after = tail(fit, "channels_first", pad=PAD, bias=late, activation=ACTIVATIONS)
     imports = ("import equinox", "import jax", "import numpy as np")
-    return Body(imports, tuple(setup), ("y = jax.vmap(layer)(x)", *after), "np.asarray(up(jax.numpy.asarray(x)))")
+    return Body(
+        imports,
+        tuple(setup),
+        ("y = jax.vmap(layer)(x)", *after),
+        "np.asarray(up(jax.numpy.asarray(x)))",
+    )

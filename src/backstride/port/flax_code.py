@@ -37,17 +37,24 @@ def emit(fit: Fit) -> Body:
         padding = fit.arguments["padding"]
         pads = f'"{padding}"' if isinstance(padding, str) else str(list(padding))
         settings = options(
-            {"kernel_dilation": 1, "strides": 1}, strides=fit.where.strides, kernel_dilation=fit.where.dilation
+            {"kernel_dilation": 1, "strides": 1},
+            strides=fit.where.strides,
+            kernel_dilation=fit.where.dilation,
         )
         layer = f"nnx.ConvTranspose({channels}{settings}, padding={pads}, {end}"
     else:
         layer = (
-            f"nnx.Conv({channels}, padding={list(input_pads(fit.where))}, input_dilation={fit.where.strides}, "
-            f"kernel_dilation={fit.where.dilation}, feature_group_count={fit.split}, {end}"
+            f"nnx.Conv({channels}, padding={list(input_pads(fit.where))}, "
+            f"input_dilation={fit.where.strides}, kernel_dilation={fit.where.dilation}, "
+            f"feature_group_count={fit.split}, {end}"
         )
     setup = [f"layer = {layer}", "layer.kernel[...] = jax.numpy.asarray(kernel)"]
     if fit.early_bias:
         setup.append("layer.bias[...] = jax.numpy.asarray(bias)")
-    after = tail(fit, "channels_last", pad=PAD, bias="bias" if fit.late_bias else "", activation=ACTIVATIONS)
+    after = tail(
+        fit, "channels_last", pad=PAD, bias="bias" if fit.late_bias else "", activation=ACTIVATIONS
+    )
     imports = ("import jax", "import numpy as np", "from flax import nnx")
-    return Body(imports, tuple(setup), ("y = layer(x)", *after), "np.asarray(up(jax.numpy.asarray(x)))")
+    return Body(
+        imports, tuple(setup), ("y = layer(x)", *after), "np.asarray(up(jax.numpy.asarray(x)))"
+    )

@@ -24,9 +24,15 @@ def candidates(where: Geometry) -> Iterator[Arguments]:
 
 
 def input_pads(where: Geometry) -> tuple[tuple[int, int], ...]:
-    """Padding of the dilated input: K - 1 - crop at each end, for the whole stamp to reach what is kept."""
+    """Padding of the dilated input.
+
+    K - 1 - crop at each end, for the whole stamp to reach what is kept.
+    """
     spans = where.effective_kernel
-    return tuple((span - 1 - before, span - 1 - after) for span, (before, after) in zip(spans, where.crop, strict=True))
+    return tuple(
+        (span - 1 - before, span - 1 - after)
+        for span, (before, after) in zip(spans, where.crop, strict=True)
+    )
 
 
 def _groups(_: Problem) -> str:
@@ -45,13 +51,21 @@ def emit(fit: Fit) -> Body:
     pads = f'"{padding}"' if isinstance(padding, str) else str(list(padding))
     strides = f"strides={tuple(fit.where.strides)}"
     if fit.split == 1:
-        dilation = "" if max(fit.where.dilation) == 1 else f", rhs_dilation={tuple(fit.where.dilation)}"
+        dilation = (
+            "" if max(fit.where.dilation) == 1 else f", rhs_dilation={tuple(fit.where.dilation)}"
+        )
         lines = [
-            f"y = jax.lax.conv_transpose(x, kernel, {strides}, padding={pads}{dilation}, dimension_numbers={numbers})"
+            (
+                f"y = jax.lax.conv_transpose(x, kernel, {strides}, padding={pads}{dilation}, "
+                f"dimension_numbers={numbers})"
+            )
         ]
     else:
         dilations = f"lhs_dilation={fit.where.strides}, rhs_dilation={fit.where.dilation}"
-        pads = f"window_strides={(1,) * fit.problem.rank}, padding={list(input_pads(fit.where))}, {dilations}"
+        pads = (
+            f"window_strides={(1,) * fit.problem.rank}, padding={list(input_pads(fit.where))}, "
+            f"{dilations}"
+        )
         groups = f"dimension_numbers={numbers}, feature_group_count={fit.split}"
         lines = [f"y = jax.lax.conv_general_dilated(x, kernel, {pads}, {groups})"]
     bias = "bias" if fit.problem.bias else ""

@@ -22,11 +22,15 @@ def candidates(where: Geometry) -> Iterator[Arguments]:
     for padding in ("same", "valid"):
         largest = [s - 1 for s in where.strides]
         try:
-            reached = keras(where.input, where.kernel, padding=padding, output_padding=largest, **base).output
+            reached = keras(
+                where.input, where.kernel, padding=padding, output_padding=largest, **base
+            ).output
         except ValueError:  # dilation beside strides, or no cell left
             continue
         extra: list[int] = []
-        for want, size, s, span in zip(where.output, reached, where.strides, where.effective_kernel, strict=True):
+        for want, size, s, span in zip(
+            where.output, reached, where.strides, where.effective_kernel, strict=True
+        ):
             # TensorFlow's SAME has no size of (i-1)s, so that backend refuses it.
             least = (span + 1) % 2 if padding == "same" else 0
             extra.append(max(least, min(want - size + s - 1, s - 1)))
@@ -43,7 +47,9 @@ def _dilation(problem: Problem) -> str | None:
     return "Keras refuses dilation beside strides: the kernel is written out with its zeros"
 
 
-ABILITY = Ability(replace(CONVENTIONS["keras"], grouped_layout=PER_GROUP), candidates, _groups, _dilation)
+ABILITY = Ability(
+    replace(CONVENTIONS["keras"], grouped_layout=PER_GROUP), candidates, _groups, _dilation
+)
 
 
 def emit(fit: Fit) -> Body:
@@ -53,12 +59,18 @@ def emit(fit: Fit) -> Body:
     settings = options({"strides": 1, "dilation_rate": 1}, **sizes)
     early = fit.early_bias and fit.split == 1
     layer = (
-        f"keras.layers.Conv{rank}DTranspose({problem.big // fit.split}, {one(fit.where.kernel)}{settings}, "
-        f'padding="{fit.arguments["padding"]}", data_format="channels_last"{"" if early else ", use_bias=False"})'
+        f"keras.layers.Conv{rank}DTranspose({problem.big // fit.split}, "
+        f"{one(fit.where.kernel)}{settings}, "
+        f'padding="{fit.arguments["padding"]}", '
+        f'data_format="channels_last"{"" if early else ", use_bias=False"})'
     )
     weights = "[kernel, bias]" if early else "[kernel]"
     if fit.split == 1:
-        setup = [f"layer = {layer}", f"layer.build({problem.shape('channels_last')})", f"layer.set_weights({weights})"]
+        setup = [
+            f"layer = {layer}",
+            f"layer.build({problem.shape('channels_last')})",
+            f"layer.set_weights({weights})",
+        ]
         first = "y = layer(x)"
     else:
         part = (*problem.shape("channels_last")[:-1], problem.small // fit.split)
@@ -71,7 +83,9 @@ def emit(fit: Fit) -> Body:
         parts = f"zip(layers, keras.ops.split(x, {fit.split}, axis=-1))"
         first = f"y = keras.ops.concatenate([layer(part) for layer, part in {parts}], axis=-1)"
     bias = "bias" if problem.bias and not early else ""
-    after = tail(fit, "channels_last", pad="keras.ops.pad(y, {pairs})", bias=bias, activation=ACTIVATIONS)
+    after = tail(
+        fit, "channels_last", pad="keras.ops.pad(y, {pairs})", bias=bias, activation=ACTIVATIONS
+    )
     return Body(
         ("import keras", "import numpy as np"),
         (*stuffing(fit, 0), *setup),

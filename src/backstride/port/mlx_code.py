@@ -38,8 +38,15 @@ def emit(fit: Fit) -> Body:
     lines = [f"y = {function}(x, kernel{settings})"]
     if fit.split > 1:
         parts = f"zip(mx.split(x, {fit.split}, axis=-1), mx.split(kernel, {fit.split}, axis=-1))"
-        lines = [f"y = mx.concatenate([{function}(part, taps{settings}) for part, taps in {parts}], axis=-1)"]
+        lines = [
+            (
+                f"y = mx.concatenate([{function}(part, taps{settings}) for part, taps in {parts}], "
+                "axis=-1)"
+            )
+        ]
     bias = "mx.array(bias)" if fit.problem.bias else ""
     after = tail(fit, "channels_last", pad="mx.pad(y, {pairs})", bias=bias, activation=ACTIVATIONS)
     imports = ("import mlx.core as mx", "import mlx.nn", "import numpy as np")
-    return Body(imports, ("kernel = mx.array(kernel)",), (*lines, *after), "np.array(up(mx.array(x)))")
+    return Body(
+        imports, ("kernel = mx.array(kernel)",), (*lines, *after), "np.array(up(mx.array(x)))"
+    )

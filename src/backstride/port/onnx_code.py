@@ -20,7 +20,9 @@ def candidates(where: Geometry) -> Iterator[Arguments]:
 def ends(where: Geometry) -> Arguments:
     """Pads of both ends, and an output padding below the stride."""
     pads = [max(before, 0) for before, _ in where.crop] + [max(after, 0) for _, after in where.crop]
-    extra = [min(max(-after, 0), s - 1) for (_, after), s in zip(where.crop, where.strides, strict=True)]
+    extra = [
+        min(max(-after, 0), s - 1) for (_, after), s in zip(where.crop, where.strides, strict=True)
+    ]
     return {"pads": tuple(pads), "output_padding": tuple(extra)}
 
 
@@ -31,7 +33,9 @@ def emit(fit: Fit) -> Body:
     """The model through `onnx.helper`, run by ONNX Runtime."""
     problem, rank = fit.problem, fit.problem.rank
     arguments = {name: list(value) for name, value in fit.arguments.items() if any(value)}
-    attributes = ", ".join(f"{name}={value}" for name, value in {**arguments, "group": problem.groups}.items())
+    attributes = ", ".join(
+        f"{name}={value}" for name, value in {**arguments, "group": problem.groups}.items()
+    )
     inputs, initializers = '["x", "kernel"]', ['numpy_helper.from_array(kernel, "kernel")']
     if fit.early_bias:
         inputs = '["x", "kernel", "bias"]'
@@ -51,7 +55,10 @@ def emit(fit: Fit) -> Body:
     if problem.activation in NODES:
         nodes.append(f'helper.make_node("{NODES[problem.activation]}", ["{last}"], ["y3"])')
         last = "y3"
-    shapes = [["N", *shape[1:]] for shape in (problem.shape("channels_first"), problem.result("channels_first"))]
+    shapes = [
+        ["N", *shape[1:]]
+        for shape in (problem.shape("channels_first"), problem.result("channels_first"))
+    ]
     setup = [
         "nodes = [",
         *(f"    {node}," for node in nodes),
@@ -62,13 +69,24 @@ def emit(fit: Fit) -> Body:
         f'    [helper.make_tensor_value_info("{last}", TensorProto.FLOAT, {shapes[1]})],',
         f"    [{', '.join(initializers)}],",
         ")",
-        'model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)',
+        (
+            'model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], '
+            "ir_version=10)"
+        ),
         "checker.check_model(model)",
     ]
-    session = 'onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])'
+    session = (
+        "onnxruntime.InferenceSession(model.SerializeToString(), "
+        'providers=["CPUExecutionProvider"])'
+    )
     imports = (
         "import numpy as np",
         "import onnxruntime",
         "from onnx import TensorProto, checker, helper, numpy_helper",
     )
-    return Body(imports, tuple(setup), (f"session = {session}", 'return session.run(None, {"x": x})[0]'), "up(x)")
+    return Body(
+        imports,
+        tuple(setup),
+        (f"session = {session}", 'return session.run(None, {"x": x})[0]'),
+        "up(x)",
+    )

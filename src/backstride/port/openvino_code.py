@@ -37,9 +37,14 @@ def emit(fit: Fit) -> Body:
     ]
     if fit.pads:
         pairs = zeros(fit)
-        begin, end = [0, 0, *(before for before, _ in pairs)], [0, 0, *(after for _, after in pairs)]
+        begin, end = (
+            [0, 0, *(before for before, _ in pairs)],
+            [0, 0, *(after for _, after in pairs)],
+        )
         value = "ops.constant(np.float32(0))"
-        setup.append(f'node = ops.pad(node, np.array({begin}), np.array({end}), "constant", {value})')
+        setup.append(
+            f'node = ops.pad(node, np.array({begin}), np.array({end}), "constant", {value})'
+        )
     if problem.bias:
         setup.append(f"node = ops.add(node, ops.constant(bias.reshape({[1, -1, *[1] * rank]})))")
     if problem.activation in NODES:

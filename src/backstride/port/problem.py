@@ -17,7 +17,10 @@ ACTIVATIONS = ("relu", "sigmoid", "tanh")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Sizes, channels, groups, bias and activation; `assumed` says what the call left open and was chosen here."""
+    """Sizes, channels, groups, bias and activation.
+
+    `assumed` says what the call left open and was chosen here.
+    """
 
     where: Geometry
     small: int
@@ -35,7 +38,9 @@ class Problem:
     def shape(self, data_format: DataFormat) -> tuple[int, ...]:
         """The input's shape with a batch of 1."""
         sizes = self.where.input
-        return (1, *sizes, self.small) if data_format == "channels_last" else (1, self.small, *sizes)
+        return (
+            (1, *sizes, self.small) if data_format == "channels_last" else (1, self.small, *sizes)
+        )
 
     def result(self, data_format: DataFormat) -> tuple[int, ...]:
         """The output's shape with a batch of 1."""
@@ -55,7 +60,8 @@ def problem_of(call: SourceCall, input_size: Size | None = None) -> Problem:
     """
     if call.forward:
         message = (
-            f"`call` (={call.function}) is a convolution, and transposed ones are ported; backstride explain takes both"
+            f"`call` (={call.function}) is a convolution, and transposed ones are ported; "
+            "backstride explain takes both"
         )
         raise ValueError(message)
     call = call.at(input_size)
@@ -77,15 +83,21 @@ def problem_of(call: SourceCall, input_size: Size | None = None) -> Problem:
 
 def _default_input(call: SourceCall) -> tuple[int, ...]:
     """An input that suits the output which the call asks for, or any."""
-    rank = call.rank or (len(call.kernel) if call.kernel is not None and not isinstance(call.kernel, int) else 2)
+    rank = call.rank or (
+        len(call.kernel) if call.kernel is not None and not isinstance(call.kernel, int) else 2
+    )
     wanted = call.output_shape
     if wanted is None or call.kernel is None:
         return (INPUT,) * rank
     outputs, steps = as_sizes("output_shape", wanted, rank), as_sizes("strides", call.strides, rank)
     if call.framework == "torch":
         pads = [(pad, pad) for pad in as_sizes("padding", call.padding or 0, rank, least=0)]
-        return convolution(outputs, call.kernel, strides=call.strides, padding=pads, dilation=call.dilation).output
+        return convolution(
+            outputs, call.kernel, strides=call.strides, padding=pads, dilation=call.dilation
+        ).output
     if call.framework == "tensorflow" and call.padding not in {None, "SAME"}:
         padding = "valid" if call.padding == "VALID" else call.padding
-        return convolution(outputs, call.kernel, strides=call.strides, padding=padding, dilation=call.dilation).output
+        return convolution(
+            outputs, call.kernel, strides=call.strides, padding=padding, dilation=call.dilation
+        ).output
     return tuple(-(-size // step) for size, step in zip(outputs, steps, strict=True))

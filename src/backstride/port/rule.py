@@ -1,9 +1,10 @@
-"""From a problem to a target's own arguments: the one place where it is decided what is exact and what is left over.
+"""From a problem to a target's own arguments.
 
-A target names candidates in its own arguments, the plainest first. Its rule in `backstride.conventions` says
-what each one crops. The first that crops exactly what is wanted is taken; without one, that which leaves least
-to a slice or to appended zeros after it. Zeros may only stand beyond the full output: where a candidate has cut
-computed cells off an end, none can be put back.
+The one place where it is decided what is exact and what is left over. A target names candidates in
+its own arguments, the plainest first. Its rule in `backstride.conventions` says what each one
+crops. The first that crops exactly what is wanted is taken; without one, that which leaves least to
+a slice or to appended zeros after it. Zeros may only stand beyond the full output: where a
+candidate has cut computed cells off an end, none can be put back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ PER_GROUP = ("*k", "C_big/groups", "C_small")
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """What a target's operation can say. `groups` and `dilation` are refusals: the reason, or None where it can."""
+    """What a target's operation can say.
+
+    `groups` and `dilation` are refusals: the reason, or None where it can.
+    """
 
     convention: Convention
     candidates: Callable[[Geometry], Iterable[Arguments]]
@@ -38,9 +42,10 @@ class Ability:
 class Fit:
     """A problem in a target's arguments, and what has to be done around its operation.
 
-    `crop` is left to slices (positive) and appended zeros (negative) per axis. `split`: one operation for
-    each of so many groups. `stuffed`: the kernel is written out with the dilation's zeros in it; `where` is then
-    the geometry without dilation. `refusals`: why the operation alone cannot say it.
+    `crop` is left to slices (positive) and appended zeros (negative) per axis. `split`: one
+    operation for each of so many groups. `stuffed`: the kernel is written out with the dilation's
+    zeros in it; `where` is then the geometry without dilation. `refusals`: why the operation alone
+    cannot say it.
     """
 
     problem: Problem
@@ -85,10 +90,16 @@ class Fit:
 
 
 def fit(problem: Problem, ability: Ability) -> Fit:
-    """The best that the target's operation can do. Raises `ValueError` where no computed cell is left."""
+    """The best that the target's operation can do.
+
+    Raises `ValueError` where no computed cell is left.
+    """
     for axis, (length, pair) in enumerate(zip(problem.where.full, problem.where.crop, strict=True)):
         if sum(max(cut, 0) for cut in pair) >= length:
-            message = f"`call` crops all {length} computed cells of axis {axis} and appends zeros: nothing to port"
+            message = (
+                f"`call` crops all {length} computed cells of axis {axis} and appends zeros: "
+                "nothing to port"
+            )
             raise ValueError(message)
     refusals: list[str] = []
     split, where, stuffed = 1, problem.where, False
@@ -126,9 +137,12 @@ def _best(where: Geometry, ability: Ability) -> tuple[Arguments, tuple[Pair, ...
 
 
 def leftover(wanted: tuple[Pair, ...], native: tuple[Pair, ...]) -> tuple[Pair, ...] | None:
-    """What remains to crop after the operation's own crop; None where computed cells were cut that are wanted.
+    """What remains to crop after the operation's own crop.
 
-    >>> leftover(((0, 1),), ((0, 0),)), leftover(((0, -2),), ((0, 0),)), leftover(((1, 0),), ((1, 1),))
+    None where computed cells were cut that are wanted.
+
+    >>> leftover(((0, 1),), ((0, 0),)), leftover(((0, -2),), ((0, 0),)), leftover(((1, 0),), ((1,
+    ...     1),))
     (((0, 1),), ((0, -2),), None)
     """
     rest: list[Pair] = []
@@ -141,7 +155,9 @@ def leftover(wanted: tuple[Pair, ...], native: tuple[Pair, ...]) -> tuple[Pair, 
 
 
 def symmetric(crop: Pair, most: int) -> tuple[int, int]:
-    """One axis: padding and output padding (0 to `most`) that come nearest to a crop, as PyTorch says it.
+    """One axis: padding and output padding (0 to `most`) that come nearest to a crop.
+
+    As PyTorch says it.
 
     >>> symmetric((1, 0), 1), symmetric((0, 1), 1), symmetric((4, 0), 1)
     ((1, 1), (0, 0), (1, 1))

@@ -1,4 +1,7 @@
-"""What calls are ported to: one row for each, with its rule, its emitter, and the modules that run its programs."""
+"""What calls are ported to.
+
+One row for each, with its rule, its emitter, and the modules that run its programs.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,16 @@ TARGETS = {
         Target("equinox", "Equinox", equinox_code.ABILITY, equinox_code.emit, ("equinox",)),
         Target("onnx", "ONNX", onnx_code.ABILITY, onnx_code.emit, ("onnx", "onnxruntime")),
         Target("openvino", "OpenVINO", openvino_code.ABILITY, openvino_code.emit, ("openvino",)),
-        Target("coreml", "Core ML", coreml_code.ABILITY, coreml_code.emit, ("coremltools",), "darwin"),
-        Target("tflite", "TensorFlow Lite", tflite_code.ABILITY, tflite_code.emit, ("tensorflow", "ai_edge_litert")),
+        Target(
+            "coreml", "Core ML", coreml_code.ABILITY, coreml_code.emit, ("coremltools",), "darwin"
+        ),
+        Target(
+            "tflite",
+            "TensorFlow Lite",
+            tflite_code.ABILITY,
+            tflite_code.emit,
+            ("tensorflow", "ai_edge_litert"),
+        ),
         Target("mlx", "MLX", mlx_code.ABILITY, mlx_code.emit, ("mlx",)),
     )
 }

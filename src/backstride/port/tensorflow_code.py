@@ -46,7 +46,9 @@ def groups_refused(_: Problem) -> str:
     return "tf.nn's transposed convolutions take no groups on the CPU: one for each group"
 
 
-ABILITY = Ability(replace(CONVENTIONS["tensorflow"], grouped_layout=PER_GROUP), candidates, groups_refused)
+ABILITY = Ability(
+    replace(CONVENTIONS["tensorflow"], grouped_layout=PER_GROUP), candidates, groups_refused
+)
 
 
 def emit(fit: Fit) -> Body:
@@ -54,7 +56,10 @@ def emit(fit: Fit) -> Body:
     return Body(
         ("import numpy as np", "import tensorflow as tf"),
         tuple(stuffing(fit, 0)),
-        (*operation(fit), *tail(fit, "channels_last", pad=PAD, bias=bias_name(fit), activation=ACTIVATIONS)),
+        (
+            *operation(fit),
+            *tail(fit, "channels_last", pad=PAD, bias=bias_name(fit), activation=ACTIVATIONS),
+        ),
         "up(tf.constant(x)).numpy()",
     )
 
@@ -69,13 +74,22 @@ def bias_name(fit: Fit) -> str:
 
 def operation(fit: Fit, batch: str = "x.shape[0]") -> list[str]:
     """The lines that make y from x and `kernel`, by group where there are some."""
-    settings = options({"dilations": 1}, strides=fit.arguments["strides"], dilations=fit.arguments["dilations"])
+    settings = options(
+        {"dilations": 1}, strides=fit.arguments["strides"], dilations=fit.arguments["dilations"]
+    )
     padding = fit.arguments["padding"]
-    pads = f'"{padding}"' if isinstance(padding, str) else str([[0, 0], *map(list, padding), [0, 0]])
-    shape = ", ".join([batch, *map(str, fit.arguments["output_shape"]), str(fit.problem.big // fit.split)])
+    pads = (
+        f'"{padding}"' if isinstance(padding, str) else str([[0, 0], *map(list, padding), [0, 0]])
+    )
+    shape = ", ".join(
+        [batch, *map(str, fit.arguments["output_shape"]), str(fit.problem.big // fit.split)]
+    )
     function = f"tf.nn.conv{fit.problem.rank}d_transpose"
     end = f"[{shape}]{settings}, padding={pads})"
     if fit.split == 1:
         return [f"y = {function}(x, kernel, {end}"]
     pairs = f"zip(tf.split(x, {fit.split}, axis=-1), np.split(kernel, {fit.split}, axis=-1))"
-    return [f"parts = [{function}(part, taps, {end} for part, taps in {pairs}]", "y = tf.concat(parts, axis=-1)"]
+    return [
+        f"parts = [{function}(part, taps, {end} for part, taps in {pairs}]",
+        "y = tf.concat(parts, axis=-1)",
+    ]

@@ -1,4 +1,7 @@
-"""The parts that every emitted program shares: one order, one style, and nothing of the user's text but a comment."""
+"""The parts that every emitted program shares.
+
+One order, one style, and nothing of the user's text but a comment.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,19 @@ from backstride.port.rule import Fit
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One target's part of a program: imports, what is made once, `up` line by line, and y as a NumPy array."""
+    """One target's part of a program.
+
+    Imports, what is made once, `up` line by line, and y as a NumPy array.
+    """
 
     imports: tuple[str, ...]
     setup: tuple[str, ...]
     up: tuple[str, ...]
     result: str
 
-    def program(self, header: Sequence[str], operands: Sequence[str], shape: tuple[int, ...]) -> str:
+    def program(
+        self, header: Sequence[str], operands: Sequence[str], shape: tuple[int, ...]
+    ) -> str:
         """The whole text."""
         comments = [f"# {' '.join(line.split())}" for line in header]
         return "\n".join([*comments, *self.lines(operands), f"print(y.shape)  # {shape}", ""])
@@ -48,21 +56,32 @@ def options(defaults: dict[str, int], **values: Sequence[int]) -> str:
     ', stride=2'
     """
     given = {name: one(value) for name, value in values.items()}
-    return "".join(f", {name}={text}" for name, text in given.items() if text != str(defaults.get(name)))
+    return "".join(
+        f", {name}={text}" for name, text in given.items() if text != str(defaults.get(name))
+    )
 
 
 def spatial(entries: Sequence[object], edge: object, data_format: DataFormat) -> list[object]:
-    """One entry for every axis of the data: the spatial ones in their place, `edge` for batch and channels."""
+    """One entry for every axis of the data.
+
+    The spatial ones in their place, `edge` for batch and channels.
+    """
     return [edge, *entries, edge] if data_format == "channels_last" else [edge, edge, *entries]
 
 
 def tail(
-    fit: Fit, data_format: DataFormat, *, pad: str, bias: str, activation: dict[str, str], final: bool = True
+    fit: Fit,
+    data_format: DataFormat,
+    *,
+    pad: str,
+    bias: str,
+    activation: dict[str, str],
+    final: bool = True,
 ) -> list[str]:
     """What follows the operation in `up`: slices, zeros, a late bias, the activation, `return`.
 
-    `pad` is a format of one call with `{pairs}`, one for every axis of the data; `bias` is the name of an array
-    that broadcasts; `activation` maps each name to the function.
+    `pad` is a format of one call with `{pairs}`, one for every axis of the data; `bias` is the name
+    of an array that broadcasts; `activation` maps each name to the function.
     """
     lines: list[str] = []
     if fit.slices:

@@ -29,8 +29,8 @@ def port_weights(kernel: object, source: str, to: str, /, *, groups: int = 1) ->
 
     Args:
         kernel: An array of any library, in the layout of `source`.
-        source: torch, keras, tf, jax, flax, equinox, onnx, openvino, coreml, tflite or mlx; a call, or a
-            node as model.onnx:name, stands for its framework and its own layout.
+        source: torch, keras, tf, jax, flax, equinox, onnx, openvino, coreml, tflite or mlx; a call,
+            or a node as model.onnx:name, stands for its framework and its own layout.
         to: One of the same names.
         groups: With more than 1, a target without groups gets the kernel of the program that
             `backstride port` prints.
@@ -52,14 +52,20 @@ def to_ours(kernel: AnyArray, convention: Convention, groups: int = 1) -> AnyArr
     layout = convention.weight_layout if groups == 1 else convention.grouped_layout
     if layout is None or not 1 <= kernel.ndim - len(layout) + 1 <= 3:
         words = ", ".join(layout or convention.weight_layout)
-        message = f"`kernel` has shape {kernel.shape}; {convention.name} has ({words}) with groups={groups}"
+        message = (
+            f"`kernel` has shape {kernel.shape}; {convention.name} has ({words}) with "
+            f"groups={groups}"
+        )
         raise ValueError(message)
     found = from_shape(kernel.shape, convention, groups)
     assert found.small is not None
     assert found.big is not None
     assert isinstance(found.size, tuple)
     if found.small % groups or found.big % groups or 0 in kernel.shape:
-        message = f"`groups` (={groups}) must divide the channels of `kernel` {kernel.shape}, C_small={found.small}"
+        message = (
+            f"`groups` (={groups}) must divide the channels of `kernel` {kernel.shape}, "
+            f"C_small={found.small}"
+        )
         raise ValueError(message)
     shape = (*found.size, found.big // groups, found.small)
     # Where every one of our cells goes, by the one rule that knows.
@@ -77,7 +83,8 @@ def _convention(name: str, value: str, groups: int) -> tuple[Convention, int]:
         return convention_of(value), groups
     if "(" not in value and "=" not in value and file_and_node(value) is None:
         message = (
-            f"`{name}` (={value!r}) is not known; {nearest(value, dict.fromkeys([*TARGETS, *CONVENTIONS, OWN.name]))}"
+            f"`{name}` (={value!r}) is not known; "
+            f"{nearest(value, dict.fromkeys([*TARGETS, *CONVENTIONS, OWN.name]))}"
         )
         raise ValueError(message)
     call = parse(value)

@@ -1,8 +1,8 @@
 """Pinhole cameras over a flat road, and the calibration files of KITTI Road.
 
-Ground coordinates, in metres: x to the right of the camera, z forward of it, y downwards from the ground
-plane (so that the camera is at y = -height). Image coordinates, in pixels: u to the right, v down, the
-centre of the first pixel at (0, 0).
+Ground coordinates, in metres: x to the right of the camera, z forward of it, y downwards from the
+ground plane (so that the camera is at y = -height). Image coordinates, in pixels: u to the right, v
+down, the centre of the first pixel at (0, 0).
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ground:
-    """The plane of the road seen by a camera: `matrix`, (3, 3), takes (x, z, 1) to (u, v, 1) times the depth."""
+    """The plane of the road seen by a camera.
+
+    `matrix`, (3, 3), takes (x, z, 1) to (u, v, 1) times the depth.
+    """
 
     matrix: Numbers
 
@@ -41,7 +44,10 @@ class Ground:
         return np.where(ahead, x, np.nan), np.where(ahead, z, np.nan)
 
     def resized(self, columns: float, rows: float) -> Ground:
-        """The same view after the image was scaled by these factors, pixel areas mapped onto each other."""
+        """The same view after the image was scaled by these factors.
+
+        Pixel areas are mapped onto each other.
+        """
         scale = np.array([[columns, 0, (columns - 1) / 2], [0, rows, (rows - 1) / 2], [0, 0, 1]])
         return Ground(scale @ self.matrix)
 
@@ -55,8 +61,9 @@ class Camera:
     >>> u.round(1).tolist(), v.round(1).tolist()
     ([609.6, 753.9], [291.9, 291.9])
 
-    `focal`, `cx`, `cy`: pixels. `height`: metres over the road. `pitch`: radians, positive looks down.
-    `roll`: radians, positive turns the camera clockwise, so that the horizon falls to the left.
+    `focal`, `cx`, `cy`: pixels. `height`: metres over the road. `pitch`: radians, positive looks
+    down. `roll`: radians, positive turns the camera clockwise, so that the horizon falls to the
+    left.
     """
 
     focal: float
@@ -83,7 +90,9 @@ class Camera:
     def ground(self) -> Ground:
         """The plane of the road as this camera sees it."""
         down = self.height * self.rotation[:, 1]
-        return Ground(self.intrinsics @ np.stack([self.rotation[:, 0], self.rotation[:, 2], down], 1))
+        return Ground(
+            self.intrinsics @ np.stack([self.rotation[:, 0], self.rotation[:, 2], down], 1)
+        )
 
     def image_from_ground(self, x: Numbers, z: Numbers) -> tuple[Numbers, Numbers]:
         """Pixels (u, v) of points of the ground; NaN behind the camera."""
@@ -110,13 +119,16 @@ class Camera:
 def read_calibration(path: Path) -> Ground:
     """The ground plane of a KITTI Road calibration file.
 
-    The image of a road point X is P2 R0_rect inverse(Tr_cam_to_road) X (KITTI Road devkit, readme); the
-    ground has y = 0. Raises `ValueError` for a file that is none.
+    The image of a road point X is P2 R0_rect inverse(Tr_cam_to_road) X (KITTI Road devkit, readme);
+    the ground has y = 0. Raises `ValueError` for a file that is none.
     """
     with path.open("rb") as file:
         text = file.read(LONGEST + 1)
     if len(text) > LONGEST:
-        message = f"`calibration` (={str(path)!r}) has more than {LONGEST} bytes; a KITTI calibration has about 2000"
+        message = (
+            f"`calibration` (={str(path)!r}) has more than {LONGEST} bytes; a KITTI calibration "
+            "has about 2000"
+        )
         raise ValueError(message)
     entries = {name: _entry(text.decode("utf-8", "replace"), name, path) for name in SHAPES}
     road = np.vstack([entries["Tr_cam_to_road"], [0, 0, 0, 1]])
@@ -130,7 +142,11 @@ def read_calibration(path: Path) -> Ground:
 
 def _entry(text: str, name: str, path: Path) -> Numbers:
     """The matrix on the line of a calibration file that starts with `name:`."""
-    lines = [line.partition(":")[2] for line in text.splitlines() if line.partition(":")[0].strip() == name]
+    lines = [
+        line.partition(":")[2]
+        for line in text.splitlines()
+        if line.partition(":")[0].strip() == name
+    ]
     shape = SHAPES[name]
     try:
         numbers = np.array(lines[0].split(), np.float64) if len(lines) == 1 else np.empty(0)
@@ -138,7 +154,8 @@ def _entry(text: str, name: str, path: Path) -> Numbers:
         numbers = np.empty(0)
     if numbers.size != shape[0] * shape[1] or not np.isfinite(numbers).all():
         message = (
-            f"`calibration` (={str(path)!r}) must have one line '{name}:' with {shape[0] * shape[1]} finite numbers"
+            f"`calibration` (={str(path)!r}) must have one line '{name}:' with "
+            f"{shape[0] * shape[1]} finite numbers"
         )
         raise ValueError(message)
     return numbers.reshape(shape)

@@ -9,7 +9,9 @@ PAUSE = 30.0  # seconds
 
 
 class Lines:
-    """Called with what is counted, how many are done, and of how many; says so at most every `pause` seconds.
+    """Called with what is counted, how many are done, and of how many.
+
+    Says so at most every `pause` seconds.
 
     >>> said = []
     >>> lines = Lines(said.append, pause=0)
@@ -34,7 +36,10 @@ class Lines:
             return
         self._told = now
         rate = (done - self._first[1]) / max(now - self._first[0], 1e-9)
-        words = [f"{label} {done}" if total is None else f"{label} {done} of {total}", f"{rate:.3g} a second"]
+        words = [
+            f"{label} {done}" if total is None else f"{label} {done} of {total}",
+            f"{rate:.3g} a second",
+        ]
         if total is not None and rate > 0:
             words.append(f"{_span((total - done) / rate)} to go")
         _ = self._say(", ".join([*words, note] if note else words))

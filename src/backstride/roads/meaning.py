@@ -1,4 +1,7 @@
-"""What a network's scores mean: the names of its classes, and from which probability on a pixel is road."""
+"""What a network's scores mean.
+
+The names of its classes, and from which probability on a pixel is road.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ LONGEST = 200  # characters of a name
 class Meaning:
     """Kept in a checkpoint beside its config, and in an exported network.
 
-    `classes`: names by label. `threshold`: with two classes, the probability from which on a pixel is road, label 1;
-    with more, a pixel has the label of its largest score.
+    `classes`: names by label. `threshold`: with two classes, the probability from which on a pixel
+    is road, label 1; with more, a pixel has the label of its largest score.
 
     >>> from_json(Meaning(threshold=0.25).to_json(), "net")
     Meaning(classes=('background', 'road'), threshold=0.25)
@@ -53,7 +56,9 @@ def from_json(text: str, source: str) -> Meaning:
         or type(threshold) not in (int, float)
         or not 0 <= threshold <= 1
     ):
-        message = f"`checkpoint` (={source!r}): what it says of its classes and threshold cannot be read"
+        message = (
+            f"`checkpoint` (={source!r}): what it says of its classes and threshold cannot be read"
+        )
         raise ValueError(message)
     return Meaning(cast("tuple[str, ...]", classes), float(threshold))
 

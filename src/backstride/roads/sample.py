@@ -1,4 +1,7 @@
-"""One photograph with its mask: what every data set gives, and training, evaluation and prediction take."""
+"""One photograph with its mask.
+
+What every data set gives, and training, evaluation and prediction take.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ BACKGROUND, ROAD, IGNORE = 0, 1, 255
 class Sample:
     """A photograph and the places of what belongs to it.
 
-    `name`: unique in its data set, without suffix. `category`: what is also measured by itself, "um", "umm" or
-    "uu" on KITTI Road, the drive where polygons name it, else "". `group`: what must not be on both sides of a split (a
-    drive, a clip); the name where pictures are independent. `mask`, `calibration`: None where there is none.
+    `name`: unique in its data set, without suffix. `category`: what is also measured by itself,
+    "um", "umm" or "uu" on KITTI Road, the drive where polygons name it, else "". `group`: what must
+    not be on both sides of a split (a drive, a clip); the name where pictures are independent.
+    `mask`, `calibration`: None where there is none.
     """
 
     name: str

@@ -24,7 +24,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class Asked(BaseException):
-    """On the way out of the run; Lightning would end the process itself on a `KeyboardInterrupt`."""
+    """On the way out of the run.
+
+    Lightning would end the process itself on a `KeyboardInterrupt`.
+    """
 
 
 class Stop:
@@ -34,7 +37,9 @@ class Stop:
         self.number = 0
         self._first = 0.0
         # only what nobody else handles, and only in the main thread, which alone hears signals
-        self._heard = [number for number, default in SIGNALS.items() if signal.getsignal(number) == default]
+        self._heard = [
+            number for number, default in SIGNALS.items() if signal.getsignal(number) == default
+        ]
 
     def listen(self) -> None:
         """Take over the signals, again where a library has taken them since."""
@@ -59,7 +64,9 @@ class Stop:
         if not self.number:
             self.number, self._first = number, time.monotonic()
             raise Asked
-        if time.monotonic() - self._first > PATIENCE:  # the way out is blocked: end as a process without handlers does
+        if (
+            time.monotonic() - self._first > PATIENCE
+        ):  # the way out is blocked: end as a process without handlers does
             _ = signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
@@ -89,8 +96,9 @@ def stoppable(message: Callable[[], str]) -> Generator[Stop]:
 def deaf() -> Generator[None]:
     """Processes that are started inside never hear the signals; this one does, afterwards.
 
-    A terminal sends Ctrl+C, and a service manager SIGTERM, to all processes of a run at once; those that read pictures
-    must not die before the one that decides. Python's process that tidies up after all of them does so in silence.
+    A terminal sends Ctrl+C, and a service manager SIGTERM, to all processes of a run at once; those
+    that read pictures must not die before the one that decides. Python's process that tidies up
+    after all of them does so in silence.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     sys.warnoptions.append(SILENCE)

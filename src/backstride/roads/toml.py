@@ -28,12 +28,15 @@ def to_toml(config: RunConfig, extra: dict[str, dict[str, str]] | None = None) -
 
 
 def from_toml(text: str, source: str = "config") -> RunConfig:
-    r"""The config in a text; what it leaves out has its default, tables `versions` and `hashes` are not read.
+    r"""The config in a text.
+
+    What it leaves out has its default, tables `versions` and `hashes` are not read.
 
     >>> from_toml("[train]\nepochs = 3").train.epochs
     3
 
-    Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a value of another type.
+    Raises `ValueError` for what is no TOML, an unknown key (with the nearest known one), and a
+    value of another type.
     """
     try:
         tables = tomllib.loads(text)
@@ -66,12 +69,18 @@ def _table(name: str, entries: dict[str, object]) -> str:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+    return (
+        key
+        if key.replace("_", "").replace("-", "").isalnum() and key.isascii()
+        else json.dumps(key)
+    )
 
 
 def toml_text(value: str) -> str:
     """A text as TOML writes it."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's strings but for this character
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # JSON's strings but for this character
 
 
 def _value(value: object) -> str:
@@ -84,14 +93,18 @@ def _value(value: object) -> str:
     return toml_text(value) if isinstance(value, str) else str(value)
 
 
-def _section(kind: type[Section], entries: dict[str, object], source: str, prefix: str = "") -> Section:
+def _section(
+    kind: type[Section], entries: dict[str, object], source: str, prefix: str = ""
+) -> Section:
     hints = get_type_hints(kind)
     for key in entries:
         if key not in hints:
             near = (difflib.get_close_matches(key, hints, 1, 0) or list(hints))[0]
             message = f"`{prefix}{key}` in {source} is no key; the nearest is `{prefix}{near}`"
             raise ValueError(message)
-    return kind(**{key: _typed(source, prefix + key, hints[key], value) for key, value in entries.items()})
+    return kind(
+        **{key: _typed(source, prefix + key, hints[key], value) for key, value in entries.items()}
+    )
 
 
 def _typed(source: str, name: str, kind: object, value: object) -> object:
@@ -105,6 +118,12 @@ def _typed(source: str, name: str, kind: object, value: object) -> object:
     if type(value) is kind:
         return value
     named = getattr(kind, "__name__", str(kind))
-    wanted = "a table" if dataclasses.is_dataclass(kind) else "a list" if get_origin(kind) is tuple else named
+    wanted = (
+        "a table"
+        if dataclasses.is_dataclass(kind)
+        else "a list"
+        if get_origin(kind) is tuple
+        else named
+    )
     message = f"`{name}` (={value!r}) in {source} must be {wanted}"
     raise ValueError(message)

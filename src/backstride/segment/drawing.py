@@ -35,7 +35,9 @@ class Colouring:
         entries = [(entry.label, f"{entry.name}: {entry.share:.0%}") for entry in found[:IN_LEGEND]]
         return overlay(picture, labels, entries, self.opacity)
 
-    def files(self, kinds: Iterable[str], picture: Pixels, result: Results) -> Iterator[tuple[str, bytes]]:
+    def files(
+        self, kinds: Iterable[str], picture: Pixels, result: Results
+    ) -> Iterator[tuple[str, bytes]]:
         """What is written of a picture, see `pictures.job.Outputs`; `result`: its labels."""
         for kind in kinds:
             if kind == "overlay":
@@ -45,12 +47,19 @@ class Colouring:
             else:
                 yield kind, encoded(result, "PNG", compress_level=3)
 
-    def frames(self, kinds: Iterable[str], picture: Pixels, result: Results) -> Iterator[tuple[str, Raster]]:
-        """What is written of a frame of a video; names stand below it without shares, which would flicker."""
+    def frames(
+        self, kinds: Iterable[str], picture: Pixels, result: Results
+    ) -> Iterator[tuple[str, Raster]]:
+        """What is written of a frame of a video.
+
+        Names stand below it without shares, which would flicker.
+        """
         for kind in kinds:
             if kind == "overlay":
                 found = found_in(result, self.called)[:IN_LEGEND]
-                strip = _strip(tuple((entry.label, entry.name) for entry in found), picture.shape[1])
+                strip = _strip(
+                    tuple((entry.label, entry.name) for entry in found), picture.shape[1]
+                )
                 yield kind, above(painted(picture, result, self.opacity), strip)
             else:
                 yield kind, result
@@ -58,7 +67,10 @@ class Colouring:
 
 @lru_cache(maxsize=4)
 def _strip(entries: tuple[tuple[int, str], ...], width: int) -> Pixels:
-    """A legend of one height for all frames: the first entries that fit, in the order of their labels."""
+    """A legend of one height for all frames.
+
+    The first entries that fit, in the order of their labels.
+    """
     made = legend([], width)
     for count in range(1, len(entries) + 1):
         more = legend(coloured(sorted(entries[:count])), width)

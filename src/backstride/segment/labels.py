@@ -1,4 +1,7 @@
-"""The label of every pixel: the best class, tile by tile, so that no picture has all its scores at once."""
+"""The label of every pixel.
+
+The best class, tile by tile, so that no picture has all its scores at once.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ class Labelling:
         try:
             lines = self.names.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:
-            message = f"`names` (={str(self.names)!r}) is no text file; it has the name of a class in each line"
+            message = (
+                f"`names` (={str(self.names)!r}) is no text file; it has the name of a class in "
+                "each line"
+            )
             raise ValueError(message) from None
         while lines and not lines[-1].strip():
             del lines[-1]
@@ -70,7 +76,9 @@ class Labeller:
     def __init__(self, labelling: Labelling, count: int | None) -> None:
         loaded = load_network(labelling.network, labelling.head)
         self._labelling, self._channels, self._known = labelling, loaded.channels, loaded.known
-        self._network = loaded.run if count is None else _counted(loaded.run, labelling.names, count)
+        self._network = (
+            loaded.run if count is None else _counted(loaded.run, labelling.names, count)
+        )
 
     def tile(self, picture: Pixels) -> int:
         """The side of the tiles of a picture."""
@@ -83,14 +91,19 @@ class Labeller:
     def _run(self, tiles: AnyArray) -> AnyArray:
         """Scores of a tile (1, 3, h, w), of which alone there are numbers of four bytes."""
         options = self._labelling
-        image = as_input(tiles[0].transpose(1, 2, 0), self._channels, options.mean, options.std, options.scale)
+        image = as_input(
+            tiles[0].transpose(1, 2, 0), self._channels, options.mean, options.std, options.scale
+        )
         return self._network(image[None])
 
 
-def labels(run: Scores, image: AnyArray, known: Influence, tile: int, progress: Progress | None = None) -> Results:
-    """The best class of every pixel, (H, W). `run`: (1, C, h, w) to (1, classes, h, w). `image`: (C, H, W).
+def labels(
+    run: Scores, image: AnyArray, known: Influence, tile: int, progress: Progress | None = None
+) -> Results:
+    """The best class of every pixel, (H, W).
 
-    Pictures below the native size are extended by copies of their border first.
+    `run`: (1, C, h, w) to (1, classes, h, w). `image`: (C, H, W). Pictures below the native size
+    are extended by copies of their border first.
     """
 
     def part(pixels: AnyArray) -> AnyArray:
@@ -110,8 +123,12 @@ def found_in(labels: Results, called: Mapping[int, str]) -> tuple[Found, ...]:
     (Found(label=3, name='road', share=0.75), Found(label=0, name='0', share=0.25))
     """
     counts: list[int] = np.bincount(labels.ravel()).tolist()
-    order = sorted((label for label, count in enumerate(counts) if count), key=lambda label: -counts[label])
-    return tuple(Found(label, called.get(label, str(label)), counts[label] / labels.size) for label in order)
+    order = sorted(
+        (label for label, count in enumerate(counts) if count), key=lambda label: -counts[label]
+    )
+    return tuple(
+        Found(label, called.get(label, str(label)), counts[label] / labels.size) for label in order
+    )
 
 
 def _counted(run: Scores, names: Path | None, count: int) -> Scores:
@@ -120,7 +137,10 @@ def _counted(run: Scores, names: Path | None, count: int) -> Scores:
     def counted(images: AnyArray) -> AnyArray:
         scores = run(images)
         if scores.ndim > 1 and scores.shape[1] != count:
-            message = f"`names` (={str(names)!r}) has {count} names; give one for each of the {scores.shape[1]} classes"
+            message = (
+                f"`names` (={str(names)!r}) has {count} names; give one for each of the "
+                f"{scores.shape[1]} classes"
+            )
             raise ValueError(message)
         return scores
 
@@ -131,7 +151,7 @@ def _check_scores(scores: AnyArray, size: tuple[int, ...]) -> None:
     if scores.ndim != 4 or scores.shape[2:] != size or not 1 <= scores.shape[1] <= 65535:
         shown = " x ".join(map(str, scores.shape[1:]))
         message = (
-            f"`network` gives {shown} scores for an image of {size[0]} x {size[1]}, not scores for every pixel; "
-            "make one with backstride transpose"
+            f"`network` gives {shown} scores for an image of {size[0]} x {size[1]}, not scores for "
+            "every pixel; make one with backstride transpose"
         )
         raise ValueError(message)

@@ -25,10 +25,10 @@ class PixelNetwork:
 
 
 def load_network(path: Path, head: str | int | None = None) -> PixelNetwork:
-    """Load a network; nothing in the file is run as code. `head`: which result, where it has several.
+    """Load a network; nothing in the file is run as code.
 
-    Raises `ValueError` in one sentence for other files, and `ImportError` where the framework is
-    missing.
+    `head`: which result, where it has several. Raises `ValueError` in one sentence for other files,
+    and `ImportError` where the framework is missing.
     """
     return _keras(path, head) if _is_keras(path) else _onnx(path, head)
 

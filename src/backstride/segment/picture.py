@@ -18,7 +18,10 @@ BAND = 1024  # rows that are mixed at once, which bounds the memory for it
 def as_input(
     pixels: Pixels, channels: int, mean: Sequence[float], std: Sequence[float], scale: float
 ) -> NDArray[np.float32]:
-    """RGB (H, W, 3) as a network's image (C, H, W): `(pixel * scale - mean) / std`, grey where C is 1."""
+    """RGB (H, W, 3) as a network's image (C, H, W).
+
+    `(pixel * scale - mean) / std`, grey where C is 1.
+    """
     if channels not in (1, 3):
         message = f"`network` takes {channels} channels; pictures have 3 (RGB), or 1 (grey)"
         raise ValueError(message)
@@ -31,8 +34,12 @@ def as_input(
         message = f"`std` (={tuple(std)}), `mean` and `scale` must be finite, and `std` not zero"
         raise ValueError(message)
     planes = pixels.transpose(2, 0, 1).astype(np.float32)
-    if channels == 1:  # ITU-R BT.601, Pillow's own grey; summed in one order, so that tiles get the same bits
-        red, green, blue = (np.float32(share) * plane for share, plane in zip(GREY, planes, strict=True))
+    if (
+        channels == 1
+    ):  # ITU-R BT.601, Pillow's own grey; summed in one order, so that tiles get the same bits
+        red, green, blue = (
+            np.float32(share) * plane for share, plane in zip(GREY, planes, strict=True)
+        )
         planes = (red + green + blue)[None]
     shape = (-1, 1, 1)
     centred = planes * np.float32(scale) - np.asarray(mean, np.float32).reshape(shape)
@@ -51,8 +58,13 @@ def painted(pixels: Pixels, labels: Results, opacity: float) -> Pixels:
     return made
 
 
-def overlay(pixels: Pixels, labels: Results, entries: Sequence[tuple[int, str]], opacity: float) -> bytes:
-    """The picture under its labels' colours, a legend of `entries` (class, words) below, as a PNG file."""
+def overlay(
+    pixels: Pixels, labels: Results, entries: Sequence[tuple[int, str]], opacity: float
+) -> bytes:
+    """The picture under its labels' colours, a legend of `entries` below, as a PNG file.
+
+    An entry is (class, words).
+    """
     below = legend(coloured(entries), labels.shape[1])
     return encoded(above(painted(pixels, labels, opacity), below), "PNG")
 
@@ -60,4 +72,6 @@ def overlay(pixels: Pixels, labels: Results, entries: Sequence[tuple[int, str]],
 def coloured(entries: Sequence[tuple[int, str]]) -> list[tuple[Colour, str]]:
     """Entries of a legend from classes and words."""
     drawn: list[list[int]] = palette(max((label for label, _ in entries), default=0) + 1).tolist()
-    return [((drawn[label][0], drawn[label][1], drawn[label][2]), words) for label, words in entries]
+    return [
+        ((drawn[label][0], drawn[label][1], drawn[label][2]), words) for label, words in entries
+    ]

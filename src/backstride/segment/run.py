@@ -20,7 +20,10 @@ from backstride.segment.network import files_of
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """What was found, most common first. `size`: (rows, columns). `tile`: the tiles' side, None if none were needed."""
+    """What was found, most common first.
+
+    `size`: (rows, columns). `tile`: the tiles' side, None if none were needed.
+    """
 
     size: tuple[int, int]
     tile: int | None
@@ -50,7 +53,8 @@ def segment(
         network: An .onnx or .keras file, as `backstride transpose` writes it.
         photo: A picture of any size.
         output: The PNG file.
-        head: Which of the network's results has the scores, if there are several: a name or position.
+        head: Which of the network's results has the scores, if there are several: a name or
+            position.
         names: A text file, a class a line, as many as the network has.
         tile: Side of the tiles in pixels; None takes the whole picture where memory allows.
         mean: One number, or one for each channel.
@@ -65,7 +69,12 @@ def segment(
     Raises:
         ValueError: For files that are no network or picture and for tiles that are too small.
     """
-    check_file("output", output, endings=(".png",), inputs={"network": network, "photo": photo, "names": names})
+    check_file(
+        "output",
+        output,
+        endings=(".png",),
+        inputs={"network": network, "photo": photo, "names": names},
+    )
     labelling = Labelling(network, head, names, tile, tuple(mean), tuple(std), scale, opacity)
     pixels = read_picture(photo)
     called = labelling.called()
@@ -96,13 +105,13 @@ def segment_many(
         labelling: The network and the options of `segment`, such as
             `Labelling(Path("fcn.onnx"), names=Path("names.txt"))`.
         photos: Files and folders.
-        out: Gets `overlays/` (PNG, as `segment` writes it; of videos MP4 with their sound), `masks/`
-            (PNG of labels, of 16 bits where one is above 255; of videos FFV1 of 16 bits) and
-            `manifest.json`. Outputs have the name and the place that a file has in its folder.
+        out: Gets `overlays/` (PNG, as `segment` writes it; of videos MP4 with their sound),
+            `masks/` (PNG of labels, of 16 bits where one is above 255; of videos FFV1 of 16 bits)
+            and `manifest.json`. Outputs have the name and the place that a file has in its folder.
         write: Some of "overlay" and "mask"; () is both.
         workers: None runs here; a number, on so many workers of a Ray cluster.
-        progress: Called with "pictures" or a video's name, how many pictures or frames are done, and
-            of how many, None where that is unknown.
+        progress: Called with "pictures" or a video's name, how many pictures or frames are done,
+            and of how many, None where that is unknown.
 
     Returns:
         What became of each file; those that cannot be read are among them, each with its reason.
@@ -115,5 +124,7 @@ def segment_many(
     check_counts(tile=labelling.tile, workers=workers)
     asked = items(photos, out, WORDS.images)
     style = Colouring(labelling.called(), labelling.opacity, wanted)
-    job = LabelJob(labelling, out, style, tuple(fingerprint(file) for file in files_of(labelling.network)))
+    job = LabelJob(
+        labelling, out, style, tuple(fingerprint(file) for file in files_of(labelling.network))
+    )
     return process(job, asked, workers, progress)

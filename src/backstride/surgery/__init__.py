@@ -1,4 +1,7 @@
-"""Transpose a CNN: a classifier becomes a network that labels every place, with a report and a proof."""
+"""Transpose a CNN.
+
+A classifier becomes a network that labels every place, with a report and a proof.
+"""
 
 from backstride.surgery.api import convolutionalize, prove, receptive_field, transpose
 from backstride.surgery.file import convert_file

@@ -1,6 +1,7 @@
-"""What a framework's folder gives: a reading of a model, and an applier, the only code that knows the framework.
+"""What a framework's folder gives.
 
-The type checker compares both with each folder. docs/architecture.md says what stands in its files.
+A reading of a model, and an applier, the only code that knows the framework. The type checker
+compares both with each folder. docs/architecture.md says what stands in its files.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ AnyReading = TypeVar("AnyReading", bound="Reading")
 class Reading(Protocol):
     """A model that was read; what else the framework's writer needs stands beside these.
 
-    `notes`: parts of the model that the graph leaves out. `heads`: all that it has; `head`: the one that
-    the graph gives alone, None where it gives all.
+    `notes`: parts of the model that the graph leaves out. `heads`: all that it has; `head`: the one
+    that the graph gives alone, None where it gives all.
     """
 
     @property
@@ -56,7 +57,10 @@ class Reading(Protocol):
         ...
 
     def obstacle(self, score: str) -> str:
-        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        """Why the layer that gives the scores cannot give another number of them.
+
+        "" where it can.
+        """
         ...
 
 
@@ -66,24 +70,35 @@ class Applier(Protocol[AnyReading]):
     framework: ClassVar[str]
 
     def read(self, model: object, input_shape: tuple[int, ...], choice: Choice) -> AnyReading:
-        """The model as a graph, with all that `write` needs; what a chosen head does not need is left out."""
+        """The model as a graph, with all that `write` needs.
+
+        What a chosen head does not need is left out.
+        """
         ...
 
     def write(self, reading: AnyReading, rewriting: Rewriting) -> object:
         """The fully convolutional network."""
         ...
 
-    def segment(self, reading: AnyReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> object:
-        """The network with a decoder; `freeze` holds the classifier's weights but those of the scores."""
+    def segment(
+        self, reading: AnyReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool
+    ) -> object:
+        """The network with a decoder.
+
+        `freeze` holds the classifier's weights but those of the scores.
+        """
         ...
 
     def runner(self, model: object, output: int) -> Run:
-        """A function from a batch of images to the model's result number `output`, as NumPy arrays."""
+        """A function from a batch of images to the model's result number `output`, in NumPy."""
         ...
 
 
 def applier_for(name: str, model: object) -> Applier[Any]:
-    """The applier of the framework that `model` comes from; frameworks that are not loaded stay so."""
+    """The applier of the framework that `model` comes from.
+
+    Frameworks that are not loaded stay so.
+    """
     suffix = suffix_of(model)
     if suffix == ".onnx" or is_of(model, "onnx", "ModelProto"):
         from backstride.surgery.onnx.applier import OnnxApplier, OnnxReading  # noqa: PLC0415  loads ONNX
@@ -95,7 +110,9 @@ def applier_for(name: str, model: object) -> Applier[Any]:
 
         keras_applier: Applier[KerasReading] = KerasApplier()
         return keras_applier
-    if is_of(model, "torch.nn", "Module"):  # after Keras, whose models are torch's, too, on that backend
+    if is_of(
+        model, "torch.nn", "Module"
+    ):  # after Keras, whose models are torch's, too, on that backend
         from backstride.surgery.torch.applier import TorchApplier, TorchReading  # noqa: PLC0415  loads torch
 
         torch_applier: Applier[TorchReading] = TorchApplier()
@@ -103,7 +120,7 @@ def applier_for(name: str, model: object) -> Applier[Any]:
     shown = repr(model)
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
     message = (
-        f"`{name}` (={shown}) must be a torch.nn.Module, an onnx.ModelProto, a keras.Model, or the path of "
-        f"an .onnx or .keras file, not {type(model).__name__}"
+        f"`{name}` (={shown}) must be a torch.nn.Module, an onnx.ModelProto, a keras.Model, or the "
+        f"path of an .onnx or .keras file, not {type(model).__name__}"
     )
     raise TypeError(message)

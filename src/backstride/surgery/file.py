@@ -21,7 +21,11 @@ from backstride.surgery.proving.report import Report
 from backstride.surgery.torch.weights import save_weights
 
 LARGEST_IMAGE = 2**26  # numbers in a native image
-LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".keras": ("keras",), ".safetensors": ("torch", "safetensors")}
+LIBRARIES = {
+    ".onnx": ("onnx", "onnxruntime"),
+    ".keras": ("keras",),
+    ".safetensors": ("torch", "safetensors"),
+}
 
 
 def convert_file(
@@ -39,7 +43,9 @@ def convert_file(
     dense: str = "padded",
     se: str | None = None,
 ) -> tuple[Report, tuple[Proof, ...]]:
-    """Transpose a classifier from file to file, and prove the result on a random image where a report is asked for.
+    """Transpose a classifier from file to file.
+
+    The result is proved on a random image where a report is asked for.
 
     Args:
         model: The path of an .onnx or .keras file, or `package.module:factory`, a function without
@@ -61,11 +67,14 @@ def convert_file(
         The report and, where it is asked for, a proof of each result.
 
     Raises:
-        ValueError: In one sentence, for what cannot be read, transposed or written; then no file is.
+        ValueError: In one sentence, for what cannot be read, transposed or written; then no file
+            is.
     """
     suffix = _suffix(model)
     if output.suffix != suffix:
-        message = f"`output` (={str(output)!r}) must end in {suffix}, as `model` (={model!r}) asks for"
+        message = (
+            f"`output` (={str(output)!r}) must end in {suffix}, as `model` (={model!r}) asks for"
+        )
         raise ValueError(message)
     read = None if suffix == ".safetensors" else Path(model)
     check_file("output", output, inputs={"model": read})
@@ -77,7 +86,10 @@ def convert_file(
         raise ValueError(message)
     for library in LIBRARIES[suffix]:
         if importlib.util.find_spec(library) is None:
-            message = f"{suffix} files need {library}, which is missing; install it with: pip install {library}"
+            message = (
+                f"{suffix} files need {library}, which is missing; install it with: pip install "
+                f"{library}"
+            )
             raise ImportError(message)
     classifier = _loaded(model, suffix)
     if coarse:
@@ -85,14 +97,25 @@ def convert_file(
     else:
         _refuse_dense(dense)
         network, report = transpose(
-            classifier, shape, head=head, se=se, classes=classes, skips=skips, decoder=decoder, init=init
+            classifier,
+            shape,
+            head=head,
+            se=se,
+            classes=classes,
+            skips=skips,
+            decoder=decoder,
+            init=init,
         )
     if report_path is None:
         _save(network, output)
         return report, ()
     with beside(report_path) as part:  # where the report cannot be written, no network is either
         place = None if report.head is None else report.head.place
-        compared = network if coarse or classes is None else convolutionalize(classifier, shape, head=place, se=se)[0]
+        compared = (
+            network
+            if coarse or classes is None
+            else convolutionalize(classifier, shape, head=place, se=se)[0]
+        )
         proofs = tuple(_proved(classifier, compared, report, written) for written in report.written)
         _ = part.write_text(page(report, *proofs), encoding="utf-8")
         _save(network, output)
@@ -101,7 +124,10 @@ def convert_file(
 
 def _refuse_dense(dense: str) -> None:
     if dense != "padded":
-        message = f'`dense` (={dense!r}) must be "padded" with a decoder; the nearest legal call has `coarse` (=True)'
+        message = (
+            f'`dense` (={dense!r}) must be "padded" with a decoder; the nearest legal call has '
+            "`coarse` (=True)"
+        )
         raise ValueError(message)
 
 
@@ -115,7 +141,10 @@ def _suffix(model: str) -> str:
     module, _, factory = model.partition(":")
     if factory.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return ".safetensors"
-    message = f"`model` (={model!r}) must be the path of an .onnx or .keras file, or package.module:factory"
+    message = (
+        f"`model` (={model!r}) must be the path of an .onnx or .keras file, or "
+        "package.module:factory"
+    )
     raise ValueError(message)
 
 
@@ -134,10 +163,17 @@ def _loaded(model: str, suffix: str) -> object:
         message = f"`model` (={model!r}) cannot be imported: {error}"
         raise ValueError(message) from None
     except Exception as error:  # noqa: BLE001  the user's own code runs here
-        if isinstance(error, AttributeError) and error.obj is sys.modules.get(name) and error.name == factory:
+        if (
+            isinstance(error, AttributeError)
+            and error.obj is sys.modules.get(name)
+            and error.name == factory
+        ):
             message = f"`model` (={model!r}): {name} has no {factory}"
         else:
-            message = f"`model` (={model!r}) fails with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            message = (
+                f"`model` (={model!r}) fails with {type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0]}"
+            )
         raise ValueError(message) from None
     finally:
         _ = sys.path.pop(0)
@@ -153,7 +189,9 @@ def _proved(classifier: object, network: object, report: Report, head: Head) -> 
     """The proof on a random image two strides larger than the native one."""
     more = 2 * int(max(max(output.stride) for output in report.outputs))
     channels, rows, columns = report.input_shape
-    image = np.random.default_rng(0).random((channels, rows + more, columns + more)).astype(np.float32)
+    image = (
+        np.random.default_rng(0).random((channels, rows + more, columns + more)).astype(np.float32)
+    )
     return prove(classifier, network, report, image, head=head.place)
 
 

@@ -1,4 +1,7 @@
-"""The table of architectures: classifiers that others wrote, transposed, proved and timed, row by row."""
+"""The table of architectures.
+
+Classifiers that others wrote, transposed, proved and timed, row by row.
+"""
 
 from backstride.survey.driver import run
 from backstride.survey.row import Entry, Row, measure

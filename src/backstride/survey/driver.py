@@ -1,4 +1,7 @@
-"""Measure row by row, each in a process of its own; what is measured stays, should a later row or the power fail."""
+"""Measure row by row, each in a process of its own.
+
+What is measured stays, should a later row or the power fail.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,14 @@ def run(
 ) -> list[Row]:
     """Measure every entry of these frameworks, of all by default.
 
-    `kept`: a JSON file for what is measured so far; rows that are in it already are not measured again. `progress(row,
-    done, total)` is called before each row, and at the end.
+    `kept`: a JSON file for what is measured so far; rows that are in it already are not measured
+    again. `progress(row, done, total)` is called before each row, and at the end.
     """
-    listed = [(name, number, entry) for name in frameworks or ROSTERS for number, entry in enumerate(entries_of(name))]
+    listed = [
+        (name, number, entry)
+        for name in frameworks or ROSTERS
+        for number, entry in enumerate(entries_of(name))
+    ]
     known = {} if kept is None else _read(kept)
     rows: list[Row] = []
     for name, number, entry in listed:
@@ -73,7 +80,9 @@ def _read(path: Path) -> dict[str, Numbers]:
     try:
         return dict(json.loads(path.read_bytes()))
     except (ValueError, TypeError):
-        message = f"`kept` (={str(path)!r}) is not what this wrote; delete it to measure all rows anew"
+        message = (
+            f"`kept` (={str(path)!r}) is not what this wrote; delete it to measure all rows anew"
+        )
         raise ValueError(message) from None
 
 

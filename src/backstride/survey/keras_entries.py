@@ -1,4 +1,7 @@
-"""Keras classifiers: keras.applications with random weights, on the backend that Keras is set to."""
+"""Keras classifiers.
+
+Keras.applications with random weights, on the backend that Keras is set to.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,14 @@ ZOO: tuple[tuple[str, int, str | None], ...] = (  # keras.applications' name, na
 def entries() -> list[Entry]:
     """All rows of Keras."""
     return [
-        Entry(name, "Keras", "keras.applications", (3, size, size), partial(convert, name, size, se), _chosen(se))
+        Entry(
+            name,
+            "Keras",
+            "keras.applications",
+            (3, size, size),
+            partial(convert, name, size, se),
+            _chosen(se),
+        )
         for name, size, se in ZOO
     ]
 
@@ -46,7 +56,9 @@ def convert(name: str, size: int, se: str | None) -> Converted:
     """Build one with random weights and make it fully convolutional."""
     keras.utils.set_random_seed(0)
     build = getattr(keras.applications, name)
-    model = settled(build(weights=None, input_shape=(size, size, 3), classifier_activation=None), size)
+    model = settled(
+        build(weights=None, input_shape=(size, size, 3), classifier_activation=None), size
+    )
     network, report = convolutionalize(model, (3, size, size), se=se)
     return runner(model), runner(network), report
 
@@ -58,7 +70,11 @@ def settled(model: Any, size: int) -> Any:
         if (values == values.flat[0]).all():
             generator = np.random.default_rng(place)
             bias = weight.name.endswith(("bias", "beta"))
-            weight.assign(generator.normal(0, 0.1, values.shape) if bias else generator.uniform(0.5, 1.5, values.shape))
+            weight.assign(
+                generator.normal(0, 0.1, values.shape)
+                if bias
+                else generator.uniform(0.5, 1.5, values.shape)
+            )
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:

@@ -1,4 +1,7 @@
-"""ONNX classifiers: the graphs that come with the onnx package, their constant weights drawn at random."""
+"""ONNX classifiers.
+
+The graphs that come with the onnx package, their constant weights drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,20 @@ ZOO = (  # name, file
 
 def entries() -> list[Entry]:
     """All rows of ONNX."""
-    return [Entry(name, "ONNX", "onnx", (3, 224, 224), partial(_convert, file)) for name, file in ZOO]
+    return [
+        Entry(name, "ONNX", "onnx", (3, 224, 224), partial(_convert, file)) for name, file in ZOO
+    ]
 
 
 def zoo_model(file: str) -> onnx.ModelProto:
-    """One of the package's graphs in a newer operator set, with random weights that are always the same."""
+    """One of the package's graphs in a newer operator set, with fixed random weights."""
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     content = (folder / f"light_{file}.onnx").read_bytes()
     model = version_converter.convert_version(onnx.load_model_from_string(content), OPSET)
     generator = np.random.default_rng(0)
-    uses = {name: (node, place) for node in model.graph.node for place, name in enumerate(node.input)}
+    uses = {
+        name: (node, place) for node in model.graph.node for place, name in enumerate(node.input)
+    }
     shapes = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
     kept: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -63,7 +70,9 @@ def zoo_model(file: str) -> onnx.ModelProto:
     return model
 
 
-def _drawn(generator: np.random.Generator, shape: tuple[int, ...], operator: str, place: int) -> NDArray[np.float32]:
+def _drawn(
+    generator: np.random.Generator, shape: tuple[int, ...], operator: str, place: int
+) -> NDArray[np.float32]:
     """Weights that keep the scale of what they meet; variances are positive."""
     if operator == "BatchNormalization":
         low, high = {1: (0.5, 1.5), 4: (0.5, 1.5)}.get(place, (-0.2, 0.2))

@@ -1,4 +1,7 @@
-"""One row: a classifier is built, converted, compared with itself and timed against its sliding window."""
+"""One row: a classifier is built, converted, compared with itself and timed.
+
+Its sliding window is timed beside it.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,11 @@ Converted = tuple[Run, Run, Report]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An architecture. `convert` builds it with random weights and gives (classifier, network, report).
+    """An architecture.
 
-    The two are functions from images (N, C, H, W) to results as NumPy arrays: (N, classes) and
-    (N, classes, h, w). `options`: what was chosen for it, such as `se="local"`.
+    `convert` builds it with random weights and gives (classifier, network, report). The two are
+    functions from images (N, C, H, W) to results as NumPy arrays: (N, classes) and (N, classes, h,
+    w). `options`: what was chosen for it, such as `se="local"`.
     """
 
     name: str
@@ -47,9 +51,10 @@ class Entry:
 class Row:
     """What was measured. `error`: the largest difference at native size over the largest score.
 
-    `exact`: the share of compared cells of the larger image that are equal within 1e-5 of the largest score.
-    `speed`: seconds of the classifier on all crops over seconds of the network, on that image, on one core.
-    `refused`: why there is no network. `failed`: what else than a refusal ended it, which is a fault.
+    `exact`: the share of compared cells of the larger image that are equal within 1e-5 of the
+    largest score. `speed`: seconds of the classifier on all crops over seconds of the network, on
+    that image, on one core. `refused`: why there is no network. `failed`: what else than a refusal
+    ended it, which is a fault.
     """
 
     entry: Entry
@@ -69,7 +74,10 @@ class Row:
 
 
 def measure(entry: Entry) -> Row:
-    """Build, convert, prove and time one architecture; the two are timed in turn, in this process."""
+    """Build, convert, prove and time one architecture.
+
+    The two are timed in turn, in this process.
+    """
     start = time.perf_counter()
     try:
         plain, whole, report = entry.convert()
@@ -78,7 +86,10 @@ def measure(entry: Entry) -> Row:
     except Exception as error:  # noqa: BLE001  other people's models raise every kind, and the table goes on
         return Row(entry, failed=first_line(f"{type(error).__name__}: {error}"))
     seconds = time.perf_counter() - start
-    classifier, network = _Timed(plain), _Timed(whole)  # compared at native size first, then on the image
+    classifier, network = (
+        _Timed(plain),
+        _Timed(whole),
+    )  # compared at native size first, then on the image
     stride = report.outputs[0].stride
     channels, *native = entry.shape
     size = [cells + STRIDES * int(step) for cells, step in zip(native, stride, strict=True)]
@@ -87,7 +98,9 @@ def measure(entry: Entry) -> Row:
     scale = float(np.max(np.abs(classifier.first)))
     ratio = sum(classifier.seconds[1:]) / network.seconds[-1]
     if network.seconds[-1] < LEAST:
-        ratio = measure_speed(plain, whole, report.graph, image, rounds=5, clock=time.process_time).ratio
+        ratio = measure_speed(
+            plain, whole, report.graph, image, rounds=5, clock=time.process_time
+        ).ratio
     known = ~np.isnan(proof.deviation)
     return Row(
         entry,

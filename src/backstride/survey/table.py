@@ -16,9 +16,17 @@ an image three strides larger on each axis, the share of cells that equal the cl
 of the largest score; zero padding inside the receptive field makes the others differ. Speed-up: the classifier on a
 batch of all those crops over the network on the image, in the time of one core, one after the other in one process.
 
-"""
+"""  # noqa: E501
 COLUMNS = (
-    *("architecture", "framework", "from", "input", "rewrites", "largest error at native size", "exact cells"),
+    *(
+        "architecture",
+        "framework",
+        "from",
+        "input",
+        "rewrites",
+        "largest error at native size",
+        "exact cells",
+    ),
     "speed-up over the sliding window",
 )
 RULER = "|---|---|---|---|--:|--:|--:|--:|"

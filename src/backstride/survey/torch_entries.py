@@ -13,7 +13,9 @@ from backstride.surgery import convolutionalize
 from backstride.surgery.torch.runner import runner
 from backstride.survey.row import Converted, Entry
 
-CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module.function, native size, se
+CV: tuple[
+    tuple[str, str, int, str | None], ...
+] = (  # name, pytorchcv's module.function, native size, se
     ("AlexNet", "alexnet.alexnet", 224, None),
     ("ZFNet", "zfnet.zfnet", 224, None),
     ("VGG-11 with BatchNorm", "vgg.bn_vgg11", 224, None),
@@ -66,7 +68,9 @@ CV: tuple[tuple[str, str, int, str | None], ...] = (  # name, pytorchcv's module
     ("ShuffleNetV2b x0.5", "shufflenetv2b.shufflenetv2b_wd2", 224, None),
     ("HRNet-W18 small", "hrnet.hrnet_w18_small_v1", 224, None),
 )
-HUB: tuple[tuple[str, dict[str, object], str | None], ...] = (  # transformers' class, configuration, se
+HUB: tuple[
+    tuple[str, dict[str, object], str | None], ...
+] = (  # transformers' class, configuration, se
     ("ResNet", {}, None),
     ("ConvNext", {}, None),
     ("ConvNextV2", {}, "local"),
@@ -74,7 +78,11 @@ HUB: tuple[tuple[str, dict[str, object], str | None], ...] = (  # transformers' 
     ("RegNet", {}, "local"),
     ("MobileNetV1", {}, None),
     ("MobileNetV2", {}, None),
-    ("EfficientNet", {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}, "local"),
+    (
+        "EfficientNet",
+        {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
+        "local",
+    ),
     ("HGNetV2", {}, None),
     ("ViT", {"num_hidden_layers": 2}, None),
 )
@@ -85,7 +93,10 @@ def entries() -> list[Entry]:
     return [
         _entry("LeNet-5", "by hand", lenet, (1, 28, 28), None),
         _entry("VGG-16, adaptive pooling to 7x7", "by hand", vgg16, (3, 224, 224), None),
-        *(_entry(name, "pytorchcv", partial(_cv, path), (3, size, size), se) for name, path, size, se in CV),
+        *(
+            _entry(name, "pytorchcv", partial(_cv, path), (3, size, size), se)
+            for name, path, size, se in CV
+        ),
         *(
             _entry(f"{name}", "transformers", partial(_hub, name, options), (3, 224, 224), se)
             for name, options, se in HUB
@@ -96,13 +107,27 @@ def entries() -> list[Entry]:
 def lenet() -> nn.Module:
     """LeNet-5 with maxima and rectifiers."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+        *(
+            nn.Conv2d(1, 6, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ),
+        *(
+            nn.Flatten(),
+            nn.Linear(256, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+        ),
     )
 
 
 def vgg16(classes: int = 1000) -> nn.Module:
-    """Configuration D of Simonyan & Zisserman (arXiv 1409.1556), with pooling to 7x7 before the dense layers."""
+    """Configuration D of Simonyan & Zisserman (arXiv 1409.1556), pooled to 7x7 at its end."""
     layers: list[nn.Module] = []
     channels = 3
     for depth, width in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
@@ -110,7 +135,13 @@ def vgg16(classes: int = 1000) -> nn.Module:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
         layers.append(nn.MaxPool2d(2))
-    layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(512 * 49, 4096), nn.ReLU(inplace=True), nn.Dropout()]
+    layers += [
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(512 * 49, 4096),
+        nn.ReLU(inplace=True),
+        nn.Dropout(),
+    ]
     layers += [nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(4096, classes)]
     return nn.Sequential(*layers)
 
@@ -118,14 +149,19 @@ def vgg16(classes: int = 1000) -> nn.Module:
 def settled(model: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """The model with weights by which every layer matters.
 
-    What starts as one constant is drawn: scales from 0.5 to 1.5, biases around 0. A layer scale of 1e-6, as ConvNeXt
-    starts with, would hide whatever its block does. The statistics of batch normalisations are taken from two random
-    images: with fresh ones, random weights let the image's signal fade, and every network gives its bias.
+    What starts as one constant is drawn: scales from 0.5 to 1.5, biases around 0. A layer scale of
+    1e-6, as ConvNeXt starts with, would hide whatever its block does. The statistics of batch
+    normalisations are taken from two random images: with fresh ones, random weights let the image's
+    signal fade, and every network gives its bias.
     """
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if bool((weight == weight.flatten()[0]).all()):
-                _ = weight.normal_(0, 0.1) if name.endswith(("bias", "beta")) else weight.uniform_(0.5, 1.5)
+                _ = (
+                    weight.normal_(0, 0.1)
+                    if name.endswith(("bias", "beta"))
+                    else weight.uniform_(0.5, 1.5)
+                )
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     if not layers:
         return model
@@ -146,7 +182,9 @@ def _cv(path: str) -> nn.Module:
 
 def _hub(name: str, options: dict[str, object]) -> nn.Module:
     library = importlib.import_module("transformers")
-    return getattr(library, f"{name}ForImageClassification")(getattr(library, f"{name}Config")(**options))
+    return getattr(library, f"{name}ForImageClassification")(
+        getattr(library, f"{name}Config")(**options)
+    )
 
 
 def seed() -> None:
@@ -155,7 +193,11 @@ def seed() -> None:
 
 
 def _entry(
-    name: str, library: str, build: Callable[[], nn.Module], shape: tuple[int, int, int], se: str | None
+    name: str,
+    library: str,
+    build: Callable[[], nn.Module],
+    shape: tuple[int, int, int],
+    se: str | None,
 ) -> Entry:
     def convert() -> Converted:
         seed()

@@ -1,7 +1,8 @@
-"""`python -m backstride.survey.vgg16`: VGG-16's conversion and its speed-up over the sliding window, on one core.
+"""`python -m backstride.survey.vgg16`.
 
-The classifier on batches of all crops of a 512 x 512 image, 32 pixels apart, against the network on the image; one
-after the other in one process.
+VGG-16's conversion and its speed-up over the sliding window, on one core. The classifier on batches
+of all crops of a 512 x 512 image, 32 pixels apart, against the network on the image; one after the
+other in one process.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def main() -> None:
     network, report = convolutionalize(model, SHAPE)
     seconds = time.perf_counter() - start
     taken = _peak() - before
-    _say(f"conversion: {seconds:.2f} s, {taken / weights:.2f} times the weights' {weights / 2**20:.0f} MiB at most")
+    _say(
+        f"conversion: {seconds:.2f} s, {taken / weights:.2f} times the weights' "
+        f"{weights / 2**20:.0f} MiB at most"
+    )
     image = np.random.default_rng(0).normal(size=(3, SIDE, SIDE)).astype(np.float32)
     proof = prove(model, network, report, image, timed=True)
     _say(*proof.lines())

@@ -1,6 +1,7 @@
-"""`python -m backstride.survey.worker FRAMEWORK NUMBER`: measure one row on one core, and print it as JSON.
+"""`python -m backstride.survey.worker FRAMEWORK NUMBER`.
 
-A process of its own for each row: what a network holds is gone after it, and one that dies takes no other along.
+Measure one row on one core, and print it as JSON. A process of its own for each row: what a network
+holds is gone after it, and one that dies takes no other along.
 """
 
 from __future__ import annotations

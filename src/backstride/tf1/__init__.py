@@ -1,9 +1,10 @@
-"""The TensorFlow 1 calls of a well-known tutorial on transposed convolutions, computed by backstride.
+"""The TensorFlow 1 calls of a tutorial on transposed convolutions, computed by backstride.
 
     import backstride.tf1 as tf
 
-is the one line to change. A graph is built first and run later, by a `Session`; shapes are checked while it is
-built. Inference in float32 and channels last only: no gradients, optimisers or saved models.
+is the one line to change. A graph is built first and run later, by a `Session`; shapes are checked
+while it is built. Inference in float32 and channels last only: no gradients, optimisers or saved
+models.
 """
 
 from backstride.tf1 import contrib, layers, nn

@@ -1,8 +1,10 @@
-"""The operations' arithmetic: backstride's, with the rounding of TensorFlow 1's builds where it shows in print.
+"""The operations' arithmetic.
 
-Those builds had no fused multiply-add: each product was rounded before it was added. So where few channels come
-in, their contributions are computed one by one and then added; kernels whose stamps do not overlap, as in
-1x1 layers, then give TensorFlow 1's numbers to the last digit, whichever implementation computes them.
+backstride's, with the rounding of TensorFlow 1's builds where it shows in print. Those builds had
+no fused multiply-add: each product was rounded before it was added. So where few channels come in,
+their contributions are computed one by one and then added; kernels whose stamps do not overlap, as
+in 1x1 layers, then give TensorFlow 1's numbers to the last digit, whichever implementation computes
+them.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ def dense(x: Floats, kernel: Floats, *bias: Floats) -> Floats:
 
 
 def conv(x: Floats, kernel: Floats, *bias: Floats, **options: Any) -> Floats:
-    """`ops.conv`: x (N, height, width, in), kernel (height, width, in, out), at most one bias (out,)."""
+    """`ops.conv`: x (N, height, width, in), kernel (height, width, in, out), bias (out,)."""
     return _by_channel(lambda *arrays: ops.conv(*arrays, **options), x, kernel, -2, bias)
 
 
 def conv_transpose(x: Floats, kernel: Floats, *bias: Floats, **options: Any) -> Floats:
-    """`ops.conv_transpose`: x (N, height, width, in), kernel (height, width, out, in), at most one bias (out,)."""
+    """`ops.conv_transpose`.
+
+    X (N, height, width, in), kernel (height, width, out, in), at most one bias (out,).
+    """
     return _by_channel(lambda *arrays: ops.conv_transpose(*arrays, **options), x, kernel, -1, bias)
 
 

@@ -1,4 +1,7 @@
-"""Deferred graphs: tensors know their shape when they are made, and their values when a session runs them."""
+"""Deferred graphs.
+
+Tensors know their shape when they are made, and their values when a session runs them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ float32 = np.dtype(np.float32)
 
 @dataclass(slots=True)
 class State:
-    """What a session keeps between runs, by name: the variables' values and the random operations' streams."""
+    """What a session keeps between runs, by name.
+
+    The variables' values and the random operations' streams.
+    """
 
     variables: dict[str, Floats] = field(default_factory=dict[str, Floats])
     streams: dict[str, Philox] = field(default_factory=dict[str, Philox])
@@ -33,7 +39,7 @@ Compute: TypeAlias = Callable[[State, list[Floats]], Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A value to be: `compute` makes it from the values of `inputs`, which stand earlier in the graph.
+    """A value to be: `compute` makes it from the values of `inputs`, which come earlier.
 
     `shape` is None where not even the rank is known; an entry is None where a size is not known.
     """
@@ -51,7 +57,10 @@ class Tensor:
         return float32
 
     def __bool__(self) -> bool:
-        message = f"`{self.name}` has no value before a session runs it; the nearest legal call is session.run(tensor)"
+        message = (
+            f"`{self.name}` has no value before a session runs it; the nearest legal call is "
+            "session.run(tensor)"
+        )
         raise TypeError(message)
 
     def __repr__(self) -> str:
@@ -97,7 +106,9 @@ class Graph:
         self._uses[name] = max(count, 1)
         return unique
 
-    def add(self, name: str, shape: Shape | None, inputs: tuple[Tensor, ...], compute: Compute) -> Tensor:
+    def add(
+        self, name: str, shape: Shape | None, inputs: tuple[Tensor, ...], compute: Compute
+    ) -> Tensor:
         """Append a tensor."""
         return Tensor(self, self._next(), f"{self.unique_name(name)}:0", shape, inputs, compute)
 
@@ -105,8 +116,8 @@ class Graph:
         """Append a variable; its name must be new."""
         if name in self.variables:
             message = (
-                f"`name` (={name.rpartition('/')[0]!r}) belongs to a layer of this graph already; give another one, "
-                "or none"
+                f"`name` (={name.rpartition('/')[0]!r}) belongs to a layer of this graph already; "
+                "give another one, or none"
             )
             raise ValueError(message)
 
@@ -145,12 +156,16 @@ def default_graph() -> Graph:
 
 
 def reset_default_graph() -> None:
-    """Start a new default graph. Tensors of the old one cannot be used in it; sessions opened before keep the old one.
+    """Start a new default graph.
 
-    Raises `RuntimeError` inside a `with` block of a session.
+    Tensors of the old one cannot be used in it; sessions opened before keep the old one. Raises
+    `RuntimeError` inside a `with` block of a session.
     """
     if _defaults.entered:
-        message = "`reset_default_graph` must not be called inside of `with tf.Session()`; call it after that block"
+        message = (
+            "`reset_default_graph` must not be called inside of `with tf.Session()`; call it after "
+            "that block"
+        )
         raise RuntimeError(message)
     _defaults.base = Graph()
 
@@ -171,8 +186,8 @@ def to_tensor(name: str, value: object) -> Tensor:
     if isinstance(value, Tensor):
         if value.graph is not graph:
             message = (
-                f"`{name}` (={value.name}) is not of this graph: tf.reset_default_graph() set it aside, or it comes "
-                "from another session's graph; make the tensor again"
+                f"`{name}` (={value.name}) is not of this graph: tf.reset_default_graph() set it "
+                "aside, or it comes from another session's graph; make the tensor again"
             )
             raise ValueError(message)
         return value

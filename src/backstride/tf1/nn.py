@@ -23,7 +23,9 @@ from backstride.tf1.shapes import (
 def relu(features: object, name: str | None = None) -> Tensor:
     """max(features, 0)."""
     source = to_tensor("features", features)
-    return default_graph().add(name or "Relu", source.shape, (source,), lambda _, values: ops.relu(values[0]))
+    return default_graph().add(
+        name or "Relu", source.shape, (source,), lambda _, values: ops.relu(values[0])
+    )
 
 
 def conv2d(
@@ -42,8 +44,8 @@ def conv2d(
     >>> conv2d(ones([64, 14, 14, 128]), ones([3, 3, 128, 256]), [1, 2, 2, 1], "SAME").shape
     (64, 7, 7, 256)
 
-    `strides`, `dilations`: [1, height, width, 1], an integer or a pair. `padding`: "SAME" or "VALID".
-    Raises `ValueError` for shapes that do not fit, while the graph is built.
+    `strides`, `dilations`: [1, height, width, 1], an integer or a pair. `padding`: "SAME" or
+    "VALID". Raises `ValueError` for shapes that do not fit, while the graph is built.
     """
     check_data_format(data_format, "NHWC")
     source, weights = to_tensor("input", input), to_tensor("filter", filter)
@@ -57,7 +59,9 @@ def conv2d(
         name or "Conv2D",
         shape,
         (source, weights),
-        lambda _, values: arithmetic.conv(values[0], values[1], strides=steps, padding=rule, dilation=spread),
+        lambda _, values: arithmetic.conv(
+            values[0], values[1], strides=steps, padding=rule, dilation=spread
+        ),
     )
 
 
@@ -72,7 +76,9 @@ def conv2d_transpose(  # noqa: PLR0917  TensorFlow's order
     *,
     dilations: Sequence[int] | int = (1, 1, 1, 1),
 ) -> Tensor:
-    """Transposed convolution of images (N, height, width, in) with a filter (height, width, out, in).
+    """Transposed convolution of images (N, height, width, in).
+
+    The filter is (height, width, out, in).
 
     >>> from backstride.tf1 import ones
     >>> x, w = ones([64, 4, 4, 256]), ones([3, 3, 128, 256])
@@ -80,7 +86,8 @@ def conv2d_transpose(  # noqa: PLR0917  TensorFlow's order
     (64, 14, 14, 128)
 
     `output_shape`: [N, height, width, out]; of the sizes, those that `conv2d` maps back to `value`.
-    Other parameters as in `conv2d`. Raises `ValueError` for shapes that do not fit, while the graph is built.
+    Other parameters as in `conv2d`. Raises `ValueError` for shapes that do not fit, while the graph
+    is built.
     """
     check_data_format(data_format, "NHWC")
     source, weights = to_tensor("value", value), to_tensor("filter", filter)
@@ -94,8 +101,8 @@ def conv2d_transpose(  # noqa: PLR0917  TensorFlow's order
     if wanted[0] != (wanted[0] if batch is None else batch) or wanted[3] != outgoing:
         nearest = [wanted[0] if batch is None else batch, *size, outgoing]
         message = (
-            f"`output_shape` (={list(wanted)}) must have the batch of `value` and the output channels of `filter`; "
-            f"the nearest legal value is {nearest}"
+            f"`output_shape` (={list(wanted)}) must have the batch of `value` and the output "
+            f"channels of `filter`; the nearest legal value is {nearest}"
         )
         raise ValueError(message)
     _ = after_conv_transpose(sizes, kernel, steps, rule, output_shape=size, dilation=spread)

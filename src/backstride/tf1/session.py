@@ -7,7 +7,16 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, cast
 
-from backstride.tf1.graph import Floats, Initializer, State, Tensor, as_default, as_floats, default_graph, show_shape
+from backstride.tf1.graph import (
+    Floats,
+    Initializer,
+    State,
+    Tensor,
+    as_default,
+    as_floats,
+    default_graph,
+    show_shape,
+)
 
 
 class Session:
@@ -32,7 +41,10 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._scopes.close()
         self.close()
@@ -44,15 +56,19 @@ class Session:
     def run(self, fetches: object, feed_dict: Mapping[Tensor, object] | None = None) -> Any:
         """Compute tensors, each once, from the values of `feed_dict`.
 
-        `fetches`: a tensor, or an initializer, or a list, tuple or dictionary of them. `feed_dict`: values for
-        placeholders, or in place of any other tensor's. Returns arrays in the structure of `fetches`, and None
-        for an initializer.
+        `fetches`: a tensor, or an initializer, or a list, tuple or dictionary of them. `feed_dict`:
+        values for placeholders, or in place of any other tensor's. Returns arrays in the structure
+        of `fetches`, and None for an initializer.
 
-        Raises `RuntimeError` for uninitialized variables and a closed session, `ValueError` for missing feeds,
-        wrong shapes and tensors of another graph, `TypeError` for what is no tensor or no numbers.
+        Raises `RuntimeError` for uninitialized variables and a closed session, `ValueError` for
+        missing feeds, wrong shapes and tensors of another graph, `TypeError` for what is no tensor
+        or no numbers.
         """
         if self._closed:
-            message = "`run` was called on a closed session; the nearest legal call is inside of `with tf.Session()`"
+            message = (
+                "`run` was called on a closed session; the nearest legal call is inside of `with "
+                "tf.Session()`"
+            )
             raise RuntimeError(message)
         values = dict(self._feeds(feed_dict or {}))
         leaves = list(_leaves(fetches))
@@ -62,7 +78,9 @@ class Session:
             if isinstance(leaf, Initializer):
                 self._evaluate([variable.initial for variable in leaf.variables], values)
                 for variable in leaf.variables:
-                    self._state.variables[variable.name.partition(":")[0]] = values[variable.initial]
+                    self._state.variables[variable.name.partition(":")[0]] = values[
+                        variable.initial
+                    ]
         self._evaluate([leaf for leaf in leaves if isinstance(leaf, Tensor)], values)
         return _rebuild(fetches, values)
 
@@ -73,10 +91,14 @@ class Session:
             shape = tensor.shape
             if shape is not None and (
                 len(shape) != array.ndim
-                or any(size not in (None, given) for size, given in zip(shape, array.shape, strict=True))
+                or any(
+                    size not in (None, given)
+                    for size, given in zip(shape, array.shape, strict=True)
+                )
             ):
                 message = (
-                    f"`feed_dict` gives {tensor.name} a value of shape {array.shape}; it must be {show_shape(shape)}"
+                    f"`feed_dict` gives {tensor.name} a value of shape {array.shape}; it must be "
+                    f"{show_shape(shape)}"
                 )
                 raise ValueError(message)
             yield tensor, array
@@ -87,8 +109,8 @@ class Session:
             raise TypeError(message)
         if leaf.graph is not self.graph:
             message = (
-                f"`{name}` (={leaf.name}) is not of this session's graph: tf.reset_default_graph() set it aside; "
-                "make the tensor again, or use a session opened before"
+                f"`{name}` (={leaf.name}) is not of this session's graph: tf.reset_default_graph() "
+                "set it aside; make the tensor again, or use a session opened before"
             )
             raise ValueError(message)
 
@@ -101,7 +123,9 @@ class Session:
                 needed.add(tensor)
                 pending.extend(tensor.inputs)
         for tensor in sorted(needed, key=lambda tensor: tensor.index):
-            values[tensor] = tensor.compute(self._state, [values[source] for source in tensor.inputs])
+            values[tensor] = tensor.compute(
+                self._state, [values[source] for source in tensor.inputs]
+            )
 
 
 def _leaves(fetches: object) -> Iterator[object]:
@@ -117,12 +141,17 @@ def _leaves(fetches: object) -> Iterator[object]:
 def _rebuild(fetches: object, values: dict[Tensor, Floats]) -> object:
     match fetches:
         case Tensor():
-            return values[fetches].copy()  # the caller's own: a variable stays as it is, whatever happens to it
+            return values[
+                fetches
+            ].copy()  # the caller's own: a variable stays as it is, whatever happens to it
         case list():
             return [_rebuild(entry, values) for entry in cast("list[object]", fetches)]
         case tuple():
             return tuple(_rebuild(entry, values) for entry in cast("tuple[object, ...]", fetches))
         case dict():
-            return {key: _rebuild(entry, values) for key, entry in cast("dict[object, object]", fetches).items()}
+            return {
+                key: _rebuild(entry, values)
+                for key, entry in cast("dict[object, object]", fetches).items()
+            }
         case _:
             return None

@@ -1,4 +1,4 @@
-"""Static shapes: what is known of a tensor's sizes while the graph is built, and the rules that carry it on."""
+"""Static shapes: what is known of sizes while the graph is built, and the rules for it."""
 
 from __future__ import annotations
 
@@ -55,17 +55,22 @@ def spatial_pair(name: str, value: Size) -> Pair:
 def check_data_format(data_format: object, legal: str) -> None:
     """Channels last only, as TensorFlow 1 on a CPU."""
     if data_format != legal:
-        message = f"`data_format` (={data_format!r}) must be {legal!r}, the only one TensorFlow 1 computes on a CPU"
+        message = (
+            f"`data_format` (={data_format!r}) must be {legal!r}, the only one TensorFlow 1 "
+            "computes on a CPU"
+        )
         raise ValueError(message)
 
 
 def images(name: str, tensor: Tensor) -> tuple[int | None, list[int | None], int]:
     """(batch, [height, width], channels) of a 4-D tensor; the channels must be known."""
-    batch, height, width, channels = tensor.shape if tensor.shape and len(tensor.shape) == 4 else (None,) * 4
+    batch, height, width, channels = (
+        tensor.shape if tensor.shape and len(tensor.shape) == 4 else (None,) * 4
+    )
     if channels is None:
         message = (
-            f"`{name}` has shape {show_shape(tensor.shape)}; it must be (batch, height, width, channels), "
-            "with known channels"
+            f"`{name}` has shape {show_shape(tensor.shape)}; it must be (batch, height, width, "
+            "channels), with known channels"
         )
         raise ValueError(message)
     return batch, [height, width], channels
@@ -80,16 +85,21 @@ def filter_sizes(name: str, tensor: Tensor) -> tuple[Pair, int, int]:
     return (sizes[0], sizes[1]), sizes[2], sizes[3]
 
 
-def check_channels(name: str, tensor: Tensor, found: int, expected: int, filter_shape: Shape) -> None:
+def check_channels(
+    name: str, tensor: Tensor, found: int, expected: int, filter_shape: Shape
+) -> None:
     """Refuse a tensor whose channels are not those of the filter."""
     if found != expected:
         message = (
-            f"`{name}` has shape {show_shape(tensor.shape)}, {found} channels; `filter` {filter_shape} takes {expected}"
+            f"`{name}` has shape {show_shape(tensor.shape)}, {found} channels; `filter` "
+            f"{filter_shape} takes {expected}"
         )
         raise ValueError(message)
 
 
-def after_conv(sizes: Sequence[int | None], kernel: Pair, strides: Pair, padding: PaddingRule, dilation: Pair) -> Shape:
+def after_conv(
+    sizes: Sequence[int | None], kernel: Pair, strides: Pair, padding: PaddingRule, dilation: Pair
+) -> Shape:
     """What a strided convolution makes of the sizes that are known.
 
     >>> after_conv([14, None], (3, 3), (2, 2), "same", (1, 1))
@@ -97,8 +107,12 @@ def after_conv(sizes: Sequence[int | None], kernel: Pair, strides: Pair, padding
     """
 
     def rule(known: list[int], axes: list[int]) -> tuple[int, ...]:
-        kernels, steps, dilations = ([values[axis] for axis in axes] for values in (kernel, strides, dilation))
-        return convolution(known, kernels, strides=steps, padding=padding, dilation=dilations).output
+        kernels, steps, dilations = (
+            [values[axis] for axis in axes] for values in (kernel, strides, dilation)
+        )
+        return convolution(
+            known, kernels, strides=steps, padding=padding, dilation=dilations
+        ).output
 
     return _where_known(sizes, rule)
 
@@ -119,9 +133,13 @@ def after_conv_transpose(
     """
 
     def rule(known: list[int], axes: list[int]) -> tuple[int, ...]:
-        kernels, steps, dilations = ([values[axis] for axis in axes] for values in (kernel, strides, dilation))
+        kernels, steps, dilations = (
+            [values[axis] for axis in axes] for values in (kernel, strides, dilation)
+        )
         wanted = None if output_shape is None else [output_shape[axis] for axis in axes]
-        return geometry(known, kernels, strides=steps, padding=padding, output_shape=wanted, dilation=dilations).output
+        return geometry(
+            known, kernels, strides=steps, padding=padding, output_shape=wanted, dilation=dilations
+        ).output
 
     return _where_known(sizes, rule)
 
@@ -129,12 +147,18 @@ def after_conv_transpose(
 def static_shape(name: str, shape: object) -> Shape:
     """Check a sequence of sizes, each None, zero or positive."""
     if not isinstance(shape, Sequence) or isinstance(shape, str):
-        message = f"`{name}` (={shape!r}) must be a sequence of sizes; the nearest legal value is [{shape}]"
+        message = (
+            f"`{name}` (={shape!r}) must be a sequence of sizes; the nearest legal value is "
+            f"[{shape}]"
+        )
         raise TypeError(message)
     entries = cast("Sequence[object]", shape)
     sizes = tuple(None if size is None else as_integer(name, size) for size in entries)
     if any(size is not None and size < 0 for size in sizes):
-        message = f"`{name}` (={list(sizes)}) must not have negative sizes; the nearest legal value for unknown is None"
+        message = (
+            f"`{name}` (={list(sizes)}) must not have negative sizes; the nearest legal value for "
+            "unknown is None"
+        )
         raise ValueError(message)
     return sizes
 
@@ -149,10 +173,14 @@ def known_shape(name: str, shape: object) -> tuple[int, ...]:
     return known
 
 
-def _where_known(sizes: Sequence[int | None], rule: Callable[[list[int], list[int]], tuple[int, ...]]) -> Shape:
-    """Apply a rule to the known axes, in one call, so that its messages count them rightly where all are known."""
+def _where_known(
+    sizes: Sequence[int | None], rule: Callable[[list[int], list[int]], tuple[int, ...]]
+) -> Shape:
+    """Apply a rule to all known axes in one call, so that its messages count them rightly."""
     known = [axis for axis, size in enumerate(sizes) if size is not None]
     if not known:
         return tuple(sizes)
-    results = dict(zip(known, rule([size for size in sizes if size is not None], known), strict=True))
+    results = dict(
+        zip(known, rule([size for size in sizes if size is not None], known), strict=True)
+    )
     return tuple(results.get(axis) for axis in range(len(sizes)))

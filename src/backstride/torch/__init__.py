@@ -1,4 +1,7 @@
-"""PyTorch's transposed convolutions on Backstride's engine: functions, modules, and one call for a whole model."""
+"""PyTorch's transposed convolutions on Backstride's engine.
+
+Functions, modules, and one call for a whole model.
+"""
 
 from backstride.torch.acceleration.accelerate import Accelerated, accelerate, restore
 from backstride.torch.acceleration.report import Report, Row

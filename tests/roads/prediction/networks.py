@@ -20,7 +20,9 @@ POOLED = "mobilenetv3"
 
 @cache
 def network(encoder: str = SMALL, classes: int = 2) -> Any:
-    """A network with every weight and statistic at random, whose probabilities are spread over 0 to 1."""
+    """A network with every weight and statistic at random, whose probabilities are spread over 0 to
+    1.
+    """
     loose: Any = torch.random
     with loose.fork_rng(devices=[]):
         _ = loose.manual_seed(3)

@@ -15,7 +15,9 @@ from backstride.surgery.decoding.influence import Influence
 
 
 class Reds:
-    """Probability = red / 255. Counts the pictures that it saw; `stop_after` raises then, as an interrupt does."""
+    """Probability = red / 255.
+    Counts the pictures that it saw; `stop_after` raises then, as an interrupt does.
+    """
 
     def __init__(self, size: tuple[int, ...] = (), stop_after: int | None = None) -> None:
         self.known, self.classes = Influence((1, 1), 1, 1, 1), 2
@@ -46,8 +48,11 @@ def meant(loader: object) -> Meaning:
     return Meaning(threshold=0.5)
 
 
-def film(path: Path, frames: int = 12, rows: int = 48, columns: int = 64, **options: Any) -> list[float]:
-    """Write a video whose frame i is grey, but for a red bar of i columns; returns its time stamps in seconds.
+def film(
+    path: Path, frames: int = 12, rows: int = 48, columns: int = 64, **options: Any
+) -> list[float]:
+    """Write a video whose frame i is grey, but for a red bar of i columns; returns its time stamps
+    in seconds.
 
     `stamps`: in milliseconds; by default 25 frames a second. `sound`: add a tone.
     """
@@ -61,7 +66,9 @@ def film(path: Path, frames: int = 12, rows: int = 48, columns: int = 64, **opti
         stream.pix_fmt = "yuv444p" if rows % 2 or columns % 2 else "yuv420p"
         stream.codec_context.gop_size = options.get("group", 4)
         stream.codec_context.time_base = Fraction(1, 1000)
-        sound: Any = container.add_stream("aac", rate=16000, layout="mono") if options.get("sound") else None
+        sound: Any = (
+            container.add_stream("aac", rate=16000, layout="mono") if options.get("sound") else None
+        )
         for at, stamp in enumerate(stamps):
             frame: Any = loose.VideoFrame.from_ndarray(picture(at, rows, columns), format="rgb24")
             frame.pts, frame.time_base = stamp, Fraction(1, 1000)

@@ -1,4 +1,6 @@
-"""On a cluster of two workers: each output once, failures tried again and named, dead workers replaced."""
+"""On a cluster of two workers: each output once, failures tried again and named, dead workers
+replaced.
+"""
 
 from __future__ import annotations
 
@@ -55,20 +57,29 @@ class Given(Loader):
 def jobs(tmp_path: Path) -> Job:
     _ = (tmp_path / "net.safetensors").write_bytes(b"")
     return Job(
-        Given(tmp_path / "net.safetensors"), tmp_path / "out", Style(), exactly=False, size=None, tile=None, batch=1
+        Given(tmp_path / "net.safetensors"),
+        tmp_path / "out",
+        Style(),
+        exactly=False,
+        size=None,
+        tile=None,
+        batch=1,
     )
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each picture is written once, though a worker dies; the one that ends every worker is named."""
+    """Each picture is written once, though a worker dies; the one that ends every worker is
+    named.
+    """
     names = [str(at) for at in range(8)]
     for at in range(8):
         _ = save(tmp_path / "photos" / f"{at}.png", picture(at))
     _ = (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
     monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        "PYTHONPATH",
+        os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     )
     monkeypatch.setattr("backstride.roads.prediction.run.Loader", Given)
     seen: list[tuple[str, int, int | None]] = []
@@ -77,14 +88,31 @@ def test_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((label, done, total))
 
     job = jobs(tmp_path)
-    found = predict([tmp_path / "photos"], job.loader.given, tmp_path / "out", workers=2, batch=1, progress=progress)
+    found = predict(
+        [tmp_path / "photos"],
+        job.loader.given,
+        tmp_path / "out",
+        workers=2,
+        batch=1,
+        progress=progress,
+    )
     assert sorted(outcome.name for outcome in found.done) == [name for name in names if name != "5"]
     reasons = {outcome.name: outcome.reason for outcome in found.failed}
     assert reasons["5"].endswith("5.png ended 2 workers")
-    assert reasons["broken"].endswith("is no picture that can be read; legal are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP")
+    assert reasons["broken"].endswith(
+        "is no picture that can be read; legal are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"
+    )
     assert seen[-1] == ("files", 9, 9)
-    written = [f"{kind}/{name}" for kind in ("masks", "overlays", "probabilities") for name in names if name != "5"]
-    assert {name.rpartition(".")[0] for name in files_below(tmp_path / "out")} == {"manifest", *written}
+    written = [
+        f"{kind}/{name}"
+        for kind in ("masks", "overlays", "probabilities")
+        for name in names
+        if name != "5"
+    ]
+    assert {name.rpartition(".")[0] for name in files_below(tmp_path / "out")} == {
+        "manifest",
+        *written,
+    }
     for at in range(8):
         times = len((tmp_path / f"{at}.txt").read_text())
         assert times == {3: 2, 5: 2}.get(at, 1)
@@ -121,5 +149,7 @@ def test_a_full_disk_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with module.tried(job.out):
-        (outcome,) = module.Work(job)({"source": [str(item.source)], "name": [item.name]})["outcome"]
+        (outcome,) = module.Work(job)({"source": [str(item.source)], "name": [item.name]})[
+            "outcome"
+        ]
     assert "cannot be written: No space left on device" in json.loads(outcome)["fatal"]

@@ -32,7 +32,10 @@ def test_both_runtimes_give_the_same(encoder: str, tmp_path: Path) -> None:
     checked = export(file, tmp_path / "net.onnx")
     assert checked.worst < 1e-3
     assert len(checked.sizes) == 3
-    exported, trained = OnnxPredictor((tmp_path / "net.onnx").read_bytes(), "cpu", "net.onnx"), Loader(file).load()
+    exported, trained = (
+        OnnxPredictor((tmp_path / "net.onnx").read_bytes(), "cpu", "net.onnx"),
+        Loader(file).load(),
+    )
     assert exported.known == trained.known
     for count, rows, columns in ((1, 70, 65), (3, 64, 200), (2, 131, 97)):
         found = pictures(count, rows, columns)
@@ -64,7 +67,8 @@ def test_the_threshold_that_is_kept_is_the_exported_networks_too(tmp_path: Path)
 def test_pooled_networks_are_not_cut_by_onnx_runtime(tmp_path: Path) -> None:
     predictor = Loader(checkpoint(tmp_path, POOLED), runtime_given="onnx").load()
     with pytest.raises(
-        ValueError, match=r"^`tile` \(=864\): this network pools whole pictures, of 1200 x 64 pixels here"
+        ValueError,
+        match=r"^`tile` \(=864\): this network pools whole pictures, of 1200 x 64 pixels here",
     ):
         _ = levels(predictor, pictures(1, 1200, 64), 864)
 
@@ -74,7 +78,9 @@ def test_probabilities_without_overflow(classes: int) -> None:
     logits = np.random.default_rng(0).normal(0, 3, (2, classes, 3, 4)).astype(np.float32)
     powers = np.exp(logits.astype(np.float64))
     expected = powers / powers.sum(1, keepdims=True)
-    np.testing.assert_allclose(shares(logits), expected[:, 1] if classes == 2 else expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        shares(logits), expected[:, 1] if classes == 2 else expected, rtol=0, atol=1e-6
+    )
     logits[0] = -3e4
     logits[0, 1] = 3e4
     logits[1, 1] = -3e4
@@ -88,14 +94,25 @@ def test_messages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^`output` \(='net.pb'\) must end in .onnx$"):
         _ = export(file, Path("net.pb"))
     _ = (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(ValueError, match=r"^`checkpoint` \(='.*bad.onnx'\) is no model that ONNX Runtime can run$"):
+    with pytest.raises(
+        ValueError, match=r"^`checkpoint` \(='.*bad.onnx'\) is no model that ONNX Runtime can run$"
+    ):
         _ = Loader(tmp_path / "bad.onnx").load()
     _ = (tmp_path / "other.onnx").write_bytes(identity())
-    with pytest.raises(ValueError, match=r"^`checkpoint` \(='.*other.onnx'\) was not written by backstride roads expo"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`checkpoint` \(='.*other.onnx'\) was not written by backstride roads expo",
+    ):
         _ = Loader(tmp_path / "other.onnx").load()
-    with pytest.raises(ValueError, match=r'^`runtime` \(="torch"\) cannot run .*bad.onnx; name the checkpoint that it'):
+    with pytest.raises(
+        ValueError,
+        match=r'^`runtime` \(="torch"\) cannot run .*bad.onnx; name the checkpoint that it',
+    ):
         _ = Loader(tmp_path / "bad.onnx", runtime_given="torch")
-    with pytest.raises(ValueError, match=r"^`device` \(=\'cuda\'\) is not there: ONNX Runtime has no CUDAExecutionPro"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`device` \(=\'cuda\'\) is not there: ONNX Runtime has no CUDAExecutionPro",
+    ):
         _ = Loader(tmp_path / "other.onnx", "cuda").load()
 
 
@@ -104,7 +121,9 @@ def identity() -> bytes:
     helper: Any = importlib.import_module("onnx.helper")
     image = helper.make_tensor_value_info("image", 1, ["N"])
     logits = helper.make_tensor_value_info("logits", 1, ["N"])
-    graph = helper.make_graph([helper.make_node("Identity", ["image"], ["logits"])], "other", [image], [logits])
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["image"], ["logits"])], "other", [image], [logits]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 10
     return model.SerializeToString()

@@ -81,7 +81,12 @@ def test_what_is_written(tmp_path: Path, run: Run) -> None:
     np.testing.assert_array_equal(levels, red.astype(np.uint16) * 257)
     overlay = read(tmp_path / "out" / "overlays" / "2.jpg").astype(int)
     assert abs(overlay[:, 14:] - 60).max() <= 6  # background stays
-    assert abs(overlay[20, 4] - (0.55 * np.array([230, 30, 30]) + 0.45 * np.array([40, 220, 120]))).max() <= 12
+    assert (
+        abs(
+            overlay[20, 4] - (0.55 * np.array([230, 30, 30]) + 0.45 * np.array([40, 220, 120]))
+        ).max()
+        <= 12
+    )
     assert overlay[20, 9].min() > 180  # the road's edge
 
 
@@ -89,7 +94,12 @@ def test_pictures_of_one_size_run_together(tmp_path: Path, run: Run, reds: Reds)
     photos(tmp_path)
     _ = save(tmp_path / "photos" / "2a.png", picture(1, 20, 20))
     _ = run(batch=2)
-    assert [shape[:3] for shape in reds.shapes] == [(2, 48, 64), (1, 48, 64), (1, 20, 20), (2, 48, 64)]
+    assert [shape[:3] for shape in reds.shapes] == [
+        (2, 48, 64),
+        (1, 48, 64),
+        (1, 20, 20),
+        (2, 48, 64),
+    ]
 
 
 def test_what_is_asked_for(tmp_path: Path, run: Run) -> None:
@@ -99,7 +109,9 @@ def test_what_is_asked_for(tmp_path: Path, run: Run) -> None:
     assert read(tmp_path / "out" / "masks" / "0.png").max() == 0
 
 
-def test_the_network_sees_the_size_that_it_was_trained_at(tmp_path: Path, run: Run, reds: Reds) -> None:
+def test_the_network_sees_the_size_that_it_was_trained_at(
+    tmp_path: Path, run: Run, reds: Reds
+) -> None:
     photos(tmp_path, 3)
     reds.size = (24, 32)
     _ = run()
@@ -116,7 +128,10 @@ def test_the_network_sees_the_size_that_it_was_trained_at(tmp_path: Path, run: R
 def test_a_second_run_makes_nothing_twice(tmp_path: Path, run: Run, reds: Reds) -> None:
     photos(tmp_path)
     assert run().resumed == 0
-    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in files_below(tmp_path / "out")[1:]}
+    before = {
+        name: (tmp_path / "out" / name).stat().st_mtime_ns
+        for name in files_below(tmp_path / "out")[1:]
+    }
     again = run()
     assert (again.resumed, again.outcomes, reds.seen) == (5, (), 5)
     assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
@@ -124,14 +139,20 @@ def test_a_second_run_makes_nothing_twice(tmp_path: Path, run: Run, reds: Reds) 
     _ = save(tmp_path / "photos" / "3.png", picture(7))  # changed
     (tmp_path / "out" / "masks" / "1.png").unlink()
     assert [outcome.name for outcome in run().outcomes] == ["1", "3"]
-    np.testing.assert_array_equal(read(tmp_path / "out" / "masks" / "3.png"), picture(7)[..., 0] >= 128)
+    np.testing.assert_array_equal(
+        read(tmp_path / "out" / "masks" / "3.png"), picture(7)[..., 0] >= 128
+    )
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "threshold", "opacity", "size"])
 def test_other_settings_make_all_anew(tmp_path: Path, run: Run, change: str) -> None:
     photos(tmp_path)
     _ = run()
-    options = {"threshold": {"threshold": 0.4}, "opacity": {"opacity": 0.3}, "size": {"size": (24, 32)}}.get(change, {})
+    options = {
+        "threshold": {"threshold": 0.4},
+        "opacity": {"opacity": 0.3},
+        "size": {"size": (24, 32)},
+    }.get(change, {})
     if change == "checkpoint":
         _ = (tmp_path / "net.safetensors").write_bytes(b"other weights")
     assert len(run(**options).outcomes) == 5
@@ -180,7 +201,13 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, run: 
     assert [outcome.name for outcome in found.done] == ["0", "1", "3"]
     assert [(outcome.name, outcome.reason.split("/")[-1]) for outcome in found.failed] == [
         ("2", "2.png') is a damaged or truncated picture"),
-        ("4", "4.png') is no picture that can be read; legal are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"),
+        (
+            "4",
+            (
+                "4.png') is no picture that can be read; legal are BMP, GIF, JPEG, PNG, PPM, TIFF, "
+                "WEBP"
+            ),
+        ),
     ]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert set(manifest["failed"]) == {"2", "4"}
@@ -207,7 +234,8 @@ def test_a_full_disk_stops_in_one_sentence_and_leaves_whole_files(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(
-        OSError, match=r"^.*out/overlays/2.jpg cannot be written: No space left on device; \d finished b"
+        OSError,
+        match=r"^.*out/overlays/2.jpg cannot be written: No space left on device; \d finished b",
     ):
         _ = run(batch=1)
     monkeypatch.undo()
@@ -224,7 +252,9 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path, run: Run, reds: Reds) ->
 
     class Second(Reds):
         def __call__(self, pictures: np.ndarray) -> np.ndarray:
-            with pytest.raises(ValueError, match=r"^`out` \(='.*out'\) is in use by another run; wait for it") as found:
+            with pytest.raises(
+                ValueError, match=r"^`out` \(='.*out'\) is in use by another run; wait for it"
+            ) as found:
                 _ = run()
             problems.append(str(found.value))
             return call(self, pictures)
@@ -239,7 +269,8 @@ def test_no_output_takes_the_place_of_an_input(tmp_path: Path, run: Run) -> None
     before = read_from.read_bytes()
     for source in (read_from, tmp_path / "out" / "masks"):
         with pytest.raises(
-            ValueError, match=r"^`out` \(='.*out'\): .*masks/.*a.png is read as one of `images` and would be written ov"
+            ValueError,
+            match=r"^`out` \(='.*out'\): .*masks/.*a.png is read as one of `images` and would be written ov",  # noqa: E501
         ):
             _ = run(source, write=["mask"])
     assert files_below(tmp_path / "out") == ["masks/a.png"]
@@ -269,11 +300,17 @@ def test_messages(tmp_path: Path, run: Run) -> None:
     photos(tmp_path, 1)
     for options, words in (
         ({"threshold": 1.5}, r"^`threshold` \(=1.5\) must be from 0 to 1$"),
-        ({"write": ["masks"]}, r"^`write` \(='masks'\) must be some of overlay, mask, probability$"),
+        (
+            {"write": ["masks"]},
+            r"^`write` \(='masks'\) must be some of overlay, mask, probability$",
+        ),
         ({"batch": 0}, r"^`batch` \(=0\) must be at least 1; the nearest legal value is 1$"),
         ({"device": "tpu"}, r'^`device` \(=\'tpu\'\) must be "cpu" or "cuda"$'),
         ({"runtime": "keras"}, r'^`runtime` \(=\'keras\'\) must be "torch" or "onnx"$'),
-        ({"size": (3,)}, r"^`size` \(=\(3,\)\) must be \(rows, columns\), or \(\) for each picture's own$"),
+        (
+            {"size": (3,)},
+            r"^`size` \(=\(3,\)\) must be \(rows, columns\), or \(\) for each picture's own$",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             _ = run(**options)
@@ -281,7 +318,8 @@ def test_messages(tmp_path: Path, run: Run) -> None:
     (tmp_path / "out").mkdir()
     _ = (tmp_path / "out" / "manifest.json").write_text('{"other": "program"}')
     with pytest.raises(
-        ValueError, match=r"^`out` \(='.*out'\) has a manifest.json that backstride roads predict did n"
+        ValueError,
+        match=r"^`out` \(='.*out'\) has a manifest.json that backstride roads predict did n",
     ):
         _ = run()
     with pytest.raises(ValueError, match=r"^`checkpoint` \(='.*none'\) does not exist$"):

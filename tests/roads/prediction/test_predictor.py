@@ -35,7 +35,9 @@ def test_the_prepared_network_is_the_trained_one(encoder: str) -> None:
         expected = trained(as_images(found)).softmax(1)[:, 1].numpy()
         exact = copy.deepcopy(trained).double()(as_images(found).double()).softmax(1)[:, 1].numpy()
     assert expected.std() > 0.05
-    rounding = float(np.abs(expected - exact).max())  # of single precision, in the network as it was trained
+    rounding = float(
+        np.abs(expected - exact).max()
+    )  # of single precision, in the network as it was trained
     assert rounding < 2e-5
     np.testing.assert_allclose(prepared(found), exact, rtol=0, atol=2 * rounding)
     assert norms > 20
@@ -65,7 +67,9 @@ def test_more_than_two_classes() -> None:
     found = pictures(1, 64, 64)
     with torch.no_grad():
         expected = trained(as_images(found)).softmax(1).numpy()
-    np.testing.assert_allclose(TorchPredictor(trained, classes=4)(found), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        TorchPredictor(trained, classes=4)(found), expected, rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("encoder", "size"), [(SMALL, (700, 650)), (POOLED, (930, 870))])
@@ -120,14 +124,22 @@ def test_memory_decides_on_tiles() -> None:
 
 def test_messages() -> None:
     predictor = TorchPredictor(network())
-    with pytest.raises(ValueError, match=r"^`tile` \(=40\) must be at least 544: this network's labels look 256 pix"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`tile` \(=40\) must be at least 544: this network's labels look 256 pix",
+    ):
         _ = levels(predictor, pictures(1, 90, 90), 40)
-    with pytest.raises(ValueError, match=r"^`network` \(=Linear\) holds nothing that backstride.transpose made$"):
+    with pytest.raises(
+        ValueError, match=r"^`network` \(=Linear\) holds nothing that backstride.transpose made$"
+    ):
         _ = TorchPredictor(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r'^`device` \(=\'tpu\'\) must be "cpu" or "cuda"$'):
         _ = TorchPredictor(network(), "tpu")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest'):
+        with pytest.raises(
+            ValueError,
+            match=r'^`device` \(="cuda"\) is not there: PyTorch sees no GPU; the nearest',
+        ):
             _ = TorchPredictor(network(), "cuda")
 
 
@@ -149,5 +161,7 @@ def test_prediction_with_onnx_loads_no_pytorch() -> None:
         "import backstride.cli.roads.predict, backstride.pictures.cluster\n"
         "print('torch' in sys.modules, 'av' in sys.modules, 'ray' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.split() == ["False"] * 3

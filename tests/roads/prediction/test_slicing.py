@@ -14,7 +14,9 @@ from backstride.roads.prediction.slicing import sliced
 
 
 def cropped(step: int) -> Any:
-    """Rows from 2 up to `last`, then columns 4 and 1: a range that can be a slice where `step` is 1, and a list."""
+    """Rows from 2 up to `last`, then columns 4 and 1: a range that can be a slice where `step` is
+    1, and a list.
+    """
     helper: Any = importlib.import_module("onnx.helper")
     made, integers = importlib.import_module("onnx.numpy_helper").from_array, np.int64
     constants = [
@@ -29,13 +31,18 @@ def cropped(step: int) -> Any:
         helper.make_node("Gather", ["maps", "rows"], ["fewer"], axis=1),
         helper.make_node("Gather", ["fewer", "columns"], ["result"], axis=2),
     ]
-    inputs = [helper.make_tensor_value_info("maps", 1, [1, 9, 6]), helper.make_tensor_value_info("last", 7, [])]
+    inputs = [
+        helper.make_tensor_value_info("maps", 1, [1, 9, 6]),
+        helper.make_tensor_value_info("last", 7, []),
+    ]
     outputs = [helper.make_tensor_value_info("result", 1, [1, None, 2])]
     graph = helper.make_graph(nodes, "cropped", inputs, outputs, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
 
 
-@pytest.mark.parametrize(("step", "kinds"), [(1, ["Reshape", "Reshape", "Slice", "Gather"]), (2, None)])
+@pytest.mark.parametrize(
+    ("step", "kinds"), [(1, ["Reshape", "Reshape", "Slice", "Gather"]), (2, None)]
+)
 def test_gives_the_same_cells(step: int, kinds: list[str] | None) -> None:
     evaluator: Any = importlib.import_module("onnx.reference").ReferenceEvaluator
     checker: Any = importlib.import_module("onnx.checker")

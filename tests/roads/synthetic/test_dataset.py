@@ -27,7 +27,11 @@ def test_it_is_a_data_set() -> None:
 
 
 def test_a_seed_has_scenes_of_its_own_and_a_longer_set_begins_alike() -> None:
-    short, long, other = SyntheticDataset(3, SIZE, 1), SyntheticDataset(5, SIZE, 1), SyntheticDataset(3, SIZE, 2)
+    short, long, other = (
+        SyntheticDataset(3, SIZE, 1),
+        SyntheticDataset(5, SIZE, 1),
+        SyntheticDataset(3, SIZE, 2),
+    )
     assert short.samples == long.samples[:3]
     np.testing.assert_array_equal(short.image(2), long.image(2))
     assert not any(np.array_equal(short.image(0), other.image(index)) for index in range(3))
@@ -54,7 +58,9 @@ def test_written_and_read_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.mask(other), dataset.mask(index))
         ground = found.ground(other)
         assert ground is not None
-        np.testing.assert_allclose(ground.matrix, dataset.ground(index).matrix, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            ground.matrix, dataset.ground(index).matrix, rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize(

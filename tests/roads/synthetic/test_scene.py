@@ -1,4 +1,6 @@
-"""Scenes: masks are the projection of the road less what stands on it; all follows from the seed."""
+"""Scenes: masks are the projection of the road less what stands on it; all follows from the
+seed.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ seeds = st.integers(0, 10**9)
 def bare(seed: int) -> World:
     """The road of a seed with nothing on, beside or over it."""
     world = world_of(seed, *SIZE)
-    return replace(world, things=(), walls=(), ragged=0.0, mirrored=False, lens=replace(world.lens, bonnet=0.0))
+    return replace(
+        world, things=(), walls=(), ragged=0.0, mirrored=False, lens=replace(world.lens, bonnet=0.0)
+    )
 
 
 def straight(world: World, yaw: float) -> World:
-    return replace(world, course=replace(world.course, yaw=yaw, bend=0.0, swing=0.0, slope=0.0, crest=0.0))
+    return replace(
+        world, course=replace(world.course, yaw=yaw, bend=0.0, swing=0.0, slope=0.0, crest=0.0)
+    )
 
 
 @given(seeds, st.floats(-0.08, 0.08))
@@ -39,7 +45,9 @@ def test_the_mask_is_the_strip_of_ground_that_the_camera_sees(seed: int, yaw: fl
     v, u = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
     x, z = found.camera.ground_from_image(u, v)
     lateral = (x - np.tan(yaw) * z) * np.cos(yaw)
-    away = np.minimum(lateral - world.left, world.right - lateral)  # from the nearer edge, positive on the road
+    away = np.minimum(
+        lateral - world.left, world.right - lateral
+    )  # from the nearer edge, positive on the road
     pixel = z / world.camera.focal
     row = pixel * z / world.camera.height  # along the road
     clear = (z > 2) & (z < 150) & (np.abs(away) > 0.1 * pixel + 0.05 * row * np.abs(x / z))
@@ -61,11 +69,15 @@ def test_the_mask_of_a_bend_lies_between_its_projected_edges(seed: int) -> None:
     for row in range(SIZE[0]):
         if not rows.min() < row < rows.max():
             continue
-        near, far = (np.interp([row - 0.1, row, row + 0.1], rows[::-1], side[::-1]) for side in (left, right))
+        near, far = (
+            np.interp([row - 0.1, row, row + 0.1], rows[::-1], side[::-1]) for side in (left, right)
+        )
         columns = np.arange(SIZE[1])
         inside = (columns > near[1]) & (columns < far[1])
         # a tenth of a row, which moves an edge far where it runs nearly level
-        clear = (np.abs(columns - near[1]) > 0.6 + np.ptp(near)) & (np.abs(columns - far[1]) > 0.6 + np.ptp(far))
+        clear = (np.abs(columns - near[1]) > 0.6 + np.ptp(near)) & (
+            np.abs(columns - far[1]) > 0.6 + np.ptp(far)
+        )
         np.testing.assert_array_equal(mask[row][clear], inside[clear])
 
 
@@ -79,8 +91,14 @@ def test_what_stands_there_only_takes_road_away(seed: int) -> None:
 
 def test_a_car_is_no_road_and_its_shadow_is() -> None:
     world = straight(bare(1), 0.0)
-    world = replace(world, light=replace(world.light, night=0.0, fog=1e6, shadow=0.8, shade=0.0, bridge=0.0, rain=0.0))
-    world = replace(world, lens=replace(world.lens, contrast=0.0, exposure=1.0, noise=0.0, blocks=0.0, saturation=1.0))
+    world = replace(
+        world,
+        light=replace(world.light, night=0.0, fog=1e6, shadow=0.8, shade=0.0, bridge=0.0, rain=0.0),
+    )
+    world = replace(
+        world,
+        lens=replace(world.lens, contrast=0.0, exposure=1.0, noise=0.0, blocks=0.0, saturation=1.0),
+    )
     grey = replace(world.surface, colour=(0.6, 0.6, 0.6), patches=(), patch_ranges=(), wet=0.0)
     world = replace(world, surface=grey)
     car = Thing("car", 0.0, 12.0, (1.8, 1.5, 4.2), (0.8, 0.1, 0.1))
@@ -90,7 +108,11 @@ def test_a_car_is_no_road_and_its_shadow_is() -> None:
     assert (empty.mask[row, column], full.mask[row, column]) == (1, 0)
     changed = (empty.image.astype(int) != full.image).any(-1)
     assert not (changed < (empty.mask != full.mask)).any()
-    darker = changed & (full.mask == 1) & (full.image.astype(int).sum(-1) + 90 < empty.image.astype(int).sum(-1))
+    darker = (
+        changed
+        & (full.mask == 1)
+        & (full.image.astype(int).sum(-1) + 90 < empty.image.astype(int).sum(-1))
+    )
     assert darker.any()
 
 
@@ -142,19 +164,22 @@ def digest() -> str:
 def test_the_same_bytes_in_another_process() -> None:
     program = (
         "import hashlib\nfrom backstride.roads.synthetic import scene\ncode = hashlib.sha256()\n"
-        "for seed in reversed(range(12)):\n    found = scene(seed, (60, 100))\n"  # another order, too
+        # another order, too
+        "for seed in reversed(range(12)):\n    found = scene(seed, (60, 100))\n"
         "for seed in range(12):\n    found = scene(seed, (60, 100))\n"
         "    code.update(found.image.tobytes() + found.mask.tobytes())\nprint(code.hexdigest())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == digest()
 
 
 def test_clear_scenes_are_by_day_and_dry() -> None:
     worlds = [world_of(seed, *SIZE, clear=True) for seed in range(300)]
-    assert {(world.light.night, world.light.rain, world.lens.veil, world.lens.dirt) for world in worlds} == {
-        (0, 0, 0, 0)
-    }
+    assert {
+        (world.light.night, world.light.rain, world.lens.veil, world.lens.dirt) for world in worlds
+    } == {(0, 0, 0, 0)}
     assert {world.category for world in worlds} == {"um", "umm", "uu"}
     assert not any(world.surface.patches or world.light.shade for world in worlds)
     assert min(world.light.fog for world in worlds) > 300

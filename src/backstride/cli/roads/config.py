@@ -1,4 +1,4 @@
-"""The options that set a run's config, made from its fields, and the config that a command's words give."""
+"""Options that set a run's config, made from its fields, and the config that they give."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class _Option:
             help=text or _with_default(known.text, self.default),
         )
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
-        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        return inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
 
     def value(self, given: object) -> object:
         """The field's value of what was given, None for what was not."""
@@ -90,18 +92,25 @@ def _options() -> list[_Option]:
     ]
 
 
-def with_settings(texts: Mapping[str, str] | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting of a run; its argument `options` then has those that were given.
+def with_settings(
+    texts: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting of a run.
+
+    Its argument `options` then has those that were given.
 
     Args:
-        texts: the settings that the command has, such as `train__epochs`, each with a help text of its own or "" for
-            that of the field; all with those of the fields where this is left out.
+        texts: the settings that the command has, such as `train__epochs`, each with a help text of
+            its own or "" for that of the field; all with those of the fields where this is left
+            out.
     """
     chosen = [option for option in _options() if texts is None or option.path in texts]
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = [
-            entry for entry in inspect.signature(command, eval_str=True).parameters.values() if entry.name != "options"
+            entry
+            for entry in inspect.signature(command, eval_str=True).parameters.values()
+            if entry.name != "options"
         ]
 
         @functools.wraps(command)
@@ -110,7 +119,9 @@ def with_settings(texts: Mapping[str, str] | None = None) -> Callable[[Callable[
             command(**words, options=options)
 
         parameters = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in own]
-        parameters += [option.parameter(None if texts is None else texts[option.path]) for option in chosen]
+        parameters += [
+            option.parameter(None if texts is None else texts[option.path]) for option in chosen
+        ]
         vars(run).pop("__wrapped__")  # typer would read its annotations
         vars(run)["__signature__"] = inspect.Signature(parameters)
         run.__annotations__ = {entry.name: entry.annotation for entry in parameters}
@@ -127,7 +138,7 @@ def present(name: str, path: Path) -> None:
 
 
 def given(config: Path | None, out: Path, options: dict[str, object], *, resume: bool) -> RunConfig:
-    """The config of a file, of the run that goes on, or the default one, with the options that were given."""
+    """The config of a file, of the run that goes on, or the default, with the given options."""
     saved = out / "config.toml"
     start, source = options.get("train__start"), config or saved
     if config is not None:

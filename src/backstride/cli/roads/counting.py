@@ -13,10 +13,15 @@ from backstride.roads.lines import Lines
 
 @contextmanager
 def counting(what: str, *, quiet: bool = False) -> Generator[Callable[[int, int | None], None]]:
-    """A function to be called with how many are done, and of how many. `what`: one of them. `quiet`: say nothing."""
+    """A function to be called with how many are done, and of how many.
+
+    `what`: one of them. `quiet`: say nothing.
+    """
     console = Console(stderr=True)
     lines = Lines(lambda line: console.print(line, soft_wrap=True, highlight=False))
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    with Progress(
+        console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as progress:
         task = progress.add_task(f"{what}s", total=None)
 
         def count(done: int, of: int | None) -> None:

@@ -16,7 +16,15 @@ from backstride.cli.roads.config import given, with_settings
 if TYPE_CHECKING:
     from backstride.roads.training.crossvalidate import CrossValidation
 
-SHOWN = {"maxf": "MaxF", "best_threshold": "at", "pre": "PRE", "rec": "REC", "iou": "IoU", "f": "F", "threshold": "at"}
+SHOWN = {
+    "maxf": "MaxF",
+    "best_threshold": "at",
+    "pre": "PRE",
+    "rec": "REC",
+    "iou": "IoU",
+    "f": "F",
+    "threshold": "at",
+}
 SETTINGS = {
     "data__folder": "Pictures with masks, of at least two groups (drives).",
     "data__group": "What is held out together: clip or folder; polygons say it.",
@@ -29,20 +37,28 @@ SETTINGS = {
 
 @with_settings(SETTINGS)
 def crossvalidate(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for a run of each drive, and the summary.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder for a run of each drive, and the summary."),
+    ],
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Options of train in TOML; those given here go first.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Options of train in TOML; those given here go first."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on in --out; begin where there is nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in --out; begin where there is nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")
+    ] = False,
     *,
     options: dict[str, object],
 ) -> None:
     r"""Hold out each drive in turn: what to expect on a drive that nothing was trained on.
 
     Needs: pip install "backstride\[roads]".
-    MaxF is at the best threshold for the drive held out, which nobody knows beforehand; F is at the one that other
-    drives chose and that is kept with the network.
+    MaxF is at the best threshold for the drive held out, which nobody knows beforehand; F is at the
+    one that other drives chose and that is kept with the network.
 
     Example:
     backstride roads crossvalidate --data drives --group folder --out held-out
@@ -64,15 +80,21 @@ def crossvalidate(
 
 
 def _table(found: CrossValidation) -> Table:
-    table = Table(title=f"{len(found.folds)} groups, each held out once, in percent", title_justify="left")
+    table = Table(
+        title=f"{len(found.folds)} groups, each held out once, in percent", title_justify="left"
+    )
     for name in ("held out", "pictures", *SHOWN.values()):
         if name == "held out":
             table.add_column(name, overflow="fold")
         else:
             table.add_column(name, justify="right", no_wrap=True)
     for fold in found.folds:
-        table.add_row(fold.group, str(fold.images), *(f"{100 * getattr(fold, name):.2f}" for name in SHOWN))
+        table.add_row(
+            fold.group, str(fold.images), *(f"{100 * getattr(fold, name):.2f}" for name in SHOWN)
+        )
     table.add_section()
     for what, one in (("mean", found.mean), ("worst", found.worst)):
-        table.add_row(what, "", *("" if "threshold" in name else f"{100 * one(name):.2f}" for name in SHOWN))
+        table.add_row(
+            what, "", *("" if "threshold" in name else f"{100 * one(name):.2f}" for name in SHOWN)
+        )
     return table

@@ -12,7 +12,9 @@ from backstride.cli.roads.counting import counting
 
 
 def labels(
-    data: Annotated[Path, typer.Argument(help="Pictures with masks or polygons: what train takes as --data.")],
+    data: Annotated[
+        Path, typer.Argument(help="Pictures with masks or polygons: what train takes as --data.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the drawings.")],
     table: Annotated[str | None, typer.Option(help="A table of classes, a file or a name.")] = None,
     zoom: Annotated[int, typer.Option(min=1, max=8, help="How many times enlarged.")] = 2,
@@ -28,4 +30,6 @@ def labels(
     pictures = open_data(data, classes=None if table is None else Path(table))
     with counting("picture") as count:
         draw_labels(pictures, out, zoom, count)
-    Console().print(f"{len(pictures.samples)} drawings written to {out}", soft_wrap=True, highlight=False)
+    Console().print(
+        f"{len(pictures.samples)} drawings written to {out}", soft_wrap=True, highlight=False
+    )

@@ -17,7 +17,9 @@ def synthesize(
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 100,
     size: Annotated[str, typer.Option(help="Rows x columns.")] = "180x320",
     seed: Annotated[int, typer.Option(min=0, help="The same seed renders the same scenes.")] = 0,
-    clear: Annotated[bool, typer.Option("--clear", help="Easy scenes: by day, no rain, shade or streets.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Easy scenes: by day, no rain, shade or streets.")
+    ] = False,
 ) -> None:
     r"""Render driving scenes with exact masks and calibration files.
 

@@ -16,15 +16,25 @@ from backstride.cli.roads.config import given, with_settings
 
 @with_settings()
 def train(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the run: checkpoints, curves, logs.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the run: checkpoints, curves, logs.")
+    ],
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Options in TOML, such as a run's config.toml; those given here go first."),
+        typer.Option(
+            metavar="FILE",
+            help="Options in TOML, such as a run's config.toml; those given here go first.",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, bit for bit; begin where there is none.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in --out, bit for bit; begin where there is none."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
+    ] = False,
     *,
     options: dict[str, object],
 ) -> None:
@@ -56,5 +66,8 @@ def train(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result), default=str, indent=2))
     else:
-        best = f"best {title_of(result.measure)} {result.score:.4f} (epoch {result.best_epoch}); {result.best}"
+        best = (
+            f"best {title_of(result.measure)} {result.score:.4f} (epoch {result.best_epoch}); "
+            f"{result.best}"
+        )
         Console().print(best, soft_wrap=True, markup=False)

@@ -1,1 +1,4 @@
-"""The painter of each view: a trace of a call to a drawing, for one axis in rows and for more in planes."""
+"""The painter of each view.
+
+A trace of a call to a drawing, for one axis in rows and for more in planes.
+"""

@@ -1,6 +1,7 @@
-"""Channels: one kernel for each pair of an input map and an output map, laid out as a matrix (the guide's figure 1.3).
+"""Channels: one kernel for each pair of an input map and an output map.
 
-The input maps stand above the columns, the output maps to the right of the rows: each is the sum along its row.
+They are laid out as a matrix (the guide's figure 1.3). The input maps stand above the columns, the
+output maps to the right of the rows: each is the sum along its row.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ class Maps:
         return both_ends(self.count, MOST_CHANNELS)
 
 
-def channels(geometry: Geometry, small: int | None, big: int | None, *, forward: bool = False) -> Drawing:
+def channels(
+    geometry: Geometry, small: int | None, big: int | None, *, forward: bool = False
+) -> Drawing:
     """Draw the kernels between `small` and `big` maps, of the convolution where `forward`.
 
-    Of more than 6 maps the first and the last are drawn, of more than 12 cells a side the front and the back.
-    Raises `ValueError` where the channels are not known.
+    Of more than 6 maps the first and the last are drawn, of more than 12 cells a side the front and
+    the back. Raises `ValueError` where the channels are not known.
     """
     if small is None or big is None:
         message = "`view` (='channels') needs the channels, for example 'k=3 cin=2 cout=3'"
@@ -47,7 +50,8 @@ def channels(geometry: Geometry, small: int | None, big: int | None, *, forward:
     left, right = (high, low) if forward else (low, high)
     drawing = Drawing(
         f"{left.count} maps to {right.count}",
-        "One kernel for each pair of an input map and an output map; each output map sums along its row.",
+        "One kernel for each pair of an input map and an output map; each output map sums along "
+        "its row.",
         frames=len(right.drawn),
         still=len(right.drawn) - 1,
     )
@@ -72,7 +76,15 @@ def channels(geometry: Geometry, small: int | None, big: int | None, *, forward:
             drawing.add(Text(x, y - 11, f"w[{row},{column}]", "soft", CAPTION - 1, "start"))
             if place:
                 sign = "+" if column == left.drawn[place - 1] + 1 else "+ ... +"
-                drawing.add(Text(x - ROOM / 2, middle, sign, "ink", CAPTION + 4 if sign == "+" else CAPTION - 1))
+                drawing.add(
+                    Text(
+                        x - ROOM / 2,
+                        middle,
+                        sign,
+                        "ink",
+                        CAPTION + 4 if sign == "+" else CAPTION - 1,
+                    )
+                )
         _arrow(drawing, (end - ROOM + 8, middle), (ROOM - 20, 0))
         _grid(drawing, (end, y), right.size, "blank")
         _grid(drawing, (end, y), right.size, "output", (frame + 1, len(right.drawn)))
@@ -86,7 +98,9 @@ def channels(geometry: Geometry, small: int | None, big: int | None, *, forward:
 
 def _sum(left: Maps, row: int) -> str:
     terms = [f"x[{column}] * w[{row},{column}]" for column in left.drawn]
-    gap = next((at for at in range(1, len(terms)) if left.drawn[at] != left.drawn[at - 1] + 1), None)
+    gap = next(
+        (at for at in range(1, len(terms)) if left.drawn[at] != left.drawn[at - 1] + 1), None
+    )
     return " + ".join(terms if gap is None else [*terms[:gap], "...", *terms[gap:]])
 
 
@@ -119,7 +133,10 @@ def _grid(
 ) -> None:
     """Cells side by side; those of a long side with a gap where others are left out."""
     rows, columns = (
-        [at * SMALL + (BREAK if cells > LONGEST and at >= LONGEST // 2 else 0) for at in range(min(cells, LONGEST))]
+        [
+            at * SMALL + (BREAK if cells > LONGEST and at >= LONGEST // 2 else 0)
+            for at in range(min(cells, LONGEST))
+        ]
         for cells in size
     )
     for down in rows:

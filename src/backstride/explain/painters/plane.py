@@ -1,4 +1,7 @@
-"""What the views of a plane share: the kernel lying on a map, results, labels on cells that light up."""
+"""What the views of a plane share.
+
+The kernel lying on a map, results, labels on cells that light up.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from backstride.explain.drawing import Drawing
-from backstride.explain.painters.stage import Panel, caption, draw_label, note, number, outline, plane, times
+from backstride.explain.painters.stage import (
+    Panel,
+    caption,
+    draw_label,
+    note,
+    number,
+    outline,
+    plane,
+    times,
+)
 from backstride.explain.painters.sums import finished
 from backstride.explain.trace import Index, Meeting, Trace
 from backstride.explain.values import Values, show
@@ -40,7 +52,10 @@ def name(
     *,
     frames: tuple[int, int | None] = (0, None),
 ) -> None:
-    """Name a panel, and its cells where they do not begin at 0 or break off: (index, where it stands)."""
+    """Name a panel, and its cells where they do not begin at 0 or break off.
+
+    (index, where it stands).
+    """
     if numbered(trace):
         number(drawing, at, cells)
         caption(drawing, at, text, frames=frames, above=28)
@@ -57,7 +72,10 @@ def cropped(trace: Trace) -> Iterable[tuple[Index, Index]]:
     """Output cells, and where they stand in the full output."""
     for place in product(*trace.window.full):
         index = tuple(q - before for q, (before, _) in zip(place, trace.geometry.crop, strict=True))
-        if all(0 <= position < size for position, size in zip(index, trace.geometry.output, strict=True)):
+        if all(
+            0 <= position < size
+            for position, size in zip(index, trace.geometry.output, strict=True)
+        ):
             yield index, place
 
 
@@ -78,16 +96,28 @@ def left_out(drawing: Drawing, trace: Trace, *, forward: bool = False) -> None:
 
 
 def result(
-    drawing: Drawing, target: Panel, cell: Index, step: tuple[int, tuple[Meeting, ...]], values: Values | None
+    drawing: Drawing,
+    target: Panel,
+    cell: Index,
+    step: tuple[int, tuple[Meeting, ...]],
+    values: Values | None,
 ) -> None:
     """Fill one output cell in its frame, and keep it filled."""
     frame, meetings = step
-    text = show(sum(values.product(meeting) for meeting in meetings)) if values else str(len(meetings))
+    text = (
+        show(sum(values.product(meeting) for meeting in meetings)) if values else str(len(meetings))
+    )
     finished(drawing, target, plane(cell), text, frame)
 
 
 def blink(
-    drawing: Drawing, at: Panel, cell: tuple[int, int], text: str, *, frames: list[int], lit: str = "on-dark"
+    drawing: Drawing,
+    at: Panel,
+    cell: tuple[int, int],
+    text: str,
+    *,
+    frames: list[int],
+    lit: str = "on-dark",
 ) -> None:
     """A label that is read on a lit cell in these frames, and on a plain one in all others."""
     start = 0
@@ -111,7 +141,10 @@ def labels(
     met: Iterable[set[Index]],
     lit: str = "on-dark",
 ) -> None:
-    """Write into cells, each {index: (place, text)}, that light up in the frames in which they are met."""
+    """Write into cells, each {index.
+
+    (place, text)}, that light up in the frames in which they are met.
+    """
     frames: dict[Index, list[int]] = {index: [] for index in places}
     for frame, found in enumerate(met):
         for index in found & places.keys():

@@ -6,7 +6,15 @@ from itertools import product
 
 from backstride.explain.drawing import Drawing
 from backstride.explain.facts import odd_cell
-from backstride.explain.painters.plane import cropped, each, left_out, lying, name, numbered, themselves
+from backstride.explain.painters.plane import (
+    cropped,
+    each,
+    left_out,
+    lying,
+    name,
+    numbered,
+    themselves,
+)
 from backstride.explain.painters.stage import (
     Panel,
     arrow,
@@ -33,7 +41,8 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
     stamps = trace.by_input()
     drawing = Drawing(
         f"Scatter: {times(geometry.input)} to {times(geometry.output)}",
-        "Each input cell adds its copy of the kernel to the output; cells outside the frame are cropped.",
+        "Each input cell adds its copy of the kernel to the output; cells outside the frame are "
+        "cropped.",
         frames=len(stamps) + 1,
         still=len(stamps),
     )
@@ -42,7 +51,9 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
         [panel("input", drawn.input), panel("kernel", drawn.kernel), panel("full", drawn.full)],
         numbered=numbered(trace),
     )
-    heading(drawing, f"scatter: every input cell stamps the kernel; stride {each(geometry.strides)}")
+    heading(
+        drawing, f"scatter: every input cell stamps the kernel; stride {each(geometry.strides)}"
+    )
     name(drawing, trace, source, f"input {times(geometry.input)}", themselves(drawn.input))
     name(drawing, trace, full, _cropped(trace), cropped(trace))
     shown, always = f"kernel {times(geometry.kernel)}", (drawing.still if values else 0, None)
@@ -64,9 +75,19 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
             draw_label(drawing, kernel, plane(meeting.tap), text, "on-bright", frames=seen)
         if values:
             above = 28 if numbered(trace) else 14
-            caption(drawing, kernel, f"{show(values.at_x(cell))} times the kernel", frames=seen, above=above)
+            caption(
+                drawing,
+                kernel,
+                f"{show(values.at_x(cell))} times the kernel",
+                frames=seen,
+                above=above,
+            )
         lying(drawing, trace, full, meetings[0].full, seen)
-        say(drawing, f"input cell [{show_index(cell)}] {_times_kernel(cell, values)} is added to the output", *seen)
+        say(
+            drawing,
+            f"input cell [{show_index(cell)}] {_times_kernel(cell, values)} is added to the output",
+            *seen,
+        )
     for here, cell in enumerate(stamps):
         text = show(values.at_x(cell)) if values else show_index(cell)
         draw_label(drawing, source, plane(cell), text, "ink", frames=(0, here))
@@ -90,7 +111,14 @@ def _ground(drawing: Drawing, trace: Trace, full: Panel) -> None:
         stamped = all(0 <= q < size for q, size in zip(place, geometry.full, strict=True))
         if all(0 <= position < size for position, size in zip(cell, geometry.output, strict=True)):
             name = flat(cell, geometry.output)
-            draw_cell(drawing, full, plane(place), "blank" if stamped else "zero", name=name, kind="output")
+            draw_cell(
+                drawing,
+                full,
+                plane(place),
+                "blank" if stamped else "zero",
+                name=name,
+                kind="output",
+            )
         elif stamped:
             draw_cell(drawing, full, plane(place), "cut")
 
@@ -105,9 +133,12 @@ def _cropped(trace: Trace) -> str:
 def _crop_words(trace: Trace) -> str:
     words = [odd_cell(before, after) for before, after in trace.geometry.crop]
     if len(set(words)) == 1:
-        return words[0] + (" of each axis" if len(words) > 1 and any(map(any, trace.geometry.crop)) else "")
+        return words[0] + (
+            " of each axis" if len(words) > 1 and any(map(any, trace.geometry.crop)) else ""
+        )
     return "; ".join(
-        f"{axis}: {said}" for axis, said in zip(("planes", "rows", "columns")[-len(words) :], words, strict=True)
+        f"{axis}: {said}"
+        for axis, said in zip(("planes", "rows", "columns")[-len(words) :], words, strict=True)
     )
 
 

@@ -1,4 +1,7 @@
-"""Strides seen another way: a convolution of stride 1 of which every s-th cell is kept (the guide's figure 1.4)."""
+"""Strides seen another way.
+
+A convolution of stride 1 of which every s-th cell is kept (the guide's figure 1.4).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,17 @@ from itertools import product
 from backstride.explain.drawing import Drawing, Rect
 from backstride.explain.painters.plane import each
 from backstride.explain.painters.plane_convolution import convolution
-from backstride.explain.painters.stage import CELL, caption, draw_cell, heading, number, outline, panel, plane, times
+from backstride.explain.painters.stage import (
+    CELL,
+    caption,
+    draw_cell,
+    heading,
+    number,
+    outline,
+    panel,
+    plane,
+    times,
+)
 from backstride.explain.trace import Trace, trace
 from backstride.explain.values import Values
 from backstride.explain.window import window
@@ -15,14 +28,21 @@ from backstride.geometry import Convolution, Geometry
 
 
 def subsampling(known: Trace, values: Values | None = None) -> Drawing:
-    """The convolution with stride 1, and the cells that the stride keeps framed; these alone stand to the right."""
+    """The convolution with stride 1, and the cells that the stride keeps framed.
+
+    These alone stand to the right.
+    """
     geometry = known.geometry
     slow = _unit(geometry)
     shown = window(slow)
     drawing = convolution(trace(slow, shown), values)
     drawing.title = f"Strides as subsampling: {times(geometry.output)} to {times(geometry.input)}"
     drawing.items = [item for item in drawing.items if item.shape.style != "title"]
-    heading(drawing, f"a convolution of stride 1, of which the stride {each(geometry.strides)} keeps the framed cells")
+    heading(
+        drawing,
+        f"a convolution of stride 1, of which the stride {each(geometry.strides)} keeps the framed "
+        "cells",
+    )
     target = panel("output", shown.input).moved(*_corner(drawing))
     axes = tuple(
         tuple(cell // step for cell in cells if cell % step == 0 and cell // step < size)
@@ -49,11 +69,15 @@ def _unit(geometry: Geometry) -> Geometry:
     """The same convolution with stride 1."""
     ones = (1,) * len(geometry.input)
     pads = [(before, max(after, 0)) for before, after in geometry.crop]
-    return Convolution(geometry.output, geometry.kernel, ones, geometry.dilation, tuple(pads)).adjoint
+    return Convolution(
+        geometry.output, geometry.kernel, ones, geometry.dilation, tuple(pads)
+    ).adjoint
 
 
 def _corner(drawing: Drawing) -> tuple[float, float]:
     """Where the output's first cell is drawn."""
     shapes = (item.shape for item in drawing.items)
-    first = next(shape for shape in shapes if isinstance(shape, Rect) and shape.cell == ("output", 0))
+    first = next(
+        shape for shape in shapes if isinstance(shape, Rect) and shape.cell == ("output", 0)
+    )
     return first.x, first.y

@@ -1,4 +1,7 @@
-"""The one-dimensional views: cells that stand above each other are the same position of the full output."""
+"""The one-dimensional views.
+
+Cells that stand above each other are the same position of the full output.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
     drawn, stamps = trace.window, list(trace.by_input().items())
     drawing = Drawing(
         f"Scatter: {geometry.input[0]} to {geometry.output[0]}",
-        "Each input cell adds its copy of the kernel to the output; cells outside the frame are cropped.",
+        "Each input cell adds its copy of the kernel to the output; cells outside the frame are "
+        "cropped.",
         frames=len(stamps) + 1,
         still=len(stamps),
     )
@@ -64,16 +68,35 @@ def scatter(trace: Trace, values: Values | None = None) -> Drawing:
             style = "cut" if meeting.output is None else "kernel"
             place = (0, meeting.full[0])
             draw_cell(drawing, row, place, style, frames=(index, None))
-            draw_label(drawing, row, place, product, "ink" if meeting.output else "soft", frames=(index + 1, None))
+            draw_label(
+                drawing,
+                row,
+                place,
+                product,
+                "ink" if meeting.output else "soft",
+                frames=(index + 1, None),
+            )
             draw_cell(drawing, row, place, "kernel-on", frames=(index, index + 1))
             draw_label(drawing, row, place, product, "on-bright", frames=(index, index + 1))
-        say(drawing, f"input cell [{cell}] times the kernel is added to the output", index, index + 1)
+        say(
+            drawing,
+            f"input cell [{cell}] times the kernel is added to the output",
+            index,
+            index + 1,
+        )
     for position in drawn.full[0]:
         cell = position - before
         kept = 0 <= cell < geometry.output[0]
         inside = 0 <= position < full
         if kept:
-            draw_cell(drawing, target, (0, position), "blank" if inside else "zero", name=cell, kind="output")
+            draw_cell(
+                drawing,
+                target,
+                (0, position),
+                "blank" if inside else "zero",
+                name=cell,
+                kind="output",
+            )
         elif inside:
             draw_cell(drawing, target, (0, position), "cut")
     added_up(drawing, trace, target, values)
@@ -95,11 +118,16 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
     sums = list(trace.by_output().values())
     drawing = Drawing(
         f"Gather: {geometry.input[0]} to {geometry.output[0]}",
-        "The flipped kernel slides over the input with zeros between its cells; each position gives one output cell.",
+        "The flipped kernel slides over the input with zeros between its cells; each position "
+        "gives one output cell.",
         frames=len(sums),
-        still=max(range(len(sums)), key=lambda frame: (len(sums[frame]), -abs(frame - len(sums) // 2))),
+        still=max(
+            range(len(sums)), key=lambda frame: (len(sums[frame]), -abs(frame - len(sums) // 2))
+        ),
     )
-    heading(drawing, "gather: the flipped kernel slides over the input with zeros between its cells")
+    heading(
+        drawing, "gather: the flipped kernel slides over the input with zeros between its cells"
+    )
     source = _row("stretched", 0, drawn.stretched[0])
     window = _below(source, "kernel", 8)
     target = _below(window, "output", ROOM)
@@ -113,7 +141,13 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
             draw_label(drawing, source, (0, position), "0", "faint")
             continue
         draw_cell(drawing, source, (0, position), "input", name=cell, kind="input")
-        draw_label(drawing, source, (0, position), show(values.at_x((cell,))) if values else f"x{cell}", "ink")
+        draw_label(
+            drawing,
+            source,
+            (0, position),
+            show(values.at_x((cell,))) if values else f"x{cell}",
+            "ink",
+        )
     for (cell,) in places:
         draw_cell(drawing, target, (0, cell + before), "blank", name=cell)
     for frame, ((cell,), meetings) in enumerate(zip(places, sums, strict=True)):
@@ -123,7 +157,9 @@ def gather(trace: Trace, values: Values | None = None) -> Drawing:
             at = (0, place[1] - tap * geometry.dilation[0])
             text = show(values.at_w((tap,))) if values else f"w{tap}"
             draw_cell(drawing, window, at, "kernel-on" if tap in met else "kernel", frames=seen)
-            draw_label(drawing, window, at, text, "on-bright" if tap in met else "on-tap", frames=seen)
+            draw_label(
+                drawing, window, at, text, "on-bright" if tap in met else "on-tap", frames=seen
+            )
             if tap in met:
                 label = show(values.at_x(met[tap].input)) if values else f"x{met[tap].input[0]}"
                 _light(drawing, source, at, label, seen=seen)
@@ -160,7 +196,13 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
     _name(drawing, target, f"output {geometry.input[0]}")
     for position in drawn.padded[0]:
         own = 0 <= position < size
-        draw_cell(drawing, source, (0, position), "input" if own else "zero", name=position if own else None)
+        draw_cell(
+            drawing,
+            source,
+            (0, position),
+            "input" if own else "zero",
+            name=position if own else None,
+        )
         text = (show(values.at_x((position,))) if values else f"x{position}") if own else "0"
         draw_label(drawing, source, (0, position), text, "ink" if own else "faint")
     middles = {cell: cell[0] * stride - before + (span - 1) // 2 for cell, _ in windows}
@@ -190,7 +232,9 @@ def convolution(trace: Trace, values: Values | None = None) -> Drawing:
         finished(drawing, target, place, show(total), frame)
         say(
             drawing,
-            f"output [{cell[0]}] sums {inside} products" if inside != 1 else f"output [{cell[0]}] is 1 product",
+            f"output [{cell[0]}] sums {inside} products"
+            if inside != 1
+            else f"output [{cell[0]}] is 1 product",
             *seen,
         )
     _number(drawing, trace, target, ((cell, (middle,)) for cell, middle in middles.items()))
@@ -209,7 +253,9 @@ def _below(row: Panel, name: str, room: float) -> Panel:
     return replace(row, name=name, y=row.y + CELL + room)
 
 
-def _number(drawing: Drawing, trace: Trace, row: Panel, cells: Iterable[tuple[Index, Index]]) -> None:
+def _number(
+    drawing: Drawing, trace: Trace, row: Panel, cells: Iterable[tuple[Index, Index]]
+) -> None:
     if not trace.window.whole:
         number(drawing, row, cells, below=True)
 
@@ -218,15 +264,21 @@ def _name(drawing: Drawing, row: Panel, text: str, first: int = 0) -> None:
     drawing.add(Text(MARGIN, row.y + CELL / 2, text, "soft", CAPTION, "start"), first)
 
 
-def _light(drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, seen: tuple[int, int]) -> None:
+def _light(
+    drawing: Drawing, source: Panel, at: tuple[int, int], text: str, *, seen: tuple[int, int]
+) -> None:
     draw_cell(drawing, source, at, "input-on", frames=seen)
     draw_label(drawing, source, at, text, "on-dark", frames=seen)
 
 
-def _ray(drawing: Drawing, window: Panel, target: Panel, ends: tuple[int, int], seen: tuple[int, int]) -> None:
+def _ray(
+    drawing: Drawing, window: Panel, target: Panel, ends: tuple[int, int], seen: tuple[int, int]
+) -> None:
     if not (window.has((0, ends[0])) and target.has((0, ends[1]))):
         return
-    (x1, y1), (x2, y2) = (row.place((0, end)) for row, end in zip((window, target), ends, strict=True))
+    (x1, y1), (x2, y2) = (
+        row.place((0, end)) for row, end in zip((window, target), ends, strict=True)
+    )
     drawing.add(Line(x1 + CELL / 2, y1 + CELL, x2 + CELL / 2, y2, "ray"), *seen)
 
 

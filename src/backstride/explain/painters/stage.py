@@ -1,4 +1,7 @@
-"""What the views share: panels of cells, their captions, arrows, axes that break, the line that says what happens."""
+"""What the views share.
+
+Panels of cells, their captions, arrows, axes that break, the line that says what happens.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ FLOOR = 2**40  # rows of a plane, where planes of three axes stand below each ot
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A grid of cells: how far down each row stands, and how far across each column; both may be negative numbers."""
+    """A grid of cells: how far down each row stands, and how far across each column.
+
+    Both may be negative numbers.
+    """
 
     name: str
     x: float
@@ -64,7 +70,9 @@ class Panel:
 def panel(name: str, axes: tuple[Positions, ...]) -> Panel:
     """A panel over these cells of one to three axes, not yet placed."""
     *outer, columns = axes
-    return Panel(name, 0, 0, _laid(plane((*index, 0))[0] for index in product(*outer)), _laid(columns))
+    return Panel(
+        name, 0, 0, _laid(plane((*index, 0))[0] for index in product(*outer)), _laid(columns)
+    )
 
 
 def _laid(positions: Iterable[int]) -> dict[int, float]:
@@ -79,25 +87,41 @@ def _laid(positions: Iterable[int]) -> dict[int, float]:
 
 
 def in_a_row(panels: Iterable[Panel], *, numbered: bool = False) -> list[Panel]:
-    """Place panels beside each other, their middles on one line; `numbered`: with room for the indices of rows."""
+    """Place panels beside each other, their middles on one line.
+
+    `numbered`: with room for the indices of rows.
+    """
     placed: list[Panel] = []
     wanted = list(panels)
     tallest, x = max(entry.height for entry in wanted), float(MARGIN)
     for entry in wanted:
         x += ROOM_FOR_ROWS if numbered and len(entry.down) > 1 else 0
-        placed.append(entry.moved(x, TOP + (tallest - entry.height) / 2 + (NUMBER if numbered else 0)))
+        placed.append(
+            entry.moved(x, TOP + (tallest - entry.height) / 2 + (NUMBER if numbered else 0))
+        )
         x += max(entry.width, 8 * LABEL) + GAP
     return placed
 
 
-def number(drawing: Drawing, at: Panel, cells: Iterable[tuple[Index, Index]], *, below: bool = False) -> None:
-    """Write the indices beside a panel, and break marks where it leaves cells out: (index, where it stands)."""
-    known = [(index, place) for index, place in ((index, plane(place)) for index, place in cells) if at.has(place)]
+def number(
+    drawing: Drawing, at: Panel, cells: Iterable[tuple[Index, Index]], *, below: bool = False
+) -> None:
+    """Write the indices beside a panel, and break marks where it leaves cells out.
+
+    (index, where it stands).
+    """
+    known = [
+        (index, place)
+        for index, place in ((index, plane(place)) for index, place in cells)
+        if at.has(place)
+    ]
     y = at.y + at.height + 10 if below else at.y - 8
     for column, text in {place[1]: str(index[-1]) for index, place in known}.items():
         size = min(NUMBER, (CELL - 4) / text_width(text, 1))
         drawing.add(Text(at.x + at.across[column] + CELL / 2, y, text, "soft", size))
-    for row, text in {place[0]: show_index(index[:-1]) for index, place in known if len(index) > 1}.items():
+    for row, text in {
+        place[0]: show_index(index[:-1]) for index, place in known if len(index) > 1
+    }.items():
         size = min(NUMBER, (ROOM_FOR_ROWS - 8) / text_width(text, 1))
         drawing.add(Text(at.x - 6, at.y + at.down[row] + CELL / 2, text, "soft", size, "end"))
     torn(drawing, at)
@@ -108,12 +132,16 @@ def torn(drawing: Drawing, at: Panel) -> None:
     for line, length, upright in ((at.across, at.height, True), (at.down, at.width, False)):
         for before, after in pairwise(line):
             if after != before + 1 and _depth(after) != _depth(before) + 1:
-                _zigzag(drawing, at, (line[before] + line[after] + CELL) / 2, length, upright=upright)
+                _zigzag(
+                    drawing, at, (line[before] + line[after] + CELL) / 2, length, upright=upright
+                )
 
 
 def _zigzag(drawing: Drawing, at: Panel, middle: float, length: float, *, upright: bool) -> None:
     count = max(4, round(length / CELL) * 2)
-    points = [(middle + (4 if step % 2 else -4), length * step / count) for step in range(count + 1)]
+    points = [
+        (middle + (4 if step % 2 else -4), length * step / count) for step in range(count + 1)
+    ]
     for (a, b), (c, d) in pairwise(points):
         x1, y1, x2, y2 = (a, b, c, d) if upright else (b, a, d, c)
         drawing.add(Line(at.x + x1, at.y + y1, at.x + x2, at.y + y2, "torn"))
@@ -135,7 +163,10 @@ def draw_cell(
     kind: str | None = None,
     frames: tuple[int, int | None] = (0, None),
 ) -> None:
-    """Paint one cell; `name` is its flat index for the page, in the panel or in the one that `kind` names."""
+    """Paint one cell.
+
+    `name` is its flat index for the page, in the panel or in the one that `kind` names.
+    """
     if not at.has(cell):
         return
     x, y = at.place(cell)
@@ -169,7 +200,10 @@ def outline(
     *,
     frames: tuple[int, int | None] = (0, None),
 ) -> None:
-    """Draw a frame around a block of cells, on each of its planes. Where it goes on undrawn, it sticks out."""
+    """Draw a frame around a block of cells, on each of its planes.
+
+    Where it goes on undrawn, it sticks out.
+    """
     row, column = plane(corner)
     rows, columns = (1, *size)[-2:]
     across = _spanned(at.across, column, columns)
@@ -191,16 +225,27 @@ def _depth(row: int) -> int:
 
 def _spanned(line: Mapping[int, float], first: int, count: int) -> tuple[float, float] | None:
     """Where some cells of an axis begin, and how long they are."""
-    seen = [position for position in (line if count > len(line) else range(first, first + count)) if position in line]
+    seen = [
+        position
+        for position in (line if count > len(line) else range(first, first + count))
+        if position in line
+    ]
     seen = [position for position in seen if first <= position < first + count]
     if not seen:
         return None
     start = line[seen[0]] - (0 if seen[0] == first else BREAK / 3)
-    return start, line[seen[-1]] + CELL + (0 if seen[-1] == first + count - 1 else BREAK / 3) - start
+    return start, line[seen[-1]] + CELL + (
+        0 if seen[-1] == first + count - 1 else BREAK / 3
+    ) - start
 
 
 def caption(
-    drawing: Drawing, at: Panel, text: str, *, frames: tuple[int, int | None] = (0, None), above: float = 14
+    drawing: Drawing,
+    at: Panel,
+    text: str,
+    *,
+    frames: tuple[int, int | None] = (0, None),
+    above: float = 14,
 ) -> None:
     """Name a panel, above it."""
     drawing.add(Text(at.x, at.y - above, text, "soft", CAPTION, "start"), *frames)

@@ -51,7 +51,9 @@ def _legend(drawing: Drawing, at: Panel, most: int) -> None:
     drawing.add(Text(x, y + SWATCH / 2, "products summed", "soft", CAPTION, "start"))
 
 
-def finished(drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int) -> None:
+def finished(
+    drawing: Drawing, target: Panel, place: tuple[int, int], text: str, frame: int
+) -> None:
     """Fill one output cell in its frame, and keep it filled."""
     draw_cell(drawing, target, place, "output", frames=(frame + 1, None))
     draw_cell(drawing, target, place, "output-on", frames=(frame, frame + 1))

@@ -1,4 +1,7 @@
-"""Pictures and their masks changed at random, by kornia: as if taken from elsewhere, in other light."""
+"""Pictures and their masks changed at random, by kornia.
+
+As if taken from elsewhere, in other light.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,13 @@ if TYPE_CHECKING:
 class Augment:
     """Random changes; 0 leaves one out.
 
-    Of where the camera stands: `flip` left and right so often, `rotation` by up to so many degrees, `scale`
-    from its inverse to it, `shift` by up to this share of the picture, `perspective` by up to this share at
-    each corner. Of light and camera: `brightness`, `contrast`, `saturation`, `hue` and `gamma` by up to so
-    much, `blur` (pixels) and `noise` (of 1) in a quarter of pictures, `shadow` so often. Of what stands before the
-    road: the own `bonnet` and a `wall` beside the road, painted so often. A picture keeps its size. What comes
-    from outside it is black, and IGNORE in the mask; labels are never interpolated.
+    Of where the camera stands: `flip` left and right so often, `rotation` by up to so many degrees,
+    `scale` from its inverse to it, `shift` by up to this share of the picture, `perspective` by up
+    to this share at each corner. Of light and camera: `brightness`, `contrast`, `saturation`, `hue`
+    and `gamma` by up to so much, `blur` (pixels) and `noise` (of 1) in a quarter of pictures,
+    `shadow` so often. Of what stands before the road: the own `bonnet` and a `wall` beside the
+    road, painted so often. A picture keeps its size. What comes from outside it is black, and
+    IGNORE in the mask; labels are never interpolated.
     """
 
     flip: float = 0.5
@@ -64,15 +68,22 @@ class Augment:
             if not 0 <= getattr(self, name) <= 1:
                 message = f"`{name}` (={getattr(self, name)}) must be from 0 to 1"
                 raise ValueError(message)
-        for name, low, high in (("rotation", 0, 45), ("scale", 1, 4), ("hue", 0, 0.5), ("blur", 0, 5), ("noise", 0, 1)):
+        for name, low, high in (
+            ("rotation", 0, 45),
+            ("scale", 1, 4),
+            ("hue", 0, 0.5),
+            ("blur", 0, 5),
+            ("noise", 0, 1),
+        ):
             if not low <= getattr(self, name) <= high:
                 message = f"`{name}` (={getattr(self, name)}) must be from {low} to {high}"
                 raise ValueError(message)
 
     def __call__(self, images: Tensor, masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, H, W) from 0 to 1 and masks (N, H, W) of int64, each changed in its own way.
+        """Images (N, 3, H, W) from 0 to 1 and int64 masks (N, H, W), each changed in its own way.
 
-        All follows from `seed`, and from the place in the batch; torch's own random state stays as it was.
+        All follows from `seed`, and from the place in the batch; torch's own random state stays as
+        it was.
         """
         import torch  # noqa: PLC0415  those who read labels need none
 
@@ -124,7 +135,12 @@ class Augment:
                 ),
             ),
             (self.perspective, lambda: kornia.RandomPerspective(self.perspective, p=0.5)),
-            (self.shadow, lambda: kornia.RandomPlasmaShadow((0.1, 0.6), (-0.6, -0.1), (0.2, 0.8), p=self.shadow)),
+            (
+                self.shadow,
+                lambda: kornia.RandomPlasmaShadow(
+                    (0.1, 0.6), (-0.6, -0.1), (0.2, 0.8), p=self.shadow
+                ),
+            ),
             (
                 self.brightness or self.contrast or self.saturation or self.hue,
                 lambda: kornia.ColorJiggle(
@@ -134,10 +150,15 @@ class Augment:
                 ),
             ),
             (self.gamma, lambda: kornia.RandomGamma((1 / (1 + self.gamma), 1 + self.gamma), p=0.5)),
-            (self.blur, lambda: kornia.RandomGaussianBlur((5, 5), (0.1, max(self.blur, 0.11)), p=0.25)),
+            (
+                self.blur,
+                lambda: kornia.RandomGaussianBlur((5, 5), (0.1, max(self.blur, 0.11)), p=0.25),
+            ),
             (self.noise, lambda: kornia.RandomGaussianNoise(0.0, self.noise, p=0.25)),
         )
-        return kornia.AugmentationSequential(*(make() for use, make in wanted if use), data_keys=["input", "mask"])
+        return kornia.AugmentationSequential(
+            *(make() for use, make in wanted if use), data_keys=["input", "mask"]
+        )
 
 
 def about(share: float) -> tuple[float, float]:

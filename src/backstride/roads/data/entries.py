@@ -1,4 +1,7 @@
-"""What files of other tools hold, read within bounds and checked; a `ValueError` says what is wrong in them."""
+"""What files of other tools hold, read within bounds and checked.
+
+A `ValueError` says what is wrong in them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ from backstride.roads.data.polygons import FARTHEST
 
 
 def read_yaml(content: bytes) -> object:
-    """What a YAML file holds; None for what cannot be read, or has aliases, which unfold without bounds."""
+    """What a YAML file holds.
+
+    None for what cannot be read, or has aliases, which unfold without bounds.
+    """
     yaml = importlib.import_module("yaml")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)):
+        if any(
+            isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)
+        ):
             return None
         return yaml.safe_load(content)
     except (yaml.YAMLError, RecursionError, ValueError):
@@ -70,7 +78,10 @@ def list_of(value: object, what: str) -> list[object]:
 def number(value: object) -> float:
     """A coordinate."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= FARTHEST:
-        wrong(f"a coordinate is {str(value)[:40]!r}; it must be a number from -{FARTHEST} to {FARTHEST}")
+        wrong(
+            f"a coordinate is {str(value)[:40]!r}; it must be a number from -{FARTHEST} to "
+            f"{FARTHEST}"
+        )
     return float(value)
 
 

@@ -1,6 +1,7 @@
 """Pictures on their way into training: which, in what order, how changed, in what batches.
 
-All of it follows from (seed, epoch, place in the data set): no process, no worker and no interruption changes it.
+All of it follows from (seed, epoch, place in the data set): no process, no worker and no
+interruption changes it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ Batch = tuple[Tensor, Tensor, list[int]]
 
 
 class Feed(Dataset[Item]):
-    """Pictures of a data set as tensors: (3, H, W) from 0 to 1, labels (H, W), and the place in the data set.
+    """Pictures of a data set as tensors.
 
-    Scaled pictures are kept in memory as long as all of them need no more than `CACHE` bytes.
+    (3, H, W) from 0 to 1, labels (H, W), and the place in the data set. Scaled pictures are kept in
+    memory as long as all of them need no more than `CACHE` bytes.
 
-    `size`: rows and columns that pictures are scaled to, () for none. `augment`: changes images (N, 3, H, W)
-    and labels (N, H, W) by a seed, after they were scaled.
+    `size`: rows and columns that pictures are scaled to, () for none. `augment`: changes images (N,
+    3, H, W) and labels (N, H, W) by a seed, after they were scaled.
     """
 
     def __init__(
@@ -55,7 +57,10 @@ class Feed(Dataset[Item]):
         return len(self.pictures.samples)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Item:
-        """A picture by its place, or by (epoch, place); place -1 - i is picture i, all of it to be ignored."""
+        """A picture by its place, or by (epoch, place).
+
+        Place -1 - i is picture i, all of it to be ignored.
+        """
         epoch, place = key if isinstance(key, tuple) else (0, key)
         index = place if place >= 0 else -1 - place
         image, mask = self._read(index)
@@ -64,7 +69,10 @@ class Feed(Dataset[Item]):
             labels = torch.full_like(labels, IGNORE)
         if self.augment is not None:
             pixels, labels = (
-                found[0] for found in self.augment(pixels[None], labels[None], _drawn(self.seed, epoch, index))
+                found[0]
+                for found in self.augment(
+                    pixels[None], labels[None], _drawn(self.seed, epoch, index)
+                )
             )
         return pixels, labels, index
 
@@ -83,13 +91,16 @@ class Feed(Dataset[Item]):
 
 
 class Order(Sampler[tuple[int, int]]):
-    """The places of an epoch in a random order, this process's share of them; with `shuffle` off, in order.
+    """The places of an epoch in a random order, this process's share of them.
 
-    Every process gets equally many. Where they do not divide, a random order goes on from its start; one
-    that is in order is measured, so what fills it up is marked to be ignored.
+    With `shuffle` off, in order. Every process gets equally many. Where they do not divide, a
+    random order goes on from its start; one that is in order is measured, so what fills it up is
+    marked to be ignored.
     """
 
-    def __init__(self, count: int, seed: int, *, shuffle: bool, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, count: int, seed: int, *, shuffle: bool, rank: int = 0, processes: int = 1
+    ) -> None:
         self.count, self.seed, self.shuffle = count, seed, shuffle
         self.rank, self.processes = rank, processes
         self.epoch = 0
@@ -98,7 +109,8 @@ class Order(Sampler[tuple[int, int]]):
     def start_at(self, epoch: int, taken: int) -> None:
         """Begin with this epoch, after the first `taken` places of this process in it.
 
-        Said before the first batch is asked for: processes that read take places ahead of `set_epoch`.
+        Said before the first batch is asked for: processes that read take places ahead of
+        `set_epoch`.
         """
         self.epoch, self._taken = epoch, (epoch, taken)
 
@@ -112,12 +124,16 @@ class Order(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         size = len(self) * self.processes
         if self.shuffle:
-            whole = np.resize(np.random.default_rng([self.seed, 1, self.epoch]).permutation(self.count), size)
+            whole = np.resize(
+                np.random.default_rng([self.seed, 1, self.epoch]).permutation(self.count), size
+            )
         else:
             whole = np.append(np.arange(self.count), np.full(size - self.count, -1))
         own = whole[self.rank :: self.processes]
         begun, taken = self._taken
-        return iter([(self.epoch, int(place)) for place in (own[taken:] if self.epoch == begun else own)])
+        return iter(
+            [(self.epoch, int(place)) for place in (own[taken:] if self.epoch == begun else own)]
+        )
 
 
 def loader(
@@ -153,7 +169,10 @@ def collated(items: Sequence[Item]) -> Batch:
 
 
 def scaled(image: NDArray[np.uint8], size: Sequence[int]) -> Tensor:
-    """(H, W, 3) from 0 to 255 as (3, rows, columns) from 0 to 1, each pixel a mean of what it covers."""
+    """(H, W, 3) from 0 to 255 as (3, rows, columns) from 0 to 1.
+
+    Each pixel is a mean of what it covers.
+    """
     tensor = as_tensor(image).movedim(-1, 0).float() / 255
     if not size or tuple(tensor.shape[1:]) == tuple(size):
         return tensor.contiguous()
@@ -166,11 +185,15 @@ def as_tensor(array: NDArray[np.uint8]) -> Tensor:
 
 
 def scaled_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """(H, W) to (rows, columns): each cell takes the label of the pixel at its middle, none is mixed."""
+    """(H, W) to (rows, columns).
+
+    Each cell takes the label of the pixel at its middle, none is mixed.
+    """
     if not size or tuple(labels.shape) == tuple(size):
         return labels
     rows, columns = (
-        ((torch.arange(wanted) + 0.5) * have / wanted).long() for wanted, have in zip(size, labels.shape, strict=True)
+        ((torch.arange(wanted) + 0.5) * have / wanted).long()
+        for wanted, have in zip(size, labels.shape, strict=True)
     )
     return labels[rows][:, columns]
 
@@ -182,6 +205,7 @@ def _drawn(seed: int, epoch: int, index: int) -> int:
 def _stacked(tensors: Sequence[Tensor], fill: int) -> Tensor:
     rows, columns = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
     padded = [
-        F.pad(tensor, (0, columns - tensor.shape[-1], 0, rows - tensor.shape[-2]), value=fill) for tensor in tensors
+        F.pad(tensor, (0, columns - tensor.shape[-1], 0, rows - tensor.shape[-2]), value=fill)
+        for tensor in tensors
     ]
     return torch.stack(padded)

@@ -1,4 +1,7 @@
-"""Data sets of photographs with masks on disk: which layout a folder has, and what is wrong in it."""
+"""Data sets of photographs with masks on disk.
+
+Which layout a folder has, and what is wrong in it.
+"""
 
 from __future__ import annotations
 
@@ -58,19 +61,24 @@ class FolderDataset:
 def open_data(folder: Path, *, classes: Path | None = None, group: Grouping = "name") -> Dataset:
     """The data set in a folder, by its layout.
 
-    `polygons.json` in the folder, or a `.json` file itself: photographs labelled by polygons. `training/image_2`
-    or `image_2`: KITTI Road. Otherwise photographs with PNG masks: in `images/` and `masks/`, or NAME.jpg
-    beside NAME.png; `classes`, or a `classes.toml` in the folder, says what the values of masks mean, and
-    perhaps other folders (`Table`). Without one, 0 is background, 1 road, and 255 ignored.
+    `polygons.json` in the folder, or a `.json` file itself: photographs labelled by polygons.
+    `training/image_2` or `image_2`: KITTI Road. Otherwise photographs with PNG masks: in `images/`
+    and `masks/`, or NAME.jpg beside NAME.png; `classes`, or a `classes.toml` in the folder, says
+    what the values of masks mean, and perhaps other folders (`Table`). Without one, 0 is
+    background, 1 road, and 255 ignored.
 
-    `group` says what belongs together in a split: each photograph for itself, a clip (NAME_0001, NAME_0002),
-    or a folder. Raises `ValueError` where nothing is found. No photograph is opened: `check` does.
+    `group` says what belongs together in a split: each photograph for itself, a clip (NAME_0001,
+    NAME_0002), or a folder. Raises `ValueError` where nothing is found. No photograph is opened:
+    `check` does.
     """
     if folder.suffix == ".json" or (folder / "polygons.json").is_file():
         return open_polygons(folder)
     require_there(folder)
     if not folder.is_dir():
-        message = f"`data` (={str(folder)!r}) is a file; name the folder of the pictures, or a .json file of polygons"
+        message = (
+            f"`data` (={str(folder)!r}) is a file; name the folder of the pictures, or a .json "
+            "file of polygons"
+        )
         raise ValueError(message)
     table = classes or (folder / "classes.toml" if (folder / "classes.toml").is_file() else None)
     for place in (folder / "training", folder):
@@ -90,10 +98,13 @@ def require_there(folder: Path) -> None:
 def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> tuple[str, ...]:
     """What is wrong in a data set, one sentence a file: nothing where all can be trained on.
 
-    Opens every photograph, mask and calibration file: missing, damaged, of another size, with labels that
-    are none. `progress` is called with how many are checked, and of how many.
+    Opens every photograph, mask and calibration file: missing, damaged, of another size, with
+    labels that are none. `progress` is called with how many are checked, and of how many.
     """
-    problems = [f"`mask` (={str(path)!r}) has no photograph of its name" for path in getattr(dataset, "strays", ())]
+    problems = [
+        f"`mask` (={str(path)!r}) has no photograph of its name"
+        for path in getattr(dataset, "strays", ())
+    ]
     names: set[str] = set()
     masks, roads = 0, 0
     for index, sample in enumerate(dataset.samples):
@@ -110,8 +121,8 @@ def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
             progress(index + 1, len(dataset.samples))
     if masks and not roads and not problems and len(dataset.classes) == 2:
         problems.append(
-            f"`data`: none of its {masks} masks has road (label 1) in it; where another value means road, "
-            "name it in a table of classes"
+            f"`data`: none of its {masks} masks has road (label 1) in it; where another value "
+            "means road, name it in a table of classes"
         )
     return tuple(problems)
 
@@ -143,7 +154,8 @@ def _checked(dataset: Dataset, index: int) -> bool | None:
     strange = labels[(labels >= len(dataset.classes)) & (labels != IGNORE)]
     if strange.size:
         message = (
-            f"`mask` (={str(sample.mask)!r}) has the label {int(strange[0])}; legal are {len(dataset.classes)} classes"
+            f"`mask` (={str(sample.mask)!r}) has the label {int(strange[0])}; legal are "
+            f"{len(dataset.classes)} classes"
         )
         raise ValueError(message)
     return bool((labels == 1).any())
@@ -172,7 +184,10 @@ def _photographs(folder: Path) -> Iterator[Path]:
 
 
 def _kitti(place: Path) -> FolderDataset:
-    """KITTI Road: um_000000.png has its mask in um_road_000000.png; um_lane_ masks are of the own lane only."""
+    """KITTI Road: um_000000.png has its mask in um_road_000000.png.
+
+    um_lane_ masks are of the own lane only.
+    """
     labelled = (place / "gt_image_2").is_dir()
     samples: list[Sample] = []
     for image in _photographs(place / "image_2"):
@@ -183,7 +198,14 @@ def _kitti(place: Path) -> FolderDataset:
         mask = place / "gt_image_2" / f"{category}_road_{number}.png" if labelled else None
         calibration = place / "calib" / f"{image.stem}.txt"
         samples.append(
-            Sample(image.stem, image, mask, calibration if calibration.is_file() else None, category, image.stem)
+            Sample(
+                image.stem,
+                image,
+                mask,
+                calibration if calibration.is_file() else None,
+                category,
+                image.stem,
+            )
         )
     taken = {sample.mask for sample in samples}
     found = sorted((place / "gt_image_2").glob("*_road_*.png")) if labelled else []
@@ -198,7 +220,10 @@ def _pairs(folder: Path, table: Table, group: Grouping) -> FolderDataset:
     beside = not apart or images == masks
     files = list(_photographs(images))
     if apart and not masks.is_dir():
-        message = f"`data` (={str(folder)!r}) has a folder {table.images!r} but none {table.masks!r} with the masks"
+        message = (
+            f"`data` (={str(folder)!r}) has a folder {table.images!r} but none {table.masks!r} "
+            "with the masks"
+        )
         raise ValueError(message)
     if beside:  # NAME.jpg is a photograph, NAME.png its mask; with a suffix, both may be PNG files
         files = [path for path in files if not _is_mask(path, table)]
@@ -210,7 +235,9 @@ def _pairs(folder: Path, table: Table, group: Grouping) -> FolderDataset:
         name = inside.with_name(image.stem.removesuffix(table.image_suffix))
         mask = masks / name.with_name(f"{name.name}{table.mask_suffix}.png")
         labelled = mask.parent.is_dir()  # a test set has no folder of masks
-        samples.append(Sample(name.as_posix(), image, mask if labelled else None, group=_group(name, group)))
+        samples.append(
+            Sample(name.as_posix(), image, mask if labelled else None, group=_group(name, group))
+        )
     taken = {sample.mask for sample in samples}
     labels = [path for path in _photographs(masks) if _is_mask(path, table)] if samples else []
     strays = tuple(path for path in labels if path not in taken)

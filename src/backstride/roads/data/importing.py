@@ -1,4 +1,7 @@
-"""Labels of other tools as a folder that `train` takes: photographs, masks, and the table of their classes."""
+"""Labels of other tools as a folder that `train` takes.
+
+Photographs, masks, and the table of their classes.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,13 @@ def import_labels(
     road: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[str, ...]:
-    """Write images/, masks/ and classes.toml into a new folder, all of it or nothing; returns the classes by label.
+    """Write images/, masks/ and classes.toml into a new folder, all of it or nothing.
 
-    `kind`: "yolo" (segments), "coco", "labelme" or "polygons". `source`: its folder, or its JSON file. `road`: names of
-    classes that are road, all others being background. Left out, each name is a class, what no shape covers is
-    "background" (label 0), a class named "road" is label 1, and "ignore" is neither trained nor measured. Later
-    shapes lie over earlier ones.
+    Returns the classes by label. `kind`: "yolo" (segments), "coco", "labelme" or "polygons".
+    `source`: its folder, or its JSON file. `road`: names of classes that are road, all others being
+    background. Left out, each name is a class, what no shape covers is "background" (label 0), a
+    class named "road" is label 1, and "ignore" is neither trained nor measured. Later shapes lie
+    over earlier ones.
 
     Raises `ValueError` naming what is wrong; nothing is followed out of the source's folder.
     """
@@ -60,7 +64,9 @@ def import_labels(
     return classes
 
 
-def _classes(found: Sequence[Labelled], road: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+def _classes(
+    found: Sequence[Labelled], road: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, int]]:
     """Names by label, and the label of each name of a shape."""
     names = list(dict.fromkeys(name for labelled in found for name, _ in labelled.shapes))
     missing = [name for name in road if name not in names]
@@ -75,11 +81,19 @@ def _classes(found: Sequence[Labelled], road: Sequence[str]) -> tuple[tuple[str,
         message = "two photographs have the same name but for their suffix"
         raise ValueError(message)
     if road:
-        return (BACKGROUND, "road"), {name: ROAD if name in road else IGNORE * (name == "ignore") for name in names}
+        return (BACKGROUND, "road"), {
+            name: ROAD if name in road else IGNORE * (name == "ignore") for name in names
+        }
     own = [name for name in names if name not in (BACKGROUND, "ignore")]
-    classes = (BACKGROUND, *sorted(own, key=lambda name: (name != "road", name)))  # whichever shape comes first
+    classes = (
+        BACKGROUND,
+        *sorted(own, key=lambda name: (name != "road", name)),
+    )  # whichever shape comes first
     if not 2 <= len(classes) <= MOST_CLASSES:
-        message = f"it has {len(classes) - 1} classes beside the background; 1 to {MOST_CLASSES - 1} are read"
+        message = (
+            f"it has {len(classes) - 1} classes beside the background; 1 to {MOST_CLASSES - 1} are "
+            "read"
+        )
         raise ValueError(message)
     return classes, {**{name: label for label, name in enumerate(classes)}, "ignore": IGNORE}
 
@@ -95,5 +109,8 @@ def _write(folder: Path, labelled: Labelled, labels: dict[str, int]) -> None:
 
 
 def _table(classes: Sequence[str]) -> str:
-    entries = "".join(f"\n[[class]]\nname = {toml_text(name)}\nids = [{label}]\n" for label, name in enumerate(classes))
+    entries = "".join(
+        f"\n[[class]]\nname = {toml_text(name)}\nids = [{label}]\n"
+        for label, name in enumerate(classes)
+    )
     return f"{entries.lstrip()}\n[ignore]\nids = [{IGNORE}]\n"

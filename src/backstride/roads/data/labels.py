@@ -1,4 +1,7 @@
-"""Label files to labels: KITTI's colours, and maps of ids or colours by a table of classes in TOML."""
+"""Label files to labels.
+
+KITTI's colours, and maps of ids or colours by a table of classes in TOML.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ Labels = NDArray[np.uint8]
 class Table:
     """What the values of label files mean, and where those files are.
 
-    `ids`, `colours`: from a value to its label. `rest`: the label of every other value, None where such a
-    value is an error. `images`, `masks`: folders inside the data set's; `image_suffix`, `mask_suffix`: what
-    follows the common name in both.
+    `ids`, `colours`: from a value to its label. `rest`: the label of every other value, None where
+    such a value is an error. `images`, `masks`: folders inside the data set's; `image_suffix`,
+    `mask_suffix`: what follows the common name in both.
     """
 
     classes: tuple[str, ...]
@@ -41,11 +44,21 @@ class Table:
     mask_suffix: str = ""
 
     def decode(self, path: Path) -> Labels:
-        """The labels of a file, (rows, columns); raises `ValueError` for a value that is not in the table."""
+        """The labels of a file, (rows, columns).
+
+        Raises `ValueError` for a value that is not in the table.
+        """
         values = read_values(path, colours=bool(self.colours))
         if self.colours:
-            codes = values[..., 0].astype(np.int64) << 16 | values[..., 1].astype(np.int64) << 8 | values[..., 2]
-            known = {red << 16 | green << 8 | blue: label for (red, green, blue), label in self.colours.items()}
+            codes = (
+                values[..., 0].astype(np.int64) << 16
+                | values[..., 1].astype(np.int64) << 8
+                | values[..., 2]
+            )
+            known = {
+                red << 16 | green << 8 | blue: label
+                for (red, green, blue), label in self.colours.items()
+            }
         else:
             codes, known = values.astype(np.int64), self.ids
         found, inverse = np.unique(codes, return_inverse=True)
@@ -54,7 +67,10 @@ class Table:
             label = known.get(code, self.rest)
             if label is None:
                 value = (code >> 16, code >> 8 & 255, code & 255) if self.colours else code
-                message = f"`mask` (={str(path)!r}) has the value {value}, which the table of classes does not name"
+                message = (
+                    f"`mask` (={str(path)!r}) has the value {value}, which the table of classes "
+                    "does not name"
+                )
                 raise ValueError(message)
             labels[place] = label
         return labels[inverse.reshape(codes.shape)]
@@ -66,15 +82,20 @@ PLAIN = Table(("background", "road"), {BACKGROUND: BACKGROUND, ROAD: ROAD, IGNOR
 def decode_kitti(path: Path) -> Labels:
     """The labels of a mask of KITTI Road, (rows, columns).
 
-    As its devkit reads them: a pixel is valid where red > 0, and road where blue > 0; what is not valid is
-    IGNORE, whatever its blue.
+    As its devkit reads them: a pixel is valid where red > 0, and road where blue > 0; what is not
+    valid is IGNORE, whatever its blue.
     """
     values = read_values(path, colours=True)
-    return np.where(values[..., 0] > 0, np.where(values[..., 2] > 0, ROAD, BACKGROUND), IGNORE).astype(np.uint8)
+    return np.where(
+        values[..., 0] > 0, np.where(values[..., 2] > 0, ROAD, BACKGROUND), IGNORE
+    ).astype(np.uint8)
 
 
 def read_values(path: Path, *, colours: bool) -> NDArray[np.integer]:
-    """The values of a PNG as they stand: (rows, columns) of ids or of places in its palette, or (..., 3) of colours."""
+    """The values of a PNG as they stand.
+
+    (rows, columns) of ids or of places in its palette, or (..., 3) of colours.
+    """
     from PIL import Image  # noqa: PLC0415  polygons are read without it
 
     with path.open("rb") as file, warnings.catch_warnings():
@@ -86,7 +107,9 @@ def read_values(path: Path, *, colours: bool) -> NDArray[np.integer]:
             message = f"`mask` (={str(path)!r}) is no PNG that can be read; masks are PNG files"
             raise ValueError(message) from None
         if math.prod(size) > LARGEST:
-            message = f"`mask` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
+            message = (
+                f"`mask` (={str(path)!r}) has more than {LARGEST} pixels, the most that are read"
+            )
             raise ValueError(message)
         try:
             if colours:
@@ -99,15 +122,18 @@ def read_values(path: Path, *, colours: bool) -> NDArray[np.integer]:
             raise ValueError(message) from None
     if mode in {"RGB", "RGBA"}:
         message = (
-            f"`mask` (={str(path)!r}) has colours; without a table of classes a mask has one channel: "
-            f"{BACKGROUND} background, {ROAD} road, {IGNORE} ignored; name the colours in a table (`classes`)"
+            f"`mask` (={str(path)!r}) has colours; without a table of classes a mask has one "
+            f"channel: {BACKGROUND} background, {ROAD} road, {IGNORE} ignored; name the colours in "
+            "a table (`classes`)"
         )
         raise ValueError(message)
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
 def read_table(path: Path) -> Table:
-    """The table of classes in a TOML file, or one of the tables that come with us: "camvid", "cityscapes".
+    """The table of classes in a TOML file, or one of the tables that come with us.
+
+    "camvid", "cityscapes".
 
     >>> read_table(Path("cityscapes")).classes
     ('background', 'road')
@@ -120,7 +146,9 @@ def read_table(path: Path) -> Table:
             content = file.read(LONGEST + 1)
     except OSError:
         names = ", ".join(sorted(each.stem for each in TABLES.glob("*.toml")))
-        message = f"`classes` (={str(path)!r}) is no file that can be read; name one, or one of {names}"
+        message = (
+            f"`classes` (={str(path)!r}) is no file that can be read; name one, or one of {names}"
+        )
         raise ValueError(message) from None
     try:
         return _table(content)
@@ -146,7 +174,10 @@ def _table(content: bytes) -> Table:
         raise ValueError(message)
     ids: dict[int, int] = {}
     colours: dict[tuple[int, int, int], int] = {}
-    for label, entry in [*enumerate(entries), *((IGNORE, entry) for entry in _tables([found.get("ignore", {})]))]:
+    for label, entry in [
+        *enumerate(entries),
+        *((IGNORE, entry) for entry in _tables([found.get("ignore", {})])),
+    ]:
         _add(entry, label, ids, colours)
     if bool(ids) == bool(colours):
         message = "its classes must have `ids` or `colours`, one kind throughout"
@@ -159,7 +190,10 @@ def _table(content: bytes) -> Table:
     layout = _tables([found.get("layout", {})])[0]
     strange = layout.keys() - {"images", "masks", "image_suffix", "mask_suffix"}
     if strange:
-        message = f"[layout] has the entry {min(strange)!r}; legal are images, masks, image_suffix, mask_suffix"
+        message = (
+            f"[layout] has the entry {min(strange)!r}; legal are images, masks, image_suffix, "
+            "mask_suffix"
+        )
         raise ValueError(message)
     return Table(
         names,
@@ -173,7 +207,12 @@ def _table(content: bytes) -> Table:
     )
 
 
-def _add(entry: dict[str, object], label: int, ids: dict[int, int], colours: dict[tuple[int, int, int], int]) -> None:
+def _add(
+    entry: dict[str, object],
+    label: int,
+    ids: dict[int, int],
+    colours: dict[tuple[int, int, int], int],
+) -> None:
     """Add the values of one class; no value may belong to two."""
     for value in _list(entry.get("ids", []), "ids"):
         if type(value) is not int or not 0 <= value < 2**16 or value in ids:
@@ -182,14 +221,23 @@ def _add(entry: dict[str, object], label: int, ids: dict[int, int], colours: dic
         ids[value] = label
     for value in _list(entry.get("colours", []), "colours"):
         parts = tuple(_list(value, "colours"))
-        if len(parts) != 3 or not all(type(part) is int and 0 <= part < 256 for part in parts) or parts in colours:
-            message = f"`colours` has {value!r}; a colour is [red, green, blue] from 0 to 255, in one class only"
+        if (
+            len(parts) != 3
+            or not all(type(part) is int and 0 <= part < 256 for part in parts)
+            or parts in colours
+        ):
+            message = (
+                f"`colours` has {value!r}; a colour is [red, green, blue] from 0 to 255, in one "
+                "class only"
+            )
             raise ValueError(message)
         colours[cast("tuple[int, int, int]", parts)] = label
 
 
 def _tables(value: object) -> list[dict[str, object]]:
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in cast("list[object]", value)):
+    if not isinstance(value, list) or not all(
+        isinstance(entry, dict) for entry in cast("list[object]", value)
+    ):
         message = "`class` must be written [[class]], `ignore` and `layout` as tables"
         raise TypeError(message)
     return cast("list[dict[str, object]]", value)

@@ -1,11 +1,12 @@
 """Photographs labelled by polygons: a JSON file beside the photographs, or apart from them.
 
-The file: `{"format": "backstride road polygons 1", "frames": [...]}`, with, for each photograph, `name` (with or
-without its suffix), `size` [columns, rows], and `road`, `holes`, `ignore`: lists of polygons, each a list of [x, y].
-`group` (a drive, what must not be on both sides of a split) is the name where it is left out; where `sha256` is
-there, the photograph must have it. Coordinates are pixels from the top left corner of the picture, so pixel (row i,
-column j) covers x from j to j + 1 and y from i to i + 1. `include`: names of files beside it whose
-frames come first. Further keys at the top (origin, licence) are for people.
+The file: `{"format": "backstride road polygons 1", "frames": [...]}`, with, for each photograph,
+`name` (with or without its suffix), `size` [columns, rows], and `road`, `holes`, `ignore`: lists of
+polygons, each a list of [x, y]. `group` (a drive, what must not be on both sides of a split) is the
+name where it is left out; where `sha256` is there, the photograph must have it. Coordinates are
+pixels from the top left corner of the picture, so pixel (row i, column j) covers x from j to j + 1
+and y from i to i + 1. `include`: names of files beside it whose frames come first. Further keys at
+the top (origin, licence) are for people.
 """
 
 from __future__ import annotations
@@ -28,7 +29,16 @@ from backstride.roads.sample import BACKGROUND, IGNORE, ROAD, Sample
 
 FORMAT = "backstride road polygons 1"
 VARIABLE = "BACKSTRIDE_ROADS_FRAMES"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp")  # looked for in this order
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)  # looked for in this order
 STEPS = 256  # to a pixel: the grid that coordinates are rounded to
 FARTHEST = 2**20  # so that products of coordinates fit 64 bits
 LARGEST_FILE, LARGEST_SIDE = 2**26, 2**14
@@ -41,9 +51,10 @@ Polygon = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The labels of one photograph: what is road, what in it is not, and what is neither trained nor measured.
+    """The labels of one photograph.
 
-    `size`: (columns, rows), as the file says it.
+    What is road, what in it is not, and what is neither trained nor measured. `size`: (columns,
+    rows), as the file says it.
     """
 
     name: str
@@ -66,14 +77,16 @@ class Frame:
 
 
 def inside(polygon: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a picture of `size` (rows, columns) have their centre in a polygon, by the even-odd rule.
+    """Which pixels of a picture of `size` (rows, columns) have their centre in a polygon.
+
+    By the even-odd rule.
 
     >>> inside([(0.5, 0.5), (3, 0.5), (3, 2), (0.5, 2)], (3, 4)).astype(int).tolist()
     [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
 
-    Exact: coordinates are rounded to 1/256 pixel, the rest is integers. An edge on a centre counts as inside
-    when the polygon lies to its right, or below a level one, so polygons that share an edge share no pixel
-    and leave none out.
+    Exact: coordinates are rounded to 1/256 pixel, the rest is integers. An edge on a centre counts
+    as inside when the polygon lies to its right, or below a level one, so polygons that share an
+    edge share no pixel and leave none out.
     """
     rows, columns = size
     points = np.asarray(polygon, np.float64)
@@ -97,7 +110,10 @@ def inside(polygon: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDA
 
 
 def read_polygons(path: Path) -> tuple[Frame, ...]:
-    """The frames of a file, in its order; raises `ValueError` naming the file, and the frame in it that is wrong."""
+    """The frames of a file, in its order.
+
+    Raises `ValueError` naming the file, and the frame in it that is wrong.
+    """
     read = _read(path)
     try:
         return _frames(read, path.parent)
@@ -112,10 +128,15 @@ def _read(path: Path) -> object:
         large = path.stat().st_size > LARGEST_FILE
         content = b"" if large else path.read_bytes()
     except OSError as error:
-        message = f"`polygons` (={str(path)!r}) cannot be read: {(error.strerror or str(error)).lower()}"
+        message = (
+            f"`polygons` (={str(path)!r}) cannot be read: {(error.strerror or str(error)).lower()}"
+        )
         raise ValueError(message) from None
     if large:
-        message = f"`polygons` (={str(path)!r}) has more than {LARGEST_FILE} bytes, the most that are read"
+        message = (
+            f"`polygons` (={str(path)!r}) has more than {LARGEST_FILE} bytes, the most that are "
+            "read"
+        )
         raise ValueError(message)
     try:
         return json.loads(content.decode(), parse_constant=_refuse)
@@ -137,12 +158,15 @@ class PolygonDataset:
         return ("background", "road")
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The photograph; raises `ValueError` where it is missing, or is not the one that was labelled."""
+        """The photograph; raises `ValueError` if it is missing or not the one that was labelled."""
         path, frame = self.samples[index].image, self.frames[index]
         try:
             content = path.read_bytes()
         except OSError as error:
-            message = f"`photograph` (={str(path)!r}) cannot be read: {(error.strerror or str(error)).lower()}"
+            message = (
+                f"`photograph` (={str(path)!r}) cannot be read: "
+                f"{(error.strerror or str(error)).lower()}"
+            )
             raise ValueError(message) from None
         found = hashlib.sha256(content).hexdigest()
         if frame.sha256 and found != frame.sha256:
@@ -154,8 +178,8 @@ class PolygonDataset:
         image = read_picture(path)
         if image.shape[1::-1] != frame.size:
             message = (
-                f"`photograph` (={str(path)!r}) has {image.shape[1]} x {image.shape[0]} pixels; its polygons are for "
-                f"{frame.size[0]} x {frame.size[1]}"
+                f"`photograph` (={str(path)!r}) has {image.shape[1]} x {image.shape[0]} pixels; "
+                f"its polygons are for {frame.size[0]} x {frame.size[1]}"
             )
             raise ValueError(message)
         return image
@@ -168,9 +192,9 @@ class PolygonDataset:
 def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset:
     """The photographs of a JSON file, or of the `polygons.json` in a folder.
 
-    `photographs`: their folder; left out, the one that the environment variable BACKSTRIDE_ROADS_FRAMES names, or
-    else the JSON file's own. Raises `ValueError` naming the file where the polygons cannot be read, or their
-    photographs are not there.
+    `photographs`: their folder; left out, the one that the environment variable
+    BACKSTRIDE_ROADS_FRAMES names, or else the JSON file's own. Raises `ValueError` naming the file
+    where the polygons cannot be read, or their photographs are not there.
     """
     file = path / "polygons.json" if path.is_dir() else path
     frames = read_polygons(file)
@@ -190,15 +214,19 @@ def open_polygons(path: Path, photographs: Path | None = None) -> PolygonDataset
     missing = [sample.image.name for sample in samples if not sample.image.is_file()]
     if missing:
         message = (
-            f"`photographs` (={str(folder)!r}) lacks {len(missing)} of {len(samples)}: {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}; name their folder in {VARIABLE}"
+            f"`photographs` (={str(folder)!r}) lacks {len(missing)} of {len(samples)}: "
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}; name their folder in "
+            f"{VARIABLE}"
         )
         raise ValueError(message)
     return PolygonDataset(frames, samples)
 
 
 def _photograph(folder: Path, name: str) -> Path:
-    """The file of a name, with its suffix or without; where there is none, what it is looked for as."""
+    """The file of a name, with its suffix or without.
+
+    Where there is none, what it is looked for as.
+    """
     if name.lower().endswith(SUFFIXES) and (folder / name).is_file():
         return folder / name
     found = (folder / f"{name}{suffix}" for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)))
@@ -215,7 +243,10 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _frames(read: object, folder: Path | None) -> tuple[Frame, ...]:
-    """The frames of a file in `folder`; None: of an included one, which includes no further ones."""
+    """The frames of a file in `folder`.
+
+    None: of an included one, which includes no further ones.
+    """
     top = _mapping(read, "the file")
     if top.get("format") != FORMAT:
         _wrong(f"`format` must be {FORMAT!r}")
@@ -248,7 +279,10 @@ def _frame(read: object, number: int) -> Frame:
     entry = _mapping(read, f"frame number {number}")
     name = entry.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        _wrong(f"frame number {number}: `name` must be letters, digits, dots, dashes and underscores, at most 200")
+        _wrong(
+            f"frame number {number}: `name` must be letters, digits, dots, dashes and underscores, "
+            "at most 200"
+        )
     where = f"frame {name!r}"
     size = _list(entry.get("size"), f"{where}: `size`", 2)
     if len(size) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size):
@@ -282,7 +316,10 @@ def _point(read: object, where: str, columns: int, rows: int) -> tuple[float, fl
         _wrong(f"{where} has a point that is not [x, y]")
     x, y = cast("list[float]", point)
     if not (0 <= x <= columns and 0 <= y <= rows):
-        _wrong(f"{where} has the point [{x!r:.20}, {y!r:.20}], outside of the picture of {columns} x {rows} pixels")
+        _wrong(
+            f"{where} has the point [{x!r:.20}, {y!r:.20}], outside of the picture of {columns} x "
+            f"{rows} pixels"
+        )
     return float(x), float(y)
 
 

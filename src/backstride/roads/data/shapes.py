@@ -1,4 +1,7 @@
-"""Labelled shapes as other tools write them: YOLO, COCO, labelme, our own polygons; the files may be anything."""
+"""Labelled shapes as other tools write them: YOLO, COCO, labelme, our own polygons.
+
+The files may be anything.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ Paint = Callable[[NDArray[np.uint8], int], None]  # a label into a mask
 
 @dataclass(frozen=True)
 class Labelled:
-    """A photograph, and its shapes, later ones over earlier: the class of each and what paints it."""
+    """A photograph, and its shapes, later ones over earlier.
+
+    The class of each and what paints it.
+    """
 
     image: Path
     name: str
@@ -51,14 +57,19 @@ class Labelled:
 
 
 def polygon(points: Polygon, mask: NDArray[np.uint8], label: int) -> None:
-    """Paint a polygon (x, y), in pixels, into a mask by the even-odd rule; what is outside of it is left out.
+    """Paint a polygon (x, y), in pixels, into a mask by the even-odd rule.
 
-    One or two points, which tools leave behind, cover no pixel.
+    What is outside of it is left out. One or two points, which tools leave behind, cover no pixel.
     """
     if len(points) < 3:
         return
-    if len(points) > MOST_POINTS or not all(abs(value) <= FARTHEST for point in points for value in point):
-        wrong(f"a polygon must have at most {MOST_POINTS} points, each number from -{FARTHEST} to {FARTHEST}")
+    if len(points) > MOST_POINTS or not all(
+        abs(value) <= FARTHEST for point in points for value in point
+    ):
+        wrong(
+            f"a polygon must have at most {MOST_POINTS} points, each number from -{FARTHEST} to "
+            f"{FARTHEST}"
+        )
     rows, columns = mask.shape
     left, right = _span([x for x, _ in points], columns)
     top, bottom = _span([y for _, y in points], rows)
@@ -75,17 +86,25 @@ def _span(values: Sequence[float], size: int) -> tuple[int, int]:
 
 
 def read_coco(source: Path) -> Iterator[Labelled]:
-    """A JSON file of COCO, or the one in a folder or its `annotations`; photographs lie beside that or below."""
+    """A JSON file of COCO, or the one in a folder or its `annotations`.
+
+    Photographs lie beside that or below.
+    """
     file = source if source.is_file() else _only(source)
     folder = file.parent.parent if file.parent.name == ANNOTATIONS else file.parent
     top = mapping(read_json(file, LARGEST_JSON), file.name)
-    names = {identity(entry.get("id")): text_of(entry.get("name")) for entry in entries(top, "categories")}
+    names = {
+        identity(entry.get("id")): text_of(entry.get("name"))
+        for entry in entries(top, "categories")
+    }
     of_image: dict[int | str, list[tuple[str, Paint]]] = {}
     for entry in entries(top, "annotations"):
         category, image = identity(entry.get("category_id")), identity(entry.get("image_id"))
         if category not in names:
             wrong(f"an annotation has the category {category}, which is not among `categories`")
-        of_image.setdefault(image, []).extend((names[category], paint) for paint in _coco(entry.get("segmentation")))
+        of_image.setdefault(image, []).extend(
+            (names[category], paint) for paint in _coco(entry.get("segmentation"))
+        )
     for entry in entries(top, "images"):
         name = text_of(entry.get("file_name"))
         yield _labelled(folder, name, of_image.get(identity(entry.get("id")), []))
@@ -106,7 +125,9 @@ def read_labelme(source: Path) -> Iterator[Labelled]:
             except ValueError as error:
                 wrong(f"{file.name}: {error}")
         named = text_of(top.get("imagePath")).replace("\\", "/")
-        beside = file.with_name(PurePosixPath(named).name)  # written on another machine, beside the file here
+        beside = file.with_name(
+            PurePosixPath(named).name
+        )  # written on another machine, beside the file here
         yield _labelled(source, beside.relative_to(source).as_posix(), shapes)
 
 
@@ -118,7 +139,10 @@ def _labelme(entry: dict[str, object]) -> Paint | None:
     if kind == "polygon" or (kind == "rectangle" and len(points) == 4):
         return _painter(points)
     if kind not in ("rectangle", "circle", "mask") or len(points) != 2:
-        wrong(f"a shape is of the kind {str(kind)[:40]!r}; polygons, rectangles, circles and masks are read")
+        wrong(
+            f"a shape is of the kind {str(kind)[:40]!r}; polygons, rectangles, circles and masks "
+            "are read"
+        )
     (x0, y0), (x1, y1) = points
     if kind == "rectangle":
         return _painter([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
@@ -130,7 +154,10 @@ def _labelme(entry: dict[str, object]) -> Paint | None:
 
 
 def _stencil(text: object, left: int, top: int) -> Paint:
-    """A mask of labelme: a PNG in base64, whose pixels that are not 0 are the shape's, at a place in the photograph."""
+    """A mask of labelme.
+
+    A PNG in base64, whose pixels that are not 0 are the shape's, at a place in the photograph.
+    """
     unreadable = "the `mask` of a shape is no PNG in base64"
     if not isinstance(text, str):
         wrong(unreadable)
@@ -158,12 +185,17 @@ def _stencil(text: object, left: int, top: int) -> Paint:
 
 
 def read_yolo(source: Path) -> Iterator[Labelled]:
-    """YOLO's segments: images/.../NAME.jpg with labels/.../NAME.txt, names in a YAML file or classes.txt.
+    """YOLO's segments.
 
-    `images` and `labels` may be in the folder, or in folders of it such as `train` and `valid`.
+    images/.../NAME.jpg with labels/.../NAME.txt, names in a YAML file or classes.txt. `images` and
+    `labels` may be in the folder, or in folders of it such as `train` and `valid`.
     """
     names = _yolo_names(source)
-    sets = [source] if (source / "images").is_dir() else sorted(each.parent for each in source.glob("*/images"))
+    sets = (
+        [source]
+        if (source / "images").is_dir()
+        else sorted(each.parent for each in source.glob("*/images"))
+    )
     for folder in sets or [source]:
         for labelled in _yolo(folder, names):
             within = folder.relative_to(source) / labelled.name
@@ -175,7 +207,11 @@ def _yolo(source: Path, names: Sequence[str]) -> Iterator[Labelled]:
     for image in _files(source / "images", PICTURES):
         place = image.relative_to(source / "images")
         file = source / "labels" / place.with_suffix(".txt")
-        lines = content_of(file, LARGEST_TEXT).decode("utf-8", "replace").splitlines() if file.is_file() else []
+        lines = (
+            content_of(file, LARGEST_TEXT).decode("utf-8", "replace").splitlines()
+            if file.is_file()
+            else []
+        )
         rows, columns = _size(image, image.name)
         shapes: list[tuple[str, Paint]] = []
         for line in lines:
@@ -185,12 +221,19 @@ def _yolo(source: Path, names: Sequence[str]) -> Iterator[Labelled]:
             try:
                 label, numbers = int(words[0]), [float(word) for word in words[1:]]
             except ValueError:
-                wrong(f"{file.name} has the line {line[:40]!r}; a line is a class and x y x y ... from 0 to 1")
+                wrong(
+                    f"{file.name} has the line {line[:40]!r}; a line is a class and x y x y ... "
+                    "from 0 to 1"
+                )
             if len(numbers) == 4:
-                wrong(f"{file.name} has boxes, which say nothing of pixels; segments are read: a class and x y x y ...")
+                wrong(
+                    f"{file.name} has boxes, which say nothing of pixels; segments are read: a "
+                    "class and x y x y ..."
+                )
             if len(numbers) < 6 or len(numbers) % 2 or not 0 <= label < len(names):
                 wrong(
-                    f"{file.name} has the line {line[:40]!r}; a line is one of {len(names)} classes and 3 or more x y"
+                    f"{file.name} has the line {line[:40]!r}; a line is one of {len(names)} "
+                    "classes and 3 or more x y"
                 )
             pairs = zip(numbers[::2], numbers[1::2], strict=True)
             shapes.append((names[label], _painter([(x * columns, y * rows) for x, y in pairs])))
@@ -202,7 +245,9 @@ def read_own(source: Path) -> Iterator[Labelled]:
     dataset = open_polygons(source)
     for frame, sample in zip(dataset.frames, dataset.samples, strict=True):
         kinds = (("road", frame.road), ("background", frame.holes), ("ignore", frame.ignore))
-        shapes = tuple((kind, _painter(list(points))) for kind, polygons in kinds for points in polygons)
+        shapes = tuple(
+            (kind, _painter(list(points))) for kind, polygons in kinds for points in polygons
+        )
         yield Labelled(sample.image, frame.name, shapes)
 
 
@@ -229,12 +274,26 @@ def _coco(segmentation: object) -> Iterator[Paint]:
 
 
 def _runs(counts: object, size: object) -> Paint:
-    """COCO's runs, columns first: how many pixels are not, are, are not ... the shape; as a list, or as its text."""
-    lengths = _unpacked(counts) if isinstance(counts, str) else [whole(count) for count in list_of(counts, "`counts`")]
+    """COCO's runs, columns first: how many pixels are not, are, are not ...
+
+    the shape; as a list, or as its text.
+    """
+    lengths = (
+        _unpacked(counts)
+        if isinstance(counts, str)
+        else [whole(count) for count in list_of(counts, "`counts`")]
+    )
 
     def paint(mask: NDArray[np.uint8], label: int) -> None:
-        if list(mask.shape) != size or any(length < 0 for length in lengths) or sum(lengths) != mask.size:
-            wrong(f"`counts` must add up to the pixels of its photograph, {mask.shape[0]} x {mask.shape[1]}")
+        if (
+            list(mask.shape) != size
+            or any(length < 0 for length in lengths)
+            or sum(lengths) != mask.size
+        ):
+            wrong(
+                f"`counts` must add up to the pixels of its photograph, {mask.shape[0]} x "
+                f"{mask.shape[1]}"
+            )
         on = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask.shape[::-1]).T
         mask[on] = label
 
@@ -242,7 +301,10 @@ def _runs(counts: object, size: object) -> Paint:
 
 
 def _unpacked(text: str) -> list[int]:
-    """COCO's text of runs: groups of 5 bits, lowest first; from the fourth on differences to the last but one."""
+    """COCO's text of runs: groups of 5 bits, lowest first.
+
+    From the fourth on differences to the last but one.
+    """
     lengths: list[int] = []
     value, shift = 0, 0
     for character in text:
@@ -270,22 +332,37 @@ def _labelled(folder: Path, name: str, shapes: Sequence[tuple[str, Paint]]) -> L
     if not path.is_file():
         wrong(f"the photograph {name[:80]!r} is missing")
     if not path.resolve().is_relative_to(folder.resolve()):
-        wrong(f"the photograph {name[:80]!r} is a link that leads out of the folder; copy it there: cp -L")
+        wrong(
+            f"the photograph {name[:80]!r} is a link that leads out of the folder; copy it there: "
+            "cp -L"
+        )
     if path.suffix.lower() not in PICTURES:
         wrong(f"the photograph {name[:80]!r} must end in one of {', '.join(PICTURES)}")
     if len(shapes) > MOST_SHAPES:
-        wrong(f"the photograph {name[:80]!r} has {len(shapes)} shapes; at most {MOST_SHAPES} are read")
+        wrong(
+            f"the photograph {name[:80]!r} has {len(shapes)} shapes; at most {MOST_SHAPES} are read"
+        )
     return Labelled(path, place.with_suffix("").as_posix(), tuple(shapes))
 
 
 def _below(folder: Path, place: PurePosixPath) -> Path | None:
-    """The photograph of this name in the folder `images`, or in one of the folders below, where it is the only one."""
+    """The photograph of this name in the folder `images`, or in one below it.
+
+    There it has to be the only one.
+    """
     if (folder / "images" / place).is_file() or not place.name.isprintable():
         return folder / "images" / place
     name = glob.escape(place.name)
-    found = [path for pattern in (f"*/{name}", f"*/*/{name}") for path in folder.glob(pattern) if path.is_file()]
+    found = [
+        path
+        for pattern in (f"*/{name}", f"*/*/{name}")
+        for path in folder.glob(pattern)
+        if path.is_file()
+    ]
     if len(found) > 1:
-        places = " and ".join(sorted(path.relative_to(folder).parent.as_posix() for path in found)[:2])
+        places = " and ".join(
+            sorted(path.relative_to(folder).parent.as_posix() for path in found)[:2]
+        )
         wrong(f"the photograph {place.name[:80]!r} is in {places}; `file_name` must say in which")
     return found[0] if found else None
 
@@ -297,7 +374,11 @@ def _painter(points: Polygon) -> Paint:
 def _yolo_names(source: Path) -> list[str]:
     text = source / "classes.txt"
     if text.is_file():
-        return [line.strip() for line in content_of(text, LARGEST_TEXT).decode("utf-8", "replace").splitlines() if line]
+        return [
+            line.strip()
+            for line in content_of(text, LARGEST_TEXT).decode("utf-8", "replace").splitlines()
+            if line
+        ]
     for file in sorted([*source.glob("*.yaml"), *source.glob("*.yml")]):
         read = read_yaml(content_of(file, 2**20))
         names = cast("dict[str, object]", read).get("names") if isinstance(read, dict) else None
@@ -305,7 +386,10 @@ def _yolo_names(source: Path) -> list[str]:
             numbered = {str(key): name for key, name in cast("dict[object, object]", names).items()}
             missing = [at for at in range(len(numbered)) if str(at) not in numbered]
             if missing:
-                wrong(f"the `names` in {file.name} lack the number {missing[0]}; they go from 0 to {len(numbered) - 1}")
+                wrong(
+                    f"the `names` in {file.name} lack the number {missing[0]}; they go from 0 to "
+                    f"{len(numbered) - 1}"
+                )
             names = [numbered[str(at)] for at in range(len(numbered))]
         if isinstance(names, list):
             return [text_of(name) for name in cast("list[object]", names)]
@@ -315,7 +399,9 @@ def _yolo_names(source: Path) -> list[str]:
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
         wrong(f"there is no folder {folder.name!r}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    found = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()
+    )
     if not found:
         wrong(f"the folder {folder.name!r} has no {' or '.join(suffixes)} file")
     return found
@@ -324,11 +410,16 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def _only(folder: Path) -> Path:
     found = sorted(folder.glob("*.json")) or sorted(folder.glob(f"{ANNOTATIONS}/*.json"))
     if len(found) != 1:
-        wrong(f"the folder has {len(found) or 'no'} JSON file{'s'[: len(found)]}; name the one of the labels")
+        wrong(
+            f"the folder has {len(found) or 'no'} JSON file{'s'[: len(found)]}; name the one of "
+            "the labels"
+        )
     return found[0]
 
 
-def _size(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None = None) -> tuple[int, int]:
+def _size(
+    file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None = None
+) -> tuple[int, int]:
     """Rows and columns, from the header; those of a photograph that its camera turned, too."""
     from PIL import Image  # noqa: PLC0415  the same
 

@@ -51,10 +51,15 @@ class Chosen:
         self.classes = self.sources[0].classes
         found = ((source, self.sources[source].samples[place]) for source, place in self.places)
         # those of later data sets get names of their own
-        self.samples = tuple(replace(sample, name=f"{at}:{sample.name}") if at else sample for at, sample in found)
+        self.samples = tuple(
+            replace(sample, name=f"{at}:{sample.name}") if at else sample for at, sample in found
+        )
         for source in self.sources:
             if source.classes != self.classes:
-                message = f"the classes {', '.join(source.classes)} cannot be trained beside {', '.join(self.classes)}"
+                message = (
+                    f"the classes {', '.join(source.classes)} cannot be trained beside "
+                    f"{', '.join(self.classes)}"
+                )
                 raise ValueError(message)
 
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -75,23 +80,32 @@ class Chosen:
 
 
 def open_split(data: DataConfig, seed: int) -> Split:
-    """What a config names, split by its rule; raises `ValueError` for what is not there or cannot be split.
+    """What a config names, split by its rule.
 
-    Without a rule, the published split where the folder has all of KITTI Road's frames, or else a share of
-    the groups. The synthetic scenes that are held out have another seed than those to train on.
+    Raises `ValueError` for what is not there or cannot be split. Without a rule, the published
+    split where the folder has all of KITTI Road's frames, or else a share of the groups. The
+    synthetic scenes that are held out have another seed than those to train on.
     """
     augment = _augmentation(data.augment)
     if data.tune < 0 or data.tune == 1:
-        message = f"`tune` (={data.tune}) must be 0, or at least 2 so that pictures to train on are left"
+        message = (
+            f"`tune` (={data.tune}) must be 0, or at least 2 so that pictures to train on are left"
+        )
         raise ValueError(message)
     if not data.folder:
-        train, held_out = _scenes(data, data.scenes, 2 * seed), _scenes(data, data.held_out_scenes, 2 * seed + 1)
+        train, held_out = (
+            _scenes(data, data.scenes, 2 * seed),
+            _scenes(data, data.held_out_scenes, 2 * seed + 1),
+        )
         return Split(train, held_out, augment)
     pictures = open_pictures(data)
     found = _rule(data, pictures.samples)
     tuned = found.train[data.tune // 2 :: data.tune] if data.tune else ()
     if data.tune and not tuned:
-        message = f"`tune` (={data.tune}) chooses none of {len(found.train)} pictures to train on; take a smaller one"
+        message = (
+            f"`tune` (={data.tune}) chooses none of {len(found.train)} pictures to train on; take "
+            "a smaller one"
+        )
         raise ValueError(message)
     own = [place for place in found.train if place not in tuned]
     train = chosen(pictures, own)
@@ -100,7 +114,12 @@ def open_split(data: DataConfig, seed: int) -> Split:
         scenes = _scenes(replace(data, size=(first[0], first[1])), data.extra, 2 * seed)
         both = [(0, place) for place in own] + [(1, place) for place in range(data.extra)]
         train = Chosen((pictures, scenes), both)
-    return Split(train, chosen(pictures, found.validation), augment, chosen(pictures, tuned) if tuned else None)
+    return Split(
+        train,
+        chosen(pictures, found.validation),
+        augment,
+        chosen(pictures, tuned) if tuned else None,
+    )
 
 
 def open_pictures(data: DataConfig) -> Dataset:
@@ -119,11 +138,14 @@ def open_pictures(data: DataConfig) -> Dataset:
     return pictures if len(labelled) == len(pictures.samples) else chosen(pictures, labelled)
 
 
-def open_part(config: RunConfig, folder: str | None, part: str, table: str | None = None) -> Dataset:
-    """What to measure on: of the training's data those held out, of another folder all, or the `part` of that name.
+def open_part(
+    config: RunConfig, folder: str | None, part: str, table: str | None = None
+) -> Dataset:
+    """What to measure on.
 
-    `table`: of the classes of these pictures. Left out, another folder is read by the training's table where that
-    names its folders, and otherwise by its own layout.
+    Of the training's data those held out, of another folder all, or the `part` of that name.
+    `table`: of the classes of these pictures. Left out, another folder is read by the training's
+    table where that names its folders, and otherwise by its own layout.
     """
     if part and part not in PARTS:
         message = f"`part` (={part!r}) must be one of {', '.join(PARTS)}"
@@ -132,7 +154,11 @@ def open_part(config: RunConfig, folder: str | None, part: str, table: str | Non
     data = replace(config.data, folder=cast("str", folder), extra=0) if other else config.data
     if table is not None:
         data = replace(data, table=table)
-    elif other and data.table and not (Path(data.folder) / read_table(Path(data.table)).images).is_dir():
+    elif (
+        other
+        and data.table
+        and not (Path(data.folder) / read_table(Path(data.table)).images).is_dir()
+    ):
         data = replace(data, table="")
     if (part or ("all" if other else "held-out")) == "all":
         return open_pictures(data)
@@ -170,7 +196,10 @@ def _rule(data: DataConfig, samples: Sequence[Sample]) -> splits.Split:
             message = f"`fold` (={data.fold}) must be from 0 to {data.folds - 1}"
             raise ValueError(message)
         return splits.folds(samples, data.folds)[data.fold]
-    counts = [sum(sample.category == category for sample in samples) for category in splits.KITTI_CATEGORIES]
+    counts = [
+        sum(sample.category == category for sample in samples)
+        for category in splits.KITTI_CATEGORIES
+    ]
     if min(counts) > splits.KITTI_HELD_OUT and sum(counts) == len(samples):
         return splits.kitti(samples)
     return splits.by_group(samples, data.share)

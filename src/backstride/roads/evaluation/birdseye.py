@@ -1,7 +1,7 @@
 """Maps of the image, such as probabilities, seen from above: what KITTI Road measures.
 
-Fritsch, Kuehnl & Geiger (ITSC 2013), section IV: cells of 0.05 m, from 10 m left to 10 m right of the camera and
-from 6 to 46 m ahead of it; the first row is the farthest.
+Fritsch, Kuehnl & Geiger (ITSC 2013), section IV: cells of 0.05 m, from 10 m left to 10 m right of
+the camera and from 6 to 46 m ahead of it; the first row is the farthest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class View:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows, columns."""
-        return round((self.z[1] - self.z[0]) / self.cell), round((self.x[1] - self.x[0]) / self.cell)
+        return round((self.z[1] - self.z[0]) / self.cell), round(
+            (self.x[1] - self.x[0]) / self.cell
+        )
 
     def cells(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(x, z) of the middle of each cell."""
@@ -47,7 +49,10 @@ KITTI = View()
 def probability_from_above(
     probability: NDArray[np.floating], ground: Ground, view: View = KITTI
 ) -> NDArray[np.float32]:
-    """Each cell's probability, between the four pixels around it; 0 where the image does not show the cell."""
+    """Each cell's probability, between the four pixels around it.
+
+    0 where the image does not show the cell.
+    """
     u, v, seen = _pixels(ground, view, probability.shape)
     rows, columns = probability.shape
     left, top = np.clip(np.floor(u), 0, columns - 2), np.clip(np.floor(v), 0, rows - 2)
@@ -58,8 +63,13 @@ def probability_from_above(
     return np.where(seen, upper * (1 - down) + lower * down, 0).astype(np.float32)
 
 
-def labels_from_above(labels: NDArray[np.uint8], ground: Ground, view: View = KITTI) -> NDArray[np.uint8]:
-    """Each cell's label, that of the nearest pixel; IGNORE where the image does not show the cell."""
+def labels_from_above(
+    labels: NDArray[np.uint8], ground: Ground, view: View = KITTI
+) -> NDArray[np.uint8]:
+    """Each cell's label, that of the nearest pixel.
+
+    IGNORE where the image does not show the cell.
+    """
     u, v, seen = _pixels(ground, view, labels.shape)
     found = labels[np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)]
     return np.where(seen, found, IGNORE).astype(np.uint8)
@@ -68,7 +78,7 @@ def labels_from_above(labels: NDArray[np.uint8], ground: Ground, view: View = KI
 def _pixels(
     ground: Ground, view: View, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where each cell is in an image of this shape, held inside it, and whether it is there at all."""
+    """Where each cell is in an image of this shape, held inside it, and whether it is there."""
     rows, columns = shape
     u, v = ground.image_from_ground(*view.cells())
     with np.errstate(invalid="ignore"):

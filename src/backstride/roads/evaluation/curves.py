@@ -25,7 +25,12 @@ def of_training(rows: Sequence[Mapping[str, float]], measure: str = "maxf") -> b
     if column not in {"val_maxf", "val_iou"}:
         names.append((column, title, PURPLE))
     for axes, shown, heading, place in (
-        (left, (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)), "loss", "upper right"),
+        (
+            left,
+            (("loss", "training", BLUE), ("val_loss", "held out", ORANGE)),
+            "loss",
+            "upper right",
+        ),
         (right, names, "", "lower right"),
     ):
         for name, label, colour in shown:
@@ -53,12 +58,17 @@ def of_precision(counts: Mapping[str, Counts]) -> bytes:
         precision, recall = counted.curve()
         shown = precision > 0
         measures = counted.measures()
-        axes.plot(recall[shown], precision[shown], color=colour, label=f"{name}: MaxF {measures.maxf:.4f}")
+        axes.plot(
+            recall[shown], precision[shown], color=colour, label=f"{name}: MaxF {measures.maxf:.4f}"
+        )
         axes.plot([measures.rec], [measures.pre], "o", color=colour, markersize=5)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     axes.set_xlim(0, 1.01)
-    low = min((float(np.min(c.curve()[0][c.curve()[0] > 0], initial=1)) for c in counts.values()), default=0)
+    low = min(
+        (float(np.min(c.curve()[0][c.curve()[0] > 0], initial=1)) for c in counts.values()),
+        default=0,
+    )
     axes.set_ylim(min(low, 0.8), 1.01)
     axes.legend(frameon=False, loc="lower left")
     return _png(figure)

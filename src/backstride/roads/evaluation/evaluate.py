@@ -1,4 +1,7 @@
-"""How well a trained network finds the road: measures by category, a curve, and the pictures it does worst on."""
+"""How well a trained network finds the road.
+
+Measures by category, a curve, and the pictures it does worst on.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,10 @@ VIEWS = ("perspective", "bird's eye")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures of road, label 1, by view and category, `all` among them; `worst`: names, worst first.
+    """Measures of road, label 1, by view and category, `all` among them.
 
-    `classes`, `miou`: IoU by class, and their mean. `threshold`: the probability that `f` is at. `best_threshold`: the
-    one that MaxF of all pictures is at.
+    `worst`: names, worst first. `classes`, `miou`: IoU by class, and their mean. `threshold`: the
+    probability that `f` is at. `best_threshold`: the one that MaxF of all pictures is at.
     """
 
     views: dict[str, dict[str, Measures]]
@@ -83,15 +86,17 @@ def evaluate(
 ) -> Evaluation:
     """Measure a network on pictures with masks.
 
-    Probabilities are compared with the masks in the pictures' own size; `size` is what they are scaled to before the
-    network sees them, as in training. Where a picture has a calibration, it is also measured in bird's-eye view. Into
-    `out` are written evaluation.json, precision_recall.png, and the `worst` pictures with errors drawn over them:
-    green road that was found, red road that was missed, blue what is none; with more than two classes green what is
-    right but label 0, and red what is wrong. They replace those of an earlier call. `threshold`: with two classes, the
-    probability from which on a pixel is road, as `predict` takes it: in the pictures, for `f` and the IoU of classes.
+    Probabilities are compared with the masks in the pictures' own size; `size` is what they are
+    scaled to before the network sees them, as in training. Where a picture has a calibration, it is
+    also measured in bird's-eye view. Into `out` are written evaluation.json, precision_recall.png,
+    and the `worst` pictures with errors drawn over them: green road that was found, red road that
+    was missed, blue what is none; with more than two classes green what is right but label 0, and
+    red what is wrong. They replace those of an earlier call. `threshold`: with two classes, the
+    probability from which on a pixel is road, as `predict` takes it: in the pictures, for `f` and
+    the IoU of classes.
 
-    Raises `ValueError` where there are no pictures, a mask has another size than its picture, `out` has other files
-    among its worst pictures, or `device` is not there.
+    Raises `ValueError` where there are no pictures, a mask has another size than its picture, `out`
+    has other files among its worst pictures, or `device` is not there.
     """
     if not pictures.samples:
         message = "there is no picture to evaluate on"
@@ -109,7 +114,10 @@ def evaluate(
         mask = pictures.mask(index)
         shares = probabilities(network, pictures.image(index), size, device)
         if shares.shape[1:] != mask.shape:
-            message = f"the mask of {sample.name!r} has shape {mask.shape}, its picture {shares.shape[1:]}"
+            message = (
+                f"the mask of {sample.name!r} has shape {mask.shape}, its picture "
+                f"{shares.shape[1:]}"
+            )
             raise ValueError(message)
         found = labels_of(shares, level)
         matrix += confusion(mask, found, len(matrix))
@@ -117,7 +125,9 @@ def evaluate(
         counts.add(shares[ROAD], mask)
         right.append(f_measure(counts, level) if len(shares) == 2 else _right(found, mask))
         kept.add(index, right[index], found)
-        seen.append(_Seen(sample.category, counts, _above(shares[ROAD], mask, _ground(pictures, index))))
+        seen.append(
+            _Seen(sample.category, counts, _above(shares[ROAD], mask, _ground(pictures, index)))
+        )
         if on_image is not None:
             on_image()
     pooled = _pooled(seen)
@@ -139,7 +149,10 @@ def evaluate(
 
         def found_of(index: int) -> NDArray[np.uint8]:
             return kept.found(
-                index, lambda: labels_of(probabilities(network, pictures.image(index), size, device), level)
+                index,
+                lambda: labels_of(
+                    probabilities(network, pictures.image(index), size, device), level
+                ),
             )
 
         draw(out, pictures, order, found_of)
@@ -162,7 +175,10 @@ def probabilities(
 
 
 def labels_of(shares: NDArray[np.float32], level: int) -> NDArray[np.uint8]:
-    """Labels from probabilities (classes, rows, columns): with two classes road from a level on, else the largest."""
+    """Labels from probabilities (classes, rows, columns).
+
+    With two classes road from a level on, else the largest.
+    """
     if len(shares) == 2:
         return (as_levels(shares[ROAD]) >= level).astype(np.uint8)
     return shares.argmax(0).astype(np.uint8)
@@ -174,11 +190,16 @@ def _right(found: NDArray[np.uint8], mask: NDArray[np.uint8]) -> float:
     return float((found == mask)[valid].mean()) if valid.any() else 1.0
 
 
-def _above(probability: NDArray[np.float32], mask: NDArray[np.uint8], ground: Ground | None) -> Counts | None:
+def _above(
+    probability: NDArray[np.float32], mask: NDArray[np.uint8], ground: Ground | None
+) -> Counts | None:
     if ground is None:
         return None
     counts = Counts()
-    counts.add(birdseye.probability_from_above(probability, ground), birdseye.labels_from_above(mask, ground))
+    counts.add(
+        birdseye.probability_from_above(probability, ground),
+        birdseye.labels_from_above(mask, ground),
+    )
     return counts
 
 
@@ -201,7 +222,8 @@ def _pooled(seen: list[_Seen]) -> dict[str, dict[str, Counts]]:
             continue
         names = sorted({category for category, _ in parts if category})
         found[view] = {
-            name: total(counts for category, counts in parts if category == name and counts) for name in names
+            name: total(counts for category, counts in parts if category == name and counts)
+            for name in names
         }
         found[view][ALL] = total(counts for _, counts in parts if counts)
     return found

@@ -17,22 +17,31 @@ from backstride.roads.synthetic.dataset import png
 
 GREEN, MAGENTA, EDGE = (40, 190, 80), (210, 60, 200), (255, 230, 0)
 SHARE = 0.2
-DARK, WHITE, STRONGER = (0, 0, 0), (255, 255, 255), 0.4  # beside classes that have all the other colours
+DARK, WHITE, STRONGER = (
+    (0, 0, 0),
+    (255, 255, 255),
+    0.4,
+)  # beside classes that have all the other colours
 
 
 def labels_over(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], zoom: int = 1, classes: Sequence[str] = Meaning().classes
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    zoom: int = 1,
+    classes: Sequence[str] = Meaning().classes,
 ) -> NDArray[np.uint8]:
-    """Road in green, ignored pixels in magenta, and a yellow line around each, one pixel of the enlarged picture wide.
+    """Road in green, ignored pixels in magenta, and a yellow line around each.
 
-    With more than two classes each but "background" has the colour that predictions have, ignored pixels are dark,
-    lines are white, and a legend says which is which.
+    The line is one pixel of the enlarged picture wide. With more than two classes each but
+    "background" has the colour that predictions have, ignored pixels are dark, lines are white, and
+    a legend says which is which.
 
     >>> photograph, mask = np.zeros((1, 3, 3), np.uint8), np.array([[0, 1, 1]], np.uint8)
     >>> labels_over(photograph, mask).tolist()
     [[[0, 0, 0], [255, 230, 0], [8, 38, 16]]]
 
-    `image`: (rows, columns, 3). `mask`: (rows, columns). The line lies on the road's side. `classes`: names by label.
+    `image`: (rows, columns, 3). `mask`: (rows, columns). The line lies on the road's side.
+    `classes`: names by label.
     """
     several = Style(classes=tuple(classes)).colours() if len(classes) > 2 else {}
     colours, edge, share = {ROAD: GREEN, IGNORE: MAGENTA}, EDGE, SHARE
@@ -56,9 +65,10 @@ def labels_over(
 def draw_labels(
     pictures: Dataset, out: Path, zoom: int = 2, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write NAME.png for each photograph; `progress` is called with how many are written, and of how many.
+    """Write NAME.png for each photograph.
 
-    Raises `ValueError` for a photograph that cannot be read; what was written before it stays.
+    `progress` is called with how many are written, and of how many. Raises `ValueError` for a
+    photograph that cannot be read; what was written before it stays.
     """
     check_folder("out", out)
     make_folder(out)

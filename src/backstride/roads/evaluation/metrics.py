@@ -1,9 +1,10 @@
 """How well probabilities of road agree with masks, pooled over all valid pixels of all images.
 
-The measures of the KITTI Road benchmark: Fritsch, Kuehnl & Geiger, "A New Performance Measure and Evaluation
-Benchmark for Road Detection Algorithms" (ITSC 2013), equations 1 to 5. Probabilities are levels from 0 to 255, and a
-pixel is found to be road at threshold t where its level is t or more. So one histogram of levels for road and one for
-background hold everything, however many images there are.
+The measures of the KITTI Road benchmark: Fritsch, Kuehnl & Geiger, "A New Performance Measure and
+Evaluation Benchmark for Road Detection Algorithms" (ITSC 2013), equations 1 to 5. Probabilities are
+levels from 0 to 255, and a pixel is found to be road at threshold t where its level is t or more.
+So one histogram of levels for road and one for background hold everything, however many images
+there are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ RECALLS = np.arange(11) / 10
 class Measures:
     """Shares from 0 to 1, at the threshold of the largest F-measure but for `ap`.
 
-    `threshold`: the level; `pre`, `rec`: precision and recall; `fpr`, `fnr`: of the background found to be road and
-    of the road that was not found; `iou`: of the road. `f`: the F-measure at the level that was asked about.
-    `pixels`: how many were counted.
+    `threshold`: the level; `pre`, `rec`: precision and recall; `fpr`, `fnr`: of the background
+    found to be road and of the road that was not found; `iou`: of the road. `f`: the F-measure at
+    the level that was asked about. `pixels`: how many were counted.
     """
 
     maxf: float
@@ -54,10 +55,14 @@ class Counts:
 
     table: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, LEVELS), np.int64))
 
-    def add(self, probability: NDArray[np.floating] | NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
-        """Count an image: probabilities of road, 0 to 1 or as levels, and labels of the same shape."""
+    def add(
+        self, probability: NDArray[np.floating] | NDArray[np.uint8], mask: NDArray[np.uint8]
+    ) -> None:
+        """Count an image: probabilities of road (0 to 1, or levels) and labels of its shape."""
         if probability.shape != mask.shape:
-            message = f"`probability` has shape {probability.shape}; it must be the mask's, {mask.shape}"
+            message = (
+                f"`probability` has shape {probability.shape}; it must be the mask's, {mask.shape}"
+            )
             raise ValueError(message)
         levels = as_levels(probability)
         road = (mask == ROAD).astype(np.int64)
@@ -115,7 +120,8 @@ def average_precision(precision: NDArray[np.float64], recall: NDArray[np.float64
     >>> average_precision(np.array([0.5, 1.0]), np.array([1.0, 0.5]))
     0.7727272727272727
 
-    Everingham et al., "The PASCAL VOC Challenge" (2010), section 4.2; the KITTI Road devkit does the same.
+    Everingham et al., "The PASCAL VOC Challenge" (2010), section 4.2; the KITTI Road devkit does
+    the same.
     """
     # 0.6 of 5 pixels is 3/5, which is not 6/10 in floating-point numbers of another way there
     best = [precision[recall >= level - 1e-12].max(initial=0) for level in RECALLS]
@@ -149,7 +155,10 @@ def probability_of(level: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What an epoch is judged by: the measures of road (label 1), and the IoU of each class by its name."""
+    """What an epoch is judged by.
+
+    The measures of road (label 1), and the IoU of each class by its name.
+    """
 
     road: Measures
     classes: dict[str, float]
@@ -195,7 +204,10 @@ def title_of(measure: str) -> str:
 
 
 def threshold_of(measures: Measures) -> float:
-    """The probability that the largest F-measure is at; 0.5 where nothing is better than to find road everywhere."""
+    """The probability that the largest F-measure is at.
+
+    0.5 where nothing is better than to find road everywhere.
+    """
     return probability_of(measures.threshold) if measures.threshold else 0.5
 
 
@@ -204,7 +216,9 @@ def total(counts: Iterable[Counts]) -> Counts:
     return sum(counts, Counts())
 
 
-def confusion(truth: NDArray[np.uint8], found: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+def confusion(
+    truth: NDArray[np.uint8], found: NDArray[np.integer], classes: int
+) -> NDArray[np.int64]:
     """Valid pixels by true class (row) and found class (column).
 
     >>> confusion(np.array([0, 0, 1, 255], np.uint8), np.array([0, 1, 1, 0]), 2)

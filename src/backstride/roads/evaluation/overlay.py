@@ -14,12 +14,14 @@ SHARE = 0.5
 def errors_over(
     image: NDArray[np.uint8], found: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int = 2
 ) -> NDArray[np.uint8]:
-    """Green: road that was found; red: road that was missed; blue: what is none. Ignored pixels are darker.
+    """Green: road that was found; red: road that was missed; blue: what is none.
 
-    `found`: labels. With more than two `classes`, green is what is right but label 0, and red what is wrong.
+    Ignored pixels are darker. `found`: labels. With more than two `classes`, green is what is right
+    but label 0, and red what is wrong.
 
     >>> grey = np.full((1, 3, 3), 100, np.uint8)
-    >>> errors_over(grey, np.array([[1, 0, 1]], np.uint8), np.array([[1, 1, 0]], np.uint8))[0].tolist()
+    >>> errors_over(grey, np.array([[1, 0, 1]], np.uint8), np.array([[1, 1, 0]],
+    ...     np.uint8))[0].tolist()
     [[70, 145, 90], [165, 75, 70], [75, 95, 170]]
     """
     valid, right = mask != IGNORE, found == mask

@@ -34,7 +34,7 @@ class Worst:
     )
 
     def add(self, index: int, right: float, found: NDArray[np.uint8]) -> None:
-        """Take a picture that is right to some degree, and drop those that are better than as many as are kept."""
+        """Take a picture that is right to some degree, and drop the best of too many."""
         if not self.wanted:
             return
         self._kept[index] = right, found
@@ -52,14 +52,21 @@ def check_worst(out: Path) -> None:
     folder = out / FOLDER
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not WRITTEN.fullmatch(path.name):
-            message = f"`out` (={str(out)!r}) has {FOLDER}/{path.name}, which was not written here; name another folder"
+            message = (
+                f"`out` (={str(out)!r}) has {FOLDER}/{path.name}, which was not written here; name "
+                "another folder"
+            )
             raise ValueError(message)
 
 
-def draw(out: Path, pictures: Dataset, order: Sequence[int], found: Callable[[int], NDArray[np.uint8]]) -> None:
-    """Write the pictures of `order`, the first as 01, into `out`/worst in the place of what was there."""
+def draw(
+    out: Path, pictures: Dataset, order: Sequence[int], found: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    """Write the pictures of `order`, the first as 01, into `out`/worst, which is replaced."""
     with instead_of(out / FOLDER) as folder:
         for place, index in enumerate(order, start=1):
             name = pictures.samples[index].name.replace("/", "_")
-            drawn = errors_over(pictures.image(index), found(index), pictures.mask(index), len(pictures.classes))
+            drawn = errors_over(
+                pictures.image(index), found(index), pictures.mask(index), len(pictures.classes)
+            )
             write_beside(folder / f"{place:02d}_{name}.png", png(drawn), one_of_many=True)

@@ -1,4 +1,7 @@
-"""Trained networks as files: safetensors for the numbers, TOML in its metadata for what they belong to; no code."""
+"""Trained networks as files.
+
+Safetensors for the numbers, TOML in its metadata for what they belong to; no code.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,10 @@ def save(
     extra: dict[str, dict[str, str]] | None = None,
     meaning: Meaning | None = None,
 ) -> Path:
-    """Write `folder/name` whole, and the config beside it as `config.toml`. `extra`: further tables of the TOML.
+    """Write `folder/name` whole, and the config beside it as `config.toml`.
 
-    `meaning`: names of the classes, and the threshold; left out, those of a network that was not calibrated.
+    `extra`: further tables of the TOML. `meaning`: names of the classes, and the threshold; left
+    out, those of a network that was not calibrated.
     """
     text = to_toml(config, extra)
     path = folder / name
@@ -45,15 +49,20 @@ def save(
 
 
 def packed(state: dict[str, Tensor], text: str, meaning: Meaning) -> bytes:
-    """A state dict, the text of its config and what its scores mean as the bytes of a safetensors file."""
+    """A state dict, its config's text and what its scores mean as a safetensors file's bytes."""
     from safetensors.torch import save as write  # noqa: PLC0415  for those who only read
 
     metadata = {KEY: text, MEANING: meaning.to_json()}
-    return _ordered(write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata))
+    return _ordered(
+        write({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
+    )
 
 
 def _ordered(data: bytes) -> bytes:
-    """The same file with its metadata in order: the library writes them in another order in each process."""
+    """The same file with its metadata in order.
+
+    The library writes them in another order in each process.
+    """
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -65,10 +74,12 @@ def _ordered(data: bytes) -> bytes:
 def load(path: Path, encoder: str | None = None) -> tuple[nn.Module, RunConfig]:
     """The network of a checkpoint, in evaluation, and the config that it was trained with.
 
-    `path`: a file, or a run's folder, whose best (or else last) checkpoint is taken. Nothing is unpickled, and
-    nothing imported that the file names: for an encoder of the kind `package.module:factory`, name it as `encoder`.
+    `path`: a file, or a run's folder, whose best (or else last) checkpoint is taken. Nothing is
+    unpickled, and nothing imported that the file names: for an encoder of the kind
+    `package.module:factory`, name it as `encoder`.
 
-    Raises `ValueError` naming the file where there is none, or it holds another architecture than it says.
+    Raises `ValueError` naming the file where there is none, or it holds another architecture than
+    it says.
     """
     file = found(path)
     tensors, metadata = read_tensors(file, "checkpoint")
@@ -82,9 +93,9 @@ def load(path: Path, encoder: str | None = None) -> tuple[nn.Module, RunConfig]:
 
 
 def meaning_of(path: Path) -> Meaning:
-    """The names of a checkpoint's classes, and the threshold that is kept with it; 0.5 where none was.
+    """The names of a checkpoint's classes, and the threshold that is kept with it.
 
-    Reads no weights. `path` and what is raised: as for `load`.
+    0.5 where none was. Reads no weights. `path` and what is raised: as for `load`.
     """
     file = found(path)
     metadata = read_metadata(file, "checkpoint")
@@ -93,7 +104,10 @@ def meaning_of(path: Path) -> Meaning:
         return unsaid(config.model.classes)
     meaning = from_json(metadata[MEANING], str(file))
     if len(meaning.classes) != config.model.classes:
-        message = f"`checkpoint` (={str(file)!r}) names {len(meaning.classes)} classes and has {config.model.classes}"
+        message = (
+            f"`checkpoint` (={str(file)!r}) names {len(meaning.classes)} classes and has "
+            f"{config.model.classes}"
+        )
         raise ValueError(message)
     return meaning
 
@@ -105,10 +119,11 @@ def config_of(path: Path) -> RunConfig:
 
 
 def keep_threshold(path: Path, threshold: float) -> Path:
-    """Keep with a checkpoint from which probability on a pixel is road; `predict` and `evaluate` go by it.
+    """Keep with a checkpoint from which probability on a pixel is road.
 
-    The file is replaced whole: its weights and its config stay what they are. Returns the file.
-    Raises what `load` raises, and `ValueError` for a threshold that is not from 0 to 1.
+    `predict` and `evaluate` go by it. The file is replaced whole: its weights and its config stay
+    what they are. Returns the file. Raises what `load` raises, and `ValueError` for a threshold
+    that is not from 0 to 1.
     """
     file = found(path)
     meaning = dataclasses.replace(meaning_of(file), threshold=share("threshold", threshold))
@@ -119,12 +134,20 @@ def keep_threshold(path: Path, threshold: float) -> Path:
 
 def _config(metadata: dict[str, str], file: Path) -> RunConfig:
     if KEY not in metadata:
-        message = f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
+        message = (
+            f"`checkpoint` (={str(file)!r}) is no checkpoint of backstride roads: it has no config"
+        )
         raise ValueError(message)
     config = from_toml(metadata[KEY], str(file))
     size = config.data.size
-    if len(size) not in (0, 2) or not all(0 < side < 2**16 for side in size) or math.prod(size) > LARGEST:
-        message = f"`checkpoint` (={str(file)!r}) says that it was trained at {size}, which is no size"
+    if (
+        len(size) not in (0, 2)
+        or not all(0 < side < 2**16 for side in size)
+        or math.prod(size) > LARGEST
+    ):
+        message = (
+            f"`checkpoint` (={str(file)!r}) says that it was trained at {size}, which is no size"
+        )
         raise ValueError(message)
     return config
 
@@ -152,15 +175,18 @@ def found(path: Path) -> Path:
     for name in (BEST, LAST):
         if (path / name).is_file():
             return path / name
-    message = f"`checkpoint` (={str(path)!r}) is a folder without {BEST} and {LAST}; train there first"
+    message = (
+        f"`checkpoint` (={str(path)!r}) is a folder without {BEST} and {LAST}; train there first"
+    )
     raise ValueError(message)
 
 
 def begin(module: nn.Module, path: Path, classes: int) -> int:
-    """Give a network of so many classes the numbers of a checkpoint, or of a run's folder, to be trained on.
+    """Give a network of so many classes the numbers of a checkpoint, or of a run's folder.
 
-    Returns how many classes the checkpoint has. Where those are others, what has one of its axes for each class stays
-    as it is, and the encoder is taken over. Raises `ValueError` for another architecture.
+    It can be trained on then. Returns how many classes the checkpoint has. Where those are others,
+    what has one of its axes for each class stays as it is, and the encoder is taken over. Raises
+    `ValueError` for another architecture.
     """
     file = found(path)
     tensors, metadata = read_tensors(file, "start")
@@ -171,12 +197,19 @@ def begin(module: nn.Module, path: Path, classes: int) -> int:
         differing = {pair for pair in zip(given, wanted, strict=False) if pair[0] != pair[1]}
         return len(given) == len(wanted) and differing == {(had, classes)}
 
-    fill(module, {key: own[key] if key in own and scores(key) else value for key, value in tensors.items()}, file)
+    fill(
+        module,
+        {key: own[key] if key in own and scores(key) else value for key, value in tensors.items()},
+        file,
+    )
     return had
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
-    """Put a checkpoint's numbers into a network; raises `ValueError` where they belong to another architecture."""
+    """Put a checkpoint's numbers into a network.
+
+    Raises `ValueError` where they belong to another architecture.
+    """
     own: dict[str, Tensor] = module.state_dict()
     for key in sorted(own.keys() | tensors.keys()):
         have = tuple(own[key].shape) if key in own else None

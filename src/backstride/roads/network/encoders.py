@@ -1,7 +1,8 @@
-"""Encoders by name: classifiers that end in one cell at their native size, for `backstride.transpose`.
+"""Encoders by name.
 
-The built-in ones have a stride of 32 and are native where their last map is one cell or little more. So nothing
-is lost at the borders of larger images: their coarse map has a cell for every 32 pixels.
+Classifiers that end in one cell at their native size, for `backstride.transpose`. The built-in ones
+have a stride of 32 and are native where their last map is one cell or little more. So nothing is
+lost at the borders of larger images: their coarse map has a cell for every 32 pixels.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)  # of BGR, 0..255, as VGG16 was trained
 
 @dataclass(frozen=True)
 class Encoder:
-    """A classifier and what it must be fed: RGB 0..1, or BGR 0..255 where `caffe`, minus `mean`, over `std`.
+    """A classifier and what it must be fed.
 
-    `natives`: sizes (C, H, W) to make it fully convolutional at, best first.
+    RGB 0..1, or BGR 0..255 where `caffe`, minus `mean`, over `std`. `natives`: sizes (C, H, W) to
+    make it fully convolutional at, best first.
     """
 
     classifier: nn.Module
@@ -51,7 +53,8 @@ def _resnet34(config: ModelConfig) -> Encoder:
 
 
 def _mobilenetv3(config: ModelConfig) -> Encoder:
-    # native where the last map is more than a cell, so that its squeeze and excitation is seen to pool the image
+    # native where the last map is more than a cell, so that its squeeze and excitation is seen to
+    # pool the image
     return Encoder(mobilenetv3_small(config.classes, config.dropout), ((3, 64, 64),))
 
 
@@ -125,7 +128,9 @@ def _factory(name: str, source: str, function: str) -> nn.Module:
         _ = sys.path.pop(0)
     made = make()
     if not isinstance(made, nn.Module):
-        message = f"`encoder` (={name!r}) gave {type(made).__name__}; it must give a torch.nn.Module"
+        message = (
+            f"`encoder` (={name!r}) gave {type(made).__name__}; it must give a torch.nn.Module"
+        )
         raise TypeError(message)
     return made
 
@@ -135,7 +140,9 @@ def _required(name: str, module: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         package = module.partition(".")[0]
-        message = f"`encoder` (={name!r}) needs {package}, which is not installed: pip install {package}"
+        message = (
+            f"`encoder` (={name!r}) needs {package}, which is not installed: pip install {package}"
+        )
         raise ModuleNotFoundError(message, name=package) from None
 
 
@@ -145,7 +152,10 @@ def _fitted(name: str, classifier: nn.Module) -> Encoder:
     sizes = (*((side, side) for side in SIDES), (int(own[0]), int(own[1])))
     natives = tuple((3, *size) for size in sizes if _runs(classifier, *size))
     if not natives:
-        message = f"`encoder` (={name!r}) takes no images (N, 3, {sizes[-1][0]}, {sizes[-1][1]}) to scores (N, classes)"
+        message = (
+            f"`encoder` (={name!r}) takes no images (N, 3, {sizes[-1][0]}, {sizes[-1][1]}) to "
+            "scores (N, classes)"
+        )
         raise ValueError(message)
     return Encoder(classifier, natives)
 

@@ -1,8 +1,8 @@
 """MobileNetV3-Small by its table; layers have torchvision's names, so its state dicts load.
 
-Howard et al., "Searching for MobileNetV3" (arXiv 1905.02244), table 2. `minimal` is the authors' variant without
-squeeze and excitation, hard swish and 5x5 kernels: faster, and a cell of its result sees a bounded part of the
-image, so that large images can be cut into tiles without a seam.
+Howard et al., "Searching for MobileNetV3" (arXiv 1905.02244), table 2. `minimal` is the authors'
+variant without squeeze and excitation, hard swish and 5x5 kernels: faster, and a cell of its result
+sees a bounded part of the image, so that large images can be cut into tiles without a seam.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from backstride.roads.network.start import start_small
 
 @dataclass(frozen=True, slots=True)
 class MobileBlock:
-    """One line of the table: kernel, expanded and resulting channels, squeeze, hard swish, stride."""
+    """One line of the table.
+
+    Kernel, expanded and resulting channels, squeeze, hard swish, stride.
+    """
 
     kernel: int
     expanded: int
@@ -62,7 +65,10 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve each channel, weigh, project; the input is added where it has the result's shape."""
+    """Expand, convolve each channel, weigh, project.
+
+    The input is added where it has the result's shape.
+    """
 
     def __init__(self, channels: int, row: MobileBlock, *, minimal: bool) -> None:
         super().__init__()
@@ -84,7 +90,13 @@ class InvertedResidual(nn.Module):
 
 
 def unit(
-    channels: int, wide: int, kernel: int, stride: int, act: type[nn.Module] | None, *, groups: int = 1
+    channels: int,
+    wide: int,
+    kernel: int,
+    stride: int,
+    act: type[nn.Module] | None,
+    *,
+    groups: int = 1,
 ) -> nn.Sequential:
     """Convolution, batch norm, activation."""
     layers: list[nn.Module] = [

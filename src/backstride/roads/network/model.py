@@ -1,4 +1,7 @@
-"""The road network: an encoder, transposed by `backstride.transpose` into FCN-8s, fed as the encoder was trained."""
+"""The road network.
+
+An encoder, transposed by `backstride.transpose` into FCN-8s, fed as the encoder was trained.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from backstride.torch import accelerate
 class Network(nn.Module):
     """(N, 3, H, W), RGB from 0 to 1, to logits (N, classes, H, W), for H and W from `native` on.
 
-    `segmenter`: what `backstride.transpose` gave. `report`: its report. `mean`, `std`: of what the encoder
-    was trained on; `caffe`: BGR from 0 to 255 instead of RGB from 0 to 1.
+    `segmenter`: what `backstride.transpose` gave. `report`: its report. `mean`, `std`: of what the
+    encoder was trained on; `caffe`: BGR from 0 to 255 instead of RGB from 0 to 1.
     """
 
     mean: Tensor
@@ -44,14 +47,17 @@ class Network(nn.Module):
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """The network of a config; its weights come from `config.weights` where that names a file, or else at random.
+    """The network of a config.
+
+    Its weights come from `config.weights` where that names a file, or else at random.
 
     >>> network = build(ModelConfig("mobilenetv3-minimal"))
     >>> network(torch.zeros(1, 3, 48, 96)).shape
     torch.Size([1, 2, 48, 96])
 
-    Draws from torch's global stream. Before training, each step of the decoder is bilinear interpolation.
-    Raises `ValueError` for what no encoder has, `ImportError` where its library is missing.
+    Draws from torch's global stream. Before training, each step of the decoder is bilinear
+    interpolation. Raises `ValueError` for what no encoder has, `ImportError` where its library is
+    missing.
     """
     check_model(config)
     made = encoder(config)
@@ -59,8 +65,11 @@ def build(config: ModelConfig) -> nn.Module:
         load_encoder(made.classifier, Path(config.weights))
     network, report = _transposed(made, config)
     road = Network(network, report, made)
-    _ = cast("Callable[..., nn.Module]", road.to)(memory_format=torch.channels_last)  # its types know no formats
-    # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the steps before.
+    _ = cast("Callable[..., nn.Module]", road.to)(
+        memory_format=torch.channels_last
+    )  # its types know no formats
+    # In evaluation, ordinary convolutions stay PyTorch's: what computes must not depend on the
+    # steps before.
     return accelerate(road, convolutions="training", measure=False).model if config.engine else road
 
 
@@ -86,7 +95,9 @@ def _transposed(made: Encoder, config: ModelConfig) -> tuple[nn.Module, Report]:
     return at(made.natives[-1])
 
 
-def encoder_parameters(network: nn.Module) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
+def encoder_parameters(
+    network: nn.Module,
+) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
     """The named parameters of the encoder, and those of the score layer and the decoder."""
     report: Report = vars(network)["report"]
     assert report.decoder is not None

@@ -26,7 +26,9 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(wide)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or channels != wide:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, h, w) to (N, wide, h/stride, w/stride)."""
@@ -45,7 +47,9 @@ def resnet34(classes: int) -> nn.Sequential:
     channels = 64
     for stage, (count, wide) in enumerate(STAGES, start=1):
         strides = [1 if stage == 1 else 2, *[1] * (count - 1)]
-        blocks = [Block(channels if at == 0 else wide, wide, stride) for at, stride in enumerate(strides)]
+        blocks = [
+            Block(channels if at == 0 else wide, wide, stride) for at, stride in enumerate(strides)
+        ]
         layers[f"layer{stage}"] = nn.Sequential(*blocks)
         channels = wide
     layers["avgpool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()

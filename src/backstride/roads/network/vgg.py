@@ -1,7 +1,8 @@
 """VGG16 by its table, with a head that slides.
 
-Simonyan & Zisserman, "Very Deep Convolutional Networks" (arXiv 1409.1556), table 1, column D; the dense layers 6 and
-7 as convolutions, after Long et al. (arXiv 1411.4038), section 4.1, here padded, so that every cell keeps its place.
+Simonyan & Zisserman, "Very Deep Convolutional Networks" (arXiv 1409.1556), table 1, column D; the
+dense layers 6 and 7 as convolutions, after Long et al. (arXiv 1411.4038), section 4.1, here padded,
+so that every cell keeps its place.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, chan
 def vgg16(classes: int, head: int, head_kernel: int, dropout: float) -> nn.Sequential:
     """An untrained classifier: (N, 3, 32, 32) to scores (N, classes).
 
-    `head`: channels of layers 6 and 7 (4096 in the paper). `head_kernel`: cells of layer 6's kernel, odd (7 in
-    the paper).
+    `head`: channels of layers 6 and 7 (4096 in the paper). `head_kernel`: cells of layer 6's
+    kernel, odd (7 in the paper).
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 3

@@ -22,7 +22,10 @@ class TensorFile(Protocol):
 
 
 def read_tensors(path: Path, name: str = "weights") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, which holds no code; raises `ValueError` naming the file."""
+    """Tensors and metadata of a safetensors file, which holds no code.
+
+    Raises `ValueError` naming the file.
+    """
     with _opened(path, name) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
         return tensors, dict(file.metadata() or {})
@@ -51,11 +54,14 @@ def _opened(path: Path, name: str) -> Generator[TensorFile]:
 def load_encoder(classifier: nn.Module, path: Path) -> None:
     """Copy weights into the encoder, by its own layers' names, or by torchvision's for vgg16.
 
-    Weights of the head may be missing or of another shape: it is trained anew. Raises `ValueError` where another layer
-    is missing, unknown to the encoder, or of another shape.
+    Weights of the head may be missing or of another shape: it is trained anew. Raises `ValueError`
+    where another layer is missing, unknown to the encoder, or of another shape.
     """
     given, _ = read_tensors(path)
-    own: dict[str, Tensor] = {**dict(classifier.named_parameters()), **dict(classifier.named_buffers())}
+    own: dict[str, Tensor] = {
+        **dict(classifier.named_parameters()),
+        **dict(classifier.named_buffers()),
+    }
     known = torchvision_names()
     found: dict[str, Tensor] = {}
     for key, tensor in given.items():
@@ -64,18 +70,37 @@ def load_encoder(classifier: nn.Module, path: Path) -> None:
         head = name not in own or own[name].shape != tensor.shape
         if head and not _is_head(name):
             shape = tuple(tensor.shape)
-            have = f"has shape {tuple(own[name].shape)} in the encoder" if name in own else "is not in the encoder"
+            have = (
+                f"has shape {tuple(own[name].shape)} in the encoder"
+                if name in own
+                else "is not in the encoder"
+            )
             message = f"`weights` (={str(path)!r}): {key}, of shape {shape}, {have}"
             raise ValueError(message)
         if not head:
             found[name] = tensor
-    missing = [name for name in own if name not in found and not _is_head(name) and "num_batches" not in name]
+    missing = [
+        name
+        for name in own
+        if name not in found and not _is_head(name) and "num_batches" not in name
+    ]
     if missing or not found:
-        message = f"`weights` (={str(path)!r}) lacks {missing[0] if missing else 'every layer'} of the encoder"
+        message = (
+            f"`weights` (={str(path)!r}) lacks {missing[0] if missing else 'every layer'} of the "
+            "encoder"
+        )
         raise ValueError(message)
     _ = classifier.load_state_dict(found, strict=False)
 
 
 def _is_head(name: str) -> bool:
     """Whether a tensor belongs to the layers that a new task trains anew."""
-    return name.partition(".")[0] in ("classifier", "fc", "conv6", "conv7", "score", "output", "head")
+    return name.partition(".")[0] in (
+        "classifier",
+        "fc",
+        "conv6",
+        "conv7",
+        "score",
+        "output",
+        "head",
+    )

@@ -29,9 +29,9 @@ BAND = 1024  # rows that are painted at once, which bounds the memory for it
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """`threshold`: with two classes, probabilities from here on are road. `opacity`: of the colours, 0 to 1.
+    """`threshold`: with two classes, probabilities from here on are road.
 
-    `write`: which files. `classes`: their names by label.
+    `opacity`: of the colours, 0 to 1. `write`: which files. `classes`: their names by label.
     """
 
     threshold: float = 0.5
@@ -40,7 +40,10 @@ class Style:
     classes: tuple[str, ...] = Meaning().classes
 
     def colours(self) -> dict[int, Colour]:
-        """The colour of each label that is painted: with two classes of road alone, else of all but "background"."""
+        """The colour of each label that is painted.
+
+        With two classes of road alone, else of all but "background".
+        """
         if len(self.classes) == 2:
             return {ROAD: ROAD_COLOUR}
         drawn: list[list[int]] = palette(len(self.classes)).tolist()
@@ -48,23 +51,37 @@ class Style:
         return {label: (drawn[label][0], drawn[label][1], drawn[label][2]) for label in kept}
 
     def legend(self, width: int) -> Pictures | None:
-        """What stands below overlays of this width; None with two classes, where nothing is to be told apart."""
+        """What stands below overlays of this width.
+
+        None with two classes, where nothing is to be told apart.
+        """
         if len(self.classes) == 2:
             return None
-        return legend([(colour, self.classes[label]) for label, colour in self.colours().items()], width)
+        return legend(
+            [(colour, self.classes[label]) for label, colour in self.colours().items()], width
+        )
 
-    def files(self, kinds: Iterable[str], picture: Pictures, result: Levels) -> Iterator[tuple[str, bytes]]:
+    def files(
+        self, kinds: Iterable[str], picture: Pictures, result: Levels
+    ) -> Iterator[tuple[str, bytes]]:
         """What is written of a picture, see `pictures.job.Outputs`; `result`: its probabilities."""
         mask, colours = mask_of(result, self), self.colours()
         for kind in kinds:
             if kind == "overlay":
                 yield kind, encoded(paint(picture, mask, self), "JPEG", quality=92, subsampling=0)
             elif kind == "mask":
-                yield kind, labels_png(mask, [colours.get(label, GREY) for label in range(len(self.classes))])
+                yield (
+                    kind,
+                    labels_png(
+                        mask, [colours.get(label, GREY) for label in range(len(self.classes))]
+                    ),
+                )
             else:
                 yield kind, encoded(confidence_of(result), "PNG", compress_level=1)
 
-    def frames(self, kinds: Iterable[str], picture: Pictures, result: Levels) -> Iterator[tuple[str, Raster]]:
+    def frames(
+        self, kinds: Iterable[str], picture: Pictures, result: Levels
+    ) -> Iterator[tuple[str, Raster]]:
         """What is written of a frame of a video, the same."""
         mask = mask_of(result, self)
         for kind in kinds:
@@ -77,19 +94,25 @@ class Style:
 
 
 def mask_of(levels: Levels, style: Style) -> NDArray[np.uint8]:
-    """Labels, from the probabilities of one picture: with two classes 1 is road, else that of the largest."""
+    """Labels, from the probabilities of one picture.
+
+    With two classes 1 is road, else that of the largest.
+    """
     if levels.ndim == 3:
         return levels.argmax(axis=0).astype(np.uint8)
     return (levels >= round(style.threshold * LEVELS)).astype(np.uint8)
 
 
 def confidence_of(levels: Levels) -> Levels:
-    """The probability that is written: of road, or with more than two classes of the label that was found."""
+    """The probability that is written.
+
+    Of road, or with more than two classes of the label that was found.
+    """
     return levels.max(axis=0) if levels.ndim == 3 else levels
 
 
 def paint(picture: Pictures, mask: NDArray[np.uint8], style: Style) -> Pictures:
-    """The picture with its labels coloured, a line of one pixel around each, and perhaps a legend below."""
+    """The picture with its labels coloured, each with a line around it, and perhaps a legend."""
     from PIL import Image  # noqa: PLC0415  loads Pillow
 
     painted, colours = picture.copy(), style.colours()

@@ -32,18 +32,22 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How far ONNX Runtime was from PyTorch. `sizes`: (pictures, rows, columns). `worst`: of the logits."""
+    """How far ONNX Runtime was from PyTorch.
+
+    `sizes`: (pictures, rows, columns). `worst`: of the logits.
+    """
 
     sizes: tuple[tuple[int, int, int], ...]
     worst: float
 
 
 def export(checkpoint: Path, output: Path, encoder: str | None = None) -> Checked:
-    """Write a checkpoint as ONNX, whole or not at all, and compare ONNX Runtime with PyTorch at several sizes.
+    """Write a checkpoint as ONNX, whole or not at all, and compare the runtimes' results.
 
-    The model takes `image`, float32 RGB from 0 to 1, (N, 3, H, W), and gives `logits`, (N, classes, H, W); N, H
-    and W are free, H and W from the network's native size on. `backstride roads predict` and
-    `backstride segment` run it; its metadata say how far its pixels look.
+    The model takes `image`, float32 RGB from 0 to 1, (N, 3, H, W), and gives `logits`, (N, classes,
+    H, W); N, H and W are free, H and W from the network's native size on.
+    `backstride roads predict` and `backstride segment` run it; its metadata say how far its pixels
+    look.
 
     `encoder`: see `backstride.roads.network.checkpoint.load`.
 
@@ -54,7 +58,10 @@ def export(checkpoint: Path, output: Path, encoder: str | None = None) -> Checke
     data = _written(network, size, meaning)
     checked = _compared(network, data)
     if not checked.worst <= TOLERANCE:
-        message = f"`checkpoint` (={str(checkpoint)!r}): ONNX Runtime differs from PyTorch by {checked.worst:.1e}"
+        message = (
+            f"`checkpoint` (={str(checkpoint)!r}): ONNX Runtime differs from PyTorch by "
+            f"{checked.worst:.1e}"
+        )
         raise ValueError(message)
     write_beside(output, data)
     return checked
@@ -66,7 +73,7 @@ def exported(checkpoint: Path, encoder: str | None = None) -> bytes:
 
 
 def _plain(checkpoint: Path, encoder: str | None) -> tuple[nn.Module, Sequence[int], Meaning]:
-    """The network on PyTorch's own kernels, which the exporter knows, the size it was trained at, and its meaning."""
+    """The network on PyTorch's kernels, which the exporter knows, its size and its meaning."""
     network, config = load(found(checkpoint), encoder)
     return restore(network), config.data.size, meaning_of(checkpoint)
 
@@ -76,10 +83,15 @@ def _written(network: nn.Module, size: Sequence[int], meaning: Meaning) -> bytes
     rows, columns = known.native
     step = known.stride
     dim = torch.export.Dim
-    # The tracer would take the native size for a case of its own; ONNX Runtime runs it all the same.
+    # The tracer would take the native size for a case of its own; ONNX Runtime runs it all the
+    # same.
     sizes = {0: dim("batch"), 2: dim("rows", min=rows + 1), 3: dim("columns", min=columns + 1)}
     image = torch.rand(2, 3, rows + step, columns + 2 * step)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "net.onnx"
@@ -100,7 +112,11 @@ def _written(network: nn.Module, size: Sequence[int], meaning: Meaning) -> bytes
         model = onnx.ModelProto()
         _ = model.ParseFromString(path.read_bytes())
     sliced(model)
-    for key, value in ((KEY, known.to_json()), (SIZE, "x".join(map(str, size))), (MEANING, meaning.to_json())):
+    for key, value in (
+        (KEY, known.to_json()),
+        (SIZE, "x".join(map(str, size))),
+        (MEANING, meaning.to_json()),
+    ):
         _ = model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
 
@@ -123,4 +139,8 @@ def _compared(network: nn.Module, data: bytes) -> Checked:
 
 def _sizes(known: Influence) -> tuple[tuple[int, int, int], ...]:
     rows, columns = known.native
-    return ((1, rows, columns), (2, rows + 37, columns + 3), (1, rows + 5, columns + 2 * known.stride + 22))
+    return (
+        (1, rows, columns),
+        (2, rows + 37, columns + 3),
+        (1, rows + 5, columns + 2 * known.stride + 22),
+    )

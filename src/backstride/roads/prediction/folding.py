@@ -1,4 +1,7 @@
-"""Batch norms taken into the convolutions before them: fewer passes over memory, the same function in evaluation."""
+"""Batch norms taken into the convolutions before them.
+
+Fewer passes over memory, the same function in evaluation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from backstride.torch import restore
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """A copy in evaluation whose traced parts have each batch norm in the convolution that alone feeds it.
+    """A copy in evaluation with each batch norm in the convolution that alone feeds it.
 
     All its layers are PyTorch's own again. Ioffe & Szegedy, arXiv 1502.03167, section 3.1.
     """
@@ -27,7 +30,10 @@ def _fold(network: fx.GraphModule) -> None:
         source = norm.args[0] if norm.args else None
         if not isinstance(source, fx.Node) or not _alone(network, source, norm):
             continue
-        convolution, batch_norm = network.get_submodule(str(source.target)), network.get_submodule(str(norm.target))
+        convolution, batch_norm = (
+            network.get_submodule(str(source.target)),
+            network.get_submodule(str(norm.target)),
+        )
         if type(convolution) is not nn.Conv2d or type(batch_norm) is not nn.BatchNorm2d:
             continue
         if batch_norm.running_mean is None or "forward" in vars(convolution):
@@ -40,10 +46,13 @@ def _fold(network: fx.GraphModule) -> None:
 
 
 def _alone(network: fx.GraphModule, source: fx.Node, norm: fx.Node) -> bool:
-    """Whether both are modules, the norm alone reads the source, and neither module is called elsewhere."""
+    """Whether both are modules called only here, and the norm alone reads the source."""
     if source.op != "call_module" or norm.op != "call_module" or len(source.users) != 1:
         return False
     return (
-        sum(node.op == "call_module" and node.target in (source.target, norm.target) for node in network.graph.nodes)
+        sum(
+            node.op == "call_module" and node.target in (source.target, norm.target)
+            for node in network.graph.nodes
+        )
         == 2
     )

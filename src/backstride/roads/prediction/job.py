@@ -48,7 +48,9 @@ class Job:
     def places(self, item: Item) -> dict[str, Path]:
         """Without probabilities of videos, half a megabyte a frame, where nobody asked for them."""
         left_out = "probability" if item.is_video and not self.exactly else ""
-        return places(self.out, item, {kind: SUFFIXES[kind] for kind in self.style.write if kind != left_out})
+        return places(
+            self.out, item, {kind: SUFFIXES[kind] for kind in self.style.write if kind != left_out}
+        )
 
     def load(self) -> PictureNetwork:
         """The network: pictures to probabilities in steps of 1/65535."""
@@ -58,4 +60,8 @@ class Job:
 
     def absolute(self) -> Job:
         """The same, with paths that hold in other folders."""
-        return replace(self, out=self.out.absolute(), loader=replace(self.loader, given=self.loader.given.absolute()))
+        return replace(
+            self,
+            out=self.out.absolute(),
+            loader=replace(self.loader, given=self.loader.given.absolute()),
+        )

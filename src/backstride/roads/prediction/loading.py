@@ -13,9 +13,10 @@ RUNTIMES = ("torch", "onnx")
 
 @dataclass(frozen=True)
 class Loader:
-    """`checkpoint`: a file, or a run's folder. `device`, `runtime`: None goes by the file, on the CPU.
+    """`checkpoint`: a file, or a run's folder.
 
-    `encoder`: see `backstride.roads.network.checkpoint.load`.
+    `device`, `runtime`: None goes by the file, on the CPU. `encoder`: see
+    `backstride.roads.network.checkpoint.load`.
 
     Raises `ValueError` for a checkpoint that does not exist, and for other devices and runtimes.
     """
@@ -37,7 +38,8 @@ class Loader:
             raise ValueError(message)
         if self.runtime == "torch" and self.checkpoint.suffix == ".onnx":
             message = (
-                f'`runtime` (="torch") cannot run {self.checkpoint}; name the checkpoint that it was exported from'
+                f'`runtime` (="torch") cannot run {self.checkpoint}; name the checkpoint that it '
+                "was exported from"
             )
             raise ValueError(message)
 
@@ -76,10 +78,14 @@ class Loader:
             from backstride.roads.prediction.onnx_predictor import OnnxPredictor  # noqa: PLC0415  loads ONNX Runtime
 
             if self.checkpoint.suffix == ".onnx":
-                return OnnxPredictor(self.checkpoint.read_bytes(), self.device, str(self.checkpoint))
+                return OnnxPredictor(
+                    self.checkpoint.read_bytes(), self.device, str(self.checkpoint)
+                )
             from backstride.roads.prediction.export import exported  # noqa: PLC0415  loads torch
 
-            return OnnxPredictor(exported(self.checkpoint, self.encoder), self.device, str(self.checkpoint))
+            return OnnxPredictor(
+                exported(self.checkpoint, self.encoder), self.device, str(self.checkpoint)
+            )
         from backstride.roads.network.checkpoint import load  # noqa: PLC0415  loads torch
         from backstride.roads.prediction.torch_predictor import TorchPredictor  # noqa: PLC0415  the same
 

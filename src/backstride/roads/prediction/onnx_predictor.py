@@ -41,7 +41,9 @@ class _Session(Protocol):
     def get_inputs(self) -> Sequence[_Value]: ...
     def get_outputs(self) -> Sequence[_Value]: ...
     def get_modelmeta(self) -> _Notes: ...
-    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[np.float32]]) -> Sequence[NDArray[np.float32]]: ...
+    def run(
+        self, names: Sequence[str], feeds: Mapping[str, NDArray[np.float32]]
+    ) -> Sequence[NDArray[np.float32]]: ...
 
 
 class OnnxPredictor:
@@ -60,7 +62,10 @@ class OnnxPredictor:
         self.classes = _classes(outputs[0].shape, source)
         meaning = _meaning(notes, source, self.classes)
         if len(meaning.classes) != self.classes:
-            message = f"`checkpoint` (={source!r}) names {len(meaning.classes)} classes and has {self.classes}"
+            message = (
+                f"`checkpoint` (={source!r}) names {len(meaning.classes)} classes and has "
+                f"{self.classes}"
+            )
             raise ValueError(message)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
@@ -77,8 +82,9 @@ class OnnxPredictor:
     def settle(self, pictures: Pictures, tile: int) -> Predictor:
         """Not with ONNX Runtime, which cannot be stopped within the network."""
         message = (
-            f"`tile` (={tile}): this network pools whole pictures, of {pictures.shape[1]} x {pictures.shape[2]} pixels "
-            "here, and ONNX Runtime cannot cut them into tiles; use --runtime torch"
+            f"`tile` (={tile}): this network pools whole pictures, of {pictures.shape[1]} x "
+            f"{pictures.shape[2]} pixels here, and ONNX Runtime cannot cut them into tiles; use "
+            "--runtime torch"
         )
         raise ValueError(message)
 
@@ -86,14 +92,20 @@ class OnnxPredictor:
 def _size(text: str, source: str) -> tuple[int, ...]:
     """Rows and columns in a model's metadata."""
     words = text.split("x") if text else []
-    if not all(word.isdecimal() and 0 < int(word) < 2**16 for word in words) or len(words) not in (0, 2):
-        message = f"`checkpoint` (={source!r}) says that it was trained at {text[:40]!r}, which is no size"
+    if not all(word.isdecimal() and 0 < int(word) < 2**16 for word in words) or len(words) not in (
+        0,
+        2,
+    ):
+        message = (
+            f"`checkpoint` (={source!r}) says that it was trained at {text[:40]!r}, which is no "
+            "size"
+        )
         raise ValueError(message)
     return tuple(map(int, words))
 
 
 def shares(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The probabilities of a `Predictor` from logits (n, classes, rows, columns), without overflow."""
+    """Probabilities of a `Predictor` from logits (n, classes, rows, columns), no overflow."""
     if logits.shape[1] == 2:  # softmax of two is the sigmoid of their difference
         half = np.float32(0.5)
         return half + half * np.tanh(half * (logits[:, ROAD] - logits[:, 1 - ROAD]))
@@ -125,14 +137,23 @@ def _classes(shape: Sequence[object], source: str) -> int:
 
 
 def session(model: bytes, device: str, source: str, *, optimised: bool = True) -> _Session:
-    """The model in ONNX Runtime; raises `ValueError` where it cannot run it, or not on this device."""
+    """The model in ONNX Runtime.
+
+    Raises `ValueError` where it cannot run it, or not on this device.
+    """
     try:
         runtime = importlib.import_module("onnxruntime")
     except ModuleNotFoundError:
-        message = "`runtime` (=\"onnx\") needs ONNX Runtime; install it with: pip install 'backstride[onnx]'"
+        message = (
+            '`runtime` (="onnx") needs ONNX Runtime; install it with: pip install '
+            "'backstride[onnx]'"
+        )
         raise ImportError(message) from None
     if PROVIDERS[device] not in runtime.get_available_providers():
-        message = f'`device` (={device!r}) is not there: ONNX Runtime has no {PROVIDERS[device]}; the nearest is "cpu"'
+        message = (
+            f"`device` (={device!r}) is not there: ONNX Runtime has no {PROVIDERS[device]}; the "
+            'nearest is "cpu"'
+        )
         raise ValueError(message)
     options = runtime.SessionOptions()
     options.log_severity_level = 4

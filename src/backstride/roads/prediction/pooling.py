@@ -1,9 +1,10 @@
 """Layers that pool the whole picture, on a picture that is cut into tiles.
 
-Squeeze and excitation weighs channels by their mean over the picture, so a tile alone would be weighed by its own.
-Here each pooling is measured first, over all tiles and each cell once, in the order of the network: the network
-runs up to it with the poolings before it held at what they gave. Then the tiles run with all of them held, and
-give what the whole picture gives. n poolings take n more passes, each as far as its pooling.
+Squeeze and excitation weighs channels by their mean over the picture, so a tile alone would be
+weighed by its own. Here each pooling is measured first, over all tiles and each cell once, in the
+order of the network: the network runs up to it with the poolings before it held at what they gave.
+Then the tiles run with all of them held, and give what the whole picture gives. n poolings take n
+more passes, each as far as its pooling.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Reached(Exception):  # noqa: N818  no error: the network need not run on
 
 
 class Pooling(nn.Module):
-    """One pooling of the whole map, (n, C, h, w) to (n, C, 1, 1), that can be watched, or held at a value."""
+    """One pooling of the whole map, (n, C, h, w) to (n, C, 1, 1), to watch or to hold."""
 
     def __init__(self, *, mean: bool) -> None:
         super().__init__()
@@ -46,12 +47,19 @@ class Pooling(nn.Module):
 
 
 def poolings(network: nn.Module) -> tuple[Pooling, ...]:
-    """Put a `Pooling` in place of each pooling of the whole map in the traced parts of a network; in their order."""
+    """Put a `Pooling` in place of each pooling of the whole map in the traced parts of a network.
+
+    In their order.
+    """
     made: list[Pooling] = []
     for part in network.modules():
         if isinstance(part, fx.GraphModule):
             for node in list(part.graph.nodes):
-                if node.op == "call_function" and node.target in FUNCTIONS and node.args[1:] in ((1,), ((1, 1),)):
+                if (
+                    node.op == "call_function"
+                    and node.target in FUNCTIONS
+                    and node.args[1:] in ((1,), ((1, 1),))
+                ):
                     name = f"pooling_{len(made)}"
                     made.append(Pooling(mean=node.target is FUNCTIONS[0]))
                     _ = part.add_module(name, made[-1])
@@ -107,7 +115,10 @@ def _run_to_pooling(run: Callable[[tuple[Span, Span]], None], tile: tuple[Span, 
 
 
 class _Measure:
-    """Sums, or the largest, of the cells that each tile gives; sums in float64, so that tiles leave no trace."""
+    """Sums, or the largest, of the cells that each tile gives.
+
+    Sums in float64, so that tiles leave no trace.
+    """
 
     def __init__(self, stride: int, *, mean: bool) -> None:
         self.tile = (Span(0, 0, 0, 0), Span(0, 0, 0, 0))
@@ -117,18 +128,30 @@ class _Measure:
         self._dtype = torch.float32
 
     def __call__(self, maps: Tensor) -> None:
-        rows, columns = (self._cells_of(span, cells) for span, cells in zip(self.tile, maps.shape[2:], strict=True))
+        rows, columns = (
+            self._cells_of(span, cells)
+            for span, cells in zip(self.tile, maps.shape[2:], strict=True)
+        )
         kept = maps[:, :, rows, columns]
         self._dtype = maps.dtype
-        found = kept.double().sum((2, 3), keepdim=True) if self._mean else kept.amax((2, 3), keepdim=True)
+        found = (
+            kept.double().sum((2, 3), keepdim=True)
+            if self._mean
+            else kept.amax((2, 3), keepdim=True)
+        )
         if self._result is None:
             self._result = found
         else:
-            self._result = self._result + found if self._mean else torch.maximum(self._result, found)
+            self._result = (
+                self._result + found if self._mean else torch.maximum(self._result, found)
+            )
         self._cells += kept.shape[2] * kept.shape[3]
 
     def _cells_of(self, span: Span, cells: int) -> slice:
-        """The cells of the kept pixels. Those begin and end at multiples of the stride, but at the picture's end."""
+        """The cells of the kept pixels.
+
+        Those begin and end at multiples of the stride, but at the picture's end.
+        """
         divisors = [entry for entry in range(1, self._stride + 1) if self._stride % entry == 0]
         stride = min(divisors, key=lambda entry: abs((span.end - span.start) / entry - cells))
         end = cells if span.last == span.end else (span.last - span.start) // stride

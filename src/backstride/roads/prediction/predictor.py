@@ -22,9 +22,10 @@ __all__ = ["LEVELS", "ROAD", "Levels", "Pictures", "Predictor", "at_size", "leve
 class Predictor(Protocol):
     """A network that is ready: (n, rows, columns, 3), RGB from 0 to 255, to probabilities.
 
-    Of road, (n, rows, columns), where there are two classes; of each, (n, classes, rows, columns), where there are
-    more. `classes`: how many. `known`: the least picture, and what tiling needs. `device`: "cpu" or "cuda". `size`:
-    the (rows, columns) that pictures were scaled to when the network was trained, () where they were not.
+    Of road, (n, rows, columns), where there are two classes; of each, (n, classes, rows, columns),
+    where there are more. `classes`: how many. `known`: the least picture, and what tiling needs.
+    `device`: "cpu" or "cuda". `size`: the (rows, columns) that pictures were scaled to when the
+    network was trained, () where they were not.
     """
 
     classes: int
@@ -41,7 +42,10 @@ class Predictor(Protocol):
         ...
 
     def settle(self, pictures: Pictures, tile: int) -> Predictor:
-        """The predictor to use on tiles of these pictures: poolings of the whole picture hold what all of it gives."""
+        """The predictor to use on tiles of these pictures.
+
+        Poolings of the whole picture hold what all of it gives.
+        """
         ...
 
 
@@ -52,18 +56,26 @@ def at_size(
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Levels:
-    """As `levels`, of pictures that the network sees scaled to `size`; the result has the pictures' own size."""
+    """As `levels`, of pictures that the network sees scaled to `size`.
+
+    The result has the pictures' own size.
+    """
     own = pictures.shape[1:3]
     if size in ((), own):
         return levels(predictor, pictures, tile, progress)
     scaled = np.stack([_scaled(picture, size) for picture in pictures])
     found = levels(predictor, scaled, tile, progress)
-    planes = [_scaled(plane.astype(np.float32), own) for plane in found.reshape(-1, *found.shape[-2:])]
+    planes = [
+        _scaled(plane.astype(np.float32), own) for plane in found.reshape(-1, *found.shape[-2:])
+    ]
     return np.rint(planes).astype(np.uint16).reshape(*found.shape[:-2], *own)
 
 
 def _scaled(plane: NDArray[Number], size: tuple[int, ...]) -> NDArray[Number]:
-    """(rows, columns) of float32 or (rows, columns, 3) of uint8; bilinear, over all that a cell covers."""
+    """(rows, columns) of float32 or (rows, columns, 3) of uint8.
+
+    Bilinear, over all that a cell covers.
+    """
     from PIL import Image  # noqa: PLC0415  loads Pillow
 
     rows, columns = size
@@ -72,13 +84,17 @@ def _scaled(plane: NDArray[Number], size: tuple[int, ...]) -> NDArray[Number]:
 
 
 def levels(
-    predictor: Predictor, pictures: Pictures, tile: int | None = None, progress: Progress | None = None
+    predictor: Predictor,
+    pictures: Pictures,
+    tile: int | None = None,
+    progress: Progress | None = None,
 ) -> Levels:
-    """The probabilities in steps of 1/65535, laid out as `Predictor`'s, of pictures (n, rows, columns, 3) of any size.
+    """The probabilities in steps of 1/65535, laid out as `Predictor`'s.
 
-    `tile`: the side of the tiles; None takes the whole picture where memory allows. Tiles overlap by as
-    much as the network sees, so that no seam is made: a pixel has the probability of the untiled picture.
-    Smaller pictures than the network takes are extended by copies of their border first.
+    The pictures are (n, rows, columns, 3), of any size. `tile`: the side of the tiles; None takes
+    the whole picture where memory allows. Tiles overlap by as much as the network sees, so that no
+    seam is made: a pixel has the probability of the untiled picture. Smaller pictures than the
+    network takes are extended by copies of their border first.
     """
     known = predictor.known
     rows, columns = pictures.shape[1:3]

@@ -19,7 +19,10 @@ BATCHES = {"cpu": 4, "cuda": 16}
 
 @dataclass(frozen=True, slots=True)
 class Summary(Processed):
-    """What became of all items. `threshold`: the one that was taken, where there are two `classes`."""
+    """What became of all items.
+
+    `threshold`: the one that was taken, where there are two `classes`.
+    """
 
     threshold: float
     classes: tuple[str, ...]
@@ -73,7 +76,10 @@ def predict(
     loader = Loader(checkpoint, device, runtime, encoder)
     meaning = loader.meaning()
     if threshold is not None and len(meaning.classes) > 2:
-        message = f"`threshold` (={threshold}) is for two classes; the network has {len(meaning.classes)}: leave it out"
+        message = (
+            f"`threshold` (={threshold}) is for two classes; the network has "
+            f"{len(meaning.classes)}: leave it out"
+        )
         raise ValueError(message)
     limit = share("threshold", meaning.threshold if threshold is None else threshold)
     style = Style(limit, opacity, wanted, meaning.classes)

@@ -1,4 +1,7 @@
-"""Gathers of consecutive cells in an ONNX model as slices: the same cells, copied by rows and not one by one."""
+"""Gathers of consecutive cells in an ONNX model as slices.
+
+The same cells, copied by rows and not one by one.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ def sliced(model: ModelProto) -> None:
         for constant, value in ((vector, -1), (axes, axis)):
             graph.initializer.append(helper.make_tensor(constant, TensorProto.INT64, [1], [value]))
         nodes += [
-            helper.make_node("Reshape", [cell, vector], [bound]) for cell, bound in zip(cells, bounds, strict=True)
+            helper.make_node("Reshape", [cell, vector], [bound])
+            for cell, bound in zip(cells, bounds, strict=True)
         ]
         nodes.append(helper.make_node("Slice", [node.input[0], *bounds, axes], [name]))
     del graph.node[:]

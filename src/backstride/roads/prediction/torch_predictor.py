@@ -21,11 +21,13 @@ from backstride.torch import accelerate
 class TorchPredictor:
     """Runs a network that gives logits, or probabilities where it ends in a softmax, on one device.
 
-    The network is copied, its batch norms folded, its transposed convolutions put on the engine (on the CPU),
-    and its maps kept channels last. `size`, `classes`: see `Predictor`.
+    The network is copied, its batch norms folded, its transposed convolutions put on the engine (on
+    the CPU), and its maps kept channels last. `size`, `classes`: see `Predictor`.
     """
 
-    def __init__(self, network: nn.Module, device: str = "cpu", size: Sequence[int] = (), classes: int = 2) -> None:
+    def __init__(
+        self, network: nn.Module, device: str = "cpu", size: Sequence[int] = (), classes: int = 2
+    ) -> None:
         self.classes = classes
         self.device = check_device(device)
         self.size = tuple(size)
@@ -33,16 +35,18 @@ class TorchPredictor:
         self.known: Influence = self.segmenter.influence
         made = folded(network)
         self._poolings = poolings(made)
-        move: Callable[..., nn.Module] = accelerate(made, measure=False).model.to  # untyped for formats
+        move: Callable[..., nn.Module] = accelerate(
+            made, measure=False
+        ).model.to  # untyped for formats
         self.network = move(self.device, memory_format=torch.channels_last)
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
         """See `Predictor`."""
         with torch.inference_mode():
             # (n, rows, columns, 3) seen as (n, 3, rows, columns) is channels last already
-            images = torch.as_tensor(np.require(pictures, requirements=["C", "W"]), device=self.device).permute(
-                0, 3, 1, 2
-            )
+            images = torch.as_tensor(
+                np.require(pictures, requirements=["C", "W"]), device=self.device
+            ).permute(0, 3, 1, 2)
             return shares(self.network(images.float().div_(255))).cpu().numpy()
 
     def free(self) -> int:
@@ -65,8 +69,15 @@ class TorchPredictor:
 class _Settled:
     """A predictor whose poolings hold what they gave on whole pictures."""
 
-    def __init__(self, whole: TorchPredictor, layers: Sequence[Pooling], values: Sequence[torch.Tensor]) -> None:
-        self.known, self.device, self.size, self.classes = whole.known, whole.device, whole.size, whole.classes
+    def __init__(
+        self, whole: TorchPredictor, layers: Sequence[Pooling], values: Sequence[torch.Tensor]
+    ) -> None:
+        self.known, self.device, self.size, self.classes = (
+            whole.known,
+            whole.device,
+            whole.size,
+            whole.classes,
+        )
         self._whole, self._layers, self._values = whole, layers, values
 
     def __call__(self, pictures: Pictures) -> NDArray[np.float32]:
@@ -102,6 +113,8 @@ def check_device(device: str) -> str:
         message = f'`device` (={device!r}) must be "cpu" or "cuda"'
         raise ValueError(message)
     if device == "cuda" and not torch.cuda.is_available():
-        message = '`device` (="cuda") is not there: PyTorch sees no GPU; the nearest legal value is "cpu"'
+        message = (
+            '`device` (="cuda") is not there: PyTorch sees no GPU; the nearest legal value is "cpu"'
+        )
         raise ValueError(message)
     return device

@@ -1,4 +1,7 @@
-"""The picture being painted, and how a thing covers part of it: colour, road and fog follow from one share."""
+"""The picture being painted, and how a thing covers part of it.
+
+Colour, road and fog follow from one share.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,13 @@ class Canvas:
         haze = rgb(self.haze)
         return haze + clear * (colour - haze)
 
-    def put(self, top: int, left: int, share: Floats, colour: Floats, *, shadow: bool = False) -> None:
-        """Cover a piece, from (top, left), by `share` (rows, columns) of `colour` (3, ...); a shadow leaves road."""
+    def put(
+        self, top: int, left: int, share: Floats, colour: Floats, *, shadow: bool = False
+    ) -> None:
+        """Cover a piece, from (top, left), by `share` (rows, columns) of `colour` (3, ...).
+
+        A shadow leaves road.
+        """
         rows, columns = share.shape
         piece = self.image[:, top : top + rows, left : left + columns]
         change = colour - piece
@@ -52,7 +60,13 @@ class Canvas:
             self.road[top : top + rows, left : left + columns] *= 1 - share
 
     def polygon(
-        self, points: Points, colour: Colour, depth: float, *, opacity: float = 1.0, shadow: bool = False
+        self,
+        points: Points,
+        colour: Colour,
+        depth: float,
+        *,
+        opacity: float = 1.0,
+        shadow: bool = False,
     ) -> None:
         """Cover a convex polygon of (u, v), its border smooth over one pixel."""
         rows, columns = self.road.shape
@@ -62,7 +76,9 @@ class Canvas:
         if left >= right or top >= bottom or max(us) - min(us) + max(vs) - min(vs) < 1e-3:
             return
         turn = 1.0 if area(points) > 0 else -1.0
-        lines: list[tuple[float, float, float]] = []  # distance from each side, times v and u, and the rest
+        lines: list[
+            tuple[float, float, float]
+        ] = []  # distance from each side, times v and u, and the rest
         for (u1, v1), (u2, v2) in zip(points, [*points[1:], points[0]], strict=True):
             length = math.hypot(u2 - u1, v2 - v1)
             if length > 1e-6:
@@ -81,8 +97,13 @@ class Canvas:
         seen = [haze + clear * (own - haze) for own, haze in zip(colour, self.haze, strict=True)]
         self.put(top, left, inside, rgb((seen[0], seen[1], seen[2])), shadow=shadow)
 
-    def window(self, left: float, top: float, right: float, bottom: float) -> tuple[int, int, Floats, Floats] | None:
-        """The pixels of a box, as (top, left, u, v), both from -1 to 1 across it; None outside the picture."""
+    def window(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[int, int, Floats, Floats] | None:
+        """The pixels of a box, as (top, left, u, v), both from -1 to 1 across it.
+
+        None outside the picture.
+        """
         rows, columns = self.road.shape
         first, last = max(int(left), 0), min(int(right) + 2, columns)
         above, below = max(int(top), 0), min(int(bottom) + 2, rows)
@@ -95,4 +116,7 @@ class Canvas:
 
 def area(points: Points) -> float:
     """Twice the area of a polygon, positive where it turns from u towards v."""
-    return sum(u1 * v2 - u2 * v1 for (u1, v1), (u2, v2) in zip(points, [*points[1:], points[0]], strict=True))
+    return sum(
+        u1 * v2 - u2 * v1
+        for (u1, v1), (u2, v2) in zip(points, [*points[1:], points[0]], strict=True)
+    )

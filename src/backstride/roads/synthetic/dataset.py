@@ -29,9 +29,9 @@ class SyntheticDataset:
     >>> len(found.samples), found.image(2).shape, found.mask(2).shape
     (3, (90, 160, 3), (90, 160))
 
-    `size`: (rows, columns). `clear`: easy ones only, by day and without shade. No scene of one `seed`
-    is in the data set of another. The last few scenes are kept, so that an image and its mask are rendered
-    once.
+    `size`: (rows, columns). `clear`: easy ones only, by day and without shade. No scene of one
+    `seed` is in the data set of another. The last few scenes are kept, so that an image and its
+    mask are rendered once.
     """
 
     count: int
@@ -79,8 +79,13 @@ class SyntheticDataset:
 
 @lru_cache(maxsize=8)
 def _samples(count: int, seed: int, clear: bool) -> tuple[Sample, ...]:
-    names = (f"{category_of(seed * MOST + index, clear=clear)}_{index:06d}" for index in range(count))
-    return tuple(Sample(name, Path(f"{name}.png"), category=name.partition("_")[0], group=name) for name in names)
+    names = (
+        f"{category_of(seed * MOST + index, clear=clear)}_{index:06d}" for index in range(count)
+    )
+    return tuple(
+        Sample(name, Path(f"{name}.png"), category=name.partition("_")[0], group=name)
+        for name in names
+    )
 
 
 @lru_cache(maxsize=8)
@@ -100,17 +105,24 @@ def write(
     *,
     clear: bool = False,
 ) -> None:
-    """Write `count` scenes as `folder`/training/image_2, gt_image_2 and calib, in KITTI Road's layout.
+    """Write `count` scenes in KITTI Road's layout.
 
-    Masks have KITTI's colours: red where valid, blue also where road. `progress` is called with how many
-    are written, and of how many. Each file appears whole; scenes already there are written anew.
+    They go to `folder`/training/image_2, gt_image_2 and calib. Masks have KITTI's colours: red
+    where valid, blue also where road. `progress` is called with how many are written, and of how
+    many. Each file appears whole; scenes already there are written anew.
     """
     found = SyntheticDataset(count, size, seed, clear)
     check_folder("out", folder)
     if (folder / "training").exists() and not (folder / MARK).is_file():
-        message = f"`out` (={str(folder)!r}) has pictures that were not rendered here; name another folder"
+        message = (
+            f"`out` (={str(folder)!r}) has pictures that were not rendered here; name another "
+            "folder"
+        )
         raise ValueError(message)
-    write_beside(folder / MARK, f"scenes of backstride roads synthesize: seed {seed}, size {size[0]}x{size[1]}\n")
+    write_beside(
+        folder / MARK,
+        f"scenes of backstride roads synthesize: seed {seed}, size {size[0]}x{size[1]}\n",
+    )
     for index, sample in enumerate(found.samples):
         one = found.scene(index)
         training = folder / "training"
@@ -119,7 +131,9 @@ def write(
         coloured[..., 0], coloured[..., 2] = 255, np.where(one.mask == ROAD, 255, 0)
         write_beside(training / "image_2" / f"{sample.name}.png", png(one.image), one_of_many=True)
         write_beside(training / "gt_image_2" / label, png(coloured), one_of_many=True)
-        write_beside(training / "calib" / f"{sample.name}.txt", one.camera.calibration(), one_of_many=True)
+        write_beside(
+            training / "calib" / f"{sample.name}.txt", one.camera.calibration(), one_of_many=True
+        )
         if progress:
             progress(index + 1, count)
 

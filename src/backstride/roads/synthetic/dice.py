@@ -37,7 +37,9 @@ class Dice:
         """Between two positive numbers, each doubling as often as any other."""
         return low * math.exp(math.log(high / low) * self.unit())
 
-    def normal(self, mean: float, deviation: float, low: float = -math.inf, high: float = math.inf) -> float:
+    def normal(
+        self, mean: float, deviation: float, low: float = -math.inf, high: float = math.inf
+    ) -> float:
         """About `mean`, at most 2.5 deviations away."""
         if not self.normals:
             self.normals = np.clip(self.rng.standard_normal(128), -2.5, 2.5).tolist()
@@ -64,5 +66,7 @@ class Dice:
     def colour(self, base: Sequence[float], spread: float = 0.15) -> tuple[float, float, float]:
         """A colour near this one: brighter or darker, and a little off in hue."""
         light = math.exp(self.normal(0, spread))
-        red, green, blue = (min(part * light * (1 + self.normal(0, spread / 4)), 1.0) for part in base)
+        red, green, blue = (
+            min(part * light * (1 + self.normal(0, spread / 4)), 1.0) for part in base
+        )
         return red, green, blue

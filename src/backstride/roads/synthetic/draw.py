@@ -58,9 +58,14 @@ def _cleared(world: World) -> World:
         surface=replace(world.surface, patches=(), patch_ranges=(), joints=0.0, wet=0.0),
         light=replace(world.light, shade=0.0, bridge=0.0),
         zones=tuple(
-            zone if zone.material in EASY else replace(zone, material="grass", colour=green) for zone in world.zones
+            zone if zone.material in EASY else replace(zone, material="grass", colour=green)
+            for zone in world.zones
         ),
-        things=tuple(thing for thing in world.things if thing.distance > 10 or thing.kind in {"tree", "bush", "pole"}),
+        things=tuple(
+            thing
+            for thing in world.things
+            if thing.distance > 10 or thing.kind in {"tree", "bush", "pole"}
+        ),
     )
 
 
@@ -117,7 +122,9 @@ def _lanes(dice: Dice, kind: str) -> tuple[tuple[float, ...], float, float]:
     """The boundaries of the lanes, and the edges of the paved carriageway."""
     counts = {"motorway": (2, 6), "country": (2, 3), "street": (1, 5), "lane": (1, 3)}[kind]
     count = dice.integer(*counts)
-    width = {"motorway": dice.uniform(3.3, 3.9), "lane": dice.uniform(2.0, 3.2)}.get(kind, dice.uniform(2.7, 3.7))
+    width = {"motorway": dice.uniform(3.3, 3.9), "lane": dice.uniform(2.0, 3.2)}.get(
+        kind, dice.uniform(2.7, 3.7)
+    )
     own = dice.integer(0, count)
     if kind == "country":
         own = 1 if dice.chance(0.9) else 0
@@ -153,7 +160,9 @@ def _marks(dice: Dice, kind: str, lanes: tuple[float, ...]) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, light: Light) -> Surface:
+def _surface(
+    dice: Dice, lanes: tuple[float, ...], left: float, right: float, light: Light
+) -> Surface:
     """Asphalt from black to pale, concrete, patches of other age, cracks, wet."""
     concrete = dice.chance(0.2)
     grey = dice.uniform(0.42, 0.72) if concrete else dice.log(0.13, 0.55)
@@ -180,7 +189,13 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
         patch(lanes[-1] + 0.1, right + 1, 0, 500, grey * dice.log(0.65, 1.5))
     for _ in range(dice.integer(0, 4) if dice.chance(0.4) else 0):
         at, near = dice.uniform(left, right), dice.log(4, 60)
-        patch(at, at + dice.uniform(0.4, 3), near, near + dice.log(0.5, 15), grey * dice.log(0.65, 1.5))
+        patch(
+            at,
+            at + dice.uniform(0.4, 3),
+            near,
+            near + dice.log(0.5, 15),
+            grey * dice.log(0.65, 1.5),
+        )
     return Surface(
         colour=colour,
         cloud=dice.uniform(0, 0.08),
@@ -190,7 +205,9 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
         wet=dice.uniform(0.2, 0.8) if light.rain or dice.chance(0.03) else 0.0,
         patches=tuple(patches),
         patch_ranges=tuple(ranges),
-        cracks=tuple((dice.uniform(left, right), dice.uniform(-0.25, 0.6)) for _ in range(dice.integer(0, 5)))
+        cracks=tuple(
+            (dice.uniform(left, right), dice.uniform(-0.25, 0.6)) for _ in range(dice.integer(0, 5))
+        )
         if dice.chance(0.5)
         else (),
         joints=dice.uniform(4, 9) if concrete and dice.chance(0.7) else 0.0,
@@ -200,25 +217,41 @@ def _surface(dice: Dice, lanes: tuple[float, ...], left: float, right: float, li
 
 def _light(dice: Dice, kind: str, *, clear: bool) -> Light:
     """Sun, overcast, rain, fog, dusk and night."""
-    weather = dice.choose(WEATHER, (0.75, 0.25, 0, 0, 0, 0) if clear else (0.60, 0.20, 0.06, 0.05, 0.045, 0.045))
+    weather = dice.choose(
+        WEATHER, (0.75, 0.25, 0, 0, 0, 0) if clear else (0.60, 0.20, 0.06, 0.05, 0.045, 0.045)
+    )
     sunny = weather in {"sun", "dusk"}
     woods = kind in {"country", "lane"} and dice.chance(0.6)
     hue = dice.uniform(-0.05, 0.08)
     blue = dice.uniform(0.45, 0.9)
-    sky = (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue) if sunny or weather == "night" else (blue, blue, blue)
+    sky = (
+        (blue * 0.42 + hue, blue * 0.62 + hue * 0.5, blue)
+        if sunny or weather == "night"
+        else (blue, blue, blue)
+    )
     pale = dice.uniform(0.6, 0.98)
     horizon = (pale * dice.uniform(0.78, 1.0), pale * dice.uniform(0.88, 1.0), pale)
     if weather == "dusk":
         horizon = (pale, pale * dice.uniform(0.6, 0.85), pale * dice.uniform(0.4, 0.8))
     return Light(
         shadow=dice.uniform(0.45, 0.85) if sunny else dice.uniform(0, 0.25),
-        shade=dice.uniform(0.2, 1.0) if woods else dice.uniform(0.05, 0.7) if dice.chance(0.25) else 0.0,
+        shade=dice.uniform(0.2, 1.0)
+        if woods
+        else dice.uniform(0.05, 0.7)
+        if dice.chance(0.25)
+        else 0.0,
         shade_side=dice.uniform(-1, 1) * (2.5 if dice.chance(0.5) else 0),
         shade_scale=dice.log(2.5, 14),
         bridge=dice.log(8, 90) if dice.chance(0.06) else 0.0,
         slant=dice.normal(0, 0.8),
-        fog={"fog": dice.log(25, 150), "rain": dice.log(120, 800)}.get(weather, dice.log(350, 6000)),
-        night=dice.uniform(0.6, 0.97) if weather == "night" else dice.uniform(0.1, 0.5) if weather == "dusk" else 0.0,
+        fog={"fog": dice.log(25, 150), "rain": dice.log(120, 800)}.get(
+            weather, dice.log(350, 6000)
+        ),
+        night=dice.uniform(0.6, 0.97)
+        if weather == "night"
+        else dice.uniform(0.1, 0.5)
+        if weather == "dusk"
+        else 0.0,
         rain=dice.uniform(0.3, 1) if weather == "rain" else 0.0,
         sky=sky,
         horizon=horizon,
@@ -239,7 +272,11 @@ def _lens(dice: Dice, light: Light, *, clear: bool) -> Lens:
         saturation=dice.uniform(0.4, 1.25),
         cast=(dice.normal(1, 0.05), 1.0, dice.normal(1, 0.06)),
         vignette=dice.uniform(0, 0.35) if dice.chance(0.4) else 0.0,
-        blur=dice.uniform(0.2, 0.75) if dice.chance(0.6) else dice.uniform(0, 1.3) if dice.chance(0.3) else 0.0,
+        blur=dice.uniform(0.2, 0.75)
+        if dice.chance(0.6)
+        else dice.uniform(0, 1.3)
+        if dice.chance(0.3)
+        else 0.0,
         noise=dice.log(0.002, 0.012 if clear else 0.03) * (1 + light.night),
         blocks=dice.uniform(2, 12) if dice.chance(0.3) and not clear else 0.0,
         veil=dice.uniform(0.05, 0.5) if dice.chance(0.3) and not clear else 0.0,

@@ -1,4 +1,4 @@
-"""The ground: terrain, strips beside the road, the road's surface, its markings, and the shadows on all of it."""
+"""The ground and its shadows: terrain, strips, the road's surface and its markings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def faded(cells: float, coarse: Floats) -> Floats:
 
 
 class Ground:
-    """The ground of one scene while it is painted: `image` (3, rows, columns) and `road`, the covered share."""
+    """The ground of one scene while it is painted.
+
+    `image` (3, rows, columns) and `road`, the covered share.
+    """
 
     def __init__(self, world: World, below: Below) -> None:
         self.world, self.below = world, below
@@ -80,7 +83,9 @@ class Ground:
         """What lies beside the road: the terrain, then each strip over it."""
         world, below = self.world, self.below
         broad = self.noise("smooth", 5.0, 2.0)
-        self.image[:] = rgb(world.terrain.colour) * (self.texture(world.terrain.material) * (1 + 0.12 * broad))
+        self.image[:] = rgb(world.terrain.colour) * (
+            self.texture(world.terrain.material) * (1 + 0.12 * broad)
+        )
         for zone in world.zones:
             share = cover(below.lateral, zone.left, zone.right, below.fine)
             mix(self.image, share, rgb(zone.colour) * self.texture(zone.material))
@@ -114,20 +119,26 @@ class Ground:
         below = self.below
         if surface.joints:
             place = np.mod(below.along, np.float32(surface.joints))
-            shade *= 1 - 0.3 * np.clip((0.03 - np.abs(place - 0.05)) / below.coarse + 0.5, 0, 1) * faded(
-                2, below.coarse
-            )
+            shade *= 1 - 0.3 * np.clip(
+                (0.03 - np.abs(place - 0.05)) / below.coarse + 0.5, 0, 1
+            ) * faded(2, below.coarse)
             for at in self.world.lanes:
                 shade *= 1 - 0.3 * self._stripe(at, 0.03)
         for at, strength in surface.cracks:
-            wander = line("cloud", below.along[:, :1] * np.float32(1.3), int(abs(at) * 50)) * np.float32(0.25)
+            wander = line(
+                "cloud", below.along[:, :1] * np.float32(1.3), int(abs(at) * 50)
+            ) * np.float32(0.25)
             shade *= 1 - np.float32(strength) * self._stripe(at, 0.05, wander)
 
     def _stripe(self, at: float, width: float, wander: Floats | float = 0.0) -> Floats:
         """How much of each pixel a line along the road covers."""
         away = np.abs(self.below.lateral - np.float32(at) - wander)
-        fine = np.maximum(self.below.fine, np.float32(width))  # narrower than a pixel: paler, not jagged
-        return np.clip((np.float32(width / 2) - away) / fine + np.float32(0.5), 0, 1) * (np.float32(width) / fine)
+        fine = np.maximum(
+            self.below.fine, np.float32(width)
+        )  # narrower than a pixel: paler, not jagged
+        return np.clip((np.float32(width / 2) - away) / fine + np.float32(0.5), 0, 1) * (
+            np.float32(width) / fine
+        )
 
     def _sheen(self, surface: Surface, colour: Floats) -> None:
         """Roads look paler in the distance, and wet ones mirror the sky."""
@@ -135,20 +146,26 @@ class Ground:
         share = np.float32(surface.sheen) * (1 - np.exp(below.depth * np.float32(-1 / 40)))
         if surface.wet:
             puddles = np.clip(0.5 + 0.7 * self.noise("smooth", 6.0, 3.0), 0, 1)
-            share = share + np.float32(surface.wet) * puddles * (1 - np.exp(below.depth * np.float32(-1 / 15)))
+            share = share + np.float32(surface.wet) * puddles * (
+                1 - np.exp(below.depth * np.float32(-1 / 15))
+            )
         mix(colour, np.clip(share, 0, 0.85), rgb(light.horizon))
 
     def marks(self) -> None:
         """The painted lines, worn in places."""
         surface = self.world.surface
-        worn = np.clip(1 - np.float32(surface.wear) * (0.6 + 0.8 * self.noise("rough", 12.0, 5.0)), 0, 1)
+        worn = np.clip(
+            1 - np.float32(surface.wear) * (0.6 + 0.8 * self.noise("rough", 12.0, 5.0)), 0, 1
+        )
         worn *= self.road
         shares: dict[Colour, Floats] = {}
         for mark in self.world.marks:
             share = self._stripe(mark.at, mark.width)
             if mark.period:
                 share *= self._dashes(mark)
-            shares[mark.colour] = np.maximum(shares[mark.colour], share) if mark.colour in shares else share
+            shares[mark.colour] = (
+                np.maximum(shares[mark.colour], share) if mark.colour in shares else share
+            )
         for colour, share in shares.items():
             mix(self.image, share * worn, rgb(colour))
 
@@ -167,14 +184,18 @@ class Ground:
         if light.shadow and light.shade:
             lit *= 1 - np.float32(light.shadow) * self._shade(light)
         if light.shadow and light.bridge:
-            span = cover(below.along, light.bridge, light.bridge * 1.15 + 6, np.maximum(below.coarse, 0.3))
+            span = cover(
+                below.along, light.bridge, light.bridge * 1.15 + 6, np.maximum(below.coarse, 0.3)
+            )
             lit *= 1 - np.float32(light.shadow) * span
         if light.shadow and light.slant:
             lit *= 1 - np.float32(light.shadow) * self._cast(light.slant)
         if light.night:
             lit *= self._headlights(light)
         self.image *= lit
-        self.image[2] += (1 - lit) * np.float32(0.03 * (1 - light.night))  # shadows are lit by the blue sky
+        self.image[2] += (1 - lit) * np.float32(
+            0.03 * (1 - light.night)
+        )  # shadows are lit by the blue sky
 
     def _cast(self, slant: float) -> Floats:
         """The share of the sun that solid walls keep from each place."""
@@ -183,15 +204,21 @@ class Ground:
             if wall.kind in SOLID:
                 ends = wall.at, wall.at + slant * wall.height
                 share = cover(below.lateral, min(ends), max(ends), below.fine)
-                cast = np.maximum(cast, share * cover(below.depth, wall.near, wall.far, below.coarse))
+                cast = np.maximum(
+                    cast, share * cover(below.depth, wall.near, wall.far, below.coarse)
+                )
         return cast
 
     def _shade(self, light: Light) -> Floats:
         """The share of the sun that trees keep from each place."""
         below, rng = self.below, self.rng
         scale = 40 / light.shade_scale
-        crowns = self.noise("smooth", scale * 0.7, scale * 0.5, float(rng.uniform(-0.6, 0.6)) * scale)
-        crowns += 0.45 * self.noise("cloud", scale * 1.5, scale * 1.0, float(rng.uniform(-0.6, 0.6)) * scale)
+        crowns = self.noise(
+            "smooth", scale * 0.7, scale * 0.5, float(rng.uniform(-0.6, 0.6)) * scale
+        )
+        crowns += 0.45 * self.noise(
+            "cloud", scale * 1.5, scale * 1.0, float(rng.uniform(-0.6, 0.6)) * scale
+        )
         crowns += 0.2 * self.noise("rough", 14.0, 9.0) * faded(9, below.coarse)
         level = 2.6 * light.shade - 1.3 + np.float32(light.shade_side * 0.12) * below.lateral
         return np.clip((crowns + level) * 2.5 + 0.5, 0, 1)
@@ -199,7 +226,9 @@ class Ground:
     def _headlights(self, light: Light) -> Floats:
         """Our own lights at night: near, ahead, and little beside."""
         below = self.below
-        beam = np.exp(below.depth * np.float32(-1 / 28)) * np.exp(-np.square(below.lateral / (3 + 0.25 * below.depth)))
+        beam = np.exp(below.depth * np.float32(-1 / 28)) * np.exp(
+            -np.square(below.lateral / (3 + 0.25 * below.depth))
+        )
         return 1 - np.float32(light.night) * (1 - np.clip(0.25 + 1.1 * beam, 0, 1.2))
 
 

@@ -1,4 +1,7 @@
-"""What happens between the scene and the file: rain, veils, the bonnet, exposure, blur, noise, compression."""
+"""What happens between the scene and the file.
+
+Rain, veils, the bonnet, exposure, blur, noise, compression.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def paint_bonnet(world: World, image: Floats, road: Floats) -> None:
     lens = world.lens
     if not lens.bonnet:
         return
-    share = bonnet.paint(image, lens.bonnet, lens.bonnet_colour, world.seed, 1 - 0.9 * world.light.night)
+    share = bonnet.paint(
+        image, lens.bonnet, lens.bonnet_colour, world.seed, 1 - 0.9 * world.light.night
+    )
     road *= 1 - share
 
 
@@ -43,7 +48,9 @@ def develop(world: World, image: Floats) -> NDArray[np.uint8]:
         image = _blurred(image, lens.blur)
     if lens.noise:
         start = int(rng.integers(STARTS))
-        image += np.float32(255 * lens.noise) * _grain(image.size)[start : start + image.size].reshape(image.shape)
+        image += np.float32(255 * lens.noise) * _grain(image.size)[
+            start : start + image.size
+        ].reshape(image.shape)
     if lens.blocks:
         _compress(image, lens.blocks)
     image += 0.5
@@ -58,7 +65,10 @@ def _colours(lens: Lens) -> Floats:
 
 
 def _curve(contrast: float) -> NDArray[np.uint8]:
-    """What the camera makes of each value x: x + c x (1 - x) (2 x - 1), an S where c is positive."""
+    """What the camera makes of each value x.
+
+    X + c x (1 - x) (2 x - 1), an S where c is positive.
+    """
     x = np.arange(256) / 255
     return np.rint(255 * np.clip(x + contrast * x * (1 - x) * (2 * x - 1), 0, 1)).astype(np.uint8)
 
@@ -78,7 +88,9 @@ def _blurred(image: Floats, sigma: float) -> Floats:
             step: Floats = np.diff(image, axis=axis)
             step *= share / 2
             image = image.copy()
-            before, after = (image[:, :-1], image[:, 1:]) if axis == 1 else (image[..., :-1], image[..., 1:])
+            before, after = (
+                (image[:, :-1], image[:, 1:]) if axis == 1 else (image[..., :-1], image[..., 1:])
+            )
             before += step
             after -= step
     return image
@@ -104,14 +116,20 @@ def _windscreen(world: World, image: Floats, rng: np.random.Generator) -> Floats
     side = float(rng.uniform(-1, 1))
     u = np.linspace(-1, 1, columns, dtype=np.float32)
     veil = np.float32(lens.veil) * np.clip(0.6 + 0.4 * side * u + 0.4 * (v - 0.5), 0, 1)
-    if lens.veil and rng.random() < 0.6:  # the edge of the dashboard, reflected, and its grain below
+    if (
+        lens.veil and rng.random() < 0.6
+    ):  # the edge of the dashboard, reflected, and its grain below
         edge, reach = float(rng.uniform(0.55, 0.9)), float(rng.uniform(-0.6, 1.5))
         above = np.clip((edge - v) * rows + 0.5, 0, 1)
         beside = np.clip((side * u - reach) * 12, 0, 1) if rng.random() < 0.6 else np.float32(0)
         dark = float(rng.uniform(0.2, 0.8))
-        dashboard = dark + 0.15 * dark * crop("rough", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
+        dashboard = dark + 0.15 * dark * crop(
+            "rough", rows, columns, int(rng.integers(512)), int(rng.integers(512))
+        )
         veil = veil * (dashboard + np.maximum(above, beside) * (1 - dashboard))
-        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120)) * (1 - beside)
+        veil = veil + np.float32(lens.veil * 0.35) * np.exp(-np.square((v - edge) * 120)) * (
+            1 - beside
+        )
     smear = crop("smooth", rows, columns, int(rng.integers(512)), int(rng.integers(512)))
     veil = veil + np.float32(lens.dirt) * np.clip(smear, 0, 2) * 0.08
     return image + veil * (rgb((0.85, 0.87, 0.9)) * np.float32(1 - 0.8 * world.light.night) - image)
@@ -128,7 +146,11 @@ def _compress(image: Floats, strength: float) -> None:
     basis[0] /= math.sqrt(2)
     basis = basis.astype(np.float32)
     step = ((1 + place[:, None] + place[None]) * strength).astype(np.float32)
-    blocks = image[:, :rows, :columns].reshape(3, rows // 8, 8, columns // 8, 8).transpose(0, 1, 3, 2, 4)
+    blocks = (
+        image[:, :rows, :columns].reshape(3, rows // 8, 8, columns // 8, 8).transpose(0, 1, 3, 2, 4)
+    )
     coded = basis @ blocks @ basis.T
     coded = np.rint(coded / step) * step
-    image[:, :rows, :columns] = (basis.T @ coded @ basis).transpose(0, 1, 3, 2, 4).reshape(3, rows, columns)
+    image[:, :rows, :columns] = (
+        (basis.T @ coded @ basis).transpose(0, 1, 3, 2, 4).reshape(3, rows, columns)
+    )

@@ -14,15 +14,17 @@ AHEAD = 1 << 15  # added before truncation, so that it rounds the same way on bo
 EIGHT, LOW = np.uint16(8), np.uint16(SIDE - 1)
 KINDS = {"smooth": (3.2, 1 / 16), "cloud": (2.0, 1.0), "rough": (1.1, 1.0), "grain": (0.0, 1.0)}
 
-Floats: TypeAlias = AnyArray  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
+Floats: TypeAlias = (
+    AnyArray  # float32; arithmetic with Python's numbers keeps it so, which its stubs do not know
+)
 
 
 @lru_cache(maxsize=len(KINDS))
 def tile(kind: str) -> Floats:
     """Gaussian noise of SIDE by SIDE cells, mean 0, deviation 1; neighbours alike by its kind.
 
-    The amplitude of frequency f falls as f ** -power / 2, and frequencies over `highest` cycles a cell are
-    left out, so that "smooth" can be magnified.
+    The amplitude of frequency f falls as f ** -power / 2, and frequencies over `highest` cycles a
+    cell are left out, so that "smooth" can be magnified.
     """
     power, highest = KINDS[kind]
     rng = np.random.default_rng(list(kind.encode()))

@@ -1,4 +1,4 @@
-"""One scene: the world of a seed, painted from the farthest to the nearest thing, and its exact mask."""
+"""One scene: the world of a seed, painted from far to near, and its exact mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SMALLEST, LARGEST = 32, 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scene:
-    """A rendered scene: `image` (rows, columns, 3) RGB, `mask` (rows, columns) of 0 and 1, and its camera."""
+    """A rendered scene.
+
+    `image` (rows, columns, 3) RGB, `mask` (rows, columns) of 0 and 1, and its camera.
+    """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
@@ -36,9 +39,9 @@ def scene(seed: int, size: tuple[int, int] = (180, 320), *, clear: bool = False)
     >>> bool((found.image == scene(7, (90, 160)).image).all())
     True
 
-    `size` is (rows, columns), each from 32 to 4096. `clear`: an easy one, by day and without shade. The
-    mask is 1 where at least half of a pixel shows the own carriageway with its paved shoulders and markings;
-    vehicles on it and the camera's own bonnet are 0.
+    `size` is (rows, columns), each from 32 to 4096. `clear`: an easy one, by day and without shade.
+    The mask is 1 where at least half of a pixel shows the own carriageway with its paved shoulders
+    and markings; vehicles on it and the camera's own bonnet are 0.
     """
     rows, columns = size
     for name, value in (("rows", rows), ("columns", columns)):
@@ -80,7 +83,10 @@ def render(world: World, size: tuple[int, int]) -> Scene:
 
 
 def outermost_first(world: World) -> list[Wall | Thing]:
-    """Painting order: what is farther from the road first, then kerbs, then what is on it, the farthest first."""
+    """Painting order: the road's far side first, then kerbs, then what is on it.
+
+    Of these, too, the farthest comes first.
+    """
 
     def order(each: Wall | Thing) -> tuple[float, float]:
         outside = max(world.left - each.at, each.at - world.right, 0.0)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstride.roads.synthetic.dice import Dice
-from backstride.roads.synthetic.world import Colour, Light, Material, Thing, ThingKind, Wall, WallKind, Zone
+from backstride.roads.synthetic.world import (
+    Colour,
+    Light,
+    Material,
+    Thing,
+    ThingKind,
+    Wall,
+    WallKind,
+    Zone,
+)
 
 GROUNDS: dict[Material, Colour] = {
     "grass": (0.27, 0.34, 0.15),
@@ -26,7 +35,13 @@ LEAVES: tuple[Colour, ...] = (
     (0.17, 0.21, 0.14),
     (0.24, 0.25, 0.17),
 )
-SIGNS: tuple[Colour, ...] = ((0.05, 0.35, 0.18), (0.8, 0.6, 0.05), (0.1, 0.2, 0.5), (0.7, 0.1, 0.1), (0.8, 0.8, 0.8))
+SIGNS: tuple[Colour, ...] = (
+    (0.05, 0.35, 0.18),
+    (0.8, 0.6, 0.05),
+    (0.1, 0.2, 0.5),
+    (0.7, 0.1, 0.1),
+    (0.8, 0.8, 0.8),
+)
 # woods, bank, houses, hedge, open
 BACKDROPS = {
     "motorway": (0.25, 0.35, 0.08, 0.12, 0.35),
@@ -72,7 +87,9 @@ class Roadside:
         self.zones.append(Zone(min(start, end), max(start, end), *self.ground(materials)))
         return end
 
-    def wall(self, kind: WallKind, at: float, height: float, colour: Colour, rough: float = 0.0) -> None:
+    def wall(
+        self, kind: WallKind, at: float, height: float, colour: Colour, rough: float = 0.0
+    ) -> None:
         """Something along the whole road."""
         self.walls.append(Wall(kind, at, height, colour, rough=rough))
 
@@ -98,7 +115,11 @@ class Roadside:
             choice = dice.unit()
             if choice < 0.25:
                 self.wall(
-                    "leaves", dice.uniform(end, edge), dice.uniform(0.5, 1.8), dice.colour((0.40, 0.38, 0.22)), 0.4
+                    "leaves",
+                    dice.uniform(end, edge),
+                    dice.uniform(0.5, 1.8),
+                    dice.colour((0.40, 0.38, 0.22)),
+                    0.4,
                 )
             elif choice < 0.7:
                 kind: WallKind = "rail" if choice < 0.55 else "barrier"
@@ -122,7 +143,12 @@ class Roadside:
         """Gravel, soil or grass, and perhaps a rail or a wall."""
         dice, at = self.dice, edge
         if dice.chance(0.6):
-            at = self.strip(sign, at, dice.log(0.2, 2.5), ("gravel", "soil", "straw", "leaves", "grass", "paving"))
+            at = self.strip(
+                sign,
+                at,
+                dice.log(0.2, 2.5),
+                ("gravel", "soil", "straw", "leaves", "grass", "paving"),
+            )
         if dice.chance(0.5):
             at = self.strip(sign, at, dice.uniform(0.5, 6), ("grass", "straw", "soil", "leaves"))
         if dice.chance(0.5 if self.kind != "lane" else 0.2):
@@ -130,9 +156,13 @@ class Roadside:
             near = 1.0 if dice.chance(0.6) else dice.log(2, 40)
             highest = 2.2 if self.kind == "motorway" else 1.2
             height = dice.uniform(1, 2.5) if chosen == "fence" else dice.log(0.5, highest)
-            place = edge + sign * 0.15 if chosen == "barrier" and dice.chance(0.5) else at + sign * 0.3
+            place = (
+                edge + sign * 0.15 if chosen == "barrier" and dice.chance(0.5) else at + sign * 0.3
+            )
             far = 300.0 if dice.chance(0.6) else near + dice.log(8, 200)
-            colour = self.concrete() if chosen == "barrier" else dice.colour((0.6, 0.59, 0.57), 0.25)
+            colour = (
+                self.concrete() if chosen == "barrier" else dice.colour((0.6, 0.59, 0.57), 0.25)
+            )
             self.walls.append(Wall(chosen, place, height, colour, near, far))
             at += sign * 0.5
         return at
@@ -142,10 +172,18 @@ class Roadside:
         dice = self.dice
         chosen = dice.choose(("woods", "bank", "houses", "hedge", "open"), BACKDROPS[place])
         if chosen == "woods":
-            self.woods(sign, start + sign * (dice.log(0.2, 4) if place == "forest" else dice.log(1, 20)))
+            self.woods(
+                sign, start + sign * (dice.log(0.2, 4) if place == "forest" else dice.log(1, 20))
+            )
         elif chosen == "bank":
             _, colour = self.ground(("straw", "grass", "soil", "rock", "straw"))
-            self.wall("bank", start + sign * dice.log(0.5, 15), dice.log(1, 14), colour, dice.uniform(0.2, 0.7))
+            self.wall(
+                "bank",
+                start + sign * dice.log(0.5, 15),
+                dice.log(1, 14),
+                colour,
+                dice.uniform(0.2, 0.7),
+            )
             if dice.chance(0.4):
                 self.woods(sign, start + sign * dice.log(4, 25))
         elif chosen == "houses":
@@ -179,7 +217,9 @@ class Roadside:
             at = start + sign * (dice.log(1, 30) + height / 2)
             size = (height * dice.uniform(0.7, 1.7), height, 1.0)
             colour = dice.colour(dice.any(LEAVES), 0.35)
-            self.things.append(Thing("bush" if bush else "tree", at, dice.log(8, 200), size, colour))
+            self.things.append(
+                Thing("bush" if bush else "tree", at, dice.log(8, 200), size, colour)
+            )
         for _ in range(dice.integer(0, 3)):
             size, paint = (dice.log(0.5, 4), dice.uniform(2.2, 5), 0.1), dice.any(SIGNS)
             shape: ThingKind = "sign"
@@ -196,8 +236,12 @@ def ridges(dice: Dice, light: Light) -> tuple[tuple[float, Colour], ...]:
     found: list[tuple[float, Colour]] = []
     if dice.chance(0.6):
         share = dice.uniform(0.2, 0.6)
-        own = dice.any(((0.16, 0.21, 0.27), (0.20, 0.25, 0.30), (0.45, 0.37, 0.25), (0.18, 0.24, 0.16)))
-        red, green, blue = (mine + (sky - mine) * share for mine, sky in zip(own, light.horizon, strict=True))
+        own = dice.any(
+            ((0.16, 0.21, 0.27), (0.20, 0.25, 0.30), (0.45, 0.37, 0.25), (0.18, 0.24, 0.16))
+        )
+        red, green, blue = (
+            mine + (sky - mine) * share for mine, sky in zip(own, light.horizon, strict=True)
+        )
         found.append((dice.log(0.01, 0.12), (red, green, blue)))
     if dice.chance(0.7):
         found.append((dice.log(0.01, 0.14), dice.colour(dice.any(LEAVES), 0.3)))

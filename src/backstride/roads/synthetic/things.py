@@ -1,4 +1,7 @@
-"""Vehicles, people, single trees, poles and signs: boxes seen through the camera, their shadows under them."""
+"""Vehicles, people, single trees, poles and signs.
+
+Boxes seen through the camera, their shadows under them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Box:
         self.pixels = self.height * world.camera.focal / z  # how high it appears
 
     def points(self, corners: Corners) -> Points:
-        """Pixels of corners: across in half widths, up in heights, along in lengths from the near face."""
+        """Pixels of corners.
+
+        Across in half widths, up in heights, along in lengths from the near face.
+        """
         camera = self.world.camera
         right, down, ahead = self.rotation
         found: Points = []
@@ -62,7 +68,9 @@ class Box:
     def shadow(self) -> None:
         """The dark patch on the ground under and beside it; the road stays road there."""
         strength = 0.45 + 0.35 * self.world.light.shadow
-        lean = 1.2 * self.height / self.width * self.world.light.shadow  # the sun casts it to one side
+        lean = (
+            1.2 * self.height / self.width * self.world.light.shadow
+        )  # the sun casts it to one side
         left, right = (lean, 0.0) if self.world.seed % 2 else (0.0, lean)
         for grow, share in ((1.0, 0.35 + 0.3 * self.world.light.shadow), (0.0, strength)):
             corners = [
@@ -71,12 +79,21 @@ class Box:
                 (1.03 + grow * right, 0.0, 1.0),
                 (-1.03 - grow * left, 0.0, 1.0),
             ]
-            self.canvas.polygon(self.points(corners), (0.02, 0.02, 0.025), self.depth, opacity=share, shadow=True)
+            self.canvas.polygon(
+                self.points(corners), (0.02, 0.02, 0.025), self.depth, opacity=share, shadow=True
+            )
 
 
-def quad(left: float, right: float, low: float, high: float, along: float = 0.0, *, inset: float = 0.0) -> Corners:
+def quad(
+    left: float, right: float, low: float, high: float, along: float = 0.0, *, inset: float = 0.0
+) -> Corners:
     """A face across the road, its top narrower by `inset` on each side."""
-    return [(left, low, along), (right, low, along), (right - inset, high, along), (left + inset, high, along)]
+    return [
+        (left, low, along),
+        (right, low, along),
+        (right - inset, high, along),
+        (left + inset, high, along),
+    ]
 
 
 def paint_thing(canvas: Canvas, world: World, path: Path, thing: Thing) -> None:
@@ -100,7 +117,9 @@ def _vehicle(box: Box) -> None:
     box.shadow()
     if box.pixels < 6:
         box.face(quad(-1, 1, 0.12, 0.6), colour, 0.9)
-        box.face(quad(-0.9, 0.9, 0.6, 1.0, inset=0.2), colour if box.thing.kind == "truck" else GLASS)
+        box.face(
+            quad(-0.9, 0.9, 0.6, 1.0, inset=0.2), colour if box.thing.kind == "truck" else GLASS
+        )
     else:
         belt, foot = (0.55, 0.16) if car else (0.6, 0.12)
         _side(box, belt, foot)
@@ -109,7 +128,9 @@ def _vehicle(box: Box) -> None:
     if night > 0.3:
         glow: Colour = (1.0, 0.95, 0.8) if box.thing.oncoming else (1.0, 0.12, 0.08)
         for u, v in box.points([(-0.8, 0.45, 0.0), (0.8, 0.45, 0.0)]):
-            radius = 0.35 * box.world.camera.focal / box.depth * (2.5 if box.thing.oncoming else 1.2)
+            radius = (
+                0.35 * box.world.camera.focal / box.depth * (2.5 if box.thing.oncoming else 1.2)
+            )
             _glow(box.canvas, u, v, radius, (night * glow[0], night * glow[1], night * glow[2]))
 
 
@@ -120,12 +141,20 @@ def _side(box: Box, belt: float, foot: float) -> None:
     side = 1.0 if away < -box.width / 2 else -1.0 if away > box.width / 2 else 0.0
     if not side:
         return
-    box.face([(side, foot, 0.0), (side, foot, 1.0), (side, belt + 0.05, 1.0), (side, belt + 0.05, 0.0)], colour, 0.75)
+    box.face(
+        [(side, foot, 0.0), (side, foot, 1.0), (side, belt + 0.05, 1.0), (side, belt + 0.05, 0.0)],
+        colour,
+        0.75,
+    )
     near, far, inset = (0.18, 0.72, 0.12) if thing.kind == "car" else (0.02, 0.98, 0.0)
     top = side * (1 - inset)
-    box.face([(side, belt, near / 4), (side, belt, 0.9), (top, 1.0, far), (top, 1.0, near)], colour, 0.7)
+    box.face(
+        [(side, belt, near / 4), (side, belt, 0.9), (top, 1.0, far), (top, 1.0, near)], colour, 0.7
+    )
     if thing.kind != "truck":
-        box.face([(side, belt, 0.1), (side, belt, 0.82), (top, 0.94, 0.66), (top, 0.94, 0.22)], GLASS)
+        box.face(
+            [(side, belt, 0.1), (side, belt, 0.82), (top, 0.94, 0.66), (top, 0.94, 0.22)], GLASS
+        )
     if box.pixels > 12:
         high, long = 0.33 / box.height, 0.33 / box.length
         for along in (0.2, 0.8):
@@ -140,7 +169,9 @@ def _near_face(box: Box, belt: float, foot: float) -> None:
     fine = box.pixels > 14
     box.face(quad(-0.9, 0.9, 0.0, foot + 0.05), TYRE)
     if car:
-        box.face([(-0.82, 1.0, 0.2), (0.82, 1.0, 0.2), (0.8, 0.98, 0.7), (-0.8, 0.98, 0.7)], colour, 1.1)
+        box.face(
+            [(-0.82, 1.0, 0.2), (0.82, 1.0, 0.2), (0.8, 0.98, 0.7), (-0.8, 0.98, 0.7)], colour, 1.1
+        )
     box.face(quad(-0.97, 0.97, belt - 0.02, 1.0, cabin, inset=inset), colour, 0.9)
     box.face(quad(-1, 1, foot, belt), colour, 0.95)
     if thing.kind != "truck" or thing.oncoming:
@@ -149,7 +180,11 @@ def _near_face(box: Box, belt: float, foot: float) -> None:
     for left in (-0.95, 0.65):
         box.face(quad(left, left + 0.3, belt - 0.16, belt - 0.02), lamp)
     if fine:
-        box.face(quad(-0.95, 0.95, foot, foot + 0.1), (0.5 * colour[0], 0.5 * colour[1], 0.5 * colour[2]), 0.8)
+        box.face(
+            quad(-0.95, 0.95, foot, foot + 0.1),
+            (0.5 * colour[0], 0.5 * colour[1], 0.5 * colour[2]),
+            0.8,
+        )
         box.face(quad(-0.25, 0.25, belt - 0.25, belt - 0.12), (0.8, 0.8, 0.75))
 
 
@@ -173,7 +208,10 @@ def _upright(box: Box) -> None:
         box.face(quad(-0.5, -0.05, 0.0, 0.5), (0.12, 0.13, 0.2))
         box.face(quad(0.05, 0.5, 0.0, 0.5), (0.12, 0.13, 0.2))
         box.face(quad(-0.8, 0.8, 0.45, 0.85, inset=0.1), box.thing.colour)
-    box.face(quad(-0.3, 0.3, 0.84, 1.0, inset=0.08), (0.45, 0.33, 0.27) if box.thing.kind == "person" else TYRE)
+    box.face(
+        quad(-0.3, 0.3, 0.84, 1.0, inset=0.08),
+        (0.45, 0.33, 0.27) if box.thing.kind == "person" else TYRE,
+    )
 
 
 def _post(box: Box) -> None:
@@ -188,7 +226,10 @@ def _post(box: Box) -> None:
 
 
 def _tree(box: Box) -> None:
-    """A trunk, and a crown whose outline is an ellipse broken up by noise; a bush is a crown on the ground."""
+    """A trunk, and a crown whose outline is an ellipse broken up by noise.
+
+    A bush is a crown on the ground.
+    """
     thing = box.thing
     (foot_u, foot_v), (_, top_v) = box.points([(0, 0, 0), (0, 1, 0)])
     height = foot_v - top_v
@@ -196,7 +237,9 @@ def _tree(box: Box) -> None:
     bush = thing.kind == "bush"
     if not bush:
         box.face(quad(-0.07, 0.07, 0.0, 0.5), (0.17, 0.14, 0.11))
-    found = box.canvas.window(foot_u - half, top_v, foot_u + half, foot_v if bush else foot_v - 0.2 * height)
+    found = box.canvas.window(
+        foot_u - half, top_v, foot_u + half, foot_v if bush else foot_v - 0.2 * height
+    )
     if found is None:
         return
     top, left, across, down = found
@@ -205,9 +248,13 @@ def _tree(box: Box) -> None:
     leaf, clump = crop("rough", rows, columns, seed, seed), _clumps(rows, columns, seed)
     across, down = across * 1.3, down * 1.3  # room for the outline's noise
     outline = 1 - across * across - down * down * (1 + 0.25 * down) + 0.25 * clump + 0.18 * leaf
-    share = np.clip(outline * min(height / 8, 4) + 0.5, 0, 1) * np.clip(1.7 + 0.7 * leaf + 0.5 * clump, 0, 1)
+    share = np.clip(outline * min(height / 8, 4) + 0.5, 0, 1) * np.clip(
+        1.7 + 0.7 * leaf + 0.5 * clump, 0, 1
+    )
     share *= np.clip((1.3 - np.maximum(np.abs(across), np.abs(down))) * 8, 0, 1)
-    shade = np.clip(0.72 - 0.2 * down + 0.22 * leaf + 0.18 * clump, 0.08, 1.8) * np.float32(box.light)
+    shade = np.clip(0.72 - 0.2 * down + 0.22 * leaf + 0.18 * clump, 0.08, 1.8) * np.float32(
+        box.light
+    )
     depth = np.full((1, 1), box.depth, np.float32)
     box.canvas.put(top, left, share, box.canvas.through_fog(rgb(thing.colour) * shade, depth))
 

@@ -1,4 +1,7 @@
-"""Who is on the road: vehicles in their lanes, parked ones, people, and traffic on the other carriageway."""
+"""Who is on the road.
+
+Vehicles in their lanes, parked ones, people, and traffic on the other carriageway.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ OFTEN = (3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 0.7, 0.7, 0.5)
 
 
 def traffic(
-    dice: Dice, kind: str, lanes: tuple[float, ...], edges: tuple[float, float], other: tuple[float, float] | None
+    dice: Dice,
+    kind: str,
+    lanes: tuple[float, ...],
+    edges: tuple[float, float],
+    other: tuple[float, float] | None,
 ) -> tuple[Thing, ...]:
     """Everybody on and beside the road; the lane in front of the camera is free for some metres."""
     left, right = edges
@@ -34,14 +41,18 @@ def traffic(
         found.append(vehicle(dice, at, dice.log(9 if own else 4, 140), oncoming=oncoming))
     if other:
         low, high = other
-        for _ in range(dice.integer(0, 6)):
-            found.append(vehicle(dice, dice.uniform(low + 1, high - 1), dice.log(10, 150), oncoming=True))  # noqa: PERF401
+        found.extend(
+            vehicle(dice, dice.uniform(low + 1, high - 1), dice.log(10, 150), oncoming=True)
+            for _ in range(dice.integer(0, 6))
+        )
     if kind == "street":
         for _ in range(dice.integer(0, 7)):
             side, inwards = dice.any(((left - 0.2, 1.0), (right + 0.2, -1.0)))
             at = side + inwards * dice.uniform(0.6, 1.1)
             found.append(vehicle(dice, at, dice.log(5, 80), oncoming=dice.chance(0.5)))
-        found += [person(dice, dice.uniform(left - 4, right + 4)) for _ in range(dice.integer(0, 4))]
+        found += [
+            person(dice, dice.uniform(left - 4, right + 4)) for _ in range(dice.integer(0, 4))
+        ]
     elif dice.chance(0.08):
         found.append(person(dice, dice.uniform(left, right)))
     return tuple(found)
@@ -63,4 +74,10 @@ def vehicle(dice: Dice, at: float, distance: float, *, oncoming: bool) -> Thing:
 
 def person(dice: Dice, at: float) -> Thing:
     """Somebody on foot."""
-    return Thing("person", at, dice.log(6, 60), (0.55, dice.uniform(1.5, 1.9), 0.4), dice.colour(dice.any(PAINTS)))
+    return Thing(
+        "person",
+        at,
+        dice.log(6, 60),
+        (0.55, dice.uniform(1.5, 1.9), 0.4),
+        dice.colour(dice.any(PAINTS)),
+    )

@@ -63,7 +63,9 @@ def path_of(world: World) -> Path:
     course = world.course
     z = np.geomspace(NEAREST, FARTHEST, STEPS)
     steps = np.diff(z, prepend=0.0)
-    bend = course.bend + course.swing * (np.sin(z / course.wave + course.phase) - math.sin(course.phase))
+    bend = course.bend + course.swing * (
+        np.sin(z / course.wave + course.phase) - math.sin(course.phase)
+    )
     angle = np.clip(course.yaw + np.cumsum(bend * steps), -STEEPEST, STEEPEST)
     slope = course.slope * np.sin(z / course.hill) + course.crest * 60 * np.tanh(z / 60)
     return Path(
@@ -82,11 +84,18 @@ def rotation_of(camera: Camera) -> Doubles:
 
 
 def project(world: World, x: Doubles, up: Doubles, z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Pixels (u, v) and depth of points in metres: x to the right, `up` over the plane under the camera, z ahead."""
+    """Pixels (u, v) and depth of points in metres.
+
+    X to the right, `up` over the plane under the camera, z ahead.
+    """
     camera = world.camera
     turned = rotation_of(camera) @ np.stack([x, camera.height - up, z])
     depth = np.maximum(turned[2], 0.1)
-    return camera.cx + camera.focal * turned[0] / depth, camera.cy + camera.focal * turned[1] / depth, depth
+    return (
+        camera.cx + camera.focal * turned[0] / depth,
+        camera.cy + camera.focal * turned[1] / depth,
+        depth,
+    )
 
 
 def edges(world: World, along: Doubles) -> tuple[Floats, Floats]:
@@ -99,8 +108,9 @@ def edges(world: World, along: Doubles) -> tuple[Floats, Floats]:
 def below(world: World, path: Path, rows: int, columns: int) -> Below:
     """Looks up the ground under every pixel.
 
-    Rows are compared in the picture of a camera without roll: there, distance depends on the row alone, and
-    of all the places that a row meets the nearest is seen, which is where the rows so far reach their minimum.
+    Rows are compared in the picture of a camera without roll: there, distance depends on the row
+    alone, and of all the places that a row meets the nearest is seen, which is where the rows so
+    far reach their minimum.
     """
     camera = world.camera
     cos, sin = math.cos(camera.pitch), math.sin(camera.pitch)
@@ -120,7 +130,8 @@ def below(world: World, path: Path, rows: int, columns: int) -> Below:
 
     left, right = edges(world, path.along)
     depths = np.interp(place, np.arange(len(table)), depth_of)
-    # the road covers 1 / slope metres for each step in height; the table is dense enough for a difference
+    # the road covers 1 / slope metres for each step in height; the table is dense enough for a
+    # difference
     covers = np.abs(np.gradient(lookup(path.along).astype(np.float64), levels)) / camera.focal
     cos_roll, sin_roll = math.cos(camera.roll), math.sin(camera.roll)
     a = (np.arange(columns, dtype=np.float32) - np.float32(camera.cx)) / np.float32(camera.focal)
@@ -130,7 +141,9 @@ def below(world: World, path: Path, rows: int, columns: int) -> Below:
     b = b[top:, None]
     across = np.float32(cos_roll) * a - np.float32(sin_roll) * b
     height_of = np.float32(sin_roll) * a + np.float32(cos_roll) * b
-    index = ((height_of - np.float32(low)) * np.float32((LEVELS - 1) / (high - low)) + np.float32(0.5)).astype(np.int32)
+    index = (
+        (height_of - np.float32(low)) * np.float32((LEVELS - 1) / (high - low)) + np.float32(0.5)
+    ).astype(np.int32)
     index = np.clip(index, 0, LEVELS - 1)
     depth_at = depths.astype(np.float32)[index]
     lateral = (across * depth_at - lookup(path.x)[index]) * lookup(path.cosine)[index]

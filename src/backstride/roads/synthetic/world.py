@@ -1,6 +1,7 @@
-"""What a scene consists of, as numbers drawn before anything is painted. Lengths in metres, angles in radians.
+"""What a scene consists of, as numbers drawn before anything is painted.
 
-Lateral places (`at`, `left`, `right`) count from the camera's own path, positive to the right.
+Lengths in metres, angles in radians. Lateral places (`at`, `left`, `right`) count from the camera's
+own path, positive to the right.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Literal
 from backstride.roads.camera import Camera
 
 Colour = tuple[float, float, float]
-Material = Literal["asphalt", "concrete", "grass", "straw", "soil", "gravel", "paving", "leaves", "rock", "snow"]
+Material = Literal[
+    "asphalt", "concrete", "grass", "straw", "soil", "gravel", "paving", "leaves", "rock", "snow"
+]
 WallKind = Literal["barrier", "rail", "leaves", "trunks", "bank", "building", "fence", "kerb"]
 SOLID = frozenset({"barrier", "building", "bank"})  # walls that cast a whole shadow
 ThingKind = Literal["car", "van", "truck", "bike", "person", "tree", "bush", "pole", "sign"]
@@ -152,5 +155,7 @@ class World:
     things: tuple[Thing, ...]
     light: Light
     lens: Lens
-    ridges: tuple[tuple[float, Colour], ...]  # height over the horizon as a fraction of the picture, and colour
+    ridges: tuple[
+        tuple[float, Colour], ...
+    ]  # height over the horizon as a fraction of the picture, and colour
     mirrored: bool = False

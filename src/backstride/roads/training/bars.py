@@ -1,4 +1,7 @@
-"""Progress of a run on the console: bars for epochs and batches, or lines where the output is a file."""
+"""Progress of a run on the console.
+
+Bars for epochs and batches, or lines where the output is a file.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,12 @@ class Bars(Callback):
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.lines = None if console.is_terminal else Lines(lambda line: console.print(line, soft_wrap=True))
+        self.progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self.lines = (
+            None if console.is_terminal else Lines(lambda line: console.print(line, soft_wrap=True))
+        )
         self.epochs: TaskID | None = None
         self.batches: TaskID | None = None
 
@@ -54,10 +61,17 @@ class Bars(Callback):
         _ = pl_module
         if self.epochs is not None and self.batches is not None:
             self.progress.update(self.epochs, completed=trainer.current_epoch)
-            self.progress.reset(self.batches, total=trainer.num_training_batches, description="batches", note="")
+            self.progress.reset(
+                self.batches, total=trainer.num_training_batches, description="batches", note=""
+            )
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """One more."""
         _ = pl_module, batch

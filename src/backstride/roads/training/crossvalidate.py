@@ -21,15 +21,17 @@ from backstride.roads.training.keeper import STATE
 from backstride.roads.training.run import train
 
 MEASURES, SUMMARY = "held-out.json", "crossvalidation.json"
-TUNE = 5  # every fifth picture of the other drives chooses epoch and threshold, where the config does not say
+# every fifth picture of the other drives chooses epoch and threshold, where the config does not say
+TUNE = 5
 MOST = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One drive held out. `f`: at `threshold`, kept with the network and chosen by pictures of other drives.
+    """One drive held out.
 
-    `maxf`, `pre`, `rec`, `iou`: at `best_threshold`, the best one for this drive.
+    `f`: at `threshold`, kept with the network and chosen by pictures of other drives. `maxf`,
+    `pre`, `rec`, `iou`: at `best_threshold`, the best one for this drive.
     """
 
     group: str
@@ -81,11 +83,13 @@ def crossvalidate(
 ) -> CrossValidation:
     """Train once for each group of the data, on all others, and measure on the one held out.
 
-    The group held out has no say in its network: every `data.tune`-th picture of the others (fifth, where that is 0)
-    chooses the epoch and the threshold that is kept with it. In `out` appear a run's folder for each group, with its
-    evaluation, and crossvalidation.json. `resume`: go on where it was stopped; groups that are finished stay.
+    The group held out has no say in its network: every `data.tune`-th picture of the others (fifth,
+    where that is 0) chooses the epoch and the threshold that is kept with it. In `out` appear a
+    run's folder for each group, with its evaluation, and crossvalidation.json. `resume`: go on
+    where it was stopped; groups that are finished stay.
 
-    Raises `ValueError` where there are fewer than two groups, or more than 32, and what `train` raises.
+    Raises `ValueError` where there are fewer than two groups, or more than 32, and what `train`
+    raises.
     """
     console = console or Console()
     groups = _groups(config)
@@ -96,7 +100,15 @@ def crossvalidate(
     for number, group in enumerate(groups, 1):
         console.print(f"held out {number}/{len(groups)}: {group}", highlight=False, markup=False)
         folder = out / f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', group)}"
-        folds.append(_fold(changed(tuned, data__held_out=(group,)), group, folder, resume=resume, console=console))
+        folds.append(
+            _fold(
+                changed(tuned, data__held_out=(group,)),
+                group,
+                folder,
+                resume=resume,
+                console=console,
+            )
+        )
     found = CrossValidation(tuple(folds))
     write_beside(out / SUMMARY, json.dumps(found.as_dict(), indent=2) + "\n")
     return found
@@ -106,9 +118,14 @@ def _groups(config: RunConfig) -> list[str]:
     found = sorted({sample.group or sample.name for sample in open_pictures(config.data).samples})
     if config.data.folder and 2 <= len(found) <= MOST:
         return found
-    what = f"{len(found)} groups" if config.data.folder else "no groups: synthetic scenes are all apart"
+    what = (
+        f"{len(found)} groups"
+        if config.data.folder
+        else "no groups: synthetic scenes are all apart"
+    )
     message = (
-        f"`data` (={config.data.folder!r}) has {what}; from 2 to {MOST} can be held out in turn; name a folder whose "
+        f"`data` (={config.data.folder!r}) has {what}; from 2 to {MOST} can be held out in turn; "
+        "name a folder whose "
         'pictures have drives, or group them with `group` "clip" or "folder"'
     )
     raise ValueError(message)
@@ -123,7 +140,9 @@ def _fold(config: RunConfig, group: str, folder: Path, *, resume: bool, console:
     network, _ = checkpoint.load(folder)
     threshold = checkpoint.meaning_of(folder).threshold
     pictures = open_split(config.data, config.train.seed).held_out
-    found = evaluate(network, pictures, folder / "evaluation", size=config.data.size, threshold=threshold)
+    found = evaluate(
+        network, pictures, folder / "evaluation", size=config.data.size, threshold=threshold
+    )
     one = found.views[VIEWS[0]][ALL]
     names = ("maxf", "f", "pre", "rec", "iou", "ap")
     fold = Fold(

@@ -1,4 +1,7 @@
-"""What ends a training run from outside, in one sentence: the disk, the pictures, the processes that read them."""
+"""What ends a training run from outside, in one sentence.
+
+The disk, the pictures, the processes that read them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,12 @@ def sentence(error: Exception, out: Path) -> str | None:
     text = str(error)
     if READER in text:
         if not text.startswith("Caught "):
-            return f"a process that reads pictures was ended from outside, perhaps for want of memory; {KEPT}"
-        return f"{text.rstrip().rpartition(chr(10))[2].partition(': ')[2]}; {KEPT}"  # a traceback's last line
+            return (
+                "a process that reads pictures was ended from outside, perhaps for want of memory; "
+                f"{KEPT}"
+            )
+        # a traceback's last line
+        return f"{text.rstrip().rpartition(chr(10))[2].partition(': ')[2]}; {KEPT}"
     if not isinstance(error, OSError):
         return None
     words = (error.strerror or text).lower()

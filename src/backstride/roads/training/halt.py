@@ -14,7 +14,7 @@ from backstride.roads.stopping import Stop
 
 
 class Halt(Callback):
-    """Keeps the signals from Lightning, which only notes them, and ends the other processes of this machine."""
+    """Keeps signals from Lightning, which only notes them, and ends this run's processes here."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
@@ -25,7 +25,12 @@ class Halt(Callback):
         self.stop.listen()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """Nothing is lost for longer than a batch."""
         _ = trainer, pl_module, outputs, batch, batch_idx
@@ -44,17 +49,25 @@ class Halt(Callback):
         _ = trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
         self.stop.check()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the others, which may wait for this one for ever; one that was started by another one, itself."""
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """End the others, which may wait for this one for ever.
+
+        One that was started by another one, itself.
+        """
         _ = pl_module, exception
         if not self.stop.number:
             return
         if trainer.world_size > 1 and trainer.local_rank:
             for reader in multiprocessing.active_children():
                 reader.kill()
-            os._exit(0)  # with any other code, Lightning kills the first process before it can say anything
+            os._exit(
+                0
+            )  # with any other code, Lightning kills the first process before it can say anything
         started: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         others = list(started)
-        started.clear()  # Lightning's observer of this list kills this process, too, once one of them is gone
+        # Lightning's observer of this list kills this process, too, once one of them is gone
+        started.clear()
         for other in others:
             other.kill()

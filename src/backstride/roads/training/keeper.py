@@ -1,9 +1,10 @@
 """What a run leaves on disk, so that it can be stopped at any moment and go on bit for bit.
 
-After each epoch are written, each whole or not at all: the best network, the last network, the table of all
-epochs, and at the very end the state to resume from. Within a long epoch that state is written, too, where the
-weights have just changed. A run killed in between does again what came after the state: order, changes and draws
-follow from (seed, epoch, place), so it writes the same files again.
+After each epoch are written, each whole or not at all: the best network, the last network, the
+table of all epochs, and at the very end the state to resume from. Within a long epoch that state is
+written, too, where the weights have just changed. A run killed in between does again what came
+after the state: order, changes and draws follow from (seed, epoch, place), so it writes the same
+files again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ State = dict[str, Any]  # what Lightning keeps, of all its parts
 class WholeFiles(TorchCheckpointIO):
     """Lightning's states: written whole, read without unpickling code."""
 
-    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None
+    ) -> None:
         """Write beside its place, then rename."""
         _ = storage_options
         data = io.BytesIO()
@@ -59,22 +62,27 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def read_state(path: Path, map_location: MAP_LOCATION = "cpu") -> State:
-    """The state in a file; raises `ValueError` naming a file that holds anything but tensors, numbers and texts."""
+    """The state in a file.
+
+    Raises `ValueError` naming a file that holds anything but tensors, numbers and texts.
+    """
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a broken archive makes of the reader
         if isinstance(error, OSError):
             raise
-        message = f"`resume` (={str(path)!r}) is no state of a run: {str(error).partition(chr(10))[0]}"
+        message = (
+            f"`resume` (={str(path)!r}) is no state of a run: {str(error).partition(chr(10))[0]}"
+        )
         raise ValueError(message) from None
 
 
 class Keeper(Checkpoint):
     """Writes a run's files; Lightning calls it after all other callbacks.
 
-    `text`: the config's TOML. `classes`: their names, kept with the networks, and with each its best held-out
-    threshold. `order`: that of the pictures to train on, told where to go on. `draw`: writes the curves of a
-    table. `tell`: told each row.
+    `text`: the config's TOML. `classes`: their names, kept with the networks, and with each its
+    best held-out threshold. `order`: that of the pictures to train on, told where to go on. `draw`:
+    writes the curves of a table. `tell`: told each row.
     """
 
     def __init__(
@@ -121,9 +129,17 @@ class Keeper(Checkpoint):
         self.saved = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
-        """Write the state where the last one is old and the weights have just changed; an epoch's end is its own."""
+        """Write the state where the last one is old and the weights have just changed.
+
+        An epoch's end is its own.
+        """
         _ = pl_module, outputs, batch
         done, minutes = batch_idx + 1, self.settings.save_minutes
         if not minutes or done % self.settings.accumulate or done >= trainer.num_training_batches:
@@ -184,9 +200,16 @@ class Keeper(Checkpoint):
 def table(rows: list[Row]) -> str:
     """The rows as CSV."""
     text = io.StringIO()
-    columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row if name.startswith(CLASS))))
+    columns = dict.fromkeys(
+        (*COLUMNS, *(name for row in rows for name in row if name.startswith(CLASS)))
+    )
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: f"{row[name]:.0f}" if name == "epoch" else f"{row[name]:.6g}" for name in columns})
+        writer.writerow(
+            {
+                name: f"{row[name]:.0f}" if name == "epoch" else f"{row[name]:.6g}"
+                for name in columns
+            }
+        )
     return text.getvalue()

@@ -30,12 +30,12 @@ class Processes(Protocol):
 class Training(LightningModule):
     """A road network with its loss, its optimiser and its measure.
 
-    What is drawn at random in a step, dropout, follows from (seed, epoch, batch, process), so a step that is done
-    again after an interruption is the same step.
+    What is drawn at random in a step, dropout, follows from (seed, epoch, batch, process), so a
+    step that is done again after an interruption is the same step.
 
-    `running`: the sum of the losses of this epoch's pictures, and their number; of this process. `table`: levels by
-    truth, added up over the validation; a tensor so that processes can add theirs. `matrix`: pixels by true class (row)
-    and found class.
+    `running`: the sum of the losses of this epoch's pictures, and their number; of this process.
+    `table`: levels by truth, added up over the validation; a tensor so that processes can add
+    theirs. `matrix`: pixels by true class (row) and found class.
     """
 
     running: Tensor
@@ -61,9 +61,13 @@ class Training(LightningModule):
         self.scores: Scores | None = None
         self.loss = 0.0  # the mean over the pictures of the last epoch
         self.register_buffer("running", torch.zeros(2, dtype=torch.float64), persistent=False)
-        self.register_buffer("weight", None if weight is None else torch.tensor(weight), persistent=False)
+        self.register_buffer(
+            "weight", None if weight is None else torch.tensor(weight), persistent=False
+        )
         self.register_buffer("table", torch.zeros(2, LEVELS, dtype=torch.int64), persistent=False)
-        self.register_buffer("matrix", torch.zeros(len(classes), len(classes), dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "matrix", torch.zeros(len(classes), len(classes), dtype=torch.int64), persistent=False
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """An optimiser with its rate changed after each step."""
@@ -72,7 +76,7 @@ class Training(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Frozen layers keep the statistics of their norms, also where training goes on within an epoch."""
+        """Frozen layers keep the statistics of their norms, also when training resumes."""
         for layer in self.held:
             _ = layer.eval()
 
@@ -100,7 +104,9 @@ class Training(LightningModule):
         images, labels, _ = batch
         loss = loss_of(self.network(images), labels, self.weight)
         count = images.shape[0]
-        self.running += torch.stack((loss.detach().double() * count, loss.new_tensor(count).double()))
+        self.running += torch.stack(
+            (loss.detach().double() * count, loss.new_tensor(count).double())
+        )
         self.log("loss_step", loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
         self.log("rate", self.rate, on_step=True, on_epoch=False)
         return loss
@@ -146,7 +152,9 @@ class Training(LightningModule):
             counted = [processes.reduce(each.clone(), reduce_op="sum") for each in counted]
         table, matrix = (each.cpu().numpy() for each in counted)
         found = intersection_over_union(matrix).tolist()
-        self.scores = scores = Scores(Counts(table).measures(), dict(zip(self.classes, found, strict=True)))
+        self.scores = scores = Scores(
+            Counts(table).measures(), dict(zip(self.classes, found, strict=True))
+        )
         logged = {name: float(getattr(scores.road, name)) for name in ("maxf", "ap", "iou")}
         logged |= {"miou": scores.miou, "score": scores.of(self.measure)}
         for name, value in logged.items():

@@ -12,7 +12,11 @@ from backstride.roads.sample import Dataset
 
 LIBRARIES = ("backstride", "torch", "lightning", "kornia", "numpy", "safetensors")
 CHUNK = 2**20
-HASHED = {"train": "pictures to train on", "held_out": "pictures held out", "start": "network to start from"}
+HASHED = {
+    "train": "pictures to train on",
+    "held_out": "pictures held out",
+    "start": "network to start from",
+}
 
 
 def versions() -> dict[str, str]:
@@ -27,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def hash_of(pictures: Dataset) -> str:
-    """SHA-256 over names, categories and groups, and the bytes of every picture and mask that is a file.
+    """SHA-256 over names, categories, groups, and the bytes of pictures and masks in files.
 
     Pictures that are drawn and not read count by their names alone.
     """
@@ -50,12 +54,15 @@ def file_hash(path: Path) -> str:
 
 
 def require_same(config: Path, hashes: dict[str, str]) -> None:
-    """Refuse, by a `ValueError`, to go on with the run of a config with anything that has another hash there."""
+    """Refuse, by a `ValueError`, to go on with a run's config where data has another hash."""
     if not config.is_file():
         return
     saved = tomllib.loads(config.read_text(encoding="utf-8")).get("hashes", {})
     for name, value in hashes.items():
         if saved.get(name, value) != value:
             what = HASHED.get(name, name)
-            message = f"the {what} changed since the run in {str(config.parent)!r} began; name another folder"
+            message = (
+                f"the {what} changed since the run in {str(config.parent)!r} began; name another "
+                "folder"
+            )
             raise ValueError(message)

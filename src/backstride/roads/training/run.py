@@ -42,7 +42,15 @@ from backstride.roads.toml import read_config, to_toml
 from backstride.roads.training.bars import Bars
 from backstride.roads.training.failures import sentence
 from backstride.roads.training.halt import Halt
-from backstride.roads.training.keeper import CLASS, FILES, STATE, Keeper, Row, WholeFiles, read_state
+from backstride.roads.training.keeper import (
+    CLASS,
+    FILES,
+    STATE,
+    Keeper,
+    Row,
+    WholeFiles,
+    read_state,
+)
 from backstride.roads.training.lightning import Training
 from backstride.roads.training.optimise import class_weights
 from backstride.roads.training.record import file_hash, hash_of, require_same, versions
@@ -55,8 +63,8 @@ RUN_FILES = (checkpoint.CONFIG, *FILES)
 class Result:
     """A finished run: its checkpoints, epochs done, seconds of this call.
 
-    `maxf`: the best held-out MaxF of an epoch. `best_epoch`: the one that `best` is of, by `measure`, which gave
-    `score`.
+    `maxf`: the best held-out MaxF of an epoch. `best_epoch`: the one that `best` is of, by
+    `measure`, which gave `score`.
     """
 
     out: Path
@@ -80,23 +88,30 @@ def train(
 ) -> Result:
     """Train a road network and write a run's folder.
 
-    In `out` appear config.toml (with versions and hashes of the data), best.safetensors (by the held-out `measure`) and
-    last.safetensors, resume.ckpt, epochs.csv, curves.png, and TensorBoard's files in logs. `config`: None takes
-    that of the run that is resumed. `resume`: go on where the folder's run was stopped, however that was: the
-    weights become those that an uninterrupted run would have, bit for bit, on one machine with as many
-    threads and processes. `split`: pictures to train on and held out, in place of `config.data`. `console`: where
-    lines and progress bars go.
+    In `out` appear config.toml (with versions and hashes of the data), best.safetensors (by the
+    held-out `measure`) and last.safetensors, resume.ckpt, epochs.csv, curves.png, and TensorBoard's
+    files in logs. `config`: None takes that of the run that is resumed. `resume`: go on where the
+    folder's run was stopped, however that was: the weights become those that an uninterrupted run
+    would have, bit for bit, on one machine with as many threads and processes. `split`: pictures to
+    train on and held out, in place of `config.data`. `console`: where lines and progress bars go.
 
-    Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another run; `OSError`
-    where the disk is full or pictures are gone; `Stopped`, a `KeyboardInterrupt`, where Ctrl+C or SIGTERM asks to stop.
-    What was written stays valid then, and `resume` goes on from there.
+    Raises `ValueError` in one sentence for what cannot be trained, or a folder that holds another
+    run; `OSError` where the disk is full or pictures are gone; `Stopped`, a `KeyboardInterrupt`,
+    where Ctrl+C or SIGTERM asks to stop. What was written stays valid then, and `resume` goes on
+    from there.
     """
     with stoppable(lambda: _farewell(out)) as stop:
         return _train(config, out, stop, resume=resume, split=split, console=console or Console())
 
 
 def _train(
-    config: RunConfig | None, out: Path, stop: Stop, *, resume: bool, split: Split | None, console: Console
+    config: RunConfig | None,
+    out: Path,
+    stop: Stop,
+    *,
+    resume: bool,
+    split: Split | None,
+    console: Console,
 ) -> Result:
     config = _begun(config, out, resume=resume)
     check_config(config)
@@ -144,15 +159,26 @@ def _farewell(out: Path) -> str:
     """What a run that is stopped says at its end."""
     if not _first_process():
         return ""
-    kept = "what was finished is whole, and" if (out / STATE).is_file() else "no epoch was finished;"
+    kept = (
+        "what was finished is whole, and" if (out / STATE).is_file() else "no epoch was finished;"
+    )
     begun = (out / checkpoint.CONFIG).is_file()
     return (
-        f"stopped; {kept} --resume {'goes on' if (out / STATE).is_file() else 'begins'} there" if begun else "stopped"
+        f"stopped; {kept} --resume {'goes on' if (out / STATE).is_file() else 'begins'} there"
+        if begun
+        else "stopped"
     )
 
 
 def _fit(
-    config: RunConfig, split: Split, out: Path, text: str, stop: Stop, *, resume: bool, console: Console
+    config: RunConfig,
+    split: Split,
+    out: Path,
+    text: str,
+    stop: Stop,
+    *,
+    resume: bool,
+    console: Console,
 ) -> tuple[Keeper, int]:
     settings = config.train
     with _quiet(), kept_stream(settings.seed), _threads(settings.threads):
@@ -168,17 +194,28 @@ def _fit(
             for at, feed in enumerate(feeds)
         ]
         loaders = [
-            loader(feed, order, settings.batch, settings.workers) for feed, order in zip(feeds, orders, strict=True)
+            loader(feed, order, settings.batch, settings.workers)
+            for feed, order in zip(feeds, orders, strict=True)
         ]
         steps = settings.epochs * -(-len(loaders[0]) // settings.accumulate)
-        module = Training(network, settings, class_weights(settings.balance, split.train), steps, split.train.classes)
+        module = Training(
+            network,
+            settings,
+            class_weights(settings.balance, split.train),
+            steps,
+            split.train.classes,
+        )
         draw = functools.partial(curves.of_training, measure=module.measure)
         tell = _teller(console, settings.epochs)
-        keeper = Keeper(out, text, split.train.classes, settings=settings, order=orders[0], draw=draw, tell=tell)
+        keeper = Keeper(
+            out, text, split.train.classes, settings=settings, order=orders[0], draw=draw, tell=tell
+        )
         if goes_on:
             _check_state(state, module)
         trainer = _trainer(settings, out, [Bars(console), Halt(stop), *_stopping(settings), keeper])
-        trainer.fit(module, loaders[0], loaders[1], ckpt_path=state if goes_on else None, weights_only=True)
+        trainer.fit(
+            module, loaders[0], loaders[1], ckpt_path=state if goes_on else None, weights_only=True
+        )
         return keeper, len(keeper.rows)
 
 
@@ -188,8 +225,8 @@ def _begin(network: torch.nn.Module, config: RunConfig, console: Console) -> Non
     had = checkpoint.begin(network, Path(config.train.start), classes)
     if had != classes and _first_process():
         console.print(
-            f"{config.train.start} has {had} classes and the pictures have {classes}: its encoder is taken over, and "
-            "what gives the scores starts anew",
+            f"{config.train.start} has {had} classes and the pictures have {classes}: its encoder "
+            "is taken over, and what gives the scores starts anew",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -205,12 +242,19 @@ def _feeds(config: RunConfig, split: Split) -> tuple[Feed, Feed]:
 
 
 def _trainer(settings: TrainConfig, out: Path, callbacks: list[Callback]) -> Trainer:
-    # TensorBoard loads all of TensorFlow where that is installed, unless it finds a module of this name
-    _ = sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+    # TensorBoard loads all of TensorFlow where that is installed, unless it finds a module of this
+    # name
+    _ = sys.modules.setdefault(
+        "tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf")
+    )
     many = settings.devices * settings.nodes > 1
     cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
     return Trainer(
-        accelerator=settings.accelerator if settings.accelerator != "auto" else "cuda" if cuda else "cpu",
+        accelerator=settings.accelerator
+        if settings.accelerator != "auto"
+        else "cuda"
+        if cuda
+        else "cpu",
         strategy="ddp" if many else "auto",
         devices=settings.devices,
         num_nodes=settings.nodes,
@@ -234,15 +278,20 @@ def _trainer(settings: TrainConfig, out: Path, callbacks: list[Callback]) -> Tra
 def _stopping(settings: TrainConfig) -> list[Callback]:
     if not settings.patience:
         return []
-    return [EarlyStopping("val_score", patience=settings.patience, mode="max", check_on_train_epoch_end=True)]
+    return [
+        EarlyStopping(
+            "val_score", patience=settings.patience, mode="max", check_on_train_epoch_end=True
+        )
+    ]
 
 
 def _teller(console: Console, epochs: int) -> Callable[[Row, bool], None]:
     def tell(row: Row, better: bool) -> None:
         mark = "  [bold]best[/bold]" if better else ""
         console.print(
-            f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  held out {row['val_loss']:.4f}  "
-            f"MaxF {row['val_maxf']:.4f}  AP {row['val_ap']:.4f}  IoU {row['val_iou']:.4f}{_of_classes(row)}{mark}",
+            f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  held out "
+            f"{row['val_loss']:.4f}  MaxF {row['val_maxf']:.4f}  AP {row['val_ap']:.4f}  IoU "
+            f"{row['val_iou']:.4f}{_of_classes(row)}{mark}",
             highlight=False,
             soft_wrap=True,
         )
@@ -252,7 +301,11 @@ def _teller(console: Console, epochs: int) -> Callable[[Row, bool], None]:
 
 def _of_classes(row: Row) -> str:
     """Of several classes, the mean IoU and that of each."""
-    found = [f"{name.removeprefix(CLASS)} {value:.4f}" for name, value in row.items() if name.startswith(CLASS)]
+    found = [
+        f"{name.removeprefix(CLASS)} {value:.4f}"
+        for name, value in row.items()
+        if name.startswith(CLASS)
+    ]
     return f"  mIoU {row['val_miou']:.4f} ({escape(', '.join(found))})" if found else ""
 
 
@@ -274,7 +327,10 @@ def _begun(config: RunConfig | None, out: Path, *, resume: bool) -> RunConfig:
         raise ValueError(message)
     held = [name for name in RUN_FILES if (out / name).exists()]
     if held and _first_process():
-        message = f"`out` (={str(out)!r}) holds a run; add --resume to go on with it, or name another folder"
+        message = (
+            f"`out` (={str(out)!r}) holds a run; add --resume to go on with it, or name another "
+            "folder"
+        )
         raise ValueError(message)
     return config
 
@@ -285,8 +341,8 @@ def _check_same(config: RunConfig, saved: RunConfig, out: Path) -> None:
             was = getattr(getattr(saved, section), key)
             if was != value:
                 message = (
-                    f"`{key}` (={value!r}) differs from that of the run in {str(out)!r} (={was!r}), which --resume "
-                    "goes on with; leave it out, or name another folder"
+                    f"`{key}` (={value!r}) differs from that of the run in {str(out)!r} "
+                    f"(={was!r}), which --resume goes on with; leave it out, or name another folder"
                 )
                 raise ValueError(message)
 
@@ -294,7 +350,10 @@ def _check_same(config: RunConfig, saved: RunConfig, out: Path) -> None:
 def _check(settings: TrainConfig) -> None:
     cuda = settings.accelerator != "cpu" and torch.cuda.is_available()
     if settings.accelerator == "cuda" and not cuda:
-        message = '`accelerator` (="cuda") needs a GPU that PyTorch can use, and there is none; take "cpu"'
+        message = (
+            '`accelerator` (="cuda") needs a GPU that PyTorch can use, and there is none; take '
+            '"cpu"'
+        )
         raise ValueError(message)
     if settings.precision == "16-mixed" and not cuda:
         message = '`precision` (="16-mixed") needs a GPU; on a CPU take "bf16-mixed"'
@@ -304,7 +363,10 @@ def _check(settings: TrainConfig) -> None:
 def _check_split(split: Split) -> None:
     for name, pictures in (("train", split.train), ("held out", split.choosing)):
         if not pictures.samples:
-            message = f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change the split"
+            message = (
+                f"no picture is {'held out' if name == 'held out' else 'left to train on'}; change "
+                "the split"
+            )
             raise ValueError(message)
 
 
@@ -315,7 +377,9 @@ def _check_pictures(split: Split, console: Console) -> None:
             if isinstance(pictures, SyntheticDataset):
                 continue
             task = progress.add_task(name, total=len(pictures.samples))
-            require_sound(pictures, lambda done, _, task=task: progress.update(task, completed=done))
+            require_sound(
+                pictures, lambda done, _, task=task: progress.update(task, completed=done)
+            )
 
 
 def _sweep(out: Path) -> None:
@@ -329,7 +393,9 @@ def _check_state(path: Path, module: Training) -> None:
     """One sentence for a state of another architecture, before Lightning's thousand."""
     state = read_state(path).get("state_dict", {})
     prefix = "network."
-    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    given = {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
     checkpoint.fill(module.network, given, path)
 
 

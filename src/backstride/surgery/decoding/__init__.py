@@ -1,1 +1,4 @@
-"""The way from coarse scores up to the image, as data: taps, steps, features, first kernels, what a pixel sees."""
+"""The way from coarse scores up to the image, as data.
+
+Taps, steps, features, first kernels, what a pixel sees.
+"""

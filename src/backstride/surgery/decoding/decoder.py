@@ -1,20 +1,20 @@
 """The decoder as data: which maps to tap, how to climb from stride to stride, what to crop.
 
 A step lifts a coarse map to the cells of a finer one (a tap, at last the image). Per axis, let the
-coarse cells lie at `o + i*s` on the image and the fine ones at `p + j*t`, and let f = s/t. Transposed
-convolution with the bilinear kernel of k taps puts coarse cell i at full-output cell `i*f + (k-1)/2`,
-so fine cell j is cell `j + crop` of the full output, with
+coarse cells lie at `o + i*s` on the image and the fine ones at `p + j*t`, and let f = s/t.
+Transposed convolution with the bilinear kernel of k taps puts coarse cell i at full-output cell
+`i*f + (k-1)/2`, so fine cell j is cell `j + crop` of the full output, with
 
     crop = (p - o)/t + (k-1)/2 + f*before        k = 2f where (p-o)/t is a half, 2f - 1 where it is whole
 
-Kernels that repeat cells (nearest, ICNR) have k = f taps; fine cells go to the nearest coarse one, and where
-two are equally near, to the later. U-Net and LinkNet decoders climb the same steps.
+Kernels that repeat cells (nearest, ICNR) have k = f taps; fine cells go to the nearest coarse one,
+and where two are equally near, to the later. U-Net and LinkNet decoders climb the same steps.
 
-The coarse map is extended by `before` and `after` copies of its border cells, so that every fine cell
-lies between two coarse ones: pixels beyond the last coarse cell get its label, at any size of the image.
-Long, Shelhamer & Darrell (arXiv 1411.4038), section 3.3, with the crops of its reference networks
-computed instead of written down.
-"""
+The coarse map is extended by `before` and `after` copies of its border cells, so that every fine
+cell lies between two coarse ones: pixels beyond the last coarse cell get its label, at any size of
+the image. Long, Shelhamer & Darrell (arXiv 1411.4038), section 3.3, with the crops of its reference
+networks computed instead of written down.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -65,9 +65,14 @@ class Step:
         """The step in words, up to the tap of this label or to the image."""
         kernel, factor = "x".join(map(str, self.kernel)), "x".join(map(str, self.factor))
         goal = "the image" if tap is None else f"stride {self.key}, {added.format(tap)}"
-        edges = ", ".join(f"{before} before and {after} after" for before, after in dict.fromkeys(self.extend))
+        edges = ", ".join(
+            f"{before} before and {after} after" for before, after in dict.fromkeys(self.extend)
+        )
         crop = " x ".join(map(str, dict.fromkeys(self.crop)))
-        return f"transposed convolution {kernel}, stride {factor}, to {goal}; borders repeated {edges}, crop {crop}"
+        return (
+            f"transposed convolution {kernel}, stride {factor}, to {goal}; borders repeated "
+            f"{edges}, crop {crop}"
+        )
 
     def geometry(self, coarse: Sequence[int], fine: Sequence[int]) -> Geometry:
         """The transposed convolution from `coarse` cells (before the extension) to `fine` ones.
@@ -77,17 +82,20 @@ class Step:
         """
         cells = tuple(size + sum(pair) for size, pair in zip(coarse, self.extend, strict=True))
         rows = zip(cells, self.factor, self.kernel, self.crop, fine, strict=True)
-        crop = tuple((cut, full_size(size, k, f) - cut - wanted) for size, f, k, cut, wanted in rows)
+        crop = tuple(
+            (cut, full_size(size, k, f) - cut - wanted) for size, f, k, cut, wanted in rows
+        )
         return Geometry(cells, self.kernel, self.factor, (1,) * len(cells), crop)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """The whole plan: `top` gives the coarse scores, each step but the last ends at the tap of its key.
+    """The whole plan: `top` gives the coarse scores, and steps end at taps.
 
-    `softmax`: the classifier's last softmax, which runs after the decoder instead of before. `features`: the
-    map that the scores are computed from, which the decoders `unet` and `linknet` climb with. `classes`: how many
-    scores each pixel gets.
+    Each step but the last ends at the tap of its key. `softmax`: the classifier's last softmax,
+    which runs after the decoder instead of before. `features`: the map that the scores are computed
+    from, which the decoders `unet` and `linknet` climb with. `classes`: how many scores each pixel
+    gets.
     """
 
     top: str
@@ -125,10 +133,11 @@ def plan_decoder(  # noqa: PLR0917  the options of `transpose`, in its order
     init: Init = "bilinear",
     classes: int | None = None,
 ) -> Decoder:
-    """Plan the decoder of a rewritten classifier. `skips`: "auto" or strides of taps. `classes`: None keeps its own.
+    """Plan the decoder of a rewritten classifier.
 
-    The classifier gives one result. Raises `RefusedError` where it has no score layer, and `ValueError` where
-    `skips` names a stride that has no tap.
+    `skips`: "auto" or strides of taps. `classes`: None keeps its own. The classifier gives one
+    result. Raises `RefusedError` where it has no score layer, and `ValueError` where `skips` names
+    a stride that has no tap.
     """
     graph = rewriting.graph
     (result,) = graph.outputs
@@ -137,26 +146,38 @@ def plan_decoder(  # noqa: PLR0917  the options of `transpose`, in its order
     found = fields(graph)
     taps, refusals = _taps(rewriting, found, top)
     chosen = _chosen(taps, skips)
-    fine = [*((tap.key, found[tap.node], tap.node) for tap in chosen), ("image", (IMAGE, IMAGE), graph.input.name)]
+    fine = [
+        *((tap.key, found[tap.node], tap.node) for tap in chosen),
+        ("image", (IMAGE, IMAGE), graph.input.name),
+    ]
     steps: list[Step] = []
     source = top.name
     for key, target, name in fine:
-        steps.append(_step(graph, key, (found[source], source), (target, name), repeats=init != "bilinear"))
+        steps.append(
+            _step(graph, key, (found[source], source), (target, name), repeats=init != "bilinear")
+        )
         source = name
     score = _score(model, graph, top)
     features = _features(graph, found, score, top.name)
     count = classes or graph[score].shape[0]
-    return Decoder(top.name, score, chosen, tuple(steps), softmax, refusals, kind, init, features, count)
+    return Decoder(
+        top.name, score, chosen, tuple(steps), softmax, refusals, kind, init, features, count
+    )
 
 
 def _features(graph: Graph, found: Fields, score: str, top: str) -> str:
     """The map behind the score layer, where its cells are the scores' own; else the scores."""
     source = graph[score].inputs[0]
-    same = all(a.stride == b.stride and a.offset == b.offset for a, b in zip(found[source], found[top], strict=True))
+    same = all(
+        a.stride == b.stride and a.offset == b.offset
+        for a, b in zip(found[source], found[top], strict=True)
+    )
     return source if same and graph[source].shape[1:] == graph[top].shape[1:] else top
 
 
-def _taps(rewriting: Rewriting, found: Fields, top: Node) -> tuple[tuple[Tap, ...], tuple[Refusal, ...]]:
+def _taps(
+    rewriting: Rewriting, found: Fields, top: Node
+) -> tuple[tuple[Tap, ...], tuple[Refusal, ...]]:
     """The last map of every stride between the image and the top, coarsest first."""
     graph = rewriting.graph
     above = graph.ancestors(top.name)
@@ -170,7 +191,11 @@ def _taps(rewriting: Rewriting, found: Fields, top: Node) -> tuple[tuple[Tap, ..
     for strides, node in last.items():
         if strides == coarsest:
             continue
-        key = "x".join(dict.fromkeys(map(str, strides))) if len(set(strides)) == 1 else "x".join(map(str, strides))
+        key = (
+            "x".join(dict.fromkeys(map(str, strides)))
+            if len(set(strides)) == 1
+            else "x".join(map(str, strides))
+        )
         reason = _no_tap(strides, coarsest, found[node.name], found[top.name])
         if reason:
             refusals.append(Refusal(f"tap at {node.label}", reason))
@@ -179,15 +204,24 @@ def _taps(rewriting: Rewriting, found: Fields, top: Node) -> tuple[tuple[Tap, ..
     taps.sort(key=lambda tap: (math.prod(tap.stride), tap.stride), reverse=True)
     nested: list[Tap] = []
     for tap in taps:
-        if not nested or all(a % b == 0 for a, b in zip(nested[-1].stride, tap.stride, strict=True)):
+        if not nested or all(
+            a % b == 0 for a, b in zip(nested[-1].stride, tap.stride, strict=True)
+        ):
             nested.append(tap)
         else:
-            refusals.append(Refusal(f"tap at {tap.label}", f"its stride {tap.key} does not divide {nested[-1].key}"))
+            refusals.append(
+                Refusal(
+                    f"tap at {tap.label}", f"its stride {tap.key} does not divide {nested[-1].key}"
+                )
+            )
     return tuple(nested), tuple(refusals)
 
 
 def _no_tap(
-    strides: Sequence[Fraction], coarsest: Sequence[Fraction], fine: Sequence[Field], top: Sequence[Field]
+    strides: Sequence[Fraction],
+    coarsest: Sequence[Fraction],
+    fine: Sequence[Field],
+    top: Sequence[Field],
 ) -> str:
     for stride, whole, field, coarse in zip(strides, coarsest, fine, top, strict=True):
         if stride.denominator != 1 or (whole / stride).denominator != 1:
@@ -206,9 +240,16 @@ def _chosen(taps: tuple[Tap, ...], skips: object) -> tuple[Tap, ...]:
     if isinstance(skips, str) and skips == "auto":
         return taps
     legal = tuple(tap.stride[0] if len(set(tap.stride)) == 1 else tap.stride for tap in taps)
-    given = cast("Sequence[object]", skips) if isinstance(skips, Sequence) and not isinstance(skips, str) else None
+    given = (
+        cast("Sequence[object]", skips)
+        if isinstance(skips, Sequence) and not isinstance(skips, str)
+        else None
+    )
     if given is None or any(skip not in legal for skip in given):
-        message = f'`skips` (={skips!r}) must be "auto" or strides that have a tap: some of {legal}; () is none'
+        message = (
+            f'`skips` (={skips!r}) must be "auto" or strides that have a tap: some of {legal}; () '
+            "is none"
+        )
         raise ValueError(message)
     return tuple(tap for tap, stride in zip(taps, legal, strict=True) if stride in given)
 
@@ -226,16 +267,26 @@ def _step(
     befores: list[int] = []
     crops: list[int] = []
     for source, target in zip(coarse[0], fine[0], strict=True):
-        factor, distance = source.stride / target.stride, (target.offset - source.offset) / target.stride
+        factor, distance = (
+            source.stride / target.stride,
+            (target.offset - source.offset) / target.stride,
+        )
         if factor.denominator != 1 or (2 * distance).denominator != 1:
-            message = f"cells of stride {source.stride} at {source.offset} cannot be lifted to stride {target.stride}"
+            message = (
+                f"cells of stride {source.stride} at {source.offset} cannot be lifted to stride "
+                f"{target.stride}"
+            )
             raise ValueError(message)
-        kernel = int(factor) if repeats else 2 * int(factor) - (1 if distance.denominator == 1 else 0)
+        kernel = (
+            int(factor) if repeats else 2 * int(factor) - (1 if distance.denominator == 1 else 0)
+        )
         before = max(0, math.ceil(-distance / factor))
         factors.append(int(factor))
         kernels.append(kernel)
         befores.append(before)
-        crops.append(math.floor(distance + Fraction(kernel - 1, 2) + factor * before + Fraction(1, 2)))
+        crops.append(
+            math.floor(distance + Fraction(kernel - 1, 2) + factor * before + Fraction(1, 2))
+        )
     afters = _afters(graph, coarse, fine)
     extend = tuple(zip(befores, afters, strict=True))
     return Step(key, tuple(factors), tuple(kernels), extend, tuple(crops))
@@ -244,7 +295,10 @@ def _step(
 def _afters(
     graph: Graph, coarse: tuple[tuple[Field, ...], str], fine: tuple[tuple[Field, ...], str]
 ) -> tuple[int, ...]:
-    """How far the fine map reaches beyond the coarse one's end, at most: sizes repeat with the coarse stride."""
+    """How far the fine map reaches beyond the coarse one's end, at most.
+
+    Sizes repeat with the coarse stride.
+    """
     native = graph.input.shape[1:]
     period = max(int(field.stride) for field in coarse[0])
     most = [0] * len(native)
@@ -258,7 +312,10 @@ def _afters(
 
 
 def _score(model: str, graph: Graph, top: Node) -> str:
-    """The layer that gives the scores: the last convolution before the result, through layers without channels."""
+    """The layer that gives the scores.
+
+    The last convolution before the result, through layers without channels.
+    """
     node = top
     while node.kind in LAST_LAYERS:
         node = graph[node.inputs[0]]

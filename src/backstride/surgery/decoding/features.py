@@ -1,8 +1,9 @@
-"""The features' way up beside the scores, as data: U-Net (arXiv 1505.04597) and LinkNet (arXiv 1707.03718) decoders.
+"""The features' way up beside the scores, as data.
 
-At each step the features are narrowed by 1x1, lifted and joined with the tap: beside it, then two 3x3
-convolutions (U-Net); or added to a 1x1 of it, then one (LinkNet). The last map's 1x1 scores are zero at
-first, so that before training the network is the scores, interpolated.
+U-Net (arXiv 1505.04597) and LinkNet (arXiv 1707.03718) decoders. At each step the features are
+narrowed by 1x1, lifted and joined with the tap: beside it, then two 3x3 convolutions (U-Net); or
+added to a 1x1 of it, then one (LinkNet). The last map's 1x1 scores are zero at first, so that
+before training the network is the scores, interpolated.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ WIDEST, NARROWEST = 256, 16
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """One step: `channels` narrowed to `width`, lifted, joined with a map of `tap` channels, then 3x3 convolutions.
+    """One step: `channels` narrowed to `width`, lifted, joined with a map, then convolved.
 
-    `tap`: None at the image. `blocks`: the channels that each 3x3 convolution takes; all give `width`, and a rectifier
-    follows each.
+    The map has `tap` channels, the convolutions are 3x3. `tap`: None at the image. `blocks`: the
+    channels that each 3x3 convolution takes; all give `width`, and a rectifier follows each.
     """
 
     step: Step
@@ -31,10 +32,13 @@ class Lift:
 
 
 def lifts(decoder: Decoder, graph: Graph, classes: int) -> tuple[Lift, ...]:
-    """The steps of a decoder, none for FCN's; `classes`: of the scores, which are the features where none lie behind.
+    """The steps of a decoder, none for FCN's.
+
+    `classes`: of the scores, which are the features where none lie behind.
 
     >>> step = Step("image", (2, 2), (4, 4), ((1, 1), (1, 1)), (3, 3))
-    >>> lifts(Decoder("s", "s", (), (step,), None, (), "unet", features="s"), Graph(()), 3)[0].blocks
+    >>> lifts(Decoder("s", "s", (), (step,), None, (), "unet", features="s"), Graph(()),
+    ...     3)[0].blocks
     (16, 16)
     """
     if decoder.kind == "fcn":

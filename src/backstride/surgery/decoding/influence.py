@@ -1,4 +1,7 @@
-"""How far a pixel's label looks, and what a network holds while it runs: what tiling needs to know."""
+"""How far a pixel's label looks, and what a network holds while it runs.
+
+What tiling needs to know.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def from_json(text: str) -> Influence:
         pooled = data.get("pooled", False) is True
     except (ValueError, KeyError, TypeError):
         numbers, pooled = (), False
-    if len(numbers) != 5 or not all(isinstance(number, int) and 0 < number < 2**31 for number in numbers):
+    if len(numbers) != 5 or not all(
+        isinstance(number, int) and 0 < number < 2**31 for number in numbers
+    ):
         message = f"`{KEY}` (={text[:40]!r}) in the model's metadata is not what backstride writes"
         raise ValueError(message)
     return Influence((numbers[0], numbers[1]), *numbers[2:], pooled)
@@ -52,16 +57,18 @@ def from_json(text: str) -> Influence:
 def of_one_size(path: Path) -> ValueError:
     """What to raise for a network that runs on images of one size, which no tiles have."""
     return ValueError(
-        f"`network` (={str(path)!r}) takes images of one size only; make a network of it with backstride transpose"
+        f"`network` (={str(path)!r}) takes images of one size only; make a network of it with "
+        "backstride transpose"
     )
 
 
 def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ()) -> Influence:
-    """Work it out for a decoder on the coarse scores `top`; `ways`: the features' steps beside them.
+    """Work it out for a decoder on the coarse scores `top`.
 
-    A pixel lies between two coarse cells, at most two strides away from either, and a cell sees half
-    its receptive field to each side. Features climb step by step, two strides of each, and every 3x3
-    convolution sees a cell farther at its own stride.
+    `ways`: the features' steps beside them. A pixel lies between two coarse cells, at most two
+    strides away from either, and a cell sees half its receptive field to each side. Features climb
+    step by step, two strides of each, and every 3x3 convolution sees a cell farther at its own
+    stride.
     """
     found = fields(graph)[top]
     stride = math.lcm(*(math.ceil(field.stride) for field in found))
@@ -74,7 +81,11 @@ def influence(graph: Graph, top: str, classes: int, ways: tuple[Lift, ...] = ())
         coarse = fine
     rows, columns = graph.input.shape[1:]
     shapes = {node.name: math.prod(node.shape) for node in graph}
-    most = max(shapes[node.name] + sum(shapes[name] for name in node.inputs) for node in graph if node.inputs)
+    most = max(
+        shapes[node.name] + sum(shapes[name] for name in node.inputs)
+        for node in graph
+        if node.inputs
+    )
     floats = -(-most // (rows * columns)) + held
     above = graph.ancestors(top)
     pooled = any(node.kind in WHOLE for node in graph if node.name in above)

@@ -18,7 +18,8 @@ SPREAD = 0.1  # of ICNR's random part beside the identity
 def among(step: Step, channels: int, init: Init, normal: Normal) -> AnyArray:
     """The kernel of a layer whose channels may reach each other: (channels, channels, *k).
 
-    `normal`: draws standard normal numbers of a shape, for ICNR: near the identity, repeated over the phases.
+    `normal`: draws standard normal numbers of a shape, for ICNR: near the identity, repeated over
+    the phases.
     """
     if init == "icnr":
         return _spread(np.eye(channels) + normal((channels, channels)) * SPREAD / channels, step)

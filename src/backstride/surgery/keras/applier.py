@@ -1,4 +1,7 @@
-"""The applier for Keras 3, on any backend: read a model or its file, write the network, add a decoder, run either."""
+"""The applier for Keras 3, on any backend.
+
+Read a model or its file, write the network, add a decoder, run either.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ class KerasApplier:
         """The fully convolutional model."""
         return KerasWriter(reading, rewriting).write()
 
-    def segment(self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> Model:
+    def segment(
+        self, reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool
+    ) -> Model:
         """The fully convolutional model with a decoder."""
         return segmenter(reading, rewriting, decoder, freeze=freeze)
 

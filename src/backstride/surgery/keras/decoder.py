@@ -18,7 +18,9 @@ from backstride.surgery.model.values import Rewriting
 COARSE, RESULT = "backstride_coarse", "backstride_result"
 
 
-def segmenter(reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> Model:
+def segmenter(
+    reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool
+) -> Model:
     """Write the classifier and the decoder behind it: (N, H, W, C) to (N, H, W, classes)."""
     softmax = next((call for call in reading.calls.calls if call.name == decoder.softmax), None)
     inside = decoder.softmax is not None and decoder.top == f"{decoder.softmax}/scores"
@@ -30,7 +32,10 @@ def segmenter(reading: KerasReading, rewriting: Rewriting, decoder: Decoder, *, 
     ways = lifts(decoder, rewriting.graph, count)
     known = influence(rewriting.graph, decoder.top, count, ways).to_json()
     fine = [*(writer.find(tap.node) for tap in decoder.taps), writer.image]
-    maps = Coarse(known, name=COARSE)(writer.find(decoder.top)), writer.find(decoder.features if ways else decoder.top)
+    maps = (
+        Coarse(known, name=COARSE)(writer.find(decoder.top)),
+        writer.find(decoder.features if ways else decoder.top),
+    )
     scores = assemble(_Parts(count, decoder.init), decoder, ways, maps, fine)
     if softmax is not None:
         scores = keras.layers.Activation(which_softmax(softmax), name=RESULT)(scores)
@@ -44,7 +49,9 @@ class _Parts:
         self._classes = classes
         self._init: Init = init
 
-    def climb(self, maps: Tensor, step: Step, channels: int, fine: Tensor, name: str, *, mixing: bool) -> Tensor:
+    def climb(
+        self, maps: Tensor, step: Step, channels: int, fine: Tensor, name: str, *, mixing: bool
+    ) -> Tensor:
         """Repeat the border, transpose-convolve, crop; Keras has no groups of channels there."""
         _ = mixing
         extended = Padding(step.extend, name=f"extend_{name}")(maps)
@@ -59,7 +66,9 @@ class _Parts:
         """A layer of `width` filters, which knows its channels."""
         _ = channels
         activation = "relu" if kernel > 1 else None
-        return keras.layers.Conv2D(width, kernel, padding="same", activation=activation, name=name)(maps)
+        return keras.layers.Conv2D(width, kernel, padding="same", activation=activation, name=name)(
+            maps
+        )
 
     def score(self, maps: Tensor, channels: int, name: str) -> Tensor:
         """A layer of zeros."""

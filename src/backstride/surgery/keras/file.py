@@ -1,4 +1,7 @@
-"""Keras models from files that nobody vouches for: no code in them is run, sizes are bounded before they are read."""
+"""Keras models from files that nobody vouches for.
+
+No code in them is run, sizes are bounded before they are read.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ Result = TypeVar("Result")
 
 
 def load(path: Path) -> Model:
-    """Read a .keras file in safe mode. Raises `ValueError` in one sentence for what is none, or is too large."""
+    """Read a .keras file in safe mode.
+
+    Raises `ValueError` in one sentence for what is none, or is too large.
+    """
     if path.is_dir():
         message = f"`model` (={str(path)!r}) is a folder; name a file in it"
         raise ValueError(message)
@@ -29,14 +35,24 @@ def load(path: Path) -> Model:
         pass  # a missing or forbidden file says so itself
     try:
         config, stored = _check(path)
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError, EOFError, RecursionError):
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        EOFError,
+        RecursionError,
+    ):
         message = f"`model` (={str(path)!r}) is no .keras file, or a truncated one"
         raise ValueError(message) from None
     assert keras_layers.Padding is not None  # registered, so that networks with a decoder load
     claims = _safely(path, lambda: _claims(config))
     if sum(claims.values()) > stored + SMALL:
         name = max(claims, key=lambda entry: claims[entry])
-        message = f"`model` (={str(path)!r}): {name} claims {claims[name]} weights; the file holds {stored} in all"
+        message = (
+            f"`model` (={str(path)!r}): {name} claims {claims[name]} weights; the file holds "
+            f"{stored} in all"
+        )
         raise ValueError(message)
     return _safely(path, lambda: keras.saving.load_model(path, compile=False, safe_mode=True))
 
@@ -69,7 +85,10 @@ def _check(path: Path) -> tuple[object, int]:
         stored = file.read("model.weights.h5")
     largest = max(_numbers(config), default=0)
     if largest > LARGEST_NUMBER:
-        message = f"`model` (={str(path)!r}) claims a size of {largest}; {LARGEST_NUMBER} is the most that is read"
+        message = (
+            f"`model` (={str(path)!r}) claims a size of {largest}; {LARGEST_NUMBER} is the most "
+            "that is read"
+        )
         raise ValueError(message)
     return config, _stored(path, stored)
 
@@ -88,7 +107,10 @@ def _numbers(value: object) -> Iterator[int]:
 
 
 def _stored(path: Path, content: bytes) -> int:
-    """How many numbers an HDF5 file holds; its own claims of shapes are compared with its bytes, too."""
+    """How many numbers an HDF5 file holds.
+
+    Its own claims of shapes are compared with its bytes, too.
+    """
     found: list[Dataset] = []
 
     def visit(name: str, entry: object) -> None:
@@ -96,7 +118,10 @@ def _stored(path: Path, content: bytes) -> int:
             found.append(entry)
             claimed = sum(other.nbytes for other in found)
             if entry.external or entry.is_virtual or claimed > SHRINKS * len(content) + SMALL:
-                message = f"`model` (={str(path)!r}): the weights {name} claim {entry.shape}, which the file lacks"
+                message = (
+                    f"`model` (={str(path)!r}): the weights {name} claim {entry.shape}, which the "
+                    "file lacks"
+                )
                 raise ValueError(message)
 
     try:

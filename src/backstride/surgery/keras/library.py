@@ -1,7 +1,7 @@
 """Keras as it is used here, typed: it has no types of its own, so this is the border to it.
 
-Classes and modules are stated by what is read or called of them, and by no more. What a layer keeps besides is read by
-name: `calls.KerasCall.option`.
+Classes and modules are stated by what is read or called of them, and by no more. What a layer keeps
+besides is read by name: `calls.KerasCall.option`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Arguments(Protocol):
         """The tensors among them."""
         ...
 
-    def fill_in(self, tensor_dict: Mapping[int, object], /) -> tuple[tuple[object, ...], dict[str, object]]:
+    def fill_in(
+        self, tensor_dict: Mapping[int, object], /
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         """The arguments with others in the place of the tensors of these ids."""
         ...
 
@@ -163,7 +165,9 @@ class Node(Protocol):
 class Reduction(Protocol):
     """What takes the numbers along axes together."""
 
-    def __call__(self, x: Tensor, /, *, axis: int | Sequence[int], keepdims: bool = False) -> Tensor: ...
+    def __call__(
+        self, x: Tensor, /, *, axis: int | Sequence[int], keepdims: bool = False
+    ) -> Tensor: ...
 
 
 class Ops(Protocol):
@@ -224,8 +228,12 @@ class Trees(Protocol):
     """keras.tree."""
 
     def flatten(self, structure: object, /) -> list[object]: ...
-    def flatten_with_path(self, structure: object, /) -> list[tuple[tuple[object, ...], object]]: ...
-    def map_structure(self, func: Callable[[object], object], structure: Structure, /) -> Structure: ...
+    def flatten_with_path(
+        self, structure: object, /
+    ) -> list[tuple[tuple[object, ...], object]]: ...
+    def map_structure(
+        self, func: Callable[[object], object], structure: Structure, /
+    ) -> Structure: ...
     def pack_sequence_as(self, structure: object, flat_sequence: Sequence[object], /) -> object: ...
 
 
@@ -283,7 +291,10 @@ if not TYPE_CHECKING:
 
 
 def functional_of(model: object) -> Function | None:
-    """The graph of a functional or sequential model that is built, or of a function; None for all else."""
+    """The graph of a functional or sequential model that is built, or of a function.
+
+    None for all else.
+    """
     if isinstance(model, Sequential):
         return getattr(model, "_functional", None)
     return cast("Function", model) if hasattr(model, "_nodes_by_depth") else None

@@ -18,13 +18,58 @@ from backstride.surgery.model.slicing import full_index, taken
 from backstride.surgery.rewriting.rule import unit_window
 
 CELLWISE = (
-    *("ActivityRegularization", "AlphaDropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU"),
+    *(
+        "ActivityRegularization",
+        "AlphaDropout",
+        "ELU",
+        "GaussianDropout",
+        "GaussianNoise",
+        "Identity",
+        "LeakyReLU",
+    ),
     *("ReLU", "StochasticDepth"),
 )
 CELLWISE_OPERATIONS = (
-    *("Abs", "Absolute", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSilu", "HardSwish"),
-    *("HardTanh", "LeakyRelu", "Log", "LogSigmoid", "Negative", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softplus"),
-    *("Softsign", "Sqrt", "Square", "Tanh", "Rsqrt", "Reciprocal", "Log1p", "Expm1", "Sin", "Cos", "Sign"),
+    *(
+        "Abs",
+        "Absolute",
+        "Cast",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSilu",
+        "HardSwish",
+    ),
+    *(
+        "HardTanh",
+        "LeakyRelu",
+        "Log",
+        "LogSigmoid",
+        "Negative",
+        "Relu",
+        "Relu6",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Softplus",
+    ),
+    *(
+        "Softsign",
+        "Sqrt",
+        "Square",
+        "Tanh",
+        "Rsqrt",
+        "Reciprocal",
+        "Log1p",
+        "Expm1",
+        "Sin",
+        "Cos",
+        "Sign",
+    ),
 )
 REDUCING: Mapping[str, Kind] = {
     "Max": "amax",
@@ -36,7 +81,14 @@ REDUCING: Mapping[str, Kind] = {
     "Amax": "amax",
     "Amin": "amin",
 }
-KERAS_AXES = ("reshape", "permute", "slice", *REDUCING.values(), "norm1", "norm2")  # counted as Keras does
+KERAS_AXES = (
+    "reshape",
+    "permute",
+    "slice",
+    *REDUCING.values(),
+    "norm1",
+    "norm2",
+)  # counted as Keras does
 COMBINING = ("Add", "Average", "CustomScaleLayer", "Maximum", "Minimum", "Multiply", "Subtract")
 COMBINING_OPERATIONS = (*COMBINING, "Divide", "Power", "TrueDivide")
 
@@ -66,7 +118,11 @@ def softmax_name(call: KerasCall) -> str:
 
 def which_softmax(call: KerasCall) -> str:
     """The activation that a softmax is, in a layer or by itself."""
-    return "log_softmax" if softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax" else "softmax"
+    return (
+        "log_softmax"
+        if softmax_name(call) == "log_softmax" or call.kind == "LogSoftmax"
+        else "softmax"
+    )
 
 
 def labelled(call: KerasCall) -> str:
@@ -114,7 +170,11 @@ def _operation(call: KerasCall) -> Meaning:  # noqa: PLR0911  one return for eac
     axis: int | Sequence[int] | None = call.option("axis")
     if name in (*REDUCING, "Norm") and axis is not None:
         axes = tuple(sorted(entry % _rank(call) for entry in _listed(axis)))
-        return Meaning(REDUCING[name], axes=axes) if name in REDUCING else _norm(call.option("ord"), axes)
+        return (
+            Meaning(REDUCING[name], axes=axes)
+            if name in REDUCING
+            else _norm(call.option("ord"), axes)
+        )
     if name == "Normalize" and isinstance(axis, int):
         return Meaning("channelwise", axes=(_axis(call, axis),))
     if name == "Transpose":
@@ -132,15 +192,26 @@ def _operation(call: KerasCall) -> Meaning:  # noqa: PLR0911  one return for eac
 
 
 def _norm(order: float | str | None, axes: tuple[int, ...]) -> Meaning:
-    """Of two axes, the orders 1 and 2 are norms of matrices; the root of all squares has none, or "fro"."""
-    kinds: Mapping[float | str | None, Kind] = {1: "norm1", 2: "norm2", None: "norm2", "fro": "norm2"}
+    """Of two axes, the orders 1 and 2 are norms of matrices.
+
+    The root of all squares has none, or "fro".
+    """
+    kinds: Mapping[float | str | None, Kind] = {
+        1: "norm1",
+        2: "norm2",
+        None: "norm2",
+        "fro": "norm2",
+    }
     if len(axes) == 2 and order in (1, 2):
         return Meaning("other", why=f"is a norm of matrices (ord={order}), which no pooling gives")
     return Meaning(kinds[order], axes=axes) if order in kinds else OTHER
 
 
 def _slice(call: KerasCall) -> Meaning:
-    """What an index with constant slices and numbers takes; files hold a list in place of the tuple."""
+    """What an index with constant slices and numbers takes.
+
+    Files hold a list in place of the tuple.
+    """
     key = call.args[1] if len(call.args) > 1 else call.kwargs.get("key")
     shape = [size or 0 for size in call.sources[0].shape]
     entries = full_index(key, len(shape), (tuple, list))
@@ -205,7 +276,9 @@ def _prelu(call: KerasCall) -> Meaning:
 
 
 def _activation(call: KerasCall) -> Meaning:
-    return Meaning("softmax", axes=(_axis(call, -1),)) if softmax_name(call) else Meaning("activation")
+    return (
+        Meaning("softmax", axes=(_axis(call, -1),)) if softmax_name(call) else Meaning("activation")
+    )
 
 
 def _softmax(call: KerasCall) -> Meaning:
@@ -271,11 +344,15 @@ LAYERS: Mapping[str, Callable[[KerasCall], Meaning]] = {
 def nodes_of(call: KerasCall) -> tuple[Node, ...]:
     """The plain nodes that a call is; the last has its name.
 
-    What counts axes as Keras does takes a map that is transposed to channels last first, and a map that it gives is
-    transposed back; a softmax inside a layer stands behind it.
+    What counts axes as Keras does takes a map that is transposed to channels last first, and a map
+    that it gives is transposed back; a softmax inside a layer stands behind it.
     """
     found = meaning(call)
-    shape, label, whole = plain_shape(call.result.shape, call.spatial), labelled(call), call.spatial + 1
+    shape, label, whole = (
+        plain_shape(call.result.shape, call.spatial),
+        labelled(call),
+        call.spatial + 1,
+    )
     sources = tuple(dict.fromkeys(ref.name for ref in call.sources))
     first = tuple(size or 0 for size in call.sources[0].shape[1:]) if call.sources else ()
     if found.kind in KERAS_AXES and not (call.kind.startswith("Global") and len(first) == whole):
@@ -287,7 +364,9 @@ def nodes_of(call: KerasCall) -> tuple[Node, ...]:
     return (found.node(call.name, sources, shape, label),)
 
 
-def _between_permutations(call: KerasCall, found: Meaning, first: tuple[int, ...]) -> tuple[Node, ...]:
+def _between_permutations(
+    call: KerasCall, found: Meaning, first: tuple[int, ...]
+) -> tuple[Node, ...]:
     """A node whose axes are Keras's own, between permutations where maps go in or come out."""
     sources, label = tuple(dict.fromkeys(ref.name for ref in call.sources)), labelled(call)
     shape = tuple(size or 0 for size in call.result.shape[1:])
@@ -301,5 +380,9 @@ def _between_permutations(call: KerasCall, found: Meaning, first: tuple[int, ...
     nodes.append(found.node(name, sources, shape, label))
     if len(shape) == whole:
         first_again = plain_shape(call.result.shape, call.spatial)
-        nodes.append(Node(call.name, "permute", (name,), first_again, label, axes=(0, whole, *range(1, whole))))
+        nodes.append(
+            Node(
+                call.name, "permute", (name,), first_again, label, axes=(0, whole, *range(1, whole))
+            )
+        )
     return tuple(nodes)

@@ -1,4 +1,7 @@
-"""A Keras model becomes a `Graph`: its calls, with shapes at native size; no weight copied or run."""
+"""A Keras model becomes a `Graph`: its calls, with shapes at native size.
+
+No weight copied or run.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,17 @@ class KerasReading:
     def layers(self) -> Mapping[str, int]:
         """The operation that each node calls."""
         known = {call.name: id(call.operation) for call in self.calls.calls}
-        return {node.name: known[name] for node in self.graph if (name := node.name.partition("/")[0]) in known}
+        return {
+            node.name: known[name]
+            for node in self.graph
+            if (name := node.name.partition("/")[0]) in known
+        }
 
     def obstacle(self, score: str) -> str:
-        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        """Why the layer that gives the scores cannot give another number of them.
+
+        "" where it can.
+        """
         name = score.removesuffix("/scores")
         (call,) = (call for call in self.calls.calls if call.name == name)
         plain = call.kind in ("Conv2D", "Dense") and call.option("groups", 1) == 1
@@ -53,10 +63,10 @@ class KerasReading:
 
 
 def read(model: Model, input_shape: tuple[int, ...], choice: Choice) -> KerasReading:
-    """Read a model for images of `input_shape`, such as (C, H, W), with its channels last; all of it or a chosen head.
+    """Read a model for images of `input_shape`, such as (C, H, W), with its channels last.
 
-    Raises `RefusedError` for models whose calls are not known, and `ValueError` where a layer does
-    not take images of this shape.
+    All of it or a chosen head. Raises `RefusedError` for models whose calls are not known, and
+    `ValueError` where a layer does not take images of this shape.
     """
     channels, *cells = input_shape
     calls = calls_of(model, (*cells, channels), choice)

@@ -21,7 +21,10 @@ Images: TypeAlias = AnyArray
 
 
 def runner(model: Model, output: int = 0, *, coarse: bool = True) -> Callable[[Images], Images]:
-    """A function from a batch of images to result number `output`; of a transposed network, its coarse scores."""
+    """A function from a batch of images to result number `output`.
+
+    Of a transposed network, its coarse scores.
+    """
     names = {layer.name for layer in model.layers}
     last: Callable[[object], object] | None = None
     if coarse and COARSE in names:
@@ -29,7 +32,9 @@ def runner(model: Model, output: int = 0, *, coarse: bool = True) -> Callable[[I
         model = Model(model.input, model.get_layer(COARSE).output)
 
     def run(images: Images) -> Images:
-        data = keras.ops.convert_to_tensor(np.ascontiguousarray(images.transpose(0, 2, 3, 1), np.float32))
+        data = keras.ops.convert_to_tensor(
+            np.ascontiguousarray(images.transpose(0, 2, 3, 1), np.float32)
+        )
         result = keras.tree.flatten(model(data, training=False))[output]
         if last is not None:
             result = last(result)

@@ -1,4 +1,7 @@
-"""What slides over maps in Keras, as windows: convolutions, poolings, paddings, crops and interpolations."""
+"""What slides over maps in Keras, as windows.
+
+Convolutions, poolings, paddings, crops and interpolations.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,13 @@ from backstride.surgery.model.graph import BORDERS, Kind, Window
 from backstride.surgery.model.interpolation import Place, Rounding, interpolated
 from backstride.surgery.model.meaning import Meaning
 
-REACHES = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}  # of interpolations, in cells
+REACHES = {
+    "nearest": 0,
+    "bilinear": 1,
+    "bicubic": 2,
+    "lanczos3": 3,
+    "lanczos5": 5,
+}  # of interpolations, in cells
 OTHER = Meaning("other")
 
 
@@ -32,7 +41,11 @@ def _pairs(amounts: Sequence[int] | Sequence[Sequence[int]]) -> list[Pair]:
 def _window(call: KerasCall, kernel: Sequence[int], dilation: Sequence[int] = ()) -> Window:
     """The window of a layer at native size, padded by TensorFlow's rules."""
     ones = (1,) * call.spatial
-    kernel, strides, dilation = tuple(kernel), tuple(call.option("strides")), tuple(dilation or ones)
+    kernel, strides, dilation = (
+        tuple(kernel),
+        tuple(call.option("strides")),
+        tuple(dilation or ones),
+    )
     padding: str = call.option("padding")
     pads: tuple[Pair, ...] = ((0, 0),) * call.spatial
     spans = tuple(map(span, kernel, dilation))
@@ -52,9 +65,14 @@ def conv(call: KerasCall) -> Meaning:
 def conv_transpose(call: KerasCall) -> Meaning:
     """Any kind of transposed convolution."""
     sizes = tuple(size or 1 for size in _cells(call))
-    options = {name: call.option(name) for name in ("strides", "padding", "output_padding", "dilation_rate")}
+    options = {
+        name: call.option(name)
+        for name in ("strides", "padding", "output_padding", "dilation_rate")
+    }
     found = keras_rule(sizes, call.option("kernel_size"), **options)
-    return Meaning("conv_transpose", Window(found.kernel, found.strides, found.crop, found.dilation))
+    return Meaning(
+        "conv_transpose", Window(found.kernel, found.strides, found.crop, found.dilation)
+    )
 
 
 def pool(kind: Kind) -> Callable[[KerasCall], Meaning]:
@@ -66,7 +84,9 @@ def padding(call: KerasCall) -> Meaning:
     """Padding and cropping layers: a window of one cell."""
     amounts = call.option("padding")
     pairs = _pairs(call.option("cropping") if amounts is None else amounts)
-    return _padded([(-before, -after) for before, after in pairs] if amounts is None else pairs, "constant")
+    return _padded(
+        [(-before, -after) for before, after in pairs] if amounts is None else pairs, "constant"
+    )
 
 
 def pad(call: KerasCall) -> Meaning:
@@ -83,7 +103,11 @@ def pad(call: KerasCall) -> Meaning:
 def _padded(pairs: list[Pair], mode: str) -> Meaning:
     ones = (1,) * len(pairs)
     border = BORDERS.get(mode)
-    return OTHER if border is None else Meaning("pad", Window(ones, ones, tuple(pairs), ones, border=border))
+    return (
+        OTHER
+        if border is None
+        else Meaning("pad", Window(ones, ones, tuple(pairs), ones, border=border))
+    )
 
 
 def upsampling(call: KerasCall) -> Meaning:
@@ -105,20 +129,28 @@ def _interpolation(call: KerasCall, scales: tuple[float, ...]) -> Meaning:
     found = tuple(size or 0 for size in call.result.shape[1:-1])
     rounding: Rounding = "floor" if keras.backend.backend() == "torch" else "round_prefer_ceil"
     place: Place = "starts" if (reach, rounding) == (0, "floor") else "middles"
-    kind, window, ratios = interpolated(_cells(call), found, place=place, reach=reach, rounding=rounding, scales=scales)
+    kind, window, ratios = interpolated(
+        _cells(call), found, place=place, reach=reach, rounding=rounding, scales=scales
+    )
     return Meaning(kind, window, ratios=ratios)
 
 
 def center_crop(call: KerasCall) -> Meaning:
     """The middle of a map, where it is no smaller."""
     pairs = zip(_cells(call), call.result.shape[1:-1], strict=True)
-    cuts = [((cells - wanted) // 2, wanted, 1) for cells, wanted in pairs if wanted is not None and cells >= wanted]
+    cuts = [
+        ((cells - wanted) // 2, wanted, 1)
+        for cells, wanted in pairs
+        if wanted is not None and cells >= wanted
+    ]
     if len(cuts) != call.spatial:
         return OTHER
     return Meaning("slice", cuts=(*cuts, (0, call.result.shape[-1] or 0, 1)))
 
 
-def _of_each_rank(name: str, build: Callable[[KerasCall], Meaning]) -> dict[str, Callable[[KerasCall], Meaning]]:
+def _of_each_rank(
+    name: str, build: Callable[[KerasCall], Meaning]
+) -> dict[str, Callable[[KerasCall], Meaning]]:
     return {name.replace("2D", f"{rank}D"): build for rank in (1, 2, 3)}
 
 

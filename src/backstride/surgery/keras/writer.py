@@ -1,4 +1,7 @@
-"""A rewritten graph becomes a functional Keras model of any size: layers copied, dense ones as convolutions."""
+"""A rewritten graph becomes a functional Keras model of any size.
+
+Layers copied, dense ones as convolutions.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from backstride.geometry import span
 from backstride.surgery.keras.calls import KerasCall, Ref, restored
 from backstride.surgery.keras.layers import AtrousPooling, Bins, CutToSmallest, LocalNorm, Padding
-from backstride.surgery.keras.library import Config, Layer, Model, Operation, Reduction, Shapes, Tensor, keras, parts
+from backstride.surgery.keras.library import (
+    Config,
+    Layer,
+    Model,
+    Operation,
+    Reduction,
+    Shapes,
+    Tensor,
+    keras,
+    parts,
+)
 from backstride.surgery.keras.operations import labelled, nodes_of, which_softmax
 from backstride.surgery.keras.reader import KerasReading
 from backstride.surgery.model.graph import Node, Window
@@ -31,7 +44,10 @@ REDUCTIONS: Mapping[str, Reduction] = {
     "norm1": functools.partial(keras.ops.norm, ord=1),
     "norm2": functools.partial(keras.ops.norm, ord=2),
 }
-POOLS: Mapping[str, type[Layer]] = {"avg_pool": keras.layers.AveragePooling2D, "max_pool": keras.layers.MaxPooling2D}
+POOLS: Mapping[str, type[Layer]] = {
+    "avg_pool": keras.layers.AveragePooling2D,
+    "max_pool": keras.layers.MaxPooling2D,
+}
 
 
 class KerasWriter:
@@ -50,7 +66,13 @@ class KerasWriter:
     def write(self) -> Model:
         """The fully convolutional model."""
         self.write_calls()
-        crops = dict(zip((ref.name for ref in self.reading.calls.results), self._rewriting.crops, strict=False))
+        crops = dict(
+            zip(
+                (ref.name for ref in self.reading.calls.results),
+                self._rewriting.crops,
+                strict=False,
+            )
+        )
 
         def result(ref: Ref) -> Tensor:
             return cropped(self._tensors[ref.name], crops.get(ref.name, ()), f"{ref.name}_valid")
@@ -78,7 +100,9 @@ class KerasWriter:
     def _write(self, call: KerasCall) -> None:
         nodes = nodes_of(call)
         inner = next((node for node in nodes if node.kind not in ("permute", "reshape")), None)
-        if inner is None:  # maps have their channels last here throughout, whatever their axes are called
+        if (
+            inner is None
+        ):  # maps have their channels last here throughout, whatever their axes are called
             result = self._tensors[call.sources[0].name]
         elif inner.name in self._rewriting.replaced:
             result = self._tensors[call.sources[0].name]
@@ -96,7 +120,7 @@ class KerasWriter:
         return layer(*restored(call.args, find), **restored(call.kwargs, find))
 
     def _cut(self, call: KerasCall, node: Node) -> dict[str, Tensor]:
-        """The inputs of other sizes than the smallest, by name, and what they are once they are cut."""
+        """The inputs of other sizes than the smallest, by name, and their form once cut."""
         fits, trims = self._rewriting.fitted(node), self._rewriting.trimmed(node)
         if not fits:
             return {
@@ -157,10 +181,14 @@ class KerasWriter:
                 return self._slid(call, step, source)
             case "conv_transpose" if call.kind in ("Resize", "Resizing"):
                 way: str = call.option("interpolation")
-                return keras.layers.UpSampling2D(step.sliding.strides, interpolation=way, name=call.name)(source)
+                return keras.layers.UpSampling2D(
+                    step.sliding.strides, interpolation=way, name=call.name
+                )(source)
             case "avg_bins" | "max_bins":
                 window = step.sliding
-                return Bins(window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name)(source)
+                return Bins(
+                    window.kernel, step.factors[1:], window.dilation, step.kind, name=call.name
+                )(source)
             case "avg_pool" | "max_pool":
                 return pooling(step.kind, step.sliding, step.name.replace("/", "_"))(source)
             case "global_avg_pool":
@@ -204,7 +232,9 @@ class KerasWriter:
         """PReLU of vectors as one of the channels of maps."""
         key = (id(call.operation), "map")
         if key not in self._copies:
-            layer = _like(call, {"shared_axes": [1, 2]}, (None, None, None, call.sources[0].shape[-1]))
+            layer = _like(
+                call, {"shared_axes": [1, 2]}, (None, None, None, call.sources[0].shape[-1])
+            )
             layer.set_weights([slope.reshape(1, 1, -1) for slope in _layer(call).get_weights()])
             self._copies[key] = layer
         return self._copies[key]
@@ -214,12 +244,19 @@ class KerasWriter:
         window = step.sliding
         pads = window.padding
         if step.kind == "avg_pool" and any(map(any, pads)):
-            reason = 'averages with padding "same" at a stride above 1, which leaves the padding out of the mean'
+            reason = (
+                'averages with padding "same" at a stride above 1, which leaves the padding out of '
+                "the mean"
+            )
             raise RefusedError(self.reading.name, (Refusal(labelled(call), reason),))
         if any(map(any, pads)):
             name = f"{call.name}_padding"
             lowest = step.kind == "max_pool"
-            layer = Padding(pads, "lowest", name=name) if lowest else keras.layers.ZeroPadding2D(pads, name=name)
+            layer = (
+                Padding(pads, "lowest", name=name)
+                if lowest
+                else keras.layers.ZeroPadding2D(pads, name=name)
+            )
             source = layer(source)
         if step.kind in POOLS:
             return pooling(step.kind, window, call.name)(source)
@@ -229,7 +266,9 @@ class KerasWriter:
         """The call's layer with these strides and dilation, and no padding of its own."""
         changes: Config = {"activation": None} if self._bare == call.name else {}
         if call.kind != "Dense":  # which, on a map, is a convolution of one tap
-            dilation = tuple(d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True))
+            dilation = tuple(
+                d if k > 1 else 1 for d, k in zip(window.dilation, window.kernel, strict=True)
+            )
             changes |= {"padding": "valid", "strides": window.strides, "dilation_rate": dilation}
         return self._with_classes(call, step, changes)
 
@@ -241,7 +280,9 @@ class KerasWriter:
         if key in self._copies:
             return self._copies[key]
         weights = dense.get_weights()
-        kernel = kernel_of(weights[0].T, step.sliding.kernel, step.order).transpose(2, 3, 1, 0)  # (*k, C, C_out)
+        kernel = kernel_of(weights[0].T, step.sliding.kernel, step.order).transpose(
+            2, 3, 1, 0
+        )  # (*k, C, C_out)
         layer = keras.layers.Conv2D(
             units,
             step.sliding.kernel,
@@ -257,14 +298,18 @@ class KerasWriter:
         self._copies[key] = layer
         return layer
 
-    def _with_classes(self, call: KerasCall, node: Node, changes: Mapping[str, object]) -> Operation:
+    def _with_classes(
+        self, call: KerasCall, node: Node, changes: Mapping[str, object]
+    ) -> Operation:
         """A copy of a layer; the one that gives the scores has as many as are asked for."""
         classes = self._rewriting.classes.get(node.name)
         if classes is None:
             return self._copy(call, changes)
         size = "filters" if call.kind == "Conv2D" else "units"
         layer = _like(call, {**changes, size: classes}, _build_shape(call))
-        layer.set_weights([with_classes(entry, classes, axis=-1) for entry in _layer(call).get_weights()])
+        layer.set_weights(
+            [with_classes(entry, classes, axis=-1) for entry in _layer(call).get_weights()]
+        )
         return layer
 
 
@@ -293,14 +338,19 @@ def _layer(call: KerasCall) -> Layer:
 
 def _like(call: KerasCall, changes: Mapping[str, object], shapes: Shapes) -> Layer:
     """A layer like the call's but for these options, built for these shapes."""
-    layer = call.operation.from_config({**call.operation.get_config(), **changes, "name": call.name})
+    layer = call.operation.from_config(
+        {**call.operation.get_config(), **changes, "name": call.name}
+    )
     assert isinstance(layer, Layer)
     layer.build(shapes)
     return layer
 
 
 def _take_state(layer: Layer, other: Layer) -> None:
-    """Give a layer what another of its kind has learned, as Keras's own files do: some layers compute with more."""
+    """Give a layer what another of its kind has learned, as Keras's own files do.
+
+    Some layers compute with more.
+    """
     for part, source in zip(parts(layer), parts(other), strict=True):
         store: dict[str, object] = {}
         source.save_own_variables(store)
@@ -309,5 +359,8 @@ def _take_state(layer: Layer, other: Layer) -> None:
 
 def _build_shape(call: KerasCall) -> Shapes:
     """What the layer is built for: any rows and columns where it takes one map."""
-    shapes = [(None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape for ref in call.sources]
+    shapes = [
+        (None, None, None, ref.shape[3]) if len(ref.shape) == 4 else ref.shape
+        for ref in call.sources
+    ]
     return shapes[0] if len(shapes) == 1 else shapes

@@ -1,1 +1,4 @@
-"""A model as plain data: its graph, the cells that each layer sees, what flows from node to node, its heads."""
+"""A model as plain data.
+
+Its graph, the cells that each layer sees, what flows from node to node, its heads.
+"""

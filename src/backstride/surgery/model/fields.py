@@ -44,11 +44,17 @@ class Field:
         span, (before, _), step = window.span(axis), window.padding[axis], window.strides[axis]
         if transposed:
             fine = self.stride / step
-            return Field(self.start + (before - span + 1) * fine, self.size + (span - 1) * fine, fine)
-        return Field(self.start - before * self.stride, self.size + (span - 1) * self.stride, self.stride * step)
+            return Field(
+                self.start + (before - span + 1) * fine, self.size + (span - 1) * fine, fine
+            )
+        return Field(
+            self.start - before * self.stride,
+            self.size + (span - 1) * self.stride,
+            self.stride * step,
+        )
 
     def resized(self, ratio: Fraction, shift: Fraction, taps: int) -> Field:
-        """The field of cells that lie at `i*ratio + shift` among these, each computed from so many around it.
+        """The field of cells at `i*ratio + shift` among these, each from so many around it.
 
         A cell between two takes the one before it, or half of its taps on each side.
         """
@@ -59,20 +65,26 @@ class Field:
 
 
 def periods(graph: Graph, name: str) -> tuple[Fraction, ...]:
-    """By how many pixels an image must move, per axis, for the cells of a node to move by whole cells.
+    """How far an image must move, per axis, for a node's cells to move by whole cells.
 
-    So must all cells that they are computed from: the least common multiple of the strides. It is the node's own stride
-    unless something before it is coarser, which an upsampling then made finer.
+    So must all cells that they are computed from: the least common multiple of the strides. It is
+    the node's own stride unless something before it is coarser, which an upsampling then made
+    finer.
     """
     above, found = graph.ancestors(name), fields(graph)
     strides = [axes for node, axes in found.items() if node in above]
-    return tuple(_common_multiple([axes[at].stride for axes in strides]) for at in range(len(found[name])))
+    return tuple(
+        _common_multiple([axes[at].stride for axes in strides]) for at in range(len(found[name]))
+    )
 
 
 def _common_multiple(lengths: Iterable[Fraction]) -> Fraction:
     found = Fraction(1)
     for length in lengths:
-        found = Fraction(math.lcm(found.numerator, length.numerator), math.gcd(found.denominator, length.denominator))
+        found = Fraction(
+            math.lcm(found.numerator, length.numerator),
+            math.gcd(found.denominator, length.denominator),
+        )
     return found
 
 
@@ -95,13 +107,16 @@ def fields(graph: Graph) -> Fields:
         elif sources and node.window is not None and node.kind in WINDOWED:
             transposed = node.kind == "conv_transpose"
             found[node.name] = tuple(
-                field.through(node.window, axis, transposed=transposed) for axis, field in enumerate(sources[0])
+                field.through(node.window, axis, transposed=transposed)
+                for axis, field in enumerate(sources[0])
             )
         elif sources and node.kind == "resize":
             axes = zip(sources[0], node.ratios, strict=True)
             found[node.name] = tuple(field.resized(*ratio) for field, ratio in axes)
         elif sources and node.kind != "output" and node.kind not in GLOBAL:
-            found[node.name] = tuple(_hull(node, branches) for branches in zip(*sources, strict=True))
+            found[node.name] = tuple(
+                _hull(node, branches) for branches in zip(*sources, strict=True)
+            )
     return found
 
 
@@ -111,7 +126,9 @@ def sizes(graph: Graph, size: tuple[int, ...]) -> Sizes:
     whole = set[str]()  # what is computed from poolings of the whole image alone
     for node in graph:
         names = [name for name in node.inputs if name in found]
-        sources = [found[name] for name in names if name not in whole] or [found[name] for name in names]
+        sources = [found[name] for name in names if name not in whole] or [
+            found[name] for name in names
+        ]
         if node.kind in GLOBAL or (names and whole.issuperset(names)):
             whole.add(node.name)
         if node.kind == "input":
@@ -132,13 +149,17 @@ def reach(graph: Graph, node_sizes: Sizes, target: str, axis: int, cell: int) ->
     Those before 0 or beyond the node's size are padding. For the input they are the exact pixels.
     """
     needed: dict[str, Pair] = {target: (cell, cell)}
-    inside: dict[str, Pair] = {target: (cell, cell)}  # those of them that exist, and those that stand for others
+    inside: dict[str, Pair] = {
+        target: (cell, cell)
+    }  # those of them that exist, and those that stand for others
     for node in reversed(graph.nodes):
         if node.name not in inside or node.kind in ("input", "output"):
             continue  # every cell that is asked for is padding
         first, last = inside[node.name]
         if node.window is not None and node.kind in WINDOWED:
-            first, last = _inputs_of(node.window, axis, (first, last), transposed=node.kind == "conv_transpose")
+            first, last = _inputs_of(
+                node.window, axis, (first, last), transposed=node.kind == "conv_transpose"
+            )
         for source in node.inputs:
             if source in node_sizes:
                 end = node_sizes[source][axis] - 1
@@ -163,7 +184,10 @@ def _border(node: Node) -> str:
 
 
 def _read_inside(first: int, last: int, end: int, border: str) -> Pair:
-    """The cells from 0 to `end` that are read where those from `first` to `last` are asked for; none as (1, 0)."""
+    """The cells from 0 to `end` that are read where those from `first` to `last` are asked for.
+
+    None as (1, 0).
+    """
     low, high = max(first, 0), min(last, end)
     if border == "zeros" or (first >= 0 and last <= end):
         return low, high
@@ -173,7 +197,11 @@ def _read_inside(first: int, last: int, end: int, border: str) -> Pair:
         return 0, end
     gap = int(border == "symmetric")
     mirrored = [-first - gap, *([-last - gap] if last < 0 else [])] if first < 0 else []
-    mirrored += [2 * end - last + gap, *([2 * end - first + gap] if first > end else [])] if last > end else []
+    mirrored += (
+        [2 * end - last + gap, *([2 * end - first + gap] if first > end else [])]
+        if last > end
+        else []
+    )
     inside = [low, high] if low <= high else []
     cells = [min(max(cell, 0), end) for cell in (*mirrored, *inside)]
     return min(cells), max(cells)

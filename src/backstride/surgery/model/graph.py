@@ -1,6 +1,7 @@
 """A model as plain data: what the rules read, what the appliers write. No framework, no weights.
 
-Shapes are those at the native input size, without the batch axis: (C, h, w) for a map, (F,) for a vector.
+Shapes are those at the native input size, without the batch axis: (C, h, w) for a map, (F,) for a
+vector.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ UNKNOWN = "no rule knows this operation"
 BATCH = 7919  # a prime that no layer has as a width, so an axis of this length is the batch
 Gate: TypeAlias = Literal["global", "local"]
 Cut: TypeAlias = tuple[int, int, int]  # first entry, how many, and how far apart
-Ratio: TypeAlias = tuple[Fraction, Fraction, int]  # cell i lies at `i*ratio + shift` among so many cells of the input
+Ratio: TypeAlias = tuple[
+    Fraction, Fraction, int
+]  # cell i lies at `i*ratio + shift` among so many cells of the input
 WINDOWED = (
     "conv",
     "conv_transpose",
@@ -92,7 +95,9 @@ GLOBAL = ("global_avg_pool", "global_max_pool")
 WHOLE = (*GLOBAL, "whole_norm")  # these see all of the image
 
 
-Border: TypeAlias = Literal["zeros", "edge", "mirror", "symmetric", "wrap"]  # what is read beyond a map
+Border: TypeAlias = Literal[
+    "zeros", "edge", "mirror", "symmetric", "wrap"
+]  # what is read beyond a map
 BORDERS: Mapping[str, Border] = {  # in the words of PyTorch, ONNX and Keras
     "constant": "zeros",
     "zeros": "zeros",
@@ -107,10 +112,10 @@ BORDERS: Mapping[str, Border] = {  # in the words of PyTorch, ONNX and Keras
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The sliding window of a convolution, a pooling or (with `padding` as its crop) a transposed convolution.
+    """The sliding window of a convolution, a pooling or a transposed convolution.
 
-    `same`: its padding is TensorFlow's, which at strides above 1 depends on the size of the map; `padding`
-    has what it is at native size.
+    A transposed convolution has `padding` as its crop. `same`: its padding is TensorFlow's, which
+    at strides above 1 depends on the size of the map; `padding` has what it is at native size.
 
     >>> Window(kernel=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))).output(0, 28)
     14
@@ -129,7 +134,10 @@ class Window:
         return span(self.kernel[axis], self.dilation[axis])
 
     def output(self, axis: int, size: int) -> int:
-        """How many windows fit; with `ceil_mode`, one more that starts inside and runs over the end."""
+        """How many windows fit.
+
+        With `ceil_mode`, one more that starts inside and runs over the end.
+        """
         stride, pads = self.strides[axis], self.padding[axis]
         if not self.ceil_mode:
             return output_size(size, self.span(axis), stride, pads)
@@ -139,7 +147,11 @@ class Window:
     def transposed(self, axis: int, size: int) -> int:
         """The output size of the transposed convolution with this window."""
         geometry = Geometry(
-            (size,), (self.kernel[axis],), (self.strides[axis],), (self.dilation[axis],), (self.padding[axis],)
+            (size,),
+            (self.kernel[axis],),
+            (self.strides[axis],),
+            (self.dilation[axis],),
+            (self.padding[axis],),
         )
         return geometry.output[0]
 
@@ -148,15 +160,17 @@ class Window:
 class Node:
     """One operation.
 
-    `label`: its name as the user knows it. `window`: for sliding kinds; `pad` and `edge_pad` slide a
-    window of one cell. `axes`: of a reduction, softmax, concat, permute or division into parts, counted with
-    the batch axis as 0. `features`: length of its per-feature weights. `order`: how a map was flattened
-    before the dense layer that this convolution was, such as "chw". `factors`: what the channels split into; the
-    groups of a `whole_norm`, 0 for each channel; the channels, rows and columns of `avg_bins` and `max_bins`.
-    `factor`: of a `scaled` map. `gate`: what becomes of a pooling whose result weighs the channels of a whole map.
-    `fits`: inputs that have a cell more than others on some images, which is left out at the end. `cuts`: of a
-    `slice`, which entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`, which
-    channels. `ratios`: of a `resize`, one per axis. `why`: of an `other`, why no rule takes it.
+    `label`: its name as the user knows it. `window`: for sliding kinds; `pad` and `edge_pad` slide
+    a window of one cell. `axes`: of a reduction, softmax, concat, permute or division into parts,
+    counted with the batch axis as 0. `features`: length of its per-feature weights. `order`: how a
+    map was flattened before the dense layer that this convolution was, such as "chw". `factors`:
+    what the channels split into; the groups of a `whole_norm`, 0 for each channel; the channels,
+    rows and columns of `avg_bins` and `max_bins`. `factor`: of a `scaled` map. `gate`: what becomes
+    of a pooling whose result weighs the channels of a whole map. `fits`: inputs that have a cell
+    more than others on some images, which is left out at the end. `cuts`: of a `slice`, which
+    entries it takes of each axis, where `axes` are those that it leaves out behind; of `some`,
+    which channels. `ratios`: of a `resize`, one per axis. `why`: of an `other`, why no rule takes
+    it.
     """
 
     name: str
@@ -184,12 +198,14 @@ class Node:
 
     @property
     def pads(self) -> bool:
-        """Whether cells at its border read beyond its input, so that they see another picture than inner ones."""
+        """Whether cells at its border read beyond its input, which inner ones do not."""
         if self.window is None or self.kind not in WINDOWED:
             return False
         if self.kind == "conv_transpose":
             return any(self.window.span(axis) > s for axis, s in enumerate(self.window.strides))
-        return self.window.ceil_mode or any(before > 0 or after > 0 for before, after in self.window.padding)
+        return self.window.ceil_mode or any(
+            before > 0 or after > 0 for before, after in self.window.padding
+        )
 
 
 @dataclass(frozen=True)
@@ -217,7 +233,9 @@ class Graph:
     @property
     def outputs(self) -> tuple[Node, ...]:
         """The nodes that give the model's results."""
-        return tuple(self[name] for node in self.nodes if node.kind == "output" for name in node.inputs)
+        return tuple(
+            self[name] for node in self.nodes if node.kind == "output" for name in node.inputs
+        )
 
     def ancestors(self, name: str) -> frozenset[str]:
         """The node itself and everything that it is computed from."""

@@ -18,9 +18,10 @@ class Head:
     """One result of a model.
 
     Args:
-        place: Its position among all that the model gives, counted from 0, packed ones where they stand.
-        name: In PyTorch its key or place in what packs it, joined by dots (`boxes`, `aux.0`); the output's
-            name in ONNX; the key or the layer's name in Keras.
+        place: Its position among all that the model gives, counted from 0, packed ones where they
+            stand.
+        name: In PyTorch its key or place in what packs it, joined by dots (`boxes`, `aux.0`); the
+            output's name in ONNX; the key or the layer's name in Keras.
         label: The layer that gives it.
     """
 
@@ -39,7 +40,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which head a caller asks for: `head` as given, `needed` where several cannot stand together."""
+    """Which head a caller asks for.
+
+    `head` as given, `needed` where several cannot stand together.
+    """
 
     head: object = None
     needed: bool = False
@@ -55,9 +59,10 @@ class Choice:
         ValueError: `head` (='box') must be one of the 2 heads of the model, by name or position: "classes" from \
 fc1 (Linear) or "boxes" from fc2 (Linear); the nearest legal value is "boxes"
 
-        A name that is none but a number counts as a position, so that a command line can give one. Negative
-        positions count from the end. Raises `TypeError` for what is neither, `ValueError` for what no head has.
-        """
+        A name that is none but a number counts as a position, so that a command line can give one.
+        Negative positions count from the end. Raises `TypeError` for what is neither, `ValueError`
+        for what no head has.
+        """  # noqa: E501
         if self.head is None and self.needed and len(heads) > 1:
             raise ValueError(_rule(owner, heads, None, heads[0].key))
         if self.head is None or not heads:
@@ -80,7 +85,9 @@ def _at(owner: str, heads: Sequence[Head], given: object, place: int) -> Head:
         return heads[place]
     found = next((head for head in heads if head.place == place), None)
     if found is None:
-        raise ValueError(_rule(owner, heads, given, -len(heads) if place < 0 else _nearest(heads, place)))
+        raise ValueError(
+            _rule(owner, heads, given, -len(heads) if place < 0 else _nearest(heads, place))
+        )
     return found
 
 

@@ -9,7 +9,10 @@ from backstride.surgery.model.graph import UNKNOWN, Cut, Kind, Node, Ratio, Shap
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A node's kind and details, as in `Node`; `data` counts the leading inputs that are data, all of them if None."""
+    """A node's kind and details, as in `Node`.
+
+    `data` counts the leading inputs that are data, all of them if None.
+    """
 
     kind: Kind
     window: Window | None = None

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """The name itself or, where it is taken, the first of name_1, name_2 and so on; it is taken from then on.
+    """The name itself or, where it is taken, the first of name_1, name_2 and so on.
+
+    It is taken from then on.
 
     >>> taken = {"conv", "conv_1"}
     >>> free_name("conv", taken), free_name("conv", taken), free_name("pool", taken)
@@ -30,7 +32,8 @@ def is_of(value: object, module: str, kind: str) -> bool:
     """Whether a value is of this class, named by its module; a module that is not loaded stays so.
 
     >>> from fractions import Fraction
-    >>> is_of(Fraction(1, 2), "fractions", "Fraction"), is_of(0.5, "fractions", "Fraction"), is_of(0.5, "no", "No")
+    >>> is_of(Fraction(1, 2), "fractions", "Fraction"), is_of(0.5, "fractions",
+    ...     "Fraction"), is_of(0.5, "no", "No")
     (True, False, False)
     """
     found: type | None = getattr(sys.modules.get(module), kind, None)

@@ -6,10 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 
-def full_index(key: object, rank: int, packed: Collection[type] = (tuple,)) -> list[slice | int] | None:
-    """An entry for each of `rank` axes, the whole axis where the index names none; None for other indices.
+def full_index(
+    key: object, rank: int, packed: Collection[type] = (tuple,)
+) -> list[slice | int] | None:
+    """An entry for each of `rank` axes, the whole axis where the index names none.
 
-    `packed`: the types that hold an entry for each axis.
+    None for other indices. `packed`: the types that hold an entry for each axis.
 
     >>> full_index((..., 1), 3), full_index([0, 2], 3)
     ([slice(None, None, None), slice(None, None, None), 1], None)
@@ -32,4 +34,6 @@ def taken(entry: slice | int, cells: int) -> range:
     >>> taken(slice(1, None, 2), 6), taken(-1, 6)
     (range(1, 6, 2), range(5, 6))
     """
-    return range(cells)[entry] if isinstance(entry, slice) else range(entry % cells, entry % cells + 1)
+    return (
+        range(cells)[entry] if isinstance(entry, slice) else range(entry % cells, entry % cells + 1)
+    )

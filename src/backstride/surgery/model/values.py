@@ -18,14 +18,16 @@ Axes: TypeAlias = tuple[str, ...]
 class Value:
     """What a node gives at native size, and what it stands for once the image may be larger.
 
-    `form` is the classifier's: a map (N, C, h, w), the same with the channels last, a view of one, a map whose
-    channels are split into `factors`, parts of one, (N, groups, the rest) before a group norm, or bins of one, whose
-    channels, rows and columns are `factors` of the channels of a single cell (`axes` is ("last",) where the channels
-    stand last among them). A view has the map's numbers on other axes: `axes` says which letters of "chw" each of
-    them runs over after the batch, leaving out what has length 1. ("chw",) is a flattened map, ("c",) a vector,
-    ("hw", "c") tokens, ("w", "h", "c") a transposed map. In the rewritten network all but `map_last`, `split`, `parts`
-    are maps (N, channels, h, w); a vector is the map's single cell, and a larger image has more of them. `gate`: the
-    vector weighs the channels of a map of `over` cells; `local` ones have a vector for each.
+    `form` is the classifier's: a map (N, C, h, w), the same with the channels last, a view of one,
+    a map whose channels are split into `factors`, parts of one, (N, groups, the rest) before a
+    group norm, or bins of one, whose channels, rows and columns are `factors` of the channels of a
+    single cell (`axes` is ("last",) where the channels stand last among them). A view has the map's
+    numbers on other axes: `axes` says which letters of "chw" each of them runs over after the
+    batch, leaving out what has length 1. ("chw",) is a flattened map, ("c",) a vector, ("hw", "c")
+    tokens, ("w", "h", "c") a transposed map. In the rewritten network all but `map_last`, `split`,
+    `parts` are maps (N, channels, h, w); a vector is the map's single cell, and a larger image has
+    more of them. `gate`: the vector weighs the channels of a map of `over` cells; `local` ones have
+    a vector for each.
     """
 
     form: Form
@@ -123,7 +125,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """These nodes run in place of the node, one after the other; none of them means its input passes through."""
+    """These nodes run in place of the node, one after the other.
+
+    None of them means its input passes through.
+    """
 
     value: Value
     nodes: tuple[Node, ...]
@@ -135,7 +140,10 @@ Outcome: TypeAlias = Kept | Replaced | Refusal
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One entry of the report: what a layer became, by which rule, and why that is the same function."""
+    """One entry of the report.
+
+    What a layer became, by which rule, and why that is the same function.
+    """
 
     layer: str
     rule: str
@@ -149,9 +157,10 @@ class Rewriting:
 
     All that a framework needs to write the network. `replaced` maps the classifier's nodes to what
     runs in their place; nodes that are not in it run unchanged. `values` has what each node gives.
-    `trims`: cells to take off the end of a node's inputs, per axis, by the names of both in `graph`.
-    `crops`: cells to take off each result, (before, after) per axis; none where nothing is taken off.
-    `classes`: the layers that give another number of scores than the classifier's, and how many.
+    `trims`: cells to take off the end of a node's inputs, per axis, by the names of both in
+    `graph`. `crops`: cells to take off each result, (before, after) per axis; none where nothing is
+    taken off. `classes`: the layers that give another number of scores than the classifier's, and
+    how many.
     """
 
     graph: Graph
@@ -159,25 +168,37 @@ class Rewriting:
     values: dict[str, Value]
     rewrites: tuple[Rewrite, ...]
     refusals: tuple[Refusal, ...] = ()
-    trims: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict[tuple[str, str], tuple[int, ...]])
+    trims: Mapping[tuple[str, str], tuple[int, ...]] = field(
+        default_factory=dict[tuple[str, str], tuple[int, ...]]
+    )
     crops: tuple[tuple[Pair, ...], ...] = ()
     classes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def written(self, node: Node) -> dict[str, str]:
-        """The data that a node of the classifier takes, by name, and what each is called in the rewritten graph."""
+        """The data that a classifier's node takes, by name, and its name in the rewritten graph."""
         plain = self.graph.by_name.get(node.name)
         own = [name for name in node.inputs if name in self.values]
         return {} if plain is None else dict(zip(own, plain.inputs, strict=False))
 
     def fitted(self, node: Node) -> tuple[str, ...]:
         """The inputs of a node of the classifier that are cut to the smallest of them."""
-        return tuple(name for name, written in self.written(node).items() if written in self.graph[node.name].fits)
+        return tuple(
+            name
+            for name, written in self.written(node).items()
+            if written in self.graph[node.name].fits
+        )
 
     def trimmed(self, node: Node) -> dict[str, tuple[Pair, ...]]:
-        """The inputs of a node of the classifier, and how many cells each loses, (0, after) per axis; () is none."""
+        """The inputs of a classifier's node, and how many cells each loses.
+
+        That is (0, after) per axis; () is none.
+        """
         if not self.trims:
             return {}
-        cells = {name: self.trims.get((node.name, written), ()) for name, written in self.written(node).items()}
+        cells = {
+            name: self.trims.get((node.name, written), ())
+            for name, written in self.written(node).items()
+        }
         return {name: tuple((0, after) for after in entry) for name, entry in cells.items()}
 
 

@@ -1,4 +1,7 @@
-"""The applier for ONNX: read a model or its file, write the network, put a decoder on it, run either."""
+"""The applier for ONNX.
+
+Read a model or its file, write the network, put a decoder on it, run either.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,13 @@ class OnnxApplier:
         """The fully convolutional model."""
         return OnnxWriter(reading, rewriting).write()
 
-    def segment(self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> onnx.ModelProto:
-        """The fully convolutional model with a decoder; there is no training here to freeze weights in."""
+    def segment(
+        self, reading: OnnxReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool
+    ) -> onnx.ModelProto:
+        """The fully convolutional model with a decoder.
+
+        There is no training here to freeze weights in.
+        """
         if freeze:
             message = "`freeze` (=True) must be False for ONNX models, which hold no gradients"
             raise ValueError(message)
@@ -45,12 +53,16 @@ class OnnxApplier:
 
 
 def _loaded(model: object) -> onnx.ModelProto:
-    found = checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(_path(model))
+    found = (
+        checked(model, _name(model)) if isinstance(model, onnx.ModelProto) else load(_path(model))
+    )
     return unquantised(found)
 
 
 def _name(model: object) -> str:
-    return (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else _path(model).name
+    return (
+        (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else _path(model).name
+    )
 
 
 def _path(model: object) -> Path:

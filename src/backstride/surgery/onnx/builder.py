@@ -31,7 +31,9 @@ class Builder:
     def add(self, operator: str, inputs: Sequence[str], output: str = "", **options: Any) -> str:
         """Add a node; returns the name of its result, a fresh one unless `output` is given."""
         output = output or self.fresh(operator.lower())
-        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=self.fresh(output), **options))
+        self._nodes.append(
+            helper.make_node(operator, list(inputs), [output], name=self.fresh(output), **options)
+        )
         return output
 
     def copy(self, node: onnx.NodeProto, inputs: Sequence[str]) -> None:
@@ -73,7 +75,10 @@ class Builder:
         return name in self._stored
 
     def model(
-        self, like: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+        self,
+        like: onnx.ModelProto,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
     ) -> onnx.ModelProto:
         """The graph as a model with the operator sets of another."""
         made = onnx.ModelProto(

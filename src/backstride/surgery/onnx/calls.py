@@ -14,7 +14,10 @@ from backstride.surgery.onnx.shapes import OnnxTensor
 
 @dataclass(frozen=True)
 class OnnxCall:
-    """A node of the graph with its tensors at native size. `sources`: by position, None where one is left out."""
+    """A node of the graph with its tensors at native size.
+
+    `sources`: by position, None where one is left out.
+    """
 
     node: onnx.NodeProto
     sources: tuple[OnnxTensor | None, ...]
@@ -40,16 +43,23 @@ class OnnxCall:
         return len(self.first.shape)
 
     def axes(self) -> tuple[int, ...] | None:
-        """The `axes` of a reduction, attribute or second input, counted from the front; None if not known."""
+        """The `axes` of a reduction, attribute or second input, counted from the front.
+
+        None if not known.
+        """
         given = self.option("axes")
         if given is None and len(self.sources) > 1 and self.sources[1] is not None:
             if self.sources[1].value is None:
                 return None
             given = self.sources[1].value.flatten().tolist()
         if not given:
-            given = range(0 if self.option("noop_with_empty_axes", 0) == 0 else self.rank, self.rank)
+            given = range(
+                0 if self.option("noop_with_empty_axes", 0) == 0 else self.rank, self.rank
+            )
         return tuple(sorted(int(axis) % self.rank for axis in given))
 
 
-of_first = partial(Meaning, data=1)  # what an operator is whose other inputs are weights and options
+of_first = partial(
+    Meaning, data=1
+)  # what an operator is whose other inputs are weights and options
 OTHER = Meaning("other")

@@ -1,7 +1,8 @@
 """The decoder as ONNX nodes behind the fully convolutional classifier.
 
-A step repeats the border (Pad, mode edge), climbs (ConvTranspose) and crops to the size that the tap or the image
-has at run time (Shape, Slice). New weights that are random are always the same ones.
+A step repeats the border (Pad, mode edge), climbs (ConvTranspose) and crops to the size that the
+tap or the image has at run time (Shape, Slice). New weights that are random are always the same
+ones.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class _Parts:
         self._generator = np.random.default_rng(0)
         self._sizes: dict[str, str] = {}
 
-    def climb(self, maps: str, step: Step, channels: int, fine: str, name: str, *, mixing: bool) -> str:
+    def climb(
+        self, maps: str, step: Step, channels: int, fine: str, name: str, *, mixing: bool
+    ) -> str:
         """Repeat the border, transpose-convolve, crop."""
         builder = self._builder
         make = among if mixing and self._init == "icnr" else apart
@@ -72,13 +75,18 @@ class _Parts:
         extended = builder.add("Pad", [maps, pads], mode="edge")
         groups = 1 if kernel.shape[1] == len(kernel) else len(kernel)
         inputs = [extended, builder.numbers(f"up_{name}", kernel, self._dtype)]
-        full = builder.add("ConvTranspose", inputs, kernel_shape=step.kernel, strides=step.factor, group=groups)
+        full = builder.add(
+            "ConvTranspose", inputs, kernel_shape=step.kernel, strides=step.factor, group=groups
+        )
         start = builder.numbers(f"crop_{name}", step.crop)
         end = builder.add("Add", [start, self._size(fine)])
         return builder.add("Slice", [full, start, end, builder.numbers("axes", [2, 3])])
 
     def convolve(self, maps: str, channels: int, width: int, kernel: int, name: str) -> str:
-        """A convolution with random weights, as PyTorch's start: uniform, within a root of the taps' number."""
+        """A convolution with random weights, as PyTorch's start.
+
+        Uniform, within a root of the taps' number.
+        """
         bound = (channels * kernel * kernel) ** -0.5
         weights = self._generator.uniform(-bound, bound, (width, channels, kernel, kernel))
         made = self._conv(maps, weights, self._generator.uniform(-bound, bound, width), name)
@@ -86,12 +94,16 @@ class _Parts:
 
     def score(self, maps: str, channels: int, name: str) -> str:
         """A convolution of zeros."""
-        return self._conv(maps, np.zeros((self._classes, channels, 1, 1)), np.zeros(self._classes), name)
+        return self._conv(
+            maps, np.zeros((self._classes, channels, 1, 1)), np.zeros(self._classes), name
+        )
 
     def meet(self, maps: str, others: str, name: str, *, beside: bool = False) -> str:
         """A node of its own."""
         options = {"axis": 1} if beside else {}
-        return self._builder.add("Concat" if beside else "Add", [maps, others], self._builder.fresh(name), **options)
+        return self._builder.add(
+            "Concat" if beside else "Add", [maps, others], self._builder.fresh(name), **options
+        )
 
     def _size(self, fine: str) -> str:
         """The rows and columns of a map or the image, at run time."""

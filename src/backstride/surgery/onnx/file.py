@@ -1,7 +1,8 @@
-"""ONNX models from files that nobody vouches for: external data stays in their folder, sizes are those of the bytes.
+"""ONNX models from files that nobody vouches for.
 
-Nothing is allocated by what a file claims: a tensor is taken only where the bytes that are there are
-as many as its dimensions need.
+External data stays in their folder, sizes are those of the bytes. Nothing is allocated by what a
+file claims: a tensor is taken only where the bytes that are there are as many as its dimensions
+need.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def load(path: Path) -> onnx.ModelProto:
         message = f"`model` (={str(path)!r}) is a folder; name a file in it"
         raise ValueError(message)
     if path.stat().st_size > LARGEST_FILE:
-        message = f"`model` (={str(path)!r}) is larger than 2 GiB, ONNX's limit; keep its weights in external data"
+        message = (
+            f"`model` (={str(path)!r}) is larger than 2 GiB, ONNX's limit; keep its weights in "
+            "external data"
+        )
         raise ValueError(message)
     model = onnx.ModelProto()
     try:
@@ -49,7 +53,10 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
-    """The files in a model's folder that hold weights of it, in order; none where it is no ONNX model."""
+    """The files in a model's folder that hold weights of it, in order.
+
+    None where it is no ONNX model.
+    """
     model = onnx.ModelProto()
     try:
         if path.stat().st_size <= LARGEST_FILE:
@@ -59,14 +66,22 @@ def data_files(path: Path) -> tuple[Path, ...]:
     folder = path.resolve().parent
     entries = (entry for tensor in tensors(model) for entry in tensor.external_data)
     places = {(folder / entry.value).resolve() for entry in entries if entry.key == "location"}
-    return tuple(sorted(place for place in places if place.is_relative_to(folder) and place.is_file()))
+    return tuple(
+        sorted(place for place in places if place.is_relative_to(folder) and place.is_file())
+    )
 
 
 def checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """A model that is sound, with local functions written out; raises `ValueError` in one sentence otherwise."""
+    """A model that is sound, with local functions written out.
+
+    Raises `ValueError` in one sentence otherwise.
+    """
     for tensor in tensors(model):
         if external_data_helper.uses_external_data(tensor):
-            message = f"`model` (={name}): {tensor.name!r} is external data; give the path of the model instead"
+            message = (
+                f"`model` (={name}): {tensor.name!r} is external data; give the path of the model "
+                "instead"
+            )
             raise ValueError(message)
         _check_bytes(name, tensor)
     opset = opset_of(model)
@@ -87,7 +102,10 @@ def checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators."""
-    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    return max(
+        (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+        default=1,
+    )
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -120,17 +138,23 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     light.functions.extend(model.functions)
     light.graph.name = model.graph.name or "model"
     light.graph.node.extend(model.graph.node)
-    for entry in model.graph.output:  # some exporters leave out what a result is, which inference tells
+    for (
+        entry
+    ) in model.graph.output:  # some exporters leave out what a result is, which inference tells
         result = light.graph.output.add()
         result.CopyFrom(entry)
-        result.type.tensor_type.elem_type = entry.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+        result.type.tensor_type.elem_type = (
+            entry.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+        )
         result.type.tensor_type.shape.SetInParent()
     stored = {tensor.name for tensor in model.graph.initializer}
     light.graph.input.extend(entry for entry in model.graph.input if entry.name not in stored)
     for entry in light.graph.input:
         entry.type.tensor_type.shape.SetInParent()
     for tensor in model.graph.initializer:
-        light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+        light.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        )
     return light
 
 
@@ -144,14 +168,27 @@ def _take_external(path: Path, tensor: onnx.TensorProto) -> None:
         reason = f"names external data {location!r} outside its folder, which is not followed"
         raise ValueError(_unusable(path, reason))
     if not place.is_file():
-        raise ValueError(_unusable(path, f"needs the file {location!r} beside it, which is missing"))
+        raise ValueError(
+            _unusable(path, f"needs the file {location!r} beside it, which is missing")
+        )
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", place.stat().st_size - offset))
     except ValueError:
-        raise ValueError(_unusable(path, f"gives no number for the place of {tensor.name!r} in {location!r}")) from None
-    if offset < 0 or length < 0 or offset + length > place.stat().st_size or length != _needed_bytes(tensor):
-        raise ValueError(_unusable(path, f"gives a place of {tensor.name!r} in {location!r} that does not hold it"))
+        raise ValueError(
+            _unusable(path, f"gives no number for the place of {tensor.name!r} in {location!r}")
+        ) from None
+    if (
+        offset < 0
+        or length < 0
+        or offset + length > place.stat().st_size
+        or length != _needed_bytes(tensor)
+    ):
+        raise ValueError(
+            _unusable(
+                path, f"gives a place of {tensor.name!r} in {location!r} that does not hold it"
+            )
+        )
     with place.open("rb") as file:
         _ = file.seek(offset)
         tensor.raw_data = file.read(length)
@@ -161,8 +198,18 @@ def _take_external(path: Path, tensor: onnx.TensorProto) -> None:
 
 def _check_bytes(name: str, tensor: onnx.TensorProto) -> None:
     """Whether the tensor holds as many numbers as its dimensions say."""
-    if tensor.data_type in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING) or not tensor.HasField("raw_data"):
-        fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    if tensor.data_type in (
+        onnx.TensorProto.UNDEFINED,
+        onnx.TensorProto.STRING,
+    ) or not tensor.HasField("raw_data"):
+        fields = (
+            "float_data",
+            "int32_data",
+            "int64_data",
+            "double_data",
+            "uint64_data",
+            "string_data",
+        )
         have = sum(len(getattr(tensor, field)) for field in fields)
         least, most = math.prod(tensor.dims) // 4, 2 * math.prod(tensor.dims)
         sound = all(entry >= 0 for entry in tensor.dims) and least <= have <= most
@@ -171,13 +218,16 @@ def _check_bytes(name: str, tensor: onnx.TensorProto) -> None:
     if not sound:
         shape = tuple(tensor.dims)
         message = (
-            f"`model` (={name}): {tensor.name!r} claims the shape {shape}, but other than that many numbers follow"
+            f"`model` (={name}): {tensor.name!r} claims the shape {shape}, but other than that "
+            "many numbers follow"
         )
         raise ValueError(message)
 
 
 def _needed_bytes(tensor: onnx.TensorProto) -> int:
-    if tensor.data_type not in onnx.TensorProto.DataType.values() or any(entry < 0 for entry in tensor.dims):
+    if tensor.data_type not in onnx.TensorProto.DataType.values() or any(
+        entry < 0 for entry in tensor.dims
+    ):
         return -1
     kind = onnx.TensorProto.DataType.Name(tensor.data_type)
     count = math.prod(tensor.dims)

@@ -16,7 +16,20 @@ from backstride.surgery.onnx.resizing import resize
 from backstride.surgery.onnx.shapes import OnnxTensor
 
 CELLWISE = (
-    *("Abs", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
+    *(
+        "Abs",
+        "Cast",
+        "Ceil",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+    ),
     *(
         "Identity",
         "LeakyRelu",
@@ -67,14 +80,20 @@ def window_of(call: OnnxCall, kernel: tuple[int, ...]) -> Window:
         pads = tuple(same_padding(*axis, rule) for axis in axes)
         fixed = all(step == 1 for step in strides)
         return Window(kernel, strides, pads, dilation, same=not fixed)
-    given = [0] * (2 * len(kernel)) if mode == "VALID" else list(call.option("pads", [0] * (2 * len(kernel))))
+    given = (
+        [0] * (2 * len(kernel))
+        if mode == "VALID"
+        else list(call.option("pads", [0] * (2 * len(kernel))))
+    )
     pads = tuple(zip(given[: len(kernel)], given[len(kernel) :], strict=True))
     return Window(kernel, strides, pads, dilation, bool(call.option("ceil_mode", 0)))
 
 
 def per_feature(call: OnnxCall) -> OnnxTensor | None:
     """The weights of a node that has one for each feature of a vector (N, F), or None."""
-    stored = [source for source in call.sources if source is not None and source.origin == "constant"]
+    stored = [
+        source for source in call.sources if source is not None and source.origin == "constant"
+    ]
     if len(call.sources) != 2 or len(stored) != 1 or len(call.result.shape) != 2:
         return None
     shape = stored[0].shape
@@ -116,24 +135,32 @@ def _conv_transpose(call: OnnxCall) -> Meaning:
         return _transposed_to(call, kernel, mode)
     window = window_of(call, kernel)
     extra = call.option("output_padding", [0] * len(window.kernel))
-    crop = tuple((before, after - more) for (before, after), more in zip(window.padding, extra, strict=True))
+    crop = tuple(
+        (before, after - more) for (before, after), more in zip(window.padding, extra, strict=True)
+    )
     return of_first("conv_transpose", Window(window.kernel, window.strides, crop, window.dilation))
 
 
 def _transposed_to(call: OnnxCall, kernel: tuple[int, ...], mode: str) -> Meaning:
     """A transposed convolution to a stated size: with the pads that it means at native size.
 
-    Law: the size chooses the pads, and these are the same for images of every size. Where the text of ONNX and ONNX
-    Runtime differ, there is no one answer.
+    Law: the size chooses the pads, and these are the same for images of every size. Where the text
+    of ONNX and ONNX Runtime differ, there is no one answer.
     """
     names = ("dilations", "output_padding", "output_shape", "strides")
     options = {name: given for name in names if (given := call.option(name)) is not None}
     try:
-        found = [rule(call.first.shape[2:], kernel, auto_pad=mode, **options) for rule in (onnx_rule, onnxruntime_rule)]
+        found = [
+            rule(call.first.shape[2:], kernel, auto_pad=mode, **options)
+            for rule in (onnx_rule, onnxruntime_rule)
+        ]
     except ValueError:
         found = []
     if len({geometry.crop for geometry in found}) != 1:
-        why = "has a size that ONNX and its runtimes reach by different pads; state `pads` in place of the size"
+        why = (
+            "has a size that ONNX and its runtimes reach by different pads; state `pads` in place "
+            "of the size"
+        )
         return replace(OTHER, why=why)
     geometry = found[0]
     window = Window(geometry.kernel, geometry.strides, geometry.crop, geometry.dilation, same=True)
@@ -143,7 +170,9 @@ def _transposed_to(call: OnnxCall, kernel: tuple[int, ...], mode: str) -> Meanin
 def _pool(kind: Kind) -> Callable[[OnnxCall], Meaning]:
     def build(call: OnnxCall) -> Meaning:
         single = len([name for name in call.node.output if name]) == 1
-        return of_first(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
+        return (
+            of_first(kind, window_of(call, tuple(call.option("kernel_shape")))) if single else OTHER
+        )
 
     return build
 
@@ -153,37 +182,55 @@ def _pad(call: OnnxCall) -> Meaning:
     amounts = call.sources[1] if len(call.sources) > 1 else None
     if call.rank < 3 or amounts is None or amounts.value is None:
         return OTHER
-    axes = call.sources[3].value if len(call.sources) > 3 and call.sources[3] is not None else range(call.rank)
+    axes = (
+        call.sources[3].value
+        if len(call.sources) > 3 and call.sources[3] is not None
+        else range(call.rank)
+    )
     if axes is None:
         return OTHER
     counts = amounts.value.tolist()
     half = len(counts) // 2
-    pairs = {int(axis) % call.rank: (int(counts[at]), int(counts[at + half])) for at, axis in enumerate(axes)}
+    pairs = {
+        int(axis) % call.rank: (int(counts[at]), int(counts[at + half]))
+        for at, axis in enumerate(axes)
+    }
     if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
         return OTHER
     border = BORDERS.get(bytes(call.option("mode", b"constant")).decode())
     if border is None:
         return OTHER
-    ones, pads = (1,) * (call.rank - 2), tuple(pairs.get(axis, (0, 0)) for axis in range(2, call.rank))
+    ones, pads = (
+        (1,) * (call.rank - 2),
+        tuple(pairs.get(axis, (0, 0)) for axis in range(2, call.rank)),
+    )
     return of_first("pad", Window(ones, ones, pads, ones, border=border))
 
 
 def _slice(call: OnnxCall) -> Meaning:
     """Some entries of an image's axes, at constant places."""
     values = [None if source is None else source.value for source in call.sources[1:]]
-    if any(value is None and source is not None for value, source in zip(values, call.sources[1:], strict=True)):
+    if any(
+        value is None and source is not None
+        for value, source in zip(values, call.sources[1:], strict=True)
+    ):
         return OTHER
-    starts, ends, axes, steps = [None if value is None else value.flatten().tolist() for value in values] + [None] * (
-        4 - len(values)
-    )
+    starts, ends, axes, steps = [
+        None if value is None else value.flatten().tolist() for value in values
+    ] + [None] * (4 - len(values))
     if starts is None or ends is None:
         starts, ends, axes = call.option("starts"), call.option("ends"), call.option("axes")
     axes = range(len(starts)) if axes is None else axes
     entries = {
         int(axis) % call.rank: slice(first, end, step)
-        for axis, first, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True)
+        for axis, first, end, step in zip(
+            axes, starts, ends, steps or [1] * len(starts), strict=True
+        )
     }
-    return _taken(call, [range(cells)[entries.get(at, slice(None))] for at, cells in enumerate(call.first.shape)])
+    return _taken(
+        call,
+        [range(cells)[entries.get(at, slice(None))] for at, cells in enumerate(call.first.shape)],
+    )
 
 
 def _gather(call: OnnxCall) -> Meaning:
@@ -246,7 +293,9 @@ def _dense(call: OnnxCall) -> Meaning:
     stored = weight is not None and weight.origin == "constant" and len(weight.shape) == 2
     transposed = bool(call.option("transA", 0))
     bias = call.sources[2] if len(call.sources) > 2 else None
-    plain = bias is None or (bias.origin == "constant" and math.prod(bias.shape) in (1, call.result.shape[-1]))
+    plain = bias is None or (
+        bias.origin == "constant" and math.prod(bias.shape) in (1, call.result.shape[-1])
+    )
     return of_first("dense") if stored and plain and not transposed else OTHER
 
 
@@ -277,7 +326,11 @@ def _prelu(call: OnnxCall) -> Meaning:
     if slope is None or slope.origin != "constant":
         return OTHER
     cells = call.rank - 2
-    if cells and math.prod(slope.shape) > 1 and (len(slope.shape) <= cells or math.prod(slope.shape[-cells:]) > 1):
+    if (
+        cells
+        and math.prod(slope.shape) > 1
+        and (len(slope.shape) <= cells or math.prod(slope.shape[-cells:]) > 1)
+    ):
         return OTHER
     return of_first("activation", features=math.prod(slope.shape))
 
@@ -298,7 +351,9 @@ OPERATORS: Mapping[str, Callable[[OnnxCall], Meaning]] = {
     "Gemm": _dense,
     "GlobalAveragePool": _plain("adaptive_avg_pool"),
     "GlobalMaxPool": _plain("adaptive_max_pool"),
-    "GroupNormalization": lambda call: of_first("whole_norm", factors=(int(call.option("num_groups")),)),
+    "GroupNormalization": lambda call: of_first(
+        "whole_norm", factors=(int(call.option("num_groups")),)
+    ),
     "InstanceNormalization": lambda _: of_first("whole_norm", factors=(0,)),
     "LRN": _lrn,
     "LayerNormalization": _layer_norm,

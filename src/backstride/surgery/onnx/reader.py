@@ -1,7 +1,8 @@
-"""An ONNX model becomes a `Graph`: node by node, shapes by ONNX's own inference, no weight copied or run.
+"""An ONNX model becomes a `Graph`.
 
-A product and the sum behind it are one dense layer. An image with the channels last, as tf2onnx
-exports it, is a permuted (C, H, W) one. Nodes have the names of the tensors that they give.
+Node by node, shapes by ONNX's own inference, no weight copied or run. A product and the sum behind
+it are one dense layer. An image with the channels last, as tf2onnx exports it, is a permuted (C, H,
+W) one. Nodes have the names of the tensors that they give.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from backstride.surgery.onnx.shapes import ImmenseError, OnnxTensor, ShapeInfere
 from backstride.surgery.rewriting.scores import UNGROUPED
 
 AXES = {3: "three", 4: "four", 5: "five"}
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+FLOATS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,16 @@ class OnnxReading:
         return {}
 
     def obstacle(self, score: str) -> str:
-        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        """Why the layer that gives the scores cannot give another number of them.
+
+        "" where it can.
+        """
         return UNGROUPED if self.calls[score].option("group", 1) != 1 else ""
 
 
-def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice: Choice) -> OnnxReading:
+def read(
+    model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice: Choice
+) -> OnnxReading:
     """Read a model for images of `input_shape` (C, H, W), all of it or a chosen head.
 
     Raises `RefusedError` for operations without a fixed shape and for several inputs, and
@@ -82,7 +93,9 @@ def read(model: onnx.ModelProto, name: str, input_shape: tuple[int, ...], choice
     tensors = _shapes(ShapeInference(model, image, shape), needed, name, input_shape)
     calls = _calls(needed, results, tensors, opset_of(model))
     biases = _biases(results, calls)
-    graph = _graph(results, calls, biases, tensors, image.name, batch, input_shape if last else None)
+    graph = _graph(
+        results, calls, biases, tensors, image.name, batch, input_shape if last else None
+    )
     notes = tuple(Refusal(name, entry.value) for entry in model.metadata_props if entry.key == NOTE)
     return OnnxReading(model, name, image, last, tensors, calls, biases, graph, heads, head, notes)
 
@@ -118,7 +131,10 @@ def _read_by(node: onnx.NodeProto) -> Iterator[str]:
     """The names that a node reads, and those that the graphs inside it read."""
     yield from node.input
     for attribute in node.attribute:
-        for inner in (*attribute.g.node, *(inner for graph in attribute.graphs for inner in graph.node)):
+        for inner in (
+            *attribute.g.node,
+            *(inner for graph in attribute.graphs for inner in graph.node),
+        ):
             yield from _read_by(inner)
 
 
@@ -130,17 +146,28 @@ def image_of(model: onnx.ModelProto, name: str, rank: int = 4) -> onnx.ValueInfo
         reason = f"takes {len(inputs)} inputs; a classifier takes the image alone"
         raise RefusedError(name, (Refusal("the graph", reason),))
     kind = inputs[0].type.tensor_type
-    if not inputs[0].type.HasField("tensor_type") or (kind.HasField("shape") and len(kind.shape.dim) != rank):
+    if not inputs[0].type.HasField("tensor_type") or (
+        kind.HasField("shape") and len(kind.shape.dim) != rank
+    ):
         shown = AXES.get(rank, str(rank))
-        raise RefusedError(name, (Refusal(inputs[0].name, f"is no batch of images: it has not {shown} axes"),))
+        raise RefusedError(
+            name, (Refusal(inputs[0].name, f"is no batch of images: it has not {shown} axes"),)
+        )
     if kind.elem_type not in FLOATS:
         shown = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        raise RefusedError(name, (Refusal(inputs[0].name, f"holds {shown}; images are floating-point numbers"),))
+        raise RefusedError(
+            name, (Refusal(inputs[0].name, f"holds {shown}; images are floating-point numbers"),)
+        )
     return inputs[0]
 
 
-def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:
-    """Whether an image (C, H, W) goes in as (H, W, C): by the declared sizes, else by a first Transpose."""
+def is_channels_last(
+    model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]
+) -> bool:
+    """Whether an image (C, H, W) goes in as (H, W, C).
+
+    By the declared sizes, else by a first Transpose.
+    """
     declared = _declared(image, len(shape) + 1)[1:]
     first = _agrees(declared, shape)
     last = _agrees(declared, (*shape[1:], shape[0]))
@@ -149,14 +176,17 @@ def is_channels_last(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: 
     users = [node for node in model.graph.node if image.name in node.input]
     first_last = [0, len(shape), *range(1, len(shape))]
     permuted = [
-        any(list(entry.ints) == first_last for entry in node.attribute if entry.name == "perm") for node in users
+        any(list(entry.ints) == first_last for entry in node.attribute if entry.name == "perm")
+        for node in users
     ]
     return bool(permuted) and all(permuted)
 
 
 def _declared(image: onnx.ValueInfoProto, rank: int) -> tuple[int, ...]:
     """The declared sizes, 0 where there is none."""
-    sizes = tuple(max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim)  # some exporters write -1
+    sizes = tuple(
+        max(entry.dim_value, 0) for entry in image.type.tensor_type.shape.dim
+    )  # some exporters write -1
     return sizes or (0,) * rank
 
 
@@ -174,7 +204,10 @@ def _check_declared(
     declared = _declared(image, len(shape))
     if not _agrees(declared[1:], shape[1:]):
         shown = ", ".join(["N", *(str(size) if size else "?" for size in declared[1:])])
-        message = f"`input_shape` (={input_shape}) does not fit `model` (={name}): its input {image.name} is ({shown})"
+        message = (
+            f"`input_shape` (={input_shape}) does not fit `model` (={name}): its input "
+            f"{image.name} is ({shown})"
+        )
         raise ValueError(message)
 
 
@@ -188,17 +221,33 @@ def _shapes(
         raise RefusedError(name, (Refusal(label(shapes.current), UNKNOWN),)) from None
     except UnshapedError:
         assert shapes.current is not None
-        raise RefusedError(name, (Refusal(label(shapes.current), "gives what has no fixed shape"),)) from None
+        raise RefusedError(
+            name, (Refusal(label(shapes.current), "gives what has no fixed shape"),)
+        ) from None
     except ImmenseError as error:
         assert shapes.current is not None
         raise RefusedError(name, (Refusal(label(shapes.current), str(error)),)) from None
-    except (InferenceError, ValidationError, ValueError, IndexError, KeyError, RuntimeError, TypeError) as error:
+    except (
+        InferenceError,
+        ValidationError,
+        ValueError,
+        IndexError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+    ) as error:
         assert shapes.current is not None
-        sources = [shapes.tensors[entry] for entry in shapes.current.input if entry in shapes.tensors]
-        met = ["(" + ", ".join(["N", *map(str, entry.shape[1:])]) + ")" for entry in sources if entry.origin == "image"]
+        sources = [
+            shapes.tensors[entry] for entry in shapes.current.input if entry in shapes.tensors
+        ]
+        met = [
+            "(" + ", ".join(["N", *map(str, entry.shape[1:])]) + ")"
+            for entry in sources
+            if entry.origin == "image"
+        ]
         message = (
-            f"`input_shape` (={input_shape}) does not fit `model` (={name}): {label(shapes.current)} "
-            f"does not take {' and '.join(met) or 'its input'}"
+            f"`input_shape` (={input_shape}) does not fit `model` (={name}): "
+            f"{label(shapes.current)} does not take {' and '.join(met) or 'its input'}"
         )
         raise ValueError(message) from error
     return shapes.tensors
@@ -210,7 +259,10 @@ def label(node: onnx.NodeProto) -> str:
 
 
 def _calls(
-    nodes: Sequence[onnx.NodeProto], results: Sequence[str], tensors: Mapping[str, OnnxTensor], opset: int
+    nodes: Sequence[onnx.NodeProto],
+    results: Sequence[str],
+    tensors: Mapping[str, OnnxTensor],
+    opset: int,
 ) -> Mapping[str, OnnxCall]:
     """What gives each tensor that is read."""
     wanted = {*results, *(name for node in nodes for name in _read_by(node))}
@@ -222,8 +274,13 @@ def _calls(
     return found
 
 
-def _biases(results: Sequence[str], calls: Mapping[str, OnnxCall]) -> Mapping[str, tuple[OnnxCall, OnnxTensor]]:
-    """The sums that add a stored vector to the product before them and to nothing else: by the sum's result."""
+def _biases(
+    results: Sequence[str], calls: Mapping[str, OnnxCall]
+) -> Mapping[str, tuple[OnnxCall, OnnxTensor]]:
+    """The sums that add a stored vector to the product before them and to nothing else.
+
+    By the sum's result.
+    """
     uses: dict[str, int] = {}
     for name in (*results, *(name for call in calls.values() for name in call.node.input)):
         uses[name] = uses.get(name, 0) + 1
@@ -236,7 +293,12 @@ def _biases(results: Sequence[str], calls: Mapping[str, OnnxCall]) -> Mapping[st
             before = calls.get(product.name)
             width = call.result.shape[1]
             stored = bias.origin == "constant" and bias.shape in ((width,), (1, width), (1,), ())
-            if before is not None and stored and uses[product.name] == 1 and meaning(before).kind == "dense":
+            if (
+                before is not None
+                and stored
+                and uses[product.name] == 1
+                and meaning(before).kind == "dense"
+            ):
                 found[name] = (before, bias)
     return found
 
@@ -250,13 +312,18 @@ def _graph(  # noqa: PLR0917  what a reading is made of
     batch: int,
     permuted: tuple[int, ...] | None,
 ) -> Graph:
-    """The plain graph; `permuted`: the shape (C, H, W) of an image that goes in with the channels last."""
+    """The plain graph.
+
+    `permuted`: the shape (C, H, W) of an image that goes in with the channels last.
+    """
     shape = tensors[image].shape[1:]
     nodes = {image: Node(image, "input", (), shape, image)}
     if permuted is not None:
         plain = free_name("image", set(tensors))
         nodes = {plain: Node(plain, "input", (), permuted, image)}
-        nodes[image] = Node(image, "permute", (plain,), shape, image, axes=(0, *range(2, len(permuted) + 1), 1))
+        nodes[image] = Node(
+            image, "permute", (plain,), shape, image, axes=(0, *range(2, len(permuted) + 1), 1)
+        )
     fused = {before.result.name for before, _ in biases.values()}
     for name, call in calls.items():
         if name not in fused:
@@ -286,17 +353,23 @@ def parts_name(call: OnnxCall) -> str:
 
 def _parts(name: str, call: OnnxCall) -> Node:
     axis = int(call.option("axis", 0)) % call.rank
-    return Node(name, "parts", (call.first.name,), call.first.shape[1:], label(call.node), axes=(axis,))
+    return Node(
+        name, "parts", (call.first.name,), call.first.shape[1:], label(call.node), axes=(axis,)
+    )
 
 
-def _describe(name: str, call: OnnxCall, biases: Mapping[str, tuple[OnnxCall, OnnxTensor]], batch: int) -> Node:
+def _describe(
+    name: str, call: OnnxCall, biases: Mapping[str, tuple[OnnxCall, OnnxTensor]], batch: int
+) -> Node:
     """The plain node that gives a tensor; what the dictionary lacks is of kind "other"."""
     if call.result.origin != "image":
         kind = "constant" if call.result.origin == "constant" else "scalar"
         return Node(name, kind, (), call.result.shape, label(call.node))
     if name in biases:
         before, _ = biases[name]
-        return replace(_describe(before.result.name, before, {}, batch), name=name, shape=call.result.shape[1:])
+        return replace(
+            _describe(before.result.name, before, {}, batch), name=name, shape=call.result.shape[1:]
+        )
     shape = call.result.shape
     first = next(iter(filter(None, call.node.output)))
     inputs = tuple(source.name for source in call.sources if source is not None)
@@ -307,5 +380,9 @@ def _describe(name: str, call: OnnxCall, biases: Mapping[str, tuple[OnnxCall, On
     found = meaning(call)
     data = inputs[: found.data]
     if found.kind == "activation":
-        data = tuple(source.name for source in call.sources if source is not None and source.origin == "image")
+        data = tuple(
+            source.name
+            for source in call.sources
+            if source is not None and source.origin == "image"
+        )
     return found.node(name, data, shape[1:], label(call.node))

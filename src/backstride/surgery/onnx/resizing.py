@@ -26,15 +26,27 @@ ROUNDINGS: Mapping[bytes, Rounding] = {
     b"round_prefer_floor": "round_prefer_floor",
 }
 REACHES = {b"nearest": 0, b"linear": 1, b"bilinear": 1, b"cubic": 2}
-INTERPOLATING = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "exclude_outside")
+INTERPOLATING = (
+    "mode",
+    "coordinate_transformation_mode",
+    "nearest_mode",
+    "cubic_coeff_a",
+    "exclude_outside",
+)
 
 
 def resize(call: OnnxCall) -> Meaning:
     """Interpolation of rows and columns."""
-    mode, way = call.option("mode", b"nearest"), call.option("coordinate_transformation_mode", b"half_pixel")
+    mode, way = (
+        call.option("mode", b"nearest"),
+        call.option("coordinate_transformation_mode", b"half_pixel"),
+    )
     rounding = ROUNDINGS.get(call.option("nearest_mode", b"round_prefer_floor"))
     place, reach = PLACES.get(way), REACHES.get(mode)
-    plain = not call.option("antialias", 0) and call.option("keep_aspect_ratio_policy", b"stretch") == b"stretch"
+    plain = (
+        not call.option("antialias", 0)
+        and call.option("keep_aspect_ratio_policy", b"stretch") == b"stretch"
+    )
     if place is None or rounding is None or reach is None or not plain or call.rank < 3:
         return OTHER
     if way == b"tf_half_pixel_for_nn":  # half a cell more, of which the whole part is taken
@@ -44,7 +56,9 @@ def resize(call: OnnxCall) -> Meaning:
     if call.first.shape[:2] != call.result.shape[:2]:
         return OTHER
     cells, found, scales = call.first.shape[2:], call.result.shape[2:], _scales(call)
-    kind, window, ratios = interpolated(cells, found, place=place, reach=reach, rounding=rounding, scales=scales)
+    kind, window, ratios = interpolated(
+        cells, found, place=place, reach=reach, rounding=rounding, scales=scales
+    )
     if kind == "resize" and way == b"half_pixel_symmetric":
         return OTHER
     return of_first(kind, window, ratios=ratios)
@@ -59,8 +73,13 @@ def _scales(call: OnnxCall) -> tuple[float, ...]:
     return tuple(known.get(axis, 1.0) for axis in range(2, call.rank)) if known else ()
 
 
-def grown(builder: Builder, call: OnnxCall, factors: tuple[int, ...], source: str, output: str) -> str:
+def grown(
+    builder: Builder, call: OnnxCall, factors: tuple[int, ...], source: str, output: str
+) -> str:
     """An interpolation by factors, not to the sizes of the native map."""
     kept = {name: call.option(name) for name in INTERPOLATING if call.option(name) is not None}
-    inputs = [builder.numbers("roi", [], np.float32), builder.numbers("scales", (1, 1, *factors), np.float32)]
+    inputs = [
+        builder.numbers("roi", [], np.float32),
+        builder.numbers("scales", (1, 1, *factors), np.float32),
+    ]
     return builder.add("Resize", [source, *inputs], output, **kept)

@@ -21,11 +21,16 @@ from backstride.surgery.onnx.save import is_large, save
 
 COARSE, RESULT = "backstride.coarse", "backstride.result"
 Images: TypeAlias = AnyArray
-Runs: TypeAlias = Callable[[Sequence[str], Mapping[str, AnyArray]], Sequence[AnyArray]]  # names of results and inputs
+Runs: TypeAlias = Callable[
+    [Sequence[str], Mapping[str, AnyArray]], Sequence[AnyArray]
+]  # names of results and inputs
 
 
 def runner(model: onnx.ModelProto, output: int = 0) -> Callable[[Images], Images]:
-    """A function from a batch of images to result number `output`; of a transposed network, its coarse scores."""
+    """A function from a batch of images to result number `output`.
+
+    Of a transposed network, its coarse scores.
+    """
     notes = {entry.key: entry.value for entry in model.metadata_props}
     made = OnnxSession(model, notes.get(COARSE) or model.graph.output[output].name)
     last = {"Softmax": _softmax, "LogSoftmax": _log_softmax}.get(notes.get(RESULT, ""))
@@ -58,7 +63,10 @@ def pixel_network(
 
 
 class OnnxSession:
-    """A loaded model that gives one tensor; images go in as (N, C, H, W), in batches that the model takes."""
+    """A loaded model that gives one tensor.
+
+    Images go in as (N, C, H, W), in batches that the model takes.
+    """
 
     def __init__(self, model: onnx.ModelProto, result: str) -> None:
         self._model = model
@@ -72,7 +80,9 @@ class OnnxSession:
         options.log_severity_level = 4
         try:
             with _with_output(model, result) as given:
-                self._session: Runs = runtime.InferenceSession(given, options, ["CPUExecutionProvider"]).run
+                self._session: Runs = runtime.InferenceSession(
+                    given, options, ["CPUExecutionProvider"]
+                ).run
         except Exception as error:  # noqa: BLE001  ONNX Runtime raises every kind
             message = f"ONNX Runtime cannot run this model: {_first_line(error)}"
             raise ValueError(message) from None
@@ -83,7 +93,9 @@ class OnnxSession:
         data = np.ascontiguousarray(images.transpose(0, 2, 3, 1) if last else images, self._dtype)
         if not self._batch or self._batch == len(data):
             return self._run(data)
-        parts = [self._padded(data[at : at + self._batch]) for at in range(0, len(data), self._batch)]
+        parts = [
+            self._padded(data[at : at + self._batch]) for at in range(0, len(data), self._batch)
+        ]
         return np.concatenate(parts)
 
     def _padded(self, part: Images) -> Images:
@@ -94,7 +106,9 @@ class OnnxSession:
         try:
             return self._session([self._result], {self._image.name: data})[0]
         except Exception as error:  # noqa: BLE001  the same
-            message = f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
+            message = (
+                f"the model does not run on images of shape {data.shape}: {_first_line(error)}"
+            )
             raise ValueError(message) from None
 
 
@@ -104,7 +118,10 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _with_output(model: onnx.ModelProto, result: str) -> Generator[bytes | str]:
-    """The model with this tensor among its results: its bytes, or where they are too many, the path of a file."""
+    """The model with this tensor among its results.
+
+    Its bytes, or where they are too many, the path of a file.
+    """
     added = not any(entry.name == result for entry in model.graph.output)
     if added:
         model.graph.output.append(onnx.ValueInfoProto(name=result))

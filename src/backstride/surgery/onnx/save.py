@@ -21,8 +21,8 @@ def is_large(model: onnx.ModelProto) -> bool:
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Write a model, and where one file cannot hold it, its weights as `path`.data beside it.
 
-    Both change together or not at all: a model that is there keeps its own weights until the new one, whose weights
-    have another name (`path`.2.data), takes its place; then they go.
+    Both change together or not at all: a model that is there keeps its own weights until the new
+    one, whose weights have another name (`path`.2.data), takes its place; then they go.
     """
     path = path.resolve()
     old = _data_of(path)
@@ -61,8 +61,10 @@ def _free(path: Path) -> Path:
 
 
 def _data_of(path: Path) -> set[str]:
-    """The files of weights that the model at `path` names, of those that are called as `save` calls them."""
-    written = {entry.name for entry in path.parent.glob("*.data") if _is_called(entry.name, path.name)}
+    """The weight files that the model at `path` names, if they are called as `save` does."""
+    written = {
+        entry.name for entry in path.parent.glob("*.data") if _is_called(entry.name, path.name)
+    }
     if not written or not path.is_file():
         return set()
     old = onnx.ModelProto()
@@ -95,8 +97,15 @@ def _without_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _reference(tensor: onnx.TensorProto, location: str, offset: int) -> onnx.TensorProto:
     made = onnx.TensorProto(
-        name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=onnx.TensorProto.EXTERNAL
+        name=tensor.name,
+        dims=tensor.dims,
+        data_type=tensor.data_type,
+        data_location=onnx.TensorProto.EXTERNAL,
     )
-    for key, value in (("location", location), ("offset", offset), ("length", len(tensor.raw_data))):
+    for key, value in (
+        ("location", location),
+        ("offset", offset),
+        ("length", len(tensor.raw_data)),
+    ):
         _ = made.external_data.add(key=key, value=str(value))
     return made

@@ -1,7 +1,8 @@
-"""What every tensor of an ONNX graph is at native size: its shape, and its numbers where they are few and known.
+"""What every tensor of an ONNX graph is at native size.
 
-Node by node with ONNX's own shape inference, so no map is computed and no weight is copied. What is
-made of constants and sizes alone is computed, up to 4096 numbers.
+Its shape, and its numbers where they are few and known. Node by node with ONNX's own shape
+inference, so no map is computed and no weight is copied. What is made of constants and sizes alone
+is computed, up to 4096 numbers.
 """
 
 from __future__ import annotations
@@ -35,9 +36,44 @@ COMPUTED = (
         "Exp",
         "Expand",
     ),
-    *("Flatten", "Gather", "Identity", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear"),
-    *("Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Sigmoid"),
-    *("Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where"),
+    *(
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Log",
+        "MatMul",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Pad",
+        "Pow",
+        "QuantizeLinear",
+    ),
+    *(
+        "Range",
+        "Reciprocal",
+        "ReduceL2",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Reshape",
+        "Sigmoid",
+    ),
+    *(
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ),
 )  # from constants of any size: others run on few numbers only
 Origin: TypeAlias = Literal["image", "constant", "size"]
 
@@ -76,20 +112,32 @@ class OnnxTensor:
 
 
 class ShapeInference:
-    """Runs a graph on shapes. `tensors` has what is known of each name; `current` is the node at work."""
+    """Runs a graph on shapes.
 
-    def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    `tensors` has what is known of each name; `current` is the node at work.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: tuple[int, ...]
+    ) -> None:
         self._opsets = list(model.opset_import)
-        self._versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in self._opsets}
+        self._versions = {
+            "" if entry.domain == "ai.onnx" else entry.domain: entry.version
+            for entry in self._opsets
+        }
         self._ir_version = model.ir_version
         stored = sum(len(entry.raw_data) or entry.ByteSize() for entry in model.graph.initializer)
         self._most = GROWS * (stored + sum(node.ByteSize() for node in model.graph.node)) + SMALL
         self.current: onnx.NodeProto | None = None
         self.tensors: dict[str, OnnxTensor] = {
-            entry.name: OnnxTensor(entry.name, tuple(entry.dims), entry.data_type, "constant", entry)
+            entry.name: OnnxTensor(
+                entry.name, tuple(entry.dims), entry.data_type, "constant", entry
+            )
             for entry in model.graph.initializer
         }
-        self.tensors[image.name] = OnnxTensor(image.name, shape, image.type.tensor_type.elem_type, "image")
+        self.tensors[image.name] = OnnxTensor(
+            image.name, shape, image.type.tensor_type.elem_type, "image"
+        )
 
     def run(self, nodes: Sequence[onnx.NodeProto]) -> None:
         """Go through the nodes in order."""
@@ -103,16 +151,22 @@ class ShapeInference:
         if node.op_type == "Constant" and not sources:
             stored = next((entry.t for entry in node.attribute if entry.HasField("t")), None)
             if stored is not None:
-                self._give(node, [(tuple(stored.dims), stored.data_type)], "constant", stored=stored)
+                self._give(
+                    node, [(tuple(stored.dims), stored.data_type)], "constant", stored=stored
+                )
                 return
         given = self._inferred(node, sources)
         claimed = max((math.prod(shape) for shape, _ in given), default=0)
         if origin != "image" and claimed > self._most:
-            message = f"computes {claimed} numbers from constants, more than a file of this size may"
+            message = (
+                f"computes {claimed} numbers from constants, more than a file of this size may"
+            )
             raise ImmenseError(message)
         computed = self._computed(node, sources, given) if origin != "image" else None
         if computed is not None:
-            given = [(result.shape, helper.np_dtype_to_tensor_dtype(result.dtype)) for result in computed]
+            given = [
+                (result.shape, helper.np_dtype_to_tensor_dtype(result.dtype)) for result in computed
+            ]
         self._give(node, given, origin, computed)
 
     def _give(
@@ -128,22 +182,31 @@ class ShapeInference:
             number = None if computed is None else computed[place]
             self.tensors[name] = OnnxTensor(name, shape, dtype, origin, stored, number)
 
-    def _inferred(self, node: onnx.NodeProto, sources: Sequence[OnnxTensor]) -> list[tuple[tuple[int, ...], int]]:
+    def _inferred(
+        self, node: onnx.NodeProto, sources: Sequence[OnnxTensor]
+    ) -> list[tuple[tuple[int, ...], int]]:
         domain = "" if node.domain == "ai.onnx" else node.domain
         if node.op_type == "Shape":
             return [((len(sources[0].shape),), onnx.TensorProto.INT64)]
         if node.op_type == "GroupNormalization":  # a function, which ONNX does not infer by itself
             return [(sources[0].shape, sources[0].dtype)]
         schema = onnx.defs.get_schema(node.op_type, self._versions.get(domain, 1), domain)
-        types = {source.name: helper.make_tensor_type_proto(source.dtype, source.shape) for source in sources}
-        known = {source.name: value for source in sources if (value := _as_data(source)) is not None}
+        types = {
+            source.name: helper.make_tensor_type_proto(source.dtype, source.shape)
+            for source in sources
+        }
+        known = {
+            source.name: value for source in sources if (value := _as_data(source)) is not None
+        }
         found: Mapping[str, onnx.TypeProto] = shape_inference.infer_node_outputs(
             schema, node, types, known, opset_imports=self._opsets, ir_version=self._ir_version
         )
         given: list[tuple[tuple[int, ...], int]] = []
         for name in filter(None, node.output):
             tensor = found[name].tensor_type
-            if not tensor.HasField("shape") or any(not entry.HasField("dim_value") for entry in tensor.shape.dim):
+            if not tensor.HasField("shape") or any(
+                not entry.HasField("dim_value") for entry in tensor.shape.dim
+            ):
                 raise UnshapedError
             shape = tuple(entry.dim_value for entry in tensor.shape.dim)
             if any(cells < 1 for cells in shape) and _origin(node, sources) == "image":
@@ -153,15 +216,22 @@ class ShapeInference:
         return given
 
     def _computed(
-        self, node: onnx.NodeProto, sources: Sequence[OnnxTensor], given: Sequence[tuple[tuple[int, ...], int]]
+        self,
+        node: onnx.NodeProto,
+        sources: Sequence[OnnxTensor],
+        given: Sequence[tuple[tuple[int, ...], int]],
     ) -> list[AnyArray] | None:
-        """The numbers of a node that is computed from constants and sizes alone, where they are few."""
+        """The numbers of a node of constants and sizes alone, where they are few."""
         if node.op_type == "Shape":
             place = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
             return [np.array(sources[0].shape[place.get("start", 0) : place.get("end")], np.int64)]
-        if any(math.prod(shape) > SMALL for shape, _ in given) or not all(source.is_small for source in sources):
+        if any(math.prod(shape) > SMALL for shape, _ in given) or not all(
+            source.is_small for source in sources
+        ):
             return None
-        if node.op_type in ("If", "Loop", "Scan") or any(source.value is None for source in sources):
+        if node.op_type in ("If", "Loop", "Scan") or any(
+            source.value is None for source in sources
+        ):
             return None
         return evaluated(node, sources, self._opsets)
 
@@ -171,13 +241,26 @@ def evaluated(
 ) -> list[AnyArray]:
     """Run one node on known numbers."""
     names = {source.name: source for source in sources}
-    inputs = [helper.make_tensor_value_info(name, entry.dtype, entry.shape) for name, entry in names.items()]
+    inputs = [
+        helper.make_tensor_value_info(name, entry.dtype, entry.shape)
+        for name, entry in names.items()
+    ]
     results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = helper.make_graph([node], "constant", inputs, results)
-    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):  # older ones mean the same, and have no reference
-        opsets = [helper.make_opsetid(entry.domain, max(entry.version, 19)) for entry in opsets if not entry.domain]
+    if node.op_type in (
+        "DequantizeLinear",
+        "QuantizeLinear",
+    ):  # older ones mean the same, and have no reference
+        opsets = [
+            helper.make_opsetid(entry.domain, max(entry.version, 19))
+            for entry in opsets
+            if not entry.domain
+        ]
     run: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=list(opsets)))
-    return [np.asarray(result) for result in run.run(None, {name: entry.value for name, entry in names.items()})]
+    return [
+        np.asarray(result)
+        for result in run.run(None, {name: entry.value for name, entry in names.items()})
+    ]
 
 
 def _origin(node: onnx.NodeProto, sources: Sequence[OnnxTensor]) -> Origin:

@@ -35,19 +35,34 @@ def filled(builder: Builder, step: Node, source: str) -> str:
     """A map without the last rows and columns that fill no window."""
     factors = builder.numbers("factors", step.sliding.strides)
     size = builder.add(
-        "Slice", [builder.add("Shape", [source]), builder.numbers("two", [2]), builder.numbers("four", [4])]
+        "Slice",
+        [builder.add("Shape", [source]), builder.numbers("two", [2]), builder.numbers("four", [4])],
     )
     ends = builder.add("Mul", [builder.add("Div", [size, factors]), factors])
-    return builder.add("Slice", [source, builder.numbers("zeros", [0, 0]), ends, builder.numbers("axes", [2, 3])])
+    return builder.add(
+        "Slice", [source, builder.numbers("zeros", [0, 0]), ends, builder.numbers("axes", [2, 3])]
+    )
 
 
 def dilated_mean(  # noqa: PLR0917  what a pooling is made of
     builder: Builder, window: Window, channels: int, source: str, output: str, dtype: DTypeLike
 ) -> str:
-    """The mean of cells that lie apart, as a convolution: average pooling has no dilation before opset 19."""
-    mean = builder.numbers("mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype)
+    """The mean of cells that lie apart, as a convolution.
+
+    Average pooling has no dilation before opset 19.
+    """
+    mean = builder.numbers(
+        "mean", np.full((channels, 1, *window.kernel), 1 / math.prod(window.kernel)), dtype
+    )
     inputs = [source, mean]
-    return builder.add("Conv", inputs, output, kernel_shape=window.kernel, dilations=window.dilation, group=channels)
+    return builder.add(
+        "Conv",
+        inputs,
+        output,
+        kernel_shape=window.kernel,
+        dilations=window.dilation,
+        group=channels,
+    )
 
 
 def sliced(builder: Builder, step: Node, source: str, output: str) -> str:
@@ -56,9 +71,14 @@ def sliced(builder: Builder, step: Node, source: str, output: str) -> str:
     rows = [(axis, first, first + span(count, apart), apart) for axis, first, count, apart in cuts]
     if step.window is not None:
         pairs = zip(step.window.padding, step.window.strides, strict=True)
-        rows = [(axis, -before, after or END, apart) for axis, ((before, after), apart) in enumerate(pairs, 2)]
+        rows = [
+            (axis, -before, after or END, apart)
+            for axis, ((before, after), apart) in enumerate(pairs, 2)
+        ]
     axes, starts, ends, steps = zip(*rows, strict=True)
-    numbers = [builder.numbers(*entry) for entry in (("starts", starts), ("ends", ends), ("axes", axes))]
+    numbers = [
+        builder.numbers(*entry) for entry in (("starts", starts), ("ends", ends), ("axes", axes))
+    ]
     return builder.add("Slice", [source, *numbers, builder.numbers("steps", steps)], output)
 
 
@@ -83,7 +103,10 @@ def windows(builder: Builder, window: Window, source: str) -> str:
 
 
 def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype: DTypeLike) -> str:
-    """A map less the mean of the window around each cell, over its deviation; see `torch.norms.local_norm`."""
+    """A map less the mean of the window around each cell, over its deviation.
+
+    See `torch.norms.local_norm`.
+    """
     window, channels = step.sliding, step.shape[0]
     groups = step.factors[0] or channels
     mean = np.full((groups, channels // groups, *(1,) * len(window.kernel)), groups / channels)
@@ -105,13 +128,19 @@ def local_norm(builder: Builder, step: Node, source: str, epsilon: float, dtype:
     inside = averaged(squared(builder.add("Sub", [source, spread(cells)])))
     middle = windows(builder, window, cells)
     between = builder.add("Sub", [windows(builder, window, squared(cells)), squared(middle)])
-    variance = builder.add("Add", [windows(builder, window, inside), builder.add("Relu", [between])])
-    deviation = builder.add("Sqrt", [builder.add("Add", [variance, builder.numbers("epsilon", epsilon, dtype)])])
+    variance = builder.add(
+        "Add", [windows(builder, window, inside), builder.add("Relu", [between])]
+    )
+    deviation = builder.add(
+        "Sqrt", [builder.add("Add", [variance, builder.numbers("epsilon", epsilon, dtype)])]
+    )
     return builder.add("Div", [builder.add("Sub", [source, spread(middle)]), spread(deviation)])
 
 
-def group_norm(builder: Builder, step: Node, sources: Sequence[str], output: str, epsilon: float) -> str:
-    """The normalisation of groups of channels over all of a map, whose weights are those of the groups."""
+def group_norm(
+    builder: Builder, step: Node, sources: Sequence[str], output: str, epsilon: float
+) -> str:
+    """The normalisation of groups of channels over all of a map, with the groups' weights."""
     source, *weights = sources
     shape = builder.numbers("groups", [0, step.factors[0], -1])
     grouped = builder.add("Reshape", [source, shape])

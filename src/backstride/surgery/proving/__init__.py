@@ -1,1 +1,4 @@
-"""What was done, and whether it is right: the report, the proof, the speed, and the page of them."""
+"""What was done, and whether it is right.
+
+The report, the proof, the speed, and the page of them.
+"""

@@ -16,9 +16,9 @@ th { font-weight: 600; color: #5b6477; } tbody tr { border-top: 1px solid #e3e7e
 .cells tr { border: 0; } .must { background: #2e9e5b; } .fails { background: #d33c3c; }
 .equal { background: #7da7f0; } .other { background: #d8dde7; }
 .legend span { display: inline-block; width: .9rem; height: .9rem; margin: 0 .3rem 0 1rem; }
-"""
+"""  # noqa: E501
 LEGEND = """<p class="legend"><span class="must"></span>must be equal, and is<span class="fails"></span>must be,
-and is not<span class="equal"></span>is equal<span class="other"></span>differs, as it may</p>"""
+and is not<span class="equal"></span>is equal<span class="other"></span>differs, as it may</p>"""  # noqa: E501
 
 
 def page(report: Report, *proofs: Proof) -> str:
@@ -36,7 +36,8 @@ def page(report: Report, *proofs: Proof) -> str:
     title = escape(f"{report.model}, transposed")
     proved = "".join(f"<h2>Proof</h2>{proof.to_html()}{LEGEND}" for proof in proofs)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><meta '
+        'name="viewport" content="width=device-width, '
+        f'initial-scale=1"><style>{STYLE}</style></head>\n'
         f"<body><h1>{title}</h1>{report.to_html()}{proved}</body></html>\n"
     )

@@ -25,18 +25,21 @@ Corner: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """What was compared, cell by cell; the arrays are (h, w), one entry per cell of the network on the image.
+    """What was compared, cell by cell.
+
+    The arrays are (h, w), one entry per cell of the network on the image.
 
     Args:
         native_difference: Largest difference on the image's first crop of native size.
         native_equal: Whether it is within 1e-5 of the largest score.
-        deviation: Each cell's largest difference to the classifier on its crop, NaN where the crop leaves
+        deviation: Each cell's largest difference to the classifier on its crop, NaN where the crop
+            leaves the image.
+        expected: Cells that must be equal: they read no padding otherwise than their crop does, and
+            their crop starts where the cells of all layers do.
+        exact: Cells that are equal, within 1e-5 of the largest score that the classifier gives on
             the image.
-        expected: Cells that must be equal: they read no padding otherwise than their crop does, and their
-            crop starts where the cells of all layers do.
-        exact: Cells that are equal, within 1e-5 of the largest score that the classifier gives on the
-            image.
-        padded: The layers that read padding in a crop where the image has pixels, or pool all of it.
+        padded: The layers that read padding in a crop where the image has pixels, or pool all of
+            it.
         speed: Against the sliding-window classifier on the same image, where it was measured.
         head: Which result was compared, in words, where the classifier has several.
     """
@@ -71,19 +74,27 @@ class Proof:
         others = compared - int(np.sum(self.expected))
         verdict = "equals" if self.native_equal else "DIFFERS FROM"
         whose = f"the classifier's head {self.head}" if self.head else "the classifier"
-        found = [f"At native size the network {verdict} {whose}: largest difference {self.native_difference:.2g}."]
+        found = [
+            (
+                f"At native size the network {verdict} {whose}: largest difference "
+                f"{self.native_difference:.2g}."
+            )
+        ]
         rows, columns = self.deviation.shape
         found.append(
-            f"On the larger image, {compared} of {rows} x {columns} cells were compared with the classifier on their "
-            f"crops; {int(np.sum(self.exact))} are equal within {TOLERANCE:g} of the largest score."
+            f"On the larger image, {compared} of {rows} x {columns} cells were compared with the "
+            f"classifier on their crops; {int(np.sum(self.exact))} are equal within {TOLERANCE:g} "
+            "of the largest score."
         )
         if compared > others:
             found.append(
-                f"{compared - others} must be equal: they read no padding that their crops read otherwise; "
-                f"largest deviation {self.largest_expected:.2g}."
+                f"{compared - others} must be equal: they read no padding that their crops read "
+                f"otherwise; largest deviation {self.largest_expected:.2g}."
             )
         if others:
-            found.append(f"{self._why_not(others, compared)}; largest deviation {self.largest_other:.2g}.")
+            found.append(
+                f"{self._why_not(others, compared)}; largest deviation {self.largest_other:.2g}."
+            )
         if self.speed is not None:
             found.append(str(self.speed))
         return found
@@ -91,7 +102,10 @@ class Proof:
     def _why_not(self, others: int, compared: int) -> str:
         """Why cells need not be equal."""
         if self.padded:
-            reason = f"crops have padding at the borders where the image has pixels ({listed(self.padded)})"
+            reason = (
+                "crops have padding at the borders where the image has pixels "
+                f"({listed(self.padded)})"
+            )
         else:
             reason = "crops start between the cells of layers in front of an upsampling"
         if others == compared:
@@ -103,7 +117,12 @@ class Proof:
 
     def to_html(self) -> str:
         """A fragment of HTML with the sentences and the map of cells."""
-        marks = {(True, True): "must", (True, False): "fails", (False, True): "equal", (False, False): "other"}
+        marks = {
+            (True, True): "must",
+            (True, False): "fails",
+            (False, True): "equal",
+            (False, False): "other",
+        }
         rows = [
             "".join(
                 f'<td class="{marks[bool(must), bool(equal)]}" title="{deviation:.2g}"></td>'
@@ -113,13 +132,25 @@ class Proof:
         ]
         table = "".join(f"<tr>{row}</tr>" for row in rows)
         sentences = "".join(f"<p>{escape(line)}</p>" for line in self.lines())
-        return f'<section class="backstride-proof">{sentences}<table class="cells">{table}</table></section>'
+        return (
+            f'<section class="backstride-proof">{sentences}<table '
+            f'class="cells">{table}</table></section>'
+        )
 
 
-def compare(classifier: Run, network: Run, graph: Graph, image: AnyArray, *, output: int = 0, batch: int = 64) -> Proof:
-    """Run both and compare. `image`: (C, H, W); the runs take batches of them and give (N, classes[, h, w]).
+def compare(
+    classifier: Run,
+    network: Run,
+    graph: Graph,
+    image: AnyArray,
+    *,
+    output: int = 0,
+    batch: int = 64,
+) -> Proof:
+    """Run both and compare.
 
-    `graph`: the network's, from its report. `output`: which result, where there are several.
+    `image`: (C, H, W); the runs take batches of them and give (N, classes[, h, w]). `graph`: the
+    network's, from its report. `output`: which result, where there are several.
     """
     name = graph.outputs[output].name
     native = graph.input.shape[1:]
@@ -127,7 +158,10 @@ def compare(classifier: Run, network: Run, graph: Graph, image: AnyArray, *, out
     first = image[None, :, :rows, :columns]
     found_first, wanted = network(first), _vectors(classifier(first), 1)
     if 0 in found_first.shape:
-        message = "`network` gives no cell at native size: every cell there sees padding; prove the padded one"
+        message = (
+            "`network` gives no cell at native size: every cell there sees padding; prove the "
+            "padded one"
+        )
         raise ValueError(message)
     whole = found_first[..., 0, 0]
     if whole.shape != wanted.shape:
@@ -149,7 +183,9 @@ def compare(classifier: Run, network: Run, graph: Graph, image: AnyArray, *, out
     ]
     found_crops: list[AnyArray] = []
     for part in _parts(corners, batch):
-        crops = np.stack([image[:, top : top + rows, left : left + columns] for _, _, top, left in part])
+        crops = np.stack(
+            [image[:, top : top + rows, left : left + columns] for _, _, top, left in part]
+        )
         found_crops.extend(_vectors(classifier(crops), len(crops)))
     _check_finite("classifier", wanted, *found_crops)
     _check_finite("network", whole, cells)
@@ -158,7 +194,9 @@ def compare(classifier: Run, network: Run, graph: Graph, image: AnyArray, *, out
         deviation[row, column] = np.max(np.abs(cells[:, row, column] - result))
         exact[row, column] = deviation[row, column] <= TOLERANCE * scale
     difference = float(np.max(np.abs(whole - wanted)))
-    return Proof(difference, difference <= TOLERANCE * scale, deviation, expected, exact, found.padded)
+    return Proof(
+        difference, difference <= TOLERANCE * scale, deviation, expected, exact, found.padded
+    )
 
 
 def _check_finite(name: str, *results: AnyArray) -> None:
@@ -167,8 +205,8 @@ def _check_finite(name: str, *results: AnyArray) -> None:
         if not np.all(np.isfinite(result)):
             found = "NaN" if np.any(np.isnan(result)) else "infinity"
             message = (
-                f"`{name}` gives {found} on this image, which can be compared with nothing: its weights or the image "
-                "hold NaN or infinity, or its numbers overflow"
+                f"`{name}` gives {found} on this image, which can be compared with nothing: its "
+                "weights or the image hold NaN or infinity, or its numbers overflow"
             )
             raise ValueError(message)
 

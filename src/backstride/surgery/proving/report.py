@@ -20,7 +20,8 @@ Exact: TypeAlias = tuple[Fraction, ...]
 class Output:
     """How the cells of one output lie on the image, per axis (rows, columns).
 
-    Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p has the coordinate p.
+    Cell i sees `receptive_field` pixels, the middle of them at `offset + i*stride`, where pixel p
+    has the coordinate p.
 
     Args:
         name: The layer that gives the output.
@@ -28,10 +29,10 @@ class Output:
         receptive_field: Pixels.
         stride: Pixels from one cell to the next.
         offset: The middle of cell 0, in pixels.
-        whole: Whether a layer that sees all of the image stands before, so that every cell does; the
-            numbers leave it out.
-        bound: Whether they are an upper bound, since cells behind an upsampling see different numbers of
-            pixels.
+        whole: Whether a layer that sees all of the image stands before, so that every cell does;
+            the numbers leave it out.
+        bound: Whether they are an upper bound, since cells behind an upsampling see different
+            numbers of pixels.
         head: What the model's result is called.
     """
 
@@ -58,8 +59,8 @@ class Report:
         refusals: What was left out, with the reason.
         graph: The network as plain data.
         heads: All results of the model.
-        head: The one that the network gives alone; None where it gives all, packed as the model packs
-            them.
+        head: The one that the network gives alone; None where it gives all, packed as the model
+            packs them.
     """
 
     model: str
@@ -89,20 +90,27 @@ class Report:
     def exactness(self) -> str:
         """Which cells on a larger image equal the classifier on their crop, in one sentence."""
         if not self.padded and not self._between:
-            return "On a larger image every cell equals the classifier on its crop: no padding meets them."
+            return (
+                "On a larger image every cell equals the classifier on its crop: no padding meets "
+                "them."
+            )
         if not self.padded:
             return (
-                f"On a larger image each cell whose crop starts at a multiple of {self._between} pixels equals the "
-                "classifier on its crop. The others lie between the cells of layers in front of an upsampling."
+                f"On a larger image each cell whose crop starts at a multiple of {self._between} "
+                "pixels equals the classifier on its crop. The others lie between the cells of "
+                "layers in front of an upsampling."
             )
         return (
-            "On a larger image cells differ from the classifier on their crops, which have padding at their borders "
-            f"where the image has pixels: {listed(self.padded)}."
+            "On a larger image cells differ from the classifier on their crops, which have padding "
+            f"at their borders where the image has pixels: {listed(self.padded)}."
         )
 
     @property
     def _between(self) -> str:
-        """How far crops must lie apart to be exact, where that is farther than the cells do; else empty."""
+        """How far crops must lie apart to be exact, where that is farther than the cells do.
+
+        Else empty.
+        """
         found = [
             (periods(self.graph, node.name), fields(self.graph)[node.name])
             for node in self.graph.outputs
@@ -123,12 +131,22 @@ class Report:
                 "Outputs",
                 ["output", "cells at native size", "receptive field", "stride", "offset"],
                 [
-                    (self._called(out), _by(out.size), _by(out.receptive_field), _by(out.stride), _by(out.offset))
+                    (
+                        self._called(out),
+                        _by(out.size),
+                        _by(out.receptive_field),
+                        _by(out.stride),
+                        _by(out.offset),
+                    )
                     for out in self.outputs
                 ],
             ),
             ("Decoder", ["step"], [(step,) for step in self.steps]),
-            ("Left out", ["layer", "reason"], [(refusal.layer, refusal.reason) for refusal in self.refusals]),
+            (
+                "Left out",
+                ["layer", "reason"],
+                [(refusal.layer, refusal.reason) for refusal in self.refusals],
+            ),
         ]
         return [table for table in tables if table[2]]
 
@@ -154,8 +172,13 @@ class Report:
         parts = [f'<section class="backstride-report"><p>{escape(self.summary)}</p>']
         for title, columns, rows in self.sections():
             head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-            body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-            parts.append(f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+            body = "".join(
+                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+                for row in rows
+            )
+            parts.append(
+                f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            )
         return "\n".join([*parts, f"<p>{escape(self.exactness)}</p></section>"])
 
 
@@ -173,4 +196,7 @@ def _by(numbers: tuple[int, ...] | Exact) -> str:
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

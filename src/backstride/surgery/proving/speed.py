@@ -19,7 +19,10 @@ Clock: TypeAlias = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Seconds of both on one image of `size`, the best of `rounds`; the window stops at `crops` places."""
+    """Seconds of both on one image of `size`, the best of `rounds`.
+
+    The window stops at `crops` places.
+    """
 
     size: tuple[int, ...]
     crops: int
@@ -35,8 +38,8 @@ class Speed:
     def __str__(self) -> str:
         size = " x ".join(map(str, self.size))
         return (
-            f"On an image of {size} the network takes {self.network:.3g} s and the classifier on its {self.crops} "
-            f"crops {self.window:.3g} s: {self.ratio:.3g} times as long."
+            f"On an image of {size} the network takes {self.network:.3g} s and the classifier on "
+            f"its {self.crops} crops {self.window:.3g} s: {self.ratio:.3g} times as long."
         )
 
 
@@ -51,17 +54,26 @@ def measure_speed(
     rounds: int = 1,
     clock: Clock = time.perf_counter,
 ) -> Speed:
-    """Time both on `image` (C, H, W): the network on all of it, the classifier on each cell's crop, by turns.
+    """Time both on `image` (C, H, W).
 
-    `output`: which of the graph's results has the cells, where there are several.
+    The network on all of it, the classifier on each cell's crop, by turns. `output`: which of the
+    graph's results has the cells, where there are several.
     """
     rows, columns = graph.input.shape[1:]
     starts = exactness(graph, graph.outputs[output].name, image.shape[1:]).starts
-    places = [(top, left) for top in starts[0] for left in starts[1] if top is not None and left is not None]
+    places = [
+        (top, left)
+        for top in starts[0]
+        for left in starts[1]
+        if top is not None and left is not None
+    ]
 
     def window() -> None:
         for first in range(0, len(places), batch):
-            crops = [image[:, top : top + rows, left : left + columns] for top, left in places[first : first + batch]]
+            crops = [
+                image[:, top : top + rows, left : left + columns]
+                for top, left in places[first : first + batch]
+            ]
             _ = classifier(np.stack(crops))
 
     def whole() -> None:

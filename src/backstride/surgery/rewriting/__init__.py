@@ -1,1 +1,4 @@
-"""What each layer of a classifier becomes in a fully convolutional network: rules on the graph, framework-free."""
+"""What each layer of a classifier becomes in a fully convolutional network.
+
+Rules on the graph, framework-free.
+"""

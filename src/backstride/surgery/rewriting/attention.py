@@ -1,4 +1,7 @@
-"""Whether attention follows a refused node: the reason behind the reason for most models that are no CNN."""
+"""Whether attention follows a refused node.
+
+The reason behind the reason for most models that are no CNN.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ PASSING = ("dropout", "reshape", "view", "to", "cast")
 
 
 def attention_behind(graph: Graph, node: Node) -> str:
-    """A clause about attention at `node`, or the first that is computed from it; "" where there is none.
+    """A clause about attention at `node`, or the first that is computed from it.
 
-    Attention is an operation of that name, or a softmax whose result is multiplied with a matrix
-    (Vaswani et al., "Attention Is All You Need", arXiv 1706.03762, equation 1).
+    "" where there is none. Attention is an operation of that name, or a softmax whose result is
+    multiplied with a matrix (Vaswani et al., "Attention Is All You Need", arXiv 1706.03762,
+    equation 1).
     """
     if _is_named(node, NAMED):
         return "; attention makes every place depend on the whole image"
@@ -24,12 +28,20 @@ def attention_behind(graph: Graph, node: Node) -> str:
         behind.add(other.name)
         weighed = not weights.isdisjoint(other.inputs)
         if _is_named(other, NAMED) or (weighed and _is_named(other, PRODUCTS)):
-            return f"; attention behind it ({other.label}) makes every place depend on the whole image"
-        if other.kind == "softmax" or _is_named(other, ("softmax",)) or (weighed and _is_named(other, PASSING)):
+            return (
+                f"; attention behind it ({other.label}) makes every place depend on the whole image"
+            )
+        if (
+            other.kind == "softmax"
+            or _is_named(other, ("softmax",))
+            or (weighed and _is_named(other, PASSING))
+        ):
             weights.add(other.name)
     return ""
 
 
 def _is_named(node: Node, words: tuple[str, ...]) -> bool:
-    operation = node.label.rpartition(" (")[2] if node.label.endswith(")") else node.label  # a layer's name says little
+    operation = (
+        node.label.rpartition(" (")[2] if node.label.endswith(")") else node.label
+    )  # a layer's name says little
     return any(word in operation.lower() for word in words)

@@ -1,8 +1,8 @@
 """Branches that meet: with equal sizes at native size, but perhaps not at every larger one.
 
-A pooling that rounds up beside one that rounds down, or a stride before an upsampling beside none, meet with a
-cell's difference on most images. Cell i of the sum is cell i of each, as it is at native size; a last cell that only
-some of the branches have is no crop's, and is left out.
+A pooling that rounds up beside one that rounds down, or a stride before an upsampling beside none,
+meet with a cell's difference on most images. Cell i of the sum is cell i of each, as it is at
+native size; a last cell that only some of the branches have is no crop's, and is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LONGEST = 4096  # steps of the strides taken together, beyond which no example i
 
 
 def fitted(graph: Graph) -> tuple[Graph, list[Rewrite], list[Refusal]]:
-    """The graph with the inputs marked that must be cut, an entry of the report for each such node, and refusals."""
+    """The graph with the inputs that must be cut marked, their report entries, and refusals."""
     joins = [node for node in graph if len(node.inputs) > 1 and node.kind in JOINS]
     if not joins:
         return graph, [], []
@@ -38,28 +38,39 @@ def fitted(graph: Graph) -> tuple[Graph, list[Rewrite], list[Refusal]]:
         if node.name not in reasons:
             nodes.append(node)
             continue
-        nodes.append(replace(node, fits=tuple(name for name in dict.fromkeys(node.inputs) if name in known)))
+        nodes.append(
+            replace(node, fits=tuple(name for name in dict.fromkeys(node.inputs) if name in known))
+        )
         reason = reasons[node.name]
-        rewrites.append(Rewrite(node.label, "branches of different sizes", "cut to the smallest branch", reason))
+        rewrites.append(
+            Rewrite(node.label, "branches of different sizes", "cut to the smallest branch", reason)
+        )
     return Graph(tuple(nodes)), rewrites, []
 
 
 def immense(graph: Graph) -> list[Refusal]:
-    """Windows larger than any image, and cells farther apart: what is worked out size by size would not end."""
+    """Windows larger than any image, and cells farther apart.
+
+    What is worked out size by size would not end.
+    """
     refusals: list[Refusal] = []
     for node in graph:
         if node.window is not None:
             pads = (abs(cells) for pair in node.window.padding for cells in pair)
             most = max(*node.window.kernel, *node.window.strides, *node.window.dilation, *pads)
             if most > LARGEST:
-                refusals.append(Refusal(node.label, f"has a window of {most} cells; {LARGEST} is the most"))
+                refusals.append(
+                    Refusal(node.label, f"has a window of {most} cells; {LARGEST} is the most")
+                )
     if refusals:
         return refusals
     known = fields(graph)
     for node in graph.outputs:
         most = max((axis.stride for axis in known.get(node.name, ())), default=0)
         if most > LONGEST:
-            refusals.append(Refusal(node.label, f"has cells {most} pixels apart; {LONGEST} is the most"))
+            refusals.append(
+                Refusal(node.label, f"has cells {most} pixels apart; {LONGEST} is the most")
+            )
     return refusals
 
 
@@ -83,6 +94,6 @@ def _reasons(graph: Graph, joins: list[Node], known: Fields) -> Mapping[str, str
 def _reason(size: tuple[int, ...], met: list[tuple[int, ...]]) -> str:
     shown = " and ".join(" x ".join(map(str, cells)) for cells in met)
     return (
-        f"cell i is cell i of each branch; on an image of {' x '.join(map(str, size))}, {shown} meet, and the last "
-        "cells, which not all of them have, are no crop's"
+        f"cell i is cell i of each branch; on an image of {' x '.join(map(str, size))}, {shown} "
+        "meet, and the last cells, which not all of them have, are no crop's"
     )

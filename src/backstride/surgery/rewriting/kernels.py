@@ -1,4 +1,7 @@
-"""Weights of the classifier as the network has them: a matrix as a kernel, and with other classes."""
+"""Weights of the classifier as the network has them.
+
+A matrix as a kernel, and with other classes.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from backstride.layout import AnyArray
 
 
 def kernel_of(rows: AnyArray, size: Sequence[int], order: str) -> AnyArray:
-    """The rows (C_out, C_in) of a dense layer as kernels (C_out, C, *size), of a map flattened in this order.
+    """The rows (C_out, C_in) of a dense layer as kernels (C_out, C, *size).
 
-    `order`: the letters of the axes, as in `Value.axes`; those that it leaves out have length 1.
+    The map was flattened in this order. `order`: the letters of the axes, as in `Value.axes`; those
+    that it leaves out have length 1.
 
     >>> kernel_of(np.arange(6.0).reshape(1, 6), (3, 1), "hc")[0, :, :, 0]
     array([[0., 2., 4.],
@@ -24,7 +28,9 @@ def kernel_of(rows: AnyArray, size: Sequence[int], order: str) -> AnyArray:
 
 
 def flattened(size: Sequence[int], order: str) -> tuple[list[int], list[int]]:
-    """The lengths of what a map was flattened from, and which of its axes are (C, *size), with the row as axis 0.
+    """The lengths of what a map was flattened from, and which axes are `(C, *size)`.
+
+    The row is axis 0.
 
     >>> flattened((3, 5), "hwc"), flattened((1, 1), "c")
     (([3, 5, -1], [3, 1, 2]), ([-1], [1]))
@@ -32,7 +38,9 @@ def flattened(size: Sequence[int], order: str) -> tuple[list[int], list[int]]:
     letters = "c" + "dhw"[-len(size) :]
     lengths = dict(zip(letters, (-1, *size), strict=True))
     order = order or "c"
-    return [lengths[letter] for letter in order], [1 + order.index(letter) for letter in letters if letter in order]
+    return [lengths[letter] for letter in order], [
+        1 + order.index(letter) for letter in letters if letter in order
+    ]
 
 
 def with_classes(weights: AnyArray, classes: int, axis: int = 0) -> AnyArray:

@@ -15,7 +15,14 @@ from backstride.surgery.rewriting.rules import MEASURING, RULES
 from backstride.surgery.rewriting.rules_pooling import UNSTATED
 
 SILENT = ("constant", "scalar")
-PASSING = ("permute", "square", "sqrt", "absolute", "negative", "scaled")  # of which a step is not named
+PASSING = (
+    "permute",
+    "square",
+    "sqrt",
+    "absolute",
+    "negative",
+    "scaled",
+)  # of which a step is not named
 NAMES = {
     "conv": "convolution",
     "permute": "channels first",
@@ -48,10 +55,11 @@ NAMES = {
 
 
 def rewrite(graph: Graph, *, se: Gate | None = None, maps: bool = False) -> Rewriting:
-    """Work out what every node becomes. Nodes behind a refused one are left out: their cause is named already.
+    """Work out what every node becomes.
 
-    `se`: what becomes of the poolings whose result weighs the channels of a map. `maps`: results may be
-    maps, and the sizes of branches are not compared beyond the native one.
+    Nodes behind a refused one are left out: their cause is named already. `se`: what becomes of the
+    poolings whose result weighs the channels of a map. `maps`: results may be maps, and the sizes
+    of branches are not compared beyond the native one.
     """
     if se is not None:
         graph = gated(graph, se, maps=maps)
@@ -94,10 +102,16 @@ def _known(graph: Graph, node: Node, values: dict[str, Value]) -> bool:
     return all(name in values or graph[name].kind in SILENT for name in node.inputs)
 
 
-def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rule, ...]) -> tuple[str, Outcome]:
+def _decide(
+    graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rule, ...]
+) -> tuple[str, Outcome]:
     inputs = [values[name] if name in values else graph[name] for name in node.inputs]
-    if node.kind != "reshape" and any(isinstance(value, Node) and value.kind == "scalar" for value in inputs):
-        return "", Refusal(node.label, "computes with the size of the batch or the image, which may be any")
+    if node.kind != "reshape" and any(
+        isinstance(value, Node) and value.kind == "scalar" for value in inputs
+    ):
+        return "", Refusal(
+            node.label, "computes with the size of the batch or the image, which may be any"
+        )
     if node.kind == "reshape":
         inputs = [value for value in inputs if isinstance(value, Value)]
     for rule in rules:
@@ -105,12 +119,19 @@ def _decide(graph: Graph, node: Node, values: dict[str, Value], rules: tuple[Rul
         if outcome is not None:
             return rule.name, outcome
     if node.kind == "unbatched":
-        return "", Refusal(node.label, f"gives {node.shape}, which has no axis for the images of a batch")
+        return "", Refusal(
+            node.label, f"gives {node.shape}, which has no axis for the images of a batch"
+        )
     return "", Refusal(node.label, node.why)
 
 
-def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...], taken: set[str]) -> tuple[Node, ...]:
-    """The replacing nodes, named and linked; the last one keeps the name of the node it stands for."""
+def _chain(
+    node: Node, outcome: Replaced, sources: tuple[str, ...], taken: set[str]
+) -> tuple[Node, ...]:
+    """The replacing nodes, named and linked.
+
+    The last one keeps the name of the node it stands for.
+    """
     chain: list[Node] = []
     for position, step in enumerate(outcome.nodes):
         last = position == len(outcome.nodes) - 1
@@ -120,7 +141,9 @@ def _chain(node: Node, outcome: Replaced, sources: tuple[str, ...], taken: set[s
     return tuple(chain)
 
 
-def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[Node, ...]]) -> Graph:
+def _assemble(
+    graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[Node, ...]]
+) -> Graph:
     alias: dict[str, str] = {}
     nodes: list[Node] = []
     for node in graph:
@@ -131,7 +154,11 @@ def _assemble(graph: Graph, values: dict[str, Value], replaced: dict[str, tuple[
             alias[node.name] = alias.get(source, source)
             continue
         for step in replaced.get(node.name, (node,)):
-            inputs = tuple(alias.get(name, name) for name in step.inputs if name in values or name not in graph.by_name)
+            inputs = tuple(
+                alias.get(name, name)
+                for name in step.inputs
+                if name in values or name not in graph.by_name
+            )
             shape = values[step.name].written if step.name in values else step.shape
             nodes.append(replace(step, inputs=inputs, shape=shape))
     return Graph(tuple(nodes))
@@ -142,6 +169,10 @@ def _shown(nodes: tuple[Node, ...]) -> str:
         return "nothing"
     node = next((step for step in reversed(nodes) if step.kind not in PASSING), nodes[-1])
     name = NAMES.get(node.kind, node.kind)
-    windows = [step.window.kernel for step in nodes if step.window is not None] if node.window is not None else []
+    windows = (
+        [step.window.kernel for step in nodes if step.window is not None]
+        if node.window is not None
+        else []
+    )
     kernel = " " + "x".join(map(str, map(max, zip(*windows, strict=True)))) if windows else ""
     return name.replace("_", " ") + kernel

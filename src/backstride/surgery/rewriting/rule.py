@@ -1,4 +1,7 @@
-"""What every rule is made of: its name and function, its inputs, refusals, and the nodes that it writes."""
+"""What every rule is made of.
+
+Its name and function, its inputs, refusals, and the nodes that it writes.
+"""
 
 from __future__ import annotations
 
@@ -57,35 +60,44 @@ def pool_reason(kernel: tuple[int, ...]) -> str:
 
 
 def to_channels_first(node: Node, value: Value) -> tuple[Node, ...]:
-    """What brings a channels-last map into the network's order, or joins channels that are split."""
+    """What brings a channels-last map into the network's order, or joins split channels."""
     if value.form == "split":
         return (replace(plain(node, "join"), factors=value.factors),)
     if value.form != "map_last":
         return ()
     rank = len(value.size)
-    return (replace(plain(node, "permute"), axes=(0, rank + 1, *range(1, rank + 1)), shape=value.written),)
+    return (
+        replace(
+            plain(node, "permute"), axes=(0, rank + 1, *range(1, rank + 1)), shape=value.written
+        ),
+    )
 
 
 def to_channels_last(node: Node, value: Value) -> tuple[Node, ...]:
-    """What brings a map of the network back to channels last, where the classifier has them there."""
+    """What brings the network's map back to channels last, where the classifier has them."""
     if value.form != "map_last":
         return ()
     rank = len(value.size)
     channels, *cells = value.written
-    return (replace(plain(node, "permute"), axes=(0, *range(2, rank + 2), 1), shape=(*cells, channels)),)
+    return (
+        replace(plain(node, "permute"), axes=(0, *range(2, rank + 2), 1), shape=(*cells, channels)),
+    )
 
 
 def letter_of(value: Value, axis: int) -> str:
-    """The letters that an axis of the classifier's tensor runs over, counted with the batch axis as 0."""
+    """The letters that an axis of the classifier's tensor runs over; the batch axis is 0."""
     layout = value.layout
     return layout[axis - 1] if 0 < axis <= len(layout) else "batch"
 
 
 def regrouped(value: Value, shape: tuple[int, ...]) -> Axes | None:
-    """The axes that a tensor of this layout has once it is reshaped; None where an axis would be cut.
+    """The axes that a tensor of this layout has once it is reshaped.
+
+    None where an axis would be cut.
 
     >>> value = Value("map", 8, (4, 5))
-    >>> regrouped(value, (8, 20)), regrouped(value, (160,)), regrouped(value, (1, 32, 5)), regrouped(value, (16, 10))
+    >>> regrouped(value, (8, 20)), regrouped(value, (160,)), regrouped(value, (1, 32,
+    ...     5)), regrouped(value, (16, 10))
     (('c', 'hw'), ('chw',), ('', 'ch', 'w'), None)
     """
     left = list("".join(value.layout))

@@ -1,4 +1,7 @@
-"""The rules of what moves numbers without computing: reshapes, permutations, repetition, parts of the channels."""
+"""The rules of what moves numbers without computing.
+
+Reshapes, permutations, repetition, parts of the channels.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +30,39 @@ from backstride.surgery.rewriting.rule import (
 def flattening(node: Node, inputs: Inputs) -> Outcome | None:
     """Flatten, view, reshape and squeeze from a map to its vector are dropped.
 
-    Law: they move no number. The network keeps the map; the next dense layer takes its size from it.
-    A channels-last map is transposed first, split channels are joined.
+    Law: they move no number. The network keeps the map; the next dense layer takes its size from
+    it. A channels-last map is transposed first, split channels are joined.
     """
     value = only(inputs)
-    if node.kind != "reshape" or value is None or node.shape != (value.channels * math.prod(value.size),):
+    if (
+        node.kind != "reshape"
+        or value is None
+        or node.shape != (value.channels * math.prod(value.size),)
+    ):
         return None
     if value.form == "binned":
-        return Replaced(replace(value, form="map").laid(("c",)), (), "the bins are flattened in this order already")
-    flat = value if value.form == "view" else replace(value, form="map" if value.form == "split" else value.form)
+        return Replaced(
+            replace(value, form="map").laid(("c",)),
+            (),
+            "the bins are flattened in this order already",
+        )
+    flat = (
+        value
+        if value.form == "view"
+        else replace(value, form="map" if value.form == "split" else value.form)
+    )
     result = flat.laid(("".join(flat.layout),))
-    return Replaced(result, to_channels_first(node, value), "the network keeps the map that this flattens")
+    return Replaced(
+        result, to_channels_first(node, value), "the network keeps the map that this flattens"
+    )
 
 
 def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  one return for each form
-    """Other shapes: the map's positions in one axis or apart again, axes of length 1 put in and taken out.
+    """Other shapes: positions joined in one axis or taken apart, axes of length 1.
 
-    Law: they move no number either, so the network keeps the map, and the layers behind read it in the order of the
-    axes. What cuts rows or columns, or mixes them with parts of the channels, makes tokens of a fixed number.
+    Law: they move no number either, so the network keeps the map, and the layers behind read it in
+    the order of the axes. What cuts rows or columns, or mixes them with parts of the channels,
+    makes tokens of a fixed number.
     """
     if node.kind != "reshape":
         return None
@@ -52,7 +70,11 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  o
     if value is None or value.form in ("parts", "binned"):
         return refuse(node, inputs, "reshapes what is no map or vector")
     if value.form == "grouped" and node.shape == value.shape:
-        return Replaced(replace(value, form="map", factors=()), (), "the network keeps the map that this reshapes")
+        return Replaced(
+            replace(value, form="map", factors=()),
+            (),
+            "the network keeps the map that this reshapes",
+        )
     joined = replace(value, form="map", factors=()) if value.form == "split" else value
     axes = regrouped(joined, node.shape)
     if axes is None:
@@ -60,22 +82,36 @@ def reshaping(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  o
     if value.form in MAPS and axes == value.layout:
         return Replaced(value, (), "it has this shape already")
     result = joined.laid(axes)
-    if value.gate is not None and result.form == "view" and axes == replace(joined, form="map_last").layout:
+    if (
+        value.gate is not None
+        and result.form == "view"
+        and axes == replace(joined, form="map_last").layout
+    ):
         result = replace(joined, form="map_last", axes=())
-        return Replaced(result, to_channels_last(node, result), "weighs a map whose channels stand last")
+        return Replaced(
+            result, to_channels_last(node, result), "weighs a map whose channels stand last"
+        )
     if value.form == "split":
         return Replaced(result, to_channels_first(node, value), "for maps of any size")
-    return Replaced(result, to_channels_first(node, value), "the network keeps the map that this reshapes")
+    return Replaced(
+        result, to_channels_first(node, value), "the network keeps the map that this reshapes"
+    )
 
 
 def _splitting(node: Node, value: Value) -> Outcome:
     """Channels split into factors; the positions stay as they are."""
     factors, positions = node.shape[: -len(value.size)], node.shape[-len(value.size) :]
-    if value.form in ("map", "split") and positions == value.size and math.prod(factors) == value.channels:
+    if (
+        value.form in ("map", "split")
+        and positions == value.size
+        and math.prod(factors) == value.channels
+    ):
         if value.form == "split":
             return refuse(node, (value,), "splits channels that are split already")
         step = replace(plain(node, "split"), factors=factors)
-        return Replaced(replace(value, form="split", factors=factors), (step,), "for maps of any size")
+        return Replaced(
+            replace(value, form="split", factors=factors), (step,), "for maps of any size"
+        )
     groups, *rest = node.shape
     if (
         value.form == "map"
@@ -84,17 +120,21 @@ def _splitting(node: Node, value: Value) -> Outcome:
         and not value.channels % groups
     ):
         return Replaced(
-            replace(value, form="grouped", factors=(groups,)), (), "the network keeps the map of these groups"
+            replace(value, form="grouped", factors=(groups,)),
+            (),
+            "the network keeps the map of these groups",
         )
     shape = ", ".join(map(str, ("N", *node.shape)))
-    return refuse(node, (value,), f"makes ({shape}) of it, whose positions are tokens of a fixed number")
+    return refuse(
+        node, (value,), f"makes ({shape}) of it, whose positions are tokens of a fixed number"
+    )
 
 
 def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911  three kept, one transposed, three refused
     """Moving the channels of a map to the end or back is carried over; other orders are remembered.
 
-    Law: it names the axes, not their lengths, so it fits every size. The network keeps the map where the axes stand in
-    another order; a dense layer behind reads its weights in that order.
+    Law: it names the axes, not their lengths, so it fits every size. The network keeps the map
+    where the axes stand in another order; a dense layer behind reads its weights in that order.
     """
     if node.kind != "permute":
         return None
@@ -103,7 +143,11 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
         return _reordering(node, value)
     if value is not None and value.form == "binned":
         return _bins_reordered(node, value)
-    if value is None or value.form in APART or sorted(node.axes) != list(range(len(value.layout) + 1)):
+    if (
+        value is None
+        or value.form in APART
+        or sorted(node.axes) != list(range(len(value.layout) + 1))
+    ):
         return refuse(node, inputs, f"permutes the axes {node.axes}, which are not those of a map")
     if node.axes[0] != 0:
         return refuse(node, inputs, "moves the images of the batch to another axis")
@@ -116,7 +160,9 @@ def permutation(node: Node, inputs: Inputs) -> Outcome | None:  # noqa: PLR0911 
         if value.form == "map_last" and node.axes == (0, last[-1], *last[:-1]):
             return Kept(replace(value, form="map"))
     result = value.laid(tuple(value.layout[axis - 1] for axis in node.axes[1:]))
-    return Replaced(result, to_channels_first(node, value), "the layers behind read the map in this order")
+    return Replaced(
+        result, to_channels_first(node, value), "the layers behind read the map in this order"
+    )
 
 
 def _reordering(node: Node, value: Value) -> Outcome:
@@ -133,7 +179,9 @@ def _bins_reordered(node: Node, value: Value) -> Outcome:
     rank = len(value.size)
     last, first = (0, *range(2, rank + 2), 1), (0, rank + 1, *range(1, rank + 1))
     if node.axes != (first if value.axes else last):
-        return refuse(node, (value,), "moves the rows and columns of bins, which fixes their number")
+        return refuse(
+            node, (value,), "moves the rows and columns of bins, which fixes their number"
+        )
     factors = tuple(value.factors[axis - 1] for axis in node.axes[1:])
     step = replace(plain(node, "reorder"), factors=value.factors, axes=node.axes, shape=value.shape)
     result = replace(value, factors=factors, axes=() if value.axes else ("last",))
@@ -176,10 +224,11 @@ def division(node: Node, inputs: Inputs) -> Outcome | None:
 
 
 def slicing(node: Node, inputs: Inputs) -> Outcome | None:
-    """Rows and columns that are cut off or passed over, at constant places, and some of the channels.
+    """Rows and columns cut off or passed over at constant places, and some channels.
 
-    Law: cell i of the result is cell `i*step + start` of the input, on an image of any size. What the classifier cuts
-    off at the end is counted from the end, so that every crop of native size has its cells.
+    Law: cell i of the result is cell `i*step + start` of the input, on an image of any size. What
+    the classifier cuts off at the end is counted from the end, so that every crop of native size
+    has its cells.
     """
     if node.kind != "slice":
         return None
@@ -189,13 +238,21 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
     axes = zip(value.layout, value.original, node.cuts, strict=True)
     taken = {letters: cut for letters, cells, cut in axes if cut != (0, cells, 1)}
     if any(len(letters) > 1 for letters in taken):
-        return refuse(node, inputs, "takes some positions of a flattened map, whose number is fixed")
+        return refuse(
+            node, inputs, "takes some positions of a flattened map, whose number is fixed"
+        )
     steps, result = to_channels_first(node, value), value
-    ends: list[tuple[int, Cut]] = [(cells, taken.get(of, (0, cells, 1))) for of, cells in _positions(value)]
+    ends: list[tuple[int, Cut]] = [
+        (cells, taken.get(of, (0, cells, 1))) for of, cells in _positions(value)
+    ]
     size = tuple(count for _, (_, count, _) in ends)
     if any(cut != (0, cells, 1) for cells, cut in ends):
-        pads = tuple((-first, first + span(count, step) - cells) for cells, (first, count, step) in ends)
-        window = Window((1,) * len(size), tuple(step for _, (_, _, step) in ends), pads, (1,) * len(size))
+        pads = tuple(
+            (-first, first + span(count, step) - cells) for cells, (first, count, step) in ends
+        )
+        window = Window(
+            (1,) * len(size), tuple(step for _, (_, _, step) in ends), pads, (1,) * len(size)
+        )
         steps += (replace(plain(node, "pad"), window=window, shape=(value.channels, *size)),)
     if "c" in taken:
         result = replace(value, channels=taken["c"][1])
@@ -205,7 +262,9 @@ def slicing(node: Node, inputs: Inputs) -> Outcome | None:
         left = [letters for axis, letters in enumerate(value.layout, 1) if axis not in node.axes]
         laid = replace(result, form="view", axes=tuple(left)).layout
         return Replaced(result.laid(laid), steps, "counted from the image's end")
-    return Replaced(result, (*steps, *to_channels_last(node, result)), "counted from the image's end")
+    return Replaced(
+        result, (*steps, *to_channels_last(node, result)), "counted from the image's end"
+    )
 
 
 def _positions(value: Value) -> list[tuple[str, int]]:
@@ -220,10 +279,15 @@ def concatenation(node: Node, inputs: Inputs) -> Outcome | None:
     if node.kind != "concat":
         return None
     values = [value for value in inputs if isinstance(value, Value)]
-    same = len(values) == len(inputs) and len({(value.form, value.size, len(value.layout)) for value in values}) == 1
+    same = (
+        len(values) == len(inputs)
+        and len({(value.form, value.size, len(value.layout)) for value in values}) == 1
+    )
     if not same or values[0].form in APART:
         return refuse(node, inputs, "joins values of different forms or sizes: " + listed(values))
-    if len(node.axes) != 1 or any(letter_of(value, node.axes[0]) not in ("c", "") for value in values):
+    if len(node.axes) != 1 or any(
+        letter_of(value, node.axes[0]) not in ("c", "") for value in values
+    ):
         return refuse(node, inputs, "joins positions, whose number is fixed")
     result = _widened(values, node.axes[0])
     if result is None:
@@ -239,6 +303,11 @@ def _widened(values: Sequence[Value], axis: int) -> Value | None:
     if values[0].form != "view":
         where = 1 if values[0].form == "map" else len(values[0].size) + 1
         return replace(values[0], channels=channels) if axis == where else None
-    found = {tuple("c" if at == axis else letters for at, letters in enumerate(value.layout, 1)) for value in values}
-    alike = len(found) == 1 and all(letter_of(value, axis) == "c" or value.channels == 1 for value in values)
+    found = {
+        tuple("c" if at == axis else letters for at, letters in enumerate(value.layout, 1))
+        for value in values
+    }
+    alike = len(found) == 1 and all(
+        letter_of(value, axis) == "c" or value.channels == 1 for value in values
+    )
     return replace(values[0], channels=channels).laid(found.pop()) if alike else None

@@ -9,11 +9,13 @@ from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 UNGROUPED = "gives the scores, and `classes` needs an ungrouped layer there"
 
 
-def rescored(model: str, rewriting: Rewriting, score: str, classes: int, obstacle: str) -> Rewriting:
+def rescored(
+    model: str, rewriting: Rewriting, score: str, classes: int, obstacle: str
+) -> Rewriting:
     """The network with `classes` scores from the layer `score`; the first are the classifier's.
 
-    `obstacle`: why this layer can have no others, "" where it can. Raises `RefusedError` where there
-    is one, and where a layer behind has a weight for each class.
+    `obstacle`: why this layer can have no others, "" where it can. Raises `RefusedError` where
+    there is one, and where a layer behind has a weight for each class.
     """
     graph = rewriting.graph
     refusals = [Refusal(graph[score].label, obstacle)] if obstacle else []

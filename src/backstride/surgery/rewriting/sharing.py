@@ -1,7 +1,7 @@
 """Layers that a model calls more than once: what stands for the calls must be one layer again.
 
-Law: a layer has one kernel and one dilation. Two calls are two convolutions of its weights where their
-maps are flattened from different sizes, or where their cells lie apart by different strides.
+Law: a layer has one kernel and one dilation. Two calls are two convolutions of its weights where
+their maps are flattened from different sizes, or where their cells lie apart by different strides.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ SIZES = "is called on maps of different sizes, which makes different convolution
 STRIDES = "is called at two strides, which makes different dilations of its kernel"
 
 
-def check_shared(model: str, graph: Graph, rewriting: Rewriting, layers: Mapping[str, Hashable]) -> None:
+def check_shared(
+    model: str, graph: Graph, rewriting: Rewriting, layers: Mapping[str, Hashable]
+) -> None:
     """Raise `RefusedError` for each layer that would have to be two.
 
-    `graph`: the classifier's. `layers`: what each of its nodes calls, equal where they call one layer.
+    `graph`: the classifier's. `layers`: what each of its nodes calls, equal where they call one
+    layer.
     """
     kernels: dict[Hashable, object] = {}
     dilations: dict[Hashable, object] = {}
     refusals: dict[Hashable, Refusal] = {}
     for node in graph:
-        key = (layers.get(node.name, node.name), node.kind)  # other kinds are written as layers of their own
+        key = (
+            layers.get(node.name, node.name),
+            node.kind,
+        )  # other kinds are written as layers of their own
         for step in rewriting.replaced.get(node.name, ()):
             if step.kind != "conv" or step.window is None:
                 continue

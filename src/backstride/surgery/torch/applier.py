@@ -30,7 +30,9 @@ class TorchApplier:
         refuse_hooks(reading, rewriting)
         return TorchWriter(reading, rewriting).write()
 
-    def segment(self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool) -> nn.Module:
+    def segment(
+        self, reading: TorchReading, rewriting: Rewriting, decoder: Decoder, *, freeze: bool
+    ) -> nn.Module:
         """The fully convolutional module with a decoder."""
         refuse_hooks(reading, rewriting)
         return segmenter(reading, rewriting, decoder, freeze=freeze)

@@ -16,7 +16,10 @@ Given: TypeAlias = Mapping[str, Any]
 
 
 def named(node: fx.Node, names: str) -> dict[str, Argument]:
-    """The arguments of a call by name, as the graph holds them; `names`: those that may be given by position."""
+    """The arguments of a call by name, as the graph holds them.
+
+    `names`: those that may be given by position.
+    """
     return {**dict(zip(names.split(), node.args, strict=False)), **node.kwargs}
 
 

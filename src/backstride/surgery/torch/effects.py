@@ -1,4 +1,7 @@
-"""Calls that change a tensor in place, in a graph of values: what reads the tensor later reads the change."""
+"""Calls that change a tensor in place, in a graph of values.
+
+What reads the tensor later reads the change.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from torch.fx.node import Target
 from backstride.surgery.torch.arguments import Results
 
 ASSIGNED: Mapping[Target, Target] = {  # what an augmented assignment gives
-    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow")
+    getattr(operator, f"i{name}"): getattr(operator, name)
+    for name in ("add", "sub", "mul", "truediv", "pow")
 }
 
 
@@ -22,11 +26,13 @@ def versions(nodes: Sequence[fx.Node], results: Results) -> list[int]:
     return [tensor._version for tensor in tensors]  # torch has no other name for it
 
 
-def settle(graph: fx.Graph, results: Results, writers: Sequence[fx.Node]) -> tuple[fx.Node, fx.Node] | None:
+def settle(
+    graph: fx.Graph, results: Results, writers: Sequence[fx.Node]
+) -> tuple[fx.Node, fx.Node] | None:
     """Give later readers of what `writers` change in place the writers' results.
 
-    Returns the first writer whose change is read in another view, and that view, where there is one: values of their
-    own cannot say the same.
+    Returns the first writer whose change is read in another view, and that view, where there is
+    one: values of their own cannot say the same.
     """
     nodes = list(graph.nodes)
     places = {node: place for place, node in enumerate(nodes)}

@@ -1,4 +1,7 @@
-"""What each PyTorch function and tensor method is in a `Graph`: the reader's dictionary of calls."""
+"""What each PyTorch function and tensor method is in a `Graph`.
+
+The reader's dictionary of calls.
+"""
 
 from __future__ import annotations
 
@@ -57,13 +60,61 @@ ALIASES = {
 }
 CASTS = ("to", "float", "type_as")  # their other arguments say which numbers, not how many
 CELLWISE = (
-    *("abs", "celu", "clamp", "clamp_max", "clamp_min", "clip", "clone", "contiguous", "cos", "detach", "elu", "erf"),
+    *(
+        "abs",
+        "celu",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "clip",
+        "clone",
+        "contiguous",
+        "cos",
+        "detach",
+        "elu",
+        "erf",
+    ),
     *("exp", "expm1", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
-    *("local_response_norm", "log", "log1p", "log_sigmoid", "logsigmoid", "mish", "neg", "nan_to_num", "reciprocal"),
-    *("relu", "relu6", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "softplus", "softshrink", "softsign", "sqrt"),
+    *(
+        "local_response_norm",
+        "log",
+        "log1p",
+        "log_sigmoid",
+        "logsigmoid",
+        "mish",
+        "neg",
+        "nan_to_num",
+        "reciprocal",
+    ),
+    *(
+        "relu",
+        "relu6",
+        "rsqrt",
+        "selu",
+        "sigmoid",
+        "sign",
+        "silu",
+        "sin",
+        "softplus",
+        "softshrink",
+        "softsign",
+        "sqrt",
+    ),
     *("square", "tanh", "tanhshrink", "threshold"),
 )
-BINARY = ("add", "sub", "rsub", "mul", "truediv", "div", "maximum", "minimum", "pow", "addcmul", "lerp")
+BINARY = (
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "truediv",
+    "div",
+    "maximum",
+    "minimum",
+    "pow",
+    "addcmul",
+    "lerp",
+)
 RESHAPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "getitem", "unflatten", "ravel")
 SLICING = ("getitem", "narrow", "select")
 EXPANDING = ("expand", "expand_as")
@@ -81,14 +132,21 @@ REDUCTIONS: Mapping[str, Kind] = {
     "sum": "sum",
     "var": "var",
 }
-NORMS: Mapping[object, Kind] = {1: "norm1", 2: "norm2", "fro": "norm2", None: "norm2"}  # by their order
+NORMS: Mapping[object, Kind] = {
+    1: "norm1",
+    2: "norm2",
+    "fro": "norm2",
+    None: "norm2",
+}  # by their order
 REDUCING: Mapping[str, str] = {  # with the names of their arguments
     **dict.fromkeys(("amax", "amin", "max", "mean", "min", "sum"), "input dim keepdim"),
     **dict.fromkeys(("std", "var"), "input dim unbiased keepdim"),
     **dict.fromkeys(("linalg_vector_norm", "vector_norm"), "input ord dim keepdim"),
     "norm": "input p dim keepdim",
 }
-CHANNELWISE: Mapping[str, tuple[str, int]] = {  # with the names of their arguments and the usual axis
+CHANNELWISE: Mapping[
+    str, tuple[str, int]
+] = {  # with the names of their arguments and the usual axis
     "glu": ("input dim", -1),
     "normalize": ("input p dim eps out", 1),
 }
@@ -108,14 +166,18 @@ def function_operation(node: fx.Node, results: Results) -> Meaning:
     """What a call does; "other" where the dictionary lacks it."""
     name = called(node)
     name = ALIASES.get(name, name)
-    if name in ("getitem", "getattr") and isinstance(results[node.all_input_nodes[0]], tuple | list):
+    if name in ("getitem", "getattr") and isinstance(
+        results[node.all_input_nodes[0]], tuple | list
+    ):
         if called(node.all_input_nodes[0]) not in ("max", "min"):
             return Meaning("part", data=1)
         return Meaning("reshape" if node.args[1] in (0, "values") else "other", data=1)
     if name in SLICING and (found := _slice(node, results)) is not None:
         return found
     if name in RESHAPING:
-        return Meaning("reshape" if results[node].numel() == fed(node, results).numel() else "other")
+        return Meaning(
+            "reshape" if results[node].numel() == fed(node, results).numel() else "other"
+        )
     if name in SIMPLE:
         return SIMPLE[name]
     build = FUNCTIONS.get(name)
@@ -123,7 +185,10 @@ def function_operation(node: fx.Node, results: Results) -> Meaning:
 
 
 def called(node: fx.Node) -> str:
-    """The name of torch's function, operator or method, an in-place one as its plain form; "" for other functions."""
+    """The name of torch's function, operator or method, an in-place one as its plain form.
+
+    "" for other functions.
+    """
     target = node.target
     if node.op == "call_method":
         return str(target).rstrip("_")
@@ -138,7 +203,11 @@ def called(node: fx.Node) -> str:
 
 def fed(node: fx.Node, results: Results) -> torch.Tensor:
     """The first tensor that a node gets."""
-    return next(results[source] for source in node.all_input_nodes if isinstance(results[source], torch.Tensor))
+    return next(
+        results[source]
+        for source in node.all_input_nodes
+        if isinstance(results[source], torch.Tensor)
+    )
 
 
 def parts_axis(node: fx.Node, results: Results) -> tuple[int, ...] | None:
@@ -150,7 +219,10 @@ def parts_axis(node: fx.Node, results: Results) -> tuple[int, ...] | None:
 
 
 def _slice(node: fx.Node, results: Results) -> Meaning | None:
-    """What an index with constant slices and numbers takes; None for others, and where nothing is left out."""
+    """What an index with constant slices and numbers takes.
+
+    None for others, and where nothing is left out.
+    """
     source = fed(node, results)
     result: torch.Tensor = results[node]
     index = _index(node, results, source.ndim)
@@ -166,7 +238,11 @@ def _slice(node: fx.Node, results: Results) -> Meaning | None:
     if cuts[0] != (0, source.shape[0], 1) or any(step < 1 for _, _, step in cuts):
         return None
     whole = [cut == (0, cells, 1) for cut, cells in zip(cuts, source.shape, strict=True)]
-    if not dropped and cuts[1][2] == 1 and all(full for axis, full in enumerate(whole) if axis != 1):
+    if (
+        not dropped
+        and cuts[1][2] == 1
+        and all(full for axis, full in enumerate(whole) if axis != 1)
+    ):
         return Meaning("part", axes=(1,), data=1)
     return Meaning("slice", axes=tuple(dropped), data=1, cuts=tuple(cuts[1:]))
 
@@ -174,7 +250,11 @@ def _slice(node: fx.Node, results: Results) -> Meaning | None:
 def _index(node: fx.Node, results: Results, rank: int) -> list[slice | int] | None:
     """An entry for each axis: a slice or a number."""
     if called(node) in ("narrow", "select"):
-        given = bound(node, results, "input dim start length" if called(node) == "narrow" else "input dim index")
+        given = bound(
+            node,
+            results,
+            "input dim start length" if called(node) == "narrow" else "input dim index",
+        )
         first: int = given.get("start", given.get("index"))
         entry = slice(first, first + given["length"]) if "length" in given else first
         axis: int = given["dim"] % rank
@@ -212,21 +292,36 @@ def _shuffle(build: Callable[[int], Meaning]) -> Callable[[fx.Node, Results], Me
 
 
 def _max_pool(node: fx.Node, results: Results) -> Meaning:
-    given = bound(node, results, "input kernel_size stride padding dilation ceil_mode return_indices")
+    given = bound(
+        node, results, "input kernel_size stride padding dilation ceil_mode return_indices"
+    )
     if given.get("return_indices"):
         return Meaning("other")
-    options = (given["kernel_size"], given.get("stride"), given.get("padding", 0), given.get("dilation", 1))
+    options = (
+        given["kernel_size"],
+        given.get("stride"),
+        given.get("padding", 0),
+        given.get("dilation", 1),
+    )
     rank = fed(node, results).ndim - 2
-    return Meaning("max_pool", pool_window(*options, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1)
+    return Meaning(
+        "max_pool", pool_window(*options, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1
+    )
 
 
 def _avg_pool(node: fx.Node, results: Results) -> Meaning:
-    given = bound(node, results, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
+    given = bound(
+        node,
+        results,
+        "input kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    )
     if given.get("divisor_override") is not None:
         return Meaning("other")
     options = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
     rank = fed(node, results).ndim - 2
-    return Meaning("avg_pool", pool_window(*options, 1, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1)
+    return Meaning(
+        "avg_pool", pool_window(*options, 1, rank, ceil_mode=bool(given.get("ceil_mode"))), data=1
+    )
 
 
 def _pad(node: fx.Node, results: Results) -> Meaning:
@@ -240,7 +335,9 @@ def _pad(node: fx.Node, results: Results) -> Meaning:
 
 
 def _group_norm(node: fx.Node, results: Results) -> Meaning:
-    return Meaning("whole_norm", data=1, factors=(bound(node, results, "input num_groups")["num_groups"],))
+    return Meaning(
+        "whole_norm", data=1, factors=(bound(node, results, "input num_groups")["num_groups"],)
+    )
 
 
 def _instance_norm(node: fx.Node, results: Results) -> Meaning:
@@ -256,12 +353,16 @@ def _layer_norm(node: fx.Node, results: Results) -> Meaning:
 
 def is_stored(node: fx.Node) -> bool:
     """Whether a node is a weight or computed from weights alone."""
-    return node.op == "get_attr" or (bool(node.all_input_nodes) and all(map(is_stored, node.all_input_nodes)))
+    return node.op == "get_attr" or (
+        bool(node.all_input_nodes) and all(map(is_stored, node.all_input_nodes))
+    )
 
 
 def is_plain(node: fx.Node) -> bool:
     """Whether a functional dense layer takes stored weights as they are."""
-    return called(node) == "linear" and all(source.op == "get_attr" for source in node.all_input_nodes[1:])
+    return called(node) == "linear" and all(
+        source.op == "get_attr" for source in node.all_input_nodes[1:]
+    )
 
 
 def _linear(node: fx.Node, results: Results) -> Meaning:
@@ -274,7 +375,9 @@ def _matmul(node: fx.Node, results: Results) -> Meaning:
     given = named(node, "input other")
     right = given.get("other", given.get("mat2"))
     stored = isinstance(right, fx.Node) and is_stored(right) and results[right].ndim == 2
-    return Meaning("dense" if stored and not is_stored(node.all_input_nodes[0]) else "other", data=1)
+    return Meaning(
+        "dense" if stored and not is_stored(node.all_input_nodes[0]) else "other", data=1
+    )
 
 
 def reduced(node: fx.Node, results: Results) -> tuple[int, ...]:
@@ -295,7 +398,11 @@ def _reduce(node: fx.Node, results: Results) -> Meaning:
     if name in ("norm", "vector_norm", "linalg_vector_norm"):
         given = bound(node, results, REDUCING[name])
         order = given.get("ord", given.get("p", 2))
-        return Meaning(NORMS[order], axes=reduced(node, results)) if order in NORMS else Meaning("other")
+        return (
+            Meaning(NORMS[order], axes=reduced(node, results))
+            if order in NORMS
+            else Meaning("other")
+        )
     return Meaning(REDUCTIONS[name], axes=reduced(node, results), data=1)
 
 
@@ -322,11 +429,18 @@ def _softmax(node: fx.Node, results: Results) -> Meaning:
 
 
 def _channelwise(node: fx.Node, results: Results) -> Meaning:
-    """What takes the numbers along one axis together: 1 of a normalisation, the last of a gated linear unit."""
+    """What takes the numbers along one axis together.
+
+    1 of a normalisation, the last of a gated linear unit.
+    """
     names, usual = CHANNELWISE[called(node)]
     given = bound(node, results, names)
     plain = isinstance(axis := given.get("dim", usual), int) and given.get("out") is None
-    return Meaning("channelwise", axes=(axis % fed(node, results).ndim,), data=1) if plain else Meaning("other")
+    return (
+        Meaning("channelwise", axes=(axis % fed(node, results).ndim,), data=1)
+        if plain
+        else Meaning("other")
+    )
 
 
 def _cat(node: fx.Node, results: Results) -> Meaning:

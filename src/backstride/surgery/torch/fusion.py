@@ -14,9 +14,14 @@ from backstride.surgery.torch.ups import climb, up_features
 
 
 class Fusion(nn.Module):
-    """(features, taps) to scores of every pixel. Layers are named by the stride they lead to, the last by `image`."""
+    """(features, taps) to scores of every pixel.
 
-    def __init__(self, steps: tuple[Step, ...], beside: bool, layers: dict[str, dict[str, nn.Module]]) -> None:
+    Layers are named by the stride they lead to, the last by `image`.
+    """
+
+    def __init__(
+        self, steps: tuple[Step, ...], beside: bool, layers: dict[str, dict[str, nn.Module]]
+    ) -> None:
         super().__init__()
         self.steps = steps
         self.beside = beside
@@ -26,7 +31,9 @@ class Fusion(nn.Module):
         self.blocks = nn.ModuleDict(layers["blocks"])
         self.head = layers["head"]["image"]
 
-    def forward(self, features: torch.Tensor, taps: Sequence[torch.Tensor], size: Sequence[int]) -> torch.Tensor:
+    def forward(
+        self, features: torch.Tensor, taps: Sequence[torch.Tensor], size: Sequence[int]
+    ) -> torch.Tensor:
         """Scores, zero at first."""
         for step, tap in zip(self.steps, (*taps, None), strict=True):
             goal = size if tap is None else tap.shape[2:]
@@ -42,7 +49,13 @@ def fusion(ways: tuple[Lift, ...], init: Init, classes: int, like: torch.Tensor)
     """The layers of these steps."""
     convolution = partial(nn.Conv2d, device=like.device, dtype=like.dtype)
     beside = len(ways[0].blocks) > 1
-    layers: dict[str, dict[str, nn.Module]] = {"narrow": {}, "ups": {}, "taps": {}, "blocks": {}, "head": {}}
+    layers: dict[str, dict[str, nn.Module]] = {
+        "narrow": {},
+        "ups": {},
+        "taps": {},
+        "blocks": {},
+        "head": {},
+    }
     for lift in ways:
         key, width = lift.step.key, lift.width
         layers["narrow"][key] = convolution(lift.channels, width, 1)

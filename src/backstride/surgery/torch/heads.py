@@ -16,7 +16,9 @@ from backstride.surgery.torch.functions import is_stored
 
 
 def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """What a forward returns, entry by entry, with the keys that lead there; a graph's output gives its nodes.
+    """What a forward returns, entry by entry, with the keys that lead there.
+
+    A graph's output gives its nodes.
 
     >>> list(leaves((1, {"a": 2, "b": [3]})))
     [('0', 1), ('1.a', 2), ('1.b.0', 3)]
@@ -53,12 +55,19 @@ def _fields(packing: object) -> tuple[str, ...]:
     return named or ()
 
 
-def heads_of(graph: fx.Graph, results: Results, label: Callable[[fx.Node], str]) -> Mapping[Head, fx.Node]:
-    """The heads of a traced graph, and the nodes that give them: tensors that are not stored ones."""
+def heads_of(
+    graph: fx.Graph, results: Results, label: Callable[[fx.Node], str]
+) -> Mapping[Head, fx.Node]:
+    """The heads of a traced graph, and the nodes that give them.
+
+    Tensors that are not stored ones.
+    """
     return {
         Head(place, name, label(leaf)): leaf
         for place, (name, leaf) in enumerate(leaves(_output(graph).args[0]))
-        if isinstance(leaf, fx.Node) and isinstance(results[leaf], torch.Tensor) and not is_stored(leaf)
+        if isinstance(leaf, fx.Node)
+        and isinstance(results[leaf], torch.Tensor)
+        and not is_stored(leaf)
     }
 
 

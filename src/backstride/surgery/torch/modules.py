@@ -29,8 +29,28 @@ AvgPool: TypeAlias = nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d
 InstanceNorm: TypeAlias = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 
 ACTIVATIONS = (
-    *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU),
-    *(nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus),
+    *(
+        nn.CELU,
+        nn.ELU,
+        nn.GELU,
+        nn.Hardshrink,
+        nn.Hardsigmoid,
+        nn.Hardswish,
+        nn.Hardtanh,
+        nn.Identity,
+        nn.LeakyReLU,
+    ),
+    *(
+        nn.LogSigmoid,
+        nn.Mish,
+        nn.ReLU,
+        nn.ReLU6,
+        nn.RReLU,
+        nn.SELU,
+        nn.SiLU,
+        nn.Sigmoid,
+        nn.Softplus,
+    ),
     *(nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold),
 )
 
@@ -52,11 +72,19 @@ def each(value: Sizes, rank: int) -> tuple[int, ...]:
 
 
 def pool_window(
-    kernel: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes = 1, rank: int = 2, *, ceil_mode: bool
+    kernel: Sizes,
+    stride: Sizes | None,
+    padding: Sizes,
+    dilation: Sizes = 1,
+    rank: int = 2,
+    *,
+    ceil_mode: bool,
 ) -> Window:
     """The window of a pooling, whose stride is the kernel where none is given."""
     pads = tuple((cells, cells) for cells in each(padding, rank))
-    return Window(each(kernel, rank), each(stride or kernel, rank), pads, each(dilation, rank), ceil_mode)
+    return Window(
+        each(kernel, rank), each(stride or kernel, rank), pads, each(dilation, rank), ceil_mode
+    )
 
 
 def pad_window(cells: Sequence[int], rank: int = 2) -> Window:
@@ -67,7 +95,9 @@ def pad_window(cells: Sequence[int], rank: int = 2) -> Window:
     return Window(ones, ones, tuple(reversed(pairs)), ones)
 
 
-def conv_window(kernel: Sequence[int], stride: Sizes, padding: Sizes | str, dilation: Sizes) -> Window:
+def conv_window(
+    kernel: Sequence[int], stride: Sizes, padding: Sizes | str, dilation: Sizes
+) -> Window:
     """The window of a convolution; "same" puts the larger half at the end."""
     rank = len(kernel)
     pads: tuple[Pair, ...] = ((0, 0),) * rank
@@ -85,17 +115,23 @@ def transposed_window(
     """The window of a transposed convolution, with its crop as padding."""
     rank = len(kernel)
     more = each(output_padding, rank)
-    crop = tuple((cells, cells - extra) for cells, extra in zip(each(padding, rank), more, strict=True))
+    crop = tuple(
+        (cells, cells - extra) for cells, extra in zip(each(padding, rank), more, strict=True)
+    )
     return Window(tuple(kernel), each(stride, rank), crop, each(dilation, rank))
 
 
 def transposed_to(layer: Transposed, cells: Sequence[int], found: Sequence[int]) -> Meaning:
-    """A transposed convolution of a map of `cells` to the stated size `found`, which is an `output_padding`.
+    """A transposed convolution of a map of `cells` to the stated size `found`.
 
-    Law: `output_size` chooses one of the sizes that differ by less than a stride; all cells but the last stay.
+    That size becomes an `output_padding`. Law: `output_size` chooses one of the sizes that differ
+    by less than a stride; all cells but the last stay.
     """
     least = _transposed(layer, 0)
-    more = [size - least.transposed(axis, have) for axis, (have, size) in enumerate(zip(cells, found, strict=True))]
+    more = [
+        size - least.transposed(axis, have)
+        for axis, (have, size) in enumerate(zip(cells, found, strict=True))
+    ]
     return Meaning("conv_transpose", replace(_transposed(layer, more), same=True), data=1)
 
 
@@ -108,13 +144,22 @@ def _transposed(layer: Transposed, more: Sizes) -> Window:
 def resized(given: Given, cells: Sequence[int], found: Sequence[int]) -> Meaning:
     """Resizing of a map of `cells` to `found`, by torch's arguments."""
     mode = str(given.get("mode") or "nearest")
-    reach = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}.get(mode)
+    reach = {
+        "nearest": 0,
+        "nearest-exact": 0,
+        "linear": 1,
+        "bilinear": 1,
+        "trilinear": 1,
+        "bicubic": 2,
+    }.get(mode)
     if reach is None or given.get("antialias"):
         return Meaning("other", data=1)
     stated = given.get("size") is not None
     scale: float | Sequence[float] | None = given.get("scale_factor")
     scales = [scale] * len(cells) if isinstance(scale, int | float) else list(scale or [])
-    place: Place = "corners" if given.get("align_corners") else "starts" if mode == "nearest" else "middles"
+    place: Place = (
+        "corners" if given.get("align_corners") else "starts" if mode == "nearest" else "middles"
+    )
     rounding: Rounding = "floor" if mode == "nearest" else "round_prefer_ceil"
     kind, window, ratios = interpolated(
         cells, found, place=place, reach=reach, rounding=rounding, scales=() if stated else scales
@@ -123,7 +168,10 @@ def resized(given: Given, cells: Sequence[int], found: Sequence[int]) -> Meaning
 
 
 def softmax_axis(dim: int | None, rank: int) -> tuple[int, ...]:
-    """The axis of a softmax; torch's own choice where none is named (`nn.functional._get_softmax_dim`)."""
+    """The axis of a softmax.
+
+    torch's own choice where none is named (`nn.functional._get_softmax_dim`).
+    """
     if dim is None:
         return (0,) if rank in (0, 1, 3) else (1,)
     return (dim % rank,)
@@ -188,12 +236,16 @@ def _has_old_weight_norm(module: nn.Module) -> bool:
 def hooks_of(module: nn.Module) -> list[object]:
     """What a module calls around its `forward`."""
     held = vars(module)  # torch has no public name
-    return [hook for kind in ("_forward_hooks", "_forward_pre_hooks") for hook in held[kind].values()]
+    return [
+        hook for kind in ("_forward_hooks", "_forward_pre_hooks") for hook in held[kind].values()
+    ]
 
 
 def makes_weights(module: nn.Module, hook: object) -> bool:
-    """Whether a hook of a dense layer does no more than the weight that the reader takes from it."""
-    return isinstance(hook, prune.BasePruningMethod) or (isinstance(hook, WeightNorm) and _has_old_weight_norm(module))
+    """Whether a dense layer's hook does no more than make the weight that the reader takes."""
+    return isinstance(hook, prune.BasePruningMethod) or (
+        isinstance(hook, WeightNorm) and _has_old_weight_norm(module)
+    )
 
 
 def stored_pieces(layer: nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -203,14 +255,24 @@ def stored_pieces(layer: nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
 
 
 def normed_rows(layer: nn.Linear) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The lengths and directions of a layer's rows where these are normalised one by one (`weight_norm`), else None."""
-    held: dict[str, torch.Tensor] = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+    """The lengths and directions of a layer's rows, or None.
+
+    They are there where rows are normalised one by one (`weight_norm`).
+    """
+    held: dict[str, torch.Tensor] = {
+        **dict(layer.named_parameters()),
+        **dict(layer.named_buffers()),
+    }
     if _has_old_weight_norm(layer):
         return held["weight_g"], held["weight_v"]
     lists = getattr(layer, "parametrizations", None)
     weight = lists["weight"] if isinstance(lists, nn.ModuleDict) and "weight" in lists else None
     found = list(weight) if isinstance(weight, ParametrizationList) else []
-    if len(found) != 1 or type(found[0]).__name__ != "_WeightNorm" or getattr(found[0], "dim", None) != 0:
+    if (
+        len(found) != 1
+        or type(found[0]).__name__ != "_WeightNorm"
+        or getattr(found[0], "dim", None) != 0
+    ):
         return None
     return held["parametrizations.weight.original0"], held["parametrizations.weight.original1"]
 
@@ -251,7 +313,7 @@ def _gated(module: nn.GLU, rank: int) -> Meaning:
 
 
 def _on_maps(module: nn.Module, rank: int) -> Meaning:
-    """Dropout of whole channels and the normalisation over neighbouring channels act alike at every position."""
+    """Dropout of whole channels and normalisation over nearby channels act alike everywhere."""
     _ = module
     return Meaning("activation" if rank > 2 else "other")
 
@@ -278,7 +340,14 @@ def _of(
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PADS: tuple[type[nn.Module], ...] = (
-    *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
+    *(
+        nn.ZeroPad1d,
+        nn.ZeroPad2d,
+        nn.ZeroPad3d,
+        nn.ConstantPad1d,
+        nn.ConstantPad2d,
+        nn.ConstantPad3d,
+    ),
     *(nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d),
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
@@ -290,8 +359,14 @@ MODULES: tuple[Callable[[nn.Module, int], Meaning | None], ...] = (
     _of((nn.PixelUnshuffle,), lambda module, _: unshuffled(module.downscale_factor)),
     _of((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
     _of((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _avg_pool),
-    _of((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _plain("adaptive_avg_pool")),
-    _of((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _plain("adaptive_max_pool")),
+    _of(
+        (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+        _plain("adaptive_avg_pool"),
+    ),
+    _of(
+        (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+        _plain("adaptive_max_pool"),
+    ),
     _of(PADS, _pad),
     _of((nn.Linear,), _linear),
     _of((nn.Flatten, nn.Unflatten), _plain("reshape")),
@@ -303,7 +378,14 @@ MODULES: tuple[Callable[[nn.Module, int], Meaning | None], ...] = (
     _of((nn.PReLU,), _prelu),
     _of((nn.Dropout, nn.AlphaDropout), _plain("dropout")),
     _of(
-        (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout, nn.LocalResponseNorm, nn.ChannelShuffle),
+        (
+            nn.Dropout1d,
+            nn.Dropout2d,
+            nn.Dropout3d,
+            nn.FeatureAlphaDropout,
+            nn.LocalResponseNorm,
+            nn.ChannelShuffle,
+        ),
         _on_maps,
     ),
     _of((nn.Softmax, nn.LogSoftmax), _softmax),

@@ -19,10 +19,11 @@ def local_norm(  # noqa: PLR0917  what the normalisations take
     bias: torch.Tensor | None,
     eps: float,
 ) -> torch.Tensor:
-    """Maps (N, C, h, w) less the mean of the `kernel` around each cell, over its deviation, then scaled and shifted.
+    """Maps (N, C, h, w) less the `kernel`'s mean around each cell, over its deviation.
 
-    `groups`: of the channels whose numbers are taken together, 0 for each channel by itself. The mean of all of the
-    map is taken off first, so that the windows' squares are not much larger than their variances.
+    They are scaled and shifted then. `groups`: of the channels whose numbers are taken together, 0
+    for each channel by itself. The mean of all of the map is taken off first, so that the windows'
+    squares are not much larger than their variances.
     """
     count = groups or maps.shape[1]
     grouped = maps.reshape(len(maps), count, -1, *maps.shape[2:])

@@ -1,7 +1,8 @@
-"""Numbers that a forward computes from the image's size: those of the native size, for images of every size.
+"""Numbers that a forward computes from the image's size.
 
-Law: a cell of the network is what the classifier computes from a crop of native size, so what it multiplies with,
-or fills a tensor with, is what it would there. The number of images is that of the batch which comes.
+Those of the native size, for images of every size. Law: a cell of the network is what the
+classifier computes from a crop of native size, so what it multiplies with, or fills a tensor with,
+is what it would there. The number of images is that of the batch which comes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from backstride.surgery.torch.arguments import Results
 from backstride.surgery.torch.functions import called
 
 SIZES: Mapping[str, int] = {  # how many arguments of these are sizes, or what gets them
-    **dict.fromkeys(("empty", "expand", "ones", "rand", "randn", "repeat", "reshape", "view", "zeros"), 9),
+    **dict.fromkeys(
+        ("empty", "expand", "ones", "rand", "randn", "repeat", "reshape", "view", "zeros"), 9
+    ),
     **dict.fromkeys(("new_empty", "new_ones", "new_zeros"), 9),
     "full": 1,
     "new_full": 2,
@@ -27,21 +30,31 @@ SIZES: Mapping[str, int] = {  # how many arguments of these are sizes, or what g
 
 
 def kind_of_number(node: fx.Node, results: Results, known: Mapping[str, Node]) -> Kind:
-    """`constant` for numbers, and tuples of them, that the native size decides; `scalar` where images are counted."""
+    """`constant` for numbers, and tuples of them, that the native size decides.
+
+    `scalar` where images are counted.
+    """
     found = results[node]
     plain = all(isinstance(entry, int | float) for entry in _entries(found))
-    counts = any(isinstance(entry, int) and entry and entry % BATCH == 0 for entry in _entries(found))
+    counts = any(
+        isinstance(entry, int) and entry and entry % BATCH == 0 for entry in _entries(found)
+    )
     if isinstance(found, int | float):
         counts |= _any_counts(node.all_input_nodes, results, known)
     return "constant" if plain and not counts else "scalar"
 
 
 def kind_of_filled(node: fx.Node, results: Results, known: Mapping[str, Node]) -> Kind:
-    """The same of a tensor without data of the image: `scalar` where its numbers, not its shape alone, count images."""
+    """The same of a tensor without data of the image.
+
+    `scalar` where its numbers, not its shape alone, count images.
+    """
     values: list[fx.Node] = []
     _ = fx.map_arg((node.args[SIZES.get(called(node), 0) :], node.kwargs), values.append)
     tensors = [source for source in values if isinstance(results[source], torch.Tensor)]
-    counts = _any_counts(values, results, known) or any(known[source.name].kind == "scalar" for source in tensors)
+    counts = _any_counts(values, results, known) or any(
+        known[source.name].kind == "scalar" for source in tensors
+    )
     return "scalar" if counts else "constant"
 
 
@@ -71,7 +84,7 @@ class Read(Protocol):
 def with_native_numbers(
     reading: Read, find: Callable[[fx.Node], fx.Node], graph: fx.Graph
 ) -> Callable[[fx.Node], Argument]:
-    """`find` for the inputs of a node, with native numbers in the place of those that are computed from sizes."""
+    """`find` for a node's inputs, with native numbers in place of those made from sizes."""
 
     def find_or_native(source: fx.Node) -> Argument:
         found = reading.results[source]

@@ -1,8 +1,9 @@
-"""A PyTorch module becomes a `Graph`: traced by torch.fx, shapes from fake tensors, no weight copied or run.
+"""A PyTorch module becomes a `Graph`.
 
-The module is traced on a skeleton, a copy whose weights are fake, once in training and once in
-evaluation mode. Calls that differ only in `training` are functional dropout: they become modules, so
-that the network's train() and eval() reach them as they did in the classifier.
+Traced by torch.fx, shapes from fake tensors, no weight copied or run. The module is traced on a
+skeleton, a copy whose weights are fake, once in training and once in evaluation mode. Calls that
+differ only in `training` are functional dropout: they become modules, so that the network's train()
+and eval() reach them as they did in the classifier.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from backstride.surgery.model.values import Refusal, RefusedError, Rewriting
 from backstride.surgery.rewriting.scores import UNGROUPED
 from backstride.surgery.torch.arguments import Given, Results, bound, named
 from backstride.surgery.torch.effects import settle, versions
-from backstride.surgery.torch.functions import DROPOUTS, FILLED, called, fed, function_operation, is_plain, parts_axis
+from backstride.surgery.torch.functions import (
+    DROPOUTS,
+    FILLED,
+    called,
+    fed,
+    function_operation,
+    is_plain,
+    parts_axis,
+)
 from backstride.surgery.torch.heads import heads_of, keep_alone, leaves, packs
 from backstride.surgery.torch.layers import copied, layers_of
 from backstride.surgery.torch.modules import (
@@ -43,21 +52,26 @@ from backstride.surgery.torch.tracer import ShapeTracer, UntracedError, original
 
 ADVICE = {  # by what Python or torch says of a traced tensor
     "does not support item assignment": (
-        "writes into a part of a tensor, which a graph of calls cannot hold; use torch.cat, torch.where or F.pad"
+        "writes into a part of a tensor, which a graph of calls cannot hold; use torch.cat, "
+        "torch.where or F.pad"
     ),
     "Variable data has to be a tensor": (
-        "makes a torch.autograd.Variable, which every tensor is since PyTorch 0.4; use the tensor itself"
+        "makes a torch.autograd.Variable, which every tensor is since PyTorch 0.4; use the tensor "
+        "itself"
     ),
-    "expected np.ndarray": "computes with NumPy, which the trace of the image cannot follow; use torch's functions",
+    "expected np.ndarray": (
+        "computes with NumPy, which the trace of the image cannot follow; use torch's functions"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class TorchReading:
-    """A traced module: the given `model`, its fx graph, what each fx node gave, and the plain graph.
+    """A traced module.
 
-    `stored`: the weights and constants that the graph names itself, by target. `switched`: the calls
-    of functional dropout that follow the training flag. `notes`: what the network will not have.
+    The given `model`, its fx graph, what each fx node gave, and the plain graph. `stored`: the
+    weights and constants that the graph names itself, by target. `switched`: the calls of
+    functional dropout that follow the training flag. `notes`: what the network will not have.
     """
 
     model: nn.Module
@@ -78,17 +92,28 @@ class TorchReading:
     @property
     def layers(self) -> Mapping[str, str]:
         """The layer that each node calls, by its path."""
-        return {node.name: str(node.target) for node in self.traced.nodes if node.op == "call_module"}
+        return {
+            node.name: str(node.target) for node in self.traced.nodes if node.op == "call_module"
+        }
 
     def obstacle(self, score: str) -> str:
-        """Why the layer that gives the scores cannot give another number of them; "" where it can."""
+        """Why the layer that gives the scores cannot give another number of them.
+
+        "" where it can.
+        """
         (node,) = (node for node in self.traced.nodes if node.name == score)
         if node.op == "call_module":
             layer = self.model.get_submodule(str(node.target))
-            plain = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+            plain = isinstance(layer, nn.Linear) or (
+                isinstance(layer, nn.Conv2d) and layer.groups == 1
+            )
             once = list(self.layers.values()).count(str(node.target)) == 1
         elif self.graph[score].kind == "dense":
-            return "" if is_plain(node) else "gives the scores with computed weights; `classes` needs a layer there"
+            return (
+                ""
+                if is_plain(node)
+                else "gives the scores with computed weights; `classes` needs a layer there"
+            )
         else:
             plain, once = False, True
         return "" if plain and once else f"{UNGROUPED} that is called once"
@@ -128,8 +153,8 @@ def _quiet() -> Generator[None]:
 def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> TorchReading:
     """Trace `model` for images of `input_shape` (C, H, W), all of it or a chosen head.
 
-    Raises `RefusedError` where its control flow depends on the image, and `ValueError` where a layer
-    does not take images of this shape.
+    Raises `RefusedError` where its control flow depends on the image, and `ValueError` where a
+    layer does not take images of this shape.
     """
     model = _uncompiled(model)
     name = type(model).__name__
@@ -137,7 +162,9 @@ def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> Torc
     skeleton = _skeleton(model, mode)
     _check_inputs(name, skeleton)
     _check_hooks(name, model)
-    like = next((tensor for tensor in skeleton.parameters() if tensor.is_floating_point()), torch.empty(0))
+    like = next(
+        (tensor for tensor in skeleton.parameters() if tensor.is_floating_point()), torch.empty(0)
+    )
     with mode:
         image = torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device)
     tracers = [ShapeTracer(mode, image) for _ in range(2)]
@@ -161,16 +188,26 @@ def read(model: nn.Module, input_shape: tuple[int, ...], choice: Choice) -> Torc
         if not packs(node):
             known[node.name] = _describe(node, traced, results, known)
     notes = [
-        *([] if same else ["computes more in training mode; the network does what it does in eval()"]),
+        *(
+            []
+            if same
+            else ["computes more in training mode; the network does what it does in eval()"]
+        ),
         *(
             f"has a gradient of its own in {kind}; the network has that of its calls"
             for kind in sorted(set(tracers[1].own_gradients))
         ),
-        *(["computes under torch.no_grad; the network has gradients there"] if tracers[1].without_gradient else []),
+        *(
+            ["computes under torch.no_grad; the network has gradients there"]
+            if tracers[1].without_gradient
+            else []
+        ),
     ]
     refusals = tuple(Refusal("forward", note) for note in notes)
     graph = Graph(tuple(known.values()))
-    return TorchReading(model, evaluated, stored, results, graph, switched, refusals, tuple(heads), head)
+    return TorchReading(
+        model, evaluated, stored, results, graph, switched, refusals, tuple(heads), head
+    )
 
 
 def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
@@ -181,7 +218,9 @@ def _skeleton(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
             reason = "has no size before its first run; run the model once, then try again"
             raise RefusedError(type(model).__name__, (Refusal(name, reason),))
         fake = mode.from_tensor(tensor.detach())
-        memo[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+        memo[id(tensor)] = (
+            nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+        )
     return copied(model, memo)
 
 
@@ -190,7 +229,10 @@ def _uncompiled(model: nn.Module) -> nn.Module:
     model = original(model)
     for name, module in layers_of(model).items():
         if isinstance(module, torch.jit.ScriptModule):
-            reason = "is made by torch.jit, which leaves no layers to turn; give the module that it was made from"
+            reason = (
+                "is made by torch.jit, which leaves no layers to turn; give the module that it was "
+                "made from"
+            )
             raise RefusedError(type(model).__name__, (Refusal(name or "the model", reason),))
     return model
 
@@ -198,7 +240,9 @@ def _uncompiled(model: nn.Module) -> nn.Module:
 def _check_inputs(name: str, skeleton: nn.Module) -> None:
     """One input is the image; others have defaults."""
     _, *others = inspect.signature(skeleton.forward).parameters.values()
-    named = [other for other in others if other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD)]
+    named = [
+        other for other in others if other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD)
+    ]
     required = [other.name for other in named if other.default is other.empty]
     if required:
         reason = f"takes {len(required) + 1} inputs; a classifier takes the image alone"
@@ -208,7 +252,10 @@ def _check_inputs(name: str, skeleton: nn.Module) -> None:
 def _check_hooks(name: str, model: nn.Module) -> None:
     """A hook on the model itself runs around `forward`, which is all that is traced."""
     if has_hooks(model):
-        reason = "runs around it, and the network would not have it; remove it, or transpose nn.Sequential(model)"
+        reason = (
+            "runs around it, and the network would not have it; remove it, or transpose "
+            "nn.Sequential(model)"
+        )
         raise RefusedError(name, (Refusal("a forward hook of the model", reason),))
 
 
@@ -220,7 +267,10 @@ def has_hooks(module: nn.Module) -> bool:
 def refuse_hooks(reading: TorchReading, rewriting: Rewriting) -> None:
     """Refuse hooks of layers that others take the place of; those that stay keep theirs."""
     found = tuple(
-        Refusal(reading.graph[node.name].label, "has a forward hook, which what replaces it would not have; remove it")
+        Refusal(
+            reading.graph[node.name].label,
+            "has a forward hook, which what replaces it would not have; remove it",
+        )
         for node in reading.traced.find_nodes(op="call_module")
         if node.name in rewriting.replaced
         and reading.graph[node.name].kind != "conv"  # which stays, in its atrous form
@@ -257,7 +307,11 @@ def _cause(error: Exception) -> str:
     """What the model's author says, in a line; what torch says of the tracer's values in words."""
     line = str(error).strip().partition("\n")[0].rstrip(".")
     return (
-        f": {line}".replace("'_Shaped' object", "a traced tensor").replace("_Shaped", "a traced tensor") if line else ""
+        f": {line}".replace("'_Shaped' object", "a traced tensor").replace(
+            "_Shaped", "a traced tensor"
+        )
+        if line
+        else ""
     )
 
 
@@ -275,11 +329,16 @@ def _unfit(
         for source in failed.all_input_nodes
         if isinstance(result := known.get(source), torch.Tensor)
     ]
-    inside = [f" in {path} ({kind.__name__})" for path, kind in failed.meta.get("nn_module_stack", {}).values() if path]
+    inside = [
+        f" in {path} ({kind.__name__})"
+        for path, kind in failed.meta.get("nn_module_stack", {}).values()
+        if path
+    ]
     where = _label(failed, root) + (inside[-1] if inside and failed.op != "call_module" else "")
     if isinstance(error, DataDependentOutputException):
         return RefusedError(
-            name, (Refusal(where, "makes a Python number of the image's values, which no graph holds"),)
+            name,
+            (Refusal(where, "makes a Python number of the image's values, which no graph holds"),),
         )
     return ValueError(
         f"`input_shape` (={shape}) does not fit `model` (={name}): {where} "
@@ -308,13 +367,16 @@ def _attribute(model: nn.Module, target: str) -> torch.Tensor:
 
 
 def _compare(trained: fx.Graph, evaluated: fx.Graph) -> tuple[frozenset[str], bool]:
-    """The dropout calls that follow the training flag, and whether the two graphs are otherwise the same."""
+    """The dropout calls that follow the training flag, and whether the graphs are else alike."""
     switched: set[str] = set()
     pairs = list(zip(trained.nodes, evaluated.nodes, strict=False))
     for first, second in pairs:
         if (first.op, first.target) != (second.op, second.target):
             return frozenset(switched), False
-        if called(second) in DROPOUTS and _dropout_options(first)[1] is not _dropout_options(second)[1]:
+        if (
+            called(second) in DROPOUTS
+            and _dropout_options(first)[1] is not _dropout_options(second)[1]
+        ):
             switched.add(second.name)
     return frozenset(switched), len(trained.nodes) == len(evaluated.nodes)
 
@@ -336,7 +398,8 @@ def _settle(name: str, graph: fx.Graph, shapes: _Shapes, traced: fx.GraphModule)
     if unsettled is not None:
         writer, view = (_label(node, traced) for node in unsettled)
         reason = (
-            f"changes in place what is read behind it in another view, as {view}; use the call that gives a new tensor"
+            f"changes in place what is read behind it in another view, as {view}; use the call "
+            "that gives a new tensor"
         )
         raise RefusedError(name, (Refusal(writer, reason),))
 
@@ -348,11 +411,15 @@ def _run(name: str, traced: fx.GraphModule, image: torch.Tensor) -> _Shapes:
             _ = shapes.run(image)
     except Exception as error:  # the model's own code runs here
         assert shapes.current is not None
-        raise _unfit(name, traced, tuple(image.shape[1:]), error, (shapes.current, shapes.results)) from error
+        raise _unfit(
+            name, traced, tuple(image.shape[1:]), error, (shapes.current, shapes.results)
+        ) from error
     return shapes
 
 
-def _describe(node: fx.Node, traced: fx.GraphModule, results: Results, known: Mapping[str, Node]) -> Node:
+def _describe(
+    node: fx.Node, traced: fx.GraphModule, results: Results, known: Mapping[str, Node]
+) -> Node:
     """The plain node for an fx node; what the dictionaries lack is of kind "other"."""
     result, label = results[node], _label(node, traced)
     inputs = tuple(source.name for source in node.all_input_nodes)
@@ -373,21 +440,29 @@ def _describe(node: fx.Node, traced: fx.GraphModule, results: Results, known: Ma
         return Node(node.name, "unbatched", inputs, tuple(result.shape), label)
     if node.op == "placeholder":
         return Node(node.name, "input", (), tuple(result.shape[1:]), label)
-    given = any(isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes)
+    given = any(
+        isinstance(results[source], torch.Tensor | tuple | list) for source in node.all_input_nodes
+    )
     found = _operation(node, traced, results) if given else Meaning("other")
     return found.node(node.name, inputs[: found.data], tuple(result.shape[1:]), label)
 
 
-def _describe_several(node: fx.Node, label: str, results: Results, known: Mapping[str, Node]) -> Node:
+def _describe_several(
+    node: fx.Node, label: str, results: Results, known: Mapping[str, Node]
+) -> Node:
     """The plain node for a tuple of tensors, or for a number."""
     inputs = tuple(source.name for source in node.all_input_nodes)
     axis = parts_axis(node, results)
     if axis is not None:
-        return Node(node.name, "parts", inputs[:1], tuple(fed(node, results).shape[1:]), label, axes=axis)
+        return Node(
+            node.name, "parts", inputs[:1], tuple(fed(node, results).shape[1:]), label, axes=axis
+        )
     if called(node) in ("max", "min"):  # along an axis they give the places, too
         found = function_operation(node, results)
         values: torch.Tensor = results[node][0]
-        return Node(node.name, found.kind, inputs[:1], tuple(values.shape[1:]), label, axes=found.axes)
+        return Node(
+            node.name, found.kind, inputs[:1], tuple(values.shape[1:]), label, axes=found.axes
+        )
     holds = any(isinstance(entry, torch.Tensor) for entry in _pytree.tree_leaves(results[node]))
     if holds:
         return Node(node.name, "other", inputs, (), label)
@@ -399,7 +474,10 @@ def _operation(node: fx.Node, traced: fx.GraphModule, results: Results) -> Meani
         layer = traced.get_submodule(str(node.target))
         if isinstance(layer, nn.Upsample):
             return resized(vars(layer), fed(node, results).shape[2:], results[node].shape[2:])
-        if isinstance(layer, TRANSPOSED) and bound(node, results, "input output_size").get("output_size") is not None:
+        if (
+            isinstance(layer, TRANSPOSED)
+            and bound(node, results, "input output_size").get("output_size") is not None
+        ):
             return transposed_to(layer, fed(node, results).shape[2:], results[node].shape[2:])
         return module_operation(layer, fed(node, results).ndim)
     return function_operation(node, results)

@@ -14,7 +14,10 @@ from backstride.surgery.torch.heads import leaves
 
 
 def runner(model: nn.Module, output: int = 0) -> Callable[[AnyArray], AnyArray]:
-    """A function from a batch of images to result number `output`; of a `Segmenter`, its coarse scores."""
+    """A function from a batch of images to result number `output`.
+
+    Of a `Segmenter`, its coarse scores.
+    """
     like = next(model.parameters(), torch.empty(0))
 
     def run(images: AnyArray) -> AnyArray:
@@ -23,7 +26,11 @@ def runner(model: nn.Module, output: int = 0) -> Callable[[AnyArray], AnyArray]:
         try:
             _ = model.eval()
             with torch.no_grad():
-                results = model.result(model.coarse(data)) if isinstance(model, Segmenter) else model(data)
+                results = (
+                    model.result(model.coarse(data))
+                    if isinstance(model, Segmenter)
+                    else model(data)
+                )
         finally:
             for module, training in flags:
                 module.training = training

@@ -13,7 +13,9 @@ from torch.fx.node import Argument
 from backstride.surgery.model.graph import Node
 from backstride.surgery.torch.layers import reordered, some_channels, subsampled, unshuffled
 
-WeightlessCall: TypeAlias = tuple[Callable[..., object] | str, tuple[Argument, ...], dict[str, Argument]]
+WeightlessCall: TypeAlias = tuple[
+    Callable[..., object] | str, tuple[Argument, ...], dict[str, Argument]
+]
 POOLS: Mapping[str, Callable[..., object]] = {
     "avg_pool": F.avg_pool2d,
     "max_pool": F.max_pool2d,

@@ -1,8 +1,8 @@
 """torch.fx with shapes: what a model decides by the image's size is decided by the native one.
 
-A cell of the network stands for a crop of native size, so what the classifier computes from the size
-of its image is what it computes from the native size. Sizes that only shape tensors stay open; those
-that Python needs at once (a branch, an integer, a loop) are looked up on fake tensors.
+A cell of the network stands for a crop of native size, so what the classifier computes from the
+size of its image is what it computes from the native size. Sizes that only shape tensors stay open;
+those that Python needs at once (a branch, an integer, a loop) are looked up on fake tensors.
 """
 
 from __future__ import annotations
@@ -62,13 +62,18 @@ class ShapeTracer(fx.Tracer):
     ) -> fx.Node:
         """A call becomes a node; what a `with` around it changes is not part of the graph."""
         if _autocast() != self._autocast:
-            message = "it computes under torch.autocast, which a graph of its calls loses; take it out"
+            message = (
+                "it computes under torch.autocast, which a graph of its calls loses; take it out"
+            )
             raise TraceError(message)
         self.without_gradient |= torch.is_grad_enabled() != self._grad
         return super().create_node(kind, target, args, kwargs, name, type_expr)
 
     def create_arg(self, a: object) -> Argument:
-        """A number of NumPy is one of Python, whose text a graph's code holds; a dict that is a dataclass stays one."""
+        """A number of NumPy is one of Python, whose text a graph's code holds.
+
+        A dict that is a dataclass stays one.
+        """
         if is_dataclass(a) and isinstance(a, dict):  # as the outputs of transformers
             entries = cast("dict[str, object]", a)
             held = {key: self.create_arg(value) for key, value in entries.items()}
@@ -76,7 +81,9 @@ class ShapeTracer(fx.Tracer):
         return super().create_arg(a.item() if isinstance(a, np.generic) else a)
 
     def trace(
-        self, root: nn.Module | Callable[..., object], concrete_args: dict[str, object] | None = None
+        self,
+        root: nn.Module | Callable[..., object],
+        concrete_args: dict[str, object] | None = None,
     ) -> fx.Graph:
         """The graph of a module's calls."""
         with _Sizes(self), _PATCHED:
@@ -105,12 +112,17 @@ class ShapeTracer(fx.Tracer):
             message = "it loops over a tensor"
             raise TraceError(message)
         entries = [
-            self.create_proxy("call_function", operator.getitem, (obj, place), {}) for place in range(len(found))
+            self.create_proxy("call_function", operator.getitem, (obj, place), {})
+            for place in range(len(found))
         ]
         return iter(entries)
 
     def call_module(
-        self, m: nn.Module, forward: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+        self,
+        m: nn.Module,
+        forward: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
     ) -> object:
         """A leaf becomes a node, other modules are traced through."""
         if original(m) is not m:
@@ -118,7 +130,11 @@ class ShapeTracer(fx.Tracer):
         stack = self.module_stack.copy()
         try:
             self._check_held(m)
-            return forward(*args, **kwargs) if self._looking else super().call_module(m, forward, args, kwargs)
+            return (
+                forward(*args, **kwargs)
+                if self._looking
+                else super().call_module(m, forward, args, kwargs)
+            )
         except Exception as error:
             self.module_stack = stack  # fx leaves the failed module there, and the model may go on
             if self._failed is None or self._failed[0] is not error:
@@ -127,7 +143,9 @@ class ShapeTracer(fx.Tracer):
 
     def _check_held(self, module: nn.Module) -> None:
         if module not in (self.submodule_paths or {}):
-            message = "is made anew in every call, with other weights each time; make it in `__init__`"
+            message = (
+                "is made anew in every call, with other weights each time; make it in `__init__`"
+            )
             raise UntracedError(message)
 
     def where(self, error: Exception) -> str:
@@ -135,11 +153,18 @@ class ShapeTracer(fx.Tracer):
         if self._failed is None or self._failed[0] is not error:
             return "forward"
         module = self._failed[1]
-        return f"{(self.submodule_paths or {}).get(module, 'a layer made in forward')} ({type(module).__name__})"
+        return (
+            f"{(self.submodule_paths or {}).get(module, 'a layer made in forward')} "
+            f"({type(module).__name__})"
+        )
 
     def unmet(self, error: Exception) -> tuple[fx.Node, Results] | None:
-        """The node that does not take its inputs, and what is known of all, where a look-up raised this."""
-        return None if self._unmet is None or self._unmet[0] is not error else (self._unmet[1], self._known)
+        """The node that does not take its inputs, and what is known of all, after an error."""
+        return (
+            None
+            if self._unmet is None or self._unmet[0] is not error
+            else (self._unmet[1], self._known)
+        )
 
     def is_raised_untraced(self, error: Exception) -> bool:
         """Whether the module raises the same where it is not traced."""
@@ -150,12 +175,17 @@ class ShapeTracer(fx.Tracer):
             return (type(other), str(other)) == (type(error), str(error))
         return False
 
-    def getattr(self, attr: str, attr_val: object, parameter_proxy_cache: dict[str, fx.Proxy]) -> object:
+    def getattr(
+        self, attr: str, attr_val: object, parameter_proxy_cache: dict[str, fx.Proxy]
+    ) -> object:
         """A weight becomes a node."""
         return attr_val if self._looking else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def look_up(self, node: fx.Node, *, tensors: bool = False) -> Any:
-        """What a node gives at native size; numbers that count the images of a batch are refused."""
+        """What a node gives at native size.
+
+        Numbers that count the images of a batch are refused.
+        """
         found = self._value(node)
         if isinstance(found, torch.Tensor) and not tensors:
             message = "the values of a tensor decide"
@@ -179,7 +209,9 @@ class ShapeTracer(fx.Tracer):
                 self._looking = False
         return self._known[node]
 
-    def _run(self, node: fx.Node, args: tuple[Argument, ...], kwargs: dict[str, Argument]) -> object:
+    def _run(
+        self, node: fx.Node, args: tuple[Argument, ...], kwargs: dict[str, Argument]
+    ) -> object:
         target = node.target
         match node.op:
             case "placeholder":
@@ -229,7 +261,10 @@ class _Sizes(TorchFunctionMode):
             return value
         found: object = self._tracer.look_up(value.node)
         if _counts_images(found):
-            message = "the number of images becomes a tensor; leave the first axis out, as in `x.shape[1:]`"
+            message = (
+                "the number of images becomes a tensor; leave the first axis out, as in "
+                "`x.shape[1:]`"
+            )
             raise TraceError(message)
         return found
 
@@ -278,7 +313,9 @@ class _Context:
     def save_for_backward(self, *_tensors: object) -> None:
         """Nothing."""
 
-    mark_dirty = mark_non_differentiable = save_for_forward = set_materialize_grads = save_for_backward
+    mark_dirty = mark_non_differentiable = save_for_forward = set_materialize_grads = (
+        save_for_backward
+    )
 
 
 def _opened(plain: classmethod[torch.autograd.Function, ..., object]) -> object:

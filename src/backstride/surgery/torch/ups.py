@@ -19,7 +19,9 @@ def climb(maps: torch.Tensor, up: nn.Module, step: Step, size: Sequence[int]) ->
     extended = F.pad(maps, (left, right, top, bottom), mode="replicate")
     full: torch.Tensor = up(extended)
     (row, column), (rows, columns) = step.crop, size
-    if torch.compiler.is_exporting():  # where the bounds of a slice become inequalities to be solved
+    if (
+        torch.compiler.is_exporting()
+    ):  # where the bounds of a slice become inequalities to be solved
         for axis, first, cells in ((2, row, rows), (3, column, columns)):
             full = full.index_select(axis, torch.arange(first, first + cells, device=full.device))
         return full
@@ -39,7 +41,14 @@ def up_features(step: Step, channels: int, init: Init, like: torch.Tensor) -> nn
 def _layer(step: Step, weights: AnyArray, groups: int, like: torch.Tensor) -> nn.ConvTranspose2d:
     kernel, factor = (step.kernel[0], step.kernel[1]), (step.factor[0], step.factor[1])
     layer = nn.ConvTranspose2d(
-        len(weights), len(weights), kernel, factor, groups=groups, bias=False, device=like.device, dtype=like.dtype
+        len(weights),
+        len(weights),
+        kernel,
+        factor,
+        groups=groups,
+        bias=False,
+        device=like.device,
+        dtype=like.dtype,
     )
     with torch.no_grad():
         _ = layer.weight.copy_(torch.as_tensor(weights.copy()))

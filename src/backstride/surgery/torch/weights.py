@@ -36,7 +36,9 @@ def save_weights(network: object, path: str | Path) -> None:
     module = _module("network", network)
     target = Path(path)
     check_file("path", target)
-    state = {name: value.detach().clone().contiguous().cpu() for name, value in _weights(module).items()}
+    state = {
+        name: value.detach().clone().contiguous().cpu() for name, value in _weights(module).items()
+    }
     write_beside(target, _serialised(state))
 
 
@@ -50,8 +52,8 @@ def load_weights(network: object, path: str | Path) -> None:
         path: The file to read.
 
     Raises:
-        ValueError: Where the file is missing, is no safetensors file, is larger than the network, or names
-            other weights or shapes. The network is unchanged then.
+        ValueError: Where the file is missing, is no safetensors file, is larger than the network,
+            or names other weights or shapes. The network is unchanged then.
     """
     module = _module("network", network)
     source = Path(path)
@@ -62,7 +64,9 @@ def load_weights(network: object, path: str | Path) -> None:
         if have is None or want is None or have.shape != want.shape:
             given = "no weight of this name" if have is None else str(tuple(have.shape))
             asked = "none" if want is None else str(tuple(want.shape))
-            message = f"`path` (={str(source)!r}) has {given} at {name!r}, where the network has {asked}"
+            message = (
+                f"`path` (={str(source)!r}) has {given} at {name!r}, where the network has {asked}"
+            )
             raise ValueError(message)
     _ = module.load_state_dict(found)
 

@@ -1,8 +1,9 @@
-"""A rewritten graph becomes a PyTorch module: the classifier's layers copied, dense ones as convolutions.
+"""A rewritten graph becomes a PyTorch module.
 
-The network owns its weights: kept layers are deep copies (what they share stays shared), and a
-convolution made from a dense layer holds the same numbers in its own memory. Layers keep their names,
-training flags, dtype and device. Longer than other files: one method for each kind of rewritten step.
+The classifier's layers copied, dense ones as convolutions. The network owns its weights: kept
+layers are deep copies (what they share stays shared), and a convolution made from a dense layer
+holds the same numbers in its own memory. Layers keep their names, training flags, dtype and device.
+Longer than other files: one method for each kind of rewritten step.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class TorchWriter:
         self._memo: dict[int, object] = {}
         # what the network holds, by the names that it has in the classifier
         self._root: dict[str, nn.Module | torch.Tensor] = {}
-        self._made: dict[str, object] = {}  # the windows of new layers, by the names of those that they stand for
+        self._made: dict[
+            str, object
+        ] = {}  # the windows of new layers, by the names of those that they stand for
         self._graph = fx.Graph()
         self._written: dict[str, fx.Node] = {}
 
@@ -64,7 +67,9 @@ class TorchWriter:
                 _ = self._graph.output(self._results(node) if outputs is None else chosen)
             elif node.name in self._rewriting.replaced:
                 self._written[node.name] = self._replace(node)
-            elif all(source.name in self._written for source in node.all_input_nodes) and not packs(node):
+            elif all(source.name in self._written for source in node.all_input_nodes) and not packs(
+                node
+            ):
                 self._keep(node, self._reading.graph[node.name])
         network = fx.GraphModule(self._root, self._graph, self._reading.name)
         _ = network.graph.eliminate_dead_code()
@@ -85,7 +90,9 @@ class TorchWriter:
 
     def _results(self, node: fx.Node) -> Argument:
         """What the classifier returns, less the cells that are left out."""
-        crops = dict(zip(self._reading.graph[node.name].inputs, self._rewriting.crops, strict=False))
+        crops = dict(
+            zip(self._reading.graph[node.name].inputs, self._rewriting.crops, strict=False)
+        )
 
         def result(source: fx.Node) -> fx.Node:
             if not packs(source):
@@ -99,10 +106,12 @@ class TorchWriter:
         if not any(map(any, cells)):
             return maps
         index = tuple(slice(before, -after or None) for before, after in cells)
-        return self._graph.call_function(operator.getitem, (maps, (slice(None), slice(None), *index)))
+        return self._graph.call_function(
+            operator.getitem, (maps, (slice(None), slice(None), *index))
+        )
 
     def _trimmed(self, node: fx.Node) -> Callable[[fx.Node], fx.Node]:
-        """The sources of a node, with equal sizes where the image or taking strides out made them unequal."""
+        """The sources of a node, cut to equal sizes where image or stride made them differ."""
         plain = self._reading.graph[node.name]
         fits, trims = self._rewriting.fitted(plain), self._rewriting.trimmed(plain)
         if trims:
@@ -113,7 +122,8 @@ class TorchWriter:
         meeting = [source for source in node.all_input_nodes if source.name in fits]
         cut = self._graph.call_function(cut_to_smallest, (first, *map(self._find, meeting)))
         parts = {
-            source: self._graph.call_function(operator.getitem, (cut, place)) for place, source in enumerate(meeting)
+            source: self._graph.call_function(operator.getitem, (cut, place))
+            for place, source in enumerate(meeting)
         }
         return lambda source: parts.get(source) or self._find(source)
 
@@ -133,14 +143,22 @@ class TorchWriter:
             case _ if node.name in self._reading.switched:
                 name = self._free_name(node.name)
                 self._root[name] = dropout_module(node)
-                self._written[node.name] = self._graph.call_module(name, (find(node.all_input_nodes[0]),))
+                self._written[node.name] = self._graph.call_module(
+                    name, (find(node.all_input_nodes[0]),)
+                )
                 return
             case _:
-                if plain.kind not in ("expand", "reshape") and isinstance(self._reading.results[node], torch.Tensor):
+                if plain.kind not in ("expand", "reshape") and isinstance(
+                    self._reading.results[node], torch.Tensor
+                ):
                     find = with_native_numbers(self._reading, trimmed, self._graph)
-                if called(node) in ("max", "min") and isinstance(self._reading.results[node], tuple):
+                if called(node) in ("max", "min") and isinstance(
+                    self._reading.results[node], tuple
+                ):
                     both = self._graph.node_copy(node, find)  # the largest and its place
-                    self._written[node.name] = self._graph.call_function(operator.getitem, (both, 0))
+                    self._written[node.name] = self._graph.call_function(
+                        operator.getitem, (both, 0)
+                    )
                     return
         self._written[node.name] = self._graph.node_copy(node, find)
 
@@ -153,14 +171,20 @@ class TorchWriter:
             layer.stride, layer.dilation = window.strides, window.dilation
             return self._graph.call_module(str(node.target), (fed,))
         given = named(node, "input weight bias stride padding dilation groups")
-        kept = {name: fx.map_arg(given[name], self._find) for name in ("weight", "bias", "groups") if name in given}
+        kept = {
+            name: fx.map_arg(given[name], self._find)
+            for name in ("weight", "bias", "groups")
+            if name in given
+        }
         return self._graph.call_function(F.conv2d, (fed,), {**kept, "dilation": window.dilation})
 
     def _slide(self, kind: str, window: Window, fed: fx.Node) -> fx.Node:
         """A pooling by its window."""
         if kind == "avg_pool" and set(window.dilation) != {1}:
             return self._graph.call_function(dilated_mean, (fed, window.kernel, window.dilation))
-        options: dict[str, Argument] = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+        options: dict[str, Argument] = (
+            {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+        )
         return self._graph.call_function(POOLS[kind], (fed, window.kernel, window.strides), options)
 
     def _hold(self, node: fx.Node) -> None:
@@ -180,13 +204,19 @@ class TorchWriter:
 
     def _replace(self, node: fx.Node) -> fx.Node:
         find = self._trimmed(node) if self._rewriting.replaced[node.name] else self._find
-        sources = [find(source) for source in node.all_input_nodes if source.name in self._rewriting.values]
+        sources = [
+            find(source) for source in node.all_input_nodes if source.name in self._rewriting.values
+        ]
         for step in self._rewriting.replaced[node.name]:
             sources = [self._step(node, step, sources, find)]
         return sources[0]
 
     def _step(  # noqa: PLR0911  one return for each kind
-        self, node: fx.Node, step: Node, sources: Sequence[fx.Node], find: Callable[[fx.Node], fx.Node]
+        self,
+        node: fx.Node,
+        step: Node,
+        sources: Sequence[fx.Node],
+        find: Callable[[fx.Node], fx.Node],
     ) -> fx.Node:
         if step.kind == "conv" and self._reading.graph[node.name].kind == "conv":
             return self._dilated(node, step.sliding, sources[0])
@@ -212,10 +242,18 @@ class TorchWriter:
     def _call(self, node: fx.Node, step: Node) -> WeightlessCall:
         match step.kind:
             case "softmax":
-                return F.log_softmax if self.is_log_softmax(node.name) else F.softmax, (), {"dim": 1}
+                return (
+                    F.log_softmax if self.is_log_softmax(node.name) else F.softmax,
+                    (),
+                    {"dim": 1},
+                )
             case "avg_bins" | "max_bins":
                 window = step.sliding
-                return binned, (window.kernel, step.factors[1:], window.dilation, step.kind == "max_bins"), {}
+                return (
+                    binned,
+                    (window.kernel, step.factors[1:], window.dilation, step.kind == "max_bins"),
+                    {},
+                )
             case "conv_transpose":
                 return F.interpolate, (), self._resized(node, step)
             case _:
@@ -223,10 +261,17 @@ class TorchWriter:
 
     def _grown(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         """A transposed convolution with the `output_padding` that its stated size means."""
-        calls = [other for other in self._reading.traced.nodes if (other.op, other.target) == (node.op, node.target)]
+        calls = [
+            other
+            for other in self._reading.traced.nodes
+            if (other.op, other.target) == (node.op, node.target)
+        ]
         windows = [self._reading.graph[other.name].window for other in calls]
         if any(window is None or window.padding != step.sliding.padding for window in windows):
-            reason = "is called with sizes that mean different `output_padding`; give each call a layer of its own"
+            reason = (
+                "is called with sizes that mean different `output_padding`; give each call a layer "
+                "of its own"
+            )
             raise RefusedError(self._reading.name, (Refusal(step.label, reason),))
         self._hold(node)
         layer = self._root[str(node.target)]
@@ -237,7 +282,11 @@ class TorchWriter:
     def _resized(self, node: fx.Node, step: Node) -> dict[str, Argument]:
         """How a map grows by a factor that the classifier states as a size."""
         layer = self._module(node)
-        mode = layer.mode if isinstance(layer, nn.Upsample) else named(node, RESIZING).get("mode") or "nearest"
+        mode = (
+            layer.mode
+            if isinstance(layer, nn.Upsample)
+            else named(node, RESIZING).get("mode") or "nearest"
+        )
         return {"scale_factor": tuple(map(float, step.sliding.strides)), "mode": mode}
 
     def _local_norm(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
@@ -260,22 +309,37 @@ class TorchWriter:
         return self._graph.call_function(local_norm, (fed, *options))
 
     def _over_cells(self, source: fx.Node, find: Callable[[fx.Node], Argument]) -> Argument:
-        """A source of a sum or product of vectors: weights of the features become those of a map's channels."""
+        """A source of a sum or product of vectors.
+
+        Weights of the features become those of a map's channels.
+        """
         weights = self._reading.results[source]
-        if source.name in self._rewriting.values or not isinstance(weights, torch.Tensor) or weights.numel() < 2:
+        if (
+            source.name in self._rewriting.values
+            or not isinstance(weights, torch.Tensor)
+            or weights.numel() < 2
+        ):
             return find(source)
         return self._graph.call_method("reshape", (self._find(source), (-1, 1, 1)))
 
     def _over_channels(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
-        """A reduction or normalisation over the channels of each cell, which the reduction keeps as one."""
+        """A reduction or normalisation over a cell's channels, which a reduction keeps as one."""
         if node.op == "call_module":
             return self._graph.call_function(F.glu, (fed, 1))
         reduces, name = step.kind != "channelwise", called(node)
         names = REDUCING[name] if reduces else CHANNELWISE[name][0]
-        kept = {key: value for key, value in named(node, names).items() if key not in ("input", "axis")}
-        options = fx.map_arg({**kept, "dim": 1, **({"keepdim": True} if reduces else {})}, self._found_or_native)
+        kept = {
+            key: value for key, value in named(node, names).items() if key not in ("input", "axis")
+        }
+        options = fx.map_arg(
+            {**kept, "dim": 1, **({"keepdim": True} if reduces else {})}, self._found_or_native
+        )
         made = self._graph.create_node(node.op, node.target, (fed,), options)
-        return self._graph.call_function(operator.getitem, (made, 0)) if name in ("max", "min") else made
+        return (
+            self._graph.call_function(operator.getitem, (made, 0))
+            if name in ("max", "min")
+            else made
+        )
 
     def _layer(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
         if node.op != "call_module":
@@ -286,7 +350,9 @@ class TorchWriter:
         elif step.kind == "layer_norm" and not isinstance(self._module(node), nn.LayerNorm):
             self._hold(node)
             moved = self._graph.call_method("movedim", (fed, 1, -1))
-            return self._graph.call_method("movedim", (self._graph.call_module(str(node.target), (moved,)), -1, 1))
+            return self._graph.call_method(
+                "movedim", (self._graph.call_module(str(node.target), (moved,)), -1, 1)
+            )
         return self._graph.call_module(self._new_layer(node, step), (fed,))
 
     def _normalise(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
@@ -294,7 +360,9 @@ class TorchWriter:
         last = step.kind == "layer_norm"
         moved = self._graph.call_method("movedim", (fed, 1, -1)) if last else fed
         data = node.all_input_nodes[0]
-        made = self._graph.node_copy(node, lambda source: moved if source is data else self._find(source))
+        made = self._graph.node_copy(
+            node, lambda source: moved if source is data else self._find(source)
+        )
         return self._graph.call_method("movedim", (made, -1, 1)) if last else made
 
     def _new_layer(self, node: fx.Node, step: Node) -> str:
@@ -327,10 +395,15 @@ class TorchWriter:
         given, stored = named(node, "input weight bias"), self._reading.stored
         weight, bias = given["weight"], given.get("bias")
         assert isinstance(weight, fx.Node)
-        return stored[str(weight.target)], stored[str(bias.target)] if isinstance(bias, fx.Node) else None
+        return stored[str(weight.target)], stored[str(bias.target)] if isinstance(
+            bias, fx.Node
+        ) else None
 
     def _computed(self, node: fx.Node, step: Node, fed: fx.Node) -> fx.Node:
-        """A dense layer whose matrix is computed from weights: the convolution computes it in every call."""
+        """A dense layer whose matrix is computed from weights.
+
+        The convolution computes it in every call.
+        """
         product = called(node) != "linear"
         given = named(node, "input weight" if product else "input weight bias")
         weight = next(given[name] for name in ("weight", "other", "mat2") if name in given)
@@ -341,10 +414,16 @@ class TorchWriter:
         return self._graph.call_function(dense_map, (fed, *options))
 
     def _module(self, node: fx.Node) -> nn.Module | None:
-        return self._reading.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return (
+            self._reading.model.get_submodule(str(node.target))
+            if node.op == "call_module"
+            else None
+        )
 
     def _free_name(self, name: str) -> str:
-        taken = {taken.partition(".")[0] for taken in (*layers_of(self._reading.model), *self._root)}
+        taken = {
+            taken.partition(".")[0] for taken in (*layers_of(self._reading.model), *self._root)
+        }
         while name in taken:
             name += "_"
         return name

@@ -24,4 +24,6 @@ def flatten(inputs: object) -> Tensor:
     batch, *rest = source.shape
     known = [size for size in rest if size is not None]
     cells = math.prod(known) if len(known) == len(rest) else None
-    return default_graph().add("Flatten", (batch, cells), (source,), lambda _, values: ops.flatten(values[0]))
+    return default_graph().add(
+        "Flatten", (batch, cells), (source,), lambda _, values: ops.flatten(values[0])
+    )

@@ -1,4 +1,7 @@
-"""`accelerate`: every transposed convolution of a model on the engine, by one call; `restore` undoes it."""
+"""`accelerate`: every transposed convolution of a model on the engine, by one call.
+
+`restore` undoes it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ from backstride.torch.operator.kernels import DTYPES, engine_supports
 from backstride.torch.operator.packing import keep_private, make_public
 
 Model = TypeVar("Model", bound=nn.Module)
-_switched: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # our own modules that an `accelerate` keeps from tiles
+_switched: weakref.WeakSet[nn.Module] = (
+    weakref.WeakSet()
+)  # our own modules that an `accelerate` keeps from tiles
 Convolutions: TypeAlias = bool | Literal["training"]
 
 
@@ -127,10 +132,11 @@ def accelerate(
         TypeError: for what is no module.
         ValueError: for other `convolutions`, and where `verify` or the model has tensors without
             numbers.
-    """
+    """  # noqa: E501
     if convolutions not in (True, False, "training"):
         message = (
-            f'`convolutions` (={convolutions!r}) must be True, False or "training"; the nearest legal value is True'
+            f'`convolutions` (={convolutions!r}) must be True, False or "training"; the nearest '
+            "legal value is True"
         )
         raise ValueError(message)
     if not isinstance(cast("object", model), nn.Module):
@@ -138,7 +144,10 @@ def accelerate(
         raise TypeError(message)
     unwatch_calls(model)
     recorded = {} if verify is None else record(model, _arguments(verify))
-    treated = (_treat(name, module, convolutions, winograd=winograd) for name, module in named_modules(model))
+    treated = (
+        _treat(name, module, convolutions, winograd=winograd)
+        for name, module in named_modules(model)
+    )
     rows = [row for row in treated if row is not None]
     if convolutions is True and any(row.accelerated for row in rows):
         _keep_stock(model)
@@ -187,7 +196,10 @@ def _arguments(example: object) -> tuple[object, ...]:
 
 
 def _set_options(model: nn.Module, *, winograd: bool, measure: bool) -> None:
-    """Whether the layers on the engine may use tiles, and are timed; our own modules remember what they had."""
+    """Whether the layers on the engine may use tiles, and are timed.
+
+    Our own modules remember what they had.
+    """
     for module in model.modules():
         if isinstance(module, TransposedModule) and not winograd and module.winograd:
             _switched.add(module)
@@ -205,7 +217,10 @@ def _trust(model: nn.Module) -> None:
 
 
 def _keep_stock(model: nn.Module) -> None:
-    """Mark the convolutions that stay PyTorch's; the report does not name them, as nothing changes in their calls."""
+    """Mark the convolutions that stay PyTorch's.
+
+    The report does not name them, as nothing changes in their calls.
+    """
     for module in model.modules():
         if is_candidate(module):
             swap(module, Stock)
@@ -215,7 +230,9 @@ def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd: bool) -> Row | None:
+def _treat(
+    name: str, module: nn.Module, convolutions: Convolutions, *, winograd: bool
+) -> Row | None:
     """Swap a module where that is right; None for the many that have nothing to do with it."""
     kind = type(module).__name__
 
@@ -233,13 +250,17 @@ def _treat(name: str, module: nn.Module, convolutions: Convolutions, *, winograd
     return row(True, remark or _where(module))
 
 
-def _mixin(module: nn.Module, *, convolutions: Convolutions, winograd: bool) -> tuple[type[Swapped], str] | None:
+def _mixin(
+    module: nn.Module, *, convolutions: Convolutions, winograd: bool
+) -> tuple[type[Swapped], str] | None:
     """What a module is swapped for, and what the report says of it."""
     if is_transposed(module) and not own_forward(module):
         return TransposedLayer, ""
     if is_transposed(module) or calls_functions(module):
         return Routed, "the calls of conv_transpose in its own code are routed to the engine"
-    if convolutions and (ordinary := _ordinary(module, inference=convolutions is True, winograd=winograd)):
+    if convolutions and (
+        ordinary := _ordinary(module, inference=convolutions is True, winograd=winograd)
+    ):
         return ordinary
     taken = is_transposed if convolutions is not True else _can_be_joined
     if is_chain(module) and any(taken(child) for child in module.children()):
@@ -251,13 +272,18 @@ def _can_be_joined(module: nn.Module) -> bool:
     return is_transposed(module) or is_faster(module)
 
 
-def _ordinary(module: nn.Module, *, inference: bool, winograd: bool) -> tuple[type[Swapped], str] | None:
+def _ordinary(
+    module: nn.Module, *, inference: bool, winograd: bool
+) -> tuple[type[Swapped], str] | None:
     """The same for an ordinary convolution."""
     learns = is_faster_in_training(module, winograd=winograd)
     if inference and is_faster(module, winograd=winograd):
         tiled = ", cut into tiles" if in_tiles(module) else ""
         where = "on the engine" if learns else "on the engine, in inference"
-        return Ordinary, f"{where}: stride 1, as a transposed convolution with the kernel flipped{tiled}"
+        return (
+            Ordinary,
+            f"{where}: stride 1, as a transposed convolution with the kernel flipped{tiled}",
+        )
     if inference and has_large_weight(module):
         learnt = "; on the engine, in training" if learns else ""
         return Large, f"oneDNN's order of its large weight is remembered, in inference{learnt}"
@@ -265,7 +291,10 @@ def _ordinary(module: nn.Module, *, inference: bool, winograd: bool) -> tuple[ty
 
 
 def _kept(module: nn.Module) -> tuple[bool, str] | None:
-    """Whether a module that stays as it is runs on the engine, and why it stays; None for all others."""
+    """Whether a module that stays as it is runs on the engine, and why it stays.
+
+    None for all others.
+    """
     kind = type(module).__name__
     if isinstance(module, Swapped):
         return True, "was accelerated before"
@@ -275,7 +304,11 @@ def _kept(module: nn.Module) -> tuple[bool, str] | None:
         transposed = "ConvTranspose" in str(getattr(module, "original_name", ""))
         return (False, "compiled by TorchScript, its code is fixed") if transposed else None
     if is_transposed(module):
-        return (False, "its forward was replaced on the instance") if "forward" in vars(module) else None
+        return (
+            (False, "its forward was replaced on the instance")
+            if "forward" in vars(module)
+            else None
+        )
     if "ConvTranspose" in kind and not calls_functions(module):
         return False, f"{type(module).__module__}.{kind} is no torch.nn.ConvTranspose"
     return None

@@ -42,8 +42,8 @@ class Swapped(AnyModule):
     def qconfig(self, value: object) -> None:
         if value is not None:
             message = (
-                f"{type(self).__name__} is accelerated, and PyTorch's quantization would pass it over; "
-                "the nearest legal call is backstride.torch.restore(model) before it"
+                f"{type(self).__name__} is accelerated, and PyTorch's quantization would pass it "
+                "over; the nearest legal call is backstride.torch.restore(model) before it"
             )
             raise RuntimeError(message)
 
@@ -59,7 +59,12 @@ class Swapped(AnyModule):
             for name, value in reduced[2].items()
             if name not in (measured.TIMES, measured.TURNS, measured.READY)
         }
-        return (_rebuild, (type(self).backstride_class, *type(self).backstride_mixins), state, *reduced[3:])
+        return (
+            _rebuild,
+            (type(self).backstride_class, *type(self).backstride_mixins),
+            state,
+            *reduced[3:],
+        )
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles: the same module with the class that it had."""
@@ -103,7 +108,9 @@ def swapped_class(original: type[nn.Module], *mixins: type[Swapped]) -> type[nn.
     if become is not None:
         namespace["cls_to_become"] = swapped_class(become, *mixins)
     forward: FunctionType | None = mixins[0].__dict__.get("forward")
-    if forward is not None and forward.__code__.co_argcount == 1:  # it takes whatever the original takes
+    if (
+        forward is not None and forward.__code__.co_argcount == 1
+    ):  # it takes whatever the original takes
         namespace["forward"] = _signed(forward, original.forward)
     return cast("type[nn.Module]", type(original.__name__, (*mixins, original), namespace))
 
@@ -118,12 +125,16 @@ def _signed(run: Callable[..., object], original: Callable[..., object]) -> Call
     return forward
 
 
-def class_with(module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]) -> type[nn.Module]:
+def class_with(
+    module: nn.Module, change: Callable[[type[nn.Module]], type[nn.Module]]
+) -> type[nn.Module]:
     """The class of a module after a change of it, or below its parametrisations."""
     cls = type(module)
     if not parametrize.is_parametrized(module):
         return change(cls)
-    content = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    content = {
+        name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")
+    }
     return cast("type[nn.Module]", type(cls.__name__, (change(cls.__bases__[0]),), content))
 
 

@@ -43,16 +43,20 @@ KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def is_faster(module: nn.Module, *, winograd: bool = True) -> TypeGuard[Conv]:
     """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
-    >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7), nn.Conv2d(64, 64, 3, stride=2)
+    >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7), nn.Conv2d(64, 64, 3,
+    ...     stride=2)
     >>> [is_faster(layer) for layer in layers]
     [True, True, False]
     >>> layers = nn.Conv1d(64, 64, 11, dilation=3), nn.Conv1d(8, 16, 11), nn.Conv3d(64, 64, 3)
     >>> [is_faster(layer) for layer in layers]
     [True, False, True]
-    >>> is_faster(nn.Conv2d(64, 64, 3), winograd=False), is_faster(nn.Conv2d(64, 3, 7), winograd=False)
+    >>> is_faster(nn.Conv2d(64, 64, 3), winograd=False), is_faster(nn.Conv2d(64, 3, 7),
+    ...     winograd=False)
     (False, True)
     """
-    return is_candidate(module) and (in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module))))
+    return is_candidate(module) and (
+        in_lanes(module) or (winograd and (on_engine(module) or in_tiles(module)))
+    )
 
 
 def is_candidate(module: nn.Module) -> TypeGuard[Conv]:
@@ -74,8 +78,10 @@ def on_engine(layer: Conv) -> bool:
 
 
 def in_lanes(layer: Conv) -> bool:
-    """Whether it has few output channels, whose sums the engine computes with cells in the lanes."""
-    plain = {layer.groups, *layer.stride, *layer.dilation} == {1} and layer.out_channels <= LANE_CHANNELS
+    """Whether it has few output channels, whose sums are computed with cells in the lanes."""
+    plain = {layer.groups, *layer.stride, *layer.dilation} == {
+        1
+    } and layer.out_channels <= LANE_CHANNELS
     return plain and (math.prod(layer.kernel_size) >= LANE_TAPS or len(layer.kernel_size) == 3)
 
 
@@ -84,12 +90,22 @@ def in_tiles(layer: Conv) -> bool:
     if {layer.groups, *layer.stride} != {1} or on_engine(layer):
         return False
     taps, rank = layer.kernel_size, len(layer.kernel_size)
-    fits = taps[0] >= LEAST_AXIS_TAPS if rank == 1 else taps == (3, 3, 3) and set(layer.dilation) == {1}
-    return fits and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= LEAST_AXIS_WORK[rank]
+    fits = (
+        taps[0] >= LEAST_AXIS_TAPS
+        if rank == 1
+        else taps == (3, 3, 3) and set(layer.dilation) == {1}
+    )
+    return (
+        fits
+        and min(layer.in_channels, layer.out_channels) * math.prod(taps) >= LEAST_AXIS_WORK[rank]
+    )
 
 
 class EngineConvolution(Trained):
-    """A convolution on the engine while gradients are off and nothing watches; at other times as it is trained."""
+    """A convolution on the engine while gradients are off and nothing watches.
+
+    At other times as it is trained.
+    """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         result = self.computed(input, weight, bias, None)
@@ -105,10 +121,10 @@ class EngineConvolution(Trained):
         rows: bool = False,
         norm: Norm | None = None,
     ) -> Tensor | None:
-        """The layer with another weight and bias, ending in an activation; None where it is PyTorch's to compute.
+        """The layer with another weight and bias, ending in an activation.
 
-        With `rows`, the result of tiles has the channels of a cell side by side. `norm`: in a graph, the batch norm
-        before the activation.
+        None where it is PyTorch's to compute. With `rows`, the result of tiles has the channels of
+        a cell side by side. `norm`: in a graph, the batch norm before the activation.
         """
         tiled = in_tiles(self)
         runs = tiled or {self.groups, *self.stride, *self.dilation} == {1}
@@ -134,9 +150,14 @@ class EngineConvolution(Trained):
             return None
         if graphs.in_graph(input):
             kind = ("tile rows" if rows else "tiles") if tiled else "flipped"
-            integers = Integers(self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1)
-            # Behind tiles an activation is a pass of its own, which the compiler joins with what follows.
-            result = graphs.call(kind, data, weight, bias, integers, None if tiled else activation, norm)
+            integers = Integers(
+                self.stride, tuple(cells for pair in pairs for cells in pair), self.dilation, 1
+            )
+            # Behind tiles an activation is a pass of its own, which the compiler joins with what
+            # follows.
+            result = graphs.call(
+                kind, data, weight, bias, integers, None if tiled else activation, norm
+            )
             return activate(result, activation or "") if tiled else result
         if tiled:
             result = tiles.convolution(data, weight, bias, pairs, self.dilation[0], rows=rows)
@@ -148,9 +169,12 @@ class EngineConvolution(Trained):
 
 
 def is_inference(
-    input: Tensor, weight: Tensor, bias: Tensor | None, dtypes: tuple[torch.dtype, ...] = (torch.float32,)
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dtypes: tuple[torch.dtype, ...] = (torch.float32,),
 ) -> bool:
-    """Whether a call in one of these dtypes, on ordinary tensors that fit and without gradients, is unseen.
+    """Whether a call in these dtypes, on ordinary tensors and without gradients, is unseen.
 
     By anybody but a compiler.
     """

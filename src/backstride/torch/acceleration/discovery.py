@@ -1,7 +1,8 @@
-"""Which modules call PyTorch's functions in code of their own, and the mode in which these are ours.
+"""Which modules call PyTorch's functions in their own code, and the mode that makes them ours.
 
-Their code is read, not run: the names in the functions of the class, and in the functions that these name.
-A trace would fix what depends on data, on `self.training` and on other state; reading does not.
+Their code is read, not run: the names in the functions of the class, and in the functions that
+these name. A trace would fix what depends on data, on `self.training` and on other state; reading
+does not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FOREIGN = ("torch", "backstride")
 
 
 def calls_functions(module: nn.Module) -> bool:
-    """Whether the module's own code, or a function that it names, calls `conv_transpose1d/2d/3d`."""
+    """Whether the module's code, or a function that it names, calls `conv_transpose1d/2d/3d`."""
     seen: set[CodeType] = set()
     return any(_mentions(function, seen) for function in _methods(type(module)))
 
@@ -51,7 +52,11 @@ def _mentions(function: FunctionType, seen: set[CodeType]) -> bool:
     named: list[object] = [function.__globals__.get(name) for name in names]
     if any(_is_route(value) for value in named):
         return True
-    followed = (value for value in named if isinstance(value, FunctionType) and not _is_foreign(value.__module__))
+    followed = (
+        value
+        for value in named
+        if isinstance(value, FunctionType) and not _is_foreign(value.__module__)
+    )
     return any(_mentions(value, seen) for value in followed)
 
 

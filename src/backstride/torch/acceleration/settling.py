@@ -1,4 +1,4 @@
-"""The layers of an accelerated model timed on an example at once, and what the report says of it."""
+"""The layers of an accelerated model timed on an example, and what the report says."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class EvaluationMode:
 
 
 def settle(model: nn.Module, arguments: tuple[object, ...]) -> None:
-    """Time every layer on what an example brings it, and the whole; in training, with the derivatives, too."""
+    """Time every layer on what an example brings it, and the whole.
+
+    In training, with the derivatives, too.
+    """
     layers = (
         [module for module in model.modules() if isinstance(module, TransposedLayer | Measured)]
         if model.training
@@ -72,7 +75,10 @@ def settled_rows(rows: list[Row], model: nn.Module) -> list[Row]:
         one = settled_row(row, module)
         if one.accelerated and lost is not None and unswap(module):
             with_it, without = (f"{1e3 * seconds:.3g} ms" for seconds in lost)
-            remark = f"faster alone, but the whole model takes {with_it} with the engine, {without} without"
+            remark = (
+                f"faster alone, but the whole model takes {with_it} with the engine, {without} "
+                "without"
+            )
             one = dataclasses.replace(one, accelerated=False, remark=remark)
         settled.append(one)
     if calls is not None:
@@ -84,9 +90,13 @@ def settled_row(row: Row, module: nn.Module) -> Row:
     """The row of a module after that; what the engine does not make faster gets its class back."""
     if not row.accelerated:
         return row
-    if isinstance(module, Chain) and not any(isinstance(child, OnEngine | Measured) for child in module.children()):
+    if isinstance(module, Chain) and not any(
+        isinstance(child, OnEngine | Measured) for child in module.children()
+    ):
         _ = unswap(module)
-        return dataclasses.replace(row, accelerated=False, remark="no layer of it is faster on the engine")
+        return dataclasses.replace(
+            row, accelerated=False, remark="no layer of it is faster on the engine"
+        )
     times = measured.decisive(module)
     if not times or not isinstance(module, Swapped):
         return row
@@ -94,7 +104,9 @@ def settled_row(row: Row, module: nn.Module) -> Row:
     faster = sum(one.engine_is_faster for one in times)
     if not faster:
         _ = unswap(module)
-        return dataclasses.replace(row, accelerated=False, remark=f"PyTorch's own takes {stock}, the engine {engine}")
+        return dataclasses.replace(
+            row, accelerated=False, remark=f"PyTorch's own takes {stock}, the engine {engine}"
+        )
     part = "" if faster == len(times) else f", {faster} of {len(times)} kinds of calls"
     return dataclasses.replace(row, remark=f"{row.remark}{part}; {engine}, PyTorch's own {stock}")
 

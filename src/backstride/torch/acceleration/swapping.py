@@ -57,7 +57,10 @@ FUNCTIONS: dict[int, Callable[..., Tensor]] = {
 
 
 class TransposedLayer(Swapped, OnEngine):
-    """A transposed convolution on the engine; PyTorch's own where that is faster, exported, or others have a say."""
+    """A transposed convolution on the engine.
+
+    PyTorch's own where that is faster, exported, or others have a say.
+    """
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """PyTorch's and ours take the same."""
@@ -65,13 +68,17 @@ class TransposedLayer(Swapped, OnEngine):
         result = repeated_call(self, input) if short else None
         return self._looked_up(input, output_size, short=short) if result is None else result
 
-    def _looked_up(self, input: Tensor, output_size: Sequence[int] | None, *, short: bool) -> Tensor:
+    def _looked_up(
+        self, input: Tensor, output_size: Sequence[int] | None, *, short: bool
+    ) -> Tensor:
         if output_size is None and is_known_slower(self, input):
             if self._parameters.get("weight") is not None:
                 return self.backstride_class.forward(self, input)
             return self.by_stock(input, stable_weight(self), self.bias)
         if _is_pytorchs(self, input):
-            forward: Callable[..., Tensor] = super(OnEngine, self).forward  # which takes any sequence
+            forward: Callable[..., Tensor] = super(
+                OnEngine, self
+            ).forward  # which takes any sequence
             return forward(input, output_size)
         weight, bias = stable_weight(self), self.bias
         if stock_is_faster(self, input, weight, bias, output_size):
@@ -80,7 +87,11 @@ class TransposedLayer(Swapped, OnEngine):
         return first_call(self, input, weight, bias, run) if short else run()
 
     def by_engine(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None = None
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        output_size: Sequence[int] | None = None,
     ) -> Tensor:
         """The layer with another weight and bias."""
         if torch.compiler.is_compiling():
@@ -89,7 +100,11 @@ class TransposedLayer(Swapped, OnEngine):
             return self.computed(input, weight, bias, None, output_size)
 
     def by_stock(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None = None
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        output_size: Sequence[int] | None = None,
     ) -> Tensor:
         """The same by PyTorch's function, with the sizes that its module finds."""
         rank = len(self.kernel_size)
@@ -107,7 +122,9 @@ class Measured(Swapped, Trained):
     def forward(self, input: Tensor) -> Tensor:
         """PyTorch's, but that weight norm is computed once in inference."""
         weight = self._parameters.get("weight")
-        return self._conv_forward(input, stable_weight(self) if weight is None else weight, self.bias)
+        return self._conv_forward(
+            input, stable_weight(self) if weight is None else weight, self.bias
+        )
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not is_compiling() and (result := repeated_call(self, input, weight)) is not None:
@@ -146,7 +163,7 @@ class Learner(Measured, Trained):
 
 
 class Stock(Swapped, Trained):
-    """A convolution of PyTorch's, which compiled graphs leave in the order that its data has, in inference."""
+    """PyTorch's convolution, left in the order of its data by compiled graphs, in inference."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if torch.compiler.is_compiling():
@@ -155,7 +172,7 @@ class Stock(Swapped, Trained):
 
 
 class Chain(Swapped):
-    """A Sequential that takes batch norm and activation into the layer before them, in inference."""
+    """A Sequential that joins batch norm and activation with the layer before, in inference."""
 
     if TYPE_CHECKING:
 
@@ -221,7 +238,7 @@ def _is_pytorchs(layer: Private, input: Tensor) -> bool:
 
 
 def _can_be_joined(layer: nn.Module, input: object) -> TypeGuard[Joinable]:
-    """Whether a module is a layer of ours whose call, with this input, may be joined with what follows it."""
+    """Whether a module is our layer, and its call on this input may be joined with the next."""
     if torch.is_grad_enabled() or not isinstance(input, Tensor) or not _is_joinable(layer):
         return False
     return (
@@ -240,14 +257,18 @@ def _runs_ours(layer: Private) -> bool:
     kind = cast("type[nn.Module]", type(layer))
     if not issubclass(kind, OnEngine) or not is_method(layer._output_padding, OUTPUT_PADDING):
         return False
-    return runs_only(layer, (TransposedLayer if issubclass(kind, TransposedLayer) else OnEngine).forward)
+    return runs_only(
+        layer, (TransposedLayer if issubclass(kind, TransposedLayer) else OnEngine).forward
+    )
 
 
 def _runs_ordinary(layer: Private) -> bool:
     """The same for an ordinary convolution."""
     if not is_ordinary(layer):
         return False
-    return is_method(layer._conv_forward, Measured.__dict__["_conv_forward"]) and runs_only(layer, Measured.forward)
+    return is_method(layer._conv_forward, Measured.__dict__["_conv_forward"]) and runs_only(
+        layer, Measured.forward
+    )
 
 
 def _fused(modules: list[Argument], position: int, input: Tensor) -> tuple[Tensor, int]:
@@ -280,9 +301,17 @@ def _fused(modules: list[Argument], position: int, input: Tensor) -> tuple[Tenso
 
 
 def _reads_rows(modules: list[Argument]) -> bool:
-    """Whether a convolution of one axis, cut into tiles, comes next: it reads the channels of a cell together."""
+    """Whether a convolution of one axis, cut into tiles, comes next.
+
+    It reads the channels of a cell together.
+    """
     layer: Argument = modules[0] if modules else None
-    tiled = is_ordinary(layer) and len(layer.kernel_size) == 1 and layer.padding_mode == "zeros" and in_tiles(layer)
+    tiled = (
+        is_ordinary(layer)
+        and len(layer.kernel_size) == 1
+        and layer.padding_mode == "zeros"
+        and in_tiles(layer)
+    )
     return tiled and _runs_ordinary(layer)
 
 

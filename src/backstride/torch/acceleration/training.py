@@ -31,7 +31,7 @@ KINDS = (nn.Conv2d, nn.Conv3d)
 
 
 def is_faster_in_training(module: nn.Module, *, winograd: bool = True) -> bool:
-    """Whether the engine computes a convolution of two or three axes, or a gradient of it, faster in training.
+    """Whether the engine trains a convolution of two or three axes, or a gradient, faster.
 
     >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 128, 4, 2, 1), nn.Conv3d(32, 32, 3)
     >>> [is_faster_in_training(layer) for layer in layers]
@@ -54,11 +54,18 @@ def class_of(module: nn.Module) -> type[nn.Module]:
 
 
 def _on_engine(layer: Conv, *, winograd: bool) -> bool:
-    if set(layer.dilation) != {1} or not (winograd or layer.groups > 1):  # without tiles, oneDNN is the faster one
+    if set(layer.dilation) != {1} or not (
+        winograd or layer.groups > 1
+    ):  # without tiles, oneDNN is the faster one
         return False
     if layer.groups > 1:  # PyTorch has no fast gradient by the weight for depthwise kernels but 3x3
         depthwise = layer.groups == layer.in_channels == layer.out_channels
-        return depthwise and len(layer.kernel_size) == 2 and min(layer.kernel_size) >= 3 and max(layer.kernel_size) > 3
+        return (
+            depthwise
+            and len(layer.kernel_size) == 2
+            and min(layer.kernel_size) >= 3
+            and max(layer.kernel_size) > 3
+        )
     phases = [-(-taps // step) for taps, step in zip(layer.kernel_size, layer.stride, strict=True)]
     uneven = any(taps % step for taps, step in zip(layer.kernel_size, layer.stride, strict=True))
     least = UNEVEN_CHANNELS if uneven and len(phases) == 2 else TILED_CHANNELS
@@ -67,10 +74,11 @@ def _on_engine(layer: Conv, *, winograd: bool) -> bool:
 
 
 class Trained(PyTorchs):
-    """A convolution by the operator while gradients are on, and in compiled graphs; PyTorch's own at other times.
+    """A convolution by the operator while gradients are on, and in compiled graphs.
 
-    In graphs of inference PyTorch's own is called by an operator, too: inductor puts the data of the convolutions
-    that it sees into channels-last order, which the layers around them would be copied for.
+    PyTorch's own at other times. In graphs of inference PyTorch's own is called by an operator,
+    too: inductor puts the data of the convolutions that it sees into channels-last order, which the
+    layers around them would be copied for.
     """
 
     winograd = True
@@ -83,9 +91,15 @@ class Trained(PyTorchs):
         return result
 
 
-def _computed(layer: Trained, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int]) -> Tensor | None:
+def _computed(
+    layer: Trained, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int]
+) -> Tensor | None:
     compiling = torch.compiler.is_compiling()
-    if not (_fits_compiler(input) if compiling else torch.is_grad_enabled() and _fits(input, weight, bias)):
+    if not (
+        _fits_compiler(input)
+        if compiling
+        else torch.is_grad_enabled() and _fits(input, weight, bias)
+    ):
         return None
     ours = _on_engine(layer, winograd=layer.winograd)
     if not ((ours or graphs.in_graph(input)) and input.dtype == weight.dtype == torch.float32):
@@ -108,7 +122,10 @@ def _computed(layer: Trained, input: Tensor, weight: Tensor, bias: Tensor | None
 
 
 def _integers(layer: Conv, data: Tensor, padding: list[int]) -> Integers | None:
-    """The form's integers: it crops what the convolution pads, and appends cells that the last step does not reach."""
+    """The form's integers.
+
+    It crops what the convolution pads, and appends cells that the last step does not reach.
+    """
     crop: list[int] = []
     pairs = zip(reversed(padding[::2]), reversed(padding[1::2]), strict=True)
     axes = zip(data.shape[2:], layer.kernel_size, layer.stride, layer.dilation, pairs, strict=True)
@@ -124,9 +141,18 @@ def _fits(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether these are ordinary CPU tensors in a call that nothing changes."""
     tensors = (input, weight) if bias is None else (input, weight, bias)
     same = all(is_plain(tensor) and tensor.dtype == weight.dtype for tensor in tensors)
-    return same and is_eager() and not is_overridden(*tensors) and not torch.is_autocast_enabled("cpu")
+    return (
+        same and is_eager() and not is_overridden(*tensors) and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def _fits_compiler(input: Tensor) -> bool:
-    """Whether a compiler, whose graphs may hold the operator, sees a CPU tensor; what is exported stays PyTorch's."""
-    return kernels.engine_supports(input) and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+    """Whether a compiler, whose graphs may hold the operator, sees a CPU tensor.
+
+    What is exported stays PyTorch's.
+    """
+    return (
+        kernels.engine_supports(input)
+        and not torch.compiler.is_exporting()
+        and not torch.is_autocast_enabled("cpu")
+    )

@@ -25,7 +25,9 @@ from backstride.torch.operator.internals import Argument, named_modules
 from backstride.torch.operator.packing import HALF
 
 TOLERANCE = 1e-5
-Recorded: TypeAlias = tuple[tuple[object, ...], dict[str, object], object]  # arguments, keywords and result
+Recorded: TypeAlias = tuple[
+    tuple[object, ...], dict[str, object], object
+]  # arguments, keywords and result
 
 
 def record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Recorded]]:
@@ -44,7 +46,10 @@ def record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Re
             calls.setdefault(name, []).append((*running.pop(), _copied(output)))
 
         handles.extend(
-            (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
+            (
+                module.register_forward_pre_hook(before, with_kwargs=True),
+                module.register_forward_hook(after),
+            )
         )
 
     for name, module in named_modules(model):
@@ -68,13 +73,18 @@ def record(model: nn.Module, arguments: tuple[object, ...]) -> dict[str, list[Re
 
 def _check_numbers(model: nn.Module, example: tuple[object, ...]) -> None:
     """What is compared must have numbers, which tensors on meta and fake ones lack."""
-    for name, tensors in (("verify", tree_leaves(example)), ("model", (*model.parameters(), *model.buffers()))):
+    for name, tensors in (
+        ("verify", tree_leaves(example)),
+        ("model", (*model.parameters(), *model.buffers())),
+    ):
         for tensor in tensors:
-            if isinstance(tensor, Tensor) and (tensor.device.type == "meta" or isinstance(tensor, FakeTensor)):
+            if isinstance(tensor, Tensor) and (
+                tensor.device.type == "meta" or isinstance(tensor, FakeTensor)
+            ):
                 kind = f"{type(tensor).__name__} on {tensor.device.type}"
                 message = (
-                    f"`{name}` (={kind}) has no numbers to compare; the nearest legal call has an example and "
-                    "parameters on cpu, or no `verify`"
+                    f"`{name}` (={kind}) has no numbers to compare; the nearest legal call has an "
+                    "example and parameters on cpu, or no `verify`"
                 )
                 raise ValueError(message)
 
@@ -96,7 +106,9 @@ def verified(row: Row, module: nn.Module, calls: list[Recorded] | None) -> Row:
         return dataclasses.replace(row, remark=f"{row.remark}; verified, differs by {worst:.0e}")
     _ = unswap(module)
     return dataclasses.replace(
-        row, accelerated=False, remark=f"differs by {worst:.0e} of the largest value, more than {allowed:.0e}"
+        row,
+        accelerated=False,
+        remark=f"differs by {worst:.0e} of the largest value, more than {allowed:.0e}",
     )
 
 
@@ -120,7 +132,9 @@ def _tolerances(value: Argument) -> list[float]:
     """What each tensor may differ by: half precision by one rounding."""
     if isinstance(value, Tensor):
         return [torch.finfo(value.dtype).eps if value.dtype in HALF else TOLERANCE]
-    return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [TOLERANCE]
+    return [tolerance for key in _keys(value) for tolerance in _tolerances(value[key])] or [
+        TOLERANCE
+    ]
 
 
 def _keys(value: object) -> Iterable[object]:

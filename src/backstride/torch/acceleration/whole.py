@@ -1,10 +1,11 @@
-"""The outermost module of an accelerated model, which keeps its calls from taking longer than PyTorch's.
+"""The outermost module of an accelerated model keeps calls no slower than PyTorch's.
 
-A layer alone is not what it is among others: its data comes from other caches, and what looks after it costs time, too,
-where it stays PyTorch's. So the outermost module watches the calls of the whole. In inference, once the layers are
-timed for a kind of call, those that the engine does not make faster have their own classes back, and cost nothing.
-The next calls take turns with and without the rest, and the quicker way stays. A call of another
-kind, or with gradients, finds the classes that it needs: they are exchanged when the kind of call changes.
+A layer alone is not what it is among others: its data comes from other caches, and what looks after
+it costs time, too, where it stays PyTorch's. So the outermost module watches the calls of the
+whole. In inference, once the layers are timed for a kind of call, those that the engine does not
+make faster have their own classes back, and cost nothing. The next calls take turns with and
+without the rest, and the quicker way stays. A call of another kind, or with gradients, finds the
+classes that it needs: they are exchanged when the kind of call changes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from torch import Tensor, get_num_threads, is_autocast_enabled, is_grad_enabled,
 from torch.compiler import is_compiling, is_exporting
 from torch.nn.utils import parametrize
 
-from backstride.torch.acceleration.classes import Swapped, class_with, mixins_of, original_of, swapped_class
+from backstride.torch.acceleration.classes import (
+    Swapped,
+    class_with,
+    mixins_of,
+    original_of,
+    swapped_class,
+)
 from backstride.torch.acceleration.swapping import Chain, Learner, Ordinary, Stock
 from backstride.torch.layers import measured
 from backstride.torch.layers.modules import OnEngine
@@ -45,7 +52,7 @@ class Turns:
 
 
 class ModelCalls:
-    """The accelerated modules of a model, with the class that each has and the one that it had, and what is settled."""
+    """The accelerated modules of a model, their classes now and before, and what is settled."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.lock, self.running = model, Lock(), 0
@@ -55,11 +62,16 @@ class ModelCalls:
         self.stock: Choice = (False,) * len(swapped)
         self.current, self.fixed = self.engaged, False
         self.settled: dict[Hashable, Choice] = {}
-        self.seconds: tuple[float, float] | None = None  # of the whole, with the engine and without, where that decided
+        self.seconds: tuple[float, float] | None = (
+            None  # of the whole, with the engine and without, where that decided
+        )
         self.turns: dict[Hashable, Turns] = {}
 
     def put(self, choice: Choice) -> None:
-        """Give each module its class of the two; not those that `restore`, or somebody else, gave another."""
+        """Give each module its class of the two.
+
+        Not those that `restore`, or somebody else, gave another.
+        """
         if choice is self.current or self.running:
             return
         for (module, engaged, bare), chosen in zip(self.kinds, choice, strict=True):
@@ -68,7 +80,10 @@ class ModelCalls:
         self.current = choice
 
     def run(self, choice: Choice, forward: Run) -> object:
-        """Run a call with a choice; while calls of other threads run, with theirs, which is right, too."""
+        """Run a call with a choice.
+
+        While calls of other threads run, with theirs, which is right, too.
+        """
         with self.lock:
             self.put(choice)
             self.running += 1
@@ -104,7 +119,7 @@ class ModelCalls:
         return result
 
     def lost(self) -> tuple[float, float] | None:
-        """The times of the whole with the engine and without, where the latter is always the quicker way."""
+        """Times of the whole with the engine and without, which is always the quicker way."""
         return self.seconds if set(self.settled.values()) == {self.stock} else None
 
     def keep(self) -> None:
@@ -112,7 +127,10 @@ class ModelCalls:
         kept = [measured.MEASURED in vars(module) for module, _, _ in self.kinds]
         self.kinds = list(compress(self.kinds, kept))
         self.settled = {key: tuple(compress(choice, kept)) for key, choice in self.settled.items()}
-        self.engaged, self.stock = tuple(compress(self.engaged, kept)), tuple(compress(self.stock, kept))
+        self.engaged, self.stock = (
+            tuple(compress(self.engaged, kept)),
+            tuple(compress(self.stock, kept)),
+        )
         self.current = self.engaged
 
     def _settle(self, key: Hashable, choice: Choice) -> None:
@@ -123,7 +141,10 @@ class ModelCalls:
         self.fixed = self.fixed or any(map(is_compiled, self.model.modules()))
 
     def _is_timed(self, turns: Turns) -> bool:
-        """Whether all layers know what is faster; before the first call, what they know of others is forgotten."""
+        """Whether all layers know what is faster.
+
+        Before the first call, what they know of others is forgotten.
+        """
         if turns.calls == 0:
             for module, _, _ in self.kinds:
                 measured.forget(module)
@@ -145,9 +166,19 @@ class Whole(Swapped):
             _ = is_exporting() or self.backstride_engage()
             return super().forward(*arguments, **keywords)
         calls, forward = calls_of(self), lambda: super(Whole, self).forward(*arguments, **keywords)
-        if calls.fixed or is_grad_enabled() or not (self.backstride_measured and measured.may_measure()):
+        if (
+            calls.fixed
+            or is_grad_enabled()
+            or not (self.backstride_measured and measured.may_measure())
+        ):
             return calls.run(calls.engaged, forward)
-        key: Hashable = self.training, _kind(arguments), _kind(keywords), is_autocast_enabled("cpu"), get_num_threads()
+        key: Hashable = (
+            self.training,
+            _kind(arguments),
+            _kind(keywords),
+            is_autocast_enabled("cpu"),
+            get_num_threads(),
+        )
         choice = calls.settled.get(key)
         return calls.take_turn(key, forward) if choice is None else calls.run(choice, forward)
 
@@ -168,7 +199,7 @@ class Whole(Swapped):
 
 
 def watch_calls(model: nn.Module) -> None:
-    """Have the outermost module of an accelerated model watch its calls, where others are accelerated below it."""
+    """Have the outermost accelerated module watch its calls, if others are below it."""
     others = any(isinstance(module, Swapped) for module in model.modules() if module is not model)
     if others and "forward" not in vars(model) and not isinstance(model, torch.jit.ScriptModule):
         object.__setattr__(model, "__class__", class_with(model, _watching))
@@ -205,13 +236,16 @@ def _watching(base: type[nn.Module]) -> type[nn.Module]:
 
 
 def _not_watching(base: type[nn.Module]) -> type[nn.Module]:
-    return swapped_class(original_of(base), *(mixin for mixin in mixins_of(base) if mixin is not Whole))
+    return swapped_class(
+        original_of(base), *(mixin for mixin in mixins_of(base) if mixin is not Whole)
+    )
 
 
 def _quickest(engine: list[float], stock: list[float]) -> int | None:
-    """The quicker of two ways, 0 for the engine's, which must save something; None while that is not clear.
+    """The quicker of two ways, 0 for the engine's, which must save something.
 
-    What is settled stays so. A disturbance makes either way look slow, but the engine is given up only after all turns.
+    None while that is not clear. What is settled stays so. A disturbance makes either way look
+    slow, but the engine is given up only after all turns.
     """
     if not stock or (len(stock) == 1 and engine[0] < ways.LONG):
         return None
@@ -222,11 +256,13 @@ def _quickest(engine: list[float], stock: list[float]) -> int | None:
 
 
 def _is_faster(module: nn.Module, engaged: type[nn.Module]) -> bool:
-    """Whether a module with the class that it gets has something to do in inference that is faster so."""
+    """Whether a module with its new class computes something in inference, faster so."""
     if issubclass(engaged, Stock | Learner):
         return False
     if issubclass(engaged, Chain):
-        return any(isinstance(child, OnEngine | Ordinary) and _joins(child) for child in module.children())
+        return any(
+            isinstance(child, OnEngine | Ordinary) and _joins(child) for child in module.children()
+        )
     times = measured.all_of(module)
     made = parametrize.is_parametrized(module)  # whose weight would be made anew
     return not times or made or any(one.engine_is_faster for one in times.values())
@@ -235,7 +271,9 @@ def _is_faster(module: nn.Module, engaged: type[nn.Module]) -> bool:
 def _joins(layer: nn.Module) -> bool:
     """Whether a layer is faster in one call with what follows it, or nothing is known of it."""
     times = measured.all_of(layer)
-    return not times or any(one.engine_is_faster for key, one in times.items() if measured.is_joined(key))
+    return not times or any(
+        one.engine_is_faster for key, one in times.items() if measured.is_joined(key)
+    )
 
 
 def _kind(value: object) -> Hashable:
@@ -245,5 +283,7 @@ def _kind(value: object) -> Hashable:
     if isinstance(value, tuple | list):
         return tuple(_kind(entry) for entry in cast("Sequence[object]", value))
     if isinstance(value, dict):
-        return tuple((name, _kind(entry)) for name, entry in cast("dict[Hashable, object]", value).items())
+        return tuple(
+            (name, _kind(entry)) for name, entry in cast("dict[Hashable, object]", value).items()
+        )
     return value if value.__class__ in PLAIN else value.__class__

@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from backstride.torch.layers.options import Ints, Padding, default_crop, hashable, resolve, target_crop
+from backstride.torch.layers.options import (
+    Ints,
+    Padding,
+    default_crop,
+    hashable,
+    resolve,
+    target_crop,
+)
 from backstride.torch.operator import fallback, graphs, kernels
 from backstride.torch.operator.fallback import ACTIVATIONS
 from backstride.torch.operator.fusion import Norm, Transposed
@@ -69,7 +76,17 @@ def conv_transpose1d(
         TypeError: as `conv_transpose2d`.
         ValueError: as `conv_transpose2d`.
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
+    options = (
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        output_size,
+        padding_mode,
+        activation,
+        winograd,
+    )
     return _call(1, conv_transpose1d, input, weight, bias, options)
 
 
@@ -135,7 +152,17 @@ def conv_transpose2d(
         TypeError: where PyTorch raises it: options that are no integers.
         ValueError: for an `output_size`, a `padding_mode` or an `activation` that is not legal.
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
+    options = (
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        output_size,
+        padding_mode,
+        activation,
+        winograd,
+    )
     return _call(2, conv_transpose2d, input, weight, bias, options)
 
 
@@ -188,21 +215,48 @@ def conv_transpose3d(
         TypeError: as `conv_transpose2d`.
         ValueError: as `conv_transpose2d`.
     """
-    options = (stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd)
+    options = (
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        output_size,
+        padding_mode,
+        activation,
+        winograd,
+    )
     return _call(3, conv_transpose3d, input, weight, bias, options)
 
 
 def _call(
-    rank: int, public: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, options: Options
+    rank: int,
+    public: Callable[..., Tensor],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    options: Options,
 ) -> Tensor:
-    stride, padding, output_padding, groups, dilation, output_size, padding_mode, activation, winograd = options
+    (
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        output_size,
+        padding_mode,
+        activation,
+        winograd,
+    ) = options
     if has_torch_function_variadic(input, weight, bias):
         named = {"output_size": output_size, "padding_mode": padding_mode, "activation": activation}
         keywords = {name: value for name, value in named.items() if value not in (None, "zeros")}
         keywords |= {} if winograd else {"winograd": False}
         tensors = (input, weight, bias)
         arguments = (*tensors, stride, padding, output_padding, groups, dilation)
-        return handle_torch_function(public, tuple(t for t in tensors if t is not None), *arguments, **keywords)
+        return handle_torch_function(
+            public, tuple(t for t in tensors if t is not None), *arguments, **keywords
+        )
     check_tensors(rank, input, weight)
     geometry = (stride, padding, output_padding, dilation)
     kernel = tuple(weight.shape[2:])
@@ -214,7 +268,9 @@ def _call(
     else:
         try:
             resolved = resolve(rank, *geometry)
-        except TypeError:  # a list, which no table can have as a key, or an error that is raised again
+        except (
+            TypeError
+        ):  # a list, which no table can have as a key, or an error that is raised again
             resolved = resolve(rank, *(hashable(value) for value in geometry))
     if output_size is None:
         crop = default_crop(kernel, resolved)
@@ -230,7 +286,9 @@ def _call(
     return y if batched else y.squeeze(0)
 
 
-def with_norm(layer: Transposed, input: Tensor, norm: Norm, activation: str | None, *, winograd: bool) -> Tensor:
+def with_norm(
+    layer: Transposed, input: Tensor, norm: Norm, activation: str | None, *, winograd: bool
+) -> Tensor:
     """A transposed layer and the batch norm behind it, of a batch, in a graph: one operator."""
     rank = len(layer.kernel_size)
     check_tensors(rank, input, layer.weight)
@@ -241,8 +299,13 @@ def with_norm(layer: Transposed, input: Tensor, norm: Norm, activation: str | No
     return graphs.call("transposed", input, layer.weight, layer.bias, integers, activation, norm)
 
 
-def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
-    """The operator where the engine computes; elsewhere PyTorch's own functions, which it sees through and exports."""
+def transposed(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str
+) -> Tensor:
+    """The operator where the engine computes.
+
+    Elsewhere PyTorch's own functions, which it sees through and exports.
+    """
     if kernels.engine_supports(x) and not is_in_onnx_export():
         return apply("y", x, weight, bias, integers, activation)
     tensors = {"input": x, "weight": weight, "bias": bias}
@@ -256,14 +319,20 @@ def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integer
 
 
 def _unusual(
-    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, padding_mode: str, activation: str | None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    integers: Integers,
+    padding_mode: str,
+    activation: str | None,
 ) -> Tensor:
     if activation is not None and activation not in ACTIVATIONS:
         message = f"`activation` (={activation!r}) must be None or one of {', '.join(ACTIVATIONS)}"
         raise ValueError(message)
     if padding_mode != "circular":
         message = (
-            f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+            f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal '
+            'value is "zeros"'
         )
         raise ValueError(message)
     stride, crop = integers.stride, integers.crop
@@ -277,7 +346,9 @@ def _unusual(
 
 
 def fold(y: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """Add the cells that a circular convolution reads twice to where they come from: the adjoint of circular padding.
+    """Add the cells that a circular convolution reads twice to where they come from.
+
+    The adjoint of circular padding.
 
     >>> fold(torch.tensor([[[1.0, 2, 3, 4, 5]]]), 2, 1, 1)
     tensor([[[7., 3., 5.]]])
@@ -285,12 +356,15 @@ def fold(y: Tensor, axis: int, before: int, after: int) -> Tensor:
     size = y.shape[axis] - before - after
     if max(before, after) > size:
         message = (
-            f"`padding` (={(before, after)}) wraps around more than once: the output has {size} cells on axis "
-            f"{axis - 2}"
+            f"`padding` (={(before, after)}) wraps around more than once: the output has {size} "
+            f"cells on axis {axis - 2}"
         )
         raise RuntimeError(message)
     middle = y.narrow(axis, before, size)
-    ends = ((y.narrow(axis, 0, before), size - before, 0), (y.narrow(axis, before + size, after), 0, size - after))
+    ends = (
+        (y.narrow(axis, 0, before), size - before, 0),
+        (y.narrow(axis, before + size, after), 0, size - after),
+    )
     trailing = (0, 0) * (y.dim() - 1 - axis)
     for end, front, back in ends:
         if end.shape[axis]:
@@ -305,14 +379,15 @@ def check_tensors(rank: int, input: Tensor, weight: Tensor) -> None:
     if weight.dim() != rank + 2:
         taps = ", ".join(f"k{axis}" for axis in axes)
         message = (
-            f"`weight` has shape {tuple(weight.shape)}; conv_transpose{rank}d takes {rank + 2} axes: "
-            f"(C_in, C_out // groups, {taps})"
+            f"`weight` has shape {tuple(weight.shape)}; conv_transpose{rank}d takes {rank + 2} "
+            f"axes: (C_in, C_out // groups, {taps})"
         )
         raise RuntimeError(message)
     if input.dim() not in (rank + 1, rank + 2):
         channels = weight.shape[0]
         message = (
-            f"`input` has shape {tuple(input.shape)}; conv_transpose{rank}d takes {rank + 1}-D (unbatched) or "
-            f"{rank + 2}-D (batched) input: ({channels}, {sizes}) or (N, {channels}, {sizes})"
+            f"`input` has shape {tuple(input.shape)}; conv_transpose{rank}d takes {rank + 1}-D "
+            f"(unbatched) or {rank + 2}-D (batched) input: ({channels}, {sizes}) or (N, "
+            f"{channels}, {sizes})"
         )
         raise RuntimeError(message)

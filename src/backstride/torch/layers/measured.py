@@ -1,13 +1,15 @@
-"""Whether a layer of an accelerated model runs on the engine or by PyTorch's own kernels: measured, not guessed.
+"""Whether a layer of an accelerated model runs on the engine or by PyTorch's own kernels.
 
-Which of the two is faster depends on processor, sizes, dtype, memory format and number of threads. So the first call of
-a layer on a new kind of shape runs both, interleaved, and keeps the faster one, as cuDNN's benchmark mode does. Layers
-of the same kind share the answer. In training, a call and its derivatives are measured together. Before each run other
-data passes through the nearer caches, as it does between two calls of a layer in a network: where a layer has the
-processor for itself, its weights stay in a cache from which no network reads them.
+Measured, not guessed. Which of the two is faster depends on processor, sizes, dtype, memory format
+and number of threads. So the first call of a layer on a new kind of shape runs both, interleaved,
+and keeps the faster one, as cuDNN's benchmark mode does. Layers of the same kind share the answer.
+In training, a call and its derivatives are measured together. Before each run other data passes
+through the nearer caches, as it does between two calls of a layer in a network: where a layer has
+the processor for itself, its weights stay in a cache from which no network reads them.
 
-Nothing is measured where results must not depend on time: under `torch.use_deterministic_algorithms(True)`, with
-`accelerate(measure=False)`, where an implementation is forced, and where a compiler, a mode or a transform watches.
+Nothing is measured where results must not depend on time: under
+`torch.use_deterministic_algorithms(True)`, with `accelerate(measure=False)`, where an
+implementation is forced, and where a compiler, a mode or a transform watches.
 """
 
 from __future__ import annotations
@@ -77,12 +79,15 @@ _times: dict[Hashable, Times] = {}
 def is_known_slower(layer: nn.Module, input: Tensor, position: int | None = None) -> bool:
     """Whether such a call, without options of its own, was timed, and PyTorch is the faster one.
 
-    With its position among modules, of the layer and what follows it: whether one by one is faster than joined.
+    With its position among modules, of the layer and what follows it: whether one by one is faster
+    than joined.
     """
     times: dict[Hashable, Times] | None = getattr(layer, "__dict__", {}).get(TIMES)
     if times is None or is_compiling() or input.__class__ is not Tensor:
         return False
-    return _is_stock(times.get(call_key(input) if position is None else (JOINED, position, call_key(input))))
+    return _is_stock(
+        times.get(call_key(input) if position is None else (JOINED, position, call_key(input)))
+    )
 
 
 def stock_is_faster(
@@ -92,9 +97,10 @@ def stock_is_faster(
     bias: Tensor | None,
     output_size: Sequence[int] | None = None,
 ) -> bool:
-    """Whether PyTorch's own kernel is the faster one for a call of a layer; measured where that is not known.
+    """Whether PyTorch's own kernel is the faster one for a call of a layer.
 
-    The layer has `by_engine` and `by_stock`, which take its input with any weight and bias.
+    Measured where that is not known. The layer has `by_engine` and `by_stock`, which take its input
+    with any weight and bias.
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
@@ -106,17 +112,22 @@ def stock_is_faster(
             return False
         kept, rest = is_kept(weight), () if output_size is None else (output_size,)
         shared = (_kind_of(layer), kept, output_size is None, _kinds(input, weight, bias))
-        engine, stock = (partial(_call, run, rest, kept) for run in (layer.by_engine, layer.by_stock))
+        engine, stock = (
+            partial(_call, run, rest, kept) for run in (layer.by_engine, layer.by_stock)
+        )
         tensors = input, weight, bias
         times = measure(shared, step(engine, *tensors), step(stock, *tensors), input, layer, key)
     return _is_stock(times)
 
 
-def parts_are_faster(layer: Foldable, position: int, input: Tensor, fused: Fused, modules: list[nn.Module]) -> bool:
-    """The same of a layer at a position among modules: whether it and what follows are faster one by one than `fused`.
+def parts_are_faster(
+    layer: Foldable, position: int, input: Tensor, fused: Fused, modules: list[nn.Module]
+) -> bool:
+    """The same of a layer at a position among modules.
 
-    `fused` takes the position and the input, and returns a result and the position behind what that includes. A weight
-    that is made anew for each call is made once for it: then nothing is measured.
+    Whether it and what follows are faster one by one than `fused`. `fused` takes the position and
+    the input, and returns a result and the position behind what that includes. A weight that is
+    made anew for each call is made once for it: then nothing is measured.
     """
     if is_compiling() or input.__class__ is not Tensor:
         return False
@@ -140,7 +151,8 @@ def stock_function_is_faster(
 ) -> bool:
     """The same of a call of a function that takes input, weight and bias before the rest.
 
-    A weight that is no parameter is taken for one that is made anew for each call, so packing it counts.
+    A weight that is no parameter is taken for one that is made anew for each call, so packing it
+    counts.
     """
     options = dict(zip(("input", "weight", "bias"), args, strict=False)) | keywords
     tensors = tuple(options.pop(name, None) for name in ("input", "weight", "bias"))
@@ -156,7 +168,9 @@ def stock_function_is_faster(
     return _is_stock(times)
 
 
-def routed(module: object, arguments: tuple[object, ...], run: Callable[[bool], object], *, timed: bool) -> object:
+def routed(
+    module: object, arguments: tuple[object, ...], run: Callable[[bool], object], *, timed: bool
+) -> object:
     """What a module's code computes, its functions on the engine (True) or PyTorch's (False).
 
     That they are looked for costs every function that the code calls some microseconds. The code is
@@ -235,7 +249,10 @@ def all_of(module: nn.Module) -> dict[Hashable, Times]:
 
 
 def decisive(module: nn.Module) -> list[Times]:
-    """What was timed for a layer: with what follows it where that is faster in one call, or else alone."""
+    """What was timed for a layer.
+
+    With what follows it where that is faster in one call, or else alone.
+    """
     times = all_of(module)
     joined = {key: one for key, one in times.items() if is_joined(key)}
     faster = [one for one in joined.values() if one.engine_is_faster]
@@ -249,9 +266,10 @@ def forget(module: nn.Module) -> None:
 
 
 def may_measure(*tensors: Tensor | None) -> bool:
-    """Whether calls with these tensors may be repeated and compared: ordinary ones that nobody watches.
+    """Whether calls with these tensors may be repeated and compared.
 
-    Activation checkpointing counts what calls save for their derivatives, so hooks of saved tensors watch, too.
+    Ordinary ones that nobody watches. Activation checkpointing counts what calls save for their
+    derivatives, so hooks of saved tensors watch, too.
     """
     if torch.are_deterministic_algorithms_enabled() or forced() or not unwatched():
         return False
@@ -262,8 +280,13 @@ def may_measure(*tensors: Tensor | None) -> bool:
     return ordinary and not is_overridden(*present)
 
 
-def measure(shared: Hashable, engine: Run, stock: Run, input: Tensor, module: object, key: Hashable) -> Times | None:
-    """The times of two ways to compute the same; remembered by what they share, and for one module by its key."""
+def measure(
+    shared: Hashable, engine: Run, stock: Run, input: Tensor, module: object, key: Hashable
+) -> Times | None:
+    """The times of two ways to compute the same.
+
+    Remembered by what they share, and for one module by its key.
+    """
     seconds = shared_times(shared, engine, stock, input)
     if seconds is None:
         return None
@@ -275,7 +298,10 @@ def measure(shared: Hashable, engine: Run, stock: Run, input: Tensor, module: ob
 
 
 def shared_times(shared: Hashable, engine: Run, stock: Run, input: Tensor) -> Times | None:
-    """The times of all calls of a kind; None where one fails, for lack of memory or as the call itself will say."""
+    """The times of all calls of a kind.
+
+    None where one fails, for lack of memory or as the call itself will say.
+    """
     if shared not in _times:
         try:
             _times[shared] = race(engine, stock, input)
@@ -293,7 +319,9 @@ def step(call: Callable[..., Tensor], *tensors: Tensor | None) -> Run:
     """A call, with its derivatives where gradients are on, on tensors that lead nowhere else."""
     if not is_grad_enabled():
         return lambda: _measuring(call, *tensors)
-    alone = [None if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors]
+    alone = [
+        None if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors
+    ]
     wanted = [one for one in alone if one is not None and one.requires_grad]
 
     def run() -> None:
@@ -342,5 +370,9 @@ def _call(
 def _kind_of(module: object) -> Hashable:
     """What modules have in common that take the same time: class and options."""
     names = [name for name in module.__dict__ if name[:1] != "_" and name != "training"]
-    options = tuple((name, module.__dict__[name]) for name in names if isinstance(module.__dict__[name], OPTION_TYPES))
+    options = tuple(
+        (name, module.__dict__[name])
+        for name in names
+        if isinstance(module.__dict__[name], OPTION_TYPES)
+    )
     return getattr(module.__class__, "original", module.__class__), options

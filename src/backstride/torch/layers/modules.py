@@ -37,12 +37,29 @@ if TYPE_CHECKING:
     PyTorchs = nn.ConvTranspose2d  # or one of the other two, which have the same attributes
 else:
     PyTorchs = object
-KINDS: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+KINDS: dict[int, type[nn.Module]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+FUNCTIONS: dict[int, Callable[..., Tensor]] = {
+    1: conv_transpose1d,
+    2: conv_transpose2d,
+    3: conv_transpose3d,
+}
 
 
 TRIES = 4  # calls of a kind until nothing is expected any more
-OPTIONS = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "winograd", "_output_padding")
+OPTIONS = (
+    "stride",
+    "padding",
+    "output_padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+    "winograd",
+    "_output_padding",
+)
 """What a layer may have that its calls depend on, the last in the place of the class's method."""
 
 
@@ -55,8 +72,13 @@ class Ready(NamedTuple):
     run: Launch
 
 
-def repeated_call(layer: LayerWithWeight, input: Tensor, weight: Tensor | None = None) -> Tensor | None:
-    """The result of a call like an earlier one; None where there was none, or anything is another."""
+def repeated_call(
+    layer: LayerWithWeight, input: Tensor, weight: Tensor | None = None
+) -> Tensor | None:
+    """The result of a call like an earlier one.
+
+    None where there was none, or anything is another.
+    """
     own = layer.__dict__
     calls: dict[Hashable, Ready | int] | None = own.get(READY)
     if calls is None or input.__class__ is not Tensor or is_grad_enabled():
@@ -76,8 +98,10 @@ def repeated_call(layer: LayerWithWeight, input: Tensor, weight: Tensor | None =
     return None if packed is None else ready.run.finish(input, packed, bias)
 
 
-def first_call(layer: object, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]) -> Tensor:
-    """The result of a call, remembered for the next ones of the kind where it was one run of a kernel."""
+def first_call(
+    layer: object, input: Tensor, weight: Tensor, bias: Tensor | None, call: Callable[[], Tensor]
+) -> Tensor:
+    """The result of a call, remembered for its kind where it was one run of a kernel."""
     if input.__class__ is not Tensor or is_grad_enabled() or is_autocast_enabled("cpu") or forced():
         return call()
     calls: dict[Hashable, Ready | int] = layer.__dict__.setdefault(READY, {})
@@ -101,7 +125,10 @@ class OnEngine(PyTorchs):
     winograd = True
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Transpose-convolve; `output_size` is the wanted size, spatial or whole, in place of `output_padding`."""
+        """Transpose-convolve.
+
+        `output_size` is the wanted size, spatial or whole, in place of `output_padding`.
+        """
         return self.computed(input, stable_weight(self), self.bias, None, output_size)
 
     def computed(
@@ -114,7 +141,10 @@ class OnEngine(PyTorchs):
         *,
         norm: Norm | None = None,
     ) -> Tensor:
-        """The layer with another weight and bias, ending in an activation; in a graph, with a batch norm before it."""
+        """The layer with another weight and bias, ending in an activation.
+
+        In a graph, with a batch norm before it.
+        """
         if norm is not None:
             return with_norm(self, input, norm, activation, winograd=self.winograd)
         return FUNCTIONS[len(self.kernel_size)](
@@ -156,7 +186,8 @@ class TransposedModule(OnEngine):
     ) -> None:
         if padding_mode not in ("zeros", "circular"):
             message = (
-                f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest legal value is "zeros"'
+                f'`padding_mode` (={padding_mode!r}) must be "zeros" or "circular"; the nearest '
+                'legal value is "zeros"'
             )
             raise ValueError(message)
         try:
@@ -188,10 +219,12 @@ class TransposedModule(OnEngine):
         """What `torch.jit.script` compiles: PyTorch's layer, where it can do the same."""
         plain = self.padding_mode == "zeros" and all(isinstance(size, int) for size in self.padding)
         reach = [max(pair) for pair in zip(self.stride, self.dilation, strict=True)]
-        if not plain or any(cells >= most for cells, most in zip(self.output_padding, reach, strict=True)):
+        if not plain or any(
+            cells >= most for cells, most in zip(self.output_padding, reach, strict=True)
+        ):
             message = (
-                f"`obj` (={self!r}) has options that PyTorch's own layer, which torch.jit.script compiles, lacks; "
-                "the nearest legal calls are torch.jit.trace and torch.export"
+                f"`obj` (={self!r}) has options that PyTorch's own layer, which torch.jit.script "
+                "compiles, lacks; the nearest legal calls are torch.jit.trace and torch.export"
             )
             raise RuntimeError(message)
         module = copy.copy(self)
@@ -248,7 +281,8 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
         >>> ConvTranspose2d(8, 4, 3, 2, 1, 1)
         ConvTranspose2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
         >>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
-        >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9, 10)).shape
+        >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9,
+        ...     10)).shape
         (torch.Size([1, 4, 10, 10]), torch.Size([1, 4, 9, 10]))
 
     Args:
@@ -270,7 +304,7 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
     Raises:
         RuntimeError: for options out of range.
         ValueError: for a `padding_mode`, a name of a `padding`, or groups that are not legal.
-    """
+    """  # noqa: E501
 
     rank = 2
 

@@ -14,11 +14,15 @@ from backstride.integers import PaddingRule, Pair, as_padding, as_pairs, as_size
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 Rules = tuple[PaddingRule | Pair, ...]
-Resolved = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Rules]  # stride, dilation, extra cells, rules
+Resolved = tuple[
+    tuple[int, ...], tuple[int, ...], tuple[int, ...], Rules
+]  # stride, dilation, extra cells, rules
 
 
 @lru_cache(maxsize=1024, typed=True)
-def resolve(rank: int, stride: object, padding: object, output_padding: object, dilation: object) -> Resolved:
+def resolve(
+    rank: int, stride: object, padding: object, output_padding: object, dilation: object
+) -> Resolved:
     """Check the options of a call and spread them over the axes; sequences must come as tuples.
 
     >>> resolve(2, 2, (1, 0), 0, 1)
@@ -26,7 +30,8 @@ def resolve(rank: int, stride: object, padding: object, output_padding: object, 
     >>> resolve(1, 2, "same", 0, 1)
     ((2,), (1,), (0,), ('same',))
 
-    Raises `RuntimeError` for values out of range and `TypeError` for what is no integer, as PyTorch does.
+    Raises `RuntimeError` for values out of range and `TypeError` for what is no integer, as PyTorch
+    does.
     """
     try:
         steps = as_sizes("stride", spread(stride, rank), rank)
@@ -45,7 +50,7 @@ def resolve(rank: int, stride: object, padding: object, output_padding: object, 
 
 
 def padding_rules(padding: object, rank: int) -> Rules:
-    """One rule for each axis from a name, an integer, an integer for each axis, or (before, after) pairs."""
+    """One rule for each axis from a name, an integer, integers, or (before, after) pairs."""
     if isinstance(padding, str):
         return as_padding(padding, rank)
     if _is_sequence(padding) and any(_is_sequence(entry) for entry in padding):
@@ -68,7 +73,11 @@ def default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...]
     >>> default_crop((3,), resolve(1, 2, "same", 0, 1)), default_crop((3,), resolve(1, 2, 1, 1, 1))
     ((0, 1), (1, 0))
     """
-    return _default_crop.__wrapped__(kernel, resolved) if is_compiling() else _default_crop(kernel, resolved)
+    return (
+        _default_crop.__wrapped__(kernel, resolved)
+        if is_compiling()
+        else _default_crop(kernel, resolved)
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -85,7 +94,11 @@ def _default_crop(kernel: tuple[int, ...], resolved: Resolved) -> tuple[int, ...
 
 
 def target_crop(
-    rank: int, input: Sequence[int], kernel: Sequence[int], resolved: Resolved, output_size: Sequence[int]
+    rank: int,
+    input: Sequence[int],
+    kernel: Sequence[int],
+    resolved: Resolved,
+    output_size: Sequence[int],
 ) -> tuple[int, ...]:
     """The flat crop that gives `output_size`, which the convolution must map back to `input`.
 
@@ -95,7 +108,10 @@ def target_crop(
     if len(sizes) == rank + 2 or len(sizes) == rank + 1:
         sizes = sizes[-rank:]
     if len(sizes) != rank:
-        message = f"`output_size` (={tuple(output_size)}) must have {rank} entries, or those of the whole shape"
+        message = (
+            f"`output_size` (={tuple(output_size)}) must have {rank} entries, or those of the "
+            "whole shape"
+        )
         raise ValueError(message)
     crop: list[int] = []
     stride, dilation, _, rules = resolved
@@ -106,9 +122,9 @@ def target_crop(
         if size < least or size > most:
             legal = f"{least} to {most}" if most > least else f"{most}"
             message = (
-                f"`output_size` (={tuple(output_size)}) must be {legal} on axis {axis}: the sizes that a convolution "
-                f"with this stride and padding maps to {input[axis]}; the nearest legal value is "
-                f"{least if size < least else most}"
+                f"`output_size` (={tuple(output_size)}) must be {legal} on axis {axis}: the sizes "
+                f"that a convolution with this stride and padding maps to {input[axis]}; the "
+                f"nearest legal value is {least if size < least else most}"
             )
             raise ValueError(message)
         before = crop_before(length - size, rules[axis])

@@ -35,8 +35,10 @@ def supports(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     """Whether an operator can be computed so, and might be faster.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4, device="meta")
-    >>> supports("y", x, weight, up), supports("y", torch.empty(1, 512, 99, 99, device="meta"), weight, up)
+    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4,
+    ...     device="meta")
+    >>> supports("y", x, weight, up), supports("y", torch.empty(1, 512, 99, 99, device="meta"),
+    ...     weight, up)
     (True, False)
     """
     if integers.groups > 1 or not onednn.supports(a.dtype) or not native.is_there():
@@ -57,8 +59,10 @@ def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     Columns are a small part of the weight's size.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4, device="meta")
-    >>> is_preferred("y", x, weight, up), is_preferred("y", torch.empty(1, 512, 32, 32, device="meta"), weight, up)
+    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4,
+    ...     device="meta")
+    >>> is_preferred("y", x, weight, up), is_preferred("y", torch.empty(1, 512, 32, 32,
+    ...     device="meta"), weight, up)
     (True, False)
     """
     if not supports(slot, a, b, integers):
@@ -67,7 +71,9 @@ def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     return FEW_COLUMNS * cells <= weight[0]
 
 
-def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
+def conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = ""
+) -> Tensor:
     """Map x and weight to y, in the memory format of the weight."""
     shape = third_shape("y", x.shape, weight.shape, integers)
     matrix, last = _matrix(weight)
@@ -79,8 +85,13 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
     return activate(y.movedim(-1, 1) if last else y, activation)
 
 
-def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor | None:
-    """Map y and weight to x; None where NaN or infinity may have met a tap that takes it outside of y."""
+def conv(
+    y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None
+) -> Tensor | None:
+    """Map y and weight to x.
+
+    None where NaN or infinity may have met a tap that takes it outside of y.
+    """
     shape = third_shape("x", y.shape, weight.shape, integers)
     matrix, last = _matrix(weight)
     columns = _columns(y, shape, weight.shape, integers, last=last)

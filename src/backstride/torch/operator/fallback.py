@@ -1,4 +1,7 @@
-"""The three operators by PyTorch's own kernels, with crop arithmetic around them: any device, any dtype."""
+"""The three operators by PyTorch's own kernels, with crop arithmetic around them.
+
+Any device, any dtype.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,13 @@ def activate(y: Tensor, activation: str) -> Tensor:
     return ACTIVATIONS[activation](y) if activation else y
 
 
-def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "") -> Tensor:
-    """Map x and weight to y. What PyTorch cannot express is cropped or extended with zeros behind its kernel."""
+def conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = ""
+) -> Tensor:
+    """Map x and weight to y.
+
+    What PyTorch cannot express is cropped or extended with zeros behind its kernel.
+    """
     stride, crop, dilation, groups, _ = integers
     rank = len(stride)
     padding, extra = [0] * rank, [0] * rank
@@ -51,7 +59,9 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
     if weight.device.type == "cpu" and weight.dtype.itemsize > 2:
         weight = weight.contiguous()  # the derivatives of those kernels refuse other strides
     grows = any(cells < 0 for cells in rest)
-    y = TRANSPOSED[rank](x, weight, None if grows else bias, stride, padding, extra, groups, dilation)
+    y = TRANSPOSED[rank](
+        x, weight, None if grows else bias, stride, padding, extra, groups, dilation
+    )
     y = _cropped(y, rest)
     if bias is not None and grows:
         y = y + bias.reshape(-1, *(1,) * rank)
@@ -61,17 +71,24 @@ def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Int
 def conv_input_gradient(
     x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = ""
 ) -> Tensor:
-    """`conv_transpose` as the derivative of a convolution, for crops that are its padding; below autograd.
+    """`conv_transpose` as the derivative of a convolution, for crops that are its padding.
 
-    oneDNN has another kernel for it, which takes a third of the time on channels-last data.
+    Below autograd. oneDNN has another kernel for it, which takes a third of the time on
+    channels-last data.
     """
     stride, crop, dilation, groups, _ = integers
     shape = third_shape("y", x.shape, weight.shape, integers)
     form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim(), torch.contiguous_format)
-    data = torch.empty(shape, dtype=x.dtype, memory_format=form)  # only its shape and format are read
+    data = torch.empty(
+        shape, dtype=x.dtype, memory_format=form
+    )  # only its shape and format are read
     mask, before = (True, False, False), list(crop[::2])
-    y = BACKWARD(x, data, weight, None, stride, before, dilation, False, [0] * len(stride), groups, mask)[0]
-    return activate(y if bias is None else y.add_(bias.reshape(-1, *(1,) * len(stride))), activation)
+    y = BACKWARD(
+        x, data, weight, None, stride, before, dilation, False, [0] * len(stride), groups, mask
+    )[0]
+    return activate(
+        y if bias is None else y.add_(bias.reshape(-1, *(1,) * len(stride))), activation
+    )
 
 
 def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
@@ -97,21 +114,28 @@ def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
 def _padded(y: Tensor, weight: Shape, integers: Integers) -> tuple[Tensor, list[int]]:
     """Data, and the padding for a convolution of it, which does as much of the padding as it can.
 
-    A convolution pads both sides by the same. That is right, too, where the cells too many do not make another step.
+    A convolution pads both sides by the same. That is right, too, where the cells too many do not
+    make another step.
     """
     stride, crop, dilation, _, _ = integers
     padding: list[int] = []
     rest: list[int] = []
     for axis, (before, after) in enumerate(zip(crop[::2], crop[1::2], strict=True)):
         spare = y.shape[axis + 2] + before + after - dilation[axis] * (weight[axis + 2] - 1) - 1
-        enough = 0 <= before - after <= before and (spare + before - after) // stride[axis] == spare // stride[axis]
+        enough = (
+            0 <= before - after <= before
+            and (spare + before - after) // stride[axis] == spare // stride[axis]
+        )
         padding.append(before if enough else max(0, min(before, after)))
         rest += [0, 0] if enough else [padding[axis] - before, padding[axis] - after]
     return _cropped(y, rest), padding
 
 
 def _cropped(y: Tensor, crop: list[int]) -> Tensor:
-    """Cut (before, after) cells off each axis; a negative count appends zeros, and all cells may go."""
+    """Cut (before, after) cells off each axis.
+
+    A negative count appends zeros, and all cells may go.
+    """
     pads: list[int] = []
     for axis in range(len(crop) // 2):
         before, after = crop[2 * axis : 2 * axis + 2]

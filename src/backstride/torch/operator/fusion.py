@@ -1,4 +1,7 @@
-"""What follows a transposed convolution, taken into it: batch norm in its weights, an activation in its store."""
+"""What follows a transposed convolution, taken into it.
+
+Batch norm in its weights, an activation in its store.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +54,13 @@ def fuse_conv_bn_weights(
 
     Example:
         >>> weight, variance = torch.ones(4, 1, 1), torch.tensor([1.0, 4.0])
-        >>> fuse_conv_bn_weights(weight, None, torch.zeros(2), variance, 0.0, None, None, groups=2)[0].flatten()
+        >>> fuse_conv_bn_weights(weight, None, torch.zeros(2), variance, 0.0, None, None,
+        ...     groups=2)[0].flatten()
         tensor([1.0000, 1.0000, 0.5000, 0.5000])
 
     Args:
-        weight: `(C_in, C_out // groups, *k)` of floating-point numbers. Its output channel `g * C_out
-            // groups + j` is column `j` of the rows of group `g`.
+        weight: `(C_in, C_out // groups, *k)` of floating-point numbers. Its output channel
+            `g * C_out // groups + j` is column `j` of the rows of group `g`.
         bias: (C_out,) of the layer, or None.
         mean: (C_out,), the running mean of the norm.
         variance: (C_out,), its running variance.
@@ -134,7 +138,7 @@ class Sources(NamedTuple):
 
 
 def folded(sources: Sources) -> tuple[Tensor, Tensor]:
-    """The folded weight and bias, remembered beside the weight for as long as all that they are made from stays."""
+    """The folded weight and bias, remembered while all that they are made from stays."""
 
     def fold() -> tuple[Tensor, Tensor]:
         weight, bias = _folded(sources)
@@ -152,7 +156,7 @@ class LayerWithWeight(Protocol):
 
 
 def stable_weight(layer: LayerWithWeight) -> Tensor:
-    """A layer's weight, in inference the same tensor again where weight norm would make it anew at each call.
+    """A layer's weight, remembered in inference where weight norm would make it anew.
 
     Salimans & Kingma, arXiv 1602.07868, section 2.
     """
@@ -180,7 +184,10 @@ class KeptNorm(WEIGHT_NORM_HOOK):
 
 
 def keep_norm(layer: nn.Module, *, keep: bool) -> None:
-    """Have the hook of weight norm, where a layer has one, remember the weight in inference; or no longer."""
+    """Have the hook of weight norm, where a layer has one, remember the weight in inference.
+
+    Or no longer.
+    """
     hooks: dict[int, object] = layer.__dict__["_forward_pre_hooks"]
     for hook in hooks.values():
         if type(hook) in (WEIGHT_NORM_HOOK, KeptNorm):
@@ -190,7 +197,9 @@ def keep_norm(layer: nn.Module, *, keep: bool) -> None:
 def _normed(layer: object) -> Tensor | None:
     """The weight that weight norm makes, remembered; None where something else makes it."""
     normed = _weight_norm_of(layer)
-    if normed is None or not all(engine_supports(tensor) and is_plain(tensor) for tensor in normed[:2]):
+    if normed is None or not all(
+        engine_supports(tensor) and is_plain(tensor) for tensor in normed[:2]
+    ):
         return None
     v, g, dim = normed
     (weight,) = derived((v, g), dim, lambda: (keep_private(weight_norm(v, g, dim)),))
@@ -199,11 +208,14 @@ def _normed(layer: object) -> Tensor | None:
 
 def has_kept_weight(layer: nn.Module) -> bool:
     """Whether the next call in inference has the same weight, as far as the layer alone decides."""
-    return layer.__dict__["_parameters"].get("weight") is not None or _weight_norm_of(layer) is not None
+    return (
+        layer.__dict__["_parameters"].get("weight") is not None
+        or _weight_norm_of(layer) is not None
+    )
 
 
 def _weight_norm_of(layer: Private) -> tuple[Tensor, Tensor, int] | None:
-    """The direction, the length and the axis of a weight's norm, where that alone makes the weight."""
+    """The direction, length and axis of a weight's norm, where that alone makes the weight."""
     own = layer.__dict__
     parametrizations: nn.Module | None = own["_modules"].get("parametrizations")
     if parametrizations is not None:
@@ -220,9 +232,10 @@ def _weight_norm_of(layer: Private) -> tuple[Tensor, Tensor, int] | None:
 
 
 def forget() -> None:
-    """Drop all packed and folded weights, to give their memory back; the next call of each layer makes them anew.
+    """Drop all packed and folded weights, to give their memory back.
 
-    Never needed for right results: a packed weight is used only while the weight is the same to the byte.
+    The next call of each layer makes them anew. Never needed for right results: a packed weight is
+    used only while the weight is the same to the byte.
 
     Example:
         >>> forget()
@@ -236,7 +249,9 @@ def sources_of(layer: Foldable, norm: Norm, weight: Tensor, bias: Tensor | None)
     assert mean is not None
     assert variance is not None
     transposed = isinstance(layer, Transposed)
-    return Sources(weight, bias, mean, variance, norm.weight, norm.bias, norm.eps, layer.groups, transposed)
+    return Sources(
+        weight, bias, mean, variance, norm.weight, norm.bias, norm.eps, layer.groups, transposed
+    )
 
 
 def _folded(sources: Sources) -> tuple[Tensor, Tensor]:
@@ -249,8 +264,12 @@ def _folded(sources: Sources) -> tuple[Tensor, Tensor]:
 
 
 def can_fold(layer: Foldable, norm: nn.Module, weight: Tensor) -> bool:
-    """Whether this is a batch norm of fixed statistics, for the channels of a layer, that nobody listens to."""
-    if type(norm) is not NORMS[weight.dim() - 3] or norm.training or not runs_only(norm, NORM_FORWARD):
+    """Whether this is a batch norm of fixed statistics, for a layer, that nobody listens to."""
+    if (
+        type(norm) is not NORMS[weight.dim() - 3]
+        or norm.training
+        or not runs_only(norm, NORM_FORWARD)
+    ):
         return False
     statistics: tuple[Tensor | None, Tensor | None] = norm.running_mean, norm.running_var
     affine: tuple[Tensor | None, Tensor | None] = norm.weight, norm.bias
@@ -263,7 +282,10 @@ def can_fold(layer: Foldable, norm: nn.Module, weight: Tensor) -> bool:
         and weight.dtype not in HALF  # a folded weight would be rounded once more
         and all(tensor.dtype == weight.dtype for tensor in tensors)
         and all(tensor.shape == (channels,) for tensor in tensors[1:])
-        and (is_compiling() or (all(is_plain(tensor) for tensor in tensors) and not is_overridden(*tensors)))
+        and (
+            is_compiling()
+            or (all(is_plain(tensor) for tensor in tensors) and not is_overridden(*tensors))
+        )
     )
 
 
@@ -272,7 +294,10 @@ def activation_of(module: nn.Module) -> str | None:
     kind = type(module)
     if kind not in ACTIVATIONS or not runs_only(module, ACTIVATIONS[kind][1]):
         return None
-    same = getattr(module, "negative_slope", 0.01) == 0.01 and getattr(module, "approximate", "none") == "none"
+    same = (
+        getattr(module, "negative_slope", 0.01) == 0.01
+        and getattr(module, "approximate", "none") == "none"
+    )
     return ACTIVATIONS[kind][0] if same else None
 
 
@@ -293,4 +318,4 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, Callable[..., Tensor]]] = {
     nn.GELU: ("gelu", nn.GELU.forward),
     nn.SiLU: ("silu", nn.SiLU.forward),
 }
-"""The engine's name for each activation module, and the forward that it had when this was loaded."""
+"""The engine's name for each activation module, and the forward that it had at import."""

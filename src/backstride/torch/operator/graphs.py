@@ -1,9 +1,10 @@
 """A layer of a compiled graph in inference, as one operator: `torch.ops.backstride.layer`.
 
-A graph holds no packed weights: what a compiler sees of a weight is a tensor that may change before the next call. So
-the operator takes the weight as it is, with the batch norm behind the layer and the activation, and looks up when it
-runs what was made from these very tensors, as calls without a compiler do (`packing.py`). Graphs hold it only where
-gradients are off; whoever differentiates, maps or transforms it nevertheless gets what it stands for.
+A graph holds no packed weights: what a compiler sees of a weight is a tensor that may change before
+the next call. So the operator takes the weight as it is, with the batch norm behind the layer and
+the activation, and looks up when it runs what was made from these very tensors, as calls without a
+compiler do (`packing.py`). Graphs hold it only where gradients are off; whoever differentiates,
+maps or transforms it nevertheless gets what it stands for.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ from backstride.torch.operator.shapes import Integers, check_bias, check_dtypes,
 
 Kind: TypeAlias = Literal["transposed", "flipped", "tiles", "tile rows", "ordered", "stock"]
 _ = LIBRARY.define(
-    "layer(Tensor input, Tensor weight, Tensor? bias, Tensor? mean, Tensor? variance, Tensor? scale, Tensor? shift, "
-    f"float eps, str kind, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
+    "layer(Tensor input, Tensor weight, Tensor? bias, Tensor? mean, Tensor? variance, Tensor? "
+    f"scale, Tensor? shift, float eps, str kind, {INTEGERS}, str activation='', bool "
+    "winograd=True) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 OPERATOR = operator("layer")
@@ -70,8 +72,15 @@ def call(
     activation: str | None = None,
     norm: Norm | None = None,
 ) -> Tensor:
-    """The operator in a graph; `integers` are those of the form: of `y` for "transposed", of `x` for all others."""
-    fixed = (None,) * 4 if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    """The operator in a graph.
+
+    `integers` are those of the form: of `y` for "transposed", of `x` for all others.
+    """
+    fixed = (
+        (None,) * 4
+        if norm is None
+        else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
     eps = 0.0 if norm is None else norm.eps
     *numbers, winograd = integers
     return OPERATOR(input, weight, bias, *fixed, eps, kind, *numbers, activation or "", winograd)
@@ -131,7 +140,9 @@ def _run(*arguments: Argument) -> Tensor:
     if layer.mean is not None:
         assert layer.variance is not None
         tensors = (weight, bias, layer.mean, layer.variance, layer.scale, layer.shift)
-        weight, bias = folded(Sources(*tensors, layer.eps, layer.groups, transposed=layer.slot == "y"))
+        weight, bias = folded(
+            Sources(*tensors, layer.eps, layer.groups, transposed=layer.slot == "y")
+        )
     if layer.slot == "y":
         return compute("y", layer.input, weight, bias, layer.integers, layer.activation)
     result = _convolution(layer, weight, bias)
@@ -155,11 +166,19 @@ def _convolution(layer: _Arguments, weight: Tensor, bias: Tensor | None) -> Tens
     x, (stride, crop, dilation, _, _) = layer.input, layer.integers
     if layer.kind == "ordered":
         result = onednn.convolution(x, weight, bias, crop[::2], stride, dilation)
-        return None if result is None else _in_format(layer, fallback.activate(result, layer.activation))
+        return (
+            None
+            if result is None
+            else _in_format(layer, fallback.activate(result, layer.activation))
+        )
     if layer.kind == "flipped":
         # The kernel is flipped, but the sides are not: what is padded in front is not cropped in
         # front.
-        flipped = [k - 1 - cells for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True) for cells in pair]
+        flipped = [
+            k - 1 - cells
+            for k, pair in zip(weight.shape[2:], _pairs(crop), strict=True)
+            for cells in pair
+        ]
         return kernels.convolution(x, weight, bias, tuple(flipped), layer.activation)
     rows = layer.kind == "tile rows"
     result = tiles.convolution(x, weight, bias, _pairs(crop), dilation[0], rows=rows)

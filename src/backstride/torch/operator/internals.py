@@ -56,7 +56,9 @@ class Library(Protocol):
         """Add an operator."""
         ...
 
-    def impl(self, name: str, kernel: Callable[..., Tensor], key: str, *, with_keyset: bool = False) -> None:
+    def impl(
+        self, name: str, kernel: Callable[..., Tensor], key: str, *, with_keyset: bool = False
+    ) -> None:
         """Add an operator's kernel for a dispatch key."""
         ...
 
@@ -75,7 +77,9 @@ register_flops = importlib.import_module("torch.utils.flop_counter").register_fl
 register_decomposition: Callable[[object], Callable[[Callable[..., Tensor]], object]]
 register_decomposition = importlib.import_module("torch._decomp").register_decomposition
 single_level_function: Callable[[], Manager]
-single_level_function = importlib.import_module("torch._functorch.utils").enable_single_level_autograd_function
+single_level_function = importlib.import_module(
+    "torch._functorch.utils"
+).enable_single_level_autograd_function
 SingleLevelFunction = importlib.import_module("torch.autograd.function")._SingleLevelFunction
 any_requires_grad: Callable[..., bool] = _C._any_requires_grad
 below_autograd: Callable[[], Manager] = _C._AutoDispatchBelowAutograd
@@ -161,7 +165,9 @@ def is_overridden(*tensors: Tensor | None) -> bool:
     if not has_torch_function_variadic(*tensors):
         return False
     modes: list[object] = _overrides._get_current_function_mode_stack()
-    subclasses = any(type(tensor) is not Tensor for tensor in _overrides._get_overloaded_args(tensors))
+    subclasses = any(
+        type(tensor) is not Tensor for tensor in _overrides._get_overloaded_args(tensors)
+    )
     return subclasses or not all(isinstance(mode, QUIET) for mode in modes)
 
 

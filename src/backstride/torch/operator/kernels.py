@@ -1,7 +1,8 @@
-"""The three operators on CPU tensors of the engine's dtypes: the engine reads and writes the tensors' own memory.
+"""The three operators on CPU tensors of the engine's dtypes.
 
-Half precision is computed in float32 and rounded once, box by box; NumPy sees its bits.
-The memory format of the data is kept. Channels-last data goes to the engine as the permuted view that it is.
+The engine reads and writes the tensors' own memory. Half precision is computed in float32 and
+rounded once, box by box; NumPy sees its bits. The memory format of the data is kept. Channels-last
+data goes to the engine as the permuted view that it is.
 """
 
 from __future__ import annotations
@@ -35,14 +36,19 @@ from backstride.torch.operator.policy import packed_bfloat16_is_faster
 from backstride.torch.operator.shapes import Integers, ShapedCalls, Slot, shaped_calls
 from backstride.torch.operator.ways import Form, Way, way_of
 
-DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys((torch.float32, *HALF), np.dtype(np.float32))
+DTYPES = {torch.float64: np.dtype(np.float64)} | dict.fromkeys(
+    (torch.float32, *HALF), np.dtype(np.float32)
+)
 """What the engine computes on, and in what."""
 AFTER_ROUNDING = ("", "relu", "relu6")  # give the same before and after a result is rounded
 FORMATS = columns.FORMATS
 
 
 class Launch(NamedTuple):
-    """How a kernel runs: the options of its packed weight, and what computes from input, packed weight and bias."""
+    """How a kernel runs.
+
+    The options of its packed weight, and what computes from input, packed weight and bias.
+    """
 
     options: Options
     finish: Callable[[Tensor, Packed, Tensor | None], Tensor]
@@ -72,11 +78,18 @@ def engine_supports(tensor: Tensor) -> bool:
 
 
 def conv_transpose(
-    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str = "", *, remember: bool = True
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    integers: Integers,
+    activation: str = "",
+    *,
+    remember: bool = True,
 ) -> Tensor:
-    """Map x (N, C_small, *input) and weight (C_small, C_big // groups, *k) to y (N, C_big, *output).
+    """Map x (N, C_small, *input) and weight to y (N, C_big, *output).
 
-    Where `x` is in half precision, weight and bias may be wider, and are rounded to it.
+    The weight is (C_small, C_big // groups, *k). Where `x` is in half precision, weight and bias
+    may be wider, and are rounded to it.
     """
     if not (engine_supports(x) and x.numel() and weight.numel()):
         return fallback.conv_transpose(x, weight, bias, integers, activation).contiguous()
@@ -87,14 +100,22 @@ def conv_transpose(
     if packed is None:
         by_onednn = x.dtype == torch.bfloat16 and activation in AFTER_ROUNDING and not forced()
         by_onednn = by_onednn and not packed_bfloat16_is_faster(x, weight, integers, last)
-        ordered = onednn.conv_transpose(x, weight, bias, integers) if by_onednn and remember else None
+        ordered = (
+            onednn.conv_transpose(x, weight, bias, integers) if by_onednn and remember else None
+        )
         if ordered is not None:
             return in_format(fallback.activate(ordered, activation), last)
         changing = by_onednn or not remember or note_change(weight)
         once = changing or note_new(weight)
         pack = _packer(implementation, options, once=once)
         if changing:
-            tensors = (x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), integers, activation)
+            tensors = (
+                x,
+                weight.to(x.dtype),
+                None if bias is None else bias.to(x.dtype),
+                integers,
+                activation,
+            )
             fast = last and x.dtype == torch.float32
             stock = fallback.conv_input_gradient if fast else fallback.conv_transpose
             runs: dict[Way, Form] = {
@@ -105,9 +126,13 @@ def conv_transpose(
                 "columns": lambda: in_format(columns.conv_transpose(*tensors), last),
             }
             rest = bias, activation, call
-            return _computed("y", x, weight, integers, runs, last=last, rule="stock" if by_onednn else None)
+            return _computed(
+                "y", x, weight, integers, runs, last=last, rule="stock" if by_onednn else None
+            )
         packed = make(weight, options, pack, remember=not once)
-    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed)
+    return _run(
+        x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed
+    )
 
 
 def _computed(
@@ -129,7 +154,12 @@ def _computed(
 
 
 def _finish(
-    implementation: Implementation, activation: str, call: Call, x: Tensor, packed: Packed, bias: Tensor | None
+    implementation: Implementation,
+    activation: str,
+    call: Call,
+    x: Tensor,
+    packed: Packed,
+    bias: Tensor | None,
 ) -> Tensor:
     return _engine_conv_transpose(implementation, x, packed, bias, activation, call)
 
@@ -154,17 +184,28 @@ def recorded(call: Callable[[], Tensor]) -> tuple[Tensor, list[KernelRun]]:
 
 
 def _engine_conv_transpose(
-    implementation: Implementation, x: Tensor, packed: Packed, bias: Tensor | None, activation: str, call: Call
+    implementation: Implementation,
+    x: Tensor,
+    packed: Packed,
+    bias: Tensor | None,
+    activation: str,
+    call: Call,
 ) -> Tensor:
     last, name, storage = call.data_format == "channels_last", activation or None, HALF.get(x.dtype)
     if storage is None:
         offset = None if bias is None else array_of(bias.contiguous())
-        return _tensor(implementation.conv_transpose(_array(x, last), packed, offset, name, call), last)
+        return _tensor(
+            implementation.conv_transpose(_array(x, last), packed, offset, name, call), last
+        )
     if not implementation.takes_bits:
         wide = None if bias is None else bias.float()
-        return _engine_conv_transpose(implementation, x.float(), packed, wide, activation, call).to(x.dtype)
+        return _engine_conv_transpose(implementation, x.float(), packed, wide, activation, call).to(
+            x.dtype
+        )
     offset = None if bias is None else array_of(bias.to(x.dtype).float().contiguous())
-    bits = implementation.conv_transpose(_array(x, last), packed, offset, name, call, storage=storage)
+    bits = implementation.conv_transpose(
+        _array(x, last), packed, offset, name, call, storage=storage
+    )
     return _tensor(bits, last).view(x.dtype)
 
 
@@ -189,10 +230,14 @@ def convolution(
         if note_change(weight):
             return None
         packed = make(weight, options, _packer(implementation, options), remember=True)
-    return _run(x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed)
+    return _run(
+        x, weight, bias, Launch(options, partial(_finish, implementation, activation, call)), packed
+    )
 
 
-def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Implementation, Options]:
+def setting(
+    x: Tensor, data_format: DataFormat, integers: Integers
+) -> tuple[Implementation, Options]:
     """What computes on a tensor, and what a packed form of its weight depends on."""
     implementation = _implementation(x.dtype, os.environ.get(VARIABLE) if forced() else None)
     stride, _, dilation, groups, winograd = integers
@@ -200,15 +245,21 @@ def setting(x: Tensor, data_format: DataFormat, integers: Integers) -> tuple[Imp
     return implementation, options._replace(rounded=x.dtype) if x.dtype in HALF else options
 
 
-def _packer(implementation: Implementation, options: Options, *, once: bool = False) -> Callable[[Tensor], Packed]:
-    """Pack a weight (C_small, C_big // groups, *k), or that of a convolution, for an implementation."""
+def _packer(
+    implementation: Implementation, options: Options, *, once: bool = False
+) -> Callable[[Tensor], Packed]:
+    """Pack a weight (C_small, C_big // groups, *k), or a convolution's, to be run."""
     form = options.data_format
     layer = Layer(options.groups, form, options.strides, options.dilation)
 
     def pack(weight: Tensor) -> Packed:
         flipped = options.flipped
         weight = weight if options.rounded is None else weight.detach().to(options.rounded).float()
-        kernel = kernel_of(array_of(weight), form, flipped=True) if flipped else _kernel(implementation, weight, form)
+        kernel = (
+            kernel_of(array_of(weight), form, flipped=True)
+            if flipped
+            else _kernel(implementation, weight, form)
+        )
         make = implementation.borrow if once else implementation.pack
         return make(kernel, layer, winograd=options.winograd)
 
@@ -223,7 +274,9 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
 
     def by_columns() -> Tensor:
         x = columns.conv(y, weight, integers, bias)
-        return _engine_conv(y, weight, integers, bias, last=last) if x is None else in_format(x, last)
+        return (
+            _engine_conv(y, weight, integers, bias, last=last) if x is None else in_format(x, last)
+        )
 
     runs: dict[Way, Form] = {
         "engine": lambda: _engine_conv(y, weight, integers, bias, last=last),
@@ -233,16 +286,22 @@ def conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None = No
     return _computed("x", y, weight, integers, runs, last=last)
 
 
-def _engine_conv(y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *, last: bool) -> Tensor:
+def _engine_conv(
+    y: Tensor, weight: Tensor, integers: Integers, bias: Tensor | None, *, last: bool
+) -> Tensor:
     """The same on the engine."""
     call = _call(shaped_calls("x", y.shape, weight.shape, integers), last)
     implementation = _implementation(y.dtype, os.environ.get(VARIABLE))
     kernel = _kernel(implementation, _wide(weight), call.data_format)
     offset = None if bias is None else array_of(_wide(bias).contiguous())
     if y.dtype in HALF and implementation.takes_bits:
-        bits = implementation.conv(_array(y, last), kernel, offset, None, call, storage=HALF[y.dtype])
+        bits = implementation.conv(
+            _array(y, last), kernel, offset, None, call, storage=HALF[y.dtype]
+        )
         return _tensor(bits, last).view(y.dtype)
-    return _tensor(implementation.conv(_array(_wide(y), last), kernel, offset, None, call), last).to(y.dtype)
+    return _tensor(
+        implementation.conv(_array(_wide(y), last), kernel, offset, None, call), last
+    ).to(y.dtype)
 
 
 def conv_kernel_gradient(x: Tensor, y: Tensor, integers: Integers) -> Tensor:
@@ -275,11 +334,15 @@ def _engine_kernel_gradient(x: Tensor, y: Tensor, integers: Integers, *, last: b
         *taps, big, small = bits.shape
         rows = from_numpy(bits.reshape(-1, small)).view(x.dtype).t().contiguous()
         return rows.view(small, *taps, big).movedim(-1, 1)
-    kernel = implementation.conv_kernel_gradient(_array(_wide(x), last), _array(_wide(y), last), call)
+    kernel = implementation.conv_kernel_gradient(
+        _array(_wide(x), last), _array(_wide(y), last), call
+    )
     if not last:
         return _contiguous(kernel).to(x.dtype)
     *taps, big, small = kernel.shape
-    result = _tensor(implementation.transposed(kernel.reshape(-1, small)).reshape(small, *taps, big), last)
+    result = _tensor(
+        implementation.transposed(kernel.reshape(-1, small)).reshape(small, *taps, big), last
+    )
     return result.to(x.dtype)
 
 
@@ -289,7 +352,10 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFormat) -> AnyArray:
-    """A weight (C_small, C_big // groups, *k) in the engine's order for the format; read once, whatever its own is."""
+    """A weight (C_small, C_big // groups, *k) in the engine's order for the format.
+
+    Read once, whatever its own is.
+    """
     array = array_of(weight)
     if data_format == "channels_first":
         return array
@@ -305,7 +371,8 @@ def _kernel(implementation: Implementation, weight: Tensor, data_format: DataFor
 def keeps_channels_last(data: Tensor, other: Tensor) -> bool:
     """Whether the result has channels-last memory format: as the data has it.
 
-    Where that can be read both ways (one channel, one pixel) or neither, as the other tensor has it.
+    Where that can be read both ways (one channel, one pixel) or neither, as the other tensor has
+    it.
     """
     form = FORMATS.get(data.dim())
     if form is None:
@@ -334,11 +401,16 @@ def _tensor(array: AnyArray, last: bool) -> Tensor:
 
 def in_format(tensor: Tensor, last: bool) -> Tensor:
     """A result of PyTorch's in the memory format that it is promised in."""
-    return tensor.contiguous(memory_format=FORMATS[tensor.dim()] if last else torch.contiguous_format)
+    return tensor.contiguous(
+        memory_format=FORMATS[tensor.dim()] if last else torch.contiguous_format
+    )
 
 
 def _contiguous(array: AnyArray) -> Tensor:
-    """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry: NumPy leaves them open."""
+    """A contiguous array as a tensor, with PyTorch's strides where an axis has one entry.
+
+    NumPy leaves them open.
+    """
     if 1 in array.shape[1:]:
         return from_numpy(array.reshape(-1)).view(array.shape)
     return from_numpy(array)

@@ -1,8 +1,9 @@
 """Convolutions, transposed or not, by oneDNN with a remembered weight.
 
-PyTorch has oneDNN put a weight into an order of its own at each call. Where few cells share a large weight, as at the
-bottom of a U-Net, that is most of the time, and in bfloat16 it is more than that: by AMX, 512 to 512 channels over 4x4
-cells take a twelfth. The reordered weight is remembered as the engine's packed ones are.
+PyTorch has oneDNN put a weight into an order of its own at each call. Where few cells share a large
+weight, as at the bottom of a U-Net, that is most of the time, and in bfloat16 it is more than that:
+by AMX, 512 to 512 channels over 4x4 cells take a twelfth. The reordered weight is remembered as the
+engine's packed ones are.
 """
 
 from __future__ import annotations
@@ -19,14 +20,22 @@ from backstride.torch.operator.shapes import Integers
 Form = Callable[..., Tensor]
 CONVOLUTION: Form | None = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 CONV_TRANSPOSE: Form | None = getattr(torch.ops.mkldnn, "_convolution_transpose_pointwise", None)
-REORDER_TRANSPOSED: Form | None = getattr(torch.ops.mkldnn, "_reorder_convolution_transpose_weight", None)
-SUPPORTS_BFLOAT16: Callable[[], bool] | None = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+REORDER_TRANSPOSED: Form | None = getattr(
+    torch.ops.mkldnn, "_reorder_convolution_transpose_weight", None
+)
+SUPPORTS_BFLOAT16: Callable[[], bool] | None = getattr(
+    torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None
+)
 HAS_BFLOAT16 = SUPPORTS_BFLOAT16 is not None and SUPPORTS_BFLOAT16()
 
 
 def is_there() -> bool:
     """Whether this PyTorch has the operators."""
-    return reorder_conv2d_weight is not None and CONVOLUTION is not None and torch.backends.mkldnn.is_available()
+    return (
+        reorder_conv2d_weight is not None
+        and CONVOLUTION is not None
+        and torch.backends.mkldnn.is_available()
+    )
 
 
 def supports(dtype: torch.dtype) -> bool:
@@ -52,27 +61,46 @@ def convolution(
     reorder, run = reorder_conv2d_weight, CONVOLUTION
     if reorder is None or run is None:
         return None
-    packed = _ordered(weight, options, lambda weight: reorder(weight.to_mkldnn(), *sizes, input.shape))
+    packed = _ordered(
+        weight, options, lambda weight: reorder(weight.to_mkldnn(), *sizes, input.shape)
+    )
     if packed is None:
         return None
     return run(input, packed, _vector(bias, input.dtype), *sizes, "none", [], "")
 
 
-def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers) -> Tensor | None:
+def conv_transpose(
+    input: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers
+) -> Tensor | None:
     """The same for a transposed one, whose weight and bias may be wider than its input.
 
     None also where oneDNN has no such options.
     """
     stride, crop, dilation, groups, _ = integers
-    before, extra = crop[::2], tuple(front - back for front, back in zip(crop[::2], crop[1::2], strict=True))
-    within = all(cells >= 0 and 0 <= more < step for cells, more, step in zip(before, extra, stride, strict=True))
+    before, extra = (
+        crop[::2],
+        tuple(front - back for front, back in zip(crop[::2], crop[1::2], strict=True)),
+    )
+    within = all(
+        cells >= 0 and 0 <= more < step
+        for cells, more, step in zip(before, extra, stride, strict=True)
+    )
     plain = len(stride) == 2 and {groups, *dilation} == {1} and within
     reorder, run = REORDER_TRANSPOSED, CONV_TRANSPOSE
     if not plain or reorder is None or run is None or not (is_there() and supports(input.dtype)):
         return None
     sizes = (before, extra, stride, dilation, 1)
-    options = Options(f"oneDNN {crop} {tuple(input.shape)}", "channels_first", stride, dilation, 1, rounded=input.dtype)
-    packed = _ordered(weight, options, lambda weight: reorder(weight.to(input.dtype), *sizes, input.shape))
+    options = Options(
+        f"oneDNN {crop} {tuple(input.shape)}",
+        "channels_first",
+        stride,
+        dilation,
+        1,
+        rounded=input.dtype,
+    )
+    packed = _ordered(
+        weight, options, lambda weight: reorder(weight.to(input.dtype), *sizes, input.shape)
+    )
     if packed is None:
         return None
     return run(input, packed, _vector(bias, input.dtype), *sizes, "none", [], "")

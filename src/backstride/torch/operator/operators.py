@@ -55,8 +55,13 @@ LIBRARY = library("backstride", "DEF")
 NAMES: dict[Slot, str] = {"y": "conv_transpose", "x": "conv", "weight": "conv_kernel_gradient"}
 INTEGERS = "SymInt[] stride, SymInt[] crop, SymInt[] dilation, SymInt groups"
 SCHEMAS: dict[Slot, str] = {
-    "y": f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='', bool winograd=True) -> Tensor",
-    "x": f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None, bool winograd=True) -> Tensor",
+    "y": (
+        f"(Tensor input, Tensor weight, Tensor? bias, {INTEGERS}, str activation='', bool "
+        "winograd=True) -> Tensor"
+    ),
+    "x": (
+        f"(Tensor grad, Tensor weight, {INTEGERS}, Tensor? bias=None, bool winograd=True) -> Tensor"
+    ),
     "weight": f"(Tensor input, Tensor grad, {INTEGERS}, bool winograd=True) -> Tensor",
 }
 Run = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
@@ -87,7 +92,9 @@ def tuples(
     return Integers(tuple(stride), tuple(crop), tuple(dilation), groups, winograd)
 
 
-def dispatched(slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tensor | None = None) -> Tensor:
+def dispatched(
+    slot: Slot, a: Tensor, b: Tensor, integers: Integers, bias: Tensor | None = None
+) -> Tensor:
     """The operator that gives `slot`, through the dispatcher."""
     return OPERATORS[slot](*_arguments(slot, a, b, bias, integers, ""))
 
@@ -106,24 +113,36 @@ class Context(Protocol):
     def save_for_forward(self, *tensors: Tensor) -> None: ...
 
 
-class Bilinear(SingleLevelFunction):  # one level: below the dispatcher, each transform has its own call
+class Bilinear(
+    SingleLevelFunction
+):  # one level: below the dispatcher, each transform has its own call
     """One of the three operators; those of data have a bias. `run` computes it below autograd."""
 
     @staticmethod
     def forward(
-        ctx: Context, run: Run | None, slot: Slot, a: Tensor, b: Tensor, bias: Tensor | None, integers: Integers
+        ctx: Context,
+        run: Run | None,
+        slot: Slot,
+        a: Tensor,
+        b: Tensor,
+        bias: Tensor | None,
+        integers: Integers,
     ) -> Tensor:
         ctx.slot, ctx.integers, ctx.measured = slot, integers, ways.are_measured()
         ctx.save_for_backward(a, b)
         ctx.save_for_forward(a, b)
-        return compute(slot, a, b, bias, integers, remember=False) if run is None else run(a, b, bias)
+        return (
+            compute(slot, a, b, bias, integers, remember=False) if run is None else run(a, b, bias)
+        )
 
     @staticmethod
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs = INPUTS[ctx.slot]
         saved: dict[Slot, Tensor] = dict(zip(inputs, ctx.saved_tensors, strict=True))
         gradients: list[Tensor | None] = []
-        for slot, other, needed in zip(inputs, reversed(inputs), ctx.needs_input_grad[2:4], strict=True):
+        for slot, other, needed in zip(
+            inputs, reversed(inputs), ctx.needs_input_grad[2:4], strict=True
+        ):
             if not needed:
                 gradients.append(None)
                 continue
@@ -169,7 +188,11 @@ def apply(
     recorded = torch.is_grad_enabled() and any_requires_grad(a, b, bias)
     if torch.is_autocast_enabled("cpu"):
         lowered = _lowered(a, "cpu"), _lowered(b, "cpu"), _lowered_bias(bias, "cpu")
-        if slot == "y" and not recorded and all(tensor is None or tensor.dtype in kernels.HALF for tensor in lowered):
+        if (
+            slot == "y"
+            and not recorded
+            and all(tensor is None or tensor.dtype in kernels.HALF for tensor in lowered)
+        ):
             return _rounding(lowered[0], b, bias, integers, activation)
         a, b, bias = lowered
     if not recorded:
@@ -177,12 +200,18 @@ def apply(
     return fallback.activate(Bilinear.apply(None, slot, a, b, bias, integers), activation)
 
 
-def _rounding(x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str) -> Tensor:
-    """`conv_transpose` of half precision with a wider weight, which is remembered as it is, and rounded when packed."""
+def _rounding(
+    x: Tensor, weight: Tensor, bias: Tensor | None, integers: Integers, activation: str
+) -> Tensor:
+    """Half precision `conv_transpose` with a wider weight, remembered, and rounded when packed."""
     shape = engine_shape("y", x.shape, weight.shape, integers)
     if bias is not None:
         check_bias(bias.shape, shape[1])
-    return x.new_empty(shape) if 0 in shape[2:] else kernels.conv_transpose(x, weight, bias, integers, activation)
+    return (
+        x.new_empty(shape)
+        if 0 in shape[2:]
+        else kernels.conv_transpose(x, weight, bias, integers, activation)
+    )
 
 
 def compute(
@@ -199,7 +228,9 @@ def compute(
 
     `remember`: keep the packed weight for the next call.
     """
-    if not (a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)):
+    if not (
+        a.dtype == b.dtype and a.device == b.device and (bias is None or bias.dtype == a.dtype)
+    ):
         check_dtypes(**dict(zip(ARGUMENTS[slot], (a, b, bias), strict=True)))
     shape = engine_shape(slot, a.shape, b.shape, integers)
     if bias is not None:
@@ -217,18 +248,31 @@ def compute(
 def direct(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
     """Whether a call of ordinary tensors can go past the dispatcher."""
     return (
-        unwatched() and a.dtype in kernels.DTYPES and is_plain(a) and is_plain(b) and (bias is None or is_plain(bias))
+        unwatched()
+        and a.dtype in kernels.DTYPES
+        and is_plain(a)
+        and is_plain(b)
+        and (bias is None or is_plain(bias))
     )
 
 
 def _split(slot: Slot, rest: Sequence[Argument]) -> tuple[Tensor | None, Integers, str]:
-    """(bias, integers, activation) from what follows the two tensors; the dispatcher leaves defaults out."""
-    defaults: dict[Slot, tuple[Argument, ...]] = {"y": ("", True), "x": (None, True), "weight": (True,)}
+    """(bias, integers, activation) from what follows the two tensors.
+
+    The dispatcher leaves defaults out.
+    """
+    defaults: dict[Slot, tuple[Argument, ...]] = {
+        "y": ("", True),
+        "x": (None, True),
+        "weight": (True,),
+    }
     numbers, others = (rest[1:5], rest[5:]) if slot == "y" else (rest[:4], rest[4:])
     stride, crop, dilation, groups = numbers
     *last, winograd = (*others, *defaults[slot][len(others) :])
     integers = tuples(stride, crop, dilation, groups, winograd)
-    return (rest[0], integers, last[0]) if slot == "y" else (last[0] if last else None, integers, "")
+    return (
+        (rest[0], integers, last[0]) if slot == "y" else (last[0] if last else None, integers, "")
+    )
 
 
 def _arguments(
@@ -293,7 +337,9 @@ def _autograd(slot: Slot) -> Callable[..., Tensor]:
 def _vmap(slot: Slot) -> Callable[..., tuple[Tensor, int]]:
     """Fold the mapped axis into the batch where only data has it, or else into the groups."""
 
-    def vmap(_info: Mapped, dims: Sequence[int | None], a: Tensor, b: Tensor, *rest: Argument) -> tuple[Tensor, int]:
+    def vmap(
+        _info: Mapped, dims: Sequence[int | None], a: Tensor, b: Tensor, *rest: Argument
+    ) -> tuple[Tensor, int]:
         bias, integers, activation = _split(slot, rest)
         a_dim, b_dim, *others = dims
         place = BIASES[slot]
@@ -306,7 +352,8 @@ def _vmap(slot: Slot) -> Callable[..., tuple[Tensor, int]]:
             result = OPERATORS[slot](*_arguments(slot, folded, b, bias, integers, activation))
             return _unfold(result, 0, count), 0
         a, b = _leading(a, a_dim, count), _leading(b, b_dim, count)
-        # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count * C, ...).
+        # Data (count, N, C, ...) folds to (N, count * C, ...), a weight (count, C, ...) to (count *
+        # C, ...).
         a = a.movedim(0, 1).flatten(1, 2)
         b = b.movedim(0, 1).flatten(1, 2) if slot == "weight" else b.flatten(0, 1)
         bias = None if bias is None else _leading(bias, bias_dim, count).flatten()
@@ -319,7 +366,7 @@ def _vmap(slot: Slot) -> Callable[..., tuple[Tensor, int]]:
 
 
 def _decomposed(slot: Slot) -> Callable[..., Tensor]:
-    """PyTorch's own operators, for what knows these alone, such as the export of a program to ONNX."""
+    """PyTorch's own operators, for what knows these alone, such as an export to ONNX."""
 
     def decomposed(a: Tensor, b: Tensor, *rest: Argument) -> Tensor:
         bias, integers, activation = _split(slot, rest)
@@ -352,7 +399,10 @@ def _autocast(slot: Slot, device: str, key: str) -> Callable[..., Tensor]:
 
 
 def _lowered(tensor: Tensor, device: str) -> Tensor:
-    """What autocast makes of a tensor: those of floating-point numbers narrower than float64 get its dtype."""
+    """What autocast makes of a tensor.
+
+    Those of floating-point numbers narrower than float64 get its dtype.
+    """
     if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor
     return tensor.to(torch.get_autocast_dtype(device)) if tensor.device.type == device else tensor
@@ -374,8 +424,13 @@ def flops(cells: Sequence[int], weight: Sequence[int]) -> int:
 
 
 def _flops(slot: Slot) -> Callable[..., int]:
-    def count(a: Sequence[int], b: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
-        shapes: dict[Slot, Sequence[int]] = {**dict(zip(INPUTS[slot], (a, b), strict=True)), slot: out_shape}
+    def count(
+        a: Sequence[int], b: Sequence[int], *_: object, out_shape: Sequence[int], **__: object
+    ) -> int:
+        shapes: dict[Slot, Sequence[int]] = {
+            **dict(zip(INPUTS[slot], (a, b), strict=True)),
+            slot: out_shape,
+        }
         return flops(shapes["x"], shapes["weight"])
 
     return count

@@ -56,7 +56,7 @@ class Snapshot(NamedTuple):
 
     place: Place
     contents: Watch | AnyArray | Owner = NOTHING
-    """What says whether the memory stayed, or a copy, or its owner where nobody else can write to it."""
+    """What says whether the memory stayed, a copy, or its owner if nobody else can write."""
 
 
 class _Entry(NamedTuple):
@@ -78,9 +78,10 @@ _private: dict[int, Owner] = {}
 
 
 def owner_of(tensor: Tensor, forget: Callable[[Owner], object] | None = None) -> Owner:
-    """A reference to a tensor's memory that does not keep it; `forget` is called when the memory goes.
+    """A reference to a tensor's memory that does not keep it.
 
-    Not one to the tensor itself: PyTorch refuses to swap tensors that have such (`torch.utils.swap_tensors`).
+    `forget` is called when the memory goes. Not one to the tensor itself: PyTorch refuses to swap
+    tensors that have such (`torch.utils.swap_tensors`).
     """
     return weakref.ref(tensor.untyped_storage(), forget)
 
@@ -93,7 +94,9 @@ def owns(owner: Owner, tensor: Tensor) -> bool:
 def snapshot(tensor: Tensor) -> Snapshot:
     """What `unchanged` compares with: the tensor's place and a copy of its memory."""
     owner = _private.get(id(tensor))
-    if owner is not None and owns(owner, tensor) and not tensor.is_inference():  # such tensors count no changes
+    if (
+        owner is not None and owns(owner, tensor) and not tensor.is_inference()
+    ):  # such tensors count no changes
         return Snapshot(_place(tensor), owner)
     return Snapshot(_place(tensor), _remembered(tensor) or _memory(tensor).copy())
 
@@ -123,7 +126,10 @@ def is_private(tensor: Tensor) -> bool:
 
 
 def is_kept(weight: Tensor) -> bool:
-    """Whether a weight is there in the next call, too: a parameter, or one that is made and kept here."""
+    """Whether a weight is there in the next call, too.
+
+    A parameter, or one that is made and kept here.
+    """
     return isinstance(weight, nn.Parameter) or is_private(weight)
 
 
@@ -136,7 +142,12 @@ def make_public(tensor: Tensor) -> None:
 def find(weight: Tensor, options: Options) -> Packed:
     """The packed form of a weight, where there is one that is right; else None."""
     entry = _entries.get(id(weight))
-    if entry is None or entry.packed is None or entry.options != options or not owns(entry.owner, weight):
+    if (
+        entry is None
+        or entry.packed is None
+        or entry.options != options
+        or not owns(entry.owner, weight)
+    ):
         return None
     return entry.packed if unchanged(weight, entry.snapshot) else None
 
@@ -172,22 +183,27 @@ def note_new(weight: Tensor) -> bool:
     return True
 
 
-def make(weight: Tensor, options: Options, pack: Callable[[Tensor], Packed], *, remember: bool) -> Packed:
+def make(
+    weight: Tensor, options: Options, pack: Callable[[Tensor], Packed], *, remember: bool
+) -> Packed:
     """Pack a weight, and remember the result for as long as the weight holds what it does."""
     then = snapshot(weight) if remember else None
     result = pack(weight)
     if then is not None:
         key = id(weight)
-        _entries[key] = _Entry(owner_of(weight, lambda _: _entries.pop(key, None)), then, options, result)
+        _entries[key] = _Entry(
+            owner_of(weight, lambda _: _entries.pop(key, None)), then, options, result
+        )
     return result
 
 
 def derived(
     sources: tuple[Tensor | None, ...], settings: object, derive: Callable[[], tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:
-    """Tensors made from others, the first of which is a weight; remembered for as long as those hold what they do.
+    """Tensors made from others, the first of which is a weight.
 
-    Where they changed since the last call, they may change again: then nothing is remembered until they stay.
+    Remembered for as long as those hold what they do. Where they changed since the last call, they
+    may change again: then nothing is remembered until they stay.
     """
     weight = sources[0]
     assert weight is not None
@@ -195,14 +211,24 @@ def derived(
     owner, entry = _derived.get(key, (None, None))
     if owner is None or not owns(owner, weight):
         owner, entry = owner_of(weight, lambda _: _derived.pop(key, None)), None
-    if entry is not None and entry.tensors and entry.settings == settings and _same(sources, entry.snapshots):
+    if (
+        entry is not None
+        and entry.tensors
+        and entry.settings == settings
+        and _same(sources, entry.snapshots)
+    ):
         return entry.tensors
     places = tuple(None if source is None else _place(source) for source in sources)
     same = entry is None or (not entry.tensors and entry.settings == (settings, places))
-    snapshots = tuple(None if source is None else snapshot(source) for source in sources) if same else ()
+    snapshots = (
+        tuple(None if source is None else snapshot(source) for source in sources) if same else ()
+    )
     with torch.inference_mode(mode=False), torch.no_grad():
         tensors = derive()
-    _derived[key] = owner, _Derived(snapshots, settings, tensors) if same else _Derived((), (settings, places), ())
+    _derived[key] = (
+        owner,
+        _Derived(snapshots, settings, tensors) if same else _Derived((), (settings, places), ()),
+    )
     return tensors
 
 
@@ -225,7 +251,10 @@ def clear() -> None:
 
 
 def array_of(tensor: Tensor) -> AnyArray:
-    """The tensor's memory as a NumPy array, that of half precision as its bits; nothing is copied."""
+    """The tensor's memory as a NumPy array, that of half precision as its bits.
+
+    Nothing is copied.
+    """
     tensor = tensor.detach() if tensor.requires_grad else tensor
     return (tensor.view(torch.uint16) if tensor.dtype in HALF else tensor).numpy()
 
@@ -234,7 +263,9 @@ def kernel_of(array: AnyArray, data_format: DataFormat, *, flipped: bool = False
     """(C_small, C_big // groups, *k) as a view in the engine's order for the format."""
     if flipped:
         array = np.flip(array.swapaxes(0, 1), tuple(range(2, array.ndim)))
-    return array if data_format == "channels_first" else array.transpose(*range(2, array.ndim), 1, 0)
+    return (
+        array if data_format == "channels_first" else array.transpose(*range(2, array.ndim), 1, 0)
+    )
 
 
 def _place(tensor: Tensor) -> Place:
@@ -247,7 +278,11 @@ def _remembered(tensor: Tensor) -> Watch | None:
 
     Others may write beside a part of a storage, which leaves marks on its pages.
     """
-    address, size, storage = tensor.data_ptr(), tensor.numel() * tensor.itemsize, tensor.untyped_storage()
+    address, size, storage = (
+        tensor.data_ptr(),
+        tensor.numel() * tensor.itemsize,
+        tensor.untyped_storage(),
+    )
     if size != storage.nbytes() or address != storage.data_ptr():
         return None
     return (watched(address, size) if size >= LEAST_WATCHED else None) or copied(address, size)
@@ -257,5 +292,7 @@ def _memory(tensor: Tensor) -> AnyArray:
     """The values in the order of their addresses; a copy where they do not lie side by side."""
     array = array_of(tensor)
     if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array.transpose(np.argsort(array.strides, kind="stable")[::-1]))
+        array = np.ascontiguousarray(
+            array.transpose(np.argsort(array.strides, kind="stable")[::-1])
+        )
     return array

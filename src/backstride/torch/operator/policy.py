@@ -88,10 +88,11 @@ HAS_MATRICES = has_matrices()  # the engine
 
 
 def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
-    """Whether the engine is the faster one for an operator on `a` and `b` that packs its weight anew.
+    """Whether the engine is faster for an operator on `a` and `b` that packs its weight anew.
 
     >>> plain = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4, device="meta")
+    >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4,
+    ...     device="meta")
     >>> engine_is_faster("y", x, weight, plain, last=False)
     True
     >>> engine_is_faster("y", x[:, :, :4, :4], weight, plain, last=False)
@@ -104,7 +105,11 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     pairs = zip(crop[::2], crop[1::2], stride, strict=True)
     depthwise = last and set(stride) == {1} and b.shape[:2] == (groups, 1)
     grouped = groups > 1 and (slot == "weight" or not depthwise)
-    if not plain or grouped or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs):
+    if (
+        not plain
+        or grouped
+        or any(before < 0 or not 0 <= before - after < step for before, after, step in pairs)
+    ):
         return True
     cells = a.shape[0] * math.prod(a.shape[2:])
     if slot == "weight":
@@ -118,7 +123,11 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
         tiles = winograd and min(b.shape[:2]) >= TILED_CHANNELS
         if tiles and any(k > s for k, s in zip(b.shape[2:], stride, strict=True)):
             few = FEW_OF_SEVERAL_TAPS
-        return cells >= few or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT or (last and len(stride) == 3)
+        return (
+            cells >= few
+            or not SMALL_WEIGHT < b.numel() < LARGE_WEIGHT
+            or (last and len(stride) == 3)
+        )
     if b.shape[1] < FEW_CHANNELS:
         return False
     few = FEW_TILES[last] if winograd and has_tiles(b.shape, stride) else FEW_CELLS[slot]
@@ -126,17 +135,26 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
 
 
 def has_tiles(weight: Shape, stride: Shape) -> bool:
-    """Whether the engine has Winograd's tiles for a weight of two or three axes: 2 or 3 taps in the phases of each.
+    """Whether the engine has Winograd's tiles for a weight of two or three axes.
 
-    >>> has_tiles((24, 24, 3, 3), (1, 1)), has_tiles((24, 24, 4, 4), (2, 2)), has_tiles((24, 24, 3, 3), (3, 3))
+    2 or 3 taps in the phases of each.
+
+    >>> has_tiles((24, 24, 3, 3), (1, 1)), has_tiles((24, 24, 4, 4), (2, 2)), has_tiles((24, 24, 3,
+    ...     3), (3, 3))
     (True, True, False)
     """
     phases = [-(-taps // step) for taps, step in zip(weight[2:], stride, strict=True)]
-    return len(phases) > 1 and min(weight[:2]) >= TILED_CHANNELS and 2 <= min(phases) <= max(phases) <= 3
+    return (
+        len(phases) > 1
+        and min(weight[:2]) >= TILED_CHANNELS
+        and 2 <= min(phases) <= max(phases) <= 3
+    )
 
 
 def packed_bfloat16_is_faster(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
-    """Whether the engine is at least as fast as oneDNN with a packed weight: but for few channels and one tap a cell.
+    """Whether the engine is at least as fast as oneDNN with a packed weight.
+
+    But for few channels and one tap a cell.
 
     >>> up = Integers((2, 2), (0, 0, 0, 0), (1, 1), 1)
     >>> x = torch.empty(1, 64, 99, 99, dtype=torch.bfloat16, device="meta")
@@ -147,16 +165,22 @@ def packed_bfloat16_is_faster(x: Tensor, weight: Tensor, integers: Integers, las
     """
     stride, _, dilation, groups, _ = integers
     if HAS_TILES:
-        return _beats_tiles(x, weight, groups) or (HAS_MATRICES and _fills_matrices(x, weight, integers, last))
+        return _beats_tiles(x, weight, groups) or (
+            HAS_MATRICES and _fills_matrices(x, weight, integers, last)
+        )
     if groups > 1 or x.shape[1] > PACKED_CHANNELS or any(step > 1 for step in dilation):
         return True
-    return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (last or math.prod(stride) == 1)
+    return any(k > s for k, s in zip(weight.shape[2:], stride, strict=True)) or not (
+        last or math.prod(stride) == 1
+    )
 
 
 def _beats_tiles(x: Tensor, weight: Tensor, groups: int) -> bool:
     """Depthwise layers, and large weights over few cells."""
     cells = x.shape[0] * math.prod(x.shape[2:])
-    return groups == weight.shape[0] > 1 or (cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT)
+    return groups == weight.shape[0] > 1 or (
+        cells <= FEW_CELLS["x"] and weight.numel() > SMALL_WEIGHT
+    )
 
 
 def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers, last: bool) -> bool:
@@ -166,13 +190,23 @@ def _fills_matrices(x: Tensor, weight: Tensor, integers: Integers, last: bool) -
     products = x.shape[0] * math.prod(x.shape[2:]) * weight.numel()
     beyond = [k - s for k, s in zip(weight.shape[2:], stride, strict=True)]
     covers = min(beyond) >= 0 and (max(beyond) > 0 or not last)
-    plain = covers and groups == 1 and weight.shape[0] >= FEW_CHANNELS and all(step == 1 for step in dilation)
+    plain = (
+        covers
+        and groups == 1
+        and weight.shape[0] >= FEW_CHANNELS
+        and all(step == 1 for step in dilation)
+    )
     large = weight.numel() >= LEAST_MATRIX_WEIGHT[last]
     return plain and large and of_result >= LEAST_MATRIX_SUM and products >= LEAST_MATRIX_CALL
 
 
-def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool) -> bool:
-    """Where PyTorch takes long: for large results, with groups, and for gradients of large weights over few cells."""
+def _bfloat16_is_faster(
+    slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, last: bool
+) -> bool:
+    """Where PyTorch takes long.
+
+    For large results, with groups, and for gradients of large weights over few cells.
+    """
     stride, _, _, groups, _ = integers
     cells = a.shape[0] * math.prod(a.shape[2:])
     if HAS_TILES:
@@ -182,5 +216,7 @@ def _bfloat16_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *,
     if slot == "x":
         many = not last and cells >= MANY_CELLS["x"] and math.prod(stride) > 1
         return groups == 1 and many and b.shape[1] >= FEW_CHANNELS
-    large = b.shape[0] * math.prod(b.shape[2:]) >= MANY_CELLS["weight"] and b.shape[1] >= FEW_CHANNELS
+    large = (
+        b.shape[0] * math.prod(b.shape[2:]) >= MANY_CELLS["weight"] and b.shape[1] >= FEW_CHANNELS
+    )
     return groups > 1 or cells <= FEW_GRADIENT_CELLS or large

@@ -1,10 +1,11 @@
 """The engine on PyTorch's own threads.
 
-After each operation, the threads of PyTorch's OpenMP library look for the next one for some milliseconds, on the very
-processors that the engine's threads would need: between PyTorch's layers an engine with threads of its own would run
-at half of its speed. So from the import of `backstride.torch` on, the engine hands its tasks to the OpenMP library that
-PyTorch uses, and takes as many threads as `torch.set_num_threads` says, unless `backstride.set_num_threads` said
-otherwise. Where that library is not found, or is not OpenMP, the engine keeps its own threads.
+After each operation, the threads of PyTorch's OpenMP library look for the next one for some
+milliseconds, on the very processors that the engine's threads would need: between PyTorch's layers
+an engine with threads of its own would run at half of its speed. So from the import of
+`backstride.torch` on, the engine hands its tasks to the OpenMP library that PyTorch uses, and takes
+as many threads as `torch.set_num_threads` says, unless `backstride.set_num_threads` said otherwise.
+Where that library is not found, or is not OpenMP, the engine keeps its own threads.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from backstride import native
 
 LIBRARY = "libtorch_cpu.so"
 NUMBER = "_ZN2at15get_num_threadsEv"
-"""at::get_num_threads(): OpenMP's own number is not PyTorch's in a thread in which PyTorch has not computed yet."""
+"""at::get_num_threads().
+
+OpenMP's own number is not PyTorch's in a thread in which PyTorch has not computed yet.
+"""
 
 
 def share() -> bool:
@@ -30,9 +34,16 @@ def share() -> bool:
 
 
 def _entry_points() -> tuple[int, int] | None:
-    """Addresses of GOMP_parallel, as PyTorch's library finds it, and of its own number of threads; None without."""
+    """Addresses of GOMP_parallel, as PyTorch's library finds it, and of its own number of threads.
+
+    None without.
+    """
     path = Path(torch.__file__).parent / "lib" / LIBRARY
-    if sys.platform != "linux" or "OpenMP" not in torch.__config__.parallel_info() or not path.is_file():
+    if (
+        sys.platform != "linux"
+        or "OpenMP" not in torch.__config__.parallel_info()
+        or not path.is_file()
+    ):
         return None
     try:
         library = ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD)

@@ -45,7 +45,10 @@ Pairs = Sequence[tuple[int, int]]
 
 
 class Transforms(NamedTuple):
-    """The matrices of a tile: of the kernel (points, taps), the input (points, points) and the output (4, points)."""
+    """The matrices of a tile.
+
+    Of the kernel (points, taps), the input (points, points) and the output (4, points).
+    """
 
     kernel: Tensor
     input: Tensor
@@ -65,8 +68,11 @@ def transforms(taps: int) -> Transforms:
     size = len(points) + 1
     inverse = _inverse(_powers(points, size))
     columns = [[inverse[row][column] for row in range(size)] for column in range(size)]
-    # A power of two goes from the input's matrix to the kernel's, so that the entries of both are around 1.
-    scales = [Fraction(2) ** round(math.log2(max(abs(value) for value in column))) for column in columns]
+    # A power of two goes from the input's matrix to the kernel's, so that the entries of both are
+    # around 1.
+    scales = [
+        Fraction(2) ** round(math.log2(max(abs(value) for value in column))) for column in columns
+    ]
     rows = _powers(points, taps)
     kernel = [[value * scale for value in row] for row, scale in zip(rows, scales, strict=True)]
     data = [[value / scale for value in row] for row, scale in zip(columns, scales, strict=True)]
@@ -91,35 +97,51 @@ def is_too_short(length: int, taps: int, dilation: int, padding: tuple[int, int]
     [True, False]
     """
     count, block = length + sum(padding) - dilation * (taps - 1), _block(taps)
-    products = -(-count // (OUTPUTS * dilation)) * dilation * (block + OUTPUTS - 1) * -(-taps // block)
+    products = (
+        -(-count // (OUTPUTS * dilation)) * dilation * (block + OUTPUTS - 1) * -(-taps // block)
+    )
     return products > count * taps if dilation == 1 else products * 5 > count * taps * 4
 
 
 def convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pairs, dilation: int, *, rows: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: Pairs,
+    dilation: int,
+    *,
+    rows: bool = False,
 ) -> Tensor | None:
-    """Map x (N, C_in, *input) and weight (C_out, C_in, *k) of one or three axes by a convolution of stride 1.
+    """Map x (N, C_in, *input) of one or three axes by a convolution of stride 1.
 
-    `padding`: (before, after) zeros for each axis. `dilation`: that of one axis; three have none. The result has the
-    memory format of `x`; or, with `rows`, the channels of a cell side by side, as is fastest. None where
-    there is nothing to gain: the weight keeps changing, or there is no compiled kernel; and where `x` or the weight
-    holds NaN, infinity or very large numbers: those of `x` must reach only the outputs that read them.
+    The weight is (C_out, C_in, *k). `padding`: (before, after) zeros for each axis. `dilation`:
+    that of one axis; three have none. The result has the memory format of `x`; or, with `rows`, the
+    channels of a cell side by side, as is fastest. None where there is nothing to gain: the weight
+    keeps changing, or there is no compiled kernel; and where `x` or the weight holds NaN, infinity
+    or very large numbers: those of `x` must reach only the outputs that read them.
     """
     batch, _, length, *plane = x.shape
     kernel = weight.shape[3:]
-    planes = [size + sum(pair) - k + 1 for size, k, pair in zip(plane, kernel, padding[1:], strict=True)]
+    planes = [
+        size + sum(pair) - k + 1 for size, k, pair in zip(plane, kernel, padding[1:], strict=True)
+    ]
     count = length + sum(padding[0]) - dilation * (weight.shape[2] - 1)
     tiled = _tiled_kernel(x, weight, dilation) if min(count, *planes, batch) > 0 else None
     if tiled is None:
         return None
     first = not (rows or keeps_channels_last(x, weight))
     lines = x if x.is_contiguous() else x.movedim(1, -1)
-    sizes = (batch, weight.shape[0], count * math.prod(planes)), (batch, count * math.prod(planes), weight.shape[0])
+    sizes = (
+        (batch, weight.shape[0], count * math.prod(planes)),
+        (batch, count * math.prod(planes), weight.shape[0]),
+    )
     result = _empty(sizes[0] if first else sizes[1])
     matrices = transforms(tiled.taps)
     crop = [k - 1 - before for k, (before, _) in zip(kernel, padding[1:], strict=True)]
     call = AxisConvolution(
-        source=array_of(lines.contiguous()).reshape(batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))),
+        source=array_of(lines.contiguous()).reshape(
+            batch, *((-1, x.shape[1]) if lines is not x else (x.shape[1], -1))
+        ),
         source_first=lines is x,
         target=array_of(result),
         target_first=first,
@@ -160,10 +182,17 @@ def _tiled_kernel(x: Tensor, weight: Tensor, dilation: int) -> TiledKernel | Non
     if not implementation.tiles_axes:
         return None
     line = dilation == 1  # where the tiles of a line stand side by side
-    options = options._replace(implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}")
+    options = options._replace(
+        implementation=f"{implementation.name}, {taps} taps{', in a line' if line else ''}"
+    )
     tiled = find(weight, options)
     if tiled is None and not note_change(weight):
-        tiled = make(weight, options, lambda weight: _packed(implementation, weight, taps, line), remember=True)
+        tiled = make(
+            weight,
+            options,
+            lambda weight: _packed(implementation, weight, taps, line),
+            remember=True,
+        )
     return tiled
 
 
@@ -202,7 +231,10 @@ def _powers(points: Sequence[Fraction | int], size: int) -> list[list[Fraction]]
 def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
     """By Gauss and Jordan, exactly."""
     size = len(matrix)
-    rows = [[*row, *(Fraction(int(one == other)) for other in range(size))] for one, row in enumerate(matrix)]
+    rows = [
+        [*row, *(Fraction(int(one == other)) for other in range(size))]
+        for one, row in enumerate(matrix)
+    ]
     for column in range(size):
         pivot = next(row for row in range(column, size) if rows[row][column])
         rows[column], rows[pivot] = rows[pivot], rows[column]
@@ -210,7 +242,10 @@ def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
         for row in range(size):
             if row != column:
                 factor = rows[row][column]
-                rows[row] = [value - factor * other for value, other in zip(rows[row], rows[column], strict=True)]
+                rows[row] = [
+                    value - factor * other
+                    for value, other in zip(rows[row], rows[column], strict=True)
+                ]
     return [row[size:] for row in rows]
 
 

@@ -29,7 +29,8 @@ LEAST_ROUNDS, FEW_ROUNDS, MOST_ROUNDS = 2, 3, 7
 CLEAR = 1.25  # times so far apart need no further round
 LONG = 0.25  # seconds after which no further round begins
 HOPELESS = 4  # times as long as the best in its first run, and
-PREPARING = 0.01  # seconds more than that takes: a way that is not tried again where runs have no weights to keep
+# seconds more than that takes: a way that is not tried again where runs have no weights to keep
+PREPARING = 0.01
 MOST_WAYS = 4096  # kinds of calls that are remembered
 STEPS = 4  # kinds of sizes between a number and its double
 
@@ -65,7 +66,14 @@ def _state_now() -> tuple[bool, bool]:
 
 
 def way_of(
-    slot: Slot, a: Tensor, b: Tensor, integers: Integers, runs: dict[Way, Form], *, last: bool, rule: Way | None = None
+    slot: Slot,
+    a: Tensor,
+    b: Tensor,
+    integers: Integers,
+    runs: dict[Way, Form],
+    *,
+    last: bool,
+    rule: Way | None = None,
 ) -> Way:
     """The way of an operator, of those that `runs` has, as measured for its kind, or by a rule."""
     measured, trying = _state_now()
@@ -89,10 +97,12 @@ def way_of(
 
 
 def race(runs: Sequence[Run], input: Tensor, *, keeps: bool = True) -> list[float]:
-    """Seconds of each: run in turn, the least time of each, as what disturbs a run makes it longer, never shorter.
+    """Seconds of each.
 
-    The input is in the caches, as what was computed last is, and nothing else. `keeps`: first runs may put weights in
-    order for all others; else each run does so, and a way that is far behind in its first one is left at that.
+    Run in turn, the least time of each, as what disturbs a run makes it longer, never shorter. The
+    input is in the caches, as what was computed last is, and nothing else. `keeps`: first runs may
+    put weights in order for all others; else each run does so, and a way that is far behind in its
+    first one is left at that.
     """
     first = [_timed(run) for run in runs]
     near = [keeps or one <= max(HOPELESS * min(first), min(first) + PREPARING) for one in first]
@@ -124,7 +134,7 @@ def step_of(size: int) -> int:
 
     >>> step_of(3), step_of(8), step_of(9), step_of(100) == step_of(102), step_of(100) == step_of(200)
     (3, 8, 16, True, False)
-    """
+    """  # noqa: E501
     if size <= 2 * STEPS:
         return size
     bits = size.bit_length() - 1
