@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backstride import LegalCall, geometry, sizes
+from backstride.integers import Padding
 
 SMALL = st.integers(1, 12)
 
@@ -27,7 +28,7 @@ def test_every_listed_call_goes_from_input_to_output(size: int, wanted: int) -> 
     SMALL, st.integers(1, 30), st.integers(1, 3), st.sampled_from(["same", "same_lower", "valid"])
 )
 def test_no_rule_within_the_searched_bounds_is_missing(
-    size: int, wanted: int, dilation: int, rule: str
+    size: int, wanted: int, dilation: int, rule: Padding
 ) -> None:
     expected: set[tuple[int, int]] = set()
     for stride in range(1, max(1, wanted // max(size - 1, 1)) + 1):
@@ -40,7 +41,7 @@ def test_no_rule_within_the_searched_bounds_is_missing(
                     padding=rule,
                     output_shape=wanted,
                     dilation=dilation,
-                )  # pyright: ignore[reportArgumentType]  a drawn rule
+                )
             except ValueError:
                 continue
             expected.add((stride, kernel))

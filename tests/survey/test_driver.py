@@ -1,5 +1,6 @@
-"""The table is measured row by row: what is known is not measured again, what dies is a row that
-says so.
+"""The table is measured row by row.
+
+What is known is not measured again, and what dies is a row that says so.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from typing import Any
 import pytest
 
 from backstride.survey import driver, to_markdown
-from backstride.survey.row import Entry, Row, numbers_of
+from backstride.survey.row import Converted, Entry, Row, numbers_of
+
+
+def unconverted() -> Converted:
+    raise NotImplementedError
+
 
 ENTRIES = [
-    Entry(name, "NumPy", "by hand", (1, 6, 5), lambda: None) for name in ("one", "two", "three")
-]  # pyright: ignore[reportArgumentType]
+    Entry(name, "NumPy", "by hand", (1, 6, 5), unconverted) for name in ("one", "two", "three")
+]
 KNOWN = Row(ENTRIES[0], 3, 1.0, 1e-7, True, 0.5, 12.5)
 
 
