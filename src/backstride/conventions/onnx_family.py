@@ -196,9 +196,9 @@ def openvino(
 
     ::
 
-        without output_shape: before = pads_begin, after = pads_end - output_padding; pads are 0
-        under
-                              any other auto_pad than EXPLICIT, so SAME does not give i*s
+        without output_shape: before = pads_begin, after = pads_end - output_padding;
+                              pads are 0 under any other auto_pad than EXPLICIT, so SAME
+                              does not give i*s
         with size o, T = max(L + output_padding - o, 0), after = L - o - before:
             SAME_UPPER before = T - T//2; SAME_LOWER before = T//2; VALID before = 0;
             EXPLICIT before = pads_begin
