@@ -28,8 +28,6 @@ def jax(
 
     By its `padding`::
 
-    ::
-
         "SAME":  o = i*s,                before = max(L-o, 0)//2
         "VALID": o = (i-1)s + max(K, s), before = 0
         pairs:   before = K-1-low, after = K-1-high: they pad the dilated input
@@ -156,8 +154,6 @@ def equinox(
     """`equinox.nn.ConvTranspose`.
 
     By its `padding`::
-
-    ::
 
         explicit, "VALID":    before = p0, after = p1 - output_padding
         "SAME", "SAME_LOWER": o = i*s - output_padding, of the total crop P = L - o the floor half

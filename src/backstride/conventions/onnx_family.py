@@ -29,8 +29,6 @@ def onnx(
 
     By `pads`, `auto_pad` and `output_shape`::
 
-    ::
-
         pads:                     before = pads[begin], after = pads[end] - output_padding
         SAME_UPPER, SAME_LOWER:   o = i*s, unless `output_shape` names another size
         size o, with T = L + output_padding - o:
@@ -193,8 +191,6 @@ def openvino(
     """OpenVINO's ConvolutionBackpropData-1 and GroupConvolutionBackpropData-1.
 
     By `output_shape` and `auto_pad`::
-
-    ::
 
         without output_shape: before = pads_begin, after = pads_end - output_padding;
                               pads are 0 under any other auto_pad than EXPLICIT, so SAME

@@ -97,8 +97,6 @@ def keras(
 
     On any backend. By its `padding`::
 
-    ::
-
         same:  o = i*s, or (i-1)s + K%2 + output_padding; before = max(L-o, 0)//2
         valid: o = (i-1)s + max(K, s), or L + output_padding; before = 0
 
