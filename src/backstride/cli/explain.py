@@ -72,10 +72,11 @@ def explain(
         bool, typer.Option("--json", help="Print everything as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Explain a transposed convolution.
+    """Explain a transposed convolution, and draw it.
 
-    Sizes, crops, phases, checkerboard, cost, other frameworks; and draw it. Example: backstride
-    explain 'Conv2DTranspose(128, 3, strides=2, padding="same")' --input 7x7x256 --html out.html
+    Sizes, crops, phases, checkerboard, cost, other frameworks.
+
+    Example: backstride explain 'Conv2DTranspose(8, 3, strides=2)' --input 7x7x256 --html out.html
     """
     from backstride.explain import Request, answer, matrix_data, matrix_text  # noqa: PLC0415  keeps start-up short
 

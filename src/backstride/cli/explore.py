@@ -22,8 +22,8 @@ def explore(
 ) -> None:
     r"""Open a local page with sliders: move a transposed convolution and see every cell's origin.
 
-    Needs: pip install "backstride\[explore]". Example: backstride explore 'Conv2DTranspose(8, 3,
-    strides=2)'
+    Needs: pip install "backstride\[explore]".
+    Example: backstride explore 'Conv2DTranspose(8, 3, strides=2)'
     """
     from backstride import explore as room  # noqa: PLC0415  keeps start-up of the other commands short
 

@@ -66,12 +66,11 @@ def segment(
         bool, typer.Option("--json", help="Print what was found as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    r"""Label every pixel of a picture of any size.
+    r"""Label every pixel of a picture of any size, and write it with colours and a legend.
 
-    The picture is written with the labels' colours and a legend. With --out, of pictures, videos
-    and folders: outputs keep the names and folders of the inputs. What is finished in the output
-    folder is left as it is: the same command goes on after any stop. Exit code 1: some inputs could
-    not be read; they are listed.
+    With --out, of pictures, videos and folders: outputs keep the names and folders of the inputs.
+    What is finished in the output folder is left as it is: the same command goes on after any stop.
+    Exit code 1: some inputs could not be read; they are listed.
 
     Needs: pip install "backstride\[segment]"; --ray also "backstride\[ray]".
     Example: backstride segment fcn.onnx photo.jpg --output overlay.png

@@ -62,8 +62,7 @@ def transpose(
     r"""Turn a classifier into a network that labels every pixel of images of any size.
 
     Needs: pip install "backstride\[onnx]", or keras, or torch.
-    Example: backstride transpose classifier.onnx --input 3x224x224 --output fcn.onnx --report
-    report.html
+    Example: backstride transpose vgg.onnx --input 3x224x224 --output fcn.onnx --report fcn.html
     """
     from backstride.cli.reports import shown_proof, shown_report  # noqa: PLC0415  keeps start-up of others short
     from backstride.surgery import convert_file  # noqa: PLC0415  the same

@@ -74,10 +74,12 @@ def evaluate(
         bool, typer.Option("--json", help="Print the measures as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    r"""Measure a trained network.
+    r"""Measure a trained network: MaxF, average precision and more.
 
-    MaxF, average precision and more, by category, and in bird's-eye view. Needs: pip install
-    "backstride\[roads]". Example: backstride roads evaluate --checkpoint run --out run/evaluation
+    By category, and in bird's-eye view, too.
+
+    Needs: pip install "backstride\[roads]".
+    Example: backstride roads evaluate --checkpoint run --out run/evaluation
     """
     present("checkpoint", checkpoint)
     if data is not None:

@@ -29,8 +29,10 @@ def export(
 ) -> None:
     r"""Write a trained network as ONNX, for pictures of any size, and check it.
 
-    ONNX Runtime's results are compared with PyTorch's. Needs: pip install
-    "backstride\[roads,onnx]". Example: backstride roads export --checkpoint run --output net.onnx
+    ONNX Runtime's results are compared with PyTorch's.
+
+    Needs: pip install "backstride\[roads,onnx]".
+    Example: backstride roads export --checkpoint run --output net.onnx
     """
     present("checkpoint", checkpoint)
     from backstride.roads.prediction.export import export as write  # noqa: PLC0415  loads torch
