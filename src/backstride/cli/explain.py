@@ -76,7 +76,7 @@ def explain(
 
     Sizes, crops, phases, checkerboard, cost, other frameworks.
 
-    Example: backstride explain 'Conv2DTranspose(8, 3, strides=2)' --input 7x7x256 --html out.html
+    Example: backstride explain 'Conv2DTranspose(128, 3, strides=2)' --input 7x7x256 --svg out.svg
     """
     from backstride.explain import Request, answer, matrix_data, matrix_text  # noqa: PLC0415  keeps start-up short
 

@@ -64,7 +64,7 @@ def port(
 ) -> None:
     """Print a transposed convolution as a program of another framework, and how far the two differ.
 
-    Example: backstride port 'Conv2DTranspose(8, 3, strides=2)' --input 7x7x256 --to torch
+    Example: backstride port 'Conv2DTranspose(128, 3, strides=2)' --input 7x7x256 --to torch
     """
     from backstride.port import convert_file, port  # noqa: PLC0415  keeps start-up of the other commands short
     from backstride.port.check import Job, difference  # noqa: PLC0415  the same
