@@ -31,7 +31,7 @@ def conform(
     """
     from rich.progress import Progress, TaskID  # noqa: PLC0415  keeps start-up of the other commands short
 
-    from backstride import conform as room  # noqa: PLC0415  the same
+    from backstride import conform as comparison  # noqa: PLC0415  the same
 
     if out is not None:
         check_file("out", out, endings=(".md",))
@@ -48,11 +48,11 @@ def conform(
                 tasks[framework] = progress.add_task(framework)
             progress.update(tasks[framework], completed=done, total=total)
 
-        results = room.run(frameworks or None, progress=advance)
-    text = room.to_markdown(results)
+        results = comparison.run(frameworks or None, progress=advance)
+    text = comparison.to_markdown(results)
     if out is not None:
         write_beside(out, text)
     if scripts is not None:
-        for name, program in room.scripts(results).items():
+        for name, program in comparison.scripts(results).items():
             write_beside(scripts / name, program)
     typer.echo(text)

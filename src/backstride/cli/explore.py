@@ -25,11 +25,11 @@ def explore(
     Needs: pip install "backstride\[explore]".
     Example: backstride explore 'Conv2DTranspose(8, 3, strides=2)'
     """
-    from backstride import explore as room  # noqa: PLC0415  keeps start-up of the other commands short
+    from backstride import explore as explorer  # noqa: PLC0415  keeps start-up of the other commands short
 
     words = {} if call is None else {"call": call, "input": input}
-    room.check(words)
-    listening = room.listen(port)
+    explorer.check(words)
+    listening = explorer.listen(port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/" + (
         f"?{urlencode(words)}" if words else ""
     )
@@ -38,4 +38,4 @@ def explore(
         import webbrowser  # noqa: PLC0415  the same
 
         _ = webbrowser.open(address)
-    room.serve(listening)
+    explorer.serve(listening)
