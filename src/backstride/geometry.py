@@ -8,7 +8,8 @@ and full length `L = (i-1)s + K`, every framework computes
 
 and differs only in how it says (before, after). This module holds that model and nothing else:
 no arrays, no framework. Relations 1 to 14 of Dumoulin & Visin, "A guide to convolution
-arithmetic for deep learning" (arXiv 1603.07285), are its special cases.
+arithmetic for deep learning" (arXiv 1603.07285), are its special cases. Longer than other files:
+all integers of a call stand in one place.
 """
 
 from __future__ import annotations
@@ -406,8 +407,8 @@ def same_padding(
 
     The larger half is behind, or before by "same_lower".
 
-    >>> same_padding(14, span=3, stride=2), same_padding(14, 3, 2, "same_lower"), same_padding(14,
-    ...     3, 1)
+    >>> (same_padding(14, span=3, stride=2), same_padding(14, 3, 2, "same_lower"),
+    ...  same_padding(14, 3, 1))
     ((0, 1), (1, 0), (1, 1))
     """
     total = max(full_size(-(-input // stride), span, stride) - input, 0)

@@ -129,8 +129,8 @@ def batches(
 
     Those without a picture go with any.
 
-    >>> found = batches([2, 2, 0, 2, 5], lambda side: np.zeros((side, side, 3),
-    ...     np.uint8) if side else None, 2)
+    >>> found = batches([2, 2, 0, 2, 5],
+    ...     lambda side: np.zeros((side, side, 3), np.uint8) if side else None, 2)
     >>> list(found)
     [[2, 2, 0], [2], [5]]
     """

@@ -88,8 +88,8 @@ def port(
 ) -> Port:
     """Write a transposed convolution in another framework's words.
 
-    >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch", input=(7, 7,
-    ...     256))
+    >>> result = port('Conv2DTranspose(128, 3, strides=2, padding="same")', to="torch",
+    ...     input=(7, 7, 256))
     >>> result.verdict, result.reason
     ('exact with a crop', '1 cell cropped off the end of axis 0; 1 cell cropped off the end of axis 1')
     >>> result

@@ -141,8 +141,8 @@ def leftover(wanted: tuple[Pair, ...], native: tuple[Pair, ...]) -> tuple[Pair, 
 
     None where computed cells were cut that are wanted.
 
-    >>> leftover(((0, 1),), ((0, 0),)), leftover(((0, -2),), ((0, 0),)), leftover(((1, 0),), ((1,
-    ...     1),))
+    >>> (leftover(((0, 1),), ((0, 0),)), leftover(((0, -2),), ((0, 0),)),
+    ...  leftover(((1, 0),), ((1, 1),)))
     (((0, 1),), ((0, -2),), None)
     """
     rest: list[Pair] = []

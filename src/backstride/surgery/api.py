@@ -124,8 +124,8 @@ def transpose(
     >>> import pytest; _ = pytest.importorskip("torch", reason="PyTorch is not installed")
     >>> from torch import nn, zeros
     >>> classifier = nn.Sequential(
-    ...     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8,
-    ...     3), nn.ReLU(), nn.MaxPool2d(2),
+    ...     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2),
+    ...     nn.Conv2d(8, 8, 3), nn.ReLU(), nn.MaxPool2d(2),
     ...     nn.Flatten(), nn.Linear(288, 10),
     ... )
     >>> network, report = transpose(classifier, (3, 30, 30), classes=2)
@@ -223,16 +223,16 @@ def receptive_field(
 
     Through transposed convolutions strides fall below one, and all three are fractions:
 
-    >>> up = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 1, 3,
-    ...     stride=3))
+    >>> up = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1),
+    ...     nn.ConvTranspose2d(4, 1, 3, stride=3))
     >>> (cells,) = receptive_field(up, (1, 32, 32))
     >>> [str(cells.receptive_field[0]), str(cells.stride[0]), str(cells.offset[0])]
     ['13/3', '2/3', '-2/3']
 
     Sounds and volumes have one and three axes:
 
-    >>> vocoder = nn.Sequential(nn.Conv1d(80, 8, 7), nn.ConvTranspose1d(8, 4, 16, 8), nn.Conv1d(4,
-    ...     1, 7))
+    >>> vocoder = nn.Sequential(nn.Conv1d(80, 8, 7), nn.ConvTranspose1d(8, 4, 16, 8),
+    ...     nn.Conv1d(4, 1, 7))
     >>> (samples,) = receptive_field(vocoder, (80, 32))
     >>> str(samples.receptive_field[0]), str(samples.stride[0]), samples.bound
     ('77/8', '1/8', True)

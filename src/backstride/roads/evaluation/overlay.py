@@ -20,8 +20,8 @@ def errors_over(
     but label 0, and red what is wrong.
 
     >>> grey = np.full((1, 3, 3), 100, np.uint8)
-    >>> errors_over(grey, np.array([[1, 0, 1]], np.uint8), np.array([[1, 1, 0]],
-    ...     np.uint8))[0].tolist()
+    >>> errors_over(grey, np.array([[1, 0, 1]], np.uint8),
+    ...     np.array([[1, 1, 0]], np.uint8))[0].tolist()
     [[70, 145, 90], [165, 75, 70], [75, 95, 170]]
     """
     valid, right = mask != IGNORE, found == mask

@@ -64,8 +64,8 @@ def interpolated(
 def _taps(factor: int, place: Place, reach: int, rounding: Rounding) -> range:
     """The new cells that cell 0 of the map reaches, those before it counted below 0.
 
-    >>> _taps(3, "middles", 1, "floor"), _taps(2, "starts", 1, "floor"), _taps(4, "starts", 0,
-    ...     "round_prefer_floor")
+    >>> (_taps(3, "middles", 1, "floor"), _taps(2, "starts", 1, "floor"),
+    ...  _taps(4, "starts", 0, "round_prefer_floor"))
     (range(-1, 4), range(-1, 2), range(-1, 3))
     """
     if factor == 1:

@@ -32,8 +32,8 @@ def is_of(value: object, module: str, kind: str) -> bool:
     """Whether a value is of this class, named by its module; a module that is not loaded stays so.
 
     >>> from fractions import Fraction
-    >>> is_of(Fraction(1, 2), "fractions", "Fraction"), is_of(0.5, "fractions",
-    ...     "Fraction"), is_of(0.5, "no", "No")
+    >>> (is_of(Fraction(1, 2), "fractions", "Fraction"), is_of(0.5, "fractions", "Fraction"),
+    ...  is_of(0.5, "no", "No"))
     (True, False, False)
     """
     found: type | None = getattr(sys.modules.get(module), kind, None)

@@ -96,8 +96,8 @@ def regrouped(value: Value, shape: tuple[int, ...]) -> Axes | None:
     None where an axis would be cut.
 
     >>> value = Value("map", 8, (4, 5))
-    >>> regrouped(value, (8, 20)), regrouped(value, (160,)), regrouped(value, (1, 32,
-    ...     5)), regrouped(value, (16, 10))
+    >>> (regrouped(value, (8, 20)), regrouped(value, (160,)), regrouped(value, (1, 32, 5)),
+    ...  regrouped(value, (16, 10)))
     (('c', 'hw'), ('chw',), ('', 'ch', 'w'), None)
     """
     left = list("".join(value.layout))

@@ -1,6 +1,6 @@
 """What each PyTorch function and tensor method is in a `Graph`.
 
-The reader's dictionary of calls.
+The reader's dictionary of calls. Longer than other files: it is one table of many short rules.
 """
 
 from __future__ import annotations

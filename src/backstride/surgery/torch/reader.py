@@ -4,6 +4,8 @@ Traced by torch.fx, shapes from fake tensors, no weight copied or run. The modul
 skeleton, a copy whose weights are fake, once in training and once in evaluation mode. Calls that
 differ only in `training` are functional dropout: they become modules, so that the network's train()
 and eval() reach them as they did in the classifier.
+
+Longer than other files: one reader keeps what is known of each value while it follows the calls.
 """
 
 from __future__ import annotations

@@ -43,15 +43,15 @@ KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def is_faster(module: nn.Module, *, winograd: bool = True) -> TypeGuard[Conv]:
     """Whether the engine computes a convolution by an algorithm that saves much of the work.
 
-    >>> layers = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7), nn.Conv2d(64, 64, 3,
-    ...     stride=2)
+    >>> layers = (nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 7),
+    ...     nn.Conv2d(64, 64, 3, stride=2))
     >>> [is_faster(layer) for layer in layers]
     [True, True, False]
     >>> layers = nn.Conv1d(64, 64, 11, dilation=3), nn.Conv1d(8, 16, 11), nn.Conv3d(64, 64, 3)
     >>> [is_faster(layer) for layer in layers]
     [True, False, True]
-    >>> is_faster(nn.Conv2d(64, 64, 3), winograd=False), is_faster(nn.Conv2d(64, 3, 7),
-    ...     winograd=False)
+    >>> (is_faster(nn.Conv2d(64, 64, 3), winograd=False),
+    ...  is_faster(nn.Conv2d(64, 3, 7), winograd=False))
     (False, True)
     """
     return is_candidate(module) and (

@@ -281,8 +281,8 @@ class ConvTranspose2d(TransposedModule, nn.ConvTranspose2d):
         >>> ConvTranspose2d(8, 4, 3, 2, 1, 1)
         ConvTranspose2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
         >>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
-        >>> layer(torch.ones(1, 8, 5, 5)).shape, layer(torch.ones(1, 8, 5, 5), output_size=(9,
-        ...     10)).shape
+        >>> (layer(torch.ones(1, 8, 5, 5)).shape,
+        ...  layer(torch.ones(1, 8, 5, 5), output_size=(9, 10)).shape)
         (torch.Size([1, 4, 10, 10]), torch.Size([1, 4, 9, 10]))
 
     Args:

@@ -35,10 +35,10 @@ def supports(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     """Whether an operator can be computed so, and might be faster.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4,
-    ...     device="meta")
-    >>> supports("y", x, weight, up), supports("y", torch.empty(1, 512, 99, 99, device="meta"),
-    ...     weight, up)
+    >>> x = torch.empty(1, 512, 8, 8, device="meta")
+    >>> weight = torch.empty(512, 256, 4, 4, device="meta")
+    >>> (supports("y", x, weight, up),
+    ...  supports("y", torch.empty(1, 512, 99, 99, device="meta"), weight, up))
     (True, False)
     """
     if integers.groups > 1 or not onednn.supports(a.dtype) or not native.is_there():
@@ -59,10 +59,10 @@ def is_preferred(slot: Slot, a: Tensor, b: Tensor, integers: Integers) -> bool:
     Columns are a small part of the weight's size.
 
     >>> up = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 512, 8, 8, device="meta"), torch.empty(512, 256, 4, 4,
-    ...     device="meta")
-    >>> is_preferred("y", x, weight, up), is_preferred("y", torch.empty(1, 512, 32, 32,
-    ...     device="meta"), weight, up)
+    >>> x = torch.empty(1, 512, 8, 8, device="meta")
+    >>> weight = torch.empty(512, 256, 4, 4, device="meta")
+    >>> (is_preferred("y", x, weight, up),
+    ...  is_preferred("y", torch.empty(1, 512, 32, 32, device="meta"), weight, up))
     (True, False)
     """
     if not supports(slot, a, b, integers):

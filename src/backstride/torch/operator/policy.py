@@ -91,8 +91,8 @@ def engine_is_faster(slot: Slot, a: Tensor, b: Tensor, integers: Integers, *, la
     """Whether the engine is faster for an operator on `a` and `b` that packs its weight anew.
 
     >>> plain = Integers((2, 2), (1, 1, 1, 1), (1, 1), 1)
-    >>> x, weight = torch.empty(1, 256, 64, 64, device="meta"), torch.empty(256, 128, 4, 4,
-    ...     device="meta")
+    >>> x = torch.empty(1, 256, 64, 64, device="meta")
+    >>> weight = torch.empty(256, 128, 4, 4, device="meta")
     >>> engine_is_faster("y", x, weight, plain, last=False)
     True
     >>> engine_is_faster("y", x[:, :, :4, :4], weight, plain, last=False)
@@ -139,8 +139,8 @@ def has_tiles(weight: Shape, stride: Shape) -> bool:
 
     2 or 3 taps in the phases of each.
 
-    >>> has_tiles((24, 24, 3, 3), (1, 1)), has_tiles((24, 24, 4, 4), (2, 2)), has_tiles((24, 24, 3,
-    ...     3), (3, 3))
+    >>> (has_tiles((24, 24, 3, 3), (1, 1)), has_tiles((24, 24, 4, 4), (2, 2)),
+    ...  has_tiles((24, 24, 3, 3), (3, 3)))
     (True, True, False)
     """
     phases = [-(-taps // step) for taps, step in zip(weight[2:], stride, strict=True)]
