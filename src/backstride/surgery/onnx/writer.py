@@ -1,7 +1,7 @@
 """A rewritten graph becomes an ONNX model.
 
-Nodes copied, dense ones as convolutions, sizes dynamic. Longer than other files: one method for each
-kind of node that is written anew.
+Nodes copied, dense ones as convolutions, sizes dynamic. Longer than other files: one method for
+each kind of node that is written anew.
 """
 
 from __future__ import annotations
